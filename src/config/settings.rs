@@ -1,0 +1,212 @@
+//! Validated settings: what the rest of the program reads. Every field is sound once built.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use crate::types::{GroupName, InstanceId, RouteTableId, Zone};
+
+/// Everything natha is told, defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The cluster's name: the value of the `natha:cluster` tag. None until discovered from the
+    /// instance's own tags, or where members are listed.
+    pub cluster: Option<String>,
+    /// How to reach EC2.
+    pub api: Api,
+    /// What `setup` makes true.
+    pub host: Host,
+    /// The heartbeat exchange.
+    pub heartbeat: Heartbeat,
+    /// What decides over takeover, repair and hand-back.
+    pub failover: Failover,
+    /// How the uplink is watched.
+    pub uplink: Uplink,
+    /// Groups given by file or flags; empty where tags tell.
+    pub groups: Vec<GroupSetting>,
+    /// Members given by file or flags; empty where tags tell. This node needs no entry.
+    pub members: Vec<InstanceId>,
+    /// The Unix socket on which the monitor answers `natha status`.
+    pub socket: PathBuf,
+    /// Where `setup` keeps its undo journal.
+    pub state_dir: PathBuf,
+}
+
+/// How to reach the EC2 API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Api {
+    /// Region; none means the instance metadata tells.
+    pub region: Option<String>,
+    /// Endpoint in place of the regional one (a VPC endpoint, a test); none for the default.
+    pub endpoint: Option<String>,
+    /// Time limit of one call, connection included.
+    pub timeout: Duration,
+}
+
+/// What `natha setup` makes true of this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host {
+    /// The interface towards the internet; none means the one with the default route.
+    pub uplink: Option<String>,
+    /// Whose traffic is translated; empty means the VPC's own CIDR blocks.
+    pub sources: Vec<Ipv4Net>,
+    /// Whether TCP's MSS is clamped to the path MTU.
+    pub clamp_mss: bool,
+    /// Whether to turn EC2's source/dest check off.
+    pub source_dest_check: bool,
+    /// `nf_conntrack_max`; none means sized from RAM.
+    pub conntrack_max: Option<u32>,
+    /// `nf_conntrack_tcp_timeout_established`.
+    pub established_timeout: Duration,
+}
+
+/// The heartbeat exchange between members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// UDP port.
+    pub port: u16,
+    /// The cluster key, at least 16 bytes; none means unauthenticated.
+    pub key: Option<Key>,
+    /// Address to bind; none means the primary address of the forwarding interface.
+    pub bind: Option<Ipv4Addr>,
+}
+
+/// A secret that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key(pub Vec<u8>);
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+/// The numbers behind every decision. `docs/failover.md` explains each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failover {
+    /// Time between two heartbeats: 20 ms to 10 s.
+    pub interval: Duration,
+    /// Heartbeats missed in a row after which a peer is lost: 2 to 100.
+    pub lost_after: u32,
+    /// How long a peer with a dead daemon, whose host still answers, keeps its groups.
+    pub daemon_grace: Duration,
+    /// How long a peer that was never heard keeps its groups after this node's start.
+    pub first_contact: Duration,
+    /// How old a read may be when a write or a repair relies on it.
+    pub read_valid: Duration,
+    /// How often the routes are read while all is well.
+    pub reread: Duration,
+    /// Stopping and starting a failed peer.
+    pub repair: Repair,
+    /// Giving a group back to its home.
+    pub hand_back: HandBack,
+    /// Whether a target outside the cluster is replaced (`true`) or respected (`false`).
+    pub adopt: bool,
+}
+
+impl Failover {
+    /// How long a peer may be silent before it is lost.
+    #[must_use]
+    pub fn detection(&self) -> Duration {
+        self.interval * self.lost_after
+    }
+}
+
+/// The repair rule's numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repair {
+    /// Whether a failed peer is stopped and started at all.
+    pub enabled: bool,
+    /// How long it must have been suspected without a break.
+    pub after: Duration,
+    /// How long every table must have been seen on this side.
+    pub settle: Duration,
+    /// Delay per rank, so that two nodes never start a repair together.
+    pub stagger: Duration,
+    /// Stops per hour, after which repair is latched off and alerted.
+    pub max_per_hour: u32,
+    /// How long to wait for `stopped` before forcing, and for `running` before alerting.
+    pub patience: Duration,
+}
+
+/// When a group goes back to its home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandBack {
+    /// Whether it happens by itself.
+    pub enabled: bool,
+    /// How long the home must have been alive and fit. Doubles with each flap.
+    pub hold: Duration,
+    /// The longest that `hold` grows to.
+    pub hold_max: Duration,
+}
+
+impl Default for Failover {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(100),
+            lost_after: 3,
+            daemon_grace: Duration::from_secs(15),
+            first_contact: Duration::from_secs(30),
+            read_valid: Duration::from_secs(5),
+            reread: Duration::from_secs(10),
+            repair: Repair {
+                enabled: true,
+                after: Duration::from_secs(60),
+                settle: Duration::from_secs(10),
+                stagger: Duration::from_secs(20),
+                max_per_hour: 3,
+                patience: Duration::from_secs(300),
+            },
+            hand_back: HandBack {
+                enabled: true,
+                hold: Duration::from_secs(30),
+                hold_max: Duration::from_secs(1800),
+            },
+            adopt: false,
+        }
+    }
+}
+
+/// How this node knows that its uplink works. Any answer from any target proves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uplink {
+    /// Who is asked.
+    pub targets: Vec<Probe>,
+    /// Time between two rounds.
+    pub interval: Duration,
+    /// Rounds without any answer after which the uplink is lost.
+    pub lost_after: u32,
+}
+
+/// One uplink probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// ICMP echo.
+    Icmp(Ipv4Addr),
+    /// A TCP connection, opened and closed.
+    Tcp(SocketAddr),
+}
+
+/// A group as configured, before members are known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupSetting {
+    /// Its name.
+    pub name: GroupName,
+    /// Its home, by instance or by zone; none where the rank order decides.
+    pub home: Option<Home>,
+    /// Its route tables.
+    pub tables: Vec<RouteTableId>,
+    /// The destination that is routed: `0.0.0.0/0` unless configured.
+    pub cidr: Ipv4Net,
+}
+
+/// How a home is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Home {
+    /// By instance.
+    Instance(InstanceId),
+    /// By zone: the node in it, the first by id where there are several.
+    Zone(Zone),
+}

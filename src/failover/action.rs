@@ -1,0 +1,148 @@
+//! What the machine wants done.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Beat, GroupName, InstanceId, RouteTableId, RouteWrite, Time};
+
+/// Ties an outcome to the action it is of. A late outcome of an action that was given up finds
+/// nothing that waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ActionId(pub u64);
+
+/// One thing to do. Those with an id end in exactly one `Input::Done`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Action {
+    /// Send this heartbeat to a peer, now.
+    SendBeat {
+        /// The receiver.
+        to: InstanceId,
+        /// The body.
+        beat: Beat,
+    },
+    /// Send an ICMP echo request to a peer, now.
+    SendEcho {
+        /// The receiver.
+        to: InstanceId,
+    },
+    /// Read these tables.
+    ReadRoutes {
+        /// Which action this is.
+        id: ActionId,
+        /// The tables, all in one call.
+        tables: Vec<RouteTableId>,
+    },
+    /// Read the state of one node, which may be this one.
+    ReadPower {
+        /// Which action this is.
+        id: ActionId,
+        /// The node. One a call: an id in a failed zone can fail the whole call.
+        node: InstanceId,
+    },
+    /// Write one route.
+    WriteRoute {
+        /// Which action this is.
+        id: ActionId,
+        /// The write.
+        write: RouteWrite,
+        /// If the request has not been sent by then, it must not be sent: this node was paused.
+        not_after: Time,
+    },
+    /// Stop a failed node.
+    Stop {
+        /// Which action this is.
+        id: ActionId,
+        /// The node.
+        node: InstanceId,
+        /// Skip the guest's orderly shutdown.
+        force: bool,
+        /// As for `WriteRoute`.
+        not_after: Time,
+    },
+    /// Start a stopped node.
+    Start {
+        /// Which action this is.
+        id: ActionId,
+        /// The node.
+        node: InstanceId,
+        /// As for `WriteRoute`.
+        not_after: Time,
+    },
+    /// Tell people.
+    Report {
+        /// What happened, when and why.
+        event: Event,
+    },
+    /// Everything that could be handed over has been: the monitor may exit (after
+    /// `Command::Leave`).
+    MayExit,
+}
+
+/// How loud an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// Part of a good day.
+    Info,
+    /// Something is not as it should be; natha copes.
+    Warning,
+    /// A person should act.
+    Alert,
+}
+
+/// What kind of thing happened. Stable names: history, metrics and alerts go by them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// The verdict about a peer changed.
+    Verdict,
+    /// This node's own fitness changed.
+    Fitness,
+    /// A takeover began.
+    TakeoverBegun,
+    /// A takeover ended with every resource read back on this node.
+    TakeoverDone,
+    /// A hand-over or hand-back began.
+    HandOverBegun,
+    /// A hand-over or hand-back ended, read back.
+    HandOverDone,
+    /// A route was not where it should be and is written again.
+    Drift,
+    /// A route leads out of the cluster and is left alone.
+    Foreign,
+    /// A repair's stop was sent.
+    RepairStop,
+    /// A repair's start was sent.
+    RepairStart,
+    /// A repaired node is heard again.
+    RepairDone,
+    /// A repair may not or cannot go on.
+    RepairHeld,
+    /// An API call failed.
+    ApiFailed,
+    /// This node was paused or starved and read everything anew.
+    Paused,
+    /// Membership changed.
+    Roster,
+}
+
+/// One thing that happened, for the log, the status and the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub at: Time,
+    /// How loud.
+    pub level: Level,
+    /// What kind.
+    pub kind: EventKind,
+    /// The peer it is about.
+    pub node: Option<InstanceId>,
+    /// The group it is about.
+    pub group: Option<GroupName>,
+    /// What and why, in a sentence.
+    pub text: String,
+    /// How long it took, where something ended.
+    pub took: Option<Duration>,
+}

@@ -1,0 +1,101 @@
+//! What the machine is told.
+
+use std::collections::BTreeMap;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use super::action::ActionId;
+use crate::types::{
+    Beat, CloudFault, Fitness, GroupName, InstanceId, PowerReport, Roster, RouteEntry,
+    RouteTableId, Time,
+};
+
+/// One thing that happened. Everything the machine knows came in as one of these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "input", rename_all = "kebab-case")]
+pub enum Input {
+    /// A heartbeat arrived: authentic, not replayed, from a member.
+    Beat {
+        /// The sender.
+        from: InstanceId,
+        /// Its session; a new one means that its monitor restarted.
+        session: crate::types::SessionId,
+        /// What it says.
+        beat: Beat,
+        /// When the kernel received it.
+        at: Time,
+    },
+    /// A peer answered an ICMP echo request.
+    Echo {
+        /// The peer.
+        from: InstanceId,
+        /// When the kernel received the answer.
+        at: Time,
+    },
+    /// What this node found out about itself, `Late` excepted: the machine sees that on its own.
+    Fitness {
+        /// The findings.
+        fitness: Fitness,
+    },
+    /// Membership and groups as discovered now.
+    Roster {
+        /// The roster, this node included.
+        roster: Roster,
+    },
+    /// An action ended.
+    Done {
+        /// Which one.
+        id: ActionId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// An operator or the service manager asks for something.
+    Command {
+        /// What.
+        command: Command,
+    },
+}
+
+/// How an action ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Of `Action::ReadRoutes`. A table that is asked for and absent does not exist.
+    Routes {
+        /// The tables' routes.
+        result: Result<BTreeMap<RouteTableId, Routes>, CloudFault>,
+    },
+    /// Of `Action::ReadPower`.
+    Power {
+        /// The node's state.
+        result: Result<PowerReport, CloudFault>,
+    },
+    /// Of `Action::WriteRoute`, `Action::Stop` and `Action::Start`.
+    Written {
+        /// Whether EC2 accepted it.
+        result: Result<(), CloudFault>,
+    },
+    /// The action's `not_after` had passed before it was begun: nothing was sent.
+    Expired,
+}
+
+/// The IPv4 routes of one table, by destination.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Routes(pub BTreeMap<Ipv4Net, RouteEntry>);
+
+/// What a person or the service manager may ask of a running monitor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Command {
+    /// Hand everything over and be ready to exit (SIGTERM).
+    Leave,
+    /// Give one group to a node.
+    HandOver {
+        /// The group.
+        group: GroupName,
+        /// The receiver; none means the best fit peer.
+        to: Option<InstanceId>,
+    },
+}

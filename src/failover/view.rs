@@ -1,0 +1,87 @@
+//! What the machine shows of itself, for the status.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Fitness, GroupName, InstanceId, PowerReport, RouteTableId, RouteTarget};
+
+/// What follows from the evidence about a peer. The table in `docs/failover.md` is the rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Heartbeats are fresh and it is fit.
+    Alive,
+    /// Heartbeats are fresh and it says that it cannot serve.
+    Sick,
+    /// It left on purpose.
+    Left,
+    /// Heartbeats and echo lost; EC2 not asked yet.
+    Suspected,
+    /// Heartbeats lost, but its host answers.
+    DaemonDown,
+    /// Heartbeats and echo lost, EC2 says running.
+    Unreachable,
+    /// Lost, but it moved a route after it was lost: alive by its deeds.
+    CutOff,
+    /// EC2 says stopping or stopped, or it is on its way up.
+    Down,
+    /// EC2 says terminated, or does not know it.
+    Gone,
+    /// Never heard since this monitor started.
+    Unmet,
+}
+
+/// A peer as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// What follows from the evidence below.
+    pub verdict: Verdict,
+    /// How long the verdict has stood.
+    pub verdict_age: Duration,
+    /// Age of its last heartbeat; none if never heard.
+    pub heartbeat_age: Option<Duration>,
+    /// Age of its last echo reply; none if it never answered.
+    pub echo_age: Option<Duration>,
+    /// What its last heartbeat said of itself.
+    pub fitness: Option<Fitness>,
+    /// Whether it hears this node.
+    pub hears_me: bool,
+    /// What EC2 said last, and how long ago.
+    pub power: Option<(PowerReport, Duration)>,
+    /// What the repair of it is doing, in words; none where there is no repair.
+    pub repair: Option<String>,
+}
+
+/// A group as this node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupView {
+    /// Its home.
+    pub home: Option<InstanceId>,
+    /// The member all its resources were last seen on; none if split, foreign or unknown.
+    pub holder: Option<InstanceId>,
+    /// Where each table's route was last seen.
+    pub targets: BTreeMap<RouteTableId, Option<RouteTarget>>,
+    /// Age of that read; none if never read.
+    pub read_age: Option<Duration>,
+    /// How often it has moved, as far as known.
+    pub generation: u32,
+    /// What is being done with it, in words; none when it rests.
+    pub doing: Option<String>,
+}
+
+/// The whole machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    /// This node.
+    pub me: InstanceId,
+    /// Its own fitness, lateness included.
+    pub fitness: Fitness,
+    /// All peers.
+    pub peers: BTreeMap<InstanceId, PeerView>,
+    /// All groups.
+    pub groups: BTreeMap<GroupName, GroupView>,
+    /// Every pending deadline, by name, and how far off it is.
+    pub timers: BTreeMap<String, Duration>,
+}

@@ -1,0 +1,116 @@
+//! What one node tells another in a heartbeat.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{GroupName, InstanceId};
+
+/// A random number a monitor draws when it starts. It tells two runs on one host apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SessionId(pub u64);
+
+/// A reason why a node cannot serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// No probe of the internet is answered, though one was before.
+    Uplink,
+    /// `ip_forward` is off, or the nft table is missing or changed.
+    Forwarding,
+    /// EC2's source/dest check is on, so the VPC drops forwarded packets.
+    SourceDestCheck,
+    /// Its own loop ran late: it was paused, suspended or starved.
+    Late,
+}
+
+impl Fault {
+    /// Every fault, in the order of its bit in the heartbeat packet.
+    pub const ALL: [Self; 4] = [Self::Uplink, Self::Forwarding, Self::SourceDestCheck, Self::Late];
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uplink => "uplink lost",
+            Self::Forwarding => "not forwarding",
+            Self::SourceDestCheck => "source/dest check on",
+            Self::Late => "running late",
+        })
+    }
+}
+
+/// Whether a node can serve: it is fit while it knows of no fault.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Fitness {
+    /// What is wrong; empty when fit.
+    pub faults: BTreeSet<Fault>,
+}
+
+impl Fitness {
+    /// A fit node.
+    #[must_use]
+    pub fn fit() -> Self {
+        Self::default()
+    }
+
+    /// A node with one fault.
+    #[must_use]
+    pub fn unfit(fault: Fault) -> Self {
+        Self { faults: BTreeSet::from([fault]) }
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_fit(&self) -> bool {
+        self.faults.is_empty()
+    }
+}
+
+impl fmt::Display for Fitness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_fit() {
+            return f.write_str("fit");
+        }
+        let faults: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
+        f.write_str(&faults.join(", "))
+    }
+}
+
+/// What the sender knows of one peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hears {
+    /// The peer.
+    pub node: InstanceId,
+    /// The peer's session that the sender heard last: proof of a live two-way exchange.
+    pub session: SessionId,
+    /// Milliseconds since the sender heard it, at most 65,535.
+    pub age_ms: u16,
+    /// Whether the sender judges it failed. Counts towards the majority a repair needs.
+    pub failed: bool,
+}
+
+/// What the sender believes it holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Claim {
+    /// The group.
+    pub group: GroupName,
+    /// How often the group has moved, as far as the sender knows.
+    pub generation: u32,
+}
+
+/// The body of one heartbeat, authenticated, not replayed, from a known member.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beat {
+    /// Whether the sender can serve, and why not.
+    pub fitness: Fitness,
+    /// The sender is leaving on purpose: it has given its groups away, or is about to.
+    pub leaving: bool,
+    /// Digest of the settings that every node must share. Where it differs, nobody is stopped.
+    pub settings_digest: u64,
+    /// What the sender hears of the others.
+    pub hears: Vec<Hears>,
+    /// What the sender holds.
+    pub holds: Vec<Claim>,
+}

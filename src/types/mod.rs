@@ -1,0 +1,18 @@
+//! The words every layer shares. This module imports nothing of the crate.
+
+mod beat;
+mod cloud;
+mod ids;
+mod roster;
+mod time;
+
+pub use beat::{Beat, Claim, Fault, Fitness, Hears, SessionId};
+pub use cloud::{
+    CloudFault, CloudFaultKind, InstanceInfo, InstanceState, InterfaceInfo, PowerReport,
+    RouteEntry, RouteTableInfo, RouteTarget, RouteWrite, RouteWriteVerb, StopOrigin, SubnetInfo,
+};
+pub use ids::{
+    GroupName, IdError, InstanceId, NetworkInterfaceId, RouteTableId, SubnetId, VpcId, Zone,
+};
+pub use roster::{Group, Member, Resource, Roster};
+pub use time::Time;
