@@ -57,8 +57,8 @@ mod tests {
     #[test]
     fn what_is_about_one_host_does_not_count_and_what_is_shared_does() {
         let base = settings_digest(&Settings::default());
-        let mut own = Settings::default();
-        own.members = vec!["i-00000001".parse().unwrap()];
+        let members = vec!["i-00000001".parse().unwrap()];
+        let mut own = Settings { members, ..Settings::default() };
         own.api.region = Some("eu-west-1".to_owned());
         own.host.uplink = Some("ens5".to_owned());
         assert_eq!(settings_digest(&own), base);
