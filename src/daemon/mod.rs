@@ -1,6 +1,14 @@
 //! Brings the decisions to life: one loop thread, and everything slow around it.
+//!
+//! The loop's thread (`turns`) owns the machine and the peers' sockets and never waits for
+//! anything but the next deadline or arrival. Around it, on a small runtime: the executors that
+//! call EC2, the checks of this host, discovery, the status socket, and the herald that writes
+//! the log. They reach the loop through one bounded inbox; it reaches them through bounded queues
+//! that it never waits for.
 
+mod checks;
 mod clock;
+mod discovery;
 mod exchange;
 mod executors;
 mod fitness;
@@ -11,7 +19,8 @@ mod inbox;
 mod realtime;
 mod single;
 mod sockets;
+mod start;
 mod turns;
 mod uplink;
 
-pub use clock::now;
+pub use start::run;
