@@ -2,6 +2,7 @@
 
 mod check;
 mod digest;
+mod discovery;
 mod file;
 mod flags;
 mod keys;
@@ -13,6 +14,10 @@ mod values;
 
 pub use check::least_stagger;
 pub use digest::settings_digest;
+pub use discovery::{
+    CLUSTER_TAG, Discovered, HOME_TAG, INTERFACE_TAG, Wanted, Which, discover,
+    forwarding_interface, wanted,
+};
 pub use flags::{Flags, PairFlags};
 pub use load::{DEFAULT_FILE, Given, Resolved, Sources, load, reference, resolve};
 pub use problem::{Origin, Problem, Problems};

@@ -7,12 +7,12 @@ fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
 }
 
-fn file(text: &str) -> Option<(PathBuf, String)> {
-    Some((PathBuf::from("/etc/natha/natha.toml"), text.to_owned()))
+fn file(text: &str) -> (PathBuf, String) {
+    (PathBuf::from("/etc/natha/natha.toml"), text.to_owned())
 }
 
 fn problems_of(text: &str) -> Vec<String> {
-    let sources = Sources { file: file(text), ..Sources::default() };
+    let sources = Sources { file: Some(file(text)), ..Sources::default() };
     let Problems(all) = resolve(&sources).expect_err(text);
     all.iter().map(ToString::to_string).collect()
 }
@@ -37,7 +37,7 @@ fn each_place_goes_before_the_next() {
     let mut sources = Sources { tags: Some(&tags), ..Sources::default() };
     let cluster = |sources: &Sources<'_>| resolve(sources).unwrap().settings.cluster.unwrap();
     assert_eq!(cluster(&sources), "of-tag");
-    sources.file = file("cluster = \"of-file\"");
+    sources.file = Some(file("cluster = \"of-file\""));
     assert_eq!(cluster(&sources), "of-file");
     sources.env = texts(&[("NATHA_CLUSTER", "of-env")]);
     assert_eq!(cluster(&sources), "of-env");
@@ -53,7 +53,7 @@ fn each_place_goes_before_the_next() {
 fn a_file_sets_what_it_names_and_tells_the_line() {
     let text = "cluster = 'blue'\n\n[heartbeat]\ninterval = '50ms'\nlost_after = 4\n\
                 [host]\nsources = ['10.0.0.0/16', '10.1.0.0/16']\nclamp_mss = false\n";
-    let sources = Sources { file: file(text), ..Sources::default() };
+    let sources = Sources { file: Some(file(text)), ..Sources::default() };
     let Resolved { settings, given } = resolve(&sources).unwrap();
     assert_eq!(settings.failover.detection(), Duration::from_millis(200));
     assert_eq!(settings.host.sources.len(), 2);
@@ -65,7 +65,7 @@ fn a_file_sets_what_it_names_and_tells_the_line() {
 fn groups_are_read_from_the_file() {
     let text = "[[group]]\nname = 'a'\ntables = ['rtb-0123abcd']\nhome = 'eu-west-1a'\n\
                 [[group]]\nname = 'b'\ntables = ['rtb-0123abce']\n";
-    let sources = Sources { file: file(text), ..Sources::default() };
+    let sources = Sources { file: Some(file(text)), ..Sources::default() };
     let settings = resolve(&sources).unwrap().settings;
     assert_eq!(settings.groups.len(), 2);
     assert_eq!(settings.groups[0].home.as_ref().unwrap().show(), "eu-west-1a");
@@ -110,7 +110,7 @@ fn a_stagger_that_lets_two_nodes_stop_each_other_is_refused() {
     assert!(problem.contains("could stop each other"), "{problem}");
     // The same numbers are fine where nobody is stopped.
     let text = "[repair]\nstagger = '10s'\nenabled = false";
-    assert!(resolve(&Sources { file: file(text), ..Sources::default() }).is_ok());
+    assert!(resolve(&Sources { file: Some(file(text)), ..Sources::default() }).is_ok());
 }
 
 #[test]
