@@ -76,7 +76,7 @@ pub enum Verb {
 ///
 /// # Errors
 /// The verb's own; see there.
-pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     logging::start(cli.log.log_format, &cli.log.log_level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -84,7 +84,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let code = runtime.block_on(dispatch(&cli));
+    let code = runtime.block_on(dispatch(cli));
     // Whatever is still under way (a name look-up, a hung call) must not hold the exit up.
     runtime.shutdown_background();
     code

@@ -1,13 +1,14 @@
 //! The `natha` program.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = natha::cli::Cli::parse();
-    match natha::cli::run(cli) {
+    match natha::cli::run(&cli) {
         Ok(code) => code,
         Err(error) => {
             complain(&error);
@@ -20,7 +21,7 @@ fn main() -> ExitCode {
 fn complain(error: &anyhow::Error) {
     let mut lines = format!("natha: {error}\n");
     for cause in error.chain().skip(1) {
-        lines.push_str(&format!("  because: {cause}\n"));
+        let _ = writeln!(lines, "  because: {cause}");
     }
     // Where standard error is closed, the exit code still tells.
     let _ = std::io::stderr().lock().write_all(lines.as_bytes());

@@ -107,7 +107,7 @@ impl Report {
         match peer.verdict {
             Verdict::Alive if peer.hears_me => None,
             Verdict::Alive => Some(format!("{name} does not hear this node")),
-            other => Some(format!("{name} is {}", verdict_words(other))),
+            other => Some(format!("{name} is {}", other.name())),
         }
     }
 
@@ -141,23 +141,6 @@ impl Report {
             });
         let found = matching.next()?;
         matching.next().is_none().then_some(&found.id)
-    }
-}
-
-/// A verdict in words.
-#[must_use]
-pub const fn verdict_words(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Alive => "alive",
-        Verdict::Sick => "sick",
-        Verdict::Left => "left",
-        Verdict::Suspected => "suspected",
-        Verdict::DaemonDown => "daemon down",
-        Verdict::Unreachable => "unreachable",
-        Verdict::CutOff => "cut off",
-        Verdict::Down => "down",
-        Verdict::Gone => "gone",
-        Verdict::Unmet => "unmet",
     }
 }
 

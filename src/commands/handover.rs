@@ -14,7 +14,7 @@ use crate::status::Report;
 use crate::types::{GroupName, InstanceId, Time};
 
 /// How long the hand-over is watched before the command gives up watching.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often the monitor is asked.
 const POLL: Duration = Duration::from_millis(100);
 

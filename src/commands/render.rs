@@ -6,7 +6,7 @@ use std::time::Duration;
 use comfy_table::{Table, presets};
 
 use crate::failover::{Event, Level};
-use crate::status::{Report, kind_name, verdict_words};
+use crate::status::{Report, kind_name};
 use crate::types::{Member, RouteTarget};
 
 /// Events shown.
@@ -25,10 +25,10 @@ pub(super) fn report(report: &Report, colours: bool) -> String {
         report.node_name(me),
         report.view.fitness,
     );
-    push_table(&mut out, nodes(report));
-    push_table(&mut out, groups(report));
+    push_table(&mut out, &nodes(report));
+    push_table(&mut out, &groups(report));
     if !report.events.is_empty() {
-        push_table(&mut out, changes(report));
+        push_table(&mut out, &changes(report));
     }
     let findings = report.findings();
     if findings.is_empty() {
@@ -72,7 +72,7 @@ fn node(report: &Report, member: &Member) -> Vec<String> {
         return row;
     };
     let unfit = peer.fitness.as_ref().filter(|fitness| !fitness.is_fit());
-    let verdict = verdict_words(peer.verdict);
+    let verdict = peer.verdict.name();
     row.push(unfit.map_or_else(|| verdict.to_owned(), |why| format!("{verdict}: {why}")));
     row.push(short(peer.verdict_age));
     row.push(age(peer.heartbeat_age));
@@ -149,14 +149,14 @@ fn change(report: &Report, event: &Event) -> [String; 6] {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header.iter().copied());
+    table.load_style(presets::NOTHING).set_header(header.iter().copied());
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
     table
 }
 
-fn push_table(out: &mut String, table: Table) {
+fn push_table(out: &mut String, table: &Table) {
     for line in table.lines() {
         let _ = writeln!(out, "{}", line.trim_end());
     }

@@ -9,7 +9,7 @@ use crate::types::Time;
 
 /// The time it is.
 #[must_use]
-pub fn now() -> Time {
+pub(super) fn now() -> Time {
     Time::from_boot(read(ClockId::CLOCK_BOOTTIME))
 }
 

@@ -6,29 +6,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::inbox::Notes;
 use crate::cloud::Ec2;
-use crate::config::{Settings, discover};
+use crate::config::{Discovered, Problem, Settings, Wanted, Which, discover, wanted};
 use crate::failover::Input;
 use crate::types::{
-    CloudFault, InstanceId, InstanceInfo, Member, Roster, RouteTableId, RouteTableInfo, SubnetId,
-    SubnetInfo, VpcId,
+    CloudFault, InstanceId, InstanceInfo, Member, Roster, RouteTableInfo, SubnetId, SubnetInfo,
 };
 
 /// Time between two looks at the cluster.
 const EVERY: Duration = Duration::from_mins(1);
-
-/// Why the cluster is not known.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DiscoveryFault {
-    /// EC2 could not be asked.
-    #[error("{0}")]
-    Cloud(#[from] CloudFault),
-    /// EC2 does not know this very instance.
-    #[error("EC2 does not know this instance, {0}")]
-    Unknown(InstanceId),
-    /// What is there makes no cluster.
-    #[error("{0}")]
-    Problems(String),
-}
 
 /// What discovery found.
 #[derive(Debug, Clone)]
@@ -39,27 +24,32 @@ pub(super) struct Cluster {
     pub(super) roster: Roster,
     /// This node.
     pub(super) me: Member,
+    /// What a person should put right.
+    pub(super) warnings: Vec<Problem>,
 }
 
-/// Asks EC2 about the cluster that `settings` names.
+/// Asks EC2 about the cluster that `settings` or the tags of this instance name.
 ///
 /// # Errors
-/// Where EC2 cannot be asked, or what it tells makes no cluster.
+/// In words, where EC2 cannot be asked, or what it tells makes no cluster.
 pub(super) async fn look(
     ec2: &Ec2,
-    me: &InstanceInfo,
+    id: &InstanceId,
     settings: &Settings,
-) -> Result<Cluster, DiscoveryFault> {
-    let vpc = me.vpc.as_ref().ok_or_else(|| DiscoveryFault::Unknown(me.id.clone()))?;
-    let instances = instances(ec2, me, settings, vpc).await?;
-    let tables = tables(ec2, settings, vpc).await?;
-    let subnets = subnets(ec2, &tables).await?;
-    let roster = discover(me, settings, &instances, &tables, &subnets)
-        .map_err(|problems| DiscoveryFault::Problems(problems.to_string()))?;
-    let member = roster.member(&me.id).cloned();
-    let member = member.ok_or_else(|| DiscoveryFault::Unknown(me.id.clone()))?;
-    let name = settings.cluster.clone().unwrap_or_else(|| stand_in(&roster));
-    Ok(Cluster { name, roster, me: member })
+) -> Result<Cluster, String> {
+    let unknown = || format!("EC2 does not know this instance, {id}");
+    let me = ec2.instance(id).await.map_err(|fault| fault.to_string())?.ok_or_else(unknown)?;
+    let wanted = wanted(&me, settings).map_err(|problems| problems.to_string())?;
+    let read = read(ec2, &me, &wanted).await.map_err(|fault| fault.to_string())?;
+    let (instances, tables, subnets) = read;
+    let Discovered { roster, warnings } = discover(&me, settings, &instances, &tables, &subnets)
+        .map_err(|problems| problems.to_string())?;
+    let member = roster.member(&me.id).cloned().ok_or_else(unknown)?;
+    let name = match &wanted.tables {
+        Which::Tagged(cluster) => cluster.clone(),
+        Which::Listed(_) => settings.cluster.clone().unwrap_or_else(|| stand_in(&roster)),
+    };
+    Ok(Cluster { name, roster, me: member, warnings })
 }
 
 /// A name for a cluster without one: what it holds, which is the same on all its nodes.
@@ -68,44 +58,29 @@ fn stand_in(roster: &Roster) -> String {
     names.join("+")
 }
 
-async fn instances(
-    ec2: &Ec2,
-    me: &InstanceInfo,
-    settings: &Settings,
-    vpc: &VpcId,
-) -> Result<Vec<InstanceInfo>, CloudFault> {
-    let mut listed: Vec<&InstanceId> = settings.members.iter().collect();
-    listed.extend(settings.pair.as_ref().map(|pair| &pair.peer));
-    if listed.is_empty() {
-        return match &settings.cluster {
-            Some(cluster) => ec2.cluster_instances(vpc, cluster).await,
-            None => Ok(vec![me.clone()]),
-        };
-    }
-    let mut found = vec![me.clone()];
-    for id in listed {
-        if *id != me.id {
-            found.extend(ec2.instance(id).await?);
-        }
-    }
-    Ok(found)
-}
+type Things = (Vec<InstanceInfo>, Vec<RouteTableInfo>, Vec<SubnetInfo>);
 
-async fn tables(
-    ec2: &Ec2,
-    settings: &Settings,
-    vpc: &VpcId,
-) -> Result<Vec<RouteTableInfo>, CloudFault> {
-    let grouped = settings.groups.iter().flat_map(|group| group.tables.iter().cloned());
-    let mut listed: Vec<RouteTableId> = grouped.collect();
-    if let Some(pair) = &settings.pair {
-        listed.extend([pair.peer_table.clone(), pair.my_table.clone()]);
+async fn read(ec2: &Ec2, me: &InstanceInfo, wanted: &Wanted) -> Result<Things, CloudFault> {
+    let Some(vpc) = &me.vpc else { return Ok(Things::default()) };
+    let mut instances = match &wanted.instances {
+        Which::Tagged(cluster) => ec2.cluster_instances(vpc, cluster).await?,
+        Which::Listed(ids) => {
+            let mut found = Vec::new();
+            for id in ids {
+                found.extend(ec2.instance(id).await?);
+            }
+            found
+        }
+    };
+    if instances.iter().all(|one| one.id != me.id) {
+        instances.push(me.clone());
     }
-    match (&settings.cluster, listed.is_empty()) {
-        (_, false) => ec2.route_tables(&listed).await,
-        (Some(cluster), true) => ec2.cluster_route_tables(vpc, cluster).await,
-        (None, true) => Ok(Vec::new()),
-    }
+    let tables = match &wanted.tables {
+        Which::Tagged(cluster) => ec2.cluster_route_tables(vpc, cluster).await?,
+        Which::Listed(ids) => ec2.route_tables(ids).await?,
+    };
+    let subnets = subnets(ec2, &tables).await?;
+    Ok((instances, tables, subnets))
 }
 
 async fn subnets(ec2: &Ec2, tables: &[RouteTableInfo]) -> Result<Vec<SubnetInfo>, CloudFault> {
@@ -120,7 +95,7 @@ async fn subnets(ec2: &Ec2, tables: &[RouteTableInfo]) -> Result<Vec<SubnetInfo>
 /// cannot be read now changes nothing: the roster stays as it was.
 pub(super) async fn keep_looking(
     ec2: Ec2,
-    me: InstanceInfo,
+    me: InstanceId,
     settings: Settings,
     mut roster: Roster,
     notes: Notes,

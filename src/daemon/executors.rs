@@ -3,15 +3,16 @@
 //! Changes and reads have queues and limits of their own, so that a flood of reads never delays
 //! a change. Whatever happens, each action ends in exactly one note to the loop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::clock;
 use super::inbox::{Note, Notes};
+use super::keepsake::Keepsake;
 use crate::cloud::{Ec2, Gate, Sent};
 use crate::failover::{ActionId, Outcome, Routes};
 use crate::types::{
@@ -28,6 +29,10 @@ const READS_WAITING: usize = 256;
 const READS_AT_ONCE: usize = 16;
 /// A read is made of several pages or calls, each with the API's own time limit.
 const READ_LIMITS: u32 = 3;
+/// Things to keep that may wait; each holds all there is to keep.
+const KEEPING_WAITING: usize = 16;
+/// The name under which keeping is counted and fails.
+const KEEP: &str = "remember";
 /// What the client needs besides the call itself.
 const SLACK: Duration = Duration::from_secs(1);
 
@@ -73,52 +78,60 @@ pub(super) enum Read {
     Power(InstanceId),
 }
 
-/// A change, until when it may begin, and since when it waits.
-type ChangeJob = (ActionId, Change, Time, Instant);
-/// A read, and since when it waits.
-type ReadJob = (ActionId, Read, Instant);
+/// A change, and until when it may begin.
+type ChangeJob = (ActionId, Change, Time);
+/// A read.
+type ReadJob = (ActionId, Read);
+
+/// What to keep over a restart.
+type KeepJob = (ActionId, BTreeSet<InstanceId>);
 
 /// The loop's way to the executors. Handing over never waits.
 #[derive(Debug, Clone)]
 pub(super) struct Executors {
     changes: mpsc::Sender<ChangeJob>,
     reads: mpsc::Sender<ReadJob>,
+    keeping: mpsc::Sender<KeepJob>,
 }
 
 impl Executors {
     /// Starts them on the current runtime. `limit` is the API's time limit for one call.
-    pub(super) fn start<C: Cloud>(cloud: &C, notes: &Notes, limit: Duration) -> Self {
+    pub(super) fn start<C: Cloud>(
+        cloud: &C,
+        keepsake: Keepsake,
+        notes: &Notes,
+        limit: Duration,
+    ) -> Self {
         let (changes, mut changes_queue) = mpsc::channel::<ChangeJob>(CHANGES_WAITING);
         let (reads, mut reads_queue) = mpsc::channel::<ReadJob>(READS_WAITING);
         let (for_changes, for_reads) = (cloud.clone(), cloud.clone());
         let (notes_of_changes, notes_of_reads) = (notes.clone(), notes.clone());
         tokio::spawn(async move {
             let slots = Arc::new(Semaphore::new(CHANGES_AT_ONCE));
-            while let Some((id, change, not_after, since)) = changes_queue.recv().await {
+            while let Some((id, change, not_after)) = changes_queue.recv().await {
                 let Ok(slot) = slots.clone().acquire_owned().await else { return };
                 let (cloud, notes) = (for_changes.clone(), notes_of_changes.clone());
                 tokio::spawn(async move {
                     let outcome = run_change(&cloud, &change, not_after, limit + SLACK).await;
                     drop(slot);
-                    let took = since.elapsed();
-                    notes.send(Note::Done { id, call: change.name(), outcome, took }).await;
+                    notes.send(Note::Done { id, call: change.name(), outcome }).await;
                 });
             }
         });
         tokio::spawn(async move {
             let slots = Arc::new(Semaphore::new(READS_AT_ONCE));
-            while let Some((id, read, since)) = reads_queue.recv().await {
+            while let Some((id, read)) = reads_queue.recv().await {
                 let Ok(slot) = slots.clone().acquire_owned().await else { return };
                 let (cloud, notes) = (for_reads.clone(), notes_of_reads.clone());
                 tokio::spawn(async move {
                     let outcome = run_read(&cloud, &read, limit * READ_LIMITS + SLACK).await;
                     drop(slot);
-                    let took = since.elapsed();
-                    notes.send(Note::Done { id, call: read.name(), outcome, took }).await;
+                    notes.send(Note::Done { id, call: read.name(), outcome }).await;
                 });
             }
         });
-        Self { changes, reads }
+        let keeping = start_keeping(keepsake, notes.clone());
+        Self { changes, reads, keeping }
     }
 
     /// Hands a change over.
@@ -132,8 +145,17 @@ impl Executors {
         not_after: Time,
     ) -> Result<(), Outcome> {
         let call = change.name();
-        let sent = self.changes.try_send((id, change, not_after, now()));
+        let sent = self.changes.try_send((id, change, not_after));
         sent.map_err(|_| Outcome::Written { result: Err(overloaded(call)) })
+    }
+
+    /// Hands over what is to be kept.
+    ///
+    /// # Errors
+    /// The outcome, where the queue is full.
+    pub(super) fn keep(&self, id: ActionId, stopped: BTreeSet<InstanceId>) -> Result<(), Outcome> {
+        let sent = self.keeping.try_send((id, stopped));
+        sent.map_err(|_| Outcome::Written { result: Err(overloaded(KEEP)) })
     }
 
     /// Hands a read over.
@@ -141,16 +163,11 @@ impl Executors {
     /// # Errors
     /// The outcome, where the queue is full.
     pub(super) fn read(&self, id: ActionId, read: Read) -> Result<(), Outcome> {
-        self.reads.try_send((id, read, now())).map_err(|refused| {
-            let (_, read, _) = refused.into_inner();
+        self.reads.try_send((id, read)).map_err(|refused| {
+            let (_, read) = refused.into_inner();
             read.failed(overloaded(read.name()))
         })
     }
-}
-
-/// For durations only; decisions use [`clock`].
-fn now() -> Instant {
-    Instant::now()
 }
 
 impl Change {
@@ -183,6 +200,25 @@ impl Read {
             Self::Power(_) => Outcome::Power { result: Err(fault) },
         }
     }
+}
+
+/// One after the other, so that the last one handed over is the one that stays.
+fn start_keeping(keepsake: Keepsake, notes: Notes) -> mpsc::Sender<KeepJob> {
+    let (keeping, mut queue) = mpsc::channel::<KeepJob>(KEEPING_WAITING);
+    tokio::spawn(async move {
+        while let Some((id, stopped)) = queue.recv().await {
+            let keepsake = keepsake.clone();
+            let saved = tokio::task::spawn_blocking(move || keepsake.save(&stopped)).await;
+            let saved = saved.map_err(anyhow::Error::new).flatten();
+            let result = saved.map_err(|error| CloudFault {
+                kind: CloudFaultKind::Other,
+                call: KEEP.to_owned(),
+                message: format!("{error:#}"),
+            });
+            notes.send(Note::Done { id, call: KEEP, outcome: Outcome::Written { result } }).await;
+        }
+    });
+    keeping
 }
 
 async fn run_change<C: Cloud>(

@@ -25,14 +25,18 @@ impl EchoMark {
 
     /// An echo request.
     pub(super) fn request(self, sequence: u16) -> [u8; 16] {
-        let [i0, i1] = self.ident.to_be_bytes();
-        let [s0, s1] = sequence.to_be_bytes();
-        let [a, b, c, d, e, f, g, h] = self.token.to_be_bytes();
-        let mut message = [ECHO_REQUEST, 0, 0, 0, i0, i1, s0, s1, a, b, c, d, e, f, g, h];
-        let [high, low] = checksum(&message).to_be_bytes();
-        if let [_, _, c0, c1, ..] = &mut message {
-            (*c0, *c1) = (high, low);
+        let mut message = [0; 16];
+        let fields = [ECHO_REQUEST, 0, 0, 0]
+            .into_iter()
+            .chain(self.ident.to_be_bytes())
+            .chain(sequence.to_be_bytes())
+            .chain(self.token.to_be_bytes());
+        for (place, byte) in message.iter_mut().zip(fields) {
+            *place = byte;
         }
+        let [high, low] = checksum(&message).to_be_bytes();
+        let [_, _, first, second, ..] = &mut message;
+        (*first, *second) = (high, low);
         message
     }
 

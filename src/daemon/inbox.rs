@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
@@ -26,8 +25,6 @@ pub(super) enum Note {
         call: &'static str,
         /// How it ended.
         outcome: Outcome,
-        /// How long it took, waiting included.
-        took: Duration,
     },
     /// An operator asks for something and wants to know whether it makes sense.
     Command {

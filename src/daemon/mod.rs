@@ -16,6 +16,7 @@ mod herald;
 mod http;
 mod icmp;
 mod inbox;
+mod keepsake;
 mod realtime;
 mod single;
 mod sockets;

@@ -95,7 +95,10 @@ impl PeerSocket {
             let received = recvmsg::<SockaddrIn>(fd, &mut iov, Some(&mut control), flags);
             let (length, from, stamp) = match received {
                 Ok(message) => {
-                    let stamp = message.cmsgs().ok().and_then(|mut all| all.find_map(timestamp));
+                    let stamp = message
+                        .cmsgs()
+                        .ok()
+                        .and_then(|mut all| all.find_map(|one| timestamp(&one)));
                     (message.bytes, message.address, stamp)
                 }
                 Err(Errno::EAGAIN) => return,
@@ -115,9 +118,9 @@ impl AsFd for PeerSocket {
     }
 }
 
-fn timestamp(message: ControlMessageOwned) -> Option<TimeSpec> {
+fn timestamp(message: &ControlMessageOwned) -> Option<TimeSpec> {
     match message {
-        ControlMessageOwned::ScmTimestampns(stamp) => Some(stamp),
+        ControlMessageOwned::ScmTimestampns(stamp) => Some(*stamp),
         _ => None,
     }
 }

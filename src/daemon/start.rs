@@ -14,12 +14,13 @@ use super::fitness::FitnessBoard;
 use super::herald::{Herald, notify};
 use super::http::{self, Desk};
 use super::inbox::{self, Notes};
+use super::keepsake::Keepsake;
 use super::turns::{Memory, Turns};
 use super::{checks, clock, realtime, single, uplink};
 use crate::cloud::{Ec2, Imds};
 use crate::config::{Flags, PairFlags, Settings, load, settings_digest};
 use crate::failover::{Command, Input, Machine};
-use crate::types::{InstanceInfo, SessionId};
+use crate::types::SessionId;
 use crate::wire::{Key, Sender};
 
 /// How long handing everything over may take once the monitor is asked to end.
@@ -55,7 +56,6 @@ pub async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
 struct Found {
     settings: Settings,
     ec2: Ec2,
-    info: InstanceInfo,
     cluster: Cluster,
 }
 
@@ -104,10 +104,8 @@ async fn attempt(
         Err(why) => return Ok(Err(why)),
     };
     let settings = load(flags, pair, Some(&info.tags))?.settings;
-    Ok(match discovery::look(&ec2, &info, &settings).await {
-        Ok(cluster) => Ok(Found { settings, ec2, info, cluster }),
-        Err(error) => Err(error.to_string()),
-    })
+    let cluster = discovery::look(&ec2, &info.id, &settings).await;
+    Ok(cluster.map(|cluster| Found { settings, ec2, cluster }))
 }
 
 /// A loop that runs.
@@ -118,24 +116,26 @@ struct Running {
 
 /// Opens the sockets, starts the loop's thread and everything around it.
 fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
-    let Found { settings, ec2, info, cluster } = found;
+    let Found { settings, ec2, cluster } = found;
     let session = SessionId(random()?);
     let (notes, inbox) = inbox::channel().context("cannot make the loop's eventfd")?;
     let exchange = open_exchange(settings, cluster, session)?;
     let now = clock::now();
-    let machine = Machine::new(
-        cluster.me.id.clone(),
+    let mut machine = Machine::new(
+        &cluster.me.id,
         session,
         settings.failover.clone(),
         settings_digest(settings),
-        cluster.roster.clone(),
+        &cluster.roster,
         now,
     );
+    let keepsake = Keepsake::in_directory(&settings.state_dir);
+    machine.recall(keepsake.load()?);
     let turns = Turns {
         machine,
         exchange,
         inbox,
-        executors: Executors::start(ec2, &notes, settings.api.timeout),
+        executors: Executors::start(ec2, keepsake, &notes, settings.api.timeout),
         herald: Herald::start(),
         watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
         memory: Memory::new(cluster.name.clone(), cluster.roster.clone(), now),
@@ -149,11 +149,14 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
     checks::start(settings, ec2, &cluster.me.interface, &board);
     tokio::spawn(discovery::keep_looking(
         ec2.clone(),
-        info.clone(),
+        cluster.me.id.clone(),
         settings.clone(),
         cluster.roster.clone(),
         notes.clone(),
     ));
+    for warning in &cluster.warnings {
+        tracing::warn!("{warning}");
+    }
     tracing::info!(
         cluster = cluster.name,
         node = %cluster.me.id,

@@ -18,7 +18,7 @@ use super::herald::{Herald, Tiding};
 use super::inbox::{Inbox, Note};
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
 use crate::status::{Counters, Report};
-use crate::types::{Roster, Time};
+use crate::types::{GroupName, Roster, Time};
 
 /// Events kept for the status.
 const HISTORY: usize = 200;
@@ -133,7 +133,7 @@ impl Turns {
                 }
                 self.feed(input, now);
             }
-            Note::Done { id, call, outcome, took: _ } => {
+            Note::Done { id, call, outcome } => {
                 self.memory.counters.count_call(call, &ending(&outcome));
                 self.feed(Input::Done { id, outcome }, now);
             }
@@ -157,7 +157,7 @@ impl Turns {
         let Command::HandOver { group, to } = command else { return Ok(()) };
         let view = self.machine.view(now);
         let Some(found) = view.groups.get(group) else {
-            let known: Vec<&str> = view.groups.keys().map(|name| name.as_str()).collect();
+            let known: Vec<&str> = view.groups.keys().map(GroupName::as_str).collect();
             return Err(format!("there is no group {group}; there are: {}", known.join(", ")));
         };
         match &found.holder {
@@ -182,7 +182,8 @@ impl Turns {
     }
 
     fn perform(&mut self, action: Action, now: Time) {
-        let handed_over = match action {
+        let doers = &self.executors;
+        let (id, handed_over) = match action {
             Action::SendBeat { to, beat } => {
                 self.exchange.send_beat(&to, beat, now);
                 self.become_ready();
@@ -194,27 +195,21 @@ impl Turns {
                 self.memory.may_exit = true;
                 return;
             }
-            Action::ReadRoutes { id, tables } => {
-                self.executors.read(id, Read::Routes(tables)).map_err(|outcome| (id, outcome))
+            Action::ReadRoutes { id, tables } => (id, doers.read(id, Read::Routes(tables))),
+            Action::ReadPower { id, node } => (id, doers.read(id, Read::Power(node))),
+            Action::WriteRoute { id, write, not_after } => {
+                (id, doers.change(id, Change::Route(write), not_after))
             }
-            Action::ReadPower { id, node } => {
-                self.executors.read(id, Read::Power(node)).map_err(|outcome| (id, outcome))
+            Action::Stop { id, node, force, not_after } => {
+                (id, doers.change(id, Change::Stop { node, force }, not_after))
             }
-            Action::WriteRoute { id, write, not_after } => self
-                .executors
-                .change(id, Change::Route(write), not_after)
-                .map_err(|outcome| (id, outcome)),
-            Action::Stop { id, node, force, not_after } => self
-                .executors
-                .change(id, Change::Stop { node, force }, not_after)
-                .map_err(|outcome| (id, outcome)),
-            Action::Start { id, node, not_after } => self
-                .executors
-                .change(id, Change::Start { node }, not_after)
-                .map_err(|outcome| (id, outcome)),
+            Action::Start { id, node, not_after } => {
+                (id, doers.change(id, Change::Start { node }, not_after))
+            }
+            Action::Remember { id, stopped } => (id, doers.keep(id, stopped)),
         };
-        if let Err(refused) = handed_over {
-            self.memory.refused.push(refused);
+        if let Err(outcome) = handed_over {
+            self.memory.refused.push((id, outcome));
         }
     }
 

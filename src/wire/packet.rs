@@ -107,8 +107,7 @@ impl Sender {
         hash.update(CLUSTER_LABEL);
         hash.update(cluster.as_bytes());
         let digest: [u8; 32] = hash.finalize().into();
-        let [a, b, c, d, e, f, g, h, ..] = digest;
-        let cluster = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        let cluster = digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
         Self { me, session, cluster, key, sequence: 0 }
     }
 
