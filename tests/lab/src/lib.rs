@@ -3,3 +3,4 @@
 //! AWS account.
 
 pub mod dataplane;
+pub mod ec2;
