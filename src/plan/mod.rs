@@ -9,9 +9,9 @@ mod others;
 mod sysctl;
 mod table;
 
-pub use diff::{Item, Standing, Subject, diff};
+pub use diff::{Item, Standing, Subject, diff, sysctl as diff_sysctl};
 pub use facts::{CloudFacts, CloudInterface, DefaultRoute, HostFacts, Link, Reading};
-pub use host::{HostPlan, Problem};
+pub use host::{HostPlan, Problem, Unchecked};
 pub use listing::{Listing, TableState};
 pub use others::{OtherChain, warnings};
 pub use sysctl::{Sysctl, SysctlKey, Want, conntrack_max};

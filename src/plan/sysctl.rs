@@ -64,7 +64,7 @@ impl fmt::Display for SysctlKey {
 }
 
 /// `net.ipv4.ip_forward`.
-pub(super) const IP_FORWARD: &str = "net/ipv4/ip_forward";
+const IP_FORWARD: &str = "net/ipv4/ip_forward";
 /// The most connections that are tracked at once.
 const CONNTRACK_MAX: &str = "net/netfilter/nf_conntrack_max";
 /// The size of the hash table of connections.
@@ -115,6 +115,12 @@ pub struct Sysctl {
 }
 
 impl Sysctl {
+    /// Whether packets are forwarded depends on it.
+    #[must_use]
+    pub fn forwards(&self) -> bool {
+        self.key.path() == IP_FORWARD || self.key.path().ends_with("/forwarding")
+    }
+
     fn must(key: SysctlKey, value: u64) -> Self {
         Self { key, want: Want::Exactly(value), optional: false }
     }
