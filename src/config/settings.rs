@@ -153,16 +153,16 @@ impl Default for Failover {
             reread: Duration::from_secs(10),
             repair: Repair {
                 enabled: true,
-                after: Duration::from_secs(60),
+                after: Duration::from_mins(1),
                 settle: Duration::from_secs(10),
                 stagger: Duration::from_secs(20),
                 max_per_hour: 3,
-                patience: Duration::from_secs(300),
+                patience: Duration::from_mins(5),
             },
             hand_back: HandBack {
                 enabled: true,
                 hold: Duration::from_secs(30),
-                hold_max: Duration::from_secs(1800),
+                hold_max: Duration::from_mins(30),
             },
             adopt: false,
         }

@@ -1,5 +1,6 @@
 //! What the machine wants done.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,14 @@ pub enum Action {
         node: InstanceId,
         /// As for `WriteRoute`.
         not_after: Time,
+    },
+    /// Keep this over a restart of the monitor: the peers that this node stopped and has not
+    /// heard since. Ends in an `Outcome::Written`.
+    Remember {
+        /// Which action this is.
+        id: ActionId,
+        /// All such peers.
+        stopped: BTreeSet<InstanceId>,
     },
     /// Tell people.
     Report {

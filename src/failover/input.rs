@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::action::ActionId;
 use crate::types::{
     Beat, CloudFault, Fitness, GroupName, InstanceId, PowerReport, Roster, RouteEntry,
-    RouteTableId, Time,
+    RouteTableId, SessionId, Time,
 };
 
 /// One thing that happened. Everything the machine knows came in as one of these.
@@ -20,7 +20,7 @@ pub enum Input {
         /// The sender.
         from: InstanceId,
         /// Its session; a new one means that its monitor restarted.
-        session: crate::types::SessionId,
+        session: SessionId,
         /// What it says.
         beat: Beat,
         /// When the kernel received it.
@@ -71,9 +71,9 @@ pub enum Outcome {
         /// The node's state.
         result: Result<PowerReport, CloudFault>,
     },
-    /// Of `Action::WriteRoute`, `Action::Stop` and `Action::Start`.
+    /// Of `Action::WriteRoute`, `Action::Stop`, `Action::Start` and `Action::Remember`.
     Written {
-        /// Whether EC2 accepted it.
+        /// Whether it was accepted.
         result: Result<(), CloudFault>,
     },
     /// The action's `not_after` had passed before it was begun: nothing was sent.

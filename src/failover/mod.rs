@@ -5,9 +5,19 @@
 //! the outcome back. The rules it follows are told in `docs/failover.md`.
 
 mod action;
+mod decide;
+mod group;
 mod input;
 mod machine;
+mod order;
+mod peer;
+mod reads;
+mod repair;
+mod retry;
+mod show;
+mod slot;
 mod view;
+mod wish;
 
 pub use action::{Action, ActionId, Event, EventKind, Level};
 pub use input::{Command, Input, Outcome, Routes};

@@ -33,6 +33,25 @@ pub enum Verdict {
     Unmet,
 }
 
+impl Verdict {
+    /// Its name for people, as in the table of verdicts.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Sick => "sick",
+            Self::Left => "left",
+            Self::Suspected => "suspected",
+            Self::DaemonDown => "daemon down",
+            Self::Unreachable => "unreachable",
+            Self::CutOff => "cut off",
+            Self::Down => "down",
+            Self::Gone => "gone",
+            Self::Unmet => "unmet",
+        }
+    }
+}
+
 /// A peer as this node sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerView {

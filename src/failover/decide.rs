@@ -1,0 +1,264 @@
+//! From wishes to writes, and from outcomes to what is told about them.
+
+use std::time::Duration;
+
+use super::group::{Move, MoveKind, Wish};
+use super::machine::{About, Machine};
+use super::retry::backoff;
+use super::wish::Place;
+use super::{Action, ActionId, EventKind, Level};
+use crate::types::{CloudFault, CloudFaultKind, GroupName, NetworkInterfaceId, Time};
+
+impl Machine {
+    /// One look at every route of every group.
+    pub(super) fn decide(&mut self, now: Time) {
+        let names: Vec<GroupName> = self.groups.keys().cloned().collect();
+        for name in names {
+            let slots = self.groups.get(&name).map_or(0, |group| group.slots.len());
+            for at in 0..slots {
+                self.pursue(&name, at, now);
+            }
+            self.conclude_move(&name, now);
+            self.tell_foreign(&name, now);
+            self.settle_asserts(&name);
+        }
+    }
+
+    /// Sends the write that a wish asks for, once all that it needs is there.
+    fn pursue(&mut self, name: &GroupName, at: usize, now: Time) {
+        let Some(group) = self.groups.get(name) else { return };
+        let slot = &group.slots[at];
+        if slot.pending.is_some() || slot.retry_at.is_some_and(|retry| now < retry) {
+            return;
+        }
+        let Some(wish) = self.wish(group, slot, now) else { return };
+        let read_since = now - self.numbers.read_valid;
+        // The first write of a takeover may use the last known target: it saves a call, and the
+        // worst that can come of it is undone by the next read.
+        let is_urgent = wish.kind == MoveKind::Takeover && slot.failures == 0;
+        if !is_urgent && !slot.is_read_since(read_since) {
+            self.reads.hurry();
+            return;
+        }
+        let Some(interface) = self.interface_of(&wish) else { return };
+        let Some(write) = slot.write_to(&interface) else { return };
+        self.begin_move(name, &wish, now);
+        let id = self.new_id();
+        let not_after = self.not_after(now);
+        if let Some(group) = self.groups.get_mut(name) {
+            group.slots[at].sent(id, interface);
+        }
+        self.push(Action::WriteRoute { id, write, not_after });
+    }
+
+    fn interface_of(&self, wish: &Wish) -> Option<NetworkInterfaceId> {
+        if wish.to == self.me.id {
+            return Some(self.me.interface.clone());
+        }
+        self.peers.get(&wish.to).map(|peer| peer.member.interface.clone())
+    }
+
+    /// Notes a move when its first write goes out.
+    fn begin_move(&mut self, name: &GroupName, wish: &Wish, now: Time) {
+        let flap_window = self.numbers.hand_back.hold_max;
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let same = group.moving.as_ref().is_some_and(|m| m.kind == wish.kind && m.to == wish.to);
+        if same {
+            return;
+        }
+        group.moving = Some(Move {
+            kind: wish.kind,
+            from: wish.from.clone(),
+            to: wish.to.clone(),
+            begun: now,
+            reason: wish.reason.clone(),
+        });
+        group.generation = group.generation.saturating_add(1);
+        if wish.kind == MoveKind::Assert {
+            group.asserts += 1;
+        }
+        if let Some(peer) = wish.from.as_ref().and_then(|from| self.peers.get_mut(from)) {
+            let soon = peer.handed_back_at.is_some_and(|at| now.since(at) < flap_window);
+            if wish.kind == MoveKind::Takeover && soon {
+                peer.flaps += 1;
+                peer.handed_back_at = None;
+            }
+        }
+        let (kind, verb, level) = match wish.kind {
+            MoveKind::Takeover => (EventKind::TakeoverBegun, "taking it over", Level::Warning),
+            MoveKind::HandOver => (EventKind::HandOverBegun, "handing it over", Level::Info),
+            MoveKind::HandBack => (EventKind::HandOverBegun, "handing it back", Level::Info),
+            MoveKind::Assert => (EventKind::Drift, "keeping its own group", Level::Alert),
+            MoveKind::Drift => (EventKind::Drift, "setting the route", Level::Warning),
+        };
+        let text = format!("{verb} ({} to {}): {}", from_words(wish), wish.to, wish.reason);
+        let about = About { node: wish.from.clone(), ..About::group(name, text) };
+        self.report(now, level, kind, about);
+    }
+
+    /// Ends a move once a read shows every route where it was to go, or that it went elsewhere.
+    fn conclude_move(&mut self, name: &GroupName, now: Time) {
+        let Some(group) = self.groups.get(name) else { return };
+        let Some(moving) = group.moving.clone() else { return };
+        if group.slots.iter().any(|slot| slot.pending.is_some() || slot.retry_at.is_some()) {
+            return;
+        }
+        if !group.slots.iter().all(|slot| slot.is_read_since(moving.begun)) {
+            self.reads.hurry();
+            return;
+        }
+        let arrived = group.slots.iter().all(
+            |slot| matches!(self.place(slot), Place::Member { node, .. } if node == moving.to),
+        );
+        if !arrived && group.slots.iter().any(|slot| self.wish(group, slot, now).is_some()) {
+            return;
+        }
+        if let Some(group) = self.groups.get_mut(name) {
+            group.moving = None;
+            group.ordered_to = None;
+            for slot in &mut group.slots {
+                slot.failures = 0;
+            }
+        }
+        self.tell_moved(name, &moving, arrived, now);
+    }
+
+    fn tell_moved(&mut self, name: &GroupName, moving: &Move, arrived: bool, now: Time) {
+        let took = now.since(moving.begun);
+        if moving.kind == MoveKind::HandBack
+            && arrived
+            && let Some(peer) = self.peers.get_mut(&moving.to)
+        {
+            peer.handed_back_at = Some(now);
+        }
+        let (kind, done) = match moving.kind {
+            MoveKind::Takeover => (EventKind::TakeoverDone, "taken over"),
+            MoveKind::HandOver => (EventKind::HandOverDone, "handed over"),
+            MoveKind::HandBack => (EventKind::HandOverDone, "handed back"),
+            MoveKind::Assert => (EventKind::Drift, "kept"),
+            MoveKind::Drift => (EventKind::Drift, "set"),
+        };
+        let (level, text) = if arrived {
+            (Level::Info, format!("{done}: every route leads to {}; {}", moving.to, moving.reason))
+        } else {
+            (Level::Warning, format!("not {done}: some route now leads elsewhere"))
+        };
+        let about =
+            About { node: moving.from.clone(), took: Some(took), ..About::group(name, text) };
+        self.report(now, level, kind, about);
+    }
+
+    /// Alerts once about routes that lead out of the cluster, and once when they are back.
+    fn tell_foreign(&mut self, name: &GroupName, now: Time) {
+        let Some(group) = self.groups.get(name) else { return };
+        if group.slots.iter().any(|slot| slot.current().is_none()) {
+            return;
+        }
+        let foreign = group.slots.iter().find_map(|slot| match self.place(slot) {
+            Place::Foreign(target) => Some(target),
+            _ => None,
+        });
+        if foreign.is_some() == group.foreign_told {
+            return;
+        }
+        let (level, text) = match &foreign {
+            Some(target) => (
+                Level::Alert,
+                format!("a route leads to {target}, which is no member; it is left alone"),
+            ),
+            None => (Level::Info, "no route leads out of the cluster any more".to_owned()),
+        };
+        if let Some(group) = self.groups.get_mut(name) {
+            group.foreign_told = foreign.is_some();
+        }
+        self.report(now, level, EventKind::Foreign, About::group(name, text));
+    }
+
+    /// Forgets earlier assertions once every peer hears this node again.
+    fn settle_asserts(&mut self, name: &GroupName) {
+        let heard = self
+            .peers
+            .values()
+            .all(|peer| peer.can_hold() && peer.hears(&self.me.id, self.session, &self.numbers));
+        if let Some(group) = self.groups.get_mut(name).filter(|_| heard) {
+            group.asserts = 0;
+        }
+    }
+
+    /// Takes in the outcome of a route write. Says whether `id` was one.
+    pub(super) fn route_written(
+        &mut self,
+        id: ActionId,
+        result: &Result<(), CloudFault>,
+        now: Time,
+    ) -> bool {
+        let Some((name, at)) = self.find_pending(id) else { return false };
+        match result {
+            Ok(()) => {
+                if let Some(group) = self.groups.get_mut(&name) {
+                    group.slots[at].accepted(now);
+                }
+            }
+            Err(fault) => self.write_failed(&name, at, fault, now),
+        }
+        self.reads.hurry();
+        true
+    }
+
+    /// Takes in that a route write was given up before it was sent.
+    pub(super) fn route_expired(&mut self, id: ActionId, now: Time) {
+        let Some((name, at)) = self.find_pending(id) else { return };
+        if let Some(group) = self.groups.get_mut(&name) {
+            group.slots[at].failed(now);
+        }
+        self.reads.hurry();
+    }
+
+    fn write_failed(&mut self, name: &GroupName, at: usize, fault: &CloudFault, now: Time) {
+        let noise = self.noise.next();
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let slot = &mut group.slots[at];
+        let wait = backoff(fault.kind, slot.failures + 1, noise);
+        slot.failed(now + wait);
+        let level = match fault.kind {
+            CloudFaultKind::Denied | CloudFaultKind::Unsupported | CloudFaultKind::Other => {
+                Level::Alert
+            }
+            _ => Level::Warning,
+        };
+        let text = format!("{fault}; reading the routes, then trying again in {wait:?}");
+        self.report(now, level, EventKind::ApiFailed, About::group(name, text));
+    }
+
+    fn find_pending(&self, id: ActionId) -> Option<(GroupName, usize)> {
+        self.groups.values().find_map(|group| {
+            let is_it = |slot: &super::slot::Slot| {
+                slot.pending.as_ref().is_some_and(|pending| pending.id == id)
+            };
+            group.slots.iter().position(is_it).map(|at| (group.name.clone(), at))
+        })
+    }
+
+    /// How long this node's reads have shown every one of these groups' routes on nodes that
+    /// `accept` agrees with; none where they do not.
+    pub(super) fn all_settled_on(
+        &self,
+        accept: impl Fn(&crate::types::InstanceId) -> bool,
+        now: Time,
+    ) -> Option<Duration> {
+        let read_since = now - self.numbers.read_valid;
+        let mut settled = Duration::MAX;
+        for slot in self.groups.values().flat_map(|group| &group.slots) {
+            let Place::Member { node, .. } = self.place(slot) else { return None };
+            if !accept(&node) || !slot.is_read_since(read_since) || slot.pending.is_some() {
+                return None;
+            }
+            settled = settled.min(now.since(slot.since));
+        }
+        Some(settled)
+    }
+}
+
+fn from_words(wish: &Wish) -> String {
+    wish.from.as_ref().map_or_else(|| "from nowhere".to_owned(), |from| format!("from {from}"))
+}

@@ -1,0 +1,92 @@
+//! One group: its routes, and the move that is under way.
+
+use std::time::Duration;
+
+use super::slot::Slot;
+use crate::types::{Group as Spec, GroupName, InstanceId, Time};
+
+/// Why a group moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MoveKind {
+    /// From a failed or sick holder to this node.
+    Takeover,
+    /// Away from this node, on purpose.
+    HandOver,
+    /// Away from this node, to its home.
+    HandBack,
+    /// Back to this node, which is its home and was not asked.
+    Assert,
+    /// A route that was missing, led nowhere, or leads out of the cluster and is adopted.
+    Drift,
+}
+
+/// A move under way.
+#[derive(Debug, Clone)]
+pub(super) struct Move {
+    pub(super) kind: MoveKind,
+    pub(super) from: Option<InstanceId>,
+    pub(super) to: InstanceId,
+    pub(super) begun: Time,
+    pub(super) reason: String,
+}
+
+/// What this node wants of one route.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub(super) kind: MoveKind,
+    pub(super) from: Option<InstanceId>,
+    pub(super) to: InstanceId,
+    pub(super) reason: String,
+}
+
+/// A group and the state of all its routes.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    pub(super) name: GroupName,
+    pub(super) home: Option<InstanceId>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) generation: u32,
+    pub(super) moving: Option<Move>,
+    /// An operator's wish to have it elsewhere.
+    pub(super) ordered_to: Option<InstanceId>,
+    /// Whether the alert about a route that leads out of the cluster is out.
+    pub(super) foreign_told: bool,
+    /// Times this node took it back unasked, since its taker was last heard properly.
+    pub(super) asserts: u32,
+}
+
+impl Group {
+    pub(super) fn new(spec: &Spec, now: Time) -> Self {
+        let slots = spec.resources.iter().map(|resource| Slot::new(resource.clone(), now));
+        Self {
+            name: spec.name.clone(),
+            home: spec.home.clone(),
+            slots: slots.collect(),
+            generation: 0,
+            moving: None,
+            ordered_to: None,
+            foreign_told: false,
+            asserts: 0,
+        }
+    }
+
+    /// Takes over a new specification, keeping what is known of the routes that stay.
+    pub(super) fn respecify(&mut self, spec: &Spec, now: Time) {
+        self.home.clone_from(&spec.home);
+        let mut old = std::mem::take(&mut self.slots);
+        for resource in &spec.resources {
+            let known = old.iter().position(|slot| slot.resource == *resource);
+            let slot = known.map(|at| old.swap_remove(at));
+            self.slots.push(slot.unwrap_or_else(|| Slot::new(resource.clone(), now)));
+        }
+    }
+
+    /// How old the oldest read of it is; none if one of its routes was never read.
+    pub(super) fn read_age(&self, now: Time) -> Option<Duration> {
+        let mut oldest = Duration::ZERO;
+        for slot in &self.slots {
+            oldest = oldest.max(now.since(slot.read_at()?));
+        }
+        Some(oldest)
+    }
+}

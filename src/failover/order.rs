@@ -1,0 +1,74 @@
+//! Who comes first: the same order on every node, computed from names alone.
+
+use sha2::{Digest, Sha256};
+
+use crate::types::{GroupName, InstanceId};
+
+/// The order in which nodes may take `group`: its home first, then the others by rendezvous hash
+/// (Thaler and Ravishankar 1998), so that the groups of one failed node spread over the rest.
+pub(super) fn heirs<'a>(
+    group: &GroupName,
+    home: Option<&InstanceId>,
+    candidates: impl IntoIterator<Item = &'a InstanceId>,
+) -> Vec<&'a InstanceId> {
+    let mut heirs: Vec<&InstanceId> = candidates.into_iter().collect();
+    heirs.sort_by_cached_key(|node| (Some(*node) != home, weight(group, node), (*node).clone()));
+    heirs
+}
+
+/// Place of `node` among `candidates` for jobs that one node should do and any node can.
+pub(super) fn rank<'a>(
+    node: &InstanceId,
+    candidates: impl IntoIterator<Item = &'a InstanceId>,
+) -> u32 {
+    let before = candidates.into_iter().filter(|other| *other < node).count();
+    u32::try_from(before).unwrap_or(u32::MAX)
+}
+
+fn weight(group: &GroupName, node: &InstanceId) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update(group.as_str());
+    hash.update([0]);
+    hash.update(node.as_str());
+    let digest = hash.finalize();
+    digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn node(n: u8) -> InstanceId {
+        format!("i-{n:08x}").parse().unwrap()
+    }
+
+    #[test]
+    fn the_home_is_the_first_heir() {
+        let nodes: Vec<_> = (0..5).map(node).collect();
+        for n in &nodes {
+            let order = heirs(&"g".parse().unwrap(), Some(n), &nodes);
+            assert_eq!(order[0], n);
+            assert_eq!(order.len(), 5);
+        }
+    }
+
+    #[test]
+    fn the_order_does_not_depend_on_the_order_of_the_candidates() {
+        let nodes: Vec<_> = (0..5).map(node).collect();
+        let group = "g".parse().unwrap();
+        let forward = heirs(&group, None, &nodes);
+        let backward = heirs(&group, None, nodes.iter().rev());
+        assert_eq!(forward, backward);
+    }
+
+    #[test]
+    fn groups_of_one_node_spread_over_the_others() {
+        let nodes: Vec<_> = (0..4).map(node).collect();
+        let first: BTreeSet<_> = (0..20)
+            .map(|g| heirs(&format!("g{g}").parse().unwrap(), None, &nodes)[0].clone())
+            .collect();
+        assert_eq!(first.len(), 4, "20 groups find 4 different first heirs");
+    }
+}

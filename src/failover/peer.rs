@@ -1,0 +1,259 @@
+//! What is known about one peer, and what follows from it.
+
+use std::time::Duration;
+
+use super::Verdict;
+use crate::config::Failover;
+use crate::types::{
+    Beat, Fitness, InstanceId, InstanceState, Member, PowerReport, SessionId, Time,
+};
+
+/// The last heartbeat of a peer.
+#[derive(Debug, Clone)]
+pub(super) struct Heard {
+    pub(super) session: SessionId,
+    pub(super) beat: Beat,
+    pub(super) at: Time,
+}
+
+/// Evidence about one peer, each item with its time, and the verdict last drawn from it.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    pub(super) member: Member,
+    pub(super) heard: Option<Heard>,
+    /// When its last echo reply came in.
+    pub(super) echo_at: Option<Time>,
+    /// When it was last asked for one.
+    pub(super) echo_asked: Option<Time>,
+    /// What EC2 said of it, and when it was asked.
+    pub(super) power: Option<(PowerReport, Time)>,
+    /// Routes it moved after it was lost: how many, and when the last was seen.
+    pub(super) deeds: u32,
+    pub(super) deed_at: Option<Time>,
+    pub(super) verdict: Verdict,
+    pub(super) verdict_since: Time,
+    /// Since when it has been lost without a break.
+    pub(super) lost_since: Option<Time>,
+    /// Since when it has been suspected or unreachable without a break.
+    pub(super) suspected_since: Option<Time>,
+    /// Since when it has been alive without a break.
+    pub(super) alive_since: Option<Time>,
+    /// When natha last asked EC2 to start it, or it was seen on its way up.
+    pub(super) started_at: Option<Time>,
+    /// Group moves away from it that came soon after a hand-back.
+    pub(super) flaps: u32,
+    /// When it was last handed a group back.
+    pub(super) handed_back_at: Option<Time>,
+}
+
+impl Peer {
+    pub(super) fn new(member: Member, now: Time) -> Self {
+        Self {
+            member,
+            heard: None,
+            echo_at: None,
+            echo_asked: None,
+            power: None,
+            deeds: 0,
+            deed_at: None,
+            verdict: Verdict::Unmet,
+            verdict_since: now,
+            lost_since: None,
+            suspected_since: None,
+            alive_since: None,
+            started_at: None,
+            flaps: 0,
+            handed_back_at: None,
+        }
+    }
+
+    /// Whether its last heartbeat is young enough.
+    pub(super) fn is_fresh(&self, now: Time, numbers: &Failover) -> bool {
+        self.heard.as_ref().is_some_and(|heard| now.since(heard.at) < numbers.detection())
+    }
+
+    /// When a heartbeat counts as late: echo requests go out at heartbeat pace from then on.
+    pub(super) fn late_at(&self, numbers: &Failover) -> Option<Time> {
+        self.heard.as_ref().map(|heard| heard.at + late_after(numbers))
+    }
+
+    /// When it is lost unless it is heard before.
+    pub(super) fn lost_at(&self, numbers: &Failover) -> Option<Time> {
+        self.heard.as_ref().map(|heard| heard.at + numbers.detection())
+    }
+
+    /// Whether its host answers: an echo reply since its heartbeat became late. A peer that has
+    /// never answered echo gives no evidence either way.
+    pub(super) fn echo_answers(&self, now: Time, numbers: &Failover) -> bool {
+        let Some(echo_at) = self.echo_at else { return false };
+        let counts = self.late_at(numbers).is_none_or(|late| echo_at >= late);
+        counts && now.since(echo_at) < numbers.detection().max(Duration::from_millis(500))
+    }
+
+    /// Whether its last heartbeat said that it leaves.
+    fn said_goodbye(&self) -> bool {
+        self.heard.as_ref().is_some_and(|heard| heard.beat.leaving)
+    }
+
+    /// EC2's word on it, if it was asked after the peer was last heard.
+    pub(super) fn power_since_heard(&self) -> Option<&PowerReport> {
+        let heard_at = self.heard.as_ref().map_or(Time::default(), |heard| heard.at);
+        self.power.as_ref().filter(|(_, asked)| *asked >= heard_at).map(|(report, _)| report)
+    }
+
+    /// Whether it is alive by its deeds: it moved a route when no request of its former life can
+    /// have been under way any more, or did so twice.
+    fn is_alive_by_deeds(&self, numbers: &Failover) -> bool {
+        let (Some(deed), Some(lost)) = (self.deed_at, self.lost_since) else { return false };
+        let impaired = self.power_since_heard().is_some_and(|power| power.impaired);
+        !impaired && (self.deeds >= 2 || deed >= lost + straggler(numbers))
+    }
+
+    /// The verdict: the table in `docs/failover.md`, row by row. `witnessed` says that another
+    /// live member hears it.
+    pub(super) fn judge(
+        &self,
+        now: Time,
+        numbers: &Failover,
+        started: Time,
+        witnessed: bool,
+    ) -> Verdict {
+        if self.is_fresh(now, numbers) {
+            return match &self.heard {
+                Some(heard) if heard.beat.leaving => Verdict::Left,
+                Some(heard) if !heard.beat.fitness.is_fit() => Verdict::Sick,
+                _ => Verdict::Alive,
+            };
+        }
+        let power = self.power_since_heard();
+        match power.map(|power| power.state) {
+            Some(None | Some(InstanceState::Terminated | InstanceState::ShuttingDown)) => {
+                return Verdict::Gone;
+            }
+            Some(Some(
+                InstanceState::Stopping | InstanceState::Stopped | InstanceState::Pending,
+            )) => return Verdict::Down,
+            Some(Some(InstanceState::Running)) | None => {}
+        }
+        if self.said_goodbye() {
+            return Verdict::Left;
+        }
+        if self.heard.is_none() && now.since(started) < numbers.first_contact {
+            return Verdict::Unmet;
+        }
+        if witnessed || self.is_alive_by_deeds(numbers) {
+            return Verdict::CutOff;
+        }
+        if self.echo_answers(now, numbers) {
+            return Verdict::DaemonDown;
+        }
+        if power.is_some() { Verdict::Unreachable } else { Verdict::Suspected }
+    }
+
+    /// Records a verdict and how long the states it belongs to have lasted. Says whether it is
+    /// a new one.
+    pub(super) fn conclude(&mut self, verdict: Verdict, now: Time) -> bool {
+        let fresh = matches!(verdict, Verdict::Alive | Verdict::Sick);
+        let suspected = matches!(verdict, Verdict::Suspected | Verdict::Unreachable);
+        self.lost_since = lasting(self.lost_since, !fresh, now);
+        self.suspected_since = lasting(self.suspected_since, suspected, now);
+        self.alive_since = lasting(self.alive_since, verdict == Verdict::Alive, now);
+        if fresh {
+            self.deeds = 0;
+            self.deed_at = None;
+            self.power = None;
+            self.started_at = None;
+        }
+        let changed = self.verdict != verdict;
+        if changed {
+            self.verdict = verdict;
+            self.verdict_since = now;
+        }
+        changed
+    }
+
+    /// Whether this node counts it as failed, as told to the others.
+    pub(super) fn is_failed(&self) -> bool {
+        matches!(
+            self.verdict,
+            Verdict::Suspected | Verdict::Unreachable | Verdict::Down | Verdict::Gone
+        )
+    }
+
+    /// Whether it can be given a group.
+    pub(super) fn can_hold(&self) -> bool {
+        self.verdict == Verdict::Alive
+    }
+
+    /// Whether it heard this session of `me` lately, by its own word.
+    pub(super) fn hears(&self, me: &InstanceId, session: SessionId, numbers: &Failover) -> bool {
+        self.heard.as_ref().is_some_and(|heard| {
+            heard.beat.hears.iter().any(|hears| {
+                hears.node == *me
+                    && hears.session == session
+                    && Duration::from_millis(u64::from(hears.age_ms)) < numbers.detection()
+            })
+        })
+    }
+
+    /// Whether it judges `other` failed, by its own word.
+    pub(super) fn judges_failed(&self, other: &InstanceId) -> bool {
+        self.heard.as_ref().is_some_and(|heard| {
+            heard.beat.hears.iter().any(|hears| hears.node == *other && hears.failed)
+        })
+    }
+
+    /// What it last said of itself.
+    pub(super) fn fitness(&self) -> Option<&Fitness> {
+        self.heard.as_ref().map(|heard| &heard.beat.fitness)
+    }
+
+    /// The evidence behind the verdict, in words.
+    pub(super) fn evidence(&self, now: Time) -> String {
+        let heartbeat = match &self.heard {
+            Some(heard) => {
+                format!("heartbeat {} ago ({})", words(now.since(heard.at)), heard.beat.fitness)
+            }
+            None => "no heartbeat since this monitor started".to_owned(),
+        };
+        let echo = match self.echo_at {
+            Some(at) => format!("echo {} ago", words(now.since(at))),
+            None => "echo never answered".to_owned(),
+        };
+        let power = match self.power_since_heard() {
+            Some(PowerReport { state: Some(state), .. }) => format!("EC2 says {state}"),
+            Some(PowerReport { state: None, .. }) => "EC2 does not know it".to_owned(),
+            None => "EC2 not asked yet".to_owned(),
+        };
+        let deeds = if self.deeds > 0 {
+            format!(", it moved {} route(s) since it was lost", self.deeds)
+        } else {
+            String::new()
+        };
+        format!("{heartbeat}, {echo}, {power}{deeds}")
+    }
+}
+
+/// How late a heartbeat is when echo requests begin: half an interval, so that their answers are
+/// there before the peer is lost.
+fn late_after(numbers: &Failover) -> Duration {
+    numbers.interval * 3 / 2
+}
+
+/// How long after a node's death one of its requests may still take effect.
+pub(super) fn straggler(numbers: &Failover) -> Duration {
+    numbers.read_valid * 2
+}
+
+fn lasting(since: Option<Time>, holds: bool, now: Time) -> Option<Time> {
+    if holds { since.or(Some(now)) } else { None }
+}
+
+/// A duration for people: milliseconds below ten seconds, whole seconds above.
+pub(super) fn words(duration: Duration) -> String {
+    if duration < Duration::from_secs(10) {
+        format!("{} ms", duration.as_millis())
+    } else {
+        format!("{} s", duration.as_secs())
+    }
+}

@@ -1,0 +1,238 @@
+//! When EC2 is asked, and what its answers mean.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::machine::{About, Machine};
+use super::peer::words;
+use super::retry::backoff;
+use super::slot::{Change, Sight};
+use super::{Action, ActionId, EventKind, Level, Routes, Verdict};
+use crate::types::{
+    CloudFault, GroupName, InstanceId, PowerReport, Resource, RouteTableId, RouteTarget, Time,
+};
+
+/// Pace of reads while a peer is not well or a group is not at rest.
+const ATTENTIVE: Duration = Duration::from_secs(2);
+/// The least time between two reads of the same thing.
+const HURRIED: Duration = Duration::from_millis(100);
+/// A read that has not come back after this long is given up.
+const GIVE_UP: Duration = Duration::from_secs(15);
+
+/// A kind of read: at most one of it is under way, and failures back off.
+#[derive(Debug, Clone, Default)]
+struct Line {
+    pending: Option<(ActionId, Time)>,
+    last: Option<Time>,
+    failures: u32,
+    not_before: Time,
+    /// Whether the failure was told.
+    told: bool,
+}
+
+impl Line {
+    /// Whether to read now, the last read being allowed to be `pace` old.
+    fn is_due(&self, now: Time, pace: Duration) -> bool {
+        let free = self.pending.is_none_or(|(_, asked)| now.since(asked) >= GIVE_UP);
+        free && now >= self.not_before && self.last.is_none_or(|last| now.since(last) >= pace)
+    }
+
+    fn asked(&mut self, id: ActionId, now: Time) {
+        self.pending = Some((id, now));
+        self.last = Some(now);
+    }
+
+    /// When the read with this id was asked for, if it is the one that is waited for.
+    fn take(&mut self, id: ActionId) -> Option<Time> {
+        let (_, asked) = self.pending.filter(|(pending, _)| *pending == id)?;
+        self.pending = None;
+        Some(asked)
+    }
+}
+
+/// All reads.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reads {
+    routes: Line,
+    power: BTreeMap<InstanceId, Line>,
+    /// What EC2 said of this node itself, and when it was asked.
+    pub(super) own_power: Option<(PowerReport, Time)>,
+    hurried: bool,
+}
+
+impl Reads {
+    /// Asks for the routes to be read as soon as it is decent.
+    pub(super) fn hurry(&mut self) {
+        self.hurried = true;
+    }
+
+    /// Drops every read under way and everything known from reads.
+    pub(super) fn forget(&mut self) {
+        self.routes.pending = None;
+        self.power.clear();
+        self.own_power = None;
+        self.hurried = true;
+    }
+}
+
+impl Machine {
+    /// Asks for what is due.
+    pub(super) fn read(&mut self, now: Time) {
+        self.read_routes(now);
+        let due: BTreeSet<InstanceId> = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| !matches!(peer.verdict, Verdict::Alive | Verdict::Sick))
+            .map(|(id, _)| id.clone())
+            .collect();
+        let me = (!due.is_empty()).then(|| self.me.id.clone());
+        for node in due.into_iter().chain(me) {
+            if !self.reads.power.entry(node.clone()).or_default().is_due(now, ATTENTIVE) {
+                continue;
+            }
+            let id = self.new_id();
+            self.reads.power.entry(node.clone()).or_default().asked(id, now);
+            self.push(Action::ReadPower { id, node });
+        }
+    }
+
+    fn read_routes(&mut self, now: Time) {
+        let pace = if self.reads.hurried {
+            HURRIED
+        } else if self.is_at_rest() {
+            self.numbers.reread
+        } else {
+            ATTENTIVE.min(self.numbers.reread)
+        };
+        if !self.reads.routes.is_due(now, pace) {
+            return;
+        }
+        let tables: BTreeSet<RouteTableId> = self
+            .groups
+            .values()
+            .flat_map(|group| &group.slots)
+            .map(|slot| match &slot.resource {
+                Resource::DefaultRoute { table, .. } => table.clone(),
+            })
+            .collect();
+        if tables.is_empty() {
+            return;
+        }
+        self.reads.hurried = false;
+        let id = self.new_id();
+        self.reads.routes.asked(id, now);
+        self.push(Action::ReadRoutes { id, tables: tables.into_iter().collect() });
+    }
+
+    /// Whether all is as it should be, so that rare reads do.
+    fn is_at_rest(&self) -> bool {
+        let peers_well = self.peers.values().all(|peer| peer.verdict == Verdict::Alive);
+        peers_well && self.groups.values().all(|group| group.moving.is_none())
+    }
+
+    pub(super) fn routes_read(
+        &mut self,
+        id: ActionId,
+        result: Result<BTreeMap<RouteTableId, Routes>, CloudFault>,
+        now: Time,
+    ) {
+        let Some(asked) = self.reads.routes.take(id) else { return };
+        let tables = match result {
+            Ok(tables) => tables,
+            Err(fault) => return self.routes_unread(&fault, now),
+        };
+        if self.reads.routes.told {
+            let text = "the routes can be read again".to_owned();
+            self.report(now, Level::Info, EventKind::ApiFailed, About::text(text));
+        }
+        let last = self.reads.routes.last;
+        self.reads.routes = Line { last, ..Line::default() };
+        let names: Vec<GroupName> = self.groups.keys().cloned().collect();
+        for name in names {
+            let slots = self.groups.get(&name).map_or(0, |group| group.slots.len());
+            for at in 0..slots {
+                self.route_seen(&name, at, &tables, asked);
+            }
+        }
+    }
+
+    fn routes_unread(&mut self, fault: &CloudFault, now: Time) {
+        let noise = self.noise.next();
+        let line = &mut self.reads.routes;
+        line.failures += 1;
+        let wait = backoff(fault.kind, line.failures, noise);
+        line.not_before = now + wait;
+        if line.told {
+            return;
+        }
+        line.told = true;
+        let text = format!("{fault}; nothing is changed for it, next try in {}", words(wait));
+        self.report(now, Level::Warning, EventKind::ApiFailed, About::text(text));
+    }
+
+    fn route_seen(
+        &mut self,
+        name: &GroupName,
+        at: usize,
+        tables: &BTreeMap<RouteTableId, Routes>,
+        asked: Time,
+    ) {
+        let settle = self.numbers.read_valid;
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let slot = &mut group.slots[at];
+        let Resource::DefaultRoute { table, cidr } = &slot.resource;
+        let sight = match tables.get(table) {
+            None => Sight::NoTable,
+            Some(routes) => routes.0.get(cidr).cloned().map_or(Sight::NoRoute, Sight::Route),
+        };
+        // A write that is being answered while this read was under way settles on its own.
+        if slot.pending.is_some() {
+            return;
+        }
+        slot.retry_at = slot.retry_at.filter(|retry| *retry > asked);
+        let Change::Moved(before) = slot.observe(sight.clone(), asked, settle) else { return };
+        if before.is_some() {
+            self.note_deed(&sight, asked);
+        }
+    }
+
+    /// A lost peer that moved a route to itself is alive.
+    fn note_deed(&mut self, sight: &Sight, asked: Time) {
+        let Sight::Route(entry) = sight else { return };
+        let RouteTarget::Interface(interface) = &entry.target else { return };
+        let doer = self.peers.values_mut().find(|peer| peer.member.interface == *interface);
+        if let Some(peer) = doer.filter(|peer| peer.lost_since.is_some_and(|lost| asked > lost)) {
+            peer.deeds += 1;
+            peer.deed_at = Some(asked);
+        }
+    }
+
+    pub(super) fn power_read(
+        &mut self,
+        id: ActionId,
+        result: Result<PowerReport, CloudFault>,
+        now: Time,
+    ) {
+        let found = self.reads.power.iter_mut().find_map(|(node, line)| {
+            let asked = line.take(id)?;
+            Some((node.clone(), asked))
+        });
+        let Some((node, asked)) = found else { return };
+        let noise = self.noise.next();
+        let Some(line) = self.reads.power.get_mut(&node) else { return };
+        let report = match result {
+            Ok(report) => report,
+            Err(fault) => {
+                line.failures += 1;
+                line.not_before = now + backoff(fault.kind, line.failures, noise);
+                return;
+            }
+        };
+        line.failures = 0;
+        if node == self.me.id {
+            self.reads.own_power = Some((report, asked));
+        } else if let Some(peer) = self.peers.get_mut(&node) {
+            peer.power = Some((report, asked));
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! Stopping and starting a failed peer, under the repair rule.
+//!
+//! A takeover is cheap and can be undone; a stop is neither. So a stop needs everything that
+//! [`Machine::may_stop`] asks for, and the first thing missing is told and nothing done.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::machine::{About, Machine};
+use super::order::rank;
+use super::peer::Peer;
+use super::retry::backoff;
+use super::{Action, ActionId, EventKind, Level, Verdict};
+use crate::types::{CloudFault, CloudFaultKind, InstanceId, InstanceState, StopOrigin, Time};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// A power call under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Noting down that the stop is natha's, so that a restart of this monitor knows it.
+    Note,
+    Stop,
+    Start,
+}
+
+/// The repair of one peer.
+#[derive(Debug, Clone, Default)]
+struct Repair {
+    pending: Option<(ActionId, Step, Time)>,
+    failures: u32,
+    not_before: Time,
+    stop_asked: Option<Time>,
+    forced: bool,
+    /// What it waits for, as last told.
+    held: Option<String>,
+}
+
+/// All repairs.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Repairs {
+    of: BTreeMap<InstanceId, Repair>,
+    /// Peers that this cluster's monitor on this node stopped and has not heard since.
+    stopped: BTreeSet<InstanceId>,
+    /// When stops were asked for within the last hour.
+    stops: VecDeque<Time>,
+    latched: bool,
+}
+
+impl Repairs {
+    pub(super) fn recall(&mut self, stopped: BTreeSet<InstanceId>) {
+        self.stopped = stopped;
+    }
+
+    /// What the repair of `node` is doing, in words.
+    pub(super) fn words(&self, node: &InstanceId) -> Option<String> {
+        let repair = self.of.get(node)?;
+        let doing = match repair.pending {
+            Some((_, Step::Note | Step::Stop, _)) => Some("stopping it".to_owned()),
+            Some((_, Step::Start, _)) => Some("starting it".to_owned()),
+            None if self.stopped.contains(node) => Some("stopped, to be started".to_owned()),
+            None => None,
+        };
+        doing.or_else(|| repair.held.as_ref().map(|reason| format!("held: {reason}")))
+    }
+}
+
+impl Machine {
+    /// One look at every peer.
+    pub(super) fn repair(&mut self, now: Time) {
+        while self.repairs.stops.front().is_some_and(|at| now.since(*at) >= HOUR) {
+            self.repairs.stops.pop_front();
+        }
+        let peers: Vec<(InstanceId, Verdict)> =
+            self.peers.iter().map(|(id, peer)| (id.clone(), peer.verdict)).collect();
+        for (node, verdict) in peers {
+            match verdict {
+                Verdict::Alive | Verdict::Sick => self.repaired(&node, now),
+                Verdict::Suspected | Verdict::Unreachable => self.pursue_stop(&node, now),
+                Verdict::Down => self.pursue_start(&node, now),
+                Verdict::Gone => {
+                    self.repairs.stopped.remove(&node);
+                    self.repairs.of.remove(&node);
+                }
+                Verdict::Left | Verdict::DaemonDown | Verdict::CutOff | Verdict::Unmet => {}
+            }
+        }
+    }
+
+    fn repaired(&mut self, node: &InstanceId, now: Time) {
+        let Some(repair) = self.repairs.of.remove(node) else { return };
+        if !self.repairs.stopped.remove(node) {
+            return;
+        }
+        self.remember();
+        let took = repair.stop_asked.map(|asked| now.since(asked));
+        let text = "it is heard again after its stop and start".to_owned();
+        let about = About { took, ..About::node(node, text) };
+        self.report(now, Level::Info, EventKind::RepairDone, about);
+    }
+
+    /// Writes down which peers are stopped by this node. The outcome is waited for by nobody but
+    /// a stop.
+    fn remember(&mut self) -> ActionId {
+        let id = self.new_id();
+        let stopped = self.repairs.stopped.clone();
+        self.push(Action::Remember { id, stopped });
+        id
+    }
+
+    /// Whether nothing is under way for this peer and no failure makes it wait.
+    fn is_free(&self, node: &InstanceId, now: Time) -> bool {
+        let patience = self.numbers.repair.patience;
+        self.repairs.of.get(node).is_none_or(|repair| {
+            let idle = repair.pending.is_none_or(|(_, _, asked)| now.since(asked) >= patience);
+            idle && now >= repair.not_before
+        })
+    }
+
+    fn pursue_stop(&mut self, node: &InstanceId, now: Time) {
+        let Some(peer) = self.peers.get(node) else { return };
+        let suspected_for = peer.suspected_since.map_or(Duration::ZERO, |at| now.since(at));
+        if suspected_for < self.numbers.repair.after || !self.is_free(node, now) {
+            return;
+        }
+        if let Err(reason) = self.may_stop(peer, now) {
+            return self.hold_repair(node, &reason, now);
+        }
+        self.repairs.stopped.insert(node.clone());
+        let id = self.remember();
+        let repair = self.repairs.of.entry(node.clone()).or_default();
+        repair.held = None;
+        repair.forced = false;
+        repair.pending = Some((id, Step::Note, now));
+    }
+
+    /// The repair rule: why the peer may not be stopped now, or `Ok` if it may.
+    fn may_stop(&self, peer: &Peer, now: Time) -> Result<(), String> {
+        let rules = &self.numbers.repair;
+        let recent = |at: Time| now.since(at) <= self.numbers.read_valid;
+        if !rules.enabled {
+            return Err("repair is switched off".to_owned());
+        }
+        if self.repairs.latched {
+            return Err("repair is latched after too many within an hour".to_owned());
+        }
+        if self.leaving {
+            return Err("this node is leaving".to_owned());
+        }
+        let suspected = peer.suspected_since.ok_or("it is not suspected")?;
+        if self.fit_since.is_none_or(|fit| fit > suspected) {
+            return Err("this node was not fit the whole time".to_owned());
+        }
+        let power = peer.power.as_ref().filter(|(_, at)| recent(*at));
+        let (power, _) = power.ok_or("EC2 has not told its state")?;
+        if power.state != Some(InstanceState::Running) {
+            return Err("EC2 does not say that it is running".to_owned());
+        }
+        if peer.heard.is_none() && !power.impaired {
+            return Err("it was never heard, so its silence says nothing".to_owned());
+        }
+        let own = self.reads.own_power.as_ref().filter(|(_, at)| recent(*at));
+        if own.is_none_or(|(own, _)| own.state != Some(InstanceState::Running)) {
+            return Err("EC2 does not say that this node is running".to_owned());
+        }
+        if peer
+            .heard
+            .as_ref()
+            .is_some_and(|heard| heard.beat.settings_digest != self.settings_digest)
+        {
+            return Err("its settings differ from this node's".to_owned());
+        }
+        if peer.started_at.is_some_and(|at| now.since(at) < rules.patience) {
+            return Err("it was started a short while ago and may still boot".to_owned());
+        }
+        self.may_stop_by_routes(peer, now)?;
+        let place = rank(&self.me.id, self.able());
+        if now.since(suspected) < rules.after + rules.stagger.saturating_mul(place) {
+            return Err("another node comes first".to_owned());
+        }
+        if self.repairs.stops.len() >= rules.max_per_hour as usize {
+            return Err("too many repairs within an hour".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The part of the repair rule that routes and the other members decide: a peer that is alive
+    /// and cut off shows it by the routes, and with three or more a majority must agree.
+    fn may_stop_by_routes(&self, peer: &Peer, now: Time) -> Result<(), String> {
+        let node = &peer.member.id;
+        let agrees = |other: &InstanceId| {
+            *other == self.me.id
+                || self.peers.get(other).is_some_and(|p| p.can_hold() && p.judges_failed(node))
+        };
+        let has_routes = self.groups.values().any(|group| !group.slots.is_empty());
+        let settled = self.all_settled_on(agrees, now).filter(|_| has_routes);
+        if settled.is_none_or(|settled| settled < self.numbers.repair.settle) {
+            return Err("not every route has been seen on this side for long enough".to_owned());
+        }
+        let members = self.peers.len() + 1;
+        let agreeing = self.everyone().filter(|other| agrees(other)).count();
+        if members > 2 && agreeing * 2 <= members {
+            return Err("no majority of the members judges it failed".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Tells, once for each reason, why a repair does not go on.
+    fn hold_repair(&mut self, node: &InstanceId, reason: &str, now: Time) {
+        let too_many = self.repairs.stops.len() >= self.numbers.repair.max_per_hour as usize;
+        let repair = self.repairs.of.entry(node.clone()).or_default();
+        if repair.held.as_deref() == Some(reason) {
+            return;
+        }
+        self.repairs.latched |= too_many;
+        repair.held = Some(reason.to_owned());
+        let level = if too_many { Level::Alert } else { Level::Warning };
+        let text = format!("it is not stopped: {reason}");
+        self.report(now, level, EventKind::RepairHeld, About::node(node, text));
+    }
+
+    fn pursue_start(&mut self, node: &InstanceId, now: Time) {
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        let Some((power, _)) = peer.power.clone() else { return };
+        match power.state {
+            Some(InstanceState::Pending) => {
+                peer.started_at = peer.started_at.or(Some(now));
+            }
+            Some(InstanceState::Stopping) => self.force_stop(node, now),
+            Some(InstanceState::Stopped) if self.is_free(node, now) => {
+                match self.may_start(node, power.stop_origin, now) {
+                    Ok(()) => self.start(node, now),
+                    Err(Some(reason)) => self.hold_repair(node, &reason, now),
+                    Err(None) => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a stopped peer is natha's to start; `Err(None)` means not yet.
+    fn may_start(
+        &self,
+        node: &InstanceId,
+        origin: StopOrigin,
+        now: Time,
+    ) -> Result<(), Option<String>> {
+        if !self.numbers.repair.enabled || self.leaving {
+            return Err(None);
+        }
+        if self.repairs.stopped.contains(node) {
+            return Ok(());
+        }
+        let Some(peer) = self.peers.get(node) else { return Err(None) };
+        if peer.heard.as_ref().is_some_and(|heard| heard.beat.leaving) {
+            return Err(Some("it left on purpose before it stopped".to_owned()));
+        }
+        match origin {
+            StopOrigin::User => Err(Some("a user stopped it; it is not started".to_owned())),
+            StopOrigin::Unknown => {
+                Err(Some("EC2 does not tell who stopped it; it is not started".to_owned()))
+            }
+            StopOrigin::Guest | StopOrigin::Service => {
+                let place = rank(&self.me.id, self.able());
+                let wait = self.numbers.repair.stagger.saturating_mul(place);
+                if now.since(peer.verdict_since) >= wait { Ok(()) } else { Err(None) }
+            }
+        }
+    }
+
+    fn start(&mut self, node: &InstanceId, now: Time) {
+        let id = self.new_id();
+        let not_after = self.not_after(now);
+        let repair = self.repairs.of.entry(node.clone()).or_default();
+        repair.pending = Some((id, Step::Start, now));
+        repair.held = None;
+        self.push(Action::Start { id, node: node.clone(), not_after });
+        let text = "starting it".to_owned();
+        self.report(now, Level::Warning, EventKind::RepairStart, About::node(node, text));
+    }
+
+    /// A peer that natha stopped and that hangs in `stopping` is stopped by force, once.
+    fn force_stop(&mut self, node: &InstanceId, now: Time) {
+        let patience = self.numbers.repair.patience;
+        let not_after = self.not_after(now);
+        let Some(repair) = self.repairs.of.get(node) else { return };
+        let hangs = repair.stop_asked.is_some_and(|asked| now.since(asked) >= patience);
+        if !hangs || repair.forced || !self.repairs.stopped.contains(node) {
+            return;
+        }
+        let id = self.new_id();
+        if let Some(repair) = self.repairs.of.get_mut(node) {
+            repair.forced = true;
+            repair.pending = Some((id, Step::Stop, now));
+        }
+        self.push(Action::Stop { id, node: node.clone(), force: true, not_after });
+        let text = "it hangs in `stopping`; stopping it by force".to_owned();
+        self.report(now, Level::Alert, EventKind::RepairStop, About::node(node, text));
+    }
+
+    /// Takes in the outcome of a power call or of the note before it.
+    pub(super) fn power_written(
+        &mut self,
+        id: ActionId,
+        result: &Result<(), CloudFault>,
+        now: Time,
+    ) {
+        let Some((node, step)) = self.take_power_step(id) else { return };
+        match (step, result) {
+            // Without a note a restart of this monitor would leave the peer stopped; that is
+            // told, but a full disk does not keep a failed peer from being repaired.
+            (Step::Note, result) => {
+                if let Err(fault) = result {
+                    let text = format!("{fault}; if this monitor restarts now, start it by hand");
+                    let about = About::node(&node, text);
+                    self.report(now, Level::Alert, EventKind::RepairHeld, about);
+                }
+                self.stop(&node, now);
+            }
+            (Step::Stop, Ok(())) => {}
+            (Step::Start, Ok(())) => {
+                if let Some(peer) = self.peers.get_mut(&node) {
+                    peer.started_at = Some(now);
+                }
+            }
+            (Step::Stop | Step::Start, Err(fault)) => self.power_failed(&node, fault, now),
+        }
+    }
+
+    /// The stop itself, decided anew: the note took time.
+    fn stop(&mut self, node: &InstanceId, now: Time) {
+        let Some(peer) = self.peers.get(node) else { return };
+        if let Err(reason) = self.may_stop(peer, now) {
+            self.repairs.stopped.remove(node);
+            self.remember();
+            return self.hold_repair(node, &reason, now);
+        }
+        let evidence = peer.evidence(now);
+        let id = self.new_id();
+        let not_after = self.not_after(now);
+        let repair = self.repairs.of.entry(node.clone()).or_default();
+        repair.pending = Some((id, Step::Stop, now));
+        repair.stop_asked = Some(now);
+        self.repairs.stops.push_back(now);
+        self.push(Action::Stop { id, node: node.clone(), force: false, not_after });
+        let text = format!("stopping it, to start it again: {evidence}");
+        self.report(now, Level::Alert, EventKind::RepairStop, About::node(node, text));
+    }
+
+    fn power_failed(&mut self, node: &InstanceId, fault: &CloudFault, now: Time) {
+        let noise = self.noise.next();
+        let repair = self.repairs.of.entry(node.clone()).or_default();
+        repair.failures += 1;
+        let wait = backoff(fault.kind, repair.failures, noise);
+        repair.not_before = now + wait;
+        let level = match fault.kind {
+            CloudFaultKind::Throttled | CloudFaultKind::Unknown => Level::Warning,
+            _ => Level::Alert,
+        };
+        let text = format!("{fault}; next try in {} s at the earliest", wait.as_secs());
+        self.report(now, level, EventKind::ApiFailed, About::node(node, text));
+    }
+
+    /// Takes in that a power call was given up before it was sent.
+    pub(super) fn power_expired(&mut self, id: ActionId) {
+        self.take_power_step(id);
+    }
+
+    fn take_power_step(&mut self, id: ActionId) -> Option<(InstanceId, Step)> {
+        self.repairs.of.iter_mut().find_map(|(node, repair)| {
+            let (_, step, _) = repair.pending.filter(|(pending, _, _)| *pending == id)?;
+            repair.pending = None;
+            Some((node.clone(), step))
+        })
+    }
+}

@@ -1,0 +1,74 @@
+//! How long to wait before an API call is tried again.
+
+use std::time::Duration;
+
+use crate::types::CloudFaultKind;
+
+/// The wait before attempt number `failures` + 1, with jitter drawn from `noise`.
+///
+/// Doubles from a base that depends on the failure up to a ceiling. The jitter takes up to half
+/// off, so that nodes that failed together do not come back together. Bases keep within EC2's
+/// token buckets (50 calls, then 5 a second, for most mutating calls).
+pub(super) fn backoff(kind: CloudFaultKind, failures: u32, noise: u64) -> Duration {
+    let (base_ms, ceiling_ms): (u64, u64) = match kind {
+        CloudFaultKind::Unknown | CloudFaultKind::Unreachable => (200, 2_000),
+        CloudFaultKind::Throttled => (400, 10_000),
+        CloudFaultKind::NotFound | CloudFaultKind::Exists => (100, 10_000),
+        CloudFaultKind::State => (2_000, 30_000),
+        // A server-side error that generic clients hammer on; EC2 needs minutes to find room.
+        CloudFaultKind::Capacity => (60_000, 600_000),
+        // Nothing here changes by itself: a person has to act.
+        CloudFaultKind::Denied | CloudFaultKind::Unsupported | CloudFaultKind::Other => {
+            (5_000, 60_000)
+        }
+    };
+    let doublings = failures.saturating_sub(1).min(16);
+    let full = (base_ms << doublings).min(ceiling_ms);
+    Duration::from_millis(full - noise % (full / 2 + 1))
+}
+
+/// A stream of numbers without pattern, the same for the same seed (SplitMix64, Steele and others
+/// 2014). Good for jitter, not for secrets.
+#[derive(Debug, Clone)]
+pub(super) struct Noise(u64);
+
+impl Noise {
+    pub(super) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_stay_under_their_ceiling() {
+        let wait = |failures| backoff(CloudFaultKind::Throttled, failures, 0);
+        assert_eq!(wait(1), Duration::from_millis(400));
+        assert_eq!(wait(2), Duration::from_millis(800));
+        assert_eq!(wait(60), Duration::from_secs(10));
+    }
+
+    #[test]
+    fn jitter_takes_off_at_most_half() {
+        let mut noise = Noise::new(7);
+        for _ in 0..1_000 {
+            let wait = backoff(CloudFaultKind::Throttled, 3, noise.next());
+            assert!((800..=1_600).contains(&wait.as_millis()), "{wait:?}");
+        }
+    }
+
+    #[test]
+    fn a_lack_of_capacity_is_given_minutes() {
+        assert!(backoff(CloudFaultKind::Capacity, 1, u64::MAX) >= Duration::from_secs(30));
+    }
+}

@@ -1,0 +1,128 @@
+//! What the machine tells of itself: to its peers in heartbeats, to people in the status.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::group::{Group, MoveKind};
+use super::machine::Machine;
+use super::slot::{Sight, Slot};
+use super::wish::Place;
+use super::{GroupView, PeerView, View};
+use crate::types::{Beat, Claim, Hears, InstanceId, Resource, RouteTableId, RouteTarget, Time};
+
+impl Machine {
+    /// The heartbeat to send now.
+    pub(super) fn beat(&self, now: Time) -> Beat {
+        let hears = self.peers.iter().filter_map(|(id, peer)| {
+            let heard = peer.heard.as_ref()?;
+            let age = now.since(heard.at).as_millis();
+            Some(Hears {
+                node: id.clone(),
+                session: heard.session,
+                age_ms: u16::try_from(age).unwrap_or(u16::MAX),
+                failed: peer.is_failed(),
+            })
+        });
+        let held = self.groups.values().filter(|group| self.holder(group) == Some(&self.me.id));
+        Beat {
+            fitness: self.fitness().clone(),
+            leaving: self.leaving,
+            settings_digest: self.settings_digest,
+            hears: hears.collect(),
+            holds: held
+                .map(|group| Claim { group: group.name.clone(), generation: group.generation })
+                .collect(),
+        }
+    }
+
+    /// The member that every route of the group leads to, as far as is known.
+    fn holder(&self, group: &Group) -> Option<&InstanceId> {
+        let mut holder: Option<&InstanceId> = None;
+        for slot in &group.slots {
+            let Place::Member { node, .. } = self.place(slot) else { return None };
+            if holder.is_some_and(|id| *id != node) {
+                return None;
+            }
+            holder = self.everyone().find(|id| **id == node);
+        }
+        holder
+    }
+
+    /// Everything, for the status.
+    #[must_use]
+    pub fn view(&self, now: Time) -> View {
+        let peers = self.peers.iter().map(|(id, peer)| {
+            let view = PeerView {
+                verdict: peer.verdict,
+                verdict_age: now.since(peer.verdict_since),
+                heartbeat_age: peer.heard.as_ref().map(|heard| now.since(heard.at)),
+                echo_age: peer.echo_at.map(|at| now.since(at)),
+                fitness: peer.fitness().cloned(),
+                hears_me: peer.hears(&self.me.id, self.session, &self.numbers),
+                power: peer.power.as_ref().map(|(report, at)| (report.clone(), now.since(*at))),
+                repair: self.repairs.words(id),
+            };
+            (id.clone(), view)
+        });
+        let groups =
+            self.groups.iter().map(|(name, group)| (name.clone(), self.group_view(group, now)));
+        View {
+            me: self.me.id.clone(),
+            fitness: self.fitness().clone(),
+            peers: peers.collect(),
+            groups: groups.collect(),
+            timers: self.timers(now),
+        }
+    }
+
+    fn group_view(&self, group: &Group, now: Time) -> GroupView {
+        let doing = group.moving.as_ref().map(|moving| {
+            let verb = match moving.kind {
+                MoveKind::Takeover => "taking over",
+                MoveKind::HandOver => "handing over",
+                MoveKind::HandBack => "handing back",
+                MoveKind::Assert | MoveKind::Drift => "setting routes",
+            };
+            format!("{verb}, to {}", moving.to)
+        });
+        GroupView {
+            home: group.home.clone(),
+            holder: self.holder(group).cloned(),
+            targets: group.slots.iter().map(target_of).collect(),
+            read_age: group.read_age(now),
+            generation: group.generation,
+            doing,
+        }
+    }
+
+    /// Pending deadlines that people ask about.
+    fn timers(&self, now: Time) -> BTreeMap<String, Duration> {
+        let mut timers = BTreeMap::new();
+        for (id, peer) in &self.peers {
+            let left = |since: Option<Time>, wait: Duration| {
+                since.map(|at| wait.saturating_sub(now.since(at))).filter(|left| !left.is_zero())
+            };
+            let repair = left(peer.suspected_since, self.numbers.repair.after);
+            let hold = left(peer.alive_since, self.hold(peer));
+            let away = self.groups.values().any(|group| {
+                group.home.as_ref() == Some(id) && self.holder(group) == Some(&self.me.id)
+            });
+            if let Some(left) = repair.filter(|_| self.numbers.repair.enabled) {
+                timers.insert(format!("repair of {id} at the earliest"), left);
+            }
+            if let Some(left) = hold.filter(|_| away) {
+                timers.insert(format!("hand-back to {id} at the earliest"), left);
+            }
+        }
+        timers
+    }
+}
+
+fn target_of(slot: &Slot) -> (RouteTableId, Option<RouteTarget>) {
+    let Resource::DefaultRoute { table, .. } = &slot.resource;
+    let target = match slot.current() {
+        Some(Sight::Route(entry)) => Some(entry.target),
+        Some(Sight::NoRoute | Sight::NoTable) | None => None,
+    };
+    (table.clone(), target)
+}

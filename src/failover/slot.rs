@@ -1,0 +1,276 @@
+//! One route of a group: where it was seen, what was written to it, what is under way.
+
+use std::time::Duration;
+
+use super::ActionId;
+use crate::types::{
+    NetworkInterfaceId, Resource, RouteEntry, RouteTarget, RouteWrite, RouteWriteVerb, Time,
+};
+
+/// What a read showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// The table itself does not exist.
+    NoTable,
+    /// The table has no such route.
+    NoRoute,
+    /// The route.
+    Route(RouteEntry),
+}
+
+/// What came of comparing a read with what was known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Nothing new, or a read that is older than what is known.
+    None,
+    /// This node's own write is confirmed.
+    Confirmed,
+    /// It shows something else than before; this is what was before, if it was known.
+    Moved(Option<Sight>),
+}
+
+/// A write that EC2 accepted and no read has confirmed yet.
+#[derive(Debug, Clone)]
+struct Written {
+    interface: NetworkInterfaceId,
+    at: Time,
+    before: Option<Sight>,
+}
+
+/// A write under way.
+#[derive(Debug, Clone)]
+pub(super) struct Pending {
+    pub(super) id: ActionId,
+    interface: NetworkInterfaceId,
+}
+
+/// One route and everything this node knows about it.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    pub(super) resource: Resource,
+    sight: Option<Sight>,
+    /// When the read that showed it was asked for.
+    read_at: Option<Time>,
+    /// Since when it has been like this.
+    pub(super) since: Time,
+    written: Option<Written>,
+    pub(super) pending: Option<Pending>,
+    pub(super) failures: u32,
+    pub(super) retry_at: Option<Time>,
+}
+
+impl Slot {
+    pub(super) fn new(resource: Resource, now: Time) -> Self {
+        Self {
+            resource,
+            sight: None,
+            read_at: None,
+            since: now,
+            written: None,
+            pending: None,
+            failures: 0,
+            retry_at: None,
+        }
+    }
+
+    /// Where it leads as far as is known: an accepted write counts until a read tells otherwise.
+    pub(super) fn current(&self) -> Option<Sight> {
+        match &self.written {
+            Some(written) => Some(Sight::Route(RouteEntry {
+                target: RouteTarget::Interface(written.interface.clone()),
+                blackhole: false,
+            })),
+            None => self.sight.clone(),
+        }
+    }
+
+    /// Whether a read begun at or after `earliest` shows what [`Slot::current`] says.
+    pub(super) fn is_read_since(&self, earliest: Time) -> bool {
+        self.written.is_none() && self.read_at.is_some_and(|at| at >= earliest)
+    }
+
+    /// When the read behind [`Slot::current`] was asked for.
+    pub(super) fn read_at(&self) -> Option<Time> {
+        self.read_at
+    }
+
+    /// Whether an accepted write waits for a read to confirm it.
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        self.written.is_some()
+    }
+
+    /// Takes in what a read showed that was asked for at `asked`. Within `settle` of an accepted
+    /// write, a read that still shows the state before it is taken for EC2's eventual
+    /// consistency, not for somebody's deed.
+    pub(super) fn observe(&mut self, sight: Sight, asked: Time, settle: Duration) -> Change {
+        if self.read_at.is_some_and(|at| asked < at) {
+            return Change::None;
+        }
+        if let Some(written) = &self.written {
+            let is_ours = matches!(&sight, Sight::Route(entry)
+                if entry.target == RouteTarget::Interface(written.interface.clone()));
+            if !is_ours {
+                let too_early = asked < written.at;
+                let stale = asked < written.at + settle && written.before.as_ref() == Some(&sight);
+                if too_early || stale {
+                    return Change::None;
+                }
+            }
+            let presumed = self.current();
+            self.written = None;
+            self.sight = Some(sight);
+            self.read_at = Some(asked);
+            if is_ours {
+                return Change::Confirmed;
+            }
+            self.since = asked;
+            return Change::Moved(presumed);
+        }
+        self.read_at = Some(asked);
+        if self.sight.as_ref() == Some(&sight) {
+            return Change::None;
+        }
+        let moved = !same_target(self.sight.as_ref(), &sight);
+        let before = self.sight.replace(sight);
+        if moved {
+            self.since = asked;
+            return Change::Moved(before);
+        }
+        Change::None
+    }
+
+    /// The request that points this route at `interface`, or none where the table is missing or
+    /// nothing is known of it.
+    pub(super) fn write_to(&self, interface: &NetworkInterfaceId) -> Option<RouteWrite> {
+        let verb = match self.current()? {
+            Sight::NoTable => return None,
+            Sight::NoRoute => RouteWriteVerb::Create,
+            Sight::Route(_) => RouteWriteVerb::Replace,
+        };
+        let Resource::DefaultRoute { table, cidr } = &self.resource;
+        Some(RouteWrite { verb, table: table.clone(), cidr: *cidr, interface: interface.clone() })
+    }
+
+    /// Notes that a write was sent.
+    pub(super) fn sent(&mut self, id: ActionId, interface: NetworkInterfaceId) {
+        self.pending = Some(Pending { id, interface });
+        self.retry_at = None;
+    }
+
+    /// Notes that the write under way was accepted.
+    pub(super) fn accepted(&mut self, now: Time) {
+        if let Some(pending) = self.pending.take() {
+            let before = self.current();
+            self.written = Some(Written { interface: pending.interface, at: now, before });
+            self.since = now;
+            self.failures = 0;
+        }
+    }
+
+    /// Notes that the write under way failed or was given up. Nothing is known until the next
+    /// read: the request may have taken effect, or the route is not what it was believed to be.
+    pub(super) fn failed(&mut self, retry_at: Time) {
+        self.pending = None;
+        self.failures += 1;
+        self.retry_at = Some(retry_at);
+        self.forget();
+    }
+
+    /// Forgets every read: this node was paused and the world went on.
+    pub(super) fn forget(&mut self) {
+        self.sight = None;
+        self.read_at = None;
+        self.written = None;
+    }
+}
+
+/// Whether both lead to the same place; a blackhole comes and goes with the target's power.
+fn same_target(before: Option<&Sight>, after: &Sight) -> bool {
+    match (before, after) {
+        (Some(Sight::Route(before)), Sight::Route(after)) => before.target == after.target,
+        (Some(before), after) => before == after,
+        (None, _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn eni(n: u8) -> NetworkInterfaceId {
+        format!("eni-{n:08x}").parse().unwrap()
+    }
+
+    fn at(n: u8) -> Sight {
+        Sight::Route(RouteEntry { target: RouteTarget::Interface(eni(n)), blackhole: false })
+    }
+
+    fn slot_seen_at_one() -> Slot {
+        let resource = Resource::DefaultRoute {
+            table: "rtb-00000001".parse().unwrap(),
+            cidr: "0.0.0.0/0".parse().unwrap(),
+        };
+        let mut slot = Slot::new(resource, Time::default());
+        slot.observe(at(1), Time::from_millis(10), SETTLE);
+        slot
+    }
+
+    const SETTLE: Duration = Duration::from_secs(5);
+
+    fn write_two(slot: &mut Slot, ms: u64) {
+        slot.sent(ActionId(1), eni(2));
+        slot.accepted(Time::from_millis(ms));
+    }
+
+    #[test]
+    fn an_accepted_write_counts_until_a_read_confirms_it() {
+        let mut slot = slot_seen_at_one();
+        write_two(&mut slot, 100);
+        assert_eq!(slot.current(), Some(at(2)));
+        assert!(!slot.is_read_since(Time::default()));
+        assert_eq!(slot.observe(at(2), Time::from_millis(150), SETTLE), Change::Confirmed);
+        assert!(slot.is_read_since(Time::from_millis(150)));
+    }
+
+    #[test]
+    fn a_stale_read_after_a_write_is_not_believed() {
+        let mut slot = slot_seen_at_one();
+        write_two(&mut slot, 100);
+        assert_eq!(slot.observe(at(1), Time::from_millis(150), SETTLE), Change::None);
+        assert_eq!(slot.current(), Some(at(2)));
+    }
+
+    #[test]
+    fn a_third_target_is_believed_at_once() {
+        let mut slot = slot_seen_at_one();
+        write_two(&mut slot, 100);
+        let change = slot.observe(at(3), Time::from_millis(150), SETTLE);
+        assert_eq!(change, Change::Moved(Some(at(2))));
+        assert_eq!(slot.current(), Some(at(3)));
+    }
+
+    #[test]
+    fn the_old_target_is_believed_once_reads_have_settled() {
+        let mut slot = slot_seen_at_one();
+        write_two(&mut slot, 100);
+        let change = slot.observe(at(1), Time::from_millis(5_200), SETTLE);
+        assert_eq!(change, Change::Moved(Some(at(2))));
+    }
+
+    #[test]
+    fn after_a_failed_write_nothing_is_known() {
+        let mut slot = slot_seen_at_one();
+        slot.sent(ActionId(1), eni(2));
+        slot.failed(Time::from_millis(300));
+        assert_eq!(slot.current(), None);
+        assert_eq!(slot.write_to(&eni(2)), None);
+    }
+
+    #[test]
+    fn an_older_read_that_comes_late_changes_nothing() {
+        let mut slot = slot_seen_at_one();
+        slot.observe(at(2), Time::from_millis(50), SETTLE);
+        assert_eq!(slot.observe(at(1), Time::from_millis(20), SETTLE), Change::None);
+        assert_eq!(slot.current(), Some(at(2)));
+    }
+}
