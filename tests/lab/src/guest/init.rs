@@ -152,7 +152,13 @@ fn make_devices(root: &Path) -> Result<()> {
         mount(Some(kind), &dev.join(name), Some(kind), MsFlags::empty(), Some(data))
             .with_context(|| format!("cannot mount /dev/{name}"))?;
     }
-    for (target, name) in [("pts/ptmx", "ptmx"), ("/proc/self/fd", "fd")] {
+    for (target, name) in [
+        ("pts/ptmx", "ptmx"),
+        ("/proc/self/fd", "fd"),
+        ("/proc/self/fd/0", "stdin"),
+        ("/proc/self/fd/1", "stdout"),
+        ("/proc/self/fd/2", "stderr"),
+    ] {
         symlink(target, dev.join(name))?;
     }
     Ok(())
