@@ -18,7 +18,7 @@ fn a_panicked_nat_is_covered_repaired_and_handed_its_routes_back() {
         println!("{table:?}");
     }
     std::thread::sleep(Duration::from_secs(5));
-    println!("{}", lab.console("nat-a").unwrap());
+    println!("{}", lab.console("nat-a").unwrap()); println!("{}", lab.console("nat-b").unwrap()); println!("{:#?}", lab.exec("nat-b", &["natha", "status"], Duration::from_secs(5)));println!("{:#?}", lab.exec("nat-b", &["natha", "status", "--json"], Duration::from_secs(5)).map(|o| println!("{}", o.stdout)));
     println!("{:#?}", lab.exec("nat-a", &["natha", "status"], Duration::from_secs(5)));
     println!(
         "{:#?}",
