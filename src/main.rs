@@ -4,28 +4,37 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use natha::commands::{setup, teardown};
-use natha::config::Settings;
+use natha::config::{Flags, PairFlags, load};
 
 #[derive(Parser)]
 #[command(name = "natha")]
-enum Cli {
+struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
     Setup(setup::Args),
     Teardown(teardown::Args),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let mut settings = Settings::default();
-    if let Some(directory) = std::env::var_os("NATHA_STATE_DIR") {
-        settings.state_dir = directory.into();
-    }
-    let outcome = match Cli::parse() {
-        Cli::Setup(args) => setup::run(args, &settings).await,
-        Cli::Teardown(args) => teardown::run(args, &settings).await,
-    };
-    outcome.unwrap_or_else(|error| {
+    run().await.unwrap_or_else(|error| {
         tracing_subscriber::fmt().with_writer(std::io::stderr).init();
         tracing::error!("{error:#}");
         ExitCode::FAILURE
     })
+}
+
+async fn run() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    let settings = load(&cli.flags, &PairFlags::default(), None)?.settings;
+    match cli.verb {
+        Verb::Setup(args) => setup::run(args, &settings).await,
+        Verb::Teardown(args) => teardown::run(args, &settings).await,
+    }
 }

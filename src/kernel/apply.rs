@@ -20,12 +20,16 @@ pub enum ApplyError {
     #[error(transparent)]
     Journal(#[from] JournalError),
     /// A sysctl is not there.
-    #[error("there is no sysctl {0}: the kernel lacks this feature, or its module cannot be \
-             loaded")]
+    #[error(
+        "there is no sysctl {0}: the kernel lacks this feature, or its module cannot be \
+             loaded"
+    )]
     NoSuchSysctl(SysctlKey),
     /// A sysctl is as it must not be and cannot be set.
-    #[error("the sysctl {key} is {found} and must be {wanted}, but cannot be set from here: set \
-             it on the host that this container or network namespace runs on")]
+    #[error(
+        "the sysctl {key} is {found} and must be {wanted}, but cannot be set from here: set \
+             it on the host that this container or network namespace runs on"
+    )]
     Stuck {
         /// Which.
         key: SysctlKey,
@@ -138,8 +142,7 @@ impl Applier {
     /// setting one can set another.
     fn sysctl(&mut self, wanted: &Sysctl) -> Result<Item, ApplyError> {
         let key = &wanted.key;
-        let reading =
-            sysctl::read(key)?.ok_or_else(|| ApplyError::NoSuchSysctl(key.clone()))?;
+        let reading = sysctl::read(key)?.ok_or_else(|| ApplyError::NoSuchSysctl(key.clone()))?;
         let item = diff_sysctl(wanted, Some(&reading));
         match item.standing {
             Standing::Right | Standing::NotSettable => Ok(item),

@@ -40,8 +40,10 @@ pub enum SysctlError {
         text: String,
     },
     /// It was written, but keeps another value.
-    #[error("the sysctl {key} was set to {value} and reads {found}: the kernel or another \
-             program changes it")]
+    #[error(
+        "the sysctl {key} was set to {value} and reads {found}: the kernel or another \
+             program changes it"
+    )]
     Kept {
         /// Which.
         key: SysctlKey,

@@ -15,8 +15,10 @@ use crate::types::NetworkInterfaceId;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The interface that was named is not there.
-    #[error("there is no interface `{name}`; this host has {}. Set `uplink` to one of them",
-            list(there))]
+    #[error(
+        "there is no interface `{name}`; this host has {}. Set `uplink` to one of them",
+        list(there)
+    )]
     UnknownUplink {
         /// The name.
         name: String,
@@ -24,27 +26,37 @@ pub enum Problem {
         there: Vec<String>,
     },
     /// No default route tells which interface is the uplink.
-    #[error("no default route tells which interface leads to the internet; this host has {}. \
-             Name it with --uplink or `uplink`", list(there))]
+    #[error(
+        "no default route tells which interface leads to the internet; this host has {}. \
+             Name it with --uplink or `uplink`",
+        list(there)
+    )]
     NoDefaultRoute {
         /// The interfaces that are there.
         there: Vec<String>,
     },
     /// Several default routes are as good as each other.
-    #[error("{} have default routes of the same metric, so either could lead to the internet. \
-             Name the one with the public address with --uplink or `uplink`", list(candidates))]
+    #[error(
+        "{} have default routes of the same metric, so either could lead to the internet. \
+             Name the one with the public address with --uplink or `uplink`",
+        list(candidates)
+    )]
     SeveralUplinks {
         /// The interfaces.
         candidates: Vec<String>,
     },
     /// Nothing tells whose traffic is to be translated.
-    #[error("nothing tells whose traffic to translate: give --source or `sources`, or run where \
-             the instance metadata tells the VPC's address ranges")]
+    #[error(
+        "nothing tells whose traffic to translate: give --source or `sources`, or run where \
+             the instance metadata tells the VPC's address ranges"
+    )]
     NoSources,
     /// The uplink is not one of EC2's interfaces.
-    #[error("`{link}` ({mac}) is not among the network interfaces that EC2 has attached to this \
+    #[error(
+        "`{link}` ({mac}) is not among the network interfaces that EC2 has attached to this \
              instance. Name another --uplink, or leave the source/dest check alone with \
-             --no-source-dest-check")]
+             --no-source-dest-check"
+    )]
     NotAttached {
         /// The interface.
         link: String,
@@ -162,8 +174,7 @@ fn attached_ids(
     if id(uplink).is_none() {
         return Err(Problem::NotAttached { link: uplink.name.clone(), mac: uplink.mac.clone() });
     }
-    let both = |link: &&Link| {
-        id(link).map(|interface| Unchecked { link: link.name.clone(), interface })
-    };
+    let both =
+        |link: &&Link| id(link).map(|interface| Unchecked { link: link.name.clone(), interface });
     Ok(links.iter().filter_map(both).collect())
 }

@@ -59,11 +59,9 @@ fn drops_all(rule: &Value) -> bool {
     let statements = rule["expr"].as_array().map_or(&[][..], Vec::as_slice);
     let has = |statement: &Value, name: &str| statement.get(name).is_some();
     let neutral = |s: &Value| has(s, "counter") || has(s, "log");
-    statements
-        .split_last()
-        .is_some_and(|(last, rest)| {
-            (has(last, "drop") || has(last, "reject")) && rest.iter().all(neutral)
-        })
+    statements.split_last().is_some_and(|(last, rest)| {
+        (has(last, "drop") || has(last, "reject")) && rest.iter().all(neutral)
+    })
 }
 
 /// What to tell about each chain that may drop the traffic, with the commands that allow it.
@@ -75,8 +73,7 @@ pub fn warnings(spec: &TableSpec, others: &[OtherChain]) -> Vec<String> {
 fn warning(spec: &TableSpec, chain: &OtherChain) -> String {
     let OtherChain { family, table, name, .. } = chain;
     let uplink = &spec.uplink;
-    let sources =
-        spec.sources.iter().map(Ipv4Net::to_string).collect::<Vec<_>>().join(", ");
+    let sources = spec.sources.iter().map(Ipv4Net::to_string).collect::<Vec<_>>().join(", ");
     format!(
         "chain `{name}` of table `{family} {table}` drops what none of its rules accepts, and \
          natha cannot overrule it; unless its rules accept this traffic already, allow it:\n  \

@@ -193,16 +193,9 @@ fn table<'a>() -> NfListObject<'a> {
     NfListObject::Table(Table { family: NfFamily::IP, name: TABLE.into(), handle: None })
 }
 
-fn chain<'a>(
-    name: &'static str,
-    hook: Option<(NfChainType, NfHook, i32)>,
-) -> NfListObject<'a> {
-    let mut chain = Chain {
-        family: NfFamily::IP,
-        table: TABLE.into(),
-        name: name.into(),
-        ..Chain::default()
-    };
+fn chain<'a>(name: &'static str, hook: Option<(NfChainType, NfHook, i32)>) -> NfListObject<'a> {
+    let mut chain =
+        Chain { family: NfFamily::IP, table: TABLE.into(), name: name.into(), ..Chain::default() };
     if let Some((kind, hook, priority)) = hook {
         chain._type = Some(kind);
         chain.hook = Some(hook);
@@ -295,10 +288,8 @@ fn count<'a>(name: &'static str) -> Statement<'a> {
 
 /// `tcp flags & (syn|rst) == syn`: the opening segments of both sides.
 fn syn<'a>() -> Statement<'a> {
-    let mask = Expression::BinaryOperation(Box::new(BinaryOperation::OR(vec![
-        text("syn"),
-        text("rst"),
-    ])));
+    let mask =
+        Expression::BinaryOperation(Box::new(BinaryOperation::OR(vec![text("syn"), text("rst")])));
     let masked = BinaryOperation::AND(field("tcp", "flags"), mask);
     is(Expression::BinaryOperation(Box::new(masked)), text("syn"))
 }
