@@ -2,6 +2,8 @@
 //!
 //! Where a change of the table is meant: run with `NATHA_BLESS=1`, and review the difference.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 use std::path::Path;
 
 use natha::plan::TableSpec;
