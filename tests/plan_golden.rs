@@ -1,4 +1,4 @@
-//! The rendered nft table, byte for byte, and that nft takes it and keeps it.
+//! The rendered nft table, byte for byte.
 //!
 //! Where a change of the table is meant: run with `NATHA_BLESS=1`, and review the difference.
 
