@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{handover, monitor, status};
+use crate::commands::{handover, monitor, setup, status, teardown};
 use crate::config::{Flags, PairFlags, load};
 use crate::logging::{self, Format};
 
@@ -64,6 +64,10 @@ pub struct LogArgs {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Make this host a NAT: sysctls, translation, forwarding, source/dest check
+    Setup(setup::Args),
+    /// Undo what `setup` changed
+    Teardown(teardown::Args),
     /// Watch the peers, move routes when one fails, repair it, hand back
     Monitor(monitor::Args),
     /// Show what the monitor on this host knows and does
@@ -91,10 +95,12 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let socket = || Ok::<_, anyhow::Error>(load(&cli.flags, &PairFlags::default(), None)?);
+    let local = || Ok::<_, anyhow::Error>(load(&cli.flags, &PairFlags::default(), None)?.settings);
     match &cli.verb {
+        Verb::Setup(args) => setup::run(args.clone(), &local()?).await,
+        Verb::Teardown(args) => teardown::run(args.clone(), &local()?).await,
         Verb::Monitor(args) => monitor::run(args, &cli.flags).await,
-        Verb::Status(args) => status::run(args, &socket()?.settings.socket).await,
-        Verb::Handover(args) => handover::run(args, &socket()?.settings.socket).await,
+        Verb::Status(args) => status::run(args, &local()?.socket).await,
+        Verb::Handover(args) => handover::run(args, &local()?.socket).await,
     }
 }

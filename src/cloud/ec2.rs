@@ -8,7 +8,7 @@ use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::types::Filter;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -60,18 +60,23 @@ impl Ec2 {
             .ok_or_else(|| {
                 unexpected("connect", "no region: set `api.region`, `--region` or AWS_REGION")
             })?;
+        let shared = aws_config::defaults(BehaviorVersion::latest()).region(region).load().await;
+        Ok(Self::with(&shared, api))
+    }
+
+    /// A client with this region and these credentials.
+    pub(super) fn with(shared: &SdkConfig, api: &Api) -> Self {
         let limits = TimeoutConfig::builder()
             .connect_timeout(CONNECT_LIMIT.min(api.timeout))
             .operation_timeout(api.timeout)
             .build();
-        let shared = aws_config::defaults(BehaviorVersion::latest()).region(region).load().await;
-        let mut config = aws_sdk_ec2::config::Builder::from(&shared)
+        let mut config = aws_sdk_ec2::config::Builder::from(shared)
             .retry_config(RetryConfig::disabled())
             .timeout_config(limits);
         if let Some(endpoint) = &api.endpoint {
             config = config.endpoint_url(endpoint);
         }
-        Ok(Self { client: aws_sdk_ec2::Client::from_conf(config.build()) })
+        Self { client: aws_sdk_ec2::Client::from_conf(config.build()) }
     }
 
     /// The instances of a VPC that carry `natha:cluster` = `cluster`, ended ones included while

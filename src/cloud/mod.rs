@@ -14,3 +14,8 @@ pub use ec2::Ec2;
 pub use imds::{DMI_ASSET_TAG, Identity, Imds, ImdsFault, OwnInterface, instance_from_dmi};
 pub use survey::Survey;
 pub use writes::{Gate, Sent};
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

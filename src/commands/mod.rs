@@ -5,11 +5,15 @@
 
 use std::process::ExitCode;
 
+mod checks;
 pub mod handover;
 mod local;
 pub mod monitor;
 mod render;
+mod report;
+pub mod setup;
 pub mod status;
+pub mod teardown;
 
 /// Done, but something is not as it should be.
 #[must_use]

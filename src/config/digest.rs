@@ -47,3 +47,37 @@ fn group_line(group: &GroupSetting) -> String {
     let (name, home, cidr) = (&group.name, group.home.show(), group.cidr);
     format!("group {name} {home} {cidr} {}", tables.join(","))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_about_one_host_does_not_count_and_what_is_shared_does() {
+        let base = settings_digest(&Settings::default());
+        let members = vec!["i-00000001".parse().unwrap()];
+        let mut own = Settings { members, ..Settings::default() };
+        own.api.region = Some("eu-west-1".to_owned());
+        own.host.uplink = Some("ens5".to_owned());
+        assert_eq!(settings_digest(&own), base);
+        let mut shared = Settings::default();
+        shared.failover.repair.stagger += Duration::from_secs(1);
+        assert_ne!(settings_digest(&shared), base);
+    }
+
+    #[test]
+    fn groups_count_in_whatever_order_they_are_written() {
+        let group = |name: &str, table: &str| GroupSetting {
+            name: name.parse().unwrap(),
+            home: None,
+            tables: vec![table.parse().unwrap()],
+            cidr: ipnet::Ipv4Net::default(),
+        };
+        let (a, b) = (group("a", "rtb-00000001"), group("b", "rtb-00000002"));
+        let with = |groups| settings_digest(&Settings { groups, ..Settings::default() });
+        assert_eq!(with(vec![a.clone(), b.clone()]), with(vec![b, a.clone()]));
+        assert_ne!(with(vec![a]), with(vec![]));
+    }
+}

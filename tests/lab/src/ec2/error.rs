@@ -29,6 +29,7 @@ impl ApiError {
     }
 
     /// `MissingParameter`.
+    #[must_use]
     pub fn missing(parameter: &str) -> Self {
         Self::client(
             "MissingParameter",
@@ -53,12 +54,14 @@ impl ApiError {
     }
 
     /// What DryRun answers where the call would have been allowed.
+    #[must_use]
     pub fn dry_run() -> Self {
         let message = "Request would have succeeded, but DryRun flag is set.";
         Self::new(412, "DryRunOperation", message)
     }
 
     /// What a caller over its rate gets. HTTP 503: see botocore's retry table.
+    #[must_use]
     pub fn throttled() -> Self {
         Self::new(503, "RequestLimitExceeded", "Request limit exceeded.")
     }

@@ -68,6 +68,7 @@ pub enum Fault {
 }
 
 /// What one call will meet, all matching faults together.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own, in any mixture")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Conduct {
     /// Delay before it takes effect.
@@ -94,6 +95,7 @@ pub struct Conduct {
 
 impl Faults {
     /// No faults.
+    #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
@@ -122,11 +124,13 @@ impl Faults {
 
 impl FaultRule {
     /// A fault for everyone's calls of one kind.
+    #[must_use]
     pub fn on(action: &str, fault: Fault) -> Self {
         Self { principal: None, action: Some(action.to_owned()), times: None, fault }
     }
 
     /// A fault for all calls.
+    #[must_use]
     pub fn everywhere(fault: Fault) -> Self {
         Self { principal: None, action: None, times: None, fault }
     }

@@ -1,5 +1,7 @@
 //! `Filter.N` and paging, the same for every Describe call.
 
+use std::fmt::Write;
+
 use super::error::ApiError;
 use super::params::Params;
 
@@ -122,7 +124,10 @@ pub(super) fn page<T>(
 }
 
 fn token_for(id: &str) -> String {
-    id.bytes().map(|byte| format!("{byte:02x}")).collect()
+    id.bytes().fold(String::new(), |mut token, byte| {
+        write!(token, "{byte:02x}").expect("writing to a String never fails");
+        token
+    })
 }
 
 fn token_id(token: &str) -> Result<String, ApiError> {

@@ -316,7 +316,8 @@ pub(super) fn describe(state: &State, ctx: &Ctx<'_>, params: &Params) -> Result<
 
 /// Rules that differ only in the other side are shown as one.
 fn show_rules(x: &mut XmlBody, name: &str, rules: &BTreeMap<RuleKey, Rule>, account: &str) {
-    let mut merged: BTreeMap<(&str, Option<(i32, i32)>), Vec<(&Peer, &Rule)>> = BTreeMap::new();
+    type Service<'a> = (&'a str, Option<(i32, i32)>);
+    let mut merged: BTreeMap<Service<'_>, Vec<(&Peer, &Rule)>> = BTreeMap::new();
     for (key, rule) in rules {
         merged.entry((&key.protocol, key.ports)).or_default().push((&key.peer, rule));
     }

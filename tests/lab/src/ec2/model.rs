@@ -148,6 +148,7 @@ pub(super) struct Public {
     pub(super) elastic: Option<(String, String)>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is an attribute of its own in EC2")]
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Instance {
     pub(super) id: String,
@@ -208,6 +209,7 @@ pub enum Phase {
 
 impl Phase {
     /// EC2's number.
+    #[must_use]
     pub fn code(self) -> u16 {
         match self {
             Self::Pending => 0,
@@ -220,6 +222,7 @@ impl Phase {
     }
 
     /// EC2's word.
+    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",

@@ -63,9 +63,8 @@ fn show_subnet(now: &State, then: &State, subnet: &Subnet) -> dataplane::Subnet 
         .filter_map(|(block, route)| {
             let target = match &route.target {
                 RouteTarget::Local => return None,
-                RouteTarget::Gateway(_) if now.is_blackhole(&route.target) => Target::Blackhole,
+                gone if now.is_blackhole(gone) => Target::Blackhole,
                 RouteTarget::Gateway(_) => Target::InternetGateway,
-                RouteTarget::Interface(_) if now.is_blackhole(&route.target) => Target::Blackhole,
                 RouteTarget::Interface(id) => Target::Interface(id.clone()),
             };
             Some((*block, target))

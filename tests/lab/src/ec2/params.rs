@@ -1,6 +1,7 @@
 //! The parameters of a call, as the Query protocol flattens them: `Filter.1.Value.2=x`.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::str::FromStr;
 
 use ipnet::Ipv4Net;
@@ -17,6 +18,7 @@ pub struct Params {
 
 impl Params {
     /// No parameters.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
@@ -36,7 +38,7 @@ impl Params {
 
     /// The same with one more parameter; for building calls in Rust.
     #[must_use]
-    pub fn with(mut self, name: &str, value: impl ToString) -> Self {
+    pub fn with(mut self, name: &str, value: impl Display) -> Self {
         self.values.insert(name.to_owned(), value.to_string());
         self
     }
@@ -98,6 +100,7 @@ impl Params {
     }
 
     /// A list `name.1`, `name.2`, …, in order.
+    #[must_use]
     pub fn list(&self, name: &str) -> Vec<String> {
         self.indices(name)
             .iter()
@@ -106,11 +109,13 @@ impl Params {
     }
 
     /// The prefixes `name.1`, `name.2`, … of a list of structures, in order.
+    #[must_use]
     pub fn structures(&self, name: &str) -> Vec<String> {
         self.indices(name).iter().map(|index| format!("{name}.{index}")).collect()
     }
 
     /// The tags under `TagSpecification.N` for one type of resource.
+    #[must_use]
     pub fn tags_for(&self, resource_type: &str) -> BTreeMap<String, String> {
         self.structures("TagSpecification")
             .iter()
@@ -120,6 +125,7 @@ impl Params {
     }
 
     /// The tags under `name.N.Key` and `name.N.Value`.
+    #[must_use]
     pub fn tags(&self, name: &str) -> BTreeMap<String, String> {
         self.structures(name)
             .iter()
@@ -132,6 +138,7 @@ impl Params {
     }
 
     /// The filters under `Filter.N`.
+    #[must_use]
     pub fn filters(&self) -> Vec<Filter> {
         self.structures("Filter")
             .iter()
@@ -148,6 +155,7 @@ impl Params {
     }
 
     /// The parameters in one line, for the record of calls.
+    #[must_use]
     pub fn summary(&self) -> String {
         let shown: Vec<String> = self
             .values

@@ -104,7 +104,7 @@ impl Keyring {
 
     /// Forgets keys that have been invalid for an hour.
     pub(super) fn prune(&mut self, now: Duration) {
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         self.keys.retain(|_, (_, keys)| keys.expires.is_none_or(|at| at + hour > now));
     }
 }

@@ -26,7 +26,7 @@ const BODY: usize = 256 * 1024;
 /// Connections at a time; further ones wait.
 const CONNECTIONS: usize = 1_024;
 /// How long a connection may take to send its request's head.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Tells the time since the lab began.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -45,6 +45,7 @@ struct Inner {
 
 impl SharedWorld {
     /// Shares a world.
+    #[must_use]
     pub fn new(world: World) -> Self {
         Self { inner: Arc::new(Inner { world: Mutex::new(world), bell: Notify::new() }) }
     }

@@ -37,6 +37,7 @@ pub struct InstanceSpec {
 
 impl InstanceSpec {
     /// An instance with nothing special about it.
+    #[must_use]
     pub fn new(name: &str, subnet: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -302,16 +303,19 @@ impl World {
     }
 
     /// The state of an instance.
+    #[must_use]
     pub fn phase(&self, instance: &str) -> Option<Phase> {
         Some(self.state.instances.get(instance)?.phase)
     }
 
     /// The interface of an instance with device index 0.
+    #[must_use]
     pub fn primary_interface(&self, instance: &str) -> Option<String> {
         self.state.primary_of(instance)
     }
 
     /// The public address of an instance.
+    #[must_use]
     pub fn public_address(&self, instance: &str) -> Option<Ipv4Addr> {
         let primary = self.state.primary_of(instance)?;
         let interface = self.state.interfaces.get(&primary)?;
@@ -319,39 +323,46 @@ impl World {
     }
 
     /// The instance with a `Name` tag.
+    #[must_use]
     pub fn instance_named(&self, name: &str) -> Option<String> {
         let mut live = self.state.instances.values().filter(|i| i.phase != Phase::Terminated);
         live.find(|i| i.tags.get("Name").is_some_and(|n| n == name)).map(|i| i.id.clone())
     }
 
     /// The name of the role of an instance, where it has one.
+    #[must_use]
     pub fn role(&self, instance: &str) -> Option<&str> {
         self.state.instances.get(instance)?.profile.as_deref()
     }
 
     /// The tags of an instance.
+    #[must_use]
     pub fn instance_tags(&self, instance: &str) -> Option<&BTreeMap<String, String>> {
         Some(&self.state.instances.get(instance)?.tags)
     }
 
     /// The zone, type and image of an instance.
+    #[must_use]
     pub fn instance_place(&self, instance: &str) -> Option<(&str, &str, &str)> {
         let found = self.state.instances.get(instance)?;
         Some((&found.zone, &found.kind, &found.image))
     }
 
     /// The VPC of a subnet and the VPC's block.
+    #[must_use]
     pub fn vpc_of_subnet(&self, subnet: &str) -> Option<(&str, Ipv4Net)> {
         let vpc = self.state.vpcs.get(&self.state.subnets.get(subnet)?.vpc)?;
         Some((&vpc.id, vpc.cidr))
     }
 
     /// The security groups of an interface.
+    #[must_use]
     pub fn groups_of(&self, interface: &str) -> Option<&[String]> {
         Some(&self.state.interfaces.get(interface)?.groups)
     }
 
     /// Where a route leads according to the API, whether or not packets meet it yet.
+    #[must_use]
     pub fn route(&self, table: &str, cidr: Ipv4Net) -> Option<RouteVia> {
         Some(match &self.state.tables.get(table)?.routes.get(&cidr)?.target {
             RouteTarget::Local => RouteVia::Local,
@@ -361,6 +372,6 @@ impl World {
     }
 }
 
-fn newest<'a>(ids: impl Iterator<Item = &'a String>, known: &[String]) -> String {
-    ids.filter(|id| !known.contains(id)).cloned().next().unwrap_or_default()
+fn newest<'a>(mut ids: impl Iterator<Item = &'a String>, known: &[String]) -> String {
+    ids.find(|id| !known.contains(id)).cloned().unwrap_or_default()
 }

@@ -15,7 +15,7 @@ use super::principal::{Credentials, Principal};
 use super::world::World;
 
 /// How far a signature's time may be from the service's.
-const SKEW: Duration = Duration::from_secs(300);
+const SKEW: Duration = Duration::from_mins(5);
 
 /// The parts of a request that a signature covers.
 pub(super) struct Signed<'a> {

@@ -24,9 +24,10 @@ pub(super) fn requests(action: &str, unbounded: bool) -> Size {
             size(50.0, 10.0)
         }
         "StartInstances" | "RunInstances" => size(5.0, 2.0),
-        "ModifyNetworkInterfaceAttribute" | "CreateNetworkInterface" => size(100.0, 5.0),
-        "AttachNetworkInterface" => size(100.0, 5.0),
-        "TerminateInstances" => size(100.0, 5.0),
+        "ModifyNetworkInterfaceAttribute"
+        | "CreateNetworkInterface"
+        | "AttachNetworkInterface"
+        | "TerminateInstances" => size(100.0, 5.0),
         "CreateTags" | "DeleteTags" => size(100.0, 10.0),
         describe if describe.starts_with("Describe") => size(100.0, 20.0),
         _ => size(50.0, 5.0),

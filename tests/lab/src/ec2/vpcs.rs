@@ -279,6 +279,7 @@ pub(super) fn free_address(
     Ok(address)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "every call has this form")]
 pub(super) fn create_gateway(
     state: &mut State,
     ctx: &Ctx<'_>,

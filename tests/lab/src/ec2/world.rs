@@ -19,7 +19,7 @@ use super::{network, power};
 use crate::dataplane::Dataplane;
 
 /// How far back the past is kept.
-const MEMORY: Duration = Duration::from_secs(120);
+const MEMORY: Duration = Duration::from_mins(2);
 /// How many moments of the past are kept at most.
 const MOMENTS: usize = 4_096;
 /// How many calls are kept in the history at most; the oldest are dropped first.
@@ -69,6 +69,7 @@ pub(super) struct Ctx<'a> {
 
 impl World {
     /// An empty account.
+    #[must_use]
     pub fn new(settings: WorldSettings) -> Self {
         let state = Arc::new(State { seed: settings.seed, ..State::default() });
         let mut keyring = Keyring::default();
@@ -90,6 +91,7 @@ impl World {
     }
 
     /// What the account is like.
+    #[must_use]
     pub fn settings(&self) -> &WorldSettings {
         &self.settings
     }
@@ -105,6 +107,7 @@ impl World {
     }
 
     /// The faults that are switched on.
+    #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.faults
     }
@@ -118,11 +121,13 @@ impl World {
     }
 
     /// Every call so far, oldest first.
+    #[must_use]
     pub fn history(&self) -> &[CallRecord] {
         &self.history
     }
 
     /// What packets should meet now.
+    #[must_use]
     pub fn dataplane(&self, now: Duration) -> Dataplane {
         let lag = self.settings.timings.propagation();
         let then = now.checked_sub(lag).map_or(&self.past[0].1, |then| self.at(then));
@@ -130,6 +135,7 @@ impl World {
     }
 
     /// When something next changes by itself: a timed state ends, or a change reaches packets.
+    #[must_use]
     pub fn next_change(&self, now: Duration) -> Option<Duration> {
         let lag = self.settings.timings.propagation();
         let timed = power::next(&self.state);
@@ -218,7 +224,7 @@ impl World {
         }
         self.keyring.prune(now);
         let life = self.settings.timings.credentials();
-        let rest = Duration::from_secs(300).min(life / 2);
+        let rest = Duration::from_mins(5).min(life / 2);
         if let Some(keys) = self.keyring.valid_for(instance, now, rest) {
             return Some(keys.clone());
         }

@@ -15,11 +15,13 @@ pub struct XmlBody {
 
 impl XmlBody {
     /// An answer without elements.
+    #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// `<return>true</return>`: the whole answer of many calls.
+    #[must_use]
     pub fn yes() -> Self {
         let mut body = Self::new();
         body.put("return", true);
@@ -61,11 +63,13 @@ impl XmlBody {
     }
 
     /// The elements as text.
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
     /// The whole document of a successful call.
+    #[must_use]
     pub fn document(&self, action: &str, request_id: &str) -> String {
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{action}Response xmlns=\"{NAMESPACE}\">\

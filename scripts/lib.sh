@@ -1,0 +1,155 @@
+#!/usr/bin/env bash
+# What the scripts beside this one share: where the repository is, timed steps, and the tools that
+# a bare Debian 12 with a Rust toolchain lacks.
+#
+# Usage: source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"   (it is not run by itself)
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+export PATH="$root/target/tools/bin:$PATH:$HOME/.cargo/bin:/usr/local/sbin:/usr/sbin:/sbin"
+logs=$root/target/logs
+mkdir -p "$logs"
+
+# Built when a machine has no cargo-nextest.
+nextest_version=0.9.143
+
+say() {
+    printf '%s\n' "$*" >&2
+}
+
+die() {
+    say "error: $*"
+    exit 1
+}
+
+# seconds_since START: time since START, a value of $EPOCHREALTIME, as "12.3".
+seconds_since() {
+    local start=${1/[.,]/} now=${EPOCHREALTIME/[.,]/}
+    local tenths=$(((now - start) / 100000))
+    printf '%d.%d' $((tenths / 10)) $((tenths % 10))
+}
+
+# step NAME COMMAND…: runs it quietly and prints one line with its time. When it fails, its whole
+# output is shown and its status returned.
+step() {
+    local name=$1 start=$EPOCHREALTIME status=0
+    local log=$logs/${name//[^a-zA-Z0-9]/-}.log
+    shift
+    [[ ! -t 2 ]] || printf '  …           %s\r' "$name" >&2
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    if ((status == 0)); then
+        printf '  ok %7s s  %s\n' "$(seconds_since "$start")" "$name" >&2
+    else
+        printf '  FAILED %3s s  %s (status %d)\n' "$(seconds_since "$start")" "$name" "$status" >&2
+        sed 's/^/    /' "$log" >&2
+    fi
+    return "$status"
+}
+
+# The Debian package that has a tool.
+package_of() {
+    case $1 in
+        cc) echo gcc libc6-dev ;;
+        conntrack) echo conntrack ;;
+        ip) echo iproute2 ;;
+        jq) echo jq ;;
+        nft) echo nftables ;;
+        ping) echo iputils-ping ;;
+        python3) echo python3 python3-venv ;;
+        shellcheck) echo shellcheck ;;
+        unshare) echo util-linux ;;
+        *) die "no package is known for $1: add it to package_of in scripts/lib.sh" ;;
+    esac
+}
+
+apt_updated=no
+
+# install_packages WHY PACKAGE…: by apt, as root only.
+install_packages() {
+    local why=$1
+    shift
+    command -v apt-get >/dev/null || die "$why. Install the equivalent of: $*"
+    ((EUID == 0)) || die "$why. As root: apt-get install $*"
+    say "  installing $* ($why)"
+    if [[ $apt_updated == no ]]; then
+        step "apt-get update" apt-get -q update
+        apt_updated=yes
+    fi
+    DEBIAN_FRONTEND=noninteractive step "apt-get install" \
+        apt-get -qy install --no-install-recommends "$@"
+}
+
+# need TOOL…: makes sure that each is there, installing what is missing.
+need() {
+    local tool missing=() packages=()
+    for tool in "$@"; do
+        command -v "$tool" >/dev/null || missing+=("$tool")
+    done
+    ((${#missing[@]})) || return 0
+    for tool in "${missing[@]}"; do
+        # Word splitting is wanted: some tools need two packages.
+        # shellcheck disable=SC2207
+        packages+=($(package_of "$tool"))
+    done
+    install_packages "${missing[*]} not found" "${packages[@]}"
+    for tool in "${missing[@]}"; do
+        command -v "$tool" >/dev/null || die "$tool is still not found after installing it"
+    done
+}
+
+need_cargo() {
+    need cc
+    command -v cargo >/dev/null ||
+        die "cargo not found. Install Rust as https://rustup.rs tells, then run this again"
+}
+
+need_nextest() {
+    need_cargo
+    cargo nextest --version >/dev/null 2>&1 && return 0
+    say "  cargo-nextest not found: building it into target/tools (some minutes, once)"
+    step "cargo install cargo-nextest" cargo install --locked --root "$root/target/tools" \
+        "cargo-nextest@$nextest_version"
+}
+
+# The interpreter the virtual environment is made with: one that can make one.
+python_with_venv() {
+    local python
+    for python in "$(command -v python3 || true)" /usr/bin/python3; do
+        if [[ -x $python ]] && "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+            echo "$python"
+            return
+        fi
+    done
+    return 1
+}
+
+make_venv() {
+    local python
+    rm -rf "$root/target/venv"
+    python=$(python_with_venv)
+    "$python" -m venv "$root/target/venv"
+    "$root/target/venv/bin/pip" install --disable-pip-version-check \
+        -r "$root/scripts/requirements.txt"
+    cp "$root/scripts/requirements.txt" "$root/target/venv/installed.txt"
+}
+
+# need_python: a virtual environment in target/venv with scripts/requirements.txt, made anew only
+# when that file changed. Exports NATHA_PYTHON and NATHA_AWS for the tests.
+need_python() {
+    local venv=$root/target/venv lock
+    export NATHA_PYTHON=$venv/bin/python NATHA_AWS=$venv/bin/aws
+    python_with_venv >/dev/null ||
+        install_packages "no python3 that can make a virtual environment" python3 python3-venv
+    exec {lock}>"$root/target/venv.lock"
+    flock "$lock"
+    cmp -s "$root/scripts/requirements.txt" "$venv/installed.txt" ||
+        step "python environment in target/venv" make_venv
+    exec {lock}>&-
+}
+
+# The repository's shell scripts, by their first line, as paths relative to its root.
+shell_scripts() {
+    (cd "$root" && find scripts .ci tests -type f -not -path '*/target/*' -print0 |
+        xargs -0 awk 'FNR == 1 { if (/^#!.*[\/ ](ba)?sh( |$)/) print FILENAME; nextfile }' |
+        sort)
+}

@@ -1,0 +1,217 @@
+//! The rules of the repository that no compiler checks. Each has two tests: one that the
+//! repository keeps it, and one that a sample which breaks it is caught.
+
+#[path = "tidy/docs.rs"]
+mod docs;
+#[path = "tidy/layers.rs"]
+mod layers;
+#[path = "tidy/shape.rs"]
+mod shape;
+#[path = "tidy/source.rs"]
+mod source;
+
+use source::{Source, repository, root};
+
+/// Fails with every complaint about the repository's files.
+fn check(rule: &str, complain: impl Fn(&Source) -> Vec<String>) {
+    report(rule, &repository().iter().flat_map(complain).collect::<Vec<_>>());
+}
+
+fn report(rule: &str, complaints: &[String]) {
+    assert!(complaints.is_empty(), "{rule}:\n  {}", complaints.join("\n  "));
+}
+
+fn exists(path: &str) -> bool {
+    root().join(path).exists()
+}
+
+#[test]
+fn layers_import_only_what_they_may() {
+    check("see the layers in docs/ARCHITECTURE.md", layers::forbidden_imports);
+}
+
+#[test]
+fn an_import_across_layers_is_caught() {
+    for (path, text) in [
+        ("src/plan/mod.rs", "use crate::failover::Machine;"),
+        ("src/plan/mod.rs", "fn a() { crate::kernel::run(); }"),
+        ("src/failover/detector.rs", "use crate::{config::{Api, Host}, plan};"),
+        ("src/failover/detector.rs", "use super::super::cloud::Ec2;"),
+        ("src/wire/mod.rs", "use super::status;"),
+        ("src/types/ids.rs", "#[cfg(test)]\nmod tests { use super::super::super::config; }"),
+        ("src/main.rs", "use natha::daemon;"),
+        ("src/unheard_of/mod.rs", ""),
+    ] {
+        let found = layers::forbidden_imports(&Source::sample(path, text));
+        assert_eq!(found.len(), 1, "{path}: {text}: {found:?}");
+    }
+}
+
+#[test]
+fn an_allowed_import_is_not_caught() {
+    for (path, text) in [
+        ("src/plan/mod.rs", "use crate::{types::Time, config::Host};"),
+        (
+            "src/plan/render.rs",
+            "use super::diff; // not crate::kernel\nconst A: &str = \"crate::cloud\";",
+        ),
+        ("src/commands/mod.rs", "#[cfg(test)]\nmod tests { use super::status; }"),
+        ("src/commands/mod.rs", "use crate::daemon;"),
+        ("tests/setup_host.rs", "use crate::kernel;"),
+        ("src/main.rs", "use natha::{cli, commands};"),
+    ] {
+        let found = layers::forbidden_imports(&Source::sample(path, text));
+        assert!(found.is_empty(), "{found:?}");
+    }
+}
+
+#[test]
+fn pure_layers_reach_no_clock_socket_or_file() {
+    check("decisions take what they need as arguments", layers::impurities);
+}
+
+#[test]
+fn a_clock_in_a_pure_layer_is_caught() {
+    for text in [
+        "use std::time::Instant;",
+        "use std::{fs, net::Ipv4Addr};",
+        "use std::time::{Duration, SystemTime};",
+        "fn a() { tokio::spawn(b) }",
+    ] {
+        let found = layers::impurities(&Source::sample("src/failover/machine.rs", text));
+        assert_eq!(found.len(), 1, "{text}: {found:?}");
+        assert!(layers::impurities(&Source::sample("src/daemon/clock.rs", text)).is_empty());
+    }
+    let tests = "fn io(env: u8) {}\n#[cfg(test)]\nmod tests { use std::fs; }";
+    assert!(layers::impurities(&Source::sample("src/plan/mod.rs", tests)).is_empty());
+}
+
+#[test]
+fn files_and_lines_are_short() {
+    check("files up to 500 lines, lines up to 100 columns", shape::long_files_and_lines);
+}
+
+#[test]
+fn a_long_file_and_a_long_line_are_caught() {
+    let many = "\n".repeat(shape::FILE_LINES_MAX + 1);
+    let wide = "é".repeat(shape::LINE_COLUMNS_MAX + 1);
+    let script = format!("#!/bin/sh{many}");
+    for (path, text) in [("src/a.rs", &many), ("src/a.rs", &wide), ("scripts/a", &script)] {
+        assert_eq!(shape::long_files_and_lines(&Source::sample(path, text)).len(), 1, "{path}");
+    }
+    for text in [format!("// https://{wide}"), "é".repeat(shape::LINE_COLUMNS_MAX)] {
+        assert!(shape::long_files_and_lines(&Source::sample("src/a.rs", &text)).is_empty());
+    }
+}
+
+#[test]
+fn functions_are_short() {
+    check("functions up to 70 lines", shape::long_functions);
+}
+
+#[test]
+fn a_long_function_is_caught() {
+    let function = |lines: usize| {
+        let body = "    let a = [0; 3]; // }\n".repeat(lines - 2);
+        format!("trait T {{ fn declared(&self) -> [u8; 2]; }}\nfn long(a: u8) -> u8 {{\n{body}}}\n")
+    };
+    let too_long = Source::sample("src/a.rs", &function(shape::FUNCTION_LINES_MAX + 1));
+    let found = shape::long_functions(&too_long);
+    assert_eq!(found, ["src/a.rs:2: `long` has 71 lines"]);
+    let fits = Source::sample("src/a.rs", &function(shape::FUNCTION_LINES_MAX));
+    assert!(shape::long_functions(&fits).is_empty());
+}
+
+#[test]
+fn nothing_is_marked_unfinished() {
+    check("finish it or drop it", shape::leftovers);
+}
+
+#[test]
+fn a_marker_is_caught() {
+    let marker = concat!("TO", "DO");
+    let debug_print = concat!("d", "bg!(1)");
+    for (path, text) in
+        [("src/a.rs", format!("// {marker}: later")), ("src/a.rs", debug_print.to_owned())]
+    {
+        assert_eq!(shape::leftovers(&Source::sample(path, &text)).len(), 1, "{text}");
+    }
+    assert!(shape::leftovers(&Source::sample("scripts/a", "mktemp -d a.XXXXXX")).is_empty());
+}
+
+#[test]
+fn no_test_is_ignored() {
+    check("a test runs or goes", shape::ignored_tests);
+}
+
+#[test]
+fn an_ignored_test_is_caught() {
+    let text = format!("#[test]\n#[{} = \"slow\"]\nfn a() {{}}", "ignore");
+    assert_eq!(shape::ignored_tests(&Source::sample("src/a.rs", &text)), ["src/a.rs:2"]);
+}
+
+#[test]
+fn every_rust_file_is_compiled() {
+    report("no `mod` leads to", &shape::orphans(&repository()));
+}
+
+#[test]
+fn an_orphan_is_caught() {
+    let sources = [
+        Source::sample("src/lib.rs", "pub mod a;\nmod b;\n// mod lost;"),
+        Source::sample("src/a/mod.rs", "pub(crate) mod inner;"),
+        Source::sample("src/a/inner.rs", ""),
+        Source::sample("src/b.rs", "mod deep;"),
+        Source::sample("src/b/deep.rs", ""),
+        Source::sample("src/lost.rs", ""),
+        Source::sample("tests/t.rs", "#[path = \"t/helper.rs\"]\nmod helper;"),
+        Source::sample("tests/t/helper.rs", ""),
+        Source::sample("tests/lab/src/lib.rs", "pub mod ec2;"),
+        Source::sample("tests/lab/src/ec2.rs", ""),
+    ];
+    assert_eq!(shape::orphans(&sources), ["src/lost.rs"]);
+}
+
+#[test]
+fn shell_scripts_are_strict_and_say_their_use() {
+    check("shell scripts", shape::sloppy_scripts);
+}
+
+#[test]
+fn a_sloppy_script_is_caught() {
+    let sample = |text| shape::sloppy_scripts(&Source::sample("scripts/a", text)).len();
+    assert_eq!(sample("#!/bin/sh\necho"), 2);
+    assert_eq!(sample("#!/usr/bin/env bash\n# Usage: scripts/a\nset -euo pipefail"), 0);
+    assert_eq!(sample("not a script"), 0);
+}
+
+#[test]
+fn links_in_documents_lead_somewhere() {
+    let sources = repository();
+    check("dead links", |source| docs::dead_links(source, &sources, exists));
+}
+
+#[test]
+fn a_dead_link_is_caught() {
+    let text = "# One thing\n[a](b.md) [c](../README.md#its-heading) [d](#one-thing) [e](#two)\n\
+                [f](https://example.org/g) ```x\n```\n[h](i.md)\n```";
+    let page = Source::sample("docs/page.md", text);
+    let readme = Source::sample("README.md", "## Its heading");
+    let found = docs::dead_links(&page, &[readme], |path| path != "docs/b.md");
+    assert_eq!(found, ["docs/page.md: link to b.md: no such file"]);
+    let sources = [Source::sample("docs/page.md", text), Source::sample("README.md", "")];
+    let found = docs::dead_links(&page, &sources, |_| true);
+    assert_eq!(found.len(), 2, "{found:?}");
+}
+
+#[test]
+fn documents_name_only_scripts_that_exist() {
+    check("scripts that documents name", |source| docs::missing_scripts(source, exists));
+}
+
+#[test]
+fn a_missing_script_is_caught() {
+    let page = Source::sample("README.md", "Run `scripts/test`, then scripts/gone.");
+    let found = docs::missing_scripts(&page, |path| path == "scripts/test");
+    assert_eq!(found, ["README.md: names scripts/gone, which does not exist"]);
+}
