@@ -79,7 +79,7 @@ impl Report {
             return writeln!(out);
         }
         if !self.rows.is_empty() {
-            writeln!(out, "{}\n", self.table())?;
+            writeln!(out, "{}", self.table())?;
         }
         for warning in &self.warnings {
             writeln!(out, "warning: {warning}\n")?;

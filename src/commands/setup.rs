@@ -192,8 +192,12 @@ impl Survey {
         table: Option<&TableSpec>,
     ) -> anyhow::Result<()> {
         if let (Subject::SourceDestCheck(id), Some(checks)) = (&entry.subject, &self.checks) {
-            let on = entry.original.as_deref() == Some(word(true));
-            return if on { checks.set(id, true).await } else { Ok(()) };
+            let was_on = entry.original.as_deref() == Some(word(true));
+            // Where the change itself was refused, undoing it would be too, and is not needed.
+            if was_on && checks.get(id).await? == Some(false) {
+                checks.set(id, true).await?;
+            }
+            return Ok(());
         }
         // A table that someone else had changed is not brought back, only one that was natha's.
         let ours = entry.original.is_some();
@@ -268,8 +272,7 @@ fn report(
     let settled: Vec<Item> = items.iter().chain(shown).cloned().collect();
     warnings.extend(not_settable(&settled));
     let what = format!(
-        "{} translates {} towards `{}`",
-        "This host",
+        "This host translates {} towards `{}`",
         plan.table.sources.iter().map(Ipv4Net::to_string).collect::<Vec<_>>().join(", "),
         plan.table.uplink
     );

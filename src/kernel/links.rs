@@ -74,7 +74,7 @@ async fn ask(handle: &Handle) -> Result<(Vec<Link>, Vec<DefaultRoute>), rtnetlin
     let every = RouteMessageBuilder::<Ipv4Addr>::new().build();
     let mut messages = handle.route().get(every).execute();
     while let Some(message) = messages.try_next().await? {
-        routes.extend(default_route(&message, &links));
+        routes.extend(default_routes(&message, &links));
     }
     Ok((links.into_values().collect(), routes))
 }
@@ -83,19 +83,26 @@ fn mac(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
-fn default_route(message: &RouteMessage, links: &BTreeMap<u32, Link>) -> Option<DefaultRoute> {
+/// A route may lead out of several interfaces at once.
+fn default_routes(message: &RouteMessage, links: &BTreeMap<u32, Link>) -> Vec<DefaultRoute> {
     let main = message.header.table == RouteHeader::RT_TABLE_MAIN;
     if !main || message.header.destination_prefix_length != 0 {
-        return None;
+        return Vec::new();
     }
     let mut metric = 0;
-    let mut out = None;
+    let mut out = Vec::new();
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Priority(value) => metric = *value,
-            RouteAttribute::Oif(index) => out = Some(*index),
+            RouteAttribute::Oif(index) => out.push(*index),
+            RouteAttribute::MultiPath(hops) => {
+                out.extend(hops.iter().map(|hop| hop.interface_index));
+            }
             _ => {}
         }
     }
-    links.get(&out?).map(|link| DefaultRoute { metric, link: link.name.clone() })
+    out.iter()
+        .filter_map(|index| links.get(index))
+        .map(|link| DefaultRoute { metric, link: link.name.clone() })
+        .collect()
 }

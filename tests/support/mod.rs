@@ -51,6 +51,8 @@ impl Cluster {
     pub(crate) async fn new() -> Self {
         unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace: run the tests as root");
         ip(&["link", "set", "lo", "up"]);
+        // A new namespace does not forward, and a node that does not forward is not fit.
+        std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("ip_forward");
         let settings = WorldSettings {
             timings: Timings { start_ms: 0, ..Timings::default() },
             epoch: SystemTime::now(),

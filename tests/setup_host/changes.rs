@@ -1,0 +1,170 @@
+//! What is changed, that it is changed once, and that it comes back.
+
+use std::fs;
+
+use crate::netns::Netns;
+
+const SETUP: &str = "setup --source 10.0.0.0/16 --no-source-dest-check";
+
+/// What Docker and a distribution's firewall load, in outline.
+const FOREIGN: &str = "
+    add table ip filter
+    add chain ip filter DOCKER-USER
+    add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }
+    add rule ip filter FORWARD counter jump DOCKER-USER
+    add table ip nat
+    add chain ip nat POSTROUTING { type nat hook postrouting priority 100; policy accept; }
+    add rule ip nat POSTROUTING ip saddr 172.17.0.0/16 oifname != docker0 counter masquerade
+    add table inet filter
+    add chain inet filter input { type filter hook input priority 0; policy drop; }
+    add rule inet filter input ct state established,related accept
+    add chain inet filter forward { type filter hook forward priority 0; policy drop; }";
+
+#[test]
+fn setup_makes_the_host_forward_and_teardown_brings_back_what_was_there() {
+    let host = Netns::one_armed();
+    // Connection tracking is loaded first, so that its sysctls can be compared.
+    host.nft("add table ip other; add chain ip other c { type filter hook forward priority 0; }");
+    host.nft("add rule ip other c ct state new accept");
+    host.set_sysctl("net/ipv4/conf/default/send_redirects", "0");
+    let before = host.everything_else();
+
+    let ran = host.natha(&format!("{SETUP} --json")).exits(0);
+    assert_eq!(ran.json()["result"], "changed");
+    assert_eq!(host.sysctl("net/ipv4/ip_forward"), "1");
+    assert_eq!(host.sysctl("net/ipv4/conf/all/send_redirects"), "0");
+    assert_eq!(host.sysctl("net/ipv4/conf/ens5/accept_redirects"), "0");
+    assert_eq!(host.sysctl("net/netfilter/nf_conntrack_tcp_be_liberal"), "1");
+    assert!(host.nft("list table ip natha").contains("masquerade"));
+
+    host.natha("teardown").exits(0);
+    assert_eq!(host.everything_else(), before);
+    assert!(!host.nft("list ruleset").contains("natha"));
+    assert!(!host.journal().exists());
+}
+
+#[test]
+fn a_second_setup_writes_nothing() {
+    let host = Netns::one_armed();
+    host.natha(SETUP).exits(0);
+    let table = host.exec(&["nft", "-a", "list", "ruleset"]);
+    let journal = fs::metadata(host.journal()).unwrap().modified().unwrap();
+
+    let ran = host.natha(&format!("{SETUP} --json")).exits(0);
+    assert_eq!(ran.json()["result"], "nothing-to-do");
+    // Handles count up with every object that is loaded.
+    assert_eq!(host.exec(&["nft", "-a", "list", "ruleset"]), table);
+    assert_eq!(fs::metadata(host.journal()).unwrap().modified().unwrap(), journal);
+}
+
+#[test]
+fn a_dry_run_tells_the_differences_and_changes_nothing() {
+    let host = Netns::one_armed();
+    let before = host.everything_else();
+    let ran = host.natha(&format!("{SETUP} --dry-run --json")).exits(3);
+    assert_eq!(ran.json()["result"], "would-change");
+    assert_eq!(host.everything_else(), before);
+    assert_eq!(fs::read_dir(host.state_dir()).unwrap().count(), 0);
+
+    host.natha(SETUP).exits(0);
+    host.natha(&format!("{SETUP} --dry-run")).exits(0);
+    host.natha("teardown --dry-run").exits(3);
+    assert_eq!(host.sysctl("net/ipv4/ip_forward"), "1");
+}
+
+#[test]
+fn drift_is_found_and_mended_and_the_first_values_are_still_the_ones_restored() {
+    let host = Netns::one_armed();
+    host.natha(SETUP).exits(0);
+    host.set_sysctl("net/ipv4/ip_forward", "0");
+    host.nft("flush chain ip natha postrouting");
+
+    let ran = host.natha(&format!("{SETUP} --dry-run")).exits(3);
+    assert!(ran.stdout.contains("changed by someone else"), "{ran:?}");
+    host.natha(SETUP).exits(0);
+    assert_eq!(host.sysctl("net/ipv4/ip_forward"), "1");
+    assert!(host.nft("list table ip natha").contains("masquerade"));
+
+    host.set_sysctl("net/ipv4/conf/all/send_redirects", "1");
+    host.natha(SETUP).exits(0);
+    host.natha("teardown").exits(0);
+    assert_eq!(host.sysctl("net/ipv4/ip_forward"), "0");
+    assert_eq!(host.sysctl("net/ipv4/conf/all/send_redirects"), "1");
+}
+
+#[test]
+fn other_settings_replace_the_table() {
+    let host = Netns::one_armed();
+    host.natha(SETUP).exits(0);
+    host.natha("setup --source 10.9.0.0/16 --no-source-dest-check").exits(0);
+    let table = host.nft("list table ip natha");
+    assert!(table.contains("10.9.0.0/16") && !table.contains("10.0.0.0/16"), "{table}");
+}
+
+#[test]
+fn other_tables_stay_as_they_are_and_those_that_drop_are_told_about() {
+    let host = Netns::one_armed();
+    for line in FOREIGN.lines().filter(|line| !line.trim().is_empty()) {
+        host.nft(line);
+    }
+    let (_, before) = host.everything_else();
+    let ran = host.natha(&format!("{SETUP} --json")).exits(0);
+    let warnings = ran.json()["warnings"].to_string();
+    for chain in ["`FORWARD` of table `ip filter`", "`forward` of table `inet filter`"] {
+        assert!(warnings.contains(chain), "{warnings}");
+    }
+    assert_eq!(host.everything_else().1, before);
+    host.natha("teardown").exits(0);
+    assert_eq!(host.everything_else().1, before);
+}
+
+#[test]
+fn a_value_that_someone_else_set_since_is_left_alone() {
+    let host = Netns::one_armed();
+    host.natha(SETUP).exits(0);
+    host.set_sysctl("net/netfilter/nf_conntrack_tcp_timeout_established", "1234");
+    let ran = host.natha("teardown --json").exits(0);
+    assert!(ran.json()["warnings"].to_string().contains("timeout_established"), "{ran:?}");
+    assert_eq!(host.sysctl("net/netfilter/nf_conntrack_tcp_timeout_established"), "1234");
+}
+
+#[test]
+fn teardown_twice_is_fine_and_a_lost_journal_leaves_no_table() {
+    let host = Netns::one_armed();
+    host.natha("teardown").exits(0);
+    host.natha(SETUP).exits(0);
+    fs::remove_file(host.journal()).unwrap();
+    host.natha("teardown").exits(0);
+    assert_eq!(host.nft("list tables"), "");
+    let ran = host.natha("teardown --json").exits(0);
+    assert_eq!(ran.json()["result"], "nothing-to-do");
+}
+
+#[test]
+fn values_of_an_earlier_boot_are_not_brought_back() {
+    let host = Netns::one_armed();
+    host.natha(SETUP).exits(0);
+    let journal = fs::read_to_string(host.journal()).unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    fs::write(host.journal(), journal.replace(boot.trim(), "another")).unwrap();
+    // As after a boot of a host whose sysctl.d turns forwarding on.
+    host.nft("delete table ip natha");
+    host.natha("teardown").exits(0);
+    assert_eq!(host.sysctl("net/ipv4/ip_forward"), "1");
+    assert!(!host.journal().exists());
+}
+
+#[test]
+fn with_several_interfaces_a_strict_reverse_path_filter_is_loosened() {
+    let host = Netns::one_armed();
+    host.interface("ens6", "10.0.1.10/24", "02:00:00:00:00:06");
+    for scope in ["all", "ens5", "ens6"] {
+        host.set_sysctl(&format!("net/ipv4/conf/{scope}/rp_filter"), "1");
+    }
+    host.natha(SETUP).exits(0);
+    let value = |scope| host.sysctl(&format!("net/ipv4/conf/{scope}/rp_filter"));
+    assert_eq!((value("all"), value("ens5"), value("ens6")), ("1".into(), "2".into(), "2".into()));
+    assert!(host.nft("list set ip natha links").contains("ens6"));
+    host.natha("teardown").exits(0);
+    assert_eq!(value("ens6"), "1");
+}

@@ -1,0 +1,10 @@
+//! `natha setup` and `natha teardown`: the real program on a real kernel, each test in network
+//! namespaces of its own. Needs root, `ip`, `nft`, `unshare` and `ping`; a missing tool fails.
+
+mod fake_aws;
+mod netns;
+
+mod against_aws;
+mod changes;
+mod refusals;
+mod traffic;

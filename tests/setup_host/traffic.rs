@@ -1,0 +1,200 @@
+//! That packets go where they should, and nowhere else.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
+
+use crate::netns::{Netns, must};
+
+/// A private host, a NAT and a host on the internet.
+struct Net {
+    private: Netns,
+    nat: Netns,
+    internet: Netns,
+    _router: Option<Netns>,
+}
+
+const PRIVATE: &str = "10.0.1.20";
+const INTERNET: &str = "198.51.100.1";
+/// Where nothing answers by itself: connections that are dropped end by this.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+fn wire(a: (&Netns, &str, &str), b: (&Netns, &str, &str)) {
+    let (left, right) = (a.0, b.0);
+    must(
+        "ip",
+        &[
+            "link",
+            "add",
+            a.1,
+            "netns",
+            &left.name,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            b.1,
+            "netns",
+            &right.name,
+        ],
+    );
+    for (netns, name, address) in [a, b] {
+        netns.ip(&format!("addr add {address} dev {name}"));
+        netns.ip(&format!("link set {name} up"));
+    }
+}
+
+impl Net {
+    /// The NAT has one interface to each side.
+    fn two_armed() -> Self {
+        let (private, nat, internet) = (Netns::new(), Netns::new(), Netns::new());
+        wire((&private, "eth0", "10.0.1.20/24"), (&nat, "ens6", "10.0.1.1/24"));
+        wire((&nat, "ens5", "10.0.0.10/24"), (&internet, "eth0", "10.0.0.1/24"));
+        internet.ip(&format!("addr add {INTERNET}/32 dev lo"));
+        // By the address of its uplink it would be a host of the VPC.
+        internet.ip(&format!("route add 10.0.1.0/24 via 10.0.0.10 src {INTERNET}"));
+        nat.ip("route add default via 10.0.0.1");
+        private.ip("route add default via 10.0.1.1");
+        let net = Self { private, nat, internet, _router: None };
+        net.set_up();
+        net
+    }
+
+    /// The NAT has one interface, as on EC2: a router sends it what the private host sends.
+    fn one_armed() -> Self {
+        let (private, nat, internet) = (Netns::new(), Netns::new(), Netns::new());
+        let router = Netns::new();
+        wire((&private, "eth0", "10.0.1.20/24"), (&router, "inner", "10.0.1.1/24"));
+        wire((&nat, "ens5", "10.0.0.10/24"), (&router, "public", "10.0.0.1/24"));
+        wire((&internet, "eth0", "192.0.2.1/24"), (&router, "outer", "192.0.2.2/24"));
+        internet.ip(&format!("addr add {INTERNET}/32 dev lo"));
+        for to in ["10.0.0.0/24", "10.0.1.0/24"] {
+            internet.ip(&format!("route add {to} via 192.0.2.2"));
+        }
+        router.set_sysctl("net/ipv4/ip_forward", "1");
+        router.ip("route add default via 192.0.2.1");
+        router.ip("route add default via 10.0.0.10 table 100");
+        router.ip("rule add iif inner to 10.0.0.0/16 lookup main priority 10");
+        router.ip("rule add iif inner lookup 100 priority 11");
+        // What comes from the internet for the private host is handed to the NAT, so that it is
+        // the NAT that has to refuse it.
+        router.ip("rule add iif outer to 10.0.1.0/24 lookup 100 priority 12");
+        nat.ip("route add default via 10.0.0.1");
+        private.ip("route add default via 10.0.1.1");
+        let net = Self { private, nat, internet, _router: Some(router) };
+        net.set_up();
+        net
+    }
+
+    fn set_up(&self) {
+        self.nat.natha("setup --source 10.0.0.0/16 --no-source-dest-check").exits(0);
+    }
+
+    /// Connects from the private host to the internet: the address that is seen there, and the
+    /// largest segment that the private host is told to accept.
+    fn connect(&self) -> (SocketAddr, u32) {
+        let listener = self.internet.inside(|| TcpListener::bind((INTERNET, 0)).unwrap());
+        let to = listener.local_addr().unwrap();
+        let client = self.private.inside(move || {
+            TcpStream::connect_timeout(&to, Duration::from_secs(10)).expect("the NAT translates")
+        });
+        let (mut server, from) = listener.accept().unwrap();
+        server.write_all(b"hello").unwrap();
+        let segment = getsockopt(&server.as_fd(), TcpMaxSeg).unwrap();
+        drop(client);
+        (from, segment)
+    }
+
+    /// Whether the internet can open a connection to the private host.
+    fn open_from_outside(&self) -> bool {
+        let listener = self.private.inside(|| TcpListener::bind((PRIVATE, 0)).unwrap());
+        let to = listener.local_addr().unwrap();
+        self.internet.inside(move || TcpStream::connect_timeout(&to, PATIENCE).is_ok())
+    }
+
+    fn packets(&self, counter: &str) -> u64 {
+        let listing = self.nat.exec(&["nft", "-j", "list", "counter", "ip", "natha", counter]);
+        let listing: serde_json::Value = serde_json::from_str(&listing).unwrap();
+        listing["nftables"][1]["counter"]["packets"].as_u64().unwrap()
+    }
+}
+
+fn serves(net: &Net) {
+    let (from, _) = net.connect();
+    assert_eq!(from.ip().to_string(), "10.0.0.10", "translated to the uplink's address");
+    assert!(net.private.succeeds(&["ping", "-c1", "-W5", INTERNET]));
+    assert!(net.packets("to_uplink") > 0 && net.packets("from_uplink") > 0);
+    assert_eq!(net.packets("new_flows"), 2);
+
+    assert_eq!(net.packets("dropped"), 0);
+    assert!(!net.open_from_outside());
+    assert!(net.packets("dropped") > 0);
+}
+
+#[test]
+fn a_two_armed_nat_serves_and_lets_nobody_in() {
+    serves(&Net::two_armed());
+}
+
+#[test]
+fn a_one_armed_nat_serves_and_lets_nobody_in() {
+    serves(&Net::one_armed());
+}
+
+#[test]
+fn segments_are_clamped_to_a_narrow_uplink() {
+    let net = Net::two_armed();
+    let (_, before) = net.connect();
+    net.nat.ip("link set ens5 mtu 1300");
+    let (_, segment) = net.connect();
+    assert!(before > 1400, "{before}");
+    // 1300 less 20 for IPv4, 20 for TCP and 12 for its timestamps.
+    assert!(segment <= 1260, "{segment}");
+}
+
+#[test]
+fn who_is_no_source_is_not_forwarded_to_the_internet() {
+    let net = Net::two_armed();
+    net.private.ip("addr add 172.31.0.5/32 dev lo");
+    net.nat.ip("route add 172.31.0.5/32 via 10.0.1.20");
+    let ping = ["ping", "-c1", "-W1", "-I", "172.31.0.5", INTERNET];
+    assert!(!net.private.succeeds(&ping));
+    assert!(net.packets("dropped") > 0);
+}
+
+#[test]
+fn what_stays_in_the_vpc_is_not_translated() {
+    let net = Net::two_armed();
+    let listener = net.internet.inside(|| TcpListener::bind(("10.0.0.1", 0)).unwrap());
+    let to = listener.local_addr().unwrap();
+    let client = net
+        .private
+        .inside(move || TcpStream::connect_timeout(&to, Duration::from_secs(10)).unwrap());
+    assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap());
+}
+
+#[test]
+fn other_forwarding_and_other_peoples_port_forwards_go_on() {
+    let net = Net::two_armed();
+    // A container behind a bridge of its own, with its own translation.
+    let container = Netns::new();
+    wire((&container, "eth0", "172.17.0.2/24"), (&net.nat, "docker0", "172.17.0.1/24"));
+    container.ip("route add default via 172.17.0.1");
+    net.nat.nft("add table ip nat");
+    net.nat.nft("add chain ip nat out { type nat hook postrouting priority 90; }");
+    net.nat.nft("add rule ip nat out ip saddr 172.17.0.0/24 oifname ens5 masquerade");
+    assert!(container.succeeds(&["ping", "-c1", "-W5", INTERNET]));
+
+    net.nat.nft("add chain ip nat in { type nat hook prerouting priority -100; }");
+    let listener = net.private.inside(|| TcpListener::bind((PRIVATE, 0)).unwrap());
+    let port = listener.local_addr().unwrap().port();
+    net.nat
+        .nft(&format!("add rule ip nat in iifname ens5 tcp dport 8080 dnat to {PRIVATE}:{port}"));
+    let published: SocketAddr = "10.0.0.10:8080".parse().unwrap();
+    net.internet
+        .inside(move || TcpStream::connect_timeout(&published, Duration::from_secs(10)).map(drop))
+        .expect("a port forward that was there stays");
+}
