@@ -104,3 +104,20 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Handover(args) => handover::run(args, &local()?.socket).await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_is_as_reviewed() {
+        insta::assert_snapshot!(Cli::command().render_long_help());
+    }
+}

@@ -120,7 +120,7 @@ fn targets<'a>(targets: impl Iterator<Item = &'a Option<RouteTarget>>) -> String
 }
 
 fn changes(report: &Report) -> Table {
-    let mut table = table(&["LAST CHANGES", "", "", "", "", ""]);
+    let mut table = table(&["CHANGE", "", "", "", "", ""]);
     let skipped = report.events.len().saturating_sub(EVENTS);
     for event in report.events.iter().skip(skipped) {
         table.add_row(change(report, event));

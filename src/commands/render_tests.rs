@@ -1,1 +1,130 @@
+//! The status page, compared as a whole.
 
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::failover::{EventKind, GroupView, PeerView, Verdict, View};
+use crate::status::Counters;
+use crate::types::{
+    Fault, Fitness, GroupName, InstanceId, InstanceState, PowerReport, Roster, RouteTableId,
+    StopOrigin, Time,
+};
+
+const A: &str = "i-0aaaaaaaaaaaaaaaa";
+const B: &str = "i-0bbbbbbbbbbbbbbbb";
+
+fn id(text: &str) -> InstanceId {
+    text.parse().unwrap()
+}
+
+fn member(text: &str, letter: char, last: u8) -> Member {
+    Member {
+        id: id(text),
+        interface: format!("eni-{}", text.trim_start_matches("i-")).parse().unwrap(),
+        address: std::net::Ipv4Addr::new(10, 0, last, 10),
+        zone: Some(format!("eu-west-1{letter}").parse().unwrap()),
+        name: Some(format!("nat-{letter}")),
+    }
+}
+
+fn peer() -> PeerView {
+    PeerView {
+        verdict: Verdict::Alive,
+        verdict_age: Duration::from_secs(11_520),
+        heartbeat_age: Some(Duration::from_millis(42)),
+        echo_age: Some(Duration::from_millis(642)),
+        fitness: Some(Fitness::fit()),
+        hears_me: true,
+        power: None,
+        repair: None,
+    }
+}
+
+fn group(home: &str, holder: Option<&str>) -> GroupView {
+    GroupView {
+        home: Some(id(home)),
+        holder: holder.map(id),
+        targets: BTreeMap::new(),
+        read_age: Some(Duration::from_millis(4_200)),
+        generation: 2,
+        doing: None,
+    }
+}
+
+fn well() -> Report {
+    let zone = |letter: char| -> GroupName { format!("eu-west-1{letter}").parse().unwrap() };
+    Report {
+        version: "1.2.3".to_owned(),
+        pid: 7,
+        cluster: "web".to_owned(),
+        now: Time::from_millis(20_000_000),
+        uptime: Duration::from_secs(11_523),
+        roster: Roster { members: vec![member(A, 'a', 0), member(B, 'b', 1)], groups: Vec::new() },
+        view: View {
+            me: id(A),
+            fitness: Fitness::fit(),
+            peers: BTreeMap::from([(id(B), peer())]),
+            groups: BTreeMap::from([
+                (zone('a'), group(A, Some(A))),
+                (zone('b'), group(B, Some(B))),
+            ]),
+            timers: BTreeMap::new(),
+        },
+        events: Vec::new(),
+        counters: Counters::default(),
+        lateness_max: Duration::ZERO,
+    }
+}
+
+fn unwell() -> Report {
+    let mut report = well();
+    let peer = report.view.peers.get_mut(&id(B)).unwrap();
+    peer.verdict = Verdict::Unreachable;
+    peer.verdict_age = Duration::from_secs(71);
+    peer.heartbeat_age = Some(Duration::from_secs(72));
+    peer.echo_age = None;
+    peer.hears_me = false;
+    let state = Some(InstanceState::Running);
+    let power = PowerReport { state, stop_origin: StopOrigin::Unknown, impaired: false };
+    peer.power = Some((power, Duration::from_secs(3)));
+    report.view.fitness = Fitness::unfit(Fault::Uplink);
+    let lost = report.view.groups.get_mut(&"eu-west-1b".parse().unwrap()).unwrap();
+    lost.holder = None;
+    let target = RouteTarget::Other("igw-0123abcd".to_owned());
+    let table: RouteTableId = "rtb-0123abcd".parse().unwrap();
+    lost.targets = BTreeMap::from([(table, Some(target))]);
+    lost.doing = Some("left alone".to_owned());
+    report.events.push(Event {
+        at: Time::from_millis(19_929_000),
+        level: Level::Alert,
+        kind: EventKind::Foreign,
+        node: Some(id(B)),
+        group: Some("eu-west-1b".parse().unwrap()),
+        text: "the route leads to igw-0123abcd".to_owned(),
+        took: Some(Duration::from_millis(240)),
+    });
+    report
+}
+
+#[test]
+fn a_good_day() {
+    insta::assert_snapshot!(report(&well(), false));
+}
+
+#[test]
+fn a_bad_day() {
+    insta::assert_snapshot!(report(&unwell(), false));
+}
+
+#[test]
+fn colours_only_where_asked_for() {
+    assert!(!report(&unwell(), false).contains('\u{1b}'));
+    assert!(report(&unwell(), true).contains("\u{1b}[31mNot as it should be:\u{1b}[0m"));
+}
+
+#[test]
+fn durations_show_two_units() {
+    let all = [0, 999, 1_000, 9_940, 59_000, 61_000, 3_600_000, 90_000_000];
+    let shown = all.map(|ms| short(Duration::from_millis(ms)));
+    assert_eq!(shown, ["0ms", "999ms", "1.0s", "9.9s", "59s", "1m 1s", "1h 0m", "1d 1h"]);
+}

@@ -82,6 +82,12 @@ impl Inbox {
         self.queue.try_recv().ok()
     }
 
+    /// The next note, waited for: for tests, which have no loop.
+    #[cfg(test)]
+    pub(super) async fn next(&mut self) -> Option<Note> {
+        self.queue.recv().await
+    }
+
     /// Makes the wake-up silent until the next note. Call before taking the notes out, so that
     /// one that arrives meanwhile wakes again.
     pub(super) fn quiet(&self) {

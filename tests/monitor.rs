@@ -1,0 +1,143 @@
+//! The monitor as a process: start, exchange, takeover, hand-over, end.
+
+mod support;
+
+use natha::failover::Verdict;
+use natha::status::Report;
+use nix::sys::signal::Signal;
+
+use support::{Cluster, in_own_network};
+
+fn sees_all_well(report: &Report) -> bool {
+    report.findings().is_empty()
+}
+
+fn holds(report: &Report, group: &str, id: &str) -> bool {
+    let group = report.view.groups.get(&group.parse().unwrap());
+    group.and_then(|group| group.holder.as_ref()).is_some_and(|holder| holder.as_str() == id)
+}
+
+#[test]
+fn two_monitors_meet_and_say_that_all_is_well() {
+    in_own_network(async || {
+        let mut cluster = Cluster::new().await;
+        cluster.start(0, &[]);
+        cluster.start(1, &[]);
+        for node in [0, 1] {
+            let report = cluster.until(node, "all is well", sees_all_well).await;
+            assert_eq!(report.cluster, "test");
+            assert!(report.counters.peers.beats_received > 0);
+        }
+        let output = cluster.run(0, &["status"]).await;
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        assert!(text.ends_with("All is well.\n"), "{text}");
+    });
+}
+
+#[test]
+fn a_peer_that_loses_power_is_taken_over() {
+    in_own_network(async || {
+        let mut cluster = Cluster::new().await;
+        cluster.start(0, &[]);
+        cluster.start(1, &[]);
+        cluster.until(0, "all is well", sees_all_well).await;
+        cluster.until(1, "all is well", sees_all_well).await;
+        cluster.cut(1);
+        let (survivor, zone) = (cluster.nodes[0].id.clone(), cluster.nodes[1].zone.clone());
+        let report =
+            cluster.until(0, "holds the peer's group", |one| holds(one, &zone, &survivor)).await;
+        let peer = report.view.peers.values().next().unwrap();
+        assert!(matches!(peer.verdict, Verdict::Suspected | Verdict::Unreachable), "{peer:?}");
+        let output = cluster.run(0, &["status"]).await;
+        assert_eq!(output.status.code(), Some(3));
+    });
+}
+
+#[test]
+fn a_monitor_that_is_told_to_end_hands_over_first() {
+    in_own_network(async || {
+        let mut cluster = Cluster::new().await;
+        cluster.start(0, &[]);
+        cluster.start(1, &[]);
+        cluster.until(0, "all is well", sees_all_well).await;
+        cluster.until(1, "all is well", sees_all_well).await;
+        cluster.signal(1, Signal::SIGTERM);
+        assert_eq!(cluster.ended(1).await, Some(0));
+        let (survivor, zone) = (cluster.nodes[0].id.clone(), cluster.nodes[1].zone.clone());
+        let left = |one: &Report| {
+            one.view.peers.values().all(|peer| peer.verdict == Verdict::Left)
+                && holds(one, &zone, &survivor)
+        };
+        cluster.until(0, "the peer has left", left).await;
+    });
+}
+
+#[test]
+fn an_operator_moves_a_group_by_name() {
+    in_own_network(async || {
+        let mut cluster = Cluster::new().await;
+        cluster.start(0, &[]);
+        cluster.start(1, &[]);
+        cluster.until(0, "all is well", sees_all_well).await;
+        cluster.until(1, "all is well", sees_all_well).await;
+        let zone = cluster.nodes[0].zone.clone();
+
+        let refused = cluster.run(1, &["handover", &zone]).await;
+        assert_eq!(refused.status.code(), Some(1));
+        let reason = String::from_utf8(refused.stderr).unwrap();
+        assert!(reason.contains("only its holder gives it away"), "{reason}");
+
+        let moved = cluster.run(0, &["handover", &zone, "--to", "nat-b"]).await;
+        let text = String::from_utf8(moved.stdout).unwrap();
+        assert_eq!(moved.status.code(), Some(0), "{text}\n{}", cluster.log(0));
+        let receiver = cluster.nodes[1].id.clone();
+        cluster.until(0, "the group has moved", |one| holds(one, &zone, &receiver)).await;
+    });
+}
+
+#[test]
+fn a_second_monitor_on_the_host_is_refused() {
+    in_own_network(async || {
+        let mut cluster = Cluster::new().await;
+        cluster.start(0, &[]);
+        let report = cluster.until(0, "it runs", |_| true).await;
+        let second = cluster.run(0, &["monitor"]).await;
+        assert_eq!(second.status.code(), Some(1));
+        let reason = String::from_utf8(second.stderr).unwrap();
+        assert!(reason.contains(&format!("(pid {})", report.pid)), "{reason}");
+    });
+}
+
+#[test]
+fn without_a_monitor_the_status_says_how_to_start_one() {
+    in_own_network(async || {
+        let cluster = Cluster::new().await;
+        let output = cluster.run(0, &["status"]).await;
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("systemctl start natha-monitor"), "{text}");
+    });
+}
+
+#[test]
+fn an_api_that_is_out_of_reach_is_waited_for() {
+    in_own_network(async || {
+        let mut cluster = Cluster::new().await;
+        cluster.start(0, &["--endpoint-url", "http://127.0.0.1:9"]);
+        let waiting = async {
+            loop {
+                let output = cluster.run(0, &["status"]).await;
+                let text = String::from_utf8(output.stdout).unwrap();
+                if text.contains("unreachable") {
+                    assert_eq!(output.status.code(), Some(3));
+                    return;
+                }
+            }
+        };
+        let limit = std::time::Duration::from_secs(20);
+        tokio::time::timeout(limit, waiting).await.expect("the reason for waiting");
+        cluster.signal(0, Signal::SIGTERM);
+        assert_eq!(cluster.ended(0).await, Some(0));
+    });
+}
