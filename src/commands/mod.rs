@@ -1,1 +1,37 @@
-//! commands
+//! One file per verb of the command line.
+//!
+//! Each verb ends in one of the exit codes that `natha --help` documents: 0 all well, 1 an error,
+//! 2 wrong usage, 3 done, but something is not as it should be.
+
+use std::process::ExitCode;
+
+mod checks;
+pub mod handover;
+mod local;
+pub mod monitor;
+mod render;
+mod report;
+pub mod setup;
+pub mod status;
+pub mod teardown;
+
+/// Done, but something is not as it should be.
+#[must_use]
+pub fn unwell() -> ExitCode {
+    ExitCode::from(3)
+}
+
+/// Prints to standard output. A reader that has gone (`natha status | head`) is no error.
+///
+/// # Errors
+/// Where it cannot be written for another reason, such as a full disk.
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::new(error).context("cannot write to standard output"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -28,10 +28,45 @@ pub struct Settings {
     pub groups: Vec<GroupSetting>,
     /// Members given by file or flags; empty where tags tell. This node needs no entry.
     pub members: Vec<InstanceId>,
+    /// A cluster of two given by the flags of `natha monitor`; none where tags or the file tell.
+    pub pair: Option<Pair>,
     /// The Unix socket on which the monitor answers `natha status`.
     pub socket: PathBuf,
     /// Where `setup` keeps its undo journal.
     pub state_dir: PathBuf,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cluster: None,
+            api: Api { region: None, endpoint: None, timeout: Duration::from_secs(5) },
+            host: Host {
+                uplink: None,
+                sources: Vec::new(),
+                clamp_mss: true,
+                source_dest_check: true,
+                conntrack_max: None,
+                // RFC 5382, REQ-5: not less than 2 hours and 4 minutes.
+                established_timeout: Duration::from_mins(124),
+            },
+            heartbeat: Heartbeat { port: 6284, key: None, key_file: None, bind: None },
+            failover: Failover::default(),
+            uplink: Uplink {
+                targets: vec![
+                    Probe::Icmp(Ipv4Addr::new(1, 1, 1, 1)),
+                    Probe::Icmp(Ipv4Addr::new(8, 8, 8, 8)),
+                ],
+                interval: Duration::from_millis(500),
+                lost_after: 3,
+            },
+            groups: Vec::new(),
+            members: Vec::new(),
+            pair: None,
+            socket: PathBuf::from("/run/natha/natha.sock"),
+            state_dir: PathBuf::from("/var/lib/natha"),
+        }
+    }
 }
 
 /// How to reach the EC2 API.
@@ -69,6 +104,9 @@ pub struct Heartbeat {
     pub port: u16,
     /// The cluster key, at least 16 bytes; none means unauthenticated.
     pub key: Option<Key>,
+    /// The file that the key is read from; none means the service manager's credential
+    /// `natha.key`, where there is one.
+    pub key_file: Option<PathBuf>,
     /// Address to bind; none means the primary address of the forwarding interface.
     pub bind: Option<Ipv4Addr>,
 }
@@ -200,6 +238,17 @@ pub struct GroupSetting {
     pub tables: Vec<RouteTableId>,
     /// The destination that is routed: `0.0.0.0/0` unless configured.
     pub cidr: Ipv4Net,
+}
+
+/// Two nodes and their tables: the inputs of the `nat_monitor.sh` that AWS published in 2013.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The other node (`NAT_ID`).
+    pub peer: InstanceId,
+    /// The table whose home is the other node (`NAT_RT_ID`).
+    pub peer_table: RouteTableId,
+    /// The table whose home is this node (`My_RT_ID`).
+    pub my_table: RouteTableId,
 }
 
 /// How a home is named.

@@ -1,1 +1,27 @@
-//! daemon
+//! Brings the decisions to life: one loop thread, and everything slow around it.
+//!
+//! The loop's thread (`turns`) owns the machine and the peers' sockets and never waits for
+//! anything but the next deadline or arrival. Around it, on a small runtime: the executors that
+//! call EC2, the checks of this host, discovery, the status socket, and the herald that writes
+//! the log. They reach the loop through one bounded inbox; it reaches them through bounded queues
+//! that it never waits for.
+
+mod checks;
+mod clock;
+mod discovery;
+mod exchange;
+mod executors;
+mod fitness;
+mod herald;
+mod http;
+mod icmp;
+mod inbox;
+mod keepsake;
+mod realtime;
+mod single;
+mod sockets;
+mod start;
+mod turns;
+mod uplink;
+
+pub use start::run;

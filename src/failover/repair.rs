@@ -14,6 +14,8 @@ use super::{Action, ActionId, EventKind, Level, Verdict};
 use crate::types::{CloudFault, CloudFaultKind, InstanceId, InstanceState, StopOrigin, Time};
 
 const HOUR: Duration = Duration::from_hours(1);
+/// How long an accepted start may leave the state at `stopped` before it is asked for again.
+const START_PATIENCE: Duration = Duration::from_mins(1);
 
 /// A power call under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,6 +172,10 @@ impl Machine {
         {
             return Err("its settings differ from this node's".to_owned());
         }
+        let asked = self.repairs.of.get(&peer.member.id).and_then(|repair| repair.stop_asked);
+        if asked.is_some_and(|at| now.since(at) < rules.patience) {
+            return Err("EC2 was asked to stop it already".to_owned());
+        }
         if peer.started_at.is_some_and(|at| now.since(at) < rules.patience) {
             return Err("it was started a short while ago and may still boot".to_owned());
         }
@@ -222,12 +228,13 @@ impl Machine {
     fn pursue_start(&mut self, node: &InstanceId, now: Time) {
         let Some(peer) = self.peers.get_mut(node) else { return };
         let Some((power, _)) = peer.power.clone() else { return };
+        let was_started = peer.started_at.is_some_and(|at| now.since(at) < START_PATIENCE);
         match power.state {
             Some(InstanceState::Pending) => {
                 peer.started_at = peer.started_at.or(Some(now));
             }
             Some(InstanceState::Stopping) => self.force_stop(node, now),
-            Some(InstanceState::Stopped) if self.is_free(node, now) => {
+            Some(InstanceState::Stopped) if !was_started && self.is_free(node, now) => {
                 match self.may_start(node, power.stop_origin, now) {
                     Ok(()) => self.start(node, now),
                     Err(Some(reason)) => self.hold_repair(node, &reason, now),
@@ -351,6 +358,9 @@ impl Machine {
         let noise = self.noise.next();
         let repair = self.repairs.of.entry(node.clone()).or_default();
         repair.failures += 1;
+        if fault.kind != CloudFaultKind::Unknown {
+            repair.stop_asked = None;
+        }
         let wait = backoff(fault.kind, repair.failures, noise);
         repair.not_before = now + wait;
         let level = match fault.kind {
@@ -363,7 +373,10 @@ impl Machine {
 
     /// Takes in that a power call was given up before it was sent.
     pub(super) fn power_expired(&mut self, id: ActionId) {
-        self.take_power_step(id);
+        let Some((node, Step::Stop)) = self.take_power_step(id) else { return };
+        if let Some(repair) = self.repairs.of.get_mut(&node) {
+            repair.stop_asked = None;
+        }
     }
 
     fn take_power_step(&mut self, id: ActionId) -> Option<(InstanceId, Step)> {

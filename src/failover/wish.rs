@@ -77,14 +77,15 @@ impl Machine {
     }
 
     fn wish_foreign(&self, group: &Group, slot: &Slot, target: &str, now: Time) -> Option<Wish> {
-        if !self.numbers.adopt || !self.is_claimant(group, slot.since, now) {
+        if !self.numbers.adopt || !self.is_claimant(group, slot.since, self.gap_patience(), now) {
             return None;
         }
         Some(self.to_me(MoveKind::Drift, None, format!("adopted from {target}")))
     }
 
     fn wish_vacant(&self, group: &Group, slot: &Slot, now: Time) -> Option<Wish> {
-        if !self.has_looked(now) || !self.is_claimant(group, slot.since, now) {
+        let patience = self.gap_patience();
+        if !self.has_looked(now) || !self.is_claimant(group, slot.since, patience, now) {
             return None;
         }
         Some(self.to_me(MoveKind::Drift, None, "the route was missing or led nowhere".to_owned()))
@@ -136,7 +137,7 @@ impl Machine {
             return Some(self.to_me(MoveKind::Assert, from, reason));
         }
         let since = self.loss(peer, slot, blackhole, now)?;
-        if !self.is_claimant(group, since, now) {
+        if !self.is_claimant(group, since, HEIR_PATIENCE, now) {
             return None;
         }
         let reason =
@@ -164,9 +165,15 @@ impl Machine {
         }
     }
 
+    /// How long each heir waits for the one before it where only reads show the gap: a node at
+    /// rest reads rarely.
+    fn gap_patience(&self) -> Duration {
+        self.numbers.reread + HEIR_PATIENCE
+    }
+
     /// Whether it is this node's turn to fill a gap that has been there `since` then: it is the
     /// first heir that can, or those before it let their time pass.
-    fn is_claimant(&self, group: &Group, since: Time, now: Time) -> bool {
+    fn is_claimant(&self, group: &Group, since: Time, patience: Duration, now: Time) -> bool {
         if !self.is_fit() || self.leaving {
             return false;
         }
@@ -178,7 +185,7 @@ impl Machine {
         let order = heirs(&group.name, group.home.as_ref(), self.able());
         let Some(place) = order.iter().position(|node| **node == self.me.id) else { return false };
         let place = u32::try_from(place).unwrap_or(u32::MAX).saturating_add(unmet_home.into());
-        now >= since + HEIR_PATIENCE.saturating_mul(place)
+        now >= since + patience.saturating_mul(place)
     }
 
     /// The reason for giving `group` back to its home now, if it may be.

@@ -2,4 +2,22 @@
 //! `natha` binary can be watched failing over with real packets and a real kernel, without an
 //! AWS account.
 
+pub mod clock;
+pub mod control;
+pub mod daemon;
 pub mod dataplane;
+pub mod ec2;
+pub mod first;
+pub mod guest;
+pub mod imds;
+pub mod lab;
+pub mod launch;
+pub mod meter;
+pub mod net;
+pub mod process;
+pub mod spec;
+
+pub use control::protocol::{NetChange, Output, Status, Timeline};
+pub use lab::Lab;
+pub use net::faults::{Block, Traffic};
+pub use spec::{Ec2Spec, HostSpec, Role, Spec};

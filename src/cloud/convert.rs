@@ -1,0 +1,186 @@
+//! From the SDK's types to natha's own.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::types as sdk;
+use ipnet::Ipv4Net;
+
+use super::errors::unexpected;
+use crate::types::{
+    CloudFault, InstanceInfo, InstanceState, InterfaceInfo, RouteEntry, RouteTableInfo,
+    RouteTarget, StopOrigin, SubnetInfo,
+};
+
+/// A required text field, parsed.
+fn field<T>(call: &str, name: &str, value: Option<&str>) -> Result<T, CloudFault>
+where
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    value
+        .ok_or_else(|| unexpected(call, format!("the answer has no {name}")))?
+        .parse()
+        .map_err(|error| unexpected(call, format!("the answer's {name}: {error}")))
+}
+
+/// Tags as a map.
+fn tags(from: &[sdk::Tag]) -> BTreeMap<String, String> {
+    from.iter()
+        .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or("").to_owned())))
+        .collect()
+}
+
+/// An instance of `DescribeInstances`.
+pub(super) fn instance(call: &str, from: &sdk::Instance) -> Result<InstanceInfo, CloudFault> {
+    let id = field(call, "instanceId", from.instance_id())?;
+    let vpc = from.vpc_id().map(|id| field(call, "vpcId", Some(id))).transpose()?;
+    let zone = from.placement().and_then(|place| place.availability_zone());
+    let zone = zone.map(|name| field(call, "availabilityZone", Some(name))).transpose()?;
+    let mut interfaces = from
+        .network_interfaces()
+        .iter()
+        .filter_map(|interface| attached(call, interface).transpose())
+        .collect::<Result<Vec<_>, _>>()?;
+    interfaces.sort_by_key(|interface| interface.device_index);
+    Ok(InstanceInfo {
+        id,
+        state: state(call, from.state())?,
+        vpc,
+        zone,
+        interfaces,
+        tags: tags(from.tags()),
+    })
+}
+
+/// An interface of an instance; none while it has no IPv4 address (an IPv6-only subnet).
+fn attached(
+    call: &str,
+    from: &sdk::InstanceNetworkInterface,
+) -> Result<Option<InterfaceInfo>, CloudFault> {
+    let Some(address) = from.private_ip_address() else { return Ok(None) };
+    let index = from.attachment().and_then(sdk::InstanceNetworkInterfaceAttachment::device_index);
+    let index = index.ok_or_else(|| unexpected(call, "an interface has no deviceIndex"))?;
+    Ok(Some(InterfaceInfo {
+        id: field(call, "networkInterfaceId", from.network_interface_id())?,
+        device_index: u32::try_from(index)
+            .map_err(|_| unexpected(call, format!("deviceIndex {index}")))?,
+        mac: from.mac_address().unwrap_or("").to_ascii_lowercase(),
+        address: field(call, "privateIpAddress", Some(address))?,
+        subnet: field(call, "subnetId", from.subnet_id())?,
+        // Where the answer is silent, the check is taken to be on: EC2's default.
+        source_dest_check: from.source_dest_check().unwrap_or(true),
+    }))
+}
+
+/// The power state. The high byte of the code is EC2's own business.
+fn state(call: &str, from: Option<&sdk::InstanceState>) -> Result<InstanceState, CloudFault> {
+    match from.and_then(sdk::InstanceState::code).map(|code| code & 0xff) {
+        Some(0) => Ok(InstanceState::Pending),
+        Some(16) => Ok(InstanceState::Running),
+        Some(32) => Ok(InstanceState::ShuttingDown),
+        Some(48) => Ok(InstanceState::Terminated),
+        Some(64) => Ok(InstanceState::Stopping),
+        Some(80) => Ok(InstanceState::Stopped),
+        other => Err(unexpected(call, format!("instance state code {other:?}"))),
+    }
+}
+
+/// Who stopped the instance.
+pub(super) fn stop_origin(from: &sdk::Instance) -> StopOrigin {
+    match from.state_reason().and_then(sdk::StateReason::code) {
+        Some("Client.UserInitiatedShutdown" | "Client.UserInitiatedHibernate") => StopOrigin::User,
+        Some("Client.InstanceInitiatedShutdown") => StopOrigin::Guest,
+        Some(code) if code.starts_with("Server.") => StopOrigin::Service,
+        _ => StopOrigin::Unknown,
+    }
+}
+
+/// Whether one of the two status checks says `impaired`.
+pub(super) fn impaired(from: &sdk::InstanceStatus) -> bool {
+    [from.system_status(), from.instance_status()]
+        .into_iter()
+        .flatten()
+        .any(|summary| summary.status() == Some(&sdk::SummaryStatus::Impaired))
+}
+
+/// A route table.
+pub(super) fn table(call: &str, from: &sdk::RouteTable) -> Result<RouteTableInfo, CloudFault> {
+    let routes = from
+        .routes()
+        .iter()
+        // IPv6 and prefix list destinations are not moved by natha.
+        .filter_map(|route| Some((route.destination_cidr_block()?, route)))
+        .map(|(cidr, route)| {
+            let cidr: Ipv4Net = field(call, "destinationCidrBlock", Some(cidr))?;
+            Ok((cidr, entry(call, route)?))
+        })
+        .collect::<Result<_, CloudFault>>()?;
+    let subnets = from
+        .associations()
+        .iter()
+        .filter_map(sdk::RouteTableAssociation::subnet_id)
+        .map(|id| field(call, "subnetId", Some(id)))
+        .collect::<Result<_, _>>()?;
+    Ok(RouteTableInfo {
+        id: field(call, "routeTableId", from.route_table_id())?,
+        vpc: field(call, "vpcId", from.vpc_id())?,
+        routes,
+        subnets,
+        tags: tags(from.tags()),
+    })
+}
+
+/// One route. EC2 gives an interface's instance beside it: the interface is what counts.
+fn entry(call: &str, from: &sdk::Route) -> Result<RouteEntry, CloudFault> {
+    let target = match from.network_interface_id() {
+        Some(id) => RouteTarget::Interface(field(call, "networkInterfaceId", Some(id))?),
+        None => RouteTarget::Other(
+            [
+                from.gateway_id(),
+                from.nat_gateway_id(),
+                from.transit_gateway_id(),
+                from.vpc_peering_connection_id(),
+                from.local_gateway_id(),
+                from.carrier_gateway_id(),
+                from.core_network_arn(),
+                from.odb_network_arn(),
+                from.egress_only_internet_gateway_id(),
+                from.instance_id(),
+            ]
+            .into_iter()
+            .flatten()
+            .next()
+            .unwrap_or("a target of a kind that natha does not know")
+            .to_owned(),
+        ),
+    };
+    Ok(RouteEntry { target, blackhole: from.state() == Some(&sdk::RouteState::Blackhole) })
+}
+
+/// A subnet; none where it has no IPv4 block.
+pub(super) fn subnet(call: &str, from: &sdk::Subnet) -> Result<Option<SubnetInfo>, CloudFault> {
+    let Some(cidr) = from.cidr_block() else { return Ok(None) };
+    Ok(Some(SubnetInfo {
+        id: field(call, "subnetId", from.subnet_id())?,
+        vpc: field(call, "vpcId", from.vpc_id())?,
+        zone: field(call, "availabilityZone", from.availability_zone())?,
+        cidr: field(call, "cidrBlock", Some(cidr))?,
+    }))
+}
+
+/// The IPv4 blocks of a VPC that are in use, in order.
+pub(super) fn vpc_cidrs(call: &str, from: &sdk::Vpc) -> Result<Vec<Ipv4Net>, CloudFault> {
+    let mut blocks = from
+        .cidr_block_association_set()
+        .iter()
+        .filter(|block| {
+            let state = block.cidr_block_state().and_then(sdk::VpcCidrBlockState::state);
+            state.is_none_or(|state| *state == sdk::VpcCidrBlockStateCode::Associated)
+        })
+        .filter_map(sdk::VpcCidrBlockAssociation::cidr_block)
+        .chain(from.cidr_block())
+        .map(|block| field(call, "cidrBlock", Some(block)))
+        .collect::<Result<Vec<Ipv4Net>, _>>()?;
+    blocks.sort_unstable();
+    blocks.dedup();
+    Ok(blocks)
+}

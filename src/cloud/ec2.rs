@@ -1,0 +1,346 @@
+//! The EC2 client: what natha reads.
+
+use std::error::Error;
+use std::future::Future;
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::types::Filter;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use ipnet::Ipv4Net;
+
+use super::convert;
+use super::errors::{fault, unexpected};
+use crate::config::Api;
+use crate::types::{
+    CloudFault, CloudFaultKind, InstanceId, InstanceInfo, NetworkInterfaceId, PowerReport,
+    RouteTableId, RouteTableInfo, StopOrigin, SubnetId, SubnetInfo, VpcId,
+};
+
+/// How long a TCP and TLS connection may take to come up.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+
+/// The most pages read of one list: 20,000 things, far above EC2's own limits for a VPC.
+const MAX_PAGES: usize = 200;
+
+/// The most ids in one filter (EC2 API reference, `Filter`: 200 values).
+const MAX_FILTER_VALUES: usize = 200;
+
+/// Things on one page. EC2 takes 5 to 100 for route tables, the narrowest of its calls.
+const PAGE_SIZE: i32 = 100;
+
+/// A client of the EC2 API. Cloning it is cheap and shares the warm connection.
+///
+/// Each call has the time limit of `api.timeout`, a paginated one per page, and is sent once.
+#[derive(Debug, Clone)]
+pub struct Ec2 {
+    pub(super) client: aws_sdk_ec2::Client,
+}
+
+impl Ec2 {
+    /// A client with the usual AWS credentials: environment, profile, container, instance role.
+    ///
+    /// The region is the configured one, else `AWS_REGION`, else `own_region` (as the instance
+    /// metadata tells it), else what the AWS SDK finds. Nothing is sent to EC2 yet.
+    ///
+    /// # Errors
+    /// Where no region can be found.
+    pub async fn connect(api: &Api, own_region: Option<&str>) -> Result<Self, CloudFault> {
+        let region = RegionProviderChain::first_try(api.region.clone().map(Region::new))
+            .or_else(EnvironmentVariableRegionProvider::new())
+            .or_else(own_region.map(|name| Region::new(name.to_owned())))
+            .or_default_provider()
+            .region()
+            .await
+            .ok_or_else(|| {
+                unexpected("connect", "no region: set `api.region`, `--region` or AWS_REGION")
+            })?;
+        let shared = aws_config::defaults(BehaviorVersion::latest()).region(region).load().await;
+        Ok(Self::with(&shared, api))
+    }
+
+    /// A client with this region and these credentials.
+    pub(super) fn with(shared: &SdkConfig, api: &Api) -> Self {
+        let limits = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_LIMIT.min(api.timeout))
+            .operation_timeout(api.timeout)
+            .build();
+        let mut config = aws_sdk_ec2::config::Builder::from(shared)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(limits);
+        if let Some(endpoint) = &api.endpoint {
+            config = config.endpoint_url(endpoint);
+        }
+        Self { client: aws_sdk_ec2::Client::from_conf(config.build()) }
+    }
+
+    /// The instances of a VPC that carry `natha:cluster` = `cluster`, ended ones included while
+    /// EC2 still lists them.
+    ///
+    /// EC2 may fail this call while any zone is in trouble: never call it on the way to a
+    /// takeover.
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn cluster_instances(
+        &self,
+        vpc: &VpcId,
+        cluster: &str,
+    ) -> Result<Vec<InstanceInfo>, CloudFault> {
+        const CALL: &str = "DescribeInstances";
+        let request = self
+            .client
+            .describe_instances()
+            .filters(filter("vpc-id", [vpc.as_str()]))
+            .filters(filter("tag:natha:cluster", [cluster]))
+            .max_results(PAGE_SIZE);
+        let mut found = Vec::new();
+        let mut pages = Pages::new(CALL);
+        while pages.more()? {
+            let page = call(CALL, request.clone().set_next_token(pages.token()).send()).await?;
+            for reservation in page.reservations() {
+                for instance in reservation.instances() {
+                    found.push(convert::instance(CALL, instance)?);
+                }
+            }
+            pages.after(page.next_token());
+        }
+        Ok(found)
+    }
+
+    /// One instance by id; none where EC2 does not know it. One id a call: an id in a failed
+    /// zone can fail the whole call (EC2 API reference, `DescribeInstances`).
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn instance(&self, id: &InstanceId) -> Result<Option<InstanceInfo>, CloudFault> {
+        const CALL: &str = "DescribeInstances";
+        let found = self.raw_instance(id).await?;
+        found.map(|instance| convert::instance(CALL, &instance)).transpose()
+    }
+
+    /// The instance as the SDK gives it.
+    async fn raw_instance(
+        &self,
+        id: &InstanceId,
+    ) -> Result<Option<aws_sdk_ec2::types::Instance>, CloudFault> {
+        let request = self.client.describe_instances().instance_ids(id.as_str());
+        let answer = match call("DescribeInstances", request.send()).await {
+            Err(error) if error.kind == CloudFaultKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let mut all = answer.reservations.unwrap_or_default().into_iter();
+        Ok(all.find_map(|reservation| {
+            let mut instances = reservation.instances.unwrap_or_default().into_iter();
+            instances.find(|instance| instance.instance_id() == Some(id.as_str()))
+        }))
+    }
+
+    /// State of one instance. The two calls behind it run side by side, and without the status
+    /// checks, which lag by minutes anyway, the instance counts as not impaired.
+    ///
+    /// # Errors
+    /// The API's, as a kind, where `DescribeInstances` fails.
+    pub async fn power(&self, id: &InstanceId) -> Result<PowerReport, CloudFault> {
+        const CALL: &str = "DescribeInstances";
+        let status = self
+            .client
+            .describe_instance_status()
+            .instance_ids(id.as_str())
+            .include_all_instances(true);
+        let (instance, status) =
+            tokio::join!(self.raw_instance(id), call("DescribeInstanceStatus", status.send()));
+        let Some(instance) = instance? else {
+            let stop_origin = StopOrigin::Unknown;
+            return Ok(PowerReport { state: None, stop_origin, impaired: false });
+        };
+        let impaired =
+            status.is_ok_and(|answer| answer.instance_statuses().iter().any(convert::impaired));
+        Ok(PowerReport {
+            state: Some(convert::instance(CALL, &instance)?.state),
+            stop_origin: convert::stop_origin(&instance),
+            impaired,
+        })
+    }
+
+    /// These route tables. One that does not exist is absent from the answer and does not fail
+    /// the others.
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn route_tables(
+        &self,
+        ids: &[RouteTableId],
+    ) -> Result<Vec<RouteTableInfo>, CloudFault> {
+        let mut found = Vec::new();
+        for some in ids.chunks(MAX_FILTER_VALUES) {
+            let ids = filter("route-table-id", some.iter().map(RouteTableId::as_str));
+            found.extend(self.tables_where(vec![ids]).await?);
+        }
+        Ok(found)
+    }
+
+    /// The route tables of a VPC that carry `natha:cluster` = `cluster`.
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn cluster_route_tables(
+        &self,
+        vpc: &VpcId,
+        cluster: &str,
+    ) -> Result<Vec<RouteTableInfo>, CloudFault> {
+        let tag = filter("tag:natha:cluster", [cluster]);
+        self.tables_where(vec![filter("vpc-id", [vpc.as_str()]), tag]).await
+    }
+
+    /// All route tables of a VPC.
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn vpc_route_tables(&self, vpc: &VpcId) -> Result<Vec<RouteTableInfo>, CloudFault> {
+        self.tables_where(vec![filter("vpc-id", [vpc.as_str()])]).await
+    }
+
+    /// The route tables that all filters let pass.
+    async fn tables_where(&self, filters: Vec<Filter>) -> Result<Vec<RouteTableInfo>, CloudFault> {
+        const CALL: &str = "DescribeRouteTables";
+        let request =
+            self.client.describe_route_tables().set_filters(Some(filters)).max_results(PAGE_SIZE);
+        let mut found = Vec::new();
+        let mut pages = Pages::new(CALL);
+        while pages.more()? {
+            let page = call(CALL, request.clone().set_next_token(pages.token()).send()).await?;
+            for table in page.route_tables() {
+                found.push(convert::table(CALL, table)?);
+            }
+            pages.after(page.next_token());
+        }
+        Ok(found)
+    }
+
+    /// These subnets; one that does not exist is absent from the answer.
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn subnets(&self, ids: &[SubnetId]) -> Result<Vec<SubnetInfo>, CloudFault> {
+        const CALL: &str = "DescribeSubnets";
+        let mut found = Vec::new();
+        for some in ids.chunks(MAX_FILTER_VALUES) {
+            let request = self
+                .client
+                .describe_subnets()
+                .filters(filter("subnet-id", some.iter().map(SubnetId::as_str)))
+                .max_results(PAGE_SIZE);
+            let mut pages = Pages::new(CALL);
+            while pages.more()? {
+                let page = call(CALL, request.clone().set_next_token(pages.token()).send()).await?;
+                for subnet in page.subnets() {
+                    found.extend(convert::subnet(CALL, subnet)?);
+                }
+                pages.after(page.next_token());
+            }
+        }
+        Ok(found)
+    }
+
+    /// The IPv4 blocks of a VPC.
+    ///
+    /// # Errors
+    /// The API's, as a kind; `NotFound` where there is no such VPC.
+    pub async fn vpc_cidrs(&self, vpc: &VpcId) -> Result<Vec<Ipv4Net>, CloudFault> {
+        const CALL: &str = "DescribeVpcs";
+        let answer = call(CALL, self.client.describe_vpcs().vpc_ids(vpc.as_str()).send()).await?;
+        let found = answer.vpcs().first();
+        let found = found.ok_or_else(|| unexpected(CALL, format!("{vpc} is not in the answer")))?;
+        convert::vpc_cidrs(CALL, found)
+    }
+
+    /// Whether EC2's source/dest check is on for an interface.
+    ///
+    /// # Errors
+    /// The API's, as a kind; `NotFound` where there is no such interface.
+    pub async fn source_dest_check(
+        &self,
+        interface: &NetworkInterfaceId,
+    ) -> Result<bool, CloudFault> {
+        const CALL: &str = "DescribeNetworkInterfaces";
+        let request =
+            self.client.describe_network_interfaces().network_interface_ids(interface.as_str());
+        let answer = call(CALL, request.send()).await?;
+        let found = answer.network_interfaces().first();
+        found
+            .and_then(aws_sdk_ec2::types::NetworkInterface::source_dest_check)
+            .ok_or_else(|| unexpected(CALL, format!("no sourceDestCheck for {interface}")))
+    }
+}
+
+/// A filter: any of the values.
+fn filter<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> Filter {
+    let values = values.into_iter().map(str::to_owned).collect();
+    Filter::builder().name(name).set_values(Some(values)).build()
+}
+
+/// Awaits one call and notes in the log how long it took.
+pub(super) async fn call<T, E>(
+    name: &'static str,
+    request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+) -> Result<T, CloudFault>
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let begun = tokio::time::Instant::now();
+    // The SDK's futures are some 10 KB each: on the heap, they do not add up in the caller's.
+    let result = Box::pin(request).await;
+    let ms = begun.elapsed().as_millis();
+    match result {
+        Ok(answer) => {
+            tracing::debug!(call = name, ms, "EC2 answered");
+            Ok(answer)
+        }
+        Err(error) => {
+            let fault = fault(name, &error);
+            tracing::debug!(call = name, ms, error = %fault, "EC2 call failed");
+            Err(fault)
+        }
+    }
+}
+
+/// Walks the pages of one list, up to [`MAX_PAGES`].
+struct Pages {
+    call: &'static str,
+    read: usize,
+    token: Option<String>,
+}
+
+impl Pages {
+    fn new(call: &'static str) -> Self {
+        Self { call, read: 0, token: None }
+    }
+
+    /// Whether there is a page to ask for, with [`Self::token`].
+    fn more(&mut self) -> Result<bool, CloudFault> {
+        if self.read > 0 && self.token.is_none() {
+            return Ok(false);
+        }
+        if self.read == MAX_PAGES {
+            return Err(unexpected(self.call, format!("more than {MAX_PAGES} pages")));
+        }
+        self.read += 1;
+        Ok(true)
+    }
+
+    /// The token of the page to ask for; none for the first.
+    fn token(&mut self) -> Option<String> {
+        self.token.take()
+    }
+
+    /// Notes the token that a page ended with.
+    fn after(&mut self, token: Option<&str>) {
+        self.token = token.filter(|token| !token.is_empty()).map(str::to_owned);
+    }
+}

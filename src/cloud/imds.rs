@@ -1,0 +1,213 @@
+//! The instance metadata service: who this host is (IMDSv2 only).
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use aws_config::imds::client::error::ImdsError;
+use ipnet::Ipv4Net;
+
+use super::errors::chain;
+use crate::types::{InstanceId, NetworkInterfaceId, SubnetId, VpcId, Zone};
+
+/// Time limit of one request, repetitions included. The service is on the host itself.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// Time limit of one attempt.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(1);
+
+/// Where the firmware of a Nitro instance tells the instance id.
+pub const DMI_ASSET_TAG: &str = "/sys/devices/virtual/dmi/id/board_asset_tag";
+
+/// Who this host is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Its region, such as `eu-west-1`.
+    pub region: String,
+    /// Its zone.
+    pub zone: Zone,
+    /// The VPC of its primary interface.
+    pub vpc: VpcId,
+    /// Its interfaces, by device number.
+    pub interfaces: Vec<OwnInterface>,
+    /// The IPv4 blocks of its VPC.
+    pub vpc_cidrs: Vec<Ipv4Net>,
+}
+
+/// A network interface of this host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnInterface {
+    /// Its hardware address, lower case with colons.
+    pub mac: String,
+    /// Its id.
+    pub id: NetworkInterfaceId,
+    /// Its place on the instance; 0 is the primary one.
+    pub device_number: u32,
+    /// Its private addresses, the primary one first.
+    pub addresses: Vec<Ipv4Addr>,
+    /// Its subnet.
+    pub subnet: SubnetId,
+}
+
+/// Why the metadata could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImdsFault {
+    /// No answer.
+    #[error(
+        "the instance metadata service does not answer ({0}): this host is not on EC2, or the \
+         service is disabled for this instance, or its hop limit is too low for a container; \
+         enable it with `aws ec2 modify-instance-metadata-options --http-endpoint enabled \
+         --http-put-response-hop-limit 2`, or set AWS_EC2_METADATA_SERVICE_ENDPOINT"
+    )]
+    Unavailable(String),
+    /// It refuses.
+    #[error("the instance metadata service refuses {path}: HTTP {status}")]
+    Refused {
+        /// What was asked for.
+        path: String,
+        /// The answer's status.
+        status: u16,
+    },
+    /// It answers with something else.
+    #[error("the instance metadata service answers {path} with `{text}`: {problem}")]
+    Malformed {
+        /// What was asked for.
+        path: String,
+        /// The answer.
+        text: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// A client of the instance metadata service. It keeps its token; cloning it shares that.
+#[derive(Debug, Clone)]
+pub struct Imds {
+    client: aws_config::imds::Client,
+}
+
+impl Default for Imds {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Imds {
+    /// A client of the service at its usual address, or at the one that
+    /// `AWS_EC2_METADATA_SERVICE_ENDPOINT` names.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { client: limited().build() }
+    }
+
+    /// A client of the service at another address.
+    ///
+    /// # Errors
+    /// Where `endpoint` is not a URI.
+    pub fn at(endpoint: &str) -> Result<Self, ImdsFault> {
+        let builder = limited().endpoint(endpoint);
+        let builder = builder.map_err(|error| ImdsFault::Unavailable(chain(error.as_ref())))?;
+        Ok(Self { client: builder.build() })
+    }
+
+    /// Who this host is.
+    ///
+    /// # Errors
+    /// Where the service does not answer, refuses, or answers with something else.
+    pub async fn identity(&self) -> Result<Identity, ImdsFault> {
+        let instance = self.parsed("instance-id").await?;
+        let zone = self.parsed("placement/availability-zone").await?;
+        let region = self.required("placement/region").await?;
+        let macs = self.required("network/interfaces/macs/").await?;
+        let mut interfaces = Vec::new();
+        for mac in macs.lines().map(|line| line.trim_end_matches('/')) {
+            interfaces.push(self.interface(mac).await?);
+        }
+        interfaces.sort_by_key(|interface| interface.device_number);
+        let primary = interfaces.first().ok_or_else(|| ImdsFault::Malformed {
+            path: "network/interfaces/macs/".to_owned(),
+            text: macs.clone(),
+            problem: "no interface is listed".to_owned(),
+        })?;
+        let about = format!("network/interfaces/macs/{}", primary.mac);
+        let vpc = self.parsed(&format!("{about}/vpc-id")).await?;
+        let vpc_cidrs = self.list(&format!("{about}/vpc-ipv4-cidr-blocks")).await?;
+        Ok(Identity { instance, region, zone, vpc, interfaces, vpc_cidrs })
+    }
+
+    async fn interface(&self, mac: &str) -> Result<OwnInterface, ImdsFault> {
+        let about = format!("network/interfaces/macs/{mac}");
+        Ok(OwnInterface {
+            mac: mac.to_ascii_lowercase(),
+            id: self.parsed(&format!("{about}/interface-id")).await?,
+            device_number: self.parsed(&format!("{about}/device-number")).await?,
+            addresses: self.list(&format!("{about}/local-ipv4s")).await?,
+            subnet: self.parsed(&format!("{about}/subnet-id")).await?,
+        })
+    }
+
+    /// One item, which may be absent.
+    async fn get(&self, item: &str) -> Result<Option<String>, ImdsFault> {
+        let path = format!("/latest/meta-data/{item}");
+        match self.client.get(&path).await {
+            Ok(text) => Ok(Some(text.as_ref().trim().to_owned())),
+            Err(ImdsError::ErrorResponse(answer)) => match answer.response().status().as_u16() {
+                404 => Ok(None),
+                status => Err(ImdsFault::Refused { path, status }),
+            },
+            Err(error) => Err(ImdsFault::Unavailable(chain(&error))),
+        }
+    }
+
+    async fn required(&self, item: &str) -> Result<String, ImdsFault> {
+        let path = || format!("/latest/meta-data/{item}");
+        let absent = || ImdsFault::Refused { path: path(), status: 404 };
+        self.get(item).await?.ok_or_else(absent)
+    }
+
+    async fn parsed<T>(&self, item: &str) -> Result<T, ImdsFault>
+    where
+        T: std::str::FromStr<Err: std::fmt::Display>,
+    {
+        parse(item, &self.required(item).await?)
+    }
+
+    /// One value a line; an absent item is an empty list.
+    async fn list<T>(&self, item: &str) -> Result<Vec<T>, ImdsFault>
+    where
+        T: std::str::FromStr<Err: std::fmt::Display>,
+    {
+        let text = self.get(item).await?.unwrap_or_default();
+        text.lines().map(|line| parse(item, line.trim())).collect()
+    }
+}
+
+/// A client builder with the time limits set.
+fn limited() -> aws_config::imds::client::Builder {
+    aws_config::imds::Client::builder()
+        .max_attempts(3)
+        .connect_timeout(ATTEMPT_LIMIT)
+        .read_timeout(ATTEMPT_LIMIT)
+        .operation_attempt_timeout(ATTEMPT_LIMIT)
+        .operation_timeout(LIMIT)
+}
+
+fn parse<T>(item: &str, text: &str) -> Result<T, ImdsFault>
+where
+    T: std::str::FromStr<Err: std::fmt::Display>,
+{
+    text.parse().map_err(|error: T::Err| ImdsFault::Malformed {
+        path: format!("/latest/meta-data/{item}"),
+        text: text.to_owned(),
+        problem: error.to_string(),
+    })
+}
+
+/// The instance id as the firmware tells it, for hosts whose metadata service is off. Reading it
+/// needs no network; on anything but a Nitro instance there is none.
+#[must_use]
+pub fn instance_from_dmi(asset_tag: &Path) -> Option<InstanceId> {
+    std::fs::read_to_string(asset_tag).ok()?.trim().parse().ok()
+}

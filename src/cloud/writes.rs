@@ -1,0 +1,222 @@
+//! The EC2 client: what natha changes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aws_sdk_ec2::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_ec2::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_ec2::types::AttributeBooleanValue;
+
+use super::ec2::{Ec2, call};
+use super::errors::unexpected;
+use crate::types::{CloudFault, InstanceId, NetworkInterfaceId, RouteWrite, RouteWriteVerb};
+
+/// Asked right before a signed request is handed to the connection: may it still leave?
+///
+/// Between the decision for a change and its sending, credentials are fetched and this process
+/// may be paused for any length of time; the gate is what keeps a change of the past from being
+/// sent. What remains after the gate is one poll of a warm connection, or the making of a new
+/// one; and EC2 refuses a request whose signature is older than five minutes.
+#[derive(Clone)]
+pub struct Gate(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Gate {
+    /// A gate that lets pass while `may_send` says so.
+    #[must_use]
+    pub fn new(may_send: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(may_send))
+    }
+
+    /// A gate that is always open: for a change that a person waits for.
+    #[must_use]
+    pub fn open() -> Self {
+        Self::new(|| true)
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gate(…)")
+    }
+}
+
+/// What became of a change that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// EC2 accepted it.
+    Accepted,
+    /// The gate had closed: nothing was sent.
+    Expired,
+}
+
+/// A gate at its place in the SDK, noting when it stopped a request.
+#[derive(Debug, Clone)]
+struct Gatekeeper {
+    gate: Gate,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Intercept for Gatekeeper {
+    fn name(&self) -> &'static str {
+        "natha::Gatekeeper"
+    }
+
+    fn read_before_transmit(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), aws_sdk_ec2::error::BoxError> {
+        if (self.gate.0)() {
+            return Ok(());
+        }
+        self.stopped.store(true, Ordering::Relaxed);
+        Err("too late to send".into())
+    }
+}
+
+/// Sends a request through a gate, once.
+macro_rules! send {
+    ($name:expr, $gate:expr, $request:expr) => {{
+        let stopped = Arc::new(AtomicBool::new(false));
+        let keeper = Gatekeeper { gate: $gate.clone(), stopped: stopped.clone() };
+        match call($name, $request.customize().interceptor(keeper).send()).await {
+            Err(_) if stopped.load(Ordering::Relaxed) => Ok(None),
+            other => other.map(Some),
+        }
+    }};
+}
+
+/// The verdict of a dry run: EC2 answers it with an error, in the good case as well.
+fn of_dry_run<T>(name: &str, answer: Result<T, CloudFault>) -> Result<(), CloudFault> {
+    match answer {
+        Err(fault) if fault.message.starts_with("DryRunOperation:") => Ok(()),
+        Err(fault) => Err(fault),
+        Ok(_) => Err(unexpected(name, "the dry run was carried out: this endpoint is not EC2")),
+    }
+}
+
+/// Whether a request went out.
+fn sent<T>(answer: Option<&T>) -> Sent {
+    if answer.is_some() { Sent::Accepted } else { Sent::Expired }
+}
+
+impl Ec2 {
+    /// Writes one route.
+    ///
+    /// # Errors
+    /// The API's, as a kind. `NotFound` for [`RouteWriteVerb::Replace`] where the table has no
+    /// such route, `Exists` for [`RouteWriteVerb::Create`] where it has one.
+    pub async fn write_route(&self, write: &RouteWrite, gate: &Gate) -> Result<Sent, CloudFault> {
+        match write.verb {
+            RouteWriteVerb::Replace => {
+                send!("ReplaceRoute", gate, self.replace(write)).map(|answer| sent(answer.as_ref()))
+            }
+            RouteWriteVerb::Create => {
+                let answer = send!("CreateRoute", gate, self.create(write))?;
+                if answer.as_ref().is_some_and(|answer| answer.r#return() == Some(false)) {
+                    return Err(unexpected("CreateRoute", "EC2 answered return = false"));
+                }
+                Ok(sent(answer.as_ref()))
+            }
+        }
+    }
+
+    /// Asks whether [`Self::write_route`] would be allowed.
+    ///
+    /// # Errors
+    /// What it would fail with, as far as EC2 tells.
+    pub async fn dry_write_route(&self, write: &RouteWrite) -> Result<(), CloudFault> {
+        match write.verb {
+            RouteWriteVerb::Replace => {
+                let request = self.replace(write).dry_run(true);
+                of_dry_run("ReplaceRoute", call("ReplaceRoute", request.send()).await)
+            }
+            RouteWriteVerb::Create => {
+                let request = self.create(write).dry_run(true);
+                of_dry_run("CreateRoute", call("CreateRoute", request.send()).await)
+            }
+        }
+    }
+
+    fn replace(
+        &self,
+        write: &RouteWrite,
+    ) -> aws_sdk_ec2::operation::replace_route::builders::ReplaceRouteFluentBuilder {
+        self.client
+            .replace_route()
+            .route_table_id(write.table.as_str())
+            .destination_cidr_block(write.cidr.to_string())
+            .network_interface_id(write.interface.as_str())
+    }
+
+    fn create(
+        &self,
+        write: &RouteWrite,
+    ) -> aws_sdk_ec2::operation::create_route::builders::CreateRouteFluentBuilder {
+        self.client
+            .create_route()
+            .route_table_id(write.table.as_str())
+            .destination_cidr_block(write.cidr.to_string())
+            .network_interface_id(write.interface.as_str())
+    }
+
+    /// Stops an instance. With `force`, EC2 gives the guest a short time only.
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn stop(
+        &self,
+        id: &InstanceId,
+        force: bool,
+        gate: &Gate,
+    ) -> Result<Sent, CloudFault> {
+        let request = self.client.stop_instances().instance_ids(id.as_str()).force(force);
+        send!("StopInstances", gate, request).map(|answer| sent(answer.as_ref()))
+    }
+
+    /// Asks whether [`Self::stop`] would be allowed.
+    ///
+    /// # Errors
+    /// What it would fail with, as far as EC2 tells.
+    pub async fn dry_stop(&self, id: &InstanceId) -> Result<(), CloudFault> {
+        let request = self.client.stop_instances().instance_ids(id.as_str()).dry_run(true);
+        of_dry_run("StopInstances", call("StopInstances", request.send()).await)
+    }
+
+    /// Starts an instance.
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn start(&self, id: &InstanceId, gate: &Gate) -> Result<Sent, CloudFault> {
+        let request = self.client.start_instances().instance_ids(id.as_str());
+        send!("StartInstances", gate, request).map(|answer| sent(answer.as_ref()))
+    }
+
+    /// Asks whether [`Self::start`] would be allowed.
+    ///
+    /// # Errors
+    /// What it would fail with, as far as EC2 tells.
+    pub async fn dry_start(&self, id: &InstanceId) -> Result<(), CloudFault> {
+        let request = self.client.start_instances().instance_ids(id.as_str()).dry_run(true);
+        of_dry_run("StartInstances", call("StartInstances", request.send()).await)
+    }
+
+    /// Turns EC2's source/dest check of an interface on or off.
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn set_source_dest_check(
+        &self,
+        interface: &NetworkInterfaceId,
+        on: bool,
+    ) -> Result<(), CloudFault> {
+        let request = self
+            .client
+            .modify_network_interface_attribute()
+            .network_interface_id(interface.as_str())
+            .source_dest_check(AttributeBooleanValue::builder().value(on).build());
+        call("ModifyNetworkInterfaceAttribute", request.send()).await.map(|_| ())
+    }
+}

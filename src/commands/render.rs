@@ -1,0 +1,186 @@
+//! The status as text. Pure.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use comfy_table::{Table, presets};
+
+use crate::failover::{Event, Level};
+use crate::status::{Report, kind_name};
+use crate::types::{Member, RouteTarget};
+
+/// Events shown.
+const EVENTS: usize = 10;
+/// What stands where there is nothing.
+const NOTHING: &str = "-";
+
+/// The whole report.
+pub(super) fn report(report: &Report, colours: bool) -> String {
+    let me = &report.view.me;
+    let mut out = format!(
+        "natha {}, cluster {}, up {}. This node: {} ({me}), {}.\n\n",
+        report.version,
+        report.cluster,
+        short(report.uptime),
+        report.node_name(me),
+        report.view.fitness,
+    );
+    push_table(&mut out, &nodes(report));
+    push_table(&mut out, &groups(report));
+    if !report.events.is_empty() {
+        push_table(&mut out, &changes(report));
+    }
+    let findings = report.findings();
+    if findings.is_empty() {
+        let _ = writeln!(out, "{}", paint("All is well.", GREEN, colours));
+    } else {
+        let _ = writeln!(out, "{}", paint("Not as it should be:", RED, colours));
+        for finding in findings {
+            let _ = writeln!(out, "- {finding}");
+        }
+    }
+    out
+}
+
+const RED: u8 = 31;
+const GREEN: u8 = 32;
+
+fn paint(text: &str, colour: u8, colours: bool) -> String {
+    if colours { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+fn nodes(report: &Report) -> Table {
+    let header =
+        ["NODE", "ZONE", "ADDRESS", "VERDICT", "SINCE", "HEARD", "ECHO", "HEARS ME", "EC2"];
+    let mut table = table(&header);
+    for member in &report.roster.members {
+        table.add_row(node(report, member));
+    }
+    table
+}
+
+fn node(report: &Report, member: &Member) -> Vec<String> {
+    let zone = member.zone.as_ref().map_or(NOTHING, |zone| zone.as_str());
+    let mut row = vec![report.node_name(&member.id), zone.to_owned(), member.address.to_string()];
+    if member.id == report.view.me {
+        row.push(format!("this node, {}", report.view.fitness));
+        row.resize(9, NOTHING.to_owned());
+        return row;
+    }
+    let Some(peer) = report.view.peers.get(&member.id) else {
+        row.resize(9, NOTHING.to_owned());
+        return row;
+    };
+    let unfit = peer.fitness.as_ref().filter(|fitness| !fitness.is_fit());
+    let verdict = peer.verdict.name();
+    row.push(unfit.map_or_else(|| verdict.to_owned(), |why| format!("{verdict}: {why}")));
+    row.push(short(peer.verdict_age));
+    row.push(age(peer.heartbeat_age));
+    row.push(age(peer.echo_age));
+    row.push(if peer.hears_me { "yes" } else { "no" }.to_owned());
+    row.push(peer.power.as_ref().map_or_else(
+        || NOTHING.to_owned(),
+        |(power, age)| {
+            let state = power.state.map_or_else(|| "unknown".to_owned(), |one| one.to_string());
+            format!("{state}, {} ago", short(*age))
+        },
+    ));
+    row
+}
+
+fn groups(report: &Report) -> Table {
+    let header = ["GROUP", "HOME", "HOLDER", "MOVES", "READ", "DOING"];
+    let mut table = table(&header);
+    for (name, group) in &report.view.groups {
+        let home = group.home.as_ref().map(|id| report.node_name(id));
+        let holder = match &group.holder {
+            Some(id) => report.node_name(id),
+            None => targets(group.targets.values()),
+        };
+        table.add_row([
+            name.to_string(),
+            home.unwrap_or_else(|| "any".to_owned()),
+            holder,
+            group.generation.to_string(),
+            group.read_age.map_or_else(|| "never".to_owned(), |age| format!("{} ago", short(age))),
+            group.doing.clone().unwrap_or_else(|| NOTHING.to_owned()),
+        ]);
+    }
+    table
+}
+
+/// Where the routes of a group without a single holder lead.
+fn targets<'a>(targets: impl Iterator<Item = &'a Option<RouteTarget>>) -> String {
+    let mut all: Vec<String> = targets
+        .map(|one| one.as_ref().map_or_else(|| "no route".to_owned(), ToString::to_string))
+        .collect();
+    all.sort();
+    all.dedup();
+    if all.is_empty() { "unknown".to_owned() } else { all.join(", ") }
+}
+
+fn changes(report: &Report) -> Table {
+    let mut table = table(&["LAST CHANGES", "", "", "", "", ""]);
+    let skipped = report.events.len().saturating_sub(EVENTS);
+    for event in report.events.iter().skip(skipped) {
+        table.add_row(change(report, event));
+    }
+    table
+}
+
+fn change(report: &Report, event: &Event) -> [String; 6] {
+    let level = match event.level {
+        Level::Info => "info",
+        Level::Warning => "warning",
+        Level::Alert => "ALERT",
+    };
+    let node = event.node.as_ref().map(|id| report.node_name(id));
+    let about = [node, event.group.as_ref().map(ToString::to_string)];
+    let about: Vec<String> = about.into_iter().flatten().collect();
+    [
+        format!("{} ago", short(report.now.since(event.at))),
+        level.to_owned(),
+        kind_name(event.kind).to_owned(),
+        about.join(" "),
+        event.took.map_or_else(String::new, |took| format!("in {}", short(took))),
+        event.text.clone(),
+    ]
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.iter().copied());
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+fn push_table(out: &mut String, table: &Table) {
+    for line in table.lines() {
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+    out.push('\n');
+}
+
+fn age(age: Option<Duration>) -> String {
+    age.map_or_else(|| "never".to_owned(), |age| format!("{} ago", short(age)))
+}
+
+/// A duration in its two largest units.
+pub(super) fn short(duration: Duration) -> String {
+    let (seconds, ms) = (duration.as_secs(), duration.as_millis());
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0 => format!("{ms}ms"),
+        1..10 => format!("{seconds}.{}s", duration.subsec_millis() / 100),
+        10..60 => format!("{seconds}s"),
+        60..3600 => format!("{minutes}m {}s", seconds % 60),
+        3600..86_400 => format!("{hours}h {}m", minutes % 60),
+        _ => format!("{days}d {}h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+#[path = "render_tests.rs"]
+mod tests;

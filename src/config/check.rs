@@ -1,0 +1,156 @@
+//! What must hold between settings.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::settings::Settings;
+
+/// How far EC2's description of an instance may lag behind what it does. EC2 promises nothing
+/// ("eventual consistency", EC2 developer guide); seconds are what its users see.
+const EC2_LAG: Duration = Duration::from_secs(5);
+
+/// A rule that is broken: the settings it is about, and what to do.
+pub(super) struct Breach {
+    pub(super) keys: &'static [&'static str],
+    pub(super) what: String,
+    pub(super) remedy: String,
+}
+
+/// The shortest stagger with which two nodes cannot stop each other.
+///
+/// The first one sends its stop at the latest `api.timeout` after its turn. The second one began
+/// to suspect up to one detection and one interval earlier, and looks at its own state with a
+/// read that is up to `read_valid` old and that EC2 may give [`EC2_LAG`] late. Only where its
+/// turn comes after all of this does it surely see that it is itself being stopped.
+#[must_use]
+pub fn least_stagger(settings: &Settings) -> Duration {
+    let failover = &settings.failover;
+    failover.detection() + failover.interval + settings.api.timeout + failover.read_valid + EC2_LAG
+}
+
+/// Every rule that is broken.
+pub(super) fn breaches(settings: &Settings) -> Vec<Breach> {
+    let mut found = timing(settings);
+    found.extend(repair_timing(settings));
+    found.extend(membership(settings));
+    found
+}
+
+fn show(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+fn timing(settings: &Settings) -> Vec<Breach> {
+    let failover = &settings.failover;
+    let detection = failover.detection();
+    let mut found = Vec::new();
+    if failover.first_contact <= detection {
+        found.push(Breach {
+            keys: &["failover.first_contact", "heartbeat.interval", "heartbeat.lost_after"],
+            what: format!("first contact is over before a peer can be lost ({})", show(detection)),
+            remedy: format!("set failover.first_contact above {}", show(detection)),
+        });
+    }
+    if failover.read_valid < settings.api.timeout {
+        found.push(Breach {
+            keys: &["failover.read_valid", "api.timeout"],
+            what: "a read may be too old to be used by the time it arrives".to_owned(),
+            remedy: format!("set failover.read_valid to at least {}", show(settings.api.timeout)),
+        });
+    }
+    if failover.hand_back.hold > failover.hand_back.hold_max {
+        found.push(Breach {
+            keys: &["hand_back.hold", "hand_back.hold_max"],
+            what: "the longest hold is shorter than the first one".to_owned(),
+            remedy: "raise hand_back.hold_max".to_owned(),
+        });
+    }
+    found
+}
+
+fn repair_timing(settings: &Settings) -> Vec<Breach> {
+    let failover = &settings.failover;
+    let repair = &failover.repair;
+    if !repair.enabled {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let detection = failover.detection();
+    if repair.after <= detection {
+        found.push(Breach {
+            keys: &["repair.after", "heartbeat.interval", "heartbeat.lost_after"],
+            what: format!("a peer would be stopped before it is lost ({})", show(detection)),
+            remedy: format!("set repair.after above {}", show(detection)),
+        });
+    }
+    if repair.settle < failover.read_valid * 2 {
+        found.push(Breach {
+            keys: &["repair.settle", "failover.read_valid"],
+            what: "too short for two reads of the tables, each as old as it may be".to_owned(),
+            remedy: format!("set repair.settle to at least {}", show(failover.read_valid * 2)),
+        });
+    }
+    let least = least_stagger(settings);
+    if repair.stagger < least {
+        found.push(Breach {
+            keys: &[
+                "repair.stagger",
+                "heartbeat.interval",
+                "heartbeat.lost_after",
+                "api.timeout",
+                "failover.read_valid",
+            ],
+            what: "two nodes that are cut off from each other could stop each other".to_owned(),
+            remedy: format!("set repair.stagger to at least {}", show(least)),
+        });
+    }
+    found
+}
+
+fn membership(settings: &Settings) -> Vec<Breach> {
+    let mut found = Vec::new();
+    if settings.members.len() > 16 {
+        found.push(Breach {
+            keys: &["members"],
+            what: format!("{} nodes are too many", settings.members.len()),
+            remedy: "list 16 at most".to_owned(),
+        });
+    }
+    let mut tables = BTreeMap::new();
+    let mut groups = BTreeSet::new();
+    for group in &settings.groups {
+        if !groups.insert(&group.name) {
+            found.push(Breach {
+                keys: &[],
+                what: format!("the group {} is defined twice", group.name),
+                remedy: "join the two, or rename one".to_owned(),
+            });
+        }
+        if group.tables.is_empty() {
+            found.push(Breach {
+                keys: &[],
+                what: format!("the group {} has no tables", group.name),
+                remedy: "list its route tables, or remove it".to_owned(),
+            });
+        }
+        for table in &group.tables {
+            if let Some(other) = tables.insert((table, group.cidr), &group.name) {
+                found.push(Breach {
+                    keys: &[],
+                    what: format!("{table} is in the groups {other} and {}", group.name),
+                    remedy: "leave it in one of them".to_owned(),
+                });
+            }
+        }
+    }
+    if let Some(pair) = &settings.pair
+        && pair.peer_table == pair.my_table
+    {
+        found.push(Breach {
+            keys: &[],
+            what: format!("--peer-table and --my-table are both {}", pair.my_table),
+            remedy: "give each node its own table".to_owned(),
+        });
+    }
+    found
+}

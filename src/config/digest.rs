@@ -1,0 +1,83 @@
+//! A number that tells whether two nodes run with the same settings.
+
+use sha2::{Digest, Sha256};
+
+use super::keys::KEYS;
+use super::settings::{GroupSetting, Settings};
+use super::values::Value;
+use crate::types::RouteTableId;
+
+/// Settings that nodes of one cluster may rightly have different: about this host alone, or, for
+/// `members`, listing the others.
+const OWN: [&str; 9] = [
+    "cluster",
+    "members",
+    "socket",
+    "state_dir",
+    "api.region",
+    "api.endpoint",
+    "heartbeat.key_file",
+    "heartbeat.bind",
+    "host.uplink",
+];
+
+/// A digest over what all members must share: every timing, limit and group. Two nodes with
+/// different digests do not stop each other.
+#[must_use]
+pub fn settings_digest(settings: &Settings) -> u64 {
+    let mut text = String::new();
+    let shared = |name: &str| !name.starts_with("host.") && !name.starts_with("uplink.");
+    for key in KEYS.iter().filter(|key| shared(key.name) && !OWN.contains(&key.name)) {
+        text.extend([key.name, "=", &key.get(settings), "\n"]);
+    }
+    let mut groups: Vec<String> = settings.groups.iter().map(group_line).collect();
+    if let Some(pair) = &settings.pair {
+        // Each node calls the other one the peer: the same two tables in either order.
+        groups.extend([format!("group {}", pair.peer_table), format!("group {}", pair.my_table)]);
+    }
+    groups.sort();
+    text.push_str(&groups.join("\n"));
+    let hash = Sha256::digest(text.as_bytes());
+    hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+fn group_line(group: &GroupSetting) -> String {
+    let mut tables: Vec<&str> = group.tables.iter().map(RouteTableId::as_str).collect();
+    tables.sort_unstable();
+    let (name, home, cidr) = (&group.name, group.home.show(), group.cidr);
+    format!("group {name} {home} {cidr} {}", tables.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_about_one_host_does_not_count_and_what_is_shared_does() {
+        let base = settings_digest(&Settings::default());
+        let members = vec!["i-00000001".parse().unwrap()];
+        let mut own = Settings { members, ..Settings::default() };
+        own.api.region = Some("eu-west-1".to_owned());
+        own.host.uplink = Some("ens5".to_owned());
+        assert_eq!(settings_digest(&own), base);
+        let mut shared = Settings::default();
+        shared.failover.repair.stagger += Duration::from_secs(1);
+        assert_ne!(settings_digest(&shared), base);
+    }
+
+    #[test]
+    fn groups_count_in_whatever_order_they_are_written() {
+        let group = |name: &str, table: &str| GroupSetting {
+            name: name.parse().unwrap(),
+            home: None,
+            tables: vec![table.parse().unwrap()],
+            cidr: ipnet::Ipv4Net::default(),
+        };
+        let (a, b) = (group("a", "rtb-00000001"), group("b", "rtb-00000002"));
+        let with = |groups| settings_digest(&Settings { groups, ..Settings::default() });
+        assert_eq!(with(vec![a.clone(), b.clone()]), with(vec![b, a.clone()]));
+        assert_ne!(with(vec![a]), with(vec![]));
+    }
+}

@@ -1,0 +1,222 @@
+//! All places merged into settings that are sound.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::check;
+use super::flags::{Flags, PairFlags};
+use super::keys::{KEYS, Key};
+use super::layers::{Layer, from_env, from_file, from_flags, from_tags};
+use super::problem::{Origin, Problem, Problems};
+use super::settings::{Key as Secret, Settings};
+
+/// The settings file that is read where no other is named.
+pub const DEFAULT_FILE: &str = "/etc/natha/natha.toml";
+
+/// The name of the service manager's credential that holds the cluster key.
+const CREDENTIAL: &str = "natha.key";
+
+/// The shortest cluster key, in bytes: 128 bits.
+const LEAST_KEY: usize = 16;
+
+/// A setting's value as text, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// The value; empty where it is not set.
+    pub value: String,
+    /// Its origin.
+    pub origin: Origin,
+}
+
+/// Sound settings, and where each comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The settings.
+    pub settings: Settings,
+    /// Every setting by name, the defaults included.
+    pub given: BTreeMap<&'static str, Given>,
+}
+
+/// What settings are made from.
+#[derive(Debug, Clone, Default)]
+pub struct Sources<'a> {
+    /// The flags of every command.
+    pub flags: Flags,
+    /// The flags of `natha monitor`.
+    pub pair: PairFlags,
+    /// The environment.
+    pub env: BTreeMap<String, String>,
+    /// The settings file: its path and its text.
+    pub file: Option<(PathBuf, String)>,
+    /// This instance's tags; empty where they are not known yet.
+    pub tags: Option<&'a BTreeMap<String, String>>,
+}
+
+/// Reads the environment, the settings file and the cluster key, and merges them with the flags
+/// and, where they are known already, this instance's tags.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn load(
+    flags: &Flags,
+    pair: &PairFlags,
+    tags: Option<&BTreeMap<String, String>>,
+) -> Result<Resolved, Problems> {
+    let env: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let credentials = env.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let file = read_file(flags, &env).map_err(|problem| Problems(vec![problem]))?;
+    let sources = Sources { flags: flags.clone(), pair: pair.clone(), env, file, tags };
+    let mut resolved = resolve(&sources)?;
+    let key = read_key(&resolved, credentials.as_deref());
+    resolved.settings.heartbeat.key = key.map_err(|problem| Problems(vec![problem]))?;
+    Ok(resolved)
+}
+
+/// The settings file. One that is named must be there.
+fn read_file(
+    flags: &Flags,
+    env: &BTreeMap<String, String>,
+) -> Result<Option<(PathBuf, String)>, Problem> {
+    let (path, origin) = match (&flags.config, env.get("NATHA_CONFIG")) {
+        (Some(path), _) => (path.clone(), Origin::Flag("--config".to_owned())),
+        (None, Some(path)) => (PathBuf::from(path), Origin::Env("NATHA_CONFIG".to_owned())),
+        (None, None) => (PathBuf::from(DEFAULT_FILE), Origin::Default),
+    };
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(error) if error.kind() == ErrorKind::NotFound && origin == Origin::Default => Ok(None),
+        Err(error) => Err(Problem::new(
+            format!("settings file {} ({origin})", path.display()),
+            format!("cannot be read: {error}"),
+            "create it or name another",
+        )),
+    }
+}
+
+/// The cluster key, from the configured file or the service manager.
+fn read_key(resolved: &Resolved, credentials: Option<&Path>) -> Result<Option<Secret>, Problem> {
+    let (path, subject) = match (&resolved.settings.heartbeat.key_file, credentials) {
+        (Some(path), _) => (path.clone(), subject(resolved, "heartbeat.key_file")),
+        (None, Some(directory)) if directory.join(CREDENTIAL).exists() => {
+            (directory.join(CREDENTIAL), format!("credential {CREDENTIAL}"))
+        }
+        (None, _) => return Ok(None),
+    };
+    let problem = |what: String, remedy: &str| Problem::new(subject.clone(), what, remedy);
+    let unreadable = |error| problem(format!("cannot be read: {error}"), "create the key file");
+    let mode = fs::metadata(&path).map_err(unreadable)?.permissions().mode();
+    if mode & 0o007 != 0 {
+        let what = format!("every user of this host may use the key (mode {:o})", mode & 0o777);
+        return Err(problem(what, "chmod 600 it"));
+    }
+    let mut key = fs::read(&path).map_err(unreadable)?;
+    // Editors end a file with a line break that is not meant to be part of the key.
+    while key.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+        key.pop();
+    }
+    if key.len() < LEAST_KEY {
+        let what = format!("the key has {} bytes", key.len());
+        return Err(problem(what, "make one: `openssl rand -base64 32`, the same on all nodes"));
+    }
+    Ok(Some(Secret(key)))
+}
+
+/// Merges what is already read: flags over environment over file over tags over defaults.
+///
+/// # Errors
+/// Everything that is wrong, at once.
+pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
+    let mut layer = from_flags(&sources.flags);
+    layer.extend(from_env(&sources.env));
+    if let Some((path, text)) = &sources.file {
+        layer.extend(from_file(path, text));
+    }
+    if let Some(tags) = sources.tags {
+        layer.extend(from_tags(tags));
+    }
+    let Layer { entries, groups, mut problems } = layer;
+    let mut settings = Settings { groups, pair: sources.pair.pair(), ..Settings::default() };
+    if settings.pair.is_some() {
+        settings.groups.clear();
+    }
+    let mut given: BTreeMap<&'static str, Given> = BTreeMap::new();
+    // The first entry for a key is the one of the highest precedence.
+    for entry in entries {
+        if given.contains_key(entry.key.name) {
+            continue;
+        }
+        if let Err(what) = entry.key.set(&mut settings, &entry.text) {
+            let subject = describe(entry.key.name, &entry.text, &entry.origin);
+            let remedy = format!("it may be: {}", entry.key.range.text());
+            problems.push(Problem::new(subject, what, remedy));
+        }
+        given.insert(entry.key.name, Given { value: entry.text, origin: entry.origin });
+    }
+    for key in KEYS {
+        let value = || Given { value: key.get(&settings), origin: Origin::Default };
+        given.entry(key.name).or_insert_with(value);
+    }
+    problems.extend(endpoint_problem(&settings));
+    let resolved = Resolved { settings, given };
+    problems.extend(check::breaches(&resolved.settings).into_iter().map(|breach| {
+        let subjects: Vec<String> = breach.keys.iter().map(|key| subject(&resolved, key)).collect();
+        let subject = if subjects.is_empty() { "groups".to_owned() } else { subjects.join(", ") };
+        Problem::new(subject, breach.what, breach.remedy)
+    }));
+    if problems.is_empty() { Ok(resolved) } else { Err(Problems(problems)) }
+}
+
+/// A setting with its value and origin.
+fn subject(resolved: &Resolved, name: &str) -> String {
+    match resolved.given.get(name) {
+        Some(given) => describe(name, &given.value, &given.origin),
+        None => name.to_owned(),
+    }
+}
+
+fn describe(name: &str, value: &str, origin: &Origin) -> String {
+    format!("{name} = \"{value}\" ({origin})")
+}
+
+/// An endpoint without a scheme would fail at the first call, with an error about anything else.
+fn endpoint_problem(settings: &Settings) -> Option<Problem> {
+    let endpoint = settings.api.endpoint.as_ref()?;
+    if endpoint.starts_with("http://") || endpoint.starts_with("https://") {
+        return None;
+    }
+    let subject = format!("api.endpoint = \"{endpoint}\"");
+    Some(Problem::new(subject, "is not a URL", format!("write https://{endpoint}")))
+}
+
+/// The reference of all settings, as a Markdown table.
+#[must_use]
+pub fn reference() -> String {
+    let defaults = Settings::default();
+    let mut text = String::from(
+        "| key | default | range | environment | tag | meaning |\n|---|---|---|---|---|---|\n",
+    );
+    for key in KEYS {
+        text.push_str(&reference_row(key, &defaults));
+    }
+    text
+}
+
+fn reference_row(key: &Key, defaults: &Settings) -> String {
+    let default = match key.get(defaults) {
+        text if text.is_empty() => "not set".to_owned(),
+        text => format!("`{text}`"),
+    };
+    let own = Flags::OWN.iter().find(|(name, _)| *name == key.name);
+    let flag = own.map(|(_, flag)| format!(", flag `{flag}`")).unwrap_or_default();
+    let tag = key.tag().map_or_else(|| "–".to_owned(), |tag| format!("`{tag}`"));
+    let (name, range, about) = (key.name, key.range.text(), key.about);
+    format!("| `{name}` | {default} | {range} | `{}`{flag} | {tag} | {about} |\n", key.env())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+use std::time::Duration;
+
+use super::*;
+use crate::config::values::Value;
+
+fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+}
+
+fn file(text: &str) -> (PathBuf, String) {
+    (PathBuf::from("/etc/natha/natha.toml"), text.to_owned())
+}
+
+fn problems_of(text: &str) -> Vec<String> {
+    let sources = Sources { file: Some(file(text)), ..Sources::default() };
+    let Problems(all) = resolve(&sources).expect_err(text);
+    all.iter().map(ToString::to_string).collect()
+}
+
+fn only_problem(text: &str) -> String {
+    let mut all = problems_of(text);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+#[test]
+fn nothing_given_is_the_defaults() {
+    let resolved = resolve(&Sources::default()).unwrap();
+    assert_eq!(resolved.settings, Settings::default());
+    assert!(resolved.given.values().all(|given| given.origin == Origin::Default));
+    assert_eq!(resolved.given.len(), KEYS.len());
+}
+
+#[test]
+fn each_place_goes_before_the_next() {
+    let tags = texts(&[("natha:cluster", "of-tag"), ("Name", "nat-a")]);
+    let mut sources = Sources { tags: Some(&tags), ..Sources::default() };
+    let cluster = |sources: &Sources<'_>| resolve(sources).unwrap().settings.cluster.unwrap();
+    assert_eq!(cluster(&sources), "of-tag");
+    sources.file = Some(file("cluster = \"of-file\""));
+    assert_eq!(cluster(&sources), "of-file");
+    sources.env = texts(&[("NATHA_CLUSTER", "of-env")]);
+    assert_eq!(cluster(&sources), "of-env");
+    sources.flags.set = vec!["cluster=of-set".to_owned()];
+    assert_eq!(cluster(&sources), "of-set");
+    sources.flags.cluster = Some("of-flag".to_owned());
+    assert_eq!(cluster(&sources), "of-flag");
+    let given = &resolve(&sources).unwrap().given["cluster"];
+    assert_eq!(given.origin, Origin::Flag("--cluster".to_owned()));
+}
+
+#[test]
+fn a_file_sets_what_it_names_and_tells_the_line() {
+    let text = "cluster = 'blue'\n\n[heartbeat]\ninterval = '50ms'\nlost_after = 4\n\
+                [host]\nsources = ['10.0.0.0/16', '10.1.0.0/16']\nclamp_mss = false\n";
+    let sources = Sources { file: Some(file(text)), ..Sources::default() };
+    let Resolved { settings, given } = resolve(&sources).unwrap();
+    assert_eq!(settings.failover.detection(), Duration::from_millis(200));
+    assert_eq!(settings.host.sources.len(), 2);
+    assert!(!settings.host.clamp_mss);
+    assert_eq!(given["heartbeat.interval"].origin.to_string(), "/etc/natha/natha.toml:4");
+}
+
+#[test]
+fn groups_are_read_from_the_file() {
+    let text = "[[group]]\nname = 'a'\ntables = ['rtb-0123abcd']\nhome = 'eu-west-1a'\n\
+                [[group]]\nname = 'b'\ntables = ['rtb-0123abce']\n";
+    let sources = Sources { file: Some(file(text)), ..Sources::default() };
+    let settings = resolve(&sources).unwrap().settings;
+    assert_eq!(settings.groups.len(), 2);
+    assert_eq!(settings.groups[0].home.as_ref().unwrap().show(), "eu-west-1a");
+    assert_eq!(settings.groups[1].home, None);
+    assert_eq!(settings.groups[1].cidr.to_string(), "0.0.0.0/0");
+}
+
+#[test]
+fn a_misspelt_setting_is_named_with_the_right_one() {
+    assert_eq!(
+        only_problem("[heartbeat]\nintervall = '50ms'"),
+        "heartbeat.intervall (/etc/natha/natha.toml:2): there is no such setting; \
+         did you mean `heartbeat.interval`?"
+    );
+    let env = texts(&[("NATHA_CLUSTERS", "x"), ("NATHA_CONFIG", "/x"), ("NATHA_LOG", "debug")]);
+    let Problems(all) = resolve(&Sources { env, ..Sources::default() }).unwrap_err();
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(all[0].remedy, "did you mean NATHA_CLUSTER?");
+}
+
+#[test]
+fn everything_wrong_is_told_at_once() {
+    let text = "clustre = 'x'\n[heartbeat]\ninterval = 100\nport = 0\n[repair]\nenabled = 'yes'\n\
+                [[group]]\nname = 'a b'\ntabels = []\n";
+    let all = problems_of(text);
+    for part in ["clustre", "interval", "port", "enabled", "group.name", "tabels", "group.tables"] {
+        assert!(all.iter().any(|problem| problem.contains(part)), "{part}: {all:#?}");
+    }
+    assert_eq!(all.len(), 7, "{all:#?}");
+}
+
+#[test]
+fn broken_toml_is_told_with_its_line() {
+    let problem = only_problem("cluster = 'a'\nx = = 1\n");
+    assert!(problem.starts_with("/etc/natha/natha.toml:2: "), "{problem}");
+}
+
+#[test]
+fn a_stagger_that_lets_two_nodes_stop_each_other_is_refused() {
+    let problem = only_problem("[repair]\nstagger = '10s'");
+    assert!(problem.contains("repair.stagger = \"10s\" (/etc/natha/natha.toml:2)"), "{problem}");
+    assert!(problem.contains("could stop each other"), "{problem}");
+    // The same numbers are fine where nobody is stopped.
+    let text = "[repair]\nstagger = '10s'\nenabled = false";
+    assert!(resolve(&Sources { file: Some(file(text)), ..Sources::default() }).is_ok());
+}
+
+#[test]
+fn slow_calls_and_slow_detection_ask_for_a_longer_stagger() {
+    assert!(problems_of("api.timeout = '30s'").iter().any(|text| text.contains("repair.stagger")));
+    let all = problems_of("heartbeat.interval = '3s'");
+    assert!(all.iter().any(|text| text.contains("repair.stagger")), "{all:?}");
+}
+
+#[test]
+fn timings_that_contradict_each_other_are_refused() {
+    for (text, part) in [
+        ("repair.settle = '5s'", "two reads"),
+        ("hand_back.hold = '1h'", "hand_back.hold_max"),
+        ("failover.read_valid = '2s'", "failover.read_valid"),
+        ("heartbeat.interval = '10s'\nrepair.stagger = '60s'", "first contact"),
+    ] {
+        let problem = only_problem(text);
+        assert!(problem.contains(part), "{problem}");
+    }
+    let late = "heartbeat.interval = '10s'\nheartbeat.lost_after = 10\n\
+                repair.stagger = '10m'\nfailover.first_contact = '10m'";
+    assert!(only_problem(late).contains("stopped before it is lost"));
+}
+
+#[test]
+fn a_table_belongs_to_one_group() {
+    let text = "[[group]]\nname = 'a'\ntables = ['rtb-0123abcd']\n\
+                [[group]]\nname = 'b'\ntables = ['rtb-0123abcd']\n";
+    assert!(only_problem(text).contains("rtb-0123abcd is in the groups a and b"));
+    let text = "[[group]]\nname = 'a'\ntables = ['rtb-0123abcd']\n\
+                [[group]]\nname = 'a'\ntables = ['rtb-0123abce']\n";
+    assert!(only_problem(text).contains("group a is defined twice"));
+}
+
+#[test]
+fn places_on_this_host_are_not_taken_from_tags() {
+    let tags = texts(&[("natha:state_dir", "/tmp/x"), ("natha:interface", "1")]);
+    let Problems(all) = resolve(&Sources { tags: Some(&tags), ..Sources::default() }).unwrap_err();
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert!(all[0].subject.contains("natha:state_dir"));
+}
+
+#[test]
+fn an_endpoint_needs_a_scheme() {
+    assert!(only_problem("api.endpoint = 'localhost:5000'").contains("is not a URL"));
+}
+
+/// Settings with a key file of this content and mode.
+fn with_key(content: &[u8], mode: u32) -> Result<Option<Secret>, Problem> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("key");
+    fs::write(&path, content).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    let env = texts(&[("NATHA_HEARTBEAT_KEY_FILE", path.to_str().unwrap())]);
+    read_key(&resolve(&Sources { env, ..Sources::default() }).unwrap(), None)
+}
+
+#[test]
+fn a_key_is_read_without_the_line_break_behind_it() {
+    let key = with_key(b"0123456789abcdef\n", 0o600).unwrap().unwrap();
+    assert_eq!(key.0, b"0123456789abcdef");
+    assert_eq!(format!("{key:?}"), "Key(…)");
+}
+
+#[test]
+fn a_short_or_open_key_is_refused() {
+    assert!(with_key(b"0123456789abcde\n", 0o600).unwrap_err().what.contains("15 bytes"));
+    let open = with_key(b"0123456789abcdef\n", 0o644).unwrap_err();
+    assert!(open.what.contains("644"), "{open}");
+    assert!(!open.to_string().contains("0123456789abcdef"));
+}
+
+#[test]
+fn the_service_managers_credential_is_the_key_where_no_file_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let resolved = resolve(&Sources::default()).unwrap();
+    assert_eq!(read_key(&resolved, Some(directory.path())).unwrap(), None);
+    let path = directory.path().join(CREDENTIAL);
+    fs::write(&path, [7; 32]).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    let key = read_key(&resolved, Some(directory.path())).unwrap();
+    assert_eq!(key, Some(Secret(vec![7; 32])));
+}
+
+#[test]
+fn a_named_file_must_be_there() {
+    let flags =
+        Flags { config: Some(PathBuf::from("/nonexistent/natha.toml")), ..Flags::default() };
+    let problem = read_file(&flags, &BTreeMap::new()).unwrap_err();
+    assert!(problem.to_string().contains("/nonexistent/natha.toml (flag --config)"), "{problem}");
+}

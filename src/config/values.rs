@@ -1,0 +1,282 @@
+//! How a setting is written, read and shown.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use super::settings::{Home, Probe};
+use crate::types::{GroupName, InstanceId, RouteTableId, Zone};
+
+/// What a setting may be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Range {
+    /// A duration from the first to the second, both in milliseconds.
+    Millis(u64, u64),
+    /// A whole number from the first to the second.
+    Number(u32, u32),
+    /// Anything of its type, in words.
+    Words(&'static str),
+}
+
+impl Range {
+    /// The range in words.
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::Millis(min, max) => format!("{} to {}", millis(min), millis(max)),
+            Self::Number(min, max) => format!("{min} to {max}"),
+            Self::Words(words) => words.to_owned(),
+        }
+    }
+}
+
+fn millis(ms: u64) -> String {
+    Duration::from_millis(ms).show()
+}
+
+/// A type that a setting can have.
+pub(super) trait Value: Sized {
+    /// Reads it; the error says what is wrong with the text.
+    fn read(text: &str, range: Range) -> Result<Self, String>;
+
+    /// Writes it as it would be read; empty where it is not set.
+    fn show(&self) -> String;
+}
+
+impl Value for Duration {
+    fn read(text: &str, range: Range) -> Result<Self, String> {
+        let value = humantime::parse_duration(text)
+            .map_err(|_| "is not a duration with a unit, such as 100ms, 5s or 2h 4m".to_owned())?;
+        match range {
+            Range::Millis(min, _) if value < Self::from_millis(min) => Err("is too short".into()),
+            Range::Millis(_, max) if value > Self::from_millis(max) => Err("is too long".into()),
+            _ => Ok(value),
+        }
+    }
+
+    fn show(&self) -> String {
+        humantime::format_duration(*self).to_string()
+    }
+}
+
+impl Value for u32 {
+    fn read(text: &str, range: Range) -> Result<Self, String> {
+        let value = text.parse().map_err(|_| "is not a whole number".to_owned())?;
+        match range {
+            Range::Number(min, _) if value < min => Err("is too small".into()),
+            Range::Number(_, max) if value > max => Err("is too large".into()),
+            _ => Ok(value),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for u16 {
+    fn read(text: &str, range: Range) -> Result<Self, String> {
+        let value = u32::read(text, range)?;
+        Self::try_from(value).map_err(|_| "is too large".to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for bool {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        match text {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err("is neither true nor false".to_owned()),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for String {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        if text.is_empty() { Err("is empty".to_owned()) } else { Ok(text.to_owned()) }
+    }
+
+    fn show(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Value for PathBuf {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        let path = Self::from(text);
+        if path.is_absolute() { Ok(path) } else { Err("is not an absolute path".to_owned()) }
+    }
+
+    fn show(&self) -> String {
+        self.display().to_string()
+    }
+}
+
+impl Value for Ipv4Addr {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        text.parse().map_err(|_| format!("`{text}` is not an IPv4 address"))
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Ipv4Net {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        let net: Self = text
+            .parse()
+            .map_err(|_| format!("`{text}` is not an IPv4 network such as 10.0.0.0/16"))?;
+        if net.trunc() == net {
+            Ok(net)
+        } else {
+            Err(format!("`{text}` has bits set behind its prefix; it may mean {}", net.trunc()))
+        }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for InstanceId {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        text.parse().map_err(|error: crate::types::IdError| error.to_string())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for RouteTableId {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        text.parse().map_err(|error: crate::types::IdError| error.to_string())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for GroupName {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        text.parse().map_err(|error: crate::types::IdError| error.to_string())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for Home {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        if text.starts_with("i-") {
+            let id = text.parse::<InstanceId>().map_err(|error| error.to_string())?;
+            return Ok(Self::Instance(id));
+        }
+        let zone = text.parse::<Zone>();
+        zone.map(Self::Zone).map_err(|_| format!("`{text}` is neither an instance id nor a zone"))
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Instance(id) => id.to_string(),
+            Self::Zone(zone) => zone.to_string(),
+        }
+    }
+}
+
+impl Value for Probe {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        let (kind, target) = text.split_once(':').unwrap_or(("icmp", text));
+        let found = match kind {
+            "icmp" => target.parse::<Ipv4Addr>().ok().map(Self::Icmp),
+            "tcp" => target.parse::<SocketAddr>().ok().map(Self::Tcp),
+            _ => None,
+        };
+        found.ok_or_else(|| format!("`{text}` is neither icmp:ADDRESS nor tcp:ADDRESS:PORT"))
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Icmp(address) => format!("icmp:{address}"),
+            Self::Tcp(address) => format!("tcp:{address}"),
+        }
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    fn read(text: &str, range: Range) -> Result<Self, String> {
+        T::read(text, range).map(Some)
+    }
+
+    fn show(&self) -> String {
+        self.as_ref().map(Value::show).unwrap_or_default()
+    }
+}
+
+impl<T: Value + PartialEq> Value for Vec<T> {
+    fn read(text: &str, range: Range) -> Result<Self, String> {
+        let mut values = Self::new();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let value = T::read(part, range)?;
+            if values.contains(&value) {
+                return Err(format!("lists `{part}` twice"));
+            }
+            values.push(value);
+        }
+        Ok(values)
+    }
+
+    fn show(&self) -> String {
+        self.iter().map(Value::show).collect::<Vec<_>>().join(",")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_without_a_unit_is_no_duration() {
+        let error = Duration::read("100", Range::Millis(20, 10_000)).unwrap_err();
+        assert!(error.contains("unit"), "{error}");
+    }
+
+    #[test]
+    fn ranges_include_their_ends() {
+        let range = Range::Millis(20, 10_000);
+        assert!(Duration::read("20ms", range).is_ok());
+        assert!(Duration::read("10s", range).is_ok());
+        assert!(Duration::read("19ms", range).is_err());
+        assert!(Duration::read("10s 1ms", range).is_err());
+    }
+
+    #[test]
+    fn a_probe_is_shown_as_it_is_read() {
+        for text in ["icmp:192.0.2.1", "tcp:192.0.2.1:443"] {
+            assert_eq!(Probe::read(text, Range::Words("")).unwrap().show(), text);
+        }
+        assert_eq!(
+            Probe::read("192.0.2.1", Range::Words("")).unwrap(),
+            Probe::Icmp(Ipv4Addr::new(192, 0, 2, 1))
+        );
+        assert!(Probe::read("udp:192.0.2.1:53", Range::Words("")).is_err());
+    }
+
+    #[test]
+    fn lists_name_what_they_hold_twice() {
+        let error = Vec::<Ipv4Net>::read("10.0.0.0/8, 10.0.0.0/8", Range::Words("")).unwrap_err();
+        assert!(error.contains("`10.0.0.0/8` twice"), "{error}");
+    }
+}

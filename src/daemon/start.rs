@@ -1,0 +1,268 @@
+//! From nothing to a running loop, and to its end.
+
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use super::discovery::{self, Cluster};
+use super::exchange::{Exchange, ExchangeParts};
+use super::executors::Executors;
+use super::fitness::FitnessBoard;
+use super::herald::{Herald, notify};
+use super::http::{self, Desk};
+use super::inbox::{self, Notes};
+use super::keepsake::Keepsake;
+use super::turns::{Memory, Turns};
+use super::{checks, clock, realtime, single, uplink};
+use crate::cloud::{Ec2, Imds};
+use crate::config::{Flags, PairFlags, Settings, load, settings_digest};
+use crate::failover::{Command, Input, Machine};
+use crate::types::SessionId;
+use crate::wire::{Key, Sender};
+
+/// How long handing everything over may take once the monitor is asked to end.
+const LEAVE_LIMIT: Duration = Duration::from_secs(20);
+/// The first pause between two attempts to find the cluster, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+
+/// Runs the monitor until it is asked to end.
+///
+/// What the metadata service or EC2 cannot tell yet is asked for again, with growing pauses, for
+/// as long as it takes: a node that waits is of more use than one that has given up.
+///
+/// # Errors
+/// Where the settings are wrong, a monitor runs on this host already, a socket cannot be opened,
+/// or not everything could be handed over in time at the end.
+pub async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
+    let settings = load(flags, pair, None)?.settings;
+    let directory = settings.socket.parent().context("the socket has no directory")?;
+    let _only = single::lock(directory)?;
+    let mut signals = Signals::new()?;
+    let desk = Desk::starting("asking the instance metadata service who this host is");
+    tokio::spawn(http::serve(http::listen(&settings.socket)?, desk.clone()));
+
+    let found = tokio::select! {
+        found = find(flags, pair, settings, &desk) => found?,
+        () = signals.end() => return Ok(()),
+    };
+    let running = start(&found, &desk)?;
+    watch(running, &mut signals).await
+}
+
+/// Everything that has to be known before the loop can run.
+struct Found {
+    settings: Settings,
+    ec2: Ec2,
+    cluster: Cluster,
+}
+
+/// Asks until everything is known. Only settings that are wrong end this.
+async fn find(
+    flags: &Flags,
+    pair: &PairFlags,
+    settings: Settings,
+    desk: &Desk,
+) -> anyhow::Result<Found> {
+    let mut pause = RETRY.0;
+    let imds = Imds::new();
+    loop {
+        let why = match attempt(flags, pair, &settings, &imds).await? {
+            Ok(found) => return Ok(found),
+            Err(why) => why,
+        };
+        tracing::warn!("cannot start yet: {why}");
+        desk.waits(&why);
+        notify(&sd_notify::NotifyState::Status(&format!("Cannot start yet: {why}")));
+        let patience = u32::try_from(pause.as_micros()).unwrap_or(u32::MAX).saturating_mul(4);
+        notify(&sd_notify::NotifyState::ExtendTimeoutUsec(patience));
+        // Nothing but the end of the pause is awaited; a signal ends all of this from outside.
+        let _ = timeout(pause, std::future::pending::<()>()).await;
+        pause = (pause * 2).min(RETRY.1);
+    }
+}
+
+/// One attempt: the outer result is about settings, the inner one about what may pass.
+async fn attempt(
+    flags: &Flags,
+    pair: &PairFlags,
+    settings: &Settings,
+    imds: &Imds,
+) -> anyhow::Result<Result<Found, String>> {
+    let asked = async {
+        let identity = imds.identity().await.map_err(|error| error.to_string())?;
+        let ec2 = Ec2::connect(&settings.api, Some(&identity.region)).await;
+        let ec2 = ec2.map_err(|error| error.to_string())?;
+        let info = ec2.instance(&identity.instance).await.map_err(|error| error.to_string())?;
+        let unknown = || format!("EC2 does not know this instance, {}", identity.instance);
+        Ok((ec2, info.ok_or_else(unknown)?))
+    };
+    let (ec2, info) = match asked.await {
+        Ok(known) => known,
+        Err(why) => return Ok(Err(why)),
+    };
+    let settings = load(flags, pair, Some(&info.tags))?.settings;
+    let cluster = discovery::look(&ec2, &info.id, &settings).await;
+    Ok(cluster.map(|cluster| Found { settings, ec2, cluster }))
+}
+
+/// A loop that runs.
+struct Running {
+    notes: Notes,
+    ended: oneshot::Receiver<()>,
+}
+
+/// Opens the sockets, starts the loop's thread and everything around it.
+fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
+    let Found { settings, ec2, cluster } = found;
+    let session = SessionId(random()?);
+    let (notes, inbox) = inbox::channel().context("cannot make the loop's eventfd")?;
+    let exchange = open_exchange(settings, cluster, session)?;
+    let now = clock::now();
+    let mut machine = Machine::new(
+        &cluster.me.id,
+        session,
+        settings.failover.clone(),
+        settings_digest(settings),
+        &cluster.roster,
+        now,
+    );
+    let keepsake = Keepsake::in_directory(&settings.state_dir);
+    machine.recall(keepsake.load()?);
+    let turns = Turns {
+        machine,
+        exchange,
+        inbox,
+        executors: Executors::start(ec2, keepsake, &notes, settings.api.timeout),
+        herald: Herald::start(),
+        watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
+        memory: Memory::new(cluster.name.clone(), cluster.roster.clone(), now),
+    };
+    let ended = spawn_loop(turns)?;
+    desk.runs(notes.clone());
+
+    let board = FitnessBoard::new(notes.clone());
+    let device = settings.host.uplink.clone();
+    tokio::spawn(uplink::watch(settings.uplink.clone(), device, random()?, board.clone()));
+    checks::start(settings, ec2, &cluster.me.interface, &board);
+    tokio::spawn(discovery::keep_looking(
+        ec2.clone(),
+        cluster.me.id.clone(),
+        settings.clone(),
+        cluster.roster.clone(),
+        notes.clone(),
+    ));
+    for warning in &cluster.warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(
+        cluster = cluster.name,
+        node = %cluster.me.id,
+        members = cluster.roster.members.len(),
+        groups = cluster.roster.groups.len(),
+        "the monitor runs"
+    );
+    Ok(Running { notes, ended })
+}
+
+fn open_exchange(
+    settings: &Settings,
+    cluster: &Cluster,
+    session: SessionId,
+) -> anyhow::Result<Exchange> {
+    let key = settings.heartbeat.key.as_ref().map(|key| Key::derive(&key.0));
+    if key.is_none() {
+        tracing::warn!("heartbeats are not authenticated: set heartbeat.key_file on all nodes");
+    }
+    let (me, port) = (cluster.me.id.clone(), settings.heartbeat.port);
+    let address = settings.heartbeat.bind.unwrap_or(cluster.me.address);
+    let sender = Sender::new(me.clone(), session, &cluster.name, key);
+    let parts = ExchangeParts { me, address, port, session, sender };
+    let (mut exchange, echo_fault) = Exchange::open(parts, clock::now())
+        .with_context(|| format!("cannot open the heartbeat socket {address}:{port}"))?;
+    if let Some(error) = echo_fault {
+        tracing::warn!(%error, "no ICMP echo to the peers: heartbeats alone tell who is lost");
+    }
+    exchange.set_roster(&cluster.roster);
+    Ok(exchange)
+}
+
+/// Starts the thread. The receiver resolves when the loop has ended by itself, and fails if it
+/// has come to grief.
+fn spawn_loop(turns: Turns) -> anyhow::Result<oneshot::Receiver<()>> {
+    let (sender, ended) = oneshot::channel();
+    if let Err(reason) = realtime::stay_in_memory() {
+        tracing::debug!("{reason}");
+    }
+    let body = move || {
+        if let Err(reason) = realtime::prioritise() {
+            tracing::debug!("{reason}");
+        }
+        turns.run();
+        // Nobody listens where the process is on its way out already.
+        let _ = sender.send(());
+    };
+    let builder = std::thread::Builder::new().name("natha-loop".to_owned());
+    builder.spawn(body).context("cannot start the loop's thread")?;
+    Ok(ended)
+}
+
+/// Waits for the end: of the loop, or by signal.
+async fn watch(running: Running, signals: &mut Signals) -> anyhow::Result<()> {
+    let Running { notes, mut ended } = running;
+    tokio::select! {
+        end = &mut ended => return end.map_err(|_| anyhow!("the loop's thread has died")),
+        () = signals.end() => {}
+    }
+    tracing::info!("leaving: handing over what this node holds");
+    notify(&sd_notify::NotifyState::Stopping);
+    notes.input(Input::Command { command: Command::Leave }).await;
+    tokio::select! {
+        end = timeout(LEAVE_LIMIT, &mut ended) => match end {
+            Ok(end) => end.map_err(|_| anyhow!("the loop's thread has died")),
+            Err(_) => bail!(
+                "not everything could be handed over within {}: the peers will take the rest",
+                humantime::format_duration(LEAVE_LIMIT)
+            ),
+        },
+        () = signals.end() => bail!("ended by a second signal, before everything was handed over"),
+    }
+}
+
+/// The signals that end the monitor. SIGHUP is taken and ignored: settings are read at the start
+/// only, and a closed terminal must not end a monitor.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// Resolves when one of SIGTERM and SIGINT has come.
+    async fn end(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => {
+                    tracing::info!("SIGHUP ignored: restart to read the settings again");
+                }
+            }
+        }
+    }
+}
+
+fn random() -> anyhow::Result<u64> {
+    getrandom::u64().map_err(|error| anyhow!("no random numbers: {error}"))
+}

@@ -1,0 +1,289 @@
+//! The loop: everything that decides runs in this one thread, one turn at a time.
+//!
+//! A turn reads the clock once; takes in everything that has arrived, from the sockets and from
+//! other threads; lets the machine do what is due; carries its actions out or hands them over;
+//! and sleeps until the next deadline or the next arrival. Nothing in it waits for anything else.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+
+use super::clock;
+use super::exchange::Exchange;
+use super::executors::{Change, Executors, Read};
+use super::herald::{Herald, Tiding};
+use super::inbox::{Inbox, Note};
+use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
+use crate::status::{Counters, Report};
+use crate::types::{GroupName, Roster, Time};
+
+/// Events kept for the status.
+const HISTORY: usize = 200;
+/// Notes taken in one turn.
+const NOTES_A_TURN: usize = 1024;
+/// Actions carried out in one turn.
+const ACTIONS_A_TURN: usize = 4096;
+/// The longest sleep, so that the service manager's watchdog is fed whatever the machine plans.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
+/// The shortest sleep after something could not be handed over, so that it is not tried again at
+/// once.
+const OVERLOAD_PAUSE: Duration = Duration::from_millis(20);
+
+/// What the loop is made of.
+#[derive(Debug)]
+pub(super) struct Turns {
+    /// The decisions.
+    pub(super) machine: Machine,
+    /// The peers.
+    pub(super) exchange: Exchange,
+    /// Other threads.
+    pub(super) inbox: Inbox,
+    /// Whoever does the slow work.
+    pub(super) executors: Executors,
+    /// Whoever tells the outside.
+    pub(super) herald: Herald,
+    /// Half the service manager's watchdog time, where it has one.
+    pub(super) watchdog: Option<Duration>,
+    /// What the loop remembers for the status.
+    pub(super) memory: Memory,
+}
+
+/// What the loop remembers for the status and for itself.
+#[derive(Debug)]
+pub(super) struct Memory {
+    cluster: String,
+    roster: Arc<Roster>,
+    started: Time,
+    events: VecDeque<Event>,
+    counters: Counters,
+    lateness_max: Duration,
+    planned: Option<Time>,
+    refused: Vec<(ActionId, Outcome)>,
+    fed: Option<Time>,
+    ready: bool,
+    may_exit: bool,
+}
+
+impl Memory {
+    /// Of a loop that starts now.
+    pub(super) fn new(cluster: String, roster: Roster, now: Time) -> Self {
+        Self {
+            cluster,
+            roster: Arc::new(roster),
+            started: now,
+            events: VecDeque::with_capacity(HISTORY),
+            counters: Counters::default(),
+            lateness_max: Duration::ZERO,
+            planned: None,
+            refused: Vec::new(),
+            fed: None,
+            ready: false,
+            may_exit: false,
+        }
+    }
+}
+
+impl Turns {
+    /// Turns until the machine says that this node may go.
+    pub(super) fn run(mut self) {
+        while !self.memory.may_exit {
+            let now = clock::now();
+            self.turn(now);
+            self.sleep();
+        }
+    }
+
+    fn turn(&mut self, now: Time) {
+        self.note_lateness(now);
+        for (id, outcome) in std::mem::take(&mut self.memory.refused) {
+            self.feed(Input::Done { id, outcome }, now);
+        }
+        for input in self.exchange.receive(now) {
+            self.feed(input, now);
+        }
+        self.inbox.quiet();
+        for _ in 0..NOTES_A_TURN {
+            let Some(note) = self.inbox.take() else { break };
+            self.take_note(note, now);
+        }
+        self.machine.tick(now);
+        for _ in 0..ACTIONS_A_TURN {
+            let Some(action) = self.machine.poll_action() else { break };
+            self.perform(action, now);
+        }
+        self.feed_watchdog(now);
+        self.memory.planned = Some(self.machine.next_deadline());
+    }
+
+    /// The one place where the machine is told anything: what passes here, in order and with its
+    /// time, is all it takes to repeat every decision.
+    fn feed(&mut self, input: Input, now: Time) {
+        self.machine.handle(input, now);
+    }
+
+    fn take_note(&mut self, note: Note, now: Time) {
+        match note {
+            Note::Input(input) => {
+                if let Input::Roster { roster } = &input {
+                    self.exchange.set_roster(roster);
+                    self.memory.roster = Arc::new(roster.clone());
+                }
+                self.feed(input, now);
+            }
+            Note::Done { id, call, outcome } => {
+                self.memory.counters.count_call(call, &ending(&outcome));
+                self.feed(Input::Done { id, outcome }, now);
+            }
+            Note::Command { command, answer } => {
+                let verdict = self.check_command(&command, now);
+                let sound = verdict.is_ok();
+                // Whoever asked may have gone; the command then still counts.
+                let _ = answer.send(verdict);
+                if sound {
+                    self.feed(Input::Command { command }, now);
+                }
+            }
+            Note::Status(answer) => {
+                let _ = answer.send(Box::new(self.report(now)));
+            }
+        }
+    }
+
+    /// Refuses what the machine could only ignore, with the reason.
+    fn check_command(&self, command: &Command, now: Time) -> Result<(), String> {
+        let Command::HandOver { group, to } = command else { return Ok(()) };
+        let view = self.machine.view(now);
+        let Some(found) = view.groups.get(group) else {
+            let known: Vec<&str> = view.groups.keys().map(GroupName::as_str).collect();
+            return Err(format!("there is no group {group}; there are: {}", known.join(", ")));
+        };
+        match &found.holder {
+            Some(holder) if *holder == view.me => {}
+            Some(holder) => {
+                return Err(format!(
+                    "group {group} is held by {holder}, and only its holder gives it away: run \
+                     this there"
+                ));
+            }
+            None => return Err(format!("group {group} is held by no single node now")),
+        }
+        match to {
+            Some(to) if *to == view.me => {
+                Err(format!("group {group} is held by this node already"))
+            }
+            Some(to) if !view.peers.contains_key(to) => {
+                Err(format!("{to} is no peer of this node"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn perform(&mut self, action: Action, now: Time) {
+        let doers = &self.executors;
+        let (id, handed_over) = match action {
+            Action::SendBeat { to, beat } => {
+                self.exchange.send_beat(&to, beat, now);
+                self.become_ready();
+                return;
+            }
+            Action::SendEcho { to } => return self.exchange.send_echo(&to),
+            Action::Report { event } => return self.report_event(event),
+            Action::MayExit => {
+                self.memory.may_exit = true;
+                return;
+            }
+            Action::ReadRoutes { id, tables } => (id, doers.read(id, Read::Routes(tables))),
+            Action::ReadPower { id, node } => (id, doers.read(id, Read::Power(node))),
+            Action::WriteRoute { id, write, not_after } => {
+                (id, doers.change(id, Change::Route(write), not_after))
+            }
+            Action::Stop { id, node, force, not_after } => {
+                (id, doers.change(id, Change::Stop { node, force }, not_after))
+            }
+            Action::Start { id, node, not_after } => {
+                (id, doers.change(id, Change::Start { node }, not_after))
+            }
+            Action::Remember { id, stopped } => (id, doers.keep(id, stopped)),
+        };
+        if let Err(outcome) = handed_over {
+            self.memory.refused.push((id, outcome));
+        }
+    }
+
+    fn report_event(&mut self, event: Event) {
+        let state = Tiding::State(event.text.clone());
+        if self.memory.events.len() == HISTORY {
+            self.memory.events.pop_front();
+        }
+        self.memory.events.push_back(event.clone());
+        if !self.herald.tell(Tiding::Event(event)) {
+            self.memory.counters.log_lines_dropped += 1;
+        }
+        self.herald.tell(state);
+    }
+
+    fn become_ready(&mut self) {
+        if !self.memory.ready {
+            self.memory.ready = self.herald.tell(Tiding::Ready);
+        }
+    }
+
+    fn feed_watchdog(&mut self, now: Time) {
+        let Some(every) = self.watchdog else { return };
+        if self.memory.fed.is_none_or(|last| now.since(last) >= every) {
+            self.memory.fed = Some(now);
+            self.herald.tell(Tiding::Watchdog);
+        }
+    }
+
+    fn note_lateness(&mut self, now: Time) {
+        if let Some(planned) = self.memory.planned {
+            self.memory.lateness_max = self.memory.lateness_max.max(now.since(planned));
+        }
+    }
+
+    fn report(&self, now: Time) -> Report {
+        let mut counters = self.memory.counters.clone();
+        counters.peers = self.exchange.counters().clone();
+        Report {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            cluster: self.memory.cluster.clone(),
+            now,
+            uptime: now.since(self.memory.started),
+            roster: Roster::clone(&self.memory.roster),
+            view: self.machine.view(now),
+            events: self.memory.events.iter().cloned().collect(),
+            counters,
+            lateness_max: self.memory.lateness_max,
+        }
+    }
+
+    /// Sleeps until something is due or arrives.
+    fn sleep(&self) {
+        let now = clock::now();
+        let mut pause = self.machine.next_deadline().since(now).min(SLEEP_MAX);
+        if !self.memory.refused.is_empty() {
+            pause = pause.min(OVERLOAD_PAUSE);
+        }
+        let watched = self.exchange.fds().chain([self.inbox.wake_fd()]);
+        let mut fds: Vec<PollFd<'_>> =
+            watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        // An interrupted or failed wait only means an early turn.
+        let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(pause)), None);
+    }
+}
+
+/// How an action ended, for the counters.
+fn ending(outcome: &Outcome) -> String {
+    let fault = match outcome {
+        Outcome::Routes { result } => result.as_ref().err(),
+        Outcome::Power { result } => result.as_ref().err(),
+        Outcome::Written { result } => result.as_ref().err(),
+        Outcome::Expired => return "expired".to_owned(),
+    };
+    fault.map_or_else(|| "ok".to_owned(), |fault| fault.kind.to_string())
+}

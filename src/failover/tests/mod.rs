@@ -1,0 +1,5 @@
+//! Whole clusters on a virtual clock.
+
+mod pair;
+mod sim;
+mod trio;

@@ -1,0 +1,389 @@
+//! Two nodes.
+
+use super::sim::{Api, Mutation, Sim, eni, id, table};
+use crate::config::Failover;
+use crate::failover::{Command, EventKind, Verdict};
+use crate::types::{CloudFaultKind, Fault, Fitness, InstanceState, RouteTarget, StopOrigin};
+
+const MINUTE: u64 = 60_000;
+
+fn verdict(sim: &Sim, of: usize, by: usize) -> Verdict {
+    sim.nodes[by].machine.as_ref().unwrap().view(sim.now).peers[&id(of)].verdict
+}
+
+#[test]
+fn two_healthy_nodes_change_nothing() {
+    let mut sim = Sim::new(2);
+    sim.run(10 * MINUTE);
+    assert_eq!(sim.done.len(), 0);
+    assert_eq!(verdict(&sim, 1, 0), Verdict::Alive);
+}
+
+#[test]
+fn a_panicked_holder_is_taken_over_within_detection_and_one_call() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.run(2_000);
+    assert_eq!(sim.holder(0), Some(1));
+    assert!(sim.outage_ms(0) <= 300 + 25 + 5, "outage {} ms", sim.outage_ms(0));
+}
+
+#[test]
+fn a_panicked_node_is_stopped_started_and_gets_its_group_back_without_an_outage() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.run(2_000);
+    let outage = sim.outage_ms(0);
+    sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
+    let order: Vec<_> = sim.done.iter().map(|done| (done.by, done.what.clone())).collect();
+    assert!(matches!(&order[0], (1, Mutation::Route(_))));
+    assert_eq!(order[1], (1, Mutation::Stop(id(0))));
+    assert_eq!(order[2], (1, Mutation::Start(id(0))));
+    assert!(matches!(&order[3], (1, Mutation::Route(write)) if write.interface == eni(0)));
+    assert_eq!(sim.outage_ms(0), outage, "the hand-back costs nothing");
+    sim.run(5 * MINUTE);
+    assert_eq!(sim.done.len(), 4, "and then there is rest: {order:?}");
+    assert_eq!(sim.events(1, EventKind::RepairDone).len(), 1);
+}
+
+#[test]
+fn blocked_echo_alone_changes_nothing() {
+    let mut sim = Sim::new(2);
+    sim.block_echo(0, 1);
+    sim.run(5 * MINUTE);
+    assert_eq!(sim.done.len(), 0);
+}
+
+#[test]
+fn blocked_heartbeats_alone_stop_nobody_and_serve_everybody() {
+    let mut sim = Sim::new(2);
+    sim.block_heartbeats(0, 1);
+    sim.run(10 * MINUTE);
+    assert_eq!(sim.stops().len(), 0);
+    assert_eq!(sim.outage_ms(0) + sim.outage_ms(1), 0);
+}
+
+#[test]
+fn a_full_partition_stops_nobody_comes_to_rest_and_heals() {
+    let mut sim = Sim::new(2);
+    sim.block_heartbeats(0, 1);
+    sim.block_echo(0, 1);
+    sim.run(2 * MINUTE);
+    let quiet = sim.now;
+    sim.run(20 * MINUTE);
+    assert_eq!(sim.stops().len(), 0);
+    assert_eq!(sim.outage_ms(0) + sim.outage_ms(1), 0);
+    assert_eq!(sim.writes_since(quiet), 0, "no tug of war: {:?}", sim.done);
+    assert_eq!(verdict(&sim, 1, 0), Verdict::CutOff);
+    assert_eq!(verdict(&sim, 0, 1), Verdict::CutOff);
+    sim.deaf.clear();
+    sim.no_echo.clear();
+    sim.run(2 * MINUTE);
+    assert_eq!((sim.holder(0), sim.holder(1)), (Some(0), Some(1)));
+}
+
+#[test]
+fn one_way_loss_stops_nobody() {
+    for (from, to) in [(0, 1), (1, 0)] {
+        let mut sim = Sim::new(2);
+        sim.deaf.insert((from, to));
+        sim.block_echo(0, 1);
+        sim.run(20 * MINUTE);
+        assert_eq!(sim.stops().len(), 0, "{from} to {to}");
+        assert_eq!(sim.outage_ms(0) + sim.outage_ms(1), 0);
+    }
+}
+
+#[test]
+fn loss_that_starts_at_different_times_in_each_direction_stops_nobody() {
+    for gap in [50, 500, 5_000, 12_000, 30_000, 65_000] {
+        let mut sim = Sim::new(2);
+        sim.block_echo(0, 1);
+        sim.deaf.insert((0, 1));
+        sim.run(gap);
+        sim.deaf.insert((1, 0));
+        sim.run(20 * MINUTE);
+        assert_eq!(sim.stops().len(), 0, "gap {gap} ms: {:?}", sim.done);
+        assert_eq!(sim.outage_ms(0) + sim.outage_ms(1), 0);
+    }
+}
+
+#[test]
+fn a_dead_daemon_is_covered_after_its_grace_without_an_outage_or_a_stop() {
+    let mut sim = Sim::new(2);
+    sim.kill_daemon(0);
+    sim.run(10_000);
+    assert_eq!(sim.holder(0), Some(0), "within its grace");
+    assert_eq!(verdict(&sim, 0, 1), Verdict::DaemonDown);
+    sim.run(10_000);
+    assert_eq!(sim.holder(0), Some(1));
+    sim.run(10 * MINUTE);
+    assert_eq!(sim.stops().len(), 0);
+    assert_eq!(sim.outage_ms(0), 0);
+}
+
+#[test]
+fn a_frozen_node_writes_nothing_before_it_has_read_again() {
+    let mut sim = Sim::new(2);
+    sim.nodes[0].frozen = true;
+    sim.run(20_000);
+    assert_eq!(sim.holder(0), Some(1));
+    sim.nodes[0].frozen = false;
+    let thawed = sim.now;
+    sim.run(10_000);
+    assert_eq!(sim.writes_since(thawed), 0);
+    assert_eq!(sim.events(0, EventKind::Paused).len(), 1);
+    sim.run(MINUTE);
+    assert_eq!(sim.holder(0), Some(0), "handed back");
+    assert_eq!(sim.done.last().unwrap().by, 1, "given, not taken");
+    assert_eq!(sim.stops().len(), 0);
+}
+
+#[test]
+fn a_node_that_lost_its_uplink_is_relieved_at_once_and_never_takes() {
+    let mut sim = Sim::new(2);
+    sim.set_fitness(0, Fitness::unfit(Fault::Uplink));
+    sim.nodes[0].api = Api::Hangs;
+    sim.run(300);
+    assert_eq!(sim.holder(0), Some(1));
+    sim.run(10 * MINUTE);
+    assert_eq!(sim.stops().len(), 0);
+    assert!(sim.done.iter().all(|done| done.by == 1));
+}
+
+#[test]
+fn when_nobody_is_fit_nothing_moves() {
+    let mut sim = Sim::new(2);
+    for n in 0..2 {
+        sim.set_fitness(n, Fitness::unfit(Fault::Uplink));
+    }
+    sim.run(5 * MINUTE);
+    sim.panic(0);
+    sim.run(5 * MINUTE);
+    assert_eq!(sim.done.len(), 0);
+}
+
+#[test]
+fn api_errors_never_count_as_a_dead_peer() {
+    for kind in [CloudFaultKind::Denied, CloudFaultKind::NotFound, CloudFaultKind::Throttled] {
+        let mut sim = Sim::new(2);
+        sim.nodes[0].api = Api::Fails(kind);
+        sim.nodes[1].api = Api::Fails(kind);
+        sim.run(5 * MINUTE);
+        assert_eq!(verdict(&sim, 1, 0), Verdict::Alive, "{kind}");
+    }
+}
+
+#[test]
+fn a_takeover_goes_on_when_the_api_comes_back() {
+    for kind in [
+        CloudFaultKind::Denied,
+        CloudFaultKind::Throttled,
+        CloudFaultKind::Unreachable,
+        CloudFaultKind::Unknown,
+        CloudFaultKind::Other,
+    ] {
+        let mut sim = Sim::new(2);
+        sim.nodes[1].api = Api::Fails(kind);
+        sim.panic(0);
+        sim.run(20_000);
+        assert_eq!(sim.holder(0), Some(0), "{kind}");
+        sim.nodes[1].api = Api::Works;
+        sim.run_until(70_000, |sim| sim.holder(0) == Some(1));
+    }
+}
+
+#[test]
+fn a_lost_reply_is_followed_by_a_read_and_not_by_a_fight() {
+    let mut sim = Sim::new(2);
+    sim.nodes[1].api = Api::LosesReplies;
+    sim.panic(0);
+    sim.run(5_000);
+    assert_eq!(sim.holder(0), Some(1));
+    assert_eq!(sim.done.len(), 1, "the read shows that the write took effect");
+}
+
+#[test]
+fn a_hung_call_does_not_hold_up_heartbeats_or_verdicts() {
+    let mut sim = Sim::new(2);
+    sim.nodes[1].api = Api::Hangs;
+    sim.run(MINUTE);
+    assert_eq!(verdict(&sim, 1, 0), Verdict::Alive);
+    sim.panic(0);
+    sim.run(1_000);
+    assert!(matches!(verdict(&sim, 0, 1), Verdict::Suspected | Verdict::Unreachable));
+}
+
+#[test]
+fn a_peer_stopped_by_a_user_is_covered_and_left_stopped() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.nodes[0].power = InstanceState::Stopped;
+    sim.nodes[0].origin = StopOrigin::User;
+    sim.run(20 * MINUTE);
+    assert_eq!(sim.holder(0), Some(1));
+    assert_eq!(sim.done.len(), 1, "one route, no start: {:?}", sim.done);
+}
+
+#[test]
+fn a_peer_that_ec2_stopped_is_started() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.nodes[0].power = InstanceState::Stopped;
+    sim.nodes[0].origin = StopOrigin::Service;
+    sim.run_until(2 * MINUTE, |sim| sim.holder(0) == Some(0));
+    assert_eq!(sim.stops().len(), 0);
+}
+
+#[test]
+fn a_terminated_peer_is_covered_and_never_started() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.nodes[0].power = InstanceState::Terminated;
+    sim.run(20 * MINUTE);
+    assert_eq!(sim.holder(0), Some(1));
+    assert_eq!(sim.done.len(), 1);
+}
+
+#[test]
+fn a_restart_in_the_middle_of_a_repair_still_starts_the_peer() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.run_until(2 * MINUTE, |sim| sim.stops().len() == 1);
+    sim.boot(1);
+    sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
+    assert_eq!(sim.stops().len(), 1);
+}
+
+#[test]
+fn a_restart_at_any_moment_of_a_takeover_ends_in_the_right_routes() {
+    for ms in (0..600).step_by(7) {
+        let mut sim = Sim::new(2);
+        sim.panic(0);
+        sim.run(ms);
+        sim.boot(1);
+        sim.run_until(40_000, |sim| sim.holder(0) == Some(1));
+        sim.run(5_000);
+        assert_eq!((sim.holder(0), sim.holder(1)), (Some(1), Some(1)), "restart at {ms} ms");
+    }
+}
+
+#[test]
+fn repair_can_be_switched_off() {
+    let mut numbers = Failover::default();
+    numbers.repair.enabled = false;
+    let mut sim = Sim::with(2, numbers);
+    sim.panic(0);
+    sim.run(20 * MINUTE);
+    assert_eq!(sim.holder(0), Some(1));
+    assert_eq!(sim.done.len(), 1);
+}
+
+#[test]
+fn a_peer_that_never_comes_up_is_repaired_three_times_and_then_left_to_people() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    for _ in 0..90 {
+        sim.run(MINUTE);
+        if sim.nodes[0].power == InstanceState::Running {
+            sim.panic(0);
+        }
+    }
+    assert_eq!(sim.stops().len(), 3);
+    assert_eq!(sim.holder(0), Some(1));
+}
+
+#[test]
+fn a_foreign_target_is_respected() {
+    let mut sim = Sim::new(2);
+    sim.routes.insert(table(0), Some(RouteTarget::Other("nat-0123456789abcdef0".to_owned())));
+    sim.run(5 * MINUTE);
+    sim.panic(0);
+    sim.run(5 * MINUTE);
+    assert_eq!(sim.done.len(), 0);
+    assert_eq!(sim.events(1, EventKind::Foreign).len(), 1);
+}
+
+#[test]
+fn a_foreign_target_is_adopted_where_that_is_configured() {
+    let mut sim = Sim::with(2, Failover { adopt: true, ..Failover::default() });
+    sim.routes.insert(table(0), Some(RouteTarget::Other("nat-0123456789abcdef0".to_owned())));
+    sim.run(MINUTE);
+    assert_eq!(sim.holder(0), Some(0));
+}
+
+#[test]
+fn a_deleted_route_is_created_again_by_its_home() {
+    let mut sim = Sim::new(2);
+    sim.routes.insert(table(0), None);
+    sim.run(MINUTE);
+    assert_eq!(sim.holder(0), Some(0));
+    assert_eq!(sim.done.len(), 1);
+}
+
+#[test]
+fn a_leaving_node_hands_over_first_and_gets_its_group_back_when_it_returns() {
+    let mut sim = Sim::new(2);
+    sim.command(0, Command::Leave);
+    sim.run(2_000);
+    assert_eq!(sim.holder(0), Some(1));
+    assert!(sim.nodes[0].machine.is_none(), "it may exit");
+    assert_eq!(sim.done[0].by, 0, "given, not taken");
+    sim.run(10 * MINUTE);
+    assert_eq!(sim.stops().len(), 0, "a node that left on purpose is not repaired");
+    sim.boot(0);
+    sim.run(MINUTE);
+    assert_eq!(sim.holder(0), Some(0));
+    assert_eq!(sim.outage_ms(0), 0);
+}
+
+#[test]
+fn a_flapping_home_waits_longer_each_time() {
+    let mut sim = Sim::new(2);
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        sim.set_fitness(0, Fitness::unfit(Fault::Uplink));
+        sim.run(1_000);
+        assert_eq!(sim.holder(0), Some(1));
+        sim.set_fitness(0, Fitness::fit());
+        let since = sim.now;
+        sim.run_until(10 * MINUTE, |sim| sim.holder(0) == Some(0));
+        waits.push(sim.now.since(since).as_secs());
+        sim.run(1_000);
+    }
+    assert!(waits[1] >= 2 * waits[0] - 2 && waits[2] >= 2 * waits[1] - 2, "{waits:?}");
+}
+
+#[test]
+fn a_straggling_write_of_the_dead_node_is_taken_back() {
+    for ms in [400, 1_000, 3_000, 8_000] {
+        let mut sim = Sim::new(2);
+        sim.panic(0);
+        sim.run(ms);
+        sim.routes.insert(table(0), Some(RouteTarget::Interface(eni(0))));
+        sim.run(15_000);
+        assert_eq!(sim.holder(0), Some(1), "a write that landed after {ms} ms");
+    }
+}
+
+#[test]
+fn both_booting_at_once_leave_routes_where_they_are() {
+    let mut sim = Sim::new(2);
+    sim.routes.insert(table(0), Some(RouteTarget::Interface(eni(1))));
+    sim.boot(0);
+    sim.boot(1);
+    sim.run(20_000);
+    assert_eq!(sim.done.len(), 0, "nothing is grabbed at boot");
+    sim.run(MINUTE);
+    assert_eq!(sim.holder(0), Some(0), "and the holder hands back");
+}
+
+#[test]
+fn a_peer_that_was_never_heard_is_never_stopped() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.boot(1);
+    sim.run(15 * MINUTE);
+    assert_eq!(sim.holder(0), Some(1), "but its group is covered");
+    assert_eq!(sim.stops().len(), 0);
+}

@@ -1,0 +1,70 @@
+//! Three nodes and more.
+
+use super::sim::{Api, Sim};
+use crate::failover::Verdict;
+
+const MINUTE: u64 = 60_000;
+
+#[test]
+fn one_heir_takes_over_and_the_home_gets_its_group_back() {
+    let mut sim = Sim::new(3);
+    sim.panic(0);
+    sim.run(2_000);
+    let heir = sim.holder(0).unwrap();
+    assert_ne!(heir, 0);
+    assert_eq!(sim.done.len(), 1, "only one heir writes");
+    assert!(sim.outage_ms(0) <= 500, "outage {} ms", sim.outage_ms(0));
+    sim.run_until(4 * MINUTE, |sim| sim.holder(0) == Some(0));
+    assert_eq!(sim.stops().len(), 1);
+    sim.run(10 * MINUTE);
+    assert_eq!(sim.done.len(), 4, "takeover, stop, start, hand-back: {:?}", sim.done);
+}
+
+#[test]
+fn a_broken_link_between_two_of_three_changes_nothing() {
+    let mut sim = Sim::new(3);
+    sim.block_heartbeats(0, 1);
+    sim.block_echo(0, 1);
+    sim.run(20 * MINUTE);
+    assert_eq!(sim.done.len(), 0);
+    let view = sim.nodes[0].machine.as_ref().unwrap().view(sim.now);
+    assert_eq!(view.peers[&super::sim::id(1)].verdict, Verdict::CutOff);
+}
+
+#[test]
+fn an_isolated_node_neither_stops_nor_is_stopped() {
+    let mut sim = Sim::new(3);
+    for peer in [1, 2] {
+        sim.block_heartbeats(0, peer);
+        sim.block_echo(0, peer);
+    }
+    sim.run(20 * MINUTE);
+    assert_eq!(sim.stops().len(), 0, "{:?}", sim.done);
+    for n in 0..3 {
+        assert_eq!(sim.outage_ms(n), 0);
+    }
+}
+
+#[test]
+fn when_the_first_heir_cannot_reach_the_api_the_next_one_acts() {
+    let mut sim = Sim::new(3);
+    let mut probe = Sim::new(3);
+    probe.panic(0);
+    probe.run(2_000);
+    let first = probe.holder(0).unwrap();
+    sim.nodes[first].api = Api::Hangs;
+    sim.panic(0);
+    sim.run(10_000);
+    assert_eq!(sim.holder(0), Some(3 - first));
+}
+
+#[test]
+fn two_of_three_dead_leaves_the_third_with_everything() {
+    let mut sim = Sim::new(3);
+    sim.panic(0);
+    sim.panic(1);
+    sim.run(10_000);
+    for n in 0..3 {
+        assert_eq!(sim.holder(n), Some(2));
+    }
+}

@@ -1,0 +1,255 @@
+//! Carrying out one change at a time, and undoing it.
+
+use super::journal::{Entry, Journal, JournalError, Store};
+use super::nft::{Nft, NftError};
+use super::sysctl::{self, SysctlError};
+use crate::plan::{
+    HostPlan, Item, Standing, Subject, Sysctl, SysctlKey, TableSpec, TableState, diff_sysctl,
+};
+
+/// Why a change could not be made or undone.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// nft failed.
+    #[error(transparent)]
+    Nft(#[from] NftError),
+    /// A sysctl failed.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
+    /// The journal failed.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A sysctl is not there.
+    #[error(
+        "there is no sysctl {0}: the kernel lacks this feature, or its module cannot be \
+             loaded"
+    )]
+    NoSuchSysctl(SysctlKey),
+    /// A sysctl is as it must not be and cannot be set.
+    #[error(
+        "the sysctl {key} is {found} and must be {wanted}, but cannot be set from here: set \
+             it on the host that this container or network namespace runs on"
+    )]
+    Stuck {
+        /// Which.
+        key: SysctlKey,
+        /// Its value.
+        found: String,
+        /// The value it must have.
+        wanted: String,
+    },
+    /// The journal has a value that is no number.
+    #[error("the undo journal has `{text}` for {key}, which is not a number")]
+    BadOriginal {
+        /// Which.
+        key: SysctlKey,
+        /// The value.
+        text: String,
+    },
+}
+
+/// What became of one thing that was to be undone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// It is again as it was.
+    Restored,
+    /// It was so already.
+    Already,
+    /// It is neither as natha set it nor as it was before: someone else has changed it since, and
+    /// it is left alone.
+    LeftAlone {
+        /// What it is.
+        found: String,
+    },
+}
+
+/// A run that changes the host: every change goes into the journal before it is made.
+#[derive(Debug)]
+pub struct Applier {
+    /// The nft program.
+    pub nft: Nft,
+    store: Store,
+    /// The journal as it was when this run began.
+    before: Option<Journal>,
+    journal: Journal,
+    /// What this run changed, with the values from right before it.
+    done: Vec<Entry>,
+}
+
+impl Applier {
+    /// Begins a run.
+    ///
+    /// # Errors
+    /// Where the journal cannot be read.
+    pub fn new(nft: Nft, store: Store) -> Result<Self, JournalError> {
+        let before = store.load()?;
+        let journal = before.clone().unwrap_or_else(|| store.begin());
+        Ok(Self { nft, store, before, journal, done: Vec::new() })
+    }
+
+    /// The plan that the host was last made into.
+    #[must_use]
+    pub fn last_plan(&self) -> Option<&HostPlan> {
+        self.journal.plan.as_ref()
+    }
+
+    /// Writes down a change that is about to be made.
+    ///
+    /// # Errors
+    /// Where the journal cannot be written: the change must not be made then.
+    pub fn record(
+        &mut self,
+        subject: &Subject,
+        original: Option<String>,
+        set: &str,
+    ) -> Result<(), JournalError> {
+        self.journal.record(subject, original.clone(), set.to_owned());
+        self.store.save(&self.journal)?;
+        self.done.push(Entry { subject: subject.clone(), original, set: set.to_owned() });
+        Ok(())
+    }
+
+    /// Makes the table and the sysctls as planned, as far as `items` say that they differ.
+    /// Returns how each of them stood right before.
+    ///
+    /// # Errors
+    /// At the first change that fails. What was done before it is undone by [`Self::done`] and
+    /// [`Self::undo`].
+    pub async fn kernel(
+        &mut self,
+        plan: &HostPlan,
+        items: &[Item],
+    ) -> Result<Vec<Item>, ApplyError> {
+        let mut changed = Vec::new();
+        for item in items.iter().filter(|item| item.standing == Standing::Differs) {
+            match &item.subject {
+                Subject::Table => {
+                    self.record(&item.subject, item.found.clone(), &item.wanted)?;
+                    self.nft.replace(&plan.table).await?;
+                    changed.push(item.clone());
+                }
+                Subject::Sysctl(key) => {
+                    let wanted = plan.sysctls.iter().find(|sysctl| sysctl.key == *key);
+                    changed.extend(wanted.map(|s| self.sysctl(s)).transpose()?);
+                }
+                Subject::SourceDestCheck(_) => {}
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Sets one sysctl, read anew: those of connection tracking have only just appeared, and
+    /// setting one can set another.
+    fn sysctl(&mut self, wanted: &Sysctl) -> Result<Item, ApplyError> {
+        let key = &wanted.key;
+        let reading = sysctl::read(key)?.ok_or_else(|| ApplyError::NoSuchSysctl(key.clone()))?;
+        let item = diff_sysctl(wanted, Some(&reading));
+        match item.standing {
+            Standing::Right | Standing::NotSettable => Ok(item),
+            Standing::Stuck => Err(ApplyError::Stuck {
+                key: key.clone(),
+                found: reading.value.to_string(),
+                wanted: item.wanted,
+            }),
+            Standing::Differs => {
+                self.record(&item.subject, item.found.clone(), &item.wanted)?;
+                sysctl::write(key, wanted.want.value())?;
+                Ok(item)
+            }
+        }
+    }
+
+    /// Ends a run that succeeded: the plan goes into the journal, unless it is there already.
+    ///
+    /// # Errors
+    /// Where the journal cannot be written.
+    pub fn finish(mut self, plan: &HostPlan) -> Result<(), JournalError> {
+        if self.journal.plan.as_ref() == Some(plan) && !self.journal_is_stale() {
+            return Ok(());
+        }
+        self.journal.plan = Some(plan.clone());
+        self.store.save(&self.journal)
+    }
+
+    /// Whether the file differs from what counts in this boot.
+    fn journal_is_stale(&self) -> bool {
+        self.before.as_ref() != Some(&self.journal)
+    }
+
+    /// What this run has changed so far, the last first.
+    #[must_use]
+    pub fn done(&self) -> Vec<Entry> {
+        self.done.iter().rev().cloned().collect()
+    }
+
+    /// Ends a run whose changes were all undone: the journal is again as it was.
+    ///
+    /// # Errors
+    /// Where the journal cannot be written.
+    pub fn forget(self) -> Result<(), JournalError> {
+        match &self.before {
+            Some(journal) => self.store.save(journal),
+            None => self.store.remove(),
+        }
+    }
+
+    /// Everything that is still to be undone on this host, the last first.
+    #[must_use]
+    pub fn undoable(&self) -> Vec<Entry> {
+        self.journal.entries.iter().rev().cloned().collect()
+    }
+
+    /// Keeps these entries as what could not be undone.
+    ///
+    /// # Errors
+    /// Where the journal cannot be written.
+    pub fn keep(mut self, entries: &[Entry]) -> Result<(), JournalError> {
+        if entries.is_empty() {
+            return self.store.remove();
+        }
+        self.journal.entries.retain(|entry| entries.contains(entry));
+        self.journal.plan = None;
+        self.store.save(&self.journal)
+    }
+
+    /// Undoes one change of the table or of a sysctl. Source/dest checks are EC2's matter.
+    /// `table` is the table to bring back in place of natha's present one.
+    ///
+    /// # Errors
+    /// Where that fails.
+    pub async fn undo(
+        &self,
+        entry: &Entry,
+        table: Option<&TableSpec>,
+    ) -> Result<Undone, ApplyError> {
+        match &entry.subject {
+            Subject::Table => match table {
+                Some(spec) => self.nft.replace(spec).await.map(|()| Undone::Restored),
+                None if self.nft.table().await? == TableState::Absent => Ok(Undone::Already),
+                None => self.nft.remove().await.map(|()| Undone::Restored),
+            }
+            .map_err(ApplyError::from),
+            Subject::Sysctl(key) => undo_sysctl(key, entry),
+            Subject::SourceDestCheck(_) => Ok(Undone::Already),
+        }
+    }
+}
+
+fn undo_sysctl(key: &SysctlKey, entry: &Entry) -> Result<Undone, ApplyError> {
+    let (Some(original), Some(reading)) = (&entry.original, sysctl::read(key)?) else {
+        // It went away with its interface.
+        return Ok(Undone::Already);
+    };
+    let found = reading.value.to_string();
+    if found == *original {
+        return Ok(Undone::Already);
+    }
+    if found != entry.set {
+        return Ok(Undone::LeftAlone { found });
+    }
+    let value = original
+        .parse()
+        .map_err(|_| ApplyError::BadOriginal { key: key.clone(), text: original.clone() })?;
+    sysctl::write(key, value)?;
+    Ok(Undone::Restored)
+}

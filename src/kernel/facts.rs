@@ -1,0 +1,80 @@
+//! Gathering what the plan is made from.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::links::{self, LinksError};
+use super::nft::{Nft, NftError};
+use super::sysctl::{self, SysctlError};
+use crate::plan::{HostFacts, Link, Reading, Sysctl, SysctlKey};
+
+/// Why the facts could not be gathered.
+#[derive(Debug, thiserror::Error)]
+pub enum FactsError {
+    /// The interfaces could not be read.
+    #[error(transparent)]
+    Links(#[from] LinksError),
+    /// nft failed.
+    #[error(transparent)]
+    Nft(#[from] NftError),
+    /// A sysctl could not be read.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
+    /// The amount of memory could not be read.
+    #[error("cannot read the amount of memory from /proc/meminfo: {0}")]
+    Memory(String),
+}
+
+/// Everything the kernel can tell. What EC2 knows is left out.
+///
+/// # Errors
+/// Where something cannot be read.
+pub async fn gather(nft: &Nft) -> Result<HostFacts, FactsError> {
+    let (links, default_routes) = links::read().await?;
+    Ok(HostFacts {
+        memory: memory()?,
+        sysctls: filters(&links)?,
+        table: nft.table().await?,
+        others: nft.others().await?,
+        cloud: None,
+        links,
+        default_routes,
+    })
+}
+
+/// The sysctls of a plan, as they are now.
+///
+/// # Errors
+/// Where one cannot be read.
+pub fn readings(sysctls: &[Sysctl]) -> Result<BTreeMap<SysctlKey, Reading>, SysctlError> {
+    read_all(sysctls.iter().map(|sysctl| sysctl.key.clone()))
+}
+
+/// The reverse path filters: which of them are to be changed depends on how they are set.
+fn filters(links: &[Link]) -> Result<BTreeMap<SysctlKey, Reading>, SysctlError> {
+    let scopes = ["all"].into_iter().chain(links.iter().map(|link| link.name.as_str()));
+    read_all(scopes.map(|scope| SysctlKey::conf(scope, "rp_filter")))
+}
+
+fn read_all(
+    keys: impl Iterator<Item = SysctlKey>,
+) -> Result<BTreeMap<SysctlKey, Reading>, SysctlError> {
+    let mut found = BTreeMap::new();
+    for key in keys {
+        if let Some(reading) = sysctl::read(&key)? {
+            found.insert(key, reading);
+        }
+    }
+    Ok(found)
+}
+
+/// `MemTotal`, in bytes.
+fn memory() -> Result<u64, FactsError> {
+    let text =
+        fs::read_to_string("/proc/meminfo").map_err(|e| FactsError::Memory(e.to_string()))?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))
+        .and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok())
+        .map(|kib| kib * 1024)
+        .ok_or_else(|| FactsError::Memory("it has no MemTotal line".to_owned()))
+}

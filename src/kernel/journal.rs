@@ -1,0 +1,318 @@
+//! The undo journal: what setup replaced, written down before it was replaced.
+//!
+//! The first original of each thing is the one that is kept, so that a second setup does not take
+//! natha's own values for the host's. What is kept in the kernel's memory (sysctls, the table)
+//! ends with the boot it was written in; what EC2 keeps does not.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{HostPlan, Subject};
+
+/// The format of the file.
+const VERSION: u32 = 1;
+
+/// Its name in the state directory.
+const FILE: &str = "journal.json";
+
+/// Why the journal could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// A file or directory could not be used.
+    #[error("cannot {doing} {}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not a journal this version can read.
+    #[error("{} is not an undo journal that this version of natha can read. Restore by hand what \
+             it names, then remove it", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The file was written by a newer natha.
+    #[error("{} has format {found}, which is newer than this version of natha ({VERSION}). Use \
+             the version that wrote it", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// Another run holds the lock.
+    #[error("another `natha setup` or `natha teardown` is running ({} is locked); run this again \
+             when it has ended", path.display())]
+    Busy {
+        /// The lock file.
+        path: PathBuf,
+    },
+}
+
+/// One thing that was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What.
+    pub subject: Subject,
+    /// What it was before; none where it was not there.
+    pub original: Option<String>,
+    /// What it was set to.
+    pub set: String,
+}
+
+/// What was changed, and the plan it was changed for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Journal {
+    version: u32,
+    /// The kernel's id of the boot in which it was written.
+    boot: String,
+    /// In the order of the changes.
+    pub entries: Vec<Entry>,
+    /// What the host was last made into; none while the first setup is under way.
+    pub plan: Option<HostPlan>,
+}
+
+impl Journal {
+    /// Writes down a change that is about to be made. What was written down first stays, except
+    /// for the value it is set to.
+    pub fn record(&mut self, subject: &Subject, original: Option<String>, set: String) {
+        match self.entries.iter_mut().find(|entry| entry.subject == *subject) {
+            Some(entry) => entry.set = set,
+            None => self.entries.push(Entry { subject: subject.clone(), original, set }),
+        }
+    }
+
+    /// The same journal as it counts in this boot.
+    fn in_boot(mut self, boot: String) -> Self {
+        if self.boot != boot {
+            self.boot = boot;
+            self.entries.retain(|entry| matches!(entry.subject, Subject::SourceDestCheck(_)));
+        }
+        self
+    }
+}
+
+/// Where the journal is kept. While this value lives, no other run changes the host.
+#[derive(Debug)]
+pub struct Store {
+    directory: PathBuf,
+    boot: String,
+    _lock: Flock<File>,
+}
+
+impl Store {
+    /// Creates the directory if need be, and locks it.
+    ///
+    /// # Errors
+    /// Where that fails, or another run holds the lock.
+    pub fn open(directory: &Path) -> Result<Self, JournalError> {
+        let io = |doing, path: &Path| {
+            let path = path.to_owned();
+            move |source| JournalError::Io { doing, path, source }
+        };
+        fs::create_dir_all(directory).map_err(io("create the directory", directory))?;
+        let path = directory.join("lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(io("open", &path))?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+            if errno == Errno::EWOULDBLOCK {
+                JournalError::Busy { path: path.clone() }
+            } else {
+                io("lock", &path)(errno.into())
+            }
+        })?;
+        Ok(Self { directory: directory.to_owned(), boot: boot_id()?, _lock: lock })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.join(FILE)
+    }
+
+    /// The journal as it counts in this boot; none where there is none.
+    ///
+    /// # Errors
+    /// Where there is one that cannot be read.
+    pub fn load(&self) -> Result<Option<Journal>, JournalError> {
+        Ok(read(&self.path())?.map(|journal| journal.in_boot(self.boot.clone())))
+    }
+
+    /// An empty journal.
+    #[must_use]
+    pub fn begin(&self) -> Journal {
+        Journal { version: VERSION, boot: self.boot.clone(), entries: Vec::new(), plan: None }
+    }
+
+    /// Writes the journal so that it is on the disk, whole, when this returns.
+    ///
+    /// # Errors
+    /// Where that fails; the file is then as it was before.
+    pub fn save(&self, journal: &Journal) -> Result<(), JournalError> {
+        let path = self.path();
+        let fresh = self.directory.join("journal.json.new");
+        let io = |doing| {
+            let path = path.clone();
+            move |source| JournalError::Io { doing, path, source }
+        };
+        let text = serde_json::to_vec_pretty(journal)
+            .map_err(|error| io("write")(std::io::Error::other(error)))?;
+        let mut file = File::create(&fresh).map_err(io("write"))?;
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io("write"))?;
+        fs::rename(&fresh, &path).map_err(io("replace"))?;
+        self.sync()
+    }
+
+    /// Removes the journal, if there is one.
+    ///
+    /// # Errors
+    /// Where that fails.
+    pub fn remove(&self) -> Result<(), JournalError> {
+        let path = self.path();
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(JournalError::Io { doing: "remove", path, source }),
+            Ok(()) => self.sync(),
+        }
+    }
+
+    /// Makes a rename or removal in the directory durable.
+    fn sync(&self) -> Result<(), JournalError> {
+        let path = self.directory.clone();
+        File::open(&path)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|source| JournalError::Io { doing: "sync", path, source })
+    }
+}
+
+/// The journal as it counts in this boot, read without the lock; none where there is none.
+///
+/// # Errors
+/// Where there is one that cannot be read.
+pub fn peek(directory: &Path) -> Result<Option<Journal>, JournalError> {
+    let boot = boot_id()?;
+    Ok(read(&directory.join(FILE))?.map(|journal| journal.in_boot(boot)))
+}
+
+/// The plan that the host was last made into, read without the lock; none where there is none.
+///
+/// # Errors
+/// Where there is a journal that cannot be read.
+pub fn last_plan(directory: &Path) -> Result<Option<HostPlan>, JournalError> {
+    Ok(read(&directory.join(FILE))?.and_then(|journal| journal.plan))
+}
+
+fn read(path: &Path) -> Result<Option<Journal>, JournalError> {
+    #[derive(Deserialize)]
+    struct Head {
+        version: u32,
+    }
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => {
+            return Err(JournalError::Io { doing: "read", path: path.to_owned(), source });
+        }
+    };
+    let unreadable = |source| JournalError::Unreadable { path: path.to_owned(), source };
+    let head: Head = serde_json::from_slice(&text).map_err(unreadable)?;
+    if head.version > VERSION {
+        return Err(JournalError::Newer { path: path.to_owned(), found: head.version });
+    }
+    serde_json::from_slice(&text).map(Some).map_err(unreadable)
+}
+
+/// The kernel's random id of this boot.
+fn boot_id() -> Result<String, JournalError> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(|source| JournalError::Io {
+        doing: "read",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::SysctlKey;
+
+    fn forwarding() -> Subject {
+        Subject::Sysctl(SysctlKey::new("net/ipv4/ip_forward"))
+    }
+
+    fn check() -> Subject {
+        Subject::SourceDestCheck("eni-0123456789abcdef0".parse().unwrap())
+    }
+
+    #[test]
+    fn the_first_original_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let mut journal = store.begin();
+        journal.record(&forwarding(), Some("0".into()), "1".into());
+        store.save(&journal).unwrap();
+
+        let mut again = store.load().unwrap().unwrap();
+        assert_eq!(again, journal);
+        again.record(&forwarding(), Some("1".into()), "2".into());
+        assert_eq!(again.entries[0].original.as_deref(), Some("0"));
+        assert_eq!(again.entries[0].set, "2");
+    }
+
+    #[test]
+    fn after_a_reboot_only_what_ec2_keeps_is_still_to_be_undone() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let mut journal = store.begin();
+        journal.record(&forwarding(), Some("0".into()), "1".into());
+        journal.record(&check(), Some("on".into()), "off".into());
+        journal.boot = "another".into();
+        store.save(&journal).unwrap();
+
+        let journal = store.load().unwrap().unwrap();
+        assert_eq!(journal.entries.len(), 1);
+        assert_eq!(journal.entries[0].subject, check());
+    }
+
+    #[test]
+    fn two_runs_at_once_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = Store::open(directory.path()).unwrap();
+        assert!(matches!(Store::open(directory.path()), Err(JournalError::Busy { .. })));
+        drop(first);
+        Store::open(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_broken_or_newer_journal_is_an_error_and_not_an_empty_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        assert_eq!(store.load().unwrap(), None);
+        fs::write(store.path(), "{").unwrap();
+        assert!(matches!(store.load(), Err(JournalError::Unreadable { .. })));
+        fs::write(store.path(), r#"{"version": 2, "novel": true}"#).unwrap();
+        assert!(matches!(store.load(), Err(JournalError::Newer { found: 2, .. })));
+    }
+
+    #[test]
+    fn removing_what_is_not_there_is_fine() {
+        let directory = tempfile::tempdir().unwrap();
+        Store::open(directory.path()).unwrap().remove().unwrap();
+    }
+}

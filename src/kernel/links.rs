@@ -1,0 +1,101 @@
+//! The host's interfaces, addresses and default routes, by rtnetlink.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use ipnet::Ipv4Net;
+use netlink_packet_route::address::AddressAttribute;
+use netlink_packet_route::link::{LinkAttribute, LinkFlags};
+use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage};
+use rtnetlink::{Handle, RouteMessageBuilder};
+
+use crate::plan::{DefaultRoute, Link};
+
+/// The kernel answers such questions within a millisecond.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// Why the interfaces could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum LinksError {
+    /// No netlink socket.
+    #[error("cannot open a netlink socket")]
+    Open(#[source] std::io::Error),
+    /// The kernel refuses.
+    #[error("cannot read interfaces, addresses and routes from the kernel")]
+    Read(#[from] rtnetlink::Error),
+    /// The kernel does not answer.
+    #[error("the kernel did not tell its interfaces, addresses and routes within {} s",
+            LIMIT.as_secs())]
+    TimedOut,
+}
+
+/// The interfaces, loopback left out, and the default routes of the main table.
+///
+/// # Errors
+/// Where the kernel does not tell.
+pub async fn read() -> Result<(Vec<Link>, Vec<DefaultRoute>), LinksError> {
+    let (connection, handle, _) = rtnetlink::new_connection().map_err(LinksError::Open)?;
+    let connection = tokio::spawn(connection);
+    let answer = tokio::time::timeout(LIMIT, ask(&handle)).await;
+    connection.abort();
+    Ok(answer.map_err(|_| LinksError::TimedOut)??)
+}
+
+async fn ask(handle: &Handle) -> Result<(Vec<Link>, Vec<DefaultRoute>), rtnetlink::Error> {
+    let mut links: BTreeMap<u32, Link> = BTreeMap::new();
+    let mut messages = handle.link().get().execute();
+    while let Some(message) = messages.try_next().await? {
+        if message.header.flags.contains(LinkFlags::Loopback) {
+            continue;
+        }
+        let mut link = Link { name: String::new(), mac: String::new(), addresses: Vec::new() };
+        for attribute in message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name = name,
+                LinkAttribute::Address(bytes) => link.mac = mac(&bytes),
+                _ => {}
+            }
+        }
+        links.insert(message.header.index, link);
+    }
+    let mut messages = handle.address().get().execute();
+    while let Some(message) = messages.try_next().await? {
+        let Some(link) = links.get_mut(&message.header.index) else { continue };
+        for attribute in &message.attributes {
+            // On a point-to-point link `Address` is the other side; `Local` is always this one.
+            if let AddressAttribute::Local(IpAddr::V4(address)) = attribute {
+                link.addresses.extend(Ipv4Net::new(*address, message.header.prefix_len));
+            }
+        }
+    }
+    let mut routes = Vec::new();
+    let every = RouteMessageBuilder::<Ipv4Addr>::new().build();
+    let mut messages = handle.route().get(every).execute();
+    while let Some(message) = messages.try_next().await? {
+        routes.extend(default_route(&message, &links));
+    }
+    Ok((links.into_values().collect(), routes))
+}
+
+fn mac(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+}
+
+fn default_route(message: &RouteMessage, links: &BTreeMap<u32, Link>) -> Option<DefaultRoute> {
+    let main = message.header.table == RouteHeader::RT_TABLE_MAIN;
+    if !main || message.header.destination_prefix_length != 0 {
+        return None;
+    }
+    let mut metric = 0;
+    let mut out = None;
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Priority(value) => metric = *value,
+            RouteAttribute::Oif(index) => out = Some(*index),
+            _ => {}
+        }
+    }
+    links.get(&out?).map(|link| DefaultRoute { metric, link: link.name.clone() })
+}

@@ -1,0 +1,18 @@
+//! Whether this process may change the network at all.
+
+use std::fs;
+
+/// `CAP_NET_ADMIN`, by its number in `linux/capability.h`.
+const CAP_NET_ADMIN: u32 = 12;
+
+/// Whether this process has `CAP_NET_ADMIN`. Where that cannot be read, yes: what is not allowed
+/// then fails by itself.
+#[must_use]
+pub fn may_change_the_network() -> bool {
+    let Ok(status) = fs::read_to_string("/proc/self/status") else { return true };
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    effective.is_none_or(|mask| mask >> CAP_NET_ADMIN & 1 == 1)
+}

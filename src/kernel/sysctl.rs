@@ -1,0 +1,93 @@
+//! Reading and writing sysctls through `/proc/sys`.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{AccessFlags, access};
+
+use crate::plan::{Reading, SysctlKey};
+
+/// Why a sysctl could not be read or set.
+#[derive(Debug, thiserror::Error)]
+pub enum SysctlError {
+    /// It could not be read.
+    #[error("cannot read the sysctl {key}")]
+    Read {
+        /// Which.
+        key: SysctlKey,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It could not be written.
+    #[error("cannot set the sysctl {key} to {value}")]
+    Write {
+        /// Which.
+        key: SysctlKey,
+        /// The value.
+        value: u64,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Its value is no number.
+    #[error("the sysctl {key} is `{text}`, which is not a number")]
+    NotANumber {
+        /// Which.
+        key: SysctlKey,
+        /// Its value.
+        text: String,
+    },
+    /// It was written, but keeps another value.
+    #[error(
+        "the sysctl {key} was set to {value} and reads {found}: the kernel or another \
+             program changes it"
+    )]
+    Kept {
+        /// Which.
+        key: SysctlKey,
+        /// The value that was written.
+        value: u64,
+        /// The value it has.
+        found: u64,
+    },
+}
+
+fn path(key: &SysctlKey) -> PathBuf {
+    Path::new("/proc/sys").join(key.path())
+}
+
+/// Reads a sysctl; none where there is no such sysctl.
+///
+/// # Errors
+/// Where it is there but cannot be read as a number.
+pub fn read(key: &SysctlKey) -> Result<Option<Reading>, SysctlError> {
+    let path = path(key);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(SysctlError::Read { key: key.clone(), source }),
+    };
+    let text = text.trim();
+    let value = text
+        .parse()
+        .map_err(|_| SysctlError::NotANumber { key: key.clone(), text: text.to_owned() })?;
+    // The mode alone would not do: /proc/sys may be mounted read-only in a container.
+    let settable = access(&path, AccessFlags::W_OK).is_ok();
+    Ok(Some(Reading { value, settable }))
+}
+
+/// Sets a sysctl and reads it back.
+///
+/// # Errors
+/// Where it cannot be set, or does not keep the value.
+pub fn write(key: &SysctlKey, value: u64) -> Result<(), SysctlError> {
+    let failed = |source| SysctlError::Write { key: key.clone(), value, source };
+    fs::write(path(key), value.to_string()).map_err(failed)?;
+    match read(key)? {
+        Some(reading) if reading.value == value => Ok(()),
+        Some(reading) => Err(SysctlError::Kept { key: key.clone(), value, found: reading.value }),
+        None => Err(failed(ErrorKind::NotFound.into())),
+    }
+}

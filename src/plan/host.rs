@@ -1,0 +1,180 @@
+//! From facts and settings to the plan: which interface is the uplink, whose traffic is
+//! translated, which interfaces take part.
+
+use std::collections::BTreeSet;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use super::facts::{CloudInterface, HostFacts, Link};
+use super::{Sysctl, TableSpec, sysctl};
+use crate::config::Host;
+use crate::types::NetworkInterfaceId;
+
+/// Why no plan can be made. Nothing has been changed when this is found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The interface that was named is not there.
+    #[error(
+        "there is no interface `{name}`; this host has {}. Set `uplink` to one of them",
+        list(there)
+    )]
+    UnknownUplink {
+        /// The name.
+        name: String,
+        /// The interfaces that are there.
+        there: Vec<String>,
+    },
+    /// No default route tells which interface is the uplink.
+    #[error(
+        "no default route tells which interface leads to the internet; this host has {}. \
+             Name it with --uplink or `uplink`",
+        list(there)
+    )]
+    NoDefaultRoute {
+        /// The interfaces that are there.
+        there: Vec<String>,
+    },
+    /// Several default routes are as good as each other.
+    #[error(
+        "{} have default routes of the same metric, so either could lead to the internet. \
+             Name the one with the public address with --uplink or `uplink`",
+        list(candidates)
+    )]
+    SeveralUplinks {
+        /// The interfaces.
+        candidates: Vec<String>,
+    },
+    /// Nothing tells whose traffic is to be translated.
+    #[error(
+        "nothing tells whose traffic to translate: give --source or `sources`, or run where \
+             the instance metadata tells the VPC's address ranges"
+    )]
+    NoSources,
+    /// The uplink is not one of EC2's interfaces.
+    #[error(
+        "`{link}` ({mac}) is not among the network interfaces that EC2 has attached to this \
+             instance. Name another --uplink, or leave the source/dest check alone with \
+             --no-source-dest-check"
+    )]
+    NotAttached {
+        /// The interface.
+        link: String,
+        /// Its hardware address.
+        mac: String,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "no network interface".to_owned() } else { names.join(", ") }
+}
+
+/// An interface whose source/dest check is to be off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unchecked {
+    /// The interface's name here.
+    pub link: String,
+    /// Its id at EC2.
+    pub interface: NetworkInterfaceId,
+}
+
+/// What this host should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPlan {
+    /// The nft table.
+    pub table: TableSpec,
+    /// The sysctls in the order they are to be set.
+    pub sysctls: Vec<Sysctl>,
+    /// The interfaces whose source/dest check is to be off.
+    pub unchecked: Vec<Unchecked>,
+}
+
+impl HostPlan {
+    /// What is wrong with the choice of the uplink, which needs no facts from outside this host.
+    #[must_use]
+    pub fn wrong_links(host: &Host, facts: &HostFacts) -> Option<Problem> {
+        choose_uplink(host, facts).err()
+    }
+
+    /// Makes the plan.
+    ///
+    /// # Errors
+    /// When the facts leave no clear choice.
+    pub fn new(host: &Host, facts: &HostFacts) -> Result<Self, Problem> {
+        let uplink = choose_uplink(host, facts)?;
+        let attached = facts.cloud.as_ref().map_or(&[][..], |cloud| &cloud.interfaces);
+        let vpc = facts.cloud.as_ref().map_or(&[][..], |cloud| &cloud.vpc_cidrs);
+        let sources = if host.sources.is_empty() { vpc } else { &host.sources };
+        if sources.is_empty() {
+            return Err(Problem::NoSources);
+        }
+        let taking_part: Vec<&Link> = facts
+            .links
+            .iter()
+            .filter(|link| link.name == uplink.name || is_ours(link, attached, sources))
+            .collect();
+        let links: BTreeSet<String> = taking_part.iter().map(|link| link.name.clone()).collect();
+        let unchecked = if host.source_dest_check {
+            attached_ids(uplink, &taking_part, attached)?
+        } else {
+            Vec::new()
+        };
+        Ok(Self {
+            sysctls: sysctl::wanted(host, facts, &links),
+            unchecked,
+            table: TableSpec {
+                uplink: uplink.name.clone(),
+                links,
+                sources: Ipv4Net::aggregate(&sources.to_vec()),
+                local: Ipv4Net::aggregate(&[sources, vpc].concat()),
+                clamp_mss: host.clamp_mss,
+            },
+        })
+    }
+}
+
+/// The interface that was named, or the one with the best default route.
+fn choose_uplink<'a>(host: &Host, facts: &'a HostFacts) -> Result<&'a Link, Problem> {
+    let there = || facts.links.iter().map(|link| link.name.clone()).collect::<Vec<_>>();
+    let by_name = |name: &str| facts.links.iter().find(|link| link.name == name);
+    if let Some(name) = &host.uplink {
+        return by_name(name)
+            .ok_or_else(|| Problem::UnknownUplink { name: name.clone(), there: there() });
+    }
+    let best = facts.default_routes.iter().map(|route| route.metric).min();
+    let candidates: BTreeSet<&String> = facts
+        .default_routes
+        .iter()
+        .filter(|route| Some(route.metric) == best)
+        .map(|route| &route.link)
+        .collect();
+    match candidates.first().and_then(|name| by_name(name)) {
+        None => Err(Problem::NoDefaultRoute { there: there() }),
+        Some(link) if candidates.len() == 1 => Ok(link),
+        Some(_) => {
+            let candidates = candidates.into_iter().cloned().collect();
+            Err(Problem::SeveralUplinks { candidates })
+        }
+    }
+}
+
+/// Whether an interface belongs to natha's work: EC2 attached it, or its network is a source. A
+/// container's bridge is neither.
+fn is_ours(link: &Link, attached: &[CloudInterface], sources: &[Ipv4Net]) -> bool {
+    attached.iter().any(|interface| interface.mac == link.mac)
+        || link.addresses.iter().any(|own| sources.iter().any(|net| net.contains(&own.addr())))
+}
+
+fn attached_ids(
+    uplink: &Link,
+    links: &[&Link],
+    attached: &[CloudInterface],
+) -> Result<Vec<Unchecked>, Problem> {
+    let id = |link: &Link| attached.iter().find(|i| i.mac == link.mac).map(|i| i.id.clone());
+    if id(uplink).is_none() {
+        return Err(Problem::NotAttached { link: uplink.name.clone(), mac: uplink.mac.clone() });
+    }
+    let both =
+        |link: &&Link| id(link).map(|interface| Unchecked { link: link.name.clone(), interface });
+    Ok(links.iter().filter_map(both).collect())
+}

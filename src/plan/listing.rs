@@ -1,0 +1,144 @@
+//! Natha's table as `nft -j list table ip natha` shows it: is it the one that was planned, and is
+//! it still as it was when it was loaded?
+//!
+//! nft's listing differs from what was loaded, and between versions of nft, so the two are not
+//! compared. Instead the digest of the first listing is kept in the table itself, in the seal.
+//! After an upgrade of nft the listing may look changed: the table is then loaded and sealed once
+//! more, which is harmless.
+
+use serde_json::Value;
+
+use super::Digest;
+use super::table::SEAL;
+
+/// Natha's table as it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum TableState {
+    /// There is none.
+    #[default]
+    Absent,
+    /// There is one.
+    Present(Listing),
+}
+
+/// What matters of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// Its digest: counts, handles and the seal left out.
+    pub digest: Digest,
+    /// The digest of the plan it was made from, and of the listing right after, by its seal.
+    pub seal: Option<(Digest, Digest)>,
+}
+
+impl Listing {
+    /// Takes in what nft printed.
+    #[must_use]
+    pub fn new(listing: &Value) -> Self {
+        let objects = listing["nftables"].as_array().map_or(&[][..], Vec::as_slice);
+        let mut rules = Vec::new();
+        let mut others = Vec::new();
+        let mut seal = None;
+        for object in objects {
+            let Some((kind, body)) = object.as_object().and_then(|o| o.iter().next()) else {
+                continue;
+            };
+            match kind.as_str() {
+                "metainfo" => {}
+                "chain" if body["name"] == SEAL => {}
+                "rule" if body["chain"] == SEAL => {
+                    seal = body["comment"].as_str().and_then(parse_seal);
+                }
+                "rule" => rules.push(canonical(kind, body)),
+                _ => others.push(canonical(kind, body)),
+            }
+        }
+        // The order of rules has a meaning, that of everything else has none.
+        others.sort();
+        others.append(&mut rules);
+        Self { digest: Digest::of(others.join("\n").as_bytes()), seal }
+    }
+
+    /// Whether the table is as it was when it was sealed.
+    #[must_use]
+    pub fn intact(&self) -> bool {
+        self.seal.as_ref().is_some_and(|(_, listing)| *listing == self.digest)
+    }
+
+    /// Whether the table is intact and was made from the plan with this digest.
+    #[must_use]
+    pub fn is(&self, plan: &Digest) -> bool {
+        self.intact() && self.seal.as_ref().is_some_and(|(made_from, _)| made_from == plan)
+    }
+}
+
+fn parse_seal(comment: &str) -> Option<(Digest, Digest)> {
+    let (plan, listing) = comment.strip_prefix("plan=")?.split_once(" listing=")?;
+    Some((Digest::from_text(plan), Digest::from_text(listing)))
+}
+
+/// One object without what changes by itself.
+fn canonical(kind: &str, body: &Value) -> String {
+    let mut body = body.clone();
+    if let Some(fields) = body.as_object_mut() {
+        fields.remove("handle");
+        if kind == "counter" {
+            fields.remove("packets");
+            fields.remove("bytes");
+        }
+        if let Some(Value::Array(elements)) = fields.get_mut("elem") {
+            elements.sort_by_cached_key(Value::to_string);
+        }
+    }
+    format!("{kind} {body}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn table(packets: u64, handle: u64, elements: &Value, last: &str, seal: &str) -> Value {
+        json!({"nftables": [
+            {"metainfo": {"version": "1.0.6"}},
+            {"table": {"family": "ip", "name": "natha", "handle": handle}},
+            {"counter": {"name": "dropped", "handle": 2, "packets": packets, "bytes": 0}},
+            {"set": {"name": "sources", "handle": 3, "elem": elements}},
+            {"chain": {"name": "seal", "handle": 9}},
+            {"rule": {"chain": "forward", "handle": 4, "expr": [{"accept": null}]}},
+            {"rule": {"chain": "forward", "handle": 5, "expr": [{ last: null }]}},
+            {"rule": {"chain": "seal", "handle": 10, "comment": seal, "expr": [{"return": null}]}},
+        ]})
+    }
+
+    fn sealed(packets: u64, handle: u64, elements: &Value, last: &str) -> Listing {
+        let before = Listing::new(&table(0, 1, &json!(["a", "b"]), "drop", ""));
+        assert_eq!(before.seal, None);
+        let seal = format!("plan=0123 listing={}", before.digest);
+        Listing::new(&table(packets, handle, elements, last, &seal))
+    }
+
+    #[test]
+    fn counts_handles_and_the_order_of_set_elements_do_not_matter() {
+        let listing = sealed(5_000_000_000, 77, &json!(["b", "a"]), "drop");
+        assert!(listing.is(&Digest::from_text("0123")));
+    }
+
+    #[test]
+    fn another_plan_is_told_apart() {
+        let listing = sealed(0, 1, &json!(["a", "b"]), "drop");
+        assert!(listing.intact());
+        assert!(!listing.is(&Digest::from_text("4567")));
+    }
+
+    #[test]
+    fn a_changed_rule_or_set_is_found() {
+        assert!(!sealed(0, 1, &json!(["a", "b"]), "accept").intact());
+        assert!(!sealed(0, 1, &json!(["a"]), "drop").intact());
+    }
+
+    #[test]
+    fn a_table_without_a_seal_is_not_intact() {
+        assert!(!Listing::new(&table(0, 1, &json!([]), "drop", "somebody's own")).intact());
+    }
+}

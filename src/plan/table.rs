@@ -1,0 +1,305 @@
+//! The nft table: one table `ip natha`, rendered whole.
+//!
+//! What the table decides about, and what it leaves to others:
+//!
+//! - *Translated* is what a source sends out of the uplink, except to the VPC itself. What this
+//!   host sends by itself keeps the address it chose.
+//! - *Filtered* is only what passes between the uplink and natha's own interfaces. The chain's
+//!   policy is accept, because an accept here ends nothing: every other table still has its say,
+//!   while a drop is final. A policy of drop would cut off containers, tunnels and whatever else
+//!   is forwarded on this host by interfaces that natha does not know.
+//! - *Dropped* are new connections from the internet to a source, packets from the uplink's side
+//!   that conntrack cannot place (untranslated, they would leave under a private address), and
+//!   strangers that use this host as their router to the internet. A connection that somebody's
+//!   own DNAT rule let in stays, and so does traffic that both begins and ends in the VPC.
+
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+
+use ipnet::Ipv4Net;
+use nftables::batch::Batch;
+use nftables::expr::{
+    BinaryOperation, CT, Expression, Fib, FibFlag, FibResult, Meta, MetaKey, NamedExpression,
+    Payload, PayloadField, Prefix, RT, RTKey, TcpOption,
+};
+use nftables::schema::{
+    Chain, Counter, NfListObject, Nftables, Rule, Set, SetFlag, SetType, SetTypeValue, Table,
+};
+use nftables::stmt::{Counter as CounterUse, Mangle, Match, Operator, Statement};
+use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Its name, in the family `ip`.
+pub(super) const TABLE: &str = "natha";
+/// The chain that carries the seal; no packet passes it.
+pub(super) const SEAL: &str = "seal";
+/// The named counters.
+const COUNTERS: [&str; 4] = ["to_uplink", "from_uplink", "new_flows", "dropped"];
+
+/// The first 64 bits of a SHA-256, for finding out that something changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest(String);
+
+impl Digest {
+    /// The digest of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let hash = Sha256::digest(bytes);
+        Self(hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// A digest that was written down before.
+    #[must_use]
+    pub fn from_text(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What the table is made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableSpec {
+    /// The interface towards the internet.
+    pub uplink: String,
+    /// All of natha's interfaces, the uplink among them.
+    pub links: BTreeSet<String>,
+    /// Whose traffic is translated; no two overlap.
+    pub sources: Vec<Ipv4Net>,
+    /// The VPC's own addresses, the sources among them; no two overlap.
+    pub local: Vec<Ipv4Net>,
+    /// Whether TCP's MSS is clamped to the path MTU.
+    pub clamp_mss: bool,
+}
+
+impl TableSpec {
+    /// The commands that remove the table, there or not.
+    pub const REMOVAL: &str = r#"{"nftables": [
+        {"add": {"table": {"family": "ip", "name": "natha"}}},
+        {"delete": {"table": {"family": "ip", "name": "natha"}}}
+    ]}"#;
+
+    /// The commands that replace the table whole, as the JSON that `nft -j -f -` takes.
+    ///
+    /// # Panics
+    /// Never: the types are plain data with text keys.
+    #[must_use]
+    pub fn render(&self) -> String {
+        serde_json::to_string_pretty(&self.commands()).expect("plain data becomes JSON")
+    }
+
+    /// The digest of what [`Self::render`] returns.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.render().as_bytes())
+    }
+
+    /// The commands that write down, inside the table, what it was made from and how it looked
+    /// right after: `listing` is the digest of its listing.
+    ///
+    /// # Panics
+    /// Never, as for [`Self::render`].
+    #[must_use]
+    pub fn render_seal(&self, listing: &Digest) -> String {
+        let mut batch = Batch::new();
+        batch.add(chain(SEAL, None));
+        let comment = format!("plan={} listing={listing}", self.digest());
+        batch.add(NfListObject::Rule(Rule {
+            comment: Some(comment.into()),
+            ..rule(SEAL, vec![Statement::Return(None)])
+        }));
+        serde_json::to_string_pretty(&batch.to_nftables()).expect("plain data becomes JSON")
+    }
+
+    fn commands(&self) -> Nftables<'_> {
+        let mut batch = Batch::new();
+        // Deleting a table that is not there fails, adding one that is there does not.
+        batch.add(table());
+        batch.delete(table());
+        batch.add(table());
+        for name in COUNTERS {
+            batch.add(NfListObject::Counter(Counter {
+                family: NfFamily::IP,
+                table: TABLE.into(),
+                name: name.into(),
+                handle: None,
+                packets: Some(0),
+                bytes: Some(0),
+            }));
+        }
+        batch.add(set("sources", SetType::Ipv4Addr, networks(&self.sources)));
+        batch.add(set("local", SetType::Ipv4Addr, networks(&self.local)));
+        let names = self.links.iter().map(|name| text(name)).collect();
+        batch.add(set("links", SetType::Ifname, names));
+        batch.add(chain("forward", Some((NfChainType::Filter, NfHook::Forward, 0))));
+        batch.add(chain("postrouting", Some((NfChainType::NAT, NfHook::Postrouting, 100))));
+        for body in self.forward() {
+            batch.add(NfListObject::Rule(rule("forward", body)));
+        }
+        batch.add(NfListObject::Rule(rule("postrouting", self.translate())));
+        batch.to_nftables()
+    }
+
+    fn forward(&self) -> Vec<Vec<Statement<'_>>> {
+        let out = || is(meta(MetaKey::Oifname), text(&self.uplink));
+        let back = || is(meta(MetaKey::Iifname), text(&self.uplink));
+        let from_source = || is(ip("saddr"), text("@sources"));
+        let to_source = || is(ip("daddr"), text("@sources"));
+        let placed = || is_in(ct("state"), set_of(&["established", "related"]));
+        let drop = || [count("dropped"), Statement::Drop(None)];
+
+        let mut rules = Vec::new();
+        if self.clamp_mss {
+            rules.push(vec![out(), from_source(), syn(), clamp()]);
+            rules.push(vec![back(), to_source(), syn(), clamp()]);
+        }
+        rules.push(vec![is_in(ct("status"), text("dnat")), Statement::Accept(None)]);
+        let inside = [is(ip("saddr"), text("@local")), is(ip("daddr"), text("@local"))];
+        rules.push([inside.as_slice(), &[Statement::Accept(None)]].concat());
+        let lost = is_in(ct("state"), text("invalid"));
+        rules.push([[out(), from_source(), lost].as_slice(), &drop()].concat());
+        let accept = |name| [count(name), Statement::Accept(None)];
+        rules.push([[out(), from_source()].as_slice(), &accept("to_uplink")].concat());
+        rules.push([[back(), to_source(), placed()].as_slice(), &accept("from_uplink")].concat());
+        let by_link = |key| is(meta(key), text("@links"));
+        rules.push([[by_link(MetaKey::Iifname), out()].as_slice(), &drop()].concat());
+        rules.push([[back(), by_link(MetaKey::Oifname)].as_slice(), &drop()].concat());
+        rules
+    }
+
+    fn translate(&self) -> Vec<Statement<'_>> {
+        let own = NamedExpression::Fib(Fib {
+            result: FibResult::Type,
+            flags: HashSet::from([FibFlag::Saddr]),
+        });
+        vec![
+            is(meta(MetaKey::Oifname), text(&self.uplink)),
+            is(ip("saddr"), text("@sources")),
+            is_not(ip("daddr"), text("@local")),
+            is_not(Expression::Named(own), text("local")),
+            count("new_flows"),
+            Statement::Masquerade(None),
+        ]
+    }
+}
+
+fn table<'a>() -> NfListObject<'a> {
+    NfListObject::Table(Table { family: NfFamily::IP, name: TABLE.into(), handle: None })
+}
+
+fn chain<'a>(name: &'static str, hook: Option<(NfChainType, NfHook, i32)>) -> NfListObject<'a> {
+    let mut chain =
+        Chain { family: NfFamily::IP, table: TABLE.into(), name: name.into(), ..Chain::default() };
+    if let Some((kind, hook, priority)) = hook {
+        chain._type = Some(kind);
+        chain.hook = Some(hook);
+        chain.prio = Some(priority);
+        chain.policy = Some(NfChainPolicy::Accept);
+    }
+    NfListObject::Chain(chain)
+}
+
+fn set<'a>(name: &'static str, kind: SetType, elements: Vec<Expression<'a>>) -> NfListObject<'a> {
+    let interval = kind == SetType::Ipv4Addr;
+    NfListObject::Set(Box::new(Set {
+        family: NfFamily::IP,
+        table: TABLE.into(),
+        name: name.into(),
+        set_type: SetTypeValue::Single(kind),
+        flags: interval.then(|| HashSet::from([SetFlag::Interval])),
+        elem: Some(elements.into()),
+        ..Set::default()
+    }))
+}
+
+fn rule<'a>(chain: &'static str, body: Vec<Statement<'a>>) -> Rule<'a> {
+    Rule {
+        family: NfFamily::IP,
+        table: TABLE.into(),
+        chain: chain.into(),
+        expr: body.into(),
+        ..Rule::default()
+    }
+}
+
+fn networks<'a>(list: &[Ipv4Net]) -> Vec<Expression<'a>> {
+    list.iter()
+        .map(|net| {
+            Expression::Named(NamedExpression::Prefix(Prefix {
+                addr: Box::new(Expression::String(net.network().to_string().into())),
+                len: net.prefix_len().into(),
+            }))
+        })
+        .collect()
+}
+
+fn text(text: &str) -> Expression<'_> {
+    Expression::String(Cow::Borrowed(text))
+}
+
+fn meta<'a>(key: MetaKey) -> Expression<'a> {
+    Expression::Named(NamedExpression::Meta(Meta { key }))
+}
+
+fn ct<'a>(key: &'static str) -> Expression<'a> {
+    Expression::Named(NamedExpression::CT(CT { key: key.into(), family: None, dir: None }))
+}
+
+fn field<'a>(protocol: &'static str, field: &'static str) -> Expression<'a> {
+    Expression::Named(NamedExpression::Payload(Payload::PayloadField(PayloadField {
+        protocol: protocol.into(),
+        field: field.into(),
+    })))
+}
+
+fn ip<'a>(name: &'static str) -> Expression<'a> {
+    field("ip", name)
+}
+
+fn set_of<'a>(items: &[&'static str]) -> Expression<'a> {
+    Expression::List(items.iter().map(|item| text(item)).collect())
+}
+
+fn compare<'a>(left: Expression<'a>, op: Operator, right: Expression<'a>) -> Statement<'a> {
+    Statement::Match(Match { left, right, op })
+}
+
+fn is<'a>(left: Expression<'a>, right: Expression<'a>) -> Statement<'a> {
+    compare(left, Operator::EQ, right)
+}
+
+fn is_not<'a>(left: Expression<'a>, right: Expression<'a>) -> Statement<'a> {
+    compare(left, Operator::NEQ, right)
+}
+
+fn is_in<'a>(left: Expression<'a>, right: Expression<'a>) -> Statement<'a> {
+    compare(left, Operator::IN, right)
+}
+
+fn count<'a>(name: &'static str) -> Statement<'a> {
+    Statement::Counter(CounterUse::Named(name.into()))
+}
+
+/// `tcp flags & (syn|rst) == syn`: the opening segments of both sides.
+fn syn<'a>() -> Statement<'a> {
+    let mask =
+        Expression::BinaryOperation(Box::new(BinaryOperation::OR(vec![text("syn"), text("rst")])));
+    let masked = BinaryOperation::AND(field("tcp", "flags"), mask);
+    is(Expression::BinaryOperation(Box::new(masked)), text("syn"))
+}
+
+/// `tcp option maxseg size set rt mtu`: the kernel takes the smaller MTU of both directions, and
+/// never raises what the packet says.
+fn clamp<'a>() -> Statement<'a> {
+    let option = TcpOption { name: "maxseg".into(), field: Some("size".into()) };
+    Statement::Mangle(Mangle {
+        key: Expression::Named(NamedExpression::TcpOption(option)),
+        value: Expression::Named(NamedExpression::RT(RT { key: RTKey::MTU, family: None })),
+    })
+}

@@ -1,0 +1,358 @@
+//! Encoding and decoding of one packet.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+
+use super::Rejected;
+use crate::types::{Beat, Claim, Fault, Fitness, GroupName, Hears, InstanceId, SessionId};
+
+/// The longest packet, in bytes of UDP payload.
+pub const MAX_PACKET: usize = 1200;
+
+const MAGIC: [u8; 4] = *b"NTHA";
+const VERSION: u8 = 1;
+const FLAG_TAGGED: u8 = 1;
+const FLAG_LEAVING: u8 = 2;
+const FLAG_CLAIMS_OMITTED: u8 = 4;
+const FLAGS_KNOWN: u8 = FLAG_TAGGED | FLAG_LEAVING | FLAG_CLAIMS_OMITTED;
+const HEARS_FAILED: u8 = 1;
+const TAG_LEN: usize = 32;
+const KEY_LABEL: &[u8] = b"natha heartbeat 1";
+const CLUSTER_LABEL: &[u8] = b"natha cluster 1\0";
+
+/// The most peers one packet speaks of; the largest cluster has 16 nodes.
+const MAX_HEARS: usize = 32;
+
+type Tagger = Hmac<Sha256>;
+
+/// The key under which heartbeats are tagged, derived from the cluster key.
+#[derive(Clone)]
+pub struct Key(Tagger);
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+impl Key {
+    /// Derives it from the cluster key.
+    #[must_use]
+    pub fn derive(cluster_key: &[u8]) -> Self {
+        let mut extract = tagger(cluster_key);
+        extract.update(KEY_LABEL);
+        Self(tagger(&extract.finalize().into_bytes()))
+    }
+
+    fn tag(&self, bytes: &[u8]) -> [u8; TAG_LEN] {
+        let mut mac = self.0.clone();
+        mac.update(bytes);
+        mac.finalize().into_bytes().into()
+    }
+
+    /// In constant time.
+    fn verify(&self, bytes: &[u8], tag: &[u8]) -> bool {
+        let mut mac = self.0.clone();
+        mac.update(bytes);
+        mac.verify_slice(tag).is_ok()
+    }
+}
+
+fn tagger(key: &[u8]) -> Tagger {
+    Tagger::new_from_slice(key).expect("HMAC takes keys of any length (RFC 2104, section 2)")
+}
+
+/// What stays the same in all packets that one monitor sends, and what it checks in those that it
+/// receives.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    me: InstanceId,
+    session: SessionId,
+    cluster: u64,
+    key: Option<Key>,
+    sequence: u64,
+}
+
+/// A packet ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// The datagram.
+    pub bytes: Vec<u8>,
+    /// How many claims found no room in it. They are the last ones in the beat's order.
+    pub claims_omitted: usize,
+}
+
+/// A packet as received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet {
+    /// Who sent it, if it is to be believed.
+    pub from: InstanceId,
+    /// The sender's session.
+    pub session: SessionId,
+    /// Its place in that session.
+    pub sequence: u64,
+    /// The body.
+    pub beat: Beat,
+    /// Whether the sender holds more than `beat.holds` tells.
+    pub claims_omitted: bool,
+}
+
+impl Sender {
+    /// For node `me` in the cluster of this name.
+    #[must_use]
+    pub fn new(me: InstanceId, session: SessionId, cluster: &str, key: Option<Key>) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(CLUSTER_LABEL);
+        hash.update(cluster.as_bytes());
+        let digest: [u8; 32] = hash.finalize().into();
+        let cluster = digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        Self { me, session, cluster, key, sequence: 0 }
+    }
+
+    /// Whether packets are tagged, so that their source address does not matter.
+    #[must_use]
+    pub fn authenticates(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// The next packet. It is never longer than [`MAX_PACKET`]: a heartbeat must go out whatever
+    /// the node holds, so claims that find no room are left out, and the packet says so.
+    pub fn encode(&mut self, beat: &Beat) -> Encoded {
+        self.sequence += 1;
+        let tag_len = if self.key.is_some() { TAG_LEN } else { 0 };
+        let room = MAX_PACKET - tag_len;
+        let mut out = Vec::with_capacity(MAX_PACKET);
+        out.extend(MAGIC);
+        out.push(VERSION);
+        let flags_at = out.len();
+        out.push(self.flags(beat));
+        out.extend(self.cluster.to_be_bytes());
+        out.extend(self.session.0.to_be_bytes());
+        out.extend(self.sequence.to_be_bytes());
+        put_instance(&mut out, &self.me);
+        out.push(faults_to_bits(&beat.fitness));
+        out.extend(beat.settings_digest.to_be_bytes());
+        put_hears(&mut out, &beat.hears);
+        let claims_omitted = put_claims(&mut out, &beat.holds, room);
+        if claims_omitted > 0
+            && let Some(flags) = out.get_mut(flags_at)
+        {
+            *flags |= FLAG_CLAIMS_OMITTED;
+        }
+        if let Some(key) = &self.key {
+            let tag = key.tag(&out);
+            out.extend(tag);
+        }
+        Encoded { bytes: out, claims_omitted }
+    }
+
+    fn flags(&self, beat: &Beat) -> u8 {
+        let tagged = if self.key.is_some() { FLAG_TAGGED } else { 0 };
+        let leaving = if beat.leaving { FLAG_LEAVING } else { 0 };
+        tagged | leaving
+    }
+
+    /// Takes a datagram apart.
+    ///
+    /// # Errors
+    /// Says which check failed first. The tag is checked before anything behind the header is
+    /// looked at, so that nobody without the key reaches the rest of the decoder.
+    pub fn decode(&self, datagram: &[u8]) -> Result<Packet, Rejected> {
+        if datagram.len() > MAX_PACKET {
+            return Err(Rejected::Oversized);
+        }
+        let mut header = Reader(datagram);
+        if header.array::<4>()? != MAGIC {
+            return Err(Rejected::NotNatha);
+        }
+        match header.byte()? {
+            VERSION => {}
+            0 => return Err(Rejected::Malformed),
+            _ => return Err(Rejected::FutureVersion),
+        }
+        let flags = header.byte()?;
+        if header.u64()? != self.cluster {
+            return Err(Rejected::ForeignCluster);
+        }
+        let tag_len = self.check_tag(datagram, flags)?;
+        if flags & !FLAGS_KNOWN != 0 {
+            return Err(Rejected::Malformed);
+        }
+        let body_len = header.0.len().checked_sub(tag_len).ok_or(Rejected::Truncated)?;
+        let mut body = Reader(header.take(body_len)?);
+        let session = SessionId(body.u64()?);
+        let sequence = body.u64()?;
+        let from = body.instance()?;
+        let beat = Beat {
+            fitness: bits_to_faults(body.byte()?)?,
+            leaving: flags & FLAG_LEAVING != 0,
+            settings_digest: body.u64()?,
+            hears: body.hears()?,
+            holds: body.claims()?,
+        };
+        if !body.0.is_empty() {
+            return Err(Rejected::TrailingBytes);
+        }
+        let claims_omitted = flags & FLAG_CLAIMS_OMITTED != 0;
+        Ok(Packet { from, session, sequence, beat, claims_omitted })
+    }
+
+    /// Checks the tag where there must be one; its length in bytes.
+    fn check_tag(&self, datagram: &[u8], flags: u8) -> Result<usize, Rejected> {
+        match (&self.key, flags & FLAG_TAGGED != 0) {
+            (None, false) => Ok(0),
+            (None, true) => Err(Rejected::Unverifiable),
+            (Some(_), false) => Err(Rejected::Untagged),
+            (Some(key), true) => {
+                let (bytes, tag) =
+                    datagram.split_last_chunk::<TAG_LEN>().ok_or(Rejected::Truncated)?;
+                if key.verify(bytes, tag) { Ok(TAG_LEN) } else { Err(Rejected::BadTag) }
+            }
+        }
+    }
+}
+
+fn put_instance(out: &mut Vec<u8>, id: &InstanceId) {
+    let digits = id.as_str().strip_prefix("i-").unwrap_or_default().as_bytes();
+    out.push(u8::try_from(digits.len()).unwrap_or_default());
+    for pair in digits.chunks(2) {
+        let high = pair.first().map_or(0, |digit| nibble(*digit));
+        let low = pair.get(1).map_or(0, |digit| nibble(*digit));
+        out.push(high << 4 | low);
+    }
+}
+
+/// The value of a lower-case hexadecimal digit; ids contain nothing else.
+const fn nibble(digit: u8) -> u8 {
+    if digit.is_ascii_digit() { digit - b'0' } else { digit.wrapping_sub(b'a' - 10) & 0x0f }
+}
+
+fn put_hears(out: &mut Vec<u8>, hears: &[Hears]) {
+    let hears = hears.get(..MAX_HEARS).unwrap_or(hears);
+    out.push(u8::try_from(hears.len()).unwrap_or_default());
+    for one in hears {
+        put_instance(out, &one.node);
+        out.extend(one.session.0.to_be_bytes());
+        out.extend(one.age_ms.to_be_bytes());
+        out.push(if one.failed { HEARS_FAILED } else { 0 });
+    }
+}
+
+/// Appends the claims that fit below `room` bytes; how many did not.
+fn put_claims(out: &mut Vec<u8>, claims: &[Claim], room: usize) -> usize {
+    let count_at = out.len();
+    out.push(0);
+    let mut count = 0_u8;
+    for claim in claims {
+        let name = claim.group.as_str().as_bytes();
+        if count == u8::MAX || out.len() + 1 + name.len() + 4 > room {
+            break;
+        }
+        out.push(u8::try_from(name.len()).unwrap_or_default());
+        out.extend(name);
+        out.extend(claim.generation.to_be_bytes());
+        count += 1;
+    }
+    if let Some(place) = out.get_mut(count_at) {
+        *place = count;
+    }
+    claims.len() - usize::from(count)
+}
+
+fn faults_to_bits(fitness: &Fitness) -> u8 {
+    Fault::ALL
+        .iter()
+        .enumerate()
+        .filter(|(_, fault)| fitness.faults.contains(fault))
+        .fold(0, |bits, (place, _)| bits | 1 << place)
+}
+
+fn bits_to_faults(bits: u8) -> Result<Fitness, Rejected> {
+    if u32::from(bits) >= 1 << Fault::ALL.len() {
+        return Err(Rejected::Malformed);
+    }
+    let set = Fault::ALL.iter().enumerate().filter(|(place, _)| bits & (1 << place) != 0);
+    Ok(Fitness { faults: set.map(|(_, fault)| *fault).collect() })
+}
+
+/// What is left of a packet.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Rejected> {
+        let (head, rest) = self.0.split_at_checked(count).ok_or(Rejected::Truncated)?;
+        self.0 = rest;
+        Ok(head)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Rejected> {
+        let (head, rest) = self.0.split_first_chunk().ok_or(Rejected::Truncated)?;
+        self.0 = rest;
+        Ok(*head)
+    }
+
+    fn byte(&mut self) -> Result<u8, Rejected> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn u64(&mut self) -> Result<u64, Rejected> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    fn instance(&mut self) -> Result<InstanceId, Rejected> {
+        let digits = usize::from(self.byte()?);
+        if !matches!(digits, 8 | 17) {
+            return Err(Rejected::Malformed);
+        }
+        let mut text = String::with_capacity(2 + digits + 1);
+        text.push_str("i-");
+        for byte in self.take(digits.div_ceil(2))? {
+            text.push(char::from_digit(u32::from(byte >> 4), 16).ok_or(Rejected::Malformed)?);
+            text.push(char::from_digit(u32::from(byte & 0x0f), 16).ok_or(Rejected::Malformed)?);
+        }
+        // One id has one encoding: the half byte after an odd count of digits is zero.
+        if digits % 2 == 1 && text.pop() != Some('0') {
+            return Err(Rejected::Malformed);
+        }
+        text.parse().map_err(|_| Rejected::Malformed)
+    }
+
+    fn hears(&mut self) -> Result<Vec<Hears>, Rejected> {
+        let count = usize::from(self.byte()?);
+        if count > MAX_HEARS {
+            return Err(Rejected::Malformed);
+        }
+        let mut all = Vec::with_capacity(count);
+        for _ in 0..count {
+            let node = self.instance()?;
+            let session = SessionId(self.u64()?);
+            let age_ms = u16::from_be_bytes(self.array()?);
+            let failed = match self.byte()? {
+                0 => false,
+                HEARS_FAILED => true,
+                _ => return Err(Rejected::Malformed),
+            };
+            all.push(Hears { node, session, age_ms, failed });
+        }
+        Ok(all)
+    }
+
+    fn claims(&mut self) -> Result<Vec<Claim>, Rejected> {
+        let count = usize::from(self.byte()?);
+        let mut all = Vec::new();
+        for _ in 0..count {
+            let length = usize::from(self.byte()?);
+            let name = str::from_utf8(self.take(length)?).map_err(|_| Rejected::Malformed)?;
+            let group: GroupName = name.parse().map_err(|_| Rejected::Malformed)?;
+            let generation = u32::from_be_bytes(self.array()?);
+            all.push(Claim { group, generation });
+        }
+        Ok(all)
+    }
+}
+
+#[cfg(test)]
+#[path = "packet_tests.rs"]
+mod tests;

@@ -1,0 +1,192 @@
+//! Round trips, damage, and each reason to drop a packet.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+fn id(text: &str) -> InstanceId {
+    text.parse().unwrap()
+}
+
+fn sender(cluster: &str, key: Option<&[u8]>) -> Sender {
+    Sender::new(id("i-0123456789abcdef0"), SessionId(77), cluster, key.map(Key::derive))
+}
+
+fn small_beat() -> Beat {
+    Beat {
+        fitness: Fitness::unfit(Fault::Uplink),
+        leaving: true,
+        settings_digest: 5,
+        hears: vec![Hears {
+            node: id("i-0123abcd"),
+            session: SessionId(9),
+            age_ms: 40,
+            failed: true,
+        }],
+        holds: vec![Claim { group: "zone-a".parse().unwrap(), generation: 3 }],
+    }
+}
+
+const KEY: &[u8] = b"sixteen bytes or more";
+
+#[test]
+fn what_is_wrong_is_told_apart() {
+    let tagged = sender("nat", Some(KEY)).encode(&small_beat()).bytes;
+    let plain = sender("nat", None).encode(&small_beat()).bytes;
+    let with_key = sender("nat", Some(KEY));
+    let without_key = sender("nat", None);
+    let check = |who: &Sender, bytes: &[u8]| who.decode(bytes).map(|_| ());
+
+    assert_eq!(check(&with_key, &tagged), Ok(()));
+    assert_eq!(check(&without_key, &plain), Ok(()));
+    assert_eq!(check(&with_key, &plain), Err(Rejected::Untagged));
+    assert_eq!(check(&without_key, &tagged), Err(Rejected::Unverifiable));
+    assert_eq!(check(&sender("nat", Some(b"another key")), &tagged), Err(Rejected::BadTag));
+    assert_eq!(check(&sender("other", Some(KEY)), &tagged), Err(Rejected::ForeignCluster));
+    assert_eq!(check(&with_key, b"GET / HTTP/1.1\r\n"), Err(Rejected::NotNatha));
+    assert_eq!(check(&with_key, &[0; MAX_PACKET + 1]), Err(Rejected::Oversized));
+    assert_eq!(check(&with_key, b""), Err(Rejected::Truncated));
+
+    let mut future = tagged.clone();
+    future[4] = VERSION + 1;
+    assert_eq!(check(&with_key, &future), Err(Rejected::FutureVersion));
+    let mut longer = plain.clone();
+    longer.push(0);
+    assert_eq!(check(&without_key, &longer), Err(Rejected::TrailingBytes));
+    let mut flagged = plain.clone();
+    flagged[5] |= 0x80;
+    assert_eq!(check(&without_key, &flagged), Err(Rejected::Malformed));
+}
+
+#[test]
+fn every_proper_beginning_of_a_packet_is_truncated() {
+    let plain = sender("nat", None).encode(&small_beat()).bytes;
+    for length in 0..plain.len() {
+        let result = sender("nat", None).decode(&plain[..length]);
+        assert_eq!(result.map(|_| ()), Err(Rejected::Truncated), "at {length}");
+    }
+}
+
+#[test]
+fn a_packet_never_outgrows_its_limit_and_says_what_it_left_out() {
+    let mut beat = small_beat();
+    beat.holds = (0..60)
+        .map(|place| Claim { group: format!("{place:0>64}").parse().unwrap(), generation: place })
+        .collect();
+    let mut from = sender("nat", Some(KEY));
+    let encoded = from.encode(&beat);
+    assert!(encoded.bytes.len() <= MAX_PACKET);
+    assert!(encoded.claims_omitted > 0);
+    let packet = from.decode(&encoded.bytes).unwrap();
+    assert!(packet.claims_omitted);
+    assert_eq!(packet.beat.holds, beat.holds[..60 - encoded.claims_omitted]);
+}
+
+#[test]
+fn a_full_cluster_of_zone_groups_fits() {
+    let mut beat = small_beat();
+    beat.hears = (0..20)
+        .map(|place| Hears {
+            node: id(&format!("i-{place:0>17x}")),
+            session: SessionId(place),
+            age_ms: u16::MAX,
+            failed: false,
+        })
+        .collect();
+    beat.holds = (0..16)
+        .map(|place| Claim {
+            group: format!("ap-northeast-{place}").parse().unwrap(),
+            generation: u32::MAX,
+        })
+        .collect();
+    assert_eq!(sender("nat", Some(KEY)).encode(&beat).claims_omitted, 0);
+}
+
+#[test]
+fn the_sequence_rises() {
+    let mut from = sender("nat", None);
+    let mut last = 0;
+    for _ in 0..3 {
+        let packet = from.encode(&small_beat());
+        let sequence = from.decode(&packet.bytes).unwrap().sequence;
+        assert!(sequence > last);
+        last = sequence;
+    }
+}
+
+fn any_id() -> impl Strategy<Value = InstanceId> {
+    prop_oneof!["i-[0-9a-f]{8}", "i-[0-9a-f]{17}"].prop_map(|text| text.parse().unwrap())
+}
+
+fn any_hears() -> impl Strategy<Value = Hears> {
+    (any_id(), any::<u64>(), any::<u16>(), any::<bool>()).prop_map(
+        |(node, session, age_ms, failed)| Hears {
+            node,
+            session: SessionId(session),
+            age_ms,
+            failed,
+        },
+    )
+}
+
+fn any_claim() -> impl Strategy<Value = Claim> {
+    ("[a-zA-Z0-9._-]{1,64}", any::<u32>())
+        .prop_map(|(name, generation)| Claim { group: name.parse().unwrap(), generation })
+}
+
+fn any_beat() -> impl Strategy<Value = Beat> {
+    let faults = prop::collection::btree_set(prop::sample::select(&Fault::ALL[..]), 0..5);
+    (faults, any::<bool>(), any::<u64>(), vec(any_hears(), 0..16), vec(any_claim(), 0..8)).prop_map(
+        |(faults, leaving, settings_digest, hears, holds)| Beat {
+            fitness: Fitness { faults },
+            leaving,
+            settings_digest,
+            hears,
+            holds,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn what_is_encoded_is_decoded(beat in any_beat(), me in any_id(), keyed: bool) {
+        let key = keyed.then(|| Key::derive(KEY));
+        let mut from = Sender::new(me.clone(), SessionId(4), "nat", key);
+        let encoded = from.encode(&beat);
+        let packet = from.decode(&encoded.bytes).unwrap();
+        prop_assert_eq!(packet.from, me);
+        prop_assert_eq!(packet.session, SessionId(4));
+        prop_assert_eq!(packet.beat, beat);
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_tagged_packet_is_noticed(beat in any_beat(), at: prop::sample::Index, bit in 0_u8..8) {
+        let mut from = sender("nat", Some(KEY));
+        let mut bytes = from.encode(&beat).bytes;
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        prop_assert!(from.decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn random_bytes_never_pass_or_panic(bytes in vec(any::<u8>(), 0..1300)) {
+        prop_assert!(sender("nat", Some(KEY)).decode(&bytes).is_err());
+        prop_assert!(sender("nat", None).decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn random_bodies_that_decode_are_what_would_be_encoded(body in vec(any::<u8>(), 0..200), flags in 0_u8..8) {
+        let mut bytes = sender("nat", None).encode(&small_beat()).bytes;
+        bytes.truncate(14);
+        bytes[5] = flags & !FLAG_TAGGED;
+        bytes.extend(&body);
+        if let Ok(packet) = sender("nat", None).decode(&bytes) {
+            let mut same = Sender::new(packet.from, packet.session, "nat", None);
+            same.sequence = packet.sequence.wrapping_sub(1);
+            let mut again = same.encode(&packet.beat).bytes;
+            again[5] = bytes[5];
+            prop_assert_eq!(again, bytes);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! New or replayed: per peer one session and a rising sequence. Pure.
+//!
+//! A tag proves that a member once made a packet, not that it made it now. Within a session the
+//! rising sequence settles that. Across sessions it needs a handshake, or old recordings could be
+//! played to a monitor that has just started and knows no sequence yet:
+//!
+//! ```text
+//!   A (session a, just started)                     B (session b)
+//!   beat: session a, hears nobody        ──────▶    a is new and does not acknowledge b:
+//!                                                   remembered as a candidate, otherwise ignored
+//!   b is new and acknowledges a:         ◀──────    beat: session b, hears A in session a
+//!   confirmed, counts
+//!   beat: session a, hears B in b        ──────▶    a now acknowledges b: confirmed, counts
+//! ```
+//!
+//! A session is thus believed only once it has acknowledged a number that this very run of the
+//! monitor drew, which no older recording can contain. A session that was replaced by a newer one
+//! never returns. While a candidate waits, the confirmed session stays in force, so a replay
+//! changes nothing but a counter and one extra line in the answer.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use super::{Packet, Rejected};
+use crate::types::{Beat, Hears, InstanceId, SessionId, Time};
+
+/// Candidates remembered per peer; the one heard longest ago makes room.
+const MAX_CANDIDATES: usize = 4;
+
+/// How long a candidate is answered after it was last heard.
+const CANDIDATE_LIFE: Duration = Duration::from_secs(10);
+
+/// Replaced sessions remembered per peer. To play an older one back, an attacker would have to
+/// sit through this many restarts of the peer within one run of this monitor.
+const MAX_RETIRED: usize = 1024;
+
+/// The sessions of all peers.
+#[derive(Debug, Clone)]
+pub struct Sessions {
+    me: InstanceId,
+    session: SessionId,
+    peers: BTreeMap<InstanceId, Peer>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Peer {
+    confirmed: Option<Confirmed>,
+    candidates: Vec<Candidate>,
+    retired: VecDeque<SessionId>,
+}
+
+#[derive(Debug, Clone)]
+struct Confirmed {
+    session: SessionId,
+    highest: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Candidate {
+    session: SessionId,
+    highest: u64,
+    heard: Time,
+}
+
+impl Sessions {
+    /// For node `me`, whose monitor drew `session`.
+    #[must_use]
+    pub fn new(me: InstanceId, session: SessionId) -> Self {
+        Self { me, session, peers: BTreeMap::new() }
+    }
+
+    /// Forgets everyone who is no member any more.
+    pub fn retain(&mut self, is_member: impl Fn(&InstanceId) -> bool) {
+        self.peers.retain(|id, _| is_member(id));
+    }
+
+    /// Judges an authentic packet of a member that the kernel received at `at`.
+    ///
+    /// On success the beat counts, and what it says of this node speaks of this run of it: lines
+    /// about earlier sessions are taken out.
+    ///
+    /// # Errors
+    /// [`Rejected::Myself`], [`Rejected::Replayed`] or [`Rejected::Unconfirmed`].
+    pub fn accept(&mut self, packet: &mut Packet, at: Time) -> Result<(), Rejected> {
+        if packet.from == self.me {
+            return Err(Rejected::Myself);
+        }
+        let acknowledged = self.take_acknowledgement(&mut packet.beat);
+        self.peers.entry(packet.from.clone()).or_default().accept(packet, acknowledged, at)
+    }
+
+    /// Completes a beat that is about to be sent to `to` at `now`: it acknowledges the sessions
+    /// of that peer that wait for it.
+    pub fn acknowledge(&mut self, to: &InstanceId, beat: &mut Beat, now: Time) {
+        let Some(peer) = self.peers.get_mut(to) else { return };
+        peer.candidates.retain(|one| now.since(one.heard) <= CANDIDATE_LIFE);
+        beat.hears.extend(peer.candidates.iter().map(|one| Hears {
+            node: to.clone(),
+            session: one.session,
+            age_ms: u16::try_from(now.since(one.heard).as_millis()).unwrap_or(u16::MAX),
+            failed: false,
+        }));
+    }
+
+    /// Removes the lines about other sessions of this node; whether one about the current
+    /// session remains. At most one does.
+    fn take_acknowledgement(&self, beat: &mut Beat) -> bool {
+        let mut found = false;
+        beat.hears.retain(|one| {
+            if one.node != self.me {
+                return true;
+            }
+            let current = one.session == self.session && !found;
+            found |= current;
+            current
+        });
+        found
+    }
+}
+
+impl Peer {
+    fn accept(&mut self, packet: &Packet, acknowledged: bool, at: Time) -> Result<(), Rejected> {
+        if let Some(confirmed) = &mut self.confirmed
+            && confirmed.session == packet.session
+        {
+            if packet.sequence <= confirmed.highest {
+                return Err(Rejected::Replayed);
+            }
+            confirmed.highest = packet.sequence;
+            return Ok(());
+        }
+        if self.retired.contains(&packet.session) {
+            return Err(Rejected::Replayed);
+        }
+        if acknowledged { self.confirm(packet) } else { self.remember(packet, at) }
+    }
+
+    fn confirm(&mut self, packet: &Packet) -> Result<(), Rejected> {
+        let candidate = self.candidates.iter().find(|one| one.session == packet.session);
+        if candidate.is_some_and(|one| packet.sequence <= one.highest) {
+            return Err(Rejected::Replayed);
+        }
+        let replaced =
+            self.confirmed.replace(Confirmed { session: packet.session, highest: packet.sequence });
+        if let Some(old) = replaced {
+            if self.retired.len() == MAX_RETIRED {
+                self.retired.pop_front();
+            }
+            self.retired.push_back(old.session);
+        }
+        self.candidates.retain(|one| one.session != packet.session);
+        Ok(())
+    }
+
+    fn remember(&mut self, packet: &Packet, at: Time) -> Result<(), Rejected> {
+        if let Some(known) = self.candidates.iter_mut().find(|one| one.session == packet.session) {
+            if packet.sequence <= known.highest {
+                return Err(Rejected::Replayed);
+            }
+            known.highest = packet.sequence;
+            known.heard = at;
+            return Err(Rejected::Unconfirmed);
+        }
+        if self.candidates.len() == MAX_CANDIDATES {
+            self.candidates.sort_by_key(|one| one.heard);
+            self.candidates.remove(0);
+        }
+        self.candidates.push(Candidate {
+            session: packet.session,
+            highest: packet.sequence,
+            heard: at,
+        });
+        Err(Rejected::Unconfirmed)
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

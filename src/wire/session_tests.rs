@@ -1,0 +1,168 @@
+//! The handshake, and what an attacker with recordings can do to it.
+
+use std::time::Duration;
+
+use super::*;
+use crate::types::Fitness;
+
+const NOW: Time = Time::from_millis(1_000_000);
+
+fn id(digit: char) -> InstanceId {
+    format!("i-0000000{digit}").parse().unwrap()
+}
+
+/// One monitor: its receiving side, and what its machine would put into a beat.
+struct Node {
+    me: InstanceId,
+    session: SessionId,
+    sequence: u64,
+    sessions: Sessions,
+    hears: Vec<Hears>,
+}
+
+impl Node {
+    fn start(digit: char, session: u64) -> Self {
+        let (me, session) = (id(digit), SessionId(session));
+        let sessions = Sessions::new(me.clone(), session);
+        Self { me, session, sequence: 0, sessions, hears: Vec::new() }
+    }
+
+    fn send(&mut self, to: &InstanceId) -> Packet {
+        self.sequence += 1;
+        let mut beat = Beat {
+            fitness: Fitness::fit(),
+            leaving: false,
+            settings_digest: 0,
+            hears: self.hears.clone(),
+            holds: Vec::new(),
+        };
+        self.sessions.acknowledge(to, &mut beat, NOW);
+        Packet {
+            from: self.me.clone(),
+            session: self.session,
+            sequence: self.sequence,
+            beat,
+            claims_omitted: false,
+        }
+    }
+
+    fn receive(&mut self, packet: &Packet) -> Result<(), Rejected> {
+        let mut packet = packet.clone();
+        self.sessions.accept(&mut packet, NOW)?;
+        self.hears.retain(|one| one.node != packet.from);
+        self.hears.push(Hears {
+            node: packet.from,
+            session: packet.session,
+            age_ms: 0,
+            failed: false,
+        });
+        Ok(())
+    }
+}
+
+/// Two nodes after the handshake, and every packet that went from `b` to `a`.
+fn met() -> (Node, Node, Vec<Packet>) {
+    let (mut a, mut b) = (Node::start('a', 1), Node::start('b', 2));
+    let mut recorded = Vec::new();
+    for _ in 0..3 {
+        let packet = a.send(&b.me);
+        let _ = b.receive(&packet);
+        let packet = b.send(&a.me);
+        let _ = a.receive(&packet);
+        recorded.push(packet);
+    }
+    (a, b, recorded)
+}
+
+#[test]
+fn two_nodes_that_start_together_believe_each_other_after_two_beats() {
+    let (mut a, mut b) = (Node::start('a', 1), Node::start('b', 2));
+    assert_eq!(b.receive(&a.send(&id('b'))), Err(Rejected::Unconfirmed));
+    assert_eq!(a.receive(&b.send(&id('a'))), Ok(()));
+    assert_eq!(b.receive(&a.send(&id('b'))), Ok(()));
+    assert_eq!(a.receive(&b.send(&id('a'))), Ok(()));
+}
+
+#[test]
+fn a_restarted_peer_is_believed_again_after_it_has_acknowledged() {
+    let (mut a, _, _) = met();
+    let mut b = Node::start('b', 3);
+    assert_eq!(a.receive(&b.send(&id('a'))), Err(Rejected::Unconfirmed));
+    assert_eq!(b.receive(&a.send(&id('b'))), Ok(()));
+    assert_eq!(a.receive(&b.send(&id('a'))), Ok(()));
+}
+
+#[test]
+fn a_repeated_or_overtaken_packet_is_dropped() {
+    let (mut a, mut b, recorded) = met();
+    for old in &recorded {
+        assert_eq!(a.receive(old), Err(Rejected::Replayed));
+    }
+    let (first, second) = (b.send(&id('a')), b.send(&id('a')));
+    assert_eq!(a.receive(&second), Ok(()));
+    assert_eq!(a.receive(&first), Err(Rejected::Replayed));
+}
+
+#[test]
+fn a_recorded_session_is_not_believed_by_a_fresh_receiver() {
+    let (_, _, recorded) = met();
+    let mut fresh = Node::start('a', 7);
+    for old in recorded.iter().chain(&recorded) {
+        assert!(fresh.receive(old).is_err());
+    }
+}
+
+#[test]
+fn a_replaced_session_never_returns() {
+    let (mut a, mut old, _) = met();
+    let unseen = old.send(&id('a'));
+    let mut new = Node::start('b', 3);
+    let _ = a.receive(&new.send(&id('a')));
+    let _ = new.receive(&a.send(&id('b')));
+    assert_eq!(a.receive(&new.send(&id('a'))), Ok(()));
+    assert_eq!(a.receive(&unseen), Err(Rejected::Replayed));
+}
+
+#[test]
+fn replays_do_not_displace_the_session_in_force() {
+    let (mut a, mut b, _) = met();
+    for session in 100..120 {
+        let mut ghost = Node::start('b', session);
+        assert_eq!(a.receive(&ghost.send(&id('a'))), Err(Rejected::Unconfirmed));
+        assert_eq!(a.receive(&b.send(&id('a'))), Ok(()));
+    }
+    let answer = a.send(&id('b'));
+    assert!(answer.beat.hears.len() <= 1 + MAX_CANDIDATES);
+    assert_eq!(b.receive(&answer), Ok(()));
+}
+
+#[test]
+fn a_beat_keeps_only_the_line_about_this_run() {
+    let (mut a, mut b, _) = met();
+    let mut packet = b.send(&id('a'));
+    let stale = Hears { node: id('a'), session: SessionId(99), age_ms: 3, failed: true };
+    packet.beat.hears.insert(0, stale);
+    assert_eq!(a.sessions.accept(&mut packet, NOW), Ok(()));
+    let about_me: Vec<_> = packet.beat.hears.iter().filter(|one| one.node == id('a')).collect();
+    assert_eq!(about_me.len(), 1);
+    assert!(about_me.iter().all(|one| one.session == SessionId(1)));
+}
+
+#[test]
+fn a_silent_candidate_is_no_longer_answered() {
+    let (mut a, _, _) = met();
+    let mut b = Node::start('b', 3);
+    let _ = a.receive(&b.send(&id('a')));
+    let mut beat = a.send(&id('b')).beat;
+    assert!(beat.hears.iter().any(|one| one.session == SessionId(3)));
+    beat.hears.clear();
+    a.sessions.acknowledge(&id('b'), &mut beat, NOW + CANDIDATE_LIFE + Duration::from_millis(1));
+    assert!(beat.hears.is_empty());
+}
+
+#[test]
+fn ones_own_packet_is_not_a_peers() {
+    let mut a = Node::start('a', 1);
+    let packet = a.send(&id('b'));
+    assert_eq!(a.receive(&packet), Err(Rejected::Myself));
+}

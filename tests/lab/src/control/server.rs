@@ -1,0 +1,219 @@
+//! Answering on the control socket.
+
+use std::convert::Infallible;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use nix::sys::signal::Signal;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::net::UnixListener;
+use tokio::task::spawn_blocking;
+
+use super::protocol::{Called, NetChange, Output, Request, Status, Timeline};
+use crate::daemon::shared::{Happening, Order, Power, Shared};
+use crate::ec2::{Params, Principal};
+use crate::guest::processes;
+use crate::process;
+
+/// The longest request.
+const LONGEST: usize = 1 << 20;
+/// How a program that runs in the internet, not on an instance, is addressed.
+const INTERNET: &str = "internet";
+
+/// Serves the control socket.
+pub async fn serve(shared: Arc<Shared>, listener: UnixListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let answer = service_fn(move |request| respond(Arc::clone(&shared), request));
+            let http = hyper::server::conn::http1::Builder::new();
+            // A client that goes away is no concern of the lab.
+            drop(http.serve_connection(TokioIo::new(stream), answer).await);
+        });
+    }
+}
+
+async fn respond(
+    shared: Arc<Shared>,
+    request: hyper::Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (status, body) = match handle(&shared, request).await {
+        Ok(value) => (StatusCode::OK, value.to_string()),
+        Err(problem) => (StatusCode::BAD_REQUEST, format!("{problem:#}\n")),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+async fn handle(shared: &Arc<Shared>, request: hyper::Request<Incoming>) -> Result<Value> {
+    let body = Limited::new(request.into_body(), LONGEST).collect().await;
+    let body = body.map_err(|problem| anyhow::anyhow!("cannot read the request: {problem}"))?;
+    let request = serde_json::from_slice(&body.to_bytes()).context("not a request")?;
+    match request {
+        Request::Status { after, limit_ms } => json(status(shared, after, limit_ms).await),
+        Request::Timeline => {
+            let calls = shared.world.lock().history().to_vec();
+            json(Timeline { events: shared.state().timeline.clone(), calls })
+        }
+        Request::Exec { host, argv, input, limit_ms } => {
+            let limit = Duration::from_millis(limit_ms);
+            let shared = Arc::clone(shared);
+            json(spawn_blocking(move || exec(&shared, &host, &argv, &input, limit)).await??)
+        }
+        Request::Spawn { host, argv } => {
+            let shared = Arc::clone(shared);
+            json(spawn_blocking(move || spawn(&shared, &host, &argv)).await??)
+        }
+        Request::Kill { host, process } => json(kill(shared, &host, process)?),
+        Request::Console { host } => json(console(shared, &host)?),
+        Request::Ec2 { action, params } => json(call(shared, &action, params)),
+        Request::ApiFaults { faults } => json(*shared.world.lock().faults_mut() = faults),
+        Request::Timings { timings } => json(*shared.world.lock().timings_mut() = timings),
+        Request::Net(change) => json(net(shared, change).await?),
+        Request::Metadata { host, path, value } => {
+            let key = (shared.host(&host)?.view.instance, path);
+            let metadata = &mut shared.state().metadata;
+            json(drop(match value {
+                Some(value) => metadata.insert(key, value),
+                None => metadata.remove(&key),
+            }))
+        }
+        Request::Freeze { host } => json(kernel(shared, host, Power::Frozen).await?),
+        Request::Thaw { host } => json(kernel(shared, host, Power::On).await?),
+        Request::Panic { host } => json(kernel(shared, host, Power::Panicked).await?),
+        Request::Measure(order) => {
+            let netns = match order.host.as_str() {
+                INTERNET => shared.internet.clone(),
+                host => shared.place(host)?.netns,
+            };
+            let meters = Arc::clone(shared);
+            json(spawn_blocking(move || meters.meters.start(&order, &netns, meters.clock)).await??)
+        }
+        Request::Measured { meter } => {
+            let meters = Arc::clone(shared);
+            json(spawn_blocking(move || meters.meters.stop(meter)).await??)
+        }
+        Request::Down => json(shared.order(Order::Down).await?),
+    }
+}
+
+fn json(value: impl Serialize) -> Result<Value> {
+    serde_json::to_value(value).context("an answer that JSON cannot say")
+}
+
+async fn status(shared: &Shared, after: Option<u64>, limit_ms: u64) -> Status {
+    let mut version = shared.version();
+    if let Some(after) = after {
+        let newer = version.wait_for(|version| *version > after);
+        // Whether something changed or the time is up: the answer is how it stands.
+        drop(tokio::time::timeout(Duration::from_millis(limit_ms), newer).await);
+    }
+    let number = *version.borrow();
+    let state = shared.state();
+    Status {
+        version: number,
+        now_ms: shared.clock.now().as_secs_f64() * 1e3,
+        hosts: state.hosts.values().map(|host| host.view.clone()).collect(),
+        routes: state.routes.clone(),
+        faults: state.faults.clone(),
+        account: shared.account.clone(),
+        problems: state.problems.clone(),
+    }
+}
+
+fn exec(
+    shared: &Shared,
+    host: &str,
+    argv: &[String],
+    input: &str,
+    limit: Duration,
+) -> Result<Output> {
+    use std::os::unix::process::ExitStatusExt;
+    let done = if host == INTERNET {
+        let (program, arguments) = argv.split_first().context("no command given")?;
+        let mut command = Command::new(program);
+        command.args(arguments).envs(shared.account.operator_environment());
+        let child = shared.internet.run(|| {
+            process::piped(&mut command).spawn().with_context(|| format!("cannot run `{program}`"))
+        })?;
+        process::finish(child, input.as_bytes(), limit)?
+    } else {
+        shared.place(host)?.run(argv, input.as_bytes(), limit)?
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let code = done.status.code();
+    Ok(Output {
+        code: code.unwrap_or_else(|| 128 + done.status.signal().unwrap_or_default()),
+        stdout: text(&done.stdout),
+        stderr: text(&done.stderr),
+    })
+}
+
+fn spawn(shared: &Shared, host: &str, argv: &[String]) -> Result<()> {
+    let (program, arguments) = argv.split_first().context("no command given")?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = if host == INTERNET {
+        command.envs(shared.account.operator_environment());
+        shared.internet.run(|| Ok(command.spawn()?))?
+    } else {
+        shared.place(host)?.start(&mut command)?
+    };
+    std::thread::spawn(move || child.wait());
+    Ok(())
+}
+
+fn kill(shared: &Shared, host: &str, process: String) -> Result<usize> {
+    let place = shared.place(host)?;
+    let count = processes::signal_named(place.init, &process, Signal::SIGKILL)?;
+    shared.note(Happening::Killed { host: host.to_owned(), process, count });
+    Ok(count)
+}
+
+fn console(shared: &Shared, host: &str) -> Result<String> {
+    let view = shared.host(host)?.view;
+    let boots = (0..=view.boot).filter_map(|boot| {
+        let name = format!("{}-{boot}.log", view.name);
+        std::fs::read_to_string(shared.places.consoles().join(name)).ok()
+    });
+    Ok(boots.collect())
+}
+
+fn call(
+    shared: &Shared,
+    action: &str,
+    params: std::collections::BTreeMap<String, String>,
+) -> Called {
+    let now = shared.clock.now();
+    let params = params.into_iter().fold(Params::new(), |all, (key, value)| all.with(&key, value));
+    let answer = shared.world.lock().call(&Principal::Operator, action, &params, now);
+    shared.world.ring();
+    match answer {
+        Ok(body) => Called { body: body.as_str().to_owned(), error: None, message: String::new() },
+        Err(error) => {
+            Called { body: String::new(), error: Some(error.code), message: error.message }
+        }
+    }
+}
+
+async fn net(shared: &Shared, change: NetChange) -> Result<()> {
+    if let Some(host) = change.host() {
+        shared.host(host)?;
+    }
+    let change = Box::new(move |faults: &mut _| change.apply(faults));
+    shared.order(|answer| Order::Faults(change, answer)).await
+}
+
+async fn kernel(shared: &Shared, host: String, power: Power) -> Result<()> {
+    let name = shared.host(&host)?.view.name;
+    shared.order(|answer| Order::Kernel(name, power, answer)).await
+}

@@ -1,0 +1,415 @@
+//! The loop that makes the network and the instances follow the simulated EC2.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::task::JoinHandle;
+
+use super::shared::{FaultChange, Happening, Host, HostView, Order, Power, RouteView, Shared};
+use crate::dataplane::{self, Dataplane, Target};
+use crate::guest::init::Boot;
+use crate::guest::machine::{self, Machine};
+use crate::guest::processes;
+use crate::net::fabric::Fabric;
+use crate::net::faults::NetFaults;
+use crate::net::netns::Netns;
+use crate::net::plan::{Change, VPC_TABLE};
+use crate::spec::Role;
+
+/// How long the loop sleeps when nothing is due.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// The loop's own state.
+pub struct Conductor {
+    shared: Arc<Shared>,
+    fabric: Fabric,
+    orders: Receiver<Order>,
+    running: BTreeMap<String, Running>,
+    seen: Dataplane,
+    faults: NetFaults,
+    unplugging: Vec<JoinHandle<Result<()>>>,
+    halted: (Sender<(String, u64)>, Receiver<(String, u64)>),
+}
+
+/// An instance that has power.
+struct Running {
+    machine: Option<Machine>,
+    netns: Netns,
+    boot: u64,
+    power: Power,
+    name: String,
+}
+
+impl Conductor {
+    /// A conductor of an empty VPC.
+    #[must_use]
+    pub fn new(shared: Arc<Shared>, fabric: Fabric, orders: Receiver<Order>) -> Self {
+        Self {
+            shared,
+            fabric,
+            orders,
+            running: BTreeMap::new(),
+            seen: Dataplane::default(),
+            faults: NetFaults::default(),
+            unplugging: Vec::new(),
+            halted: mpsc::channel(64),
+        }
+    }
+
+    /// Follows EC2 until someone ends the lab.
+    pub async fn run(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let changed = shared.world.changed();
+            let due = self.follow().await;
+            let now = self.shared.clock.now();
+            let rest = due.map_or(IDLE, |due| due.saturating_sub(now));
+            let order = tokio::select! {
+                () = changed => None,
+                () = tokio::time::sleep(rest) => None,
+                Some((instance, boot)) = self.halted.1.recv() => {
+                    self.guest_halted(&instance, boot);
+                    None
+                }
+                order = self.orders.recv() => order,
+            };
+            match order {
+                Some(Order::Down(answer)) => {
+                    drop(answer.send(Ok(())));
+                    return;
+                }
+                Some(Order::Faults(change, answer)) => {
+                    drop(answer.send(self.change_faults(change)));
+                }
+                Some(Order::Kernel(name, power, answer)) => {
+                    drop(answer.send(self.change_kernel(&name, power)));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Follows EC2 until every instance that should run does.
+    ///
+    /// # Errors
+    /// When one does not within 30 seconds, or the network cannot be made.
+    pub async fn settle(&mut self) -> Result<()> {
+        let limit = self.shared.clock.now() + Duration::from_secs(30);
+        loop {
+            let due = self.follow().await;
+            if let Some(problem) = self.shared.state().problems.first() {
+                bail!("{problem}");
+            }
+            let now = self.shared.clock.now();
+            if self.running.len() >= self.shared.spec.hosts.len() {
+                return Ok(());
+            }
+            let due = due.filter(|due| *due < limit).context("an instance does not start")?;
+            tokio::time::sleep(due.saturating_sub(now)).await;
+        }
+    }
+
+    /// One pass: everything as EC2 has it now. Returns when EC2 next changes by itself.
+    async fn follow(&mut self) -> Option<Duration> {
+        let now = self.shared.clock.now();
+        let (dataplane, due) = {
+            let mut world = self.shared.world.lock();
+            world.advance(now);
+            (world.dataplane(now), world.next_change(now))
+        };
+        if dataplane == self.seen {
+            return due;
+        }
+        self.power_down(&dataplane).await;
+        self.apply(&dataplane).await;
+        let booted = self.power_up(&dataplane).await;
+        if booted {
+            self.apply(&dataplane).await;
+        }
+        self.seen = dataplane;
+        if let Err(problem) = self.reload_faults() {
+            self.problem("cannot keep the network's faults", &problem);
+        }
+        self.publish();
+        due
+    }
+
+    async fn apply(&mut self, dataplane: &Dataplane) {
+        match self.fabric.apply(dataplane).await {
+            Ok(changes) => self.note_routes(dataplane, &changes),
+            Err(problem) => self.problem("the network does not follow EC2", &problem),
+        }
+    }
+
+    fn note_routes(&self, dataplane: &Dataplane, changes: &[Change]) {
+        for change in changes {
+            let (Change::Set(table, net, _) | Change::Remove(table, net, _)) = *change;
+            if table == VPC_TABLE {
+                continue;
+            }
+            let Some(subnet) = self.fabric.subnet_of(table) else { continue };
+            let target = dataplane.subnets.get(subnet).and_then(|it| it.routes.get(&net));
+            let route = RouteView {
+                subnet: subnet.to_owned(),
+                destination: net.to_string(),
+                to: self.describe(dataplane, target),
+            };
+            self.shared.note(match change {
+                Change::Set(..) => Happening::Route(route),
+                Change::Remove(..) => Happening::RouteRemoved(route),
+            });
+        }
+    }
+
+    fn describe(&self, dataplane: &Dataplane, target: Option<&Target>) -> String {
+        match target {
+            Some(Target::InternetGateway) => "internet".into(),
+            Some(Target::Interface(id)) if self.fabric.links().contains_key(id) => {
+                let instance = dataplane.interfaces.get(id).map(|it| it.instance.as_str());
+                let host = instance.and_then(|id| dataplane.instances.get(id));
+                host.map_or_else(|| id.clone(), |host| host.name.clone())
+            }
+            _ => "nowhere".into(),
+        }
+    }
+
+    async fn power_down(&mut self, dataplane: &Dataplane) {
+        let mut off = Vec::new();
+        for (id, running) in &mut self.running {
+            let wanted = dataplane.instances.get(id);
+            match wanted.map(|instance| (instance.power, instance.boot)) {
+                Some((dataplane::Power::On, boot)) if boot == running.boot => {}
+                Some((dataplane::Power::ShuttingDown, _)) => {
+                    let machine = running.machine.as_ref();
+                    if let (Power::On, Some(machine)) = (running.power, machine) {
+                        running.power = Power::ShuttingDown;
+                        // A guest that has gone already needs no telling.
+                        drop(processes::signal_all(machine.place().init, Signal::SIGTERM));
+                    }
+                }
+                _ => off.push(id.clone()),
+            }
+        }
+        for id in off {
+            if let Some(running) = self.running.remove(&id) {
+                if let Some(machine) = running.machine {
+                    machine.kill();
+                }
+                self.shared.note(Happening::Power {
+                    host: running.name,
+                    power: Power::Off,
+                    boot: running.boot,
+                });
+            }
+            if !dataplane.instances.contains_key(&id) {
+                // A terminated instance's disk is gone.
+                drop(std::fs::remove_dir_all(machine::home(&self.shared.places.disks(), &id)));
+            }
+        }
+        self.unplug(dataplane).await;
+    }
+
+    /// Takes out what has no power or is attached no more. The routes follow at once; the links
+    /// are removed meanwhile, since the kernel takes its time for that.
+    async fn unplug(&mut self, dataplane: &Dataplane) {
+        let plugged = self.fabric.links();
+        let mut links = Vec::new();
+        for (id, link) in plugged {
+            let host = dataplane.interfaces.get(&id).map(|it| &it.instance);
+            if host.is_none_or(|host| !self.running.contains_key(host)) {
+                self.fabric.power_off(&id);
+                links.push(link);
+            }
+        }
+        if links.is_empty() {
+            return;
+        }
+        self.apply(dataplane).await;
+        self.unplugging.push(tokio::task::spawn_blocking(move || Fabric::remove_links(&links)));
+    }
+
+    async fn power_up(&mut self, dataplane: &Dataplane) -> bool {
+        let mut changed = false;
+        for (id, instance) in &dataplane.instances {
+            if instance.power != dataplane::Power::On {
+                continue;
+            }
+            let missing = dataplane.interfaces.iter().any(|(interface, it)| {
+                it.instance == *id && !self.fabric.links().contains_key(interface)
+            });
+            if !missing && self.running.contains_key(id) {
+                continue;
+            }
+            for done in std::mem::take(&mut self.unplugging) {
+                if let Ok(Err(problem)) = done.await {
+                    self.problem("cannot remove a link", &problem);
+                }
+            }
+            changed = true;
+            if let Err(problem) = self.boot(dataplane, id, instance) {
+                self.problem(&format!("cannot boot {}", instance.name), &problem);
+            }
+        }
+        changed
+    }
+
+    fn boot(
+        &mut self,
+        dataplane: &Dataplane,
+        id: &str,
+        instance: &dataplane::Instance,
+    ) -> Result<()> {
+        let netns = match self.running.get(id) {
+            Some(running) => running.netns.clone(),
+            None => Netns::new()?,
+        };
+        for (interface, it) in dataplane.interfaces.iter().filter(|(_, it)| it.instance == id) {
+            let subnet = dataplane.subnets.get(&it.subnet).context("an interface has no subnet")?;
+            self.fabric.plug(interface, it, subnet.cidr, &netns)?;
+        }
+        if self.running.contains_key(id) {
+            return Ok(());
+        }
+        let boot = self.boot_of(dataplane, id, instance);
+        let machine = Machine::boot(&boot, &netns)?;
+        let halted = self.halted.0.clone();
+        let (name, number) = (id.to_owned(), instance.boot);
+        machine.when_halted(move || drop(halted.blocking_send((name, number))));
+        let name = instance.name.clone();
+        let power = Power::On;
+        self.shared.note(Happening::Power { host: name.clone(), power, boot: instance.boot });
+        let running = Running { machine: Some(machine), netns, boot: instance.boot, power, name };
+        self.running.insert(id.to_owned(), running);
+        Ok(())
+    }
+
+    fn boot_of(&self, dataplane: &Dataplane, id: &str, instance: &dataplane::Instance) -> Boot {
+        let shared = &self.shared;
+        let spec = shared.spec.hosts.iter().find(|host| host.name == instance.name);
+        // An instance launched later, such as a replacement, is a node if it is named like one.
+        let node = spec.is_none_or(|host| host.role == Role::Node);
+        let interfaces = dataplane.interfaces.values();
+        let address = interfaces.filter(|it| it.instance == id && it.device_index == 0);
+        let address = address.filter_map(|it| it.addresses.first()).next();
+        let hostname = address.map_or_else(
+            || instance.name.clone(),
+            |address| format!("ip-{}", address.to_string().replace('.', "-")),
+        );
+        Boot {
+            hostname,
+            home: machine::home(&shared.places.disks(), id),
+            boot: instance.boot,
+            natha: shared.spec.natha.clone().filter(|_| node),
+            user_data: instance.user_data.clone(),
+            environment: shared.account.guest_environment(),
+            console: shared
+                .places
+                .consoles()
+                .join(format!("{}-{}.log", instance.name, instance.boot)),
+            clock: shared.clock,
+        }
+    }
+
+    fn guest_halted(&mut self, instance: &str, boot: u64) {
+        let running = self.running.get(instance);
+        if running.is_some_and(|it| it.boot == boot && it.power != Power::Panicked) {
+            let now = self.shared.clock.now();
+            self.shared.world.lock().guest_shut_down(instance, now);
+        }
+    }
+
+    fn change_faults(&mut self, change: FaultChange) -> Result<()> {
+        let before = self.faults.clone();
+        change(&mut self.faults);
+        if let Err(problem) = self.reload_faults() {
+            self.faults = before;
+            return Err(problem);
+        }
+        self.shared.note(Happening::Faults(self.faults.clone()));
+        self.publish();
+        Ok(())
+    }
+
+    fn change_kernel(&mut self, name: &str, power: Power) -> Result<()> {
+        let mut running = self.running.values_mut();
+        let running = running
+            .find(|running| running.name == name)
+            .with_context(|| format!("no host named `{name}` runs"))?;
+        let init = running.machine.as_ref().map(|machine| machine.place().init);
+        let init = init.with_context(|| format!("the kernel of {name} has panicked"))?;
+        let boot = running.boot;
+        running.power = power;
+        match power {
+            Power::Frozen => {
+                self.reload_faults()?;
+                processes::freeze(init)?;
+            }
+            Power::Panicked => {
+                let machine = running.machine.take();
+                self.reload_faults()?;
+                machine.into_iter().for_each(Machine::kill);
+            }
+            _ => {
+                processes::thaw(init)?;
+                self.reload_faults()?;
+            }
+        }
+        self.shared.note(Happening::Power { host: name.to_owned(), power, boot });
+        self.publish();
+        Ok(())
+    }
+
+    fn reload_faults(&mut self) -> Result<()> {
+        let still = |running: &&Running| matches!(running.power, Power::Frozen | Power::Panicked);
+        let silent = self.running.values().filter(still).map(|running| running.name.clone());
+        self.faults.silent = silent.collect();
+        self.fabric.apply_faults(&self.faults, &self.seen)
+    }
+
+    fn publish(&self) {
+        let mut hosts = BTreeMap::new();
+        for (id, instance) in &self.seen.instances {
+            let running = self.running.get(id);
+            let interfaces = self.seen.interfaces.iter();
+            let mut own: Vec<_> = interfaces.filter(|(_, it)| it.instance == *id).collect();
+            own.sort_by_key(|(_, it)| it.device_index);
+            let first = own.first();
+            let view = HostView {
+                name: instance.name.clone(),
+                instance: id.clone(),
+                power: running.map_or(Power::Off, |running| running.power),
+                boot: instance.boot,
+                interface: first.map(|(id, _)| (*id).clone()).unwrap_or_default(),
+                subnet: first.map(|(_, it)| it.subnet.clone()).unwrap_or_default(),
+                private: own.iter().flat_map(|(_, it)| it.addresses.clone()).collect(),
+                public: own.iter().flat_map(|(_, it)| it.public.values().copied()).collect(),
+            };
+            let machine = running.and_then(|running| running.machine.as_ref());
+            let place = machine.map(|machine| machine.place().clone());
+            hosts.insert(id.clone(), Host { view, place });
+        }
+        let mut routes = Vec::new();
+        for (subnet, it) in &self.seen.subnets {
+            for (net, target) in &it.routes {
+                let to = self.describe(&self.seen, Some(target));
+                let destination = net.to_string();
+                routes.push(RouteView { subnet: subnet.clone(), destination, to });
+            }
+        }
+        {
+            let mut state = self.shared.state();
+            state.hosts = hosts;
+            state.routes = routes;
+            state.faults = self.faults.clone();
+        }
+        self.shared.changed();
+    }
+
+    fn problem(&self, what: &str, problem: &anyhow::Error) {
+        self.shared.note(Happening::Problem { text: format!("{what}: {problem:#}") });
+    }
+}

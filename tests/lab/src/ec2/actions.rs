@@ -1,0 +1,235 @@
+//! The calls that exist, and what each of them takes.
+
+use super::error::ApiError;
+use super::model::State;
+use super::params::Params;
+use super::world::Ctx;
+use super::xml::XmlBody;
+use super::{groups, instances, interfaces, listing, power, routes, status, tables, tags, vpcs};
+
+/// A call that only looks.
+pub(super) type Read = fn(&State, &Ctx<'_>, &Params) -> Result<XmlBody, ApiError>;
+/// A call that changes; what it changes counts only where it succeeds.
+pub(super) type Write = fn(&mut State, &Ctx<'_>, &Params) -> Result<XmlBody, ApiError>;
+
+/// How a call is carried out.
+#[derive(Clone, Copy)]
+pub(super) enum Run {
+    Read(Read),
+    Write(Write),
+}
+
+/// One call.
+pub(super) struct Action {
+    pub(super) name: &'static str,
+    pub(super) run: Run,
+    /// The parameter that names what a permission is about.
+    resource: &'static str,
+    /// The first parts of the names of its parameters, besides those that all calls have.
+    params: &'static [&'static str],
+}
+
+/// Parameters of every call.
+const COMMON: &[&str] = &["Action", "Version", "DryRun"];
+/// Parameters of every listing.
+const LIST: &[&str] = &["Filter", "MaxResults", "NextToken"];
+
+const fn read(name: &'static str, run: Read, ids: &'static [&'static str]) -> Action {
+    Action { name, run: Run::Read(run), resource: "", params: ids }
+}
+
+const fn write(
+    name: &'static str,
+    run: Write,
+    resource: &'static str,
+    params: &'static [&'static str],
+) -> Action {
+    Action { name, run: Run::Write(run), resource, params }
+}
+
+/// What a route may lead to.
+const TARGETS: &[&str] = &[
+    "RouteTableId",
+    "DestinationCidrBlock",
+    "DestinationIpv6CidrBlock",
+    "DestinationPrefixListId",
+    "GatewayId",
+    "InstanceId",
+    "NetworkInterfaceId",
+    "NatGatewayId",
+    "TransitGatewayId",
+    "VpcPeeringConnectionId",
+    "EgressOnlyInternetGatewayId",
+    "VpcEndpointId",
+    "LocalGatewayId",
+    "CarrierGatewayId",
+    "CoreNetworkArn",
+    "LocalTarget",
+];
+const RULES: &[&str] =
+    &["GroupId", "IpPermissions", "TagSpecification", "IpProtocol", "FromPort", "ToPort", "CidrIp"];
+const REVOKE: &[&str] = &["GroupId", "IpPermissions", "SecurityGroupRuleId"];
+
+const ACTIONS: &[Action] = &[
+    read("DescribeVpcs", vpcs::describe_vpcs, &["VpcId"]),
+    read("DescribeSubnets", vpcs::describe_subnets, &["SubnetId"]),
+    read("DescribeRouteTables", tables::describe, &["RouteTableId"]),
+    read("DescribeSecurityGroups", groups::describe, &["GroupId", "GroupName"]),
+    read("DescribeNetworkInterfaces", interfaces::describe, &["NetworkInterfaceId"]),
+    read("DescribeInstances", listing::describe, &["InstanceId"]),
+    read("DescribeInstanceStatus", status::describe, &["InstanceId", "IncludeAllInstances"]),
+    write("CreateVpc", vpcs::create_vpc, "", &["CidrBlock", "TagSpecification"]),
+    write(
+        "CreateSubnet",
+        vpcs::create_subnet,
+        "VpcId",
+        &["VpcId", "CidrBlock", "AvailabilityZone", "TagSpecification"],
+    ),
+    write("CreateInternetGateway", vpcs::create_gateway, "", &["TagSpecification"]),
+    write(
+        "AttachInternetGateway",
+        vpcs::attach_gateway,
+        "InternetGatewayId",
+        &["InternetGatewayId", "VpcId"],
+    ),
+    write(
+        "CreateRouteTable",
+        tables::create,
+        "VpcId",
+        &["VpcId", "TagSpecification", "ClientToken"],
+    ),
+    write("AssociateRouteTable", tables::associate, "RouteTableId", &["RouteTableId", "SubnetId"]),
+    write("CreateRoute", routes::create, "RouteTableId", TARGETS),
+    write("ReplaceRoute", routes::replace, "RouteTableId", TARGETS),
+    write("DeleteRoute", routes::delete, "RouteTableId", TARGETS),
+    write(
+        "CreateSecurityGroup",
+        groups::create,
+        "VpcId",
+        &["VpcId", "GroupName", "GroupDescription", "TagSpecification"],
+    ),
+    write("AuthorizeSecurityGroupIngress", groups::authorize_ingress, "GroupId", RULES),
+    write("AuthorizeSecurityGroupEgress", groups::authorize_egress, "GroupId", RULES),
+    write("RevokeSecurityGroupIngress", groups::revoke_ingress, "GroupId", REVOKE),
+    write("RevokeSecurityGroupEgress", groups::revoke_egress, "GroupId", REVOKE),
+    write(
+        "CreateNetworkInterface",
+        interfaces::create,
+        "SubnetId",
+        &[
+            "SubnetId",
+            "Description",
+            "PrivateIpAddress",
+            "SecurityGroupId",
+            "TagSpecification",
+            "ClientToken",
+        ],
+    ),
+    write(
+        "AttachNetworkInterface",
+        interfaces::attach,
+        "NetworkInterfaceId",
+        &["NetworkInterfaceId", "InstanceId", "DeviceIndex"],
+    ),
+    write(
+        "ModifyNetworkInterfaceAttribute",
+        interfaces::modify,
+        "NetworkInterfaceId",
+        &["NetworkInterfaceId", "SourceDestCheck", "Description", "SecurityGroupId", "Attachment"],
+    ),
+    write(
+        "ModifyInstanceAttribute",
+        instances::modify,
+        "InstanceId",
+        &[
+            "InstanceId",
+            "Attribute",
+            "Value",
+            "SourceDestCheck",
+            "DisableApiStop",
+            "DisableApiTermination",
+            "UserData",
+            "InstanceType",
+            "GroupId",
+        ],
+    ),
+    write(
+        "RunInstances",
+        instances::run,
+        "SubnetId",
+        &[
+            "ImageId",
+            "InstanceType",
+            "MinCount",
+            "MaxCount",
+            "SubnetId",
+            "PrivateIpAddress",
+            "SecurityGroupId",
+            "NetworkInterface",
+            "UserData",
+            "TagSpecification",
+            "DisableApiStop",
+            "DisableApiTermination",
+            "IamInstanceProfile",
+            "InstanceMarketOptions",
+            "MetadataOptions",
+            "ClientToken",
+        ],
+    ),
+    write("StartInstances", power::start, "InstanceId", &["InstanceId"]),
+    write(
+        "StopInstances",
+        power::stop,
+        "InstanceId",
+        &["InstanceId", "Force", "SkipOsShutdown", "Hibernate"],
+    ),
+    write("RebootInstances", power::reboot, "InstanceId", &["InstanceId"]),
+    write(
+        "TerminateInstances",
+        power::terminate,
+        "InstanceId",
+        &["InstanceId", "Force", "SkipOsShutdown"],
+    ),
+    write("CreateTags", tags::create, "ResourceId", &["ResourceId", "Tag"]),
+    write("DeleteTags", tags::delete, "ResourceId", &["ResourceId", "Tag"]),
+];
+
+/// The names of all calls.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    ACTIONS.iter().map(|action| action.name)
+}
+
+/// Finds a call.
+pub(super) fn find(name: &str) -> Result<&'static Action, ApiError> {
+    ACTIONS.iter().find(|action| action.name == name).ok_or_else(|| {
+        ApiError::client(
+            "InvalidAction",
+            format!("The action {name} is not valid for this web service."),
+        )
+    })
+}
+
+impl Action {
+    /// The ids that a permission must cover.
+    pub(super) fn resources(&self, params: &Params) -> Vec<String> {
+        let mut ids = params.list(self.resource);
+        ids.extend(params.get(self.resource).map(str::to_owned));
+        ids
+    }
+
+    /// Refuses parameters that the call does not have.
+    pub(super) fn check(&self, params: &Params) -> Result<(), ApiError> {
+        let list: &[&str] = if matches!(self.run, Run::Read(_)) { LIST } else { &[] };
+        let known = |root: &str| {
+            self.params.contains(&root) || COMMON.contains(&root) || list.contains(&root)
+        };
+        let root = |name: &str| name.split('.').next().unwrap_or(name).to_owned();
+        match params.names().find(|name| !known(&root(name))) {
+            None => Ok(()),
+            Some(name) => Err(ApiError::client(
+                "UnknownParameter",
+                format!("The parameter {name} is not recognized"),
+            )),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Errors as EC2 words them.
+
+/// A refused call: what EC2 answers instead of a result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code} ({status}): {message}")]
+pub struct ApiError {
+    /// HTTP status.
+    pub status: u16,
+    /// EC2's error code, such as `RouteAlreadyExists`.
+    pub code: String,
+    /// EC2's text.
+    pub message: String,
+}
+
+impl ApiError {
+    /// An error with its own status.
+    pub fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
+        Self { status, code: code.to_owned(), message: message.into() }
+    }
+
+    /// A client error, HTTP 400: most of EC2's errors.
+    pub fn client(code: &str, message: impl Into<String>) -> Self {
+        Self::new(400, code, message)
+    }
+
+    /// `InvalidParameterValue`.
+    pub fn value(message: impl Into<String>) -> Self {
+        Self::client("InvalidParameterValue", message)
+    }
+
+    /// `MissingParameter`.
+    #[must_use]
+    pub fn missing(parameter: &str) -> Self {
+        Self::client(
+            "MissingParameter",
+            format!("The request must contain the parameter {parameter}"),
+        )
+    }
+
+    /// `InvalidParameterCombination`.
+    pub fn combination(message: impl Into<String>) -> Self {
+        Self::client("InvalidParameterCombination", message)
+    }
+
+    /// `Invalid…ID.NotFound` for a resource that does not exist.
+    pub(super) fn not_found(kind: &Kind, id: &str) -> Self {
+        let message = format!("The {} ID '{id}' does not exist", kind.word);
+        Self::client(&format!("{}.NotFound", kind.code), message)
+    }
+
+    /// `IncorrectInstanceState`.
+    pub fn state(message: impl Into<String>) -> Self {
+        Self::client("IncorrectInstanceState", message)
+    }
+
+    /// What DryRun answers where the call would have been allowed.
+    #[must_use]
+    pub fn dry_run() -> Self {
+        let message = "Request would have succeeded, but DryRun flag is set.";
+        Self::new(412, "DryRunOperation", message)
+    }
+
+    /// What a caller over its rate gets. HTTP 503: see botocore's retry table.
+    #[must_use]
+    pub fn throttled() -> Self {
+        Self::new(503, "RequestLimitExceeded", "Request limit exceeded.")
+    }
+
+    /// Whether the request itself is at fault, so that DryRun reports it too.
+    pub(super) fn is_bad_request(&self) -> bool {
+        self.code.starts_with("Invalid") || self.code.starts_with("Missing")
+    }
+}
+
+/// How EC2 names a kind of resource.
+#[derive(Debug)]
+pub(super) struct Kind {
+    /// Start of the error code, such as `InvalidRouteTableID`.
+    pub(super) code: &'static str,
+    /// The word in the message.
+    pub(super) word: &'static str,
+    /// Start of the ids.
+    pub(super) prefix: &'static str,
+}
+
+/// Virtual private clouds.
+pub(super) const VPC: Kind = Kind { code: "InvalidVpcID", word: "vpc", prefix: "vpc" };
+/// Subnets.
+pub(super) const SUBNET: Kind = Kind { code: "InvalidSubnetID", word: "subnet", prefix: "subnet" };
+/// Route tables.
+pub(super) const TABLE: Kind =
+    Kind { code: "InvalidRouteTableID", word: "routeTable", prefix: "rtb" };
+/// Internet gateways.
+pub(super) const GATEWAY: Kind =
+    Kind { code: "InvalidInternetGatewayID", word: "internetGateway", prefix: "igw" };
+/// Security groups.
+pub(super) const GROUP: Kind = Kind { code: "InvalidGroup", word: "security group", prefix: "sg" };
+/// Network interfaces.
+pub(super) const INTERFACE: Kind =
+    Kind { code: "InvalidNetworkInterfaceID", word: "networkInterface", prefix: "eni" };
+/// Instances.
+pub(super) const INSTANCE: Kind = Kind { code: "InvalidInstanceID", word: "instance", prefix: "i" };

@@ -1,0 +1,202 @@
+//! Faults that can be switched on while the lab runs, for chosen calls of chosen callers.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::filter::glob;
+use super::principal::Principal;
+
+/// All faults that are switched on. A call meets every one that matches it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Faults {
+    /// In the order in which they were switched on.
+    pub rules: Vec<FaultRule>,
+}
+
+/// One fault and whom it meets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultRule {
+    /// Whose calls; none for everyone's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<Principal>,
+    /// Which calls, with `*` and `?`, such as `Describe*`; none for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// How many more calls it meets; none for no end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u64>,
+    /// What happens to them.
+    pub fault: Fault,
+}
+
+/// What can go wrong with a call. Times are in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "kind")]
+pub enum Fault {
+    /// The call is delayed before it takes effect.
+    LatencyBefore {
+        /// By this long.
+        ms: u64,
+    },
+    /// The call takes effect at once; its answer is delayed.
+    LatencyAfter {
+        /// By this long.
+        ms: u64,
+    },
+    /// The connection is accepted and never answered; nothing is done.
+    Hang,
+    /// `RequestLimitExceeded`, always.
+    Throttle,
+    /// `UnauthorizedOperation`.
+    Deny,
+    /// `InternalError`, HTTP 500; nothing is done.
+    ServerError,
+    /// `Describe*` answers with what was true then.
+    Stale {
+        /// This long ago.
+        ms: u64,
+    },
+    /// The call takes effect, then the connection is closed without an answer.
+    LostReply,
+    /// `StartInstances` and `RunInstances` fail with `InsufficientInstanceCapacity`.
+    NoCapacity,
+    /// The connection is reset; nothing is done.
+    Unreachable,
+}
+
+/// What one call will meet, all matching faults together.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own, in any mixture")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Conduct {
+    /// Delay before it takes effect.
+    pub before: Duration,
+    /// Delay of the answer.
+    pub after: Duration,
+    /// Never answered.
+    pub hang: bool,
+    /// Reset.
+    pub unreachable: bool,
+    /// Done, but not answered.
+    pub lost_reply: bool,
+    /// Refused for its rate.
+    pub throttle: bool,
+    /// Refused for lack of permission.
+    pub deny: bool,
+    /// Refused with HTTP 500.
+    pub server_error: bool,
+    /// No room to start instances.
+    pub no_capacity: bool,
+    /// Age of what Describe calls see.
+    pub stale: Duration,
+}
+
+impl Faults {
+    /// No faults.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Switches one on.
+    pub fn add(&mut self, rule: FaultRule) {
+        self.rules.push(rule);
+    }
+
+    /// What a call meets; counts it against the rules that end after so many calls.
+    pub(super) fn meet(&mut self, principal: &Principal, action: &str) -> Conduct {
+        let mut conduct = Conduct::default();
+        for rule in &mut self.rules {
+            let whom = rule.principal.as_ref().is_none_or(|wanted| wanted == principal);
+            let which = rule.action.as_ref().is_none_or(|pattern| glob(pattern, action));
+            if !whom || !which || rule.times == Some(0) {
+                continue;
+            }
+            rule.times = rule.times.map(|left| left - 1);
+            conduct.take(rule.fault);
+        }
+        self.rules.retain(|rule| rule.times != Some(0));
+        conduct
+    }
+}
+
+impl FaultRule {
+    /// A fault for everyone's calls of one kind.
+    #[must_use]
+    pub fn on(action: &str, fault: Fault) -> Self {
+        Self { principal: None, action: Some(action.to_owned()), times: None, fault }
+    }
+
+    /// A fault for all calls.
+    #[must_use]
+    pub fn everywhere(fault: Fault) -> Self {
+        Self { principal: None, action: None, times: None, fault }
+    }
+
+    /// Only for one caller.
+    #[must_use]
+    pub fn by(mut self, principal: Principal) -> Self {
+        self.principal = Some(principal);
+        self
+    }
+
+    /// Only so many times.
+    #[must_use]
+    pub fn times(mut self, times: u64) -> Self {
+        self.times = Some(times);
+        self
+    }
+}
+
+impl Conduct {
+    fn take(&mut self, fault: Fault) {
+        match fault {
+            Fault::LatencyBefore { ms } => self.before += Duration::from_millis(ms),
+            Fault::LatencyAfter { ms } => self.after += Duration::from_millis(ms),
+            Fault::Hang => self.hang = true,
+            Fault::Throttle => self.throttle = true,
+            Fault::Deny => self.deny = true,
+            Fault::ServerError => self.server_error = true,
+            Fault::Stale { ms } => self.stale = self.stale.max(Duration::from_millis(ms)),
+            Fault::LostReply => self.lost_reply = true,
+            Fault::NoCapacity => self.no_capacity = true,
+            Fault::Unreachable => self.unreachable = true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_meets_only_its_caller_and_its_calls() {
+        let alice = Principal::Instance("i-a".into());
+        let mut faults = Faults::none();
+        faults.add(FaultRule::on("Describe*", Fault::Hang).by(alice.clone()));
+        assert!(faults.meet(&alice, "DescribeVpcs").hang);
+        assert!(!faults.meet(&alice, "ReplaceRoute").hang);
+        assert!(!faults.meet(&Principal::Operator, "DescribeVpcs").hang);
+    }
+
+    #[test]
+    fn a_counted_fault_ends_and_delays_add_up() {
+        let mut faults = Faults::none();
+        faults.add(FaultRule::everywhere(Fault::LatencyAfter { ms: 5 }));
+        faults.add(FaultRule::everywhere(Fault::LatencyAfter { ms: 7 }).times(1));
+        let first = faults.meet(&Principal::Operator, "X").after;
+        let second = faults.meet(&Principal::Operator, "X").after;
+        assert_eq!((first.as_millis(), second.as_millis()), (12, 5));
+        assert_eq!(faults.rules.len(), 1);
+    }
+
+    #[test]
+    fn faults_survive_a_round_trip_through_json() {
+        let text =
+            r#"{"rules":[{"action":"Describe*","times":3,"fault":{"kind":"stale","ms":9}}]}"#;
+        let faults: Faults = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&faults).unwrap(), text);
+    }
+}

@@ -1,0 +1,44 @@
+//! A faithful EC2: the Query API of the calls that natha and its set-up make, over a simulated
+//! account whose states take time, whose answers can be stale and whose faults can be chosen.
+//!
+//! `World` is pure; `serve` puts it on a socket. See `docs/lab.md` for what is the same as in the
+//! real EC2 and how that is tested.
+
+mod actions;
+mod error;
+mod faults;
+mod filter;
+mod groups;
+mod instances;
+mod interfaces;
+mod listing;
+mod model;
+mod network;
+mod params;
+mod power;
+mod principal;
+mod routes;
+mod server;
+mod settings;
+mod setup;
+mod sign;
+mod status;
+mod tables;
+mod tags;
+mod throttle;
+mod vpcs;
+mod world;
+mod xml;
+
+pub use actions::names as action_names;
+pub use error::ApiError;
+pub use faults::{Conduct, Fault, FaultRule, Faults};
+pub use filter::Filter;
+pub use model::{Health, Phase};
+pub use params::Params;
+pub use principal::{Credentials, Grant, Policy, Principal};
+pub use server::{Clock, SharedWorld, serve};
+pub use settings::{Timings, WorldSettings};
+pub use setup::{InstanceSpec, RouteVia};
+pub use world::{CallRecord, World};
+pub use xml::XmlBody;

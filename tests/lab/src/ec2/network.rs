@@ -1,0 +1,113 @@
+//! What packets meet: computed from what is true now and from what was true when changes that
+//! have reached the network were made.
+
+use std::collections::BTreeMap;
+
+use super::model::{Group, Interface, Peer, Phase, RouteTarget, Rule, RuleKey, State, Subnet};
+use crate::dataplane::{self, Dataplane, Permission, Power, Target};
+
+/// Power, interfaces and addresses are those of now; routes, the source/destination check and
+/// security groups are those of `then`, except for what did not exist yet.
+pub(super) fn dataplane(now: &State, then: &State) -> Dataplane {
+    let alive = |i: &Interface| i.attachment.as_ref().map(|a| (a.instance.clone(), a.device_index));
+    let interfaces = now
+        .interfaces
+        .values()
+        .filter_map(|interface| {
+            let (instance, device_index) = alive(interface)?;
+            let old = then.interfaces.get(&interface.id).unwrap_or(interface);
+            let shown = dataplane::Interface {
+                instance,
+                device_index,
+                mac: interface.mac.clone(),
+                subnet: interface.subnet.clone(),
+                addresses: interface.addresses.clone(),
+                public: interface.public.iter().map(|(a, p)| (*a, p.address)).collect(),
+                source_dest_check: old.source_dest_check,
+                ingress: permissions(now, then, old, |group| &group.ingress),
+                egress: permissions(now, then, old, |group| &group.egress),
+            };
+            Some((interface.id.clone(), shown))
+        })
+        .collect();
+    let subnets = now
+        .subnets
+        .values()
+        .map(|subnet| (subnet.id.clone(), show_subnet(now, then, subnet)))
+        .collect();
+    let instances = now
+        .instances
+        .values()
+        .filter(|instance| instance.phase != Phase::Terminated)
+        .map(|instance| {
+            let name = instance.tags.get("Name").unwrap_or(&instance.id).clone();
+            let power = match instance.phase {
+                Phase::Running => Power::On,
+                Phase::Stopping | Phase::ShuttingDown => Power::ShuttingDown,
+                Phase::Pending | Phase::Stopped | Phase::Terminated => Power::Off,
+            };
+            let power = if instance.guest_off { Power::Off } else { power };
+            let user_data = instance.user_data.clone();
+            let shown = dataplane::Instance { name, power, boot: instance.boot, user_data };
+            (instance.id.clone(), shown)
+        })
+        .collect();
+    Dataplane { interfaces, subnets, instances }
+}
+
+fn show_subnet(now: &State, then: &State, subnet: &Subnet) -> dataplane::Subnet {
+    let table = then.table_of(subnet).or_else(|| now.table_of(subnet));
+    let routes = table
+        .into_iter()
+        .flat_map(|table| &table.routes)
+        .filter_map(|(block, route)| {
+            let target = match &route.target {
+                RouteTarget::Local => return None,
+                gone if now.is_blackhole(gone) => Target::Blackhole,
+                RouteTarget::Gateway(_) => Target::InternetGateway,
+                RouteTarget::Interface(id) => Target::Interface(id.clone()),
+            };
+            Some((*block, target))
+        })
+        .collect();
+    dataplane::Subnet { cidr: subnet.cidr, routes }
+}
+
+fn permissions(
+    now: &State,
+    then: &State,
+    interface: &Interface,
+    side: fn(&Group) -> &BTreeMap<RuleKey, Rule>,
+) -> Vec<Permission> {
+    let group = |id: &String| then.groups.get(id).or_else(|| now.groups.get(id));
+    let mut found: Vec<Permission> = interface
+        .groups
+        .iter()
+        .filter_map(group)
+        .flat_map(|group| side(group).keys())
+        .flat_map(|key| resolve(now, key))
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// A rule about a group becomes one about each address of the group's members.
+fn resolve(now: &State, key: &RuleKey) -> Vec<Permission> {
+    let protocol = (key.protocol != "-1").then(|| key.protocol.clone());
+    let port = |n: i32| u16::try_from(n).ok();
+    let ports = match (key.protocol.as_str(), key.ports) {
+        ("tcp" | "udp", Some((from, to))) => port(from).zip(port(to)),
+        _ => None,
+    };
+    let peers = match &key.peer {
+        Peer::Block(block) => vec![*block],
+        Peer::Group(id) => now
+            .interfaces
+            .values()
+            .filter(|interface| interface.groups.contains(id))
+            .flat_map(|interface| interface.addresses.iter().map(|a| (*a).into()))
+            .collect(),
+    };
+    peers.into_iter().map(|peer| Permission { protocol: protocol.clone(), ports, peer }).collect()
+}

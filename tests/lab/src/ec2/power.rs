@@ -1,0 +1,321 @@
+//! Starting, stopping, rebooting and terminating instances, and what time does to them.
+
+use std::time::Duration;
+
+use super::error::{self, ApiError};
+use super::model::{Instance, Phase, Public, State, find, find_mut};
+use super::params::Params;
+use super::settings::WorldSettings;
+use super::world::Ctx;
+use super::xml::XmlBody;
+
+/// The next moment at which a timed state ends.
+pub(super) fn next(state: &State) -> Option<Duration> {
+    state.instances.values().filter_map(|instance| instance.until).min()
+}
+
+/// Ends the timed states that end at this moment.
+pub(super) fn end_phases(state: &mut State, settings: &WorldSettings, at: Duration) {
+    let due: Vec<String> = state
+        .instances
+        .values()
+        .filter(|instance| instance.until.is_some_and(|until| until <= at))
+        .map(|instance| instance.id.clone())
+        .collect();
+    for id in due {
+        let Some(instance) = state.instances.get_mut(&id) else { continue };
+        let next = match instance.phase {
+            Phase::Pending => Phase::Running,
+            Phase::Stopping => Phase::Stopped,
+            Phase::ShuttingDown => Phase::Terminated,
+            settled => settled,
+        };
+        instance.enter(next, at, None);
+        if next == Phase::Running {
+            instance.state_reason = None;
+            instance.transition_reason = String::new();
+        }
+        match next {
+            Phase::Running => give_public_address(state, settings, &id),
+            Phase::Stopped => drop_public_address(state, &id),
+            Phase::Terminated => dissolve(state, &id),
+            _ => {}
+        }
+    }
+}
+
+pub(super) fn start(
+    state: &mut State,
+    ctx: &Ctx<'_>,
+    params: &Params,
+) -> Result<XmlBody, ApiError> {
+    let changes = each(state, params, |instance| {
+        match instance.phase {
+            Phase::Pending | Phase::Running => return Ok(()),
+            Phase::Stopped => {}
+            _ => {
+                return Err(ApiError::state(format!(
+                    "The instance '{}' is not in a state from which it can be started.",
+                    instance.id
+                )));
+            }
+        }
+        if ctx.no_capacity {
+            return Err(no_capacity(&instance.kind, &instance.zone));
+        }
+        instance.boot += 1;
+        instance.guest_off = false;
+        instance.launched = ctx.now;
+        instance.state_reason = Some(("pending".to_owned(), "pending".to_owned()));
+        instance.transition_reason = String::new();
+        instance.enter(Phase::Pending, ctx.now, Some(ctx.settings.timings.start()));
+        Ok(())
+    })?;
+    Ok(show_changes(&changes))
+}
+
+/// What EC2 answers where a zone has no room: a *server* error, which retries cannot help.
+pub(super) fn no_capacity(kind: &str, zone: &str) -> ApiError {
+    ApiError::new(
+        500,
+        "InsufficientInstanceCapacity",
+        format!(
+            "We currently do not have sufficient {kind} capacity in the Availability Zone you \
+             requested ({zone}). Our system will be working on provisioning additional capacity."
+        ),
+    )
+}
+
+pub(super) fn stop(state: &mut State, ctx: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
+    let force = params.flag("Force")?.unwrap_or(false);
+    let skip = params.flag("SkipOsShutdown")?.unwrap_or(false);
+    let hibernate = params.flag("Hibernate")?.unwrap_or(false);
+    let changes = each(state, params, |instance| {
+        let id = &instance.id;
+        match instance.phase {
+            Phase::Stopped => return Ok(()),
+            Phase::Running | Phase::Stopping => {}
+            _ => {
+                return Err(ApiError::state(format!(
+                    "This instance '{id}' is not in a state from which it can be stopped."
+                )));
+            }
+        }
+        if hibernate {
+            return Err(ApiError::client(
+                "UnsupportedHibernationConfiguration",
+                format!("The instance '{id}' is not configured for hibernation"),
+            ));
+        }
+        if instance.stop_protection {
+            return Err(ApiError::client(
+                "OperationNotPermitted",
+                format!(
+                    "The instance '{id}' may not be stopped. Modify its 'disableApiStop' \
+                     instance attribute and try again."
+                ),
+            ));
+        }
+        if instance.one_time_spot {
+            return Err(ApiError::client(
+                "UnsupportedOperation",
+                format!(
+                    "You can't stop the Spot Instance '{id}' because it is associated with a \
+                     one-time Spot Instance request. You can only stop Spot Instances associated \
+                     with persistent Spot Instance requests."
+                ),
+            ));
+        }
+        instance.stop(ctx, force, skip);
+        Ok(())
+    })?;
+    Ok(show_changes(&changes))
+}
+
+pub(super) fn terminate(
+    state: &mut State,
+    ctx: &Ctx<'_>,
+    params: &Params,
+) -> Result<XmlBody, ApiError> {
+    let changes = each(state, params, |instance| {
+        if matches!(instance.phase, Phase::ShuttingDown | Phase::Terminated) {
+            return Ok(());
+        }
+        if instance.termination_protection {
+            return Err(ApiError::client(
+                "OperationNotPermitted",
+                format!(
+                    "The instance '{}' may not be terminated. Modify its \
+                     'disableApiTermination' instance attribute and try again.",
+                    instance.id
+                ),
+            ));
+        }
+        instance.blame_user(ctx);
+        instance.enter(Phase::ShuttingDown, ctx.now, Some(ctx.settings.timings.terminate()));
+        Ok(())
+    })?;
+    Ok(show_changes(&changes))
+}
+
+pub(super) fn reboot(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
+    each(state, params, |instance| {
+        if instance.phase != Phase::Running {
+            return Err(ApiError::state(format!(
+                "This instance '{}' is not in a state from which it can be rebooted.",
+                instance.id
+            )));
+        }
+        instance.boot += 1;
+        Ok(())
+    })?;
+    Ok(XmlBody::yes())
+}
+
+/// The guest halted: EC2 notices, and stops the instance.
+pub(super) fn guest_shut_down(
+    state: &mut State,
+    settings: &WorldSettings,
+    id: &str,
+    now: Duration,
+) {
+    let Some(instance) = state.instances.get_mut(id) else { return };
+    instance.guest_off = true;
+    if instance.phase != Phase::Running {
+        return;
+    }
+    let message = "Client.InstanceInitiatedShutdown: Instance initiated shutdown";
+    instance.state_reason =
+        Some(("Client.InstanceInitiatedShutdown".to_owned(), message.to_owned()));
+    instance.transition_reason = String::new();
+    instance.enter(Phase::Stopping, now, Some(settings.timings.force()));
+}
+
+/// EC2 stops an instance on its own account.
+pub(super) fn stop_by_service(instance: &mut Instance, ctx: &Ctx<'_>) {
+    if instance.phase != Phase::Running {
+        return;
+    }
+    let message = "Server.ScheduledStop: Stopped due to a scheduled retirement";
+    instance.state_reason = Some(("Server.ScheduledStop".to_owned(), message.to_owned()));
+    instance.transition_reason =
+        format!("Server.ScheduledStop ({})", ctx.settings.reason_stamp(ctx.now));
+    instance.enter(Phase::Stopping, ctx.now, Some(ctx.settings.timings.stop()));
+}
+
+/// One instance's states before and after a call.
+struct Change {
+    id: String,
+    before: Phase,
+    after: Phase,
+}
+
+/// Does something to every named instance; the first failure fails the call.
+fn each(
+    state: &mut State,
+    params: &Params,
+    mut act: impl FnMut(&mut Instance) -> Result<(), ApiError>,
+) -> Result<Vec<Change>, ApiError> {
+    let ids = params.list("InstanceId");
+    if ids.is_empty() {
+        return Err(ApiError::missing("InstanceId"));
+    }
+    super::model::named(&state.instances, &error::INSTANCE, &ids)?;
+    let mut changes = Vec::new();
+    for id in ids {
+        let before = find(&state.instances, &error::INSTANCE, &id)?.phase;
+        let instance = find_mut(&mut state.instances, &error::INSTANCE, &id)?;
+        act(instance)?;
+        changes.push(Change { before, after: instance.phase, id });
+    }
+    Ok(changes)
+}
+
+fn show_changes(changes: &[Change]) -> XmlBody {
+    let mut body = XmlBody::new();
+    body.list("instancesSet", changes, |x, change| {
+        x.put("instanceId", &change.id);
+        x.nest("currentState", |x| show_phase(x, change.after));
+        x.nest("previousState", |x| show_phase(x, change.before));
+    });
+    body
+}
+
+/// Writes a state's number and word.
+pub(super) fn show_phase(x: &mut XmlBody, phase: Phase) {
+    x.put("code", phase.code());
+    x.put("name", phase.name());
+}
+
+impl Instance {
+    fn enter(&mut self, phase: Phase, now: Duration, lasting: Option<Duration>) {
+        self.phase = phase;
+        self.since = now;
+        self.until = lasting.map(|lasting| now + lasting);
+        if matches!(phase, Phase::Stopped | Phase::Terminated) {
+            self.guest_off = true;
+        }
+    }
+
+    fn blame_user(&mut self, ctx: &Ctx<'_>) {
+        let message = "Client.UserInitiatedShutdown: User initiated shutdown";
+        self.state_reason = Some(("Client.UserInitiatedShutdown".to_owned(), message.to_owned()));
+        self.transition_reason = format!("User initiated ({})", ctx.settings.reason_stamp(ctx.now));
+    }
+
+    fn stop(&mut self, ctx: &Ctx<'_>, force: bool, skip: bool) {
+        let timings = ctx.settings.timings;
+        let lasting = if force || skip { timings.force() } else { timings.stop() };
+        if self.phase == Phase::Running {
+            self.blame_user(ctx);
+            self.enter(Phase::Stopping, ctx.now, Some(lasting));
+        } else if force || skip {
+            // A second, forced stop shortens the first one.
+            let sooner = ctx.now + lasting;
+            self.until = self.until.map(|until| until.min(sooner));
+        }
+        self.guest_off |= skip;
+    }
+}
+
+/// A public address of EC2's own is given at every start, and it is another one each time.
+fn give_public_address(state: &mut State, settings: &WorldSettings, id: &str) {
+    let wants = state.instances.get(id).is_some_and(|instance| instance.auto_public);
+    let Some(primary) = state.primary_of(id).filter(|_| wants) else { return };
+    let address = next_public(state, settings);
+    if let Some(interface) = state.interfaces.get_mut(&primary) {
+        let private = interface.address();
+        interface.public.entry(private).or_insert(Public { address, elastic: None });
+    }
+}
+
+/// The next address of the pool; the pool is used again from its beginning once it is through.
+pub(super) fn next_public(state: &mut State, settings: &WorldSettings) -> std::net::Ipv4Addr {
+    state.public_given += 1;
+    let count = u32::try_from(settings.public_pool.hosts().count()).unwrap_or(u32::MAX).max(1);
+    let first = u32::from(settings.public_pool.network());
+    std::net::Ipv4Addr::from(first + 1 + (state.public_given + 9) % count)
+}
+
+fn drop_public_address(state: &mut State, id: &str) {
+    let mine = |attachment: &super::model::Attachment| attachment.instance == id;
+    for interface in state.interfaces.values_mut() {
+        if interface.attachment.as_ref().is_some_and(mine) {
+            interface.public.retain(|_, public| public.elastic.is_some());
+        }
+    }
+}
+
+/// Takes a terminated instance's interfaces away; those that outlive it become free.
+fn dissolve(state: &mut State, id: &str) {
+    drop_public_address(state, id);
+    let mine =
+        |i: &super::model::Interface| i.attachment.as_ref().is_some_and(|a| a.instance == id);
+    let ends = |i: &super::model::Interface| {
+        mine(i) && i.attachment.as_ref().is_some_and(|a| a.delete_on_termination)
+    };
+    state.interfaces.retain(|_, interface| !ends(interface));
+    for interface in state.interfaces.values_mut().filter(|i| mine(i)) {
+        interface.attachment = None;
+    }
+}

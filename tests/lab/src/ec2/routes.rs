@@ -1,0 +1,193 @@
+//! CreateRoute, ReplaceRoute, DeleteRoute.
+
+use ipnet::Ipv4Net;
+
+use super::error::{self, ApiError};
+use super::model::{Route, RouteTarget, State, find, find_mut};
+use super::params::Params;
+use super::world::Ctx;
+use super::xml::XmlBody;
+
+/// Blocks that no route may lead into: EC2's own services at link-local addresses.
+const RESERVED: &str = "169.254.168.0/22";
+
+pub(super) fn create(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
+    let table_id = params.need("RouteTableId")?;
+    let block = params.cidr("DestinationCidrBlock")?;
+    let target = target(state, table_id, params)?;
+    check_destination(state, table_id, block, &target)?;
+    let table = find_mut(&mut state.tables, &error::TABLE, table_id)?;
+    if table.routes.contains_key(&block) {
+        return Err(ApiError::client(
+            "RouteAlreadyExists",
+            format!("The route identified by {block} already exists."),
+        ));
+    }
+    if table.routes.len() >= 51 {
+        return Err(ApiError::client(
+            "RouteLimitExceeded",
+            format!("The route table '{table_id}' has reached its limit of 50 routes"),
+        ));
+    }
+    table.routes.insert(block, Route { target, origin: "CreateRoute" });
+    Ok(XmlBody::yes())
+}
+
+pub(super) fn replace(
+    state: &mut State,
+    _: &Ctx<'_>,
+    params: &Params,
+) -> Result<XmlBody, ApiError> {
+    let table_id = params.need("RouteTableId")?;
+    let block = params.cidr("DestinationCidrBlock")?;
+    let target = target(state, table_id, params)?;
+    let table = find_mut(&mut state.tables, &error::TABLE, table_id)?;
+    let Some(route) = table.routes.get_mut(&block) else {
+        return Err(ApiError::value(format!(
+            "There is no route defined for '{block}' in the route table. Use CreateRoute instead."
+        )));
+    };
+    let is_local_block = route.origin == "CreateRouteTable";
+    let fits = match target {
+        RouteTarget::Local => is_local_block,
+        RouteTarget::Gateway(_) => !is_local_block,
+        RouteTarget::Interface(_) => true,
+    };
+    if !fits {
+        return Err(ApiError::value(format!(
+            "The destination CIDR block {block} cannot have this target in route table {table_id}"
+        )));
+    }
+    route.target = target;
+    Ok(XmlBody::new())
+}
+
+pub(super) fn delete(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
+    let table_id = params.need("RouteTableId")?;
+    let block = params.cidr("DestinationCidrBlock")?;
+    let table = find_mut(&mut state.tables, &error::TABLE, table_id)?;
+    match table.routes.get(&block) {
+        None => Err(ApiError::client(
+            "InvalidRoute.NotFound",
+            format!("no route with destination-cidr-block {block} in route table {table_id}"),
+        )),
+        Some(route) if route.origin == "CreateRouteTable" => Err(ApiError::value(format!(
+            "cannot remove local route {block} in route table {table_id}"
+        ))),
+        Some(_) => {
+            table.routes.remove(&block);
+            Ok(XmlBody::yes())
+        }
+    }
+}
+
+/// Reads the one target of a request and checks that the table's VPC can reach it.
+fn target(state: &State, table_id: &str, params: &Params) -> Result<RouteTarget, ApiError> {
+    const SUPPORTED: &[&str] = &["GatewayId", "InstanceId", "NetworkInterfaceId", "LocalTarget"];
+    const ABSENT: &[(&str, &str)] = &[
+        ("NatGatewayId", "InvalidNatGatewayID.NotFound"),
+        ("TransitGatewayId", "InvalidTransitGatewayID.NotFound"),
+        ("VpcPeeringConnectionId", "InvalidVpcPeeringConnectionID.NotFound"),
+        ("EgressOnlyInternetGatewayId", "InvalidGatewayID.NotFound"),
+        ("VpcEndpointId", "InvalidVpcEndpointId.NotFound"),
+        ("LocalGatewayId", "InvalidLocalGatewayID.NotFound"),
+        ("CarrierGatewayId", "InvalidCarrierGatewayID.NotFound"),
+        ("CoreNetworkArn", "InvalidParameterValue"),
+    ];
+    let vpc = &find(&state.tables, &error::TABLE, table_id)?.vpc;
+    let all = SUPPORTED.iter().copied().chain(ABSENT.iter().map(|(name, _)| *name));
+    let given: Vec<&str> = all.filter(|name| params.get(name).is_some()).collect();
+    let [name] = given.as_slice() else {
+        let message = "The request must contain exactly one of gatewayId, natGatewayId, \
+                       networkInterfaceId, vpcPeeringConnectionId, egressOnlyInternetGatewayId, \
+                       transitGatewayId, vpcEndpointId, localGatewayId, carrierGatewayId, \
+                       coreNetworkArn or instanceId";
+        return Err(match given.len() {
+            0 => ApiError::client("MissingParameter", message),
+            _ => ApiError::combination(message),
+        });
+    };
+    let value = params.need(name)?;
+    if let Some((_, code)) = ABSENT.iter().find(|(absent, _)| absent == name) {
+        return Err(ApiError::client(code, format!("The ID '{value}' does not exist")));
+    }
+    let foreign = |what: &str| {
+        ApiError::value(format!(
+            "route table {table_id} and {what} {value} belong to different networks"
+        ))
+    };
+    match *name {
+        "LocalTarget" => Ok(RouteTarget::Local),
+        "GatewayId" if value == "local" => Ok(RouteTarget::Local),
+        "GatewayId" => {
+            let gateway = find(&state.gateways, &error::GATEWAY, value)
+                .map_err(|e| ApiError { code: e.code.replace("InternetG", "G"), ..e })?;
+            let same = gateway.vpc.as_ref() == Some(vpc);
+            same.then(|| RouteTarget::Gateway(value.to_owned()))
+                .ok_or_else(|| foreign("network gateway"))
+        }
+        "NetworkInterfaceId" => {
+            let interface = find(&state.interfaces, &error::INTERFACE, value)?;
+            let same = &interface.vpc == vpc;
+            same.then(|| RouteTarget::Interface(value.to_owned()))
+                .ok_or_else(|| foreign("interface"))
+        }
+        _ => {
+            let interface = only_interface(state, value)?;
+            let same = state.interfaces.get(&interface).is_some_and(|i| &i.vpc == vpc);
+            same.then_some(RouteTarget::Interface(interface)).ok_or_else(|| foreign("instance"))
+        }
+    }
+}
+
+/// The interface of an instance that has just one: the others must be named themselves.
+pub(super) fn only_interface(state: &State, instance: &str) -> Result<String, ApiError> {
+    find(&state.instances, &error::INSTANCE, instance)?;
+    match state.interfaces_of(instance).as_slice() {
+        [one] => Ok(one.id.clone()),
+        [] => Err(ApiError::client(
+            "InvalidInstanceID",
+            format!("The instance '{instance}' has no network interface"),
+        )),
+        _ => Err(ApiError::client(
+            "InvalidInstanceID",
+            format!(
+                "There are multiple interfaces attached to instance '{instance}'. Please specify \
+                 an interface ID for the operation instead."
+            ),
+        )),
+    }
+}
+
+/// A route may not be more specific than the local one, unless it covers a whole subnet.
+fn check_destination(
+    state: &State,
+    table_id: &str,
+    block: Ipv4Net,
+    target: &RouteTarget,
+) -> Result<(), ApiError> {
+    if *target == RouteTarget::Local {
+        return Err(ApiError::value("A local route cannot be created"));
+    }
+    let reserved: Ipv4Net = RESERVED.parse().expect("the text is a valid block");
+    let link_local: Ipv4Net = "169.254.0.0/16".parse().expect("the text is a valid block");
+    if reserved.contains(&block) || link_local.contains(&block) {
+        return Err(ApiError::value(format!(
+            "The destination CIDR block {block} is not supported: it is reserved for EC2's own \
+             services"
+        )));
+    }
+    let table = find(&state.tables, &error::TABLE, table_id)?;
+    let vpc = find(&state.vpcs, &error::VPC, &table.vpc)?;
+    let inside = vpc.cidr.contains(&block) && vpc.cidr != block;
+    let whole_subnet = state.subnets.values().any(|s| s.vpc == vpc.id && s.cidr == block);
+    let to_interface = matches!(target, RouteTarget::Interface(_));
+    if inside && !(whole_subnet && to_interface) {
+        return Err(ApiError::value(format!(
+            "The destination CIDR block {block} is more specific than the VPC's CIDR block {} and \
+             does not match a subnet of it",
+            vpc.cidr
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! What the simulated account and Region are like.
+
+use std::time::{Duration, SystemTime};
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use super::principal::Credentials;
+
+/// What the simulated account and Region are like.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorldSettings {
+    /// Region, such as `eu-central-1`. Its zones are this and `a`, `b`, `c`.
+    pub region: String,
+    /// Account id, twelve digits.
+    pub account: String,
+    /// Keys of the account's owner; there may be several.
+    pub operators: Vec<Credentials>,
+    /// How long things take.
+    pub timings: Timings,
+    /// Whether calls over EC2's documented rates are refused.
+    pub buckets: bool,
+    /// Where ids and temporary keys come from.
+    pub seed: u64,
+    /// Wall clock at which the lab began: for time stamps and for the age of signatures.
+    pub epoch: SystemTime,
+    /// Where public addresses come from.
+    pub public_pool: Ipv4Net,
+}
+
+/// How long things take in the simulated EC2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timings {
+    /// `pending` before `running`; the guest's own boot comes after it. Milliseconds.
+    pub start_ms: u64,
+    /// `stopping` before `stopped`, where the guest is asked to shut down. Milliseconds.
+    pub stop_ms: u64,
+    /// The same with `Force` or `SkipOsShutdown`. Milliseconds.
+    pub force_ms: u64,
+    /// `shutting-down` before `terminated`. Milliseconds.
+    pub terminate_ms: u64,
+    /// From `running` until the status checks are no longer `initializing`. Milliseconds.
+    pub status_ms: u64,
+    /// From a successful call until packets meet its effect: routes, source/destination check,
+    /// security groups. Milliseconds.
+    pub propagation_ms: u64,
+    /// How old the answers of Describe calls are. Milliseconds.
+    pub read_lag_ms: u64,
+    /// How long temporary keys are valid. Milliseconds.
+    pub credentials_ms: u64,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            start_ms: 2_000,
+            stop_ms: 3_000,
+            force_ms: 1_000,
+            terminate_ms: 2_000,
+            status_ms: 2_000,
+            propagation_ms: 0,
+            read_lag_ms: 0,
+            credentials_ms: 6 * 3_600_000,
+        }
+    }
+}
+
+impl Default for WorldSettings {
+    fn default() -> Self {
+        Self {
+            region: "eu-central-1".to_owned(),
+            account: "123456789012".to_owned(),
+            operators: vec![Credentials {
+                access_key_id: "AKIALABOPERATOR00001".to_owned(),
+                secret_access_key: "lab/operator/secret/key/of/40/characters".to_owned(),
+                session_token: None,
+                expires: None,
+            }],
+            timings: Timings::default(),
+            buckets: true,
+            seed: 1,
+            epoch: SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000),
+            public_pool: "198.51.100.0/24".parse().expect("the text is a valid block"),
+        }
+    }
+}
+
+impl WorldSettings {
+    /// A moment of the lab as EC2 writes time stamps.
+    pub(super) fn stamp(&self, at: Duration) -> String {
+        humantime::format_rfc3339_millis(self.epoch + at).to_string()
+    }
+
+    /// A moment of the lab as EC2 writes it into reasons: `2026-01-02 03:04:05 GMT`.
+    pub(super) fn reason_stamp(&self, at: Duration) -> String {
+        let text = humantime::format_rfc3339_seconds(self.epoch + at).to_string();
+        format!("{} GMT", text.replace('T', " ").trim_end_matches('Z'))
+    }
+
+    /// Whether a zone exists in the Region.
+    pub(super) fn has_zone(&self, zone: &str) -> bool {
+        zone.strip_prefix(&self.region).is_some_and(|letter| matches!(letter, "a" | "b" | "c"))
+    }
+
+    /// The zone's id, such as `lab1-az1`.
+    pub(super) fn zone_id(zone: &str) -> String {
+        let number = zone.bytes().last().map_or(1, |b| b.wrapping_sub(b'a') + 1);
+        format!("lab1-az{number}")
+    }
+}
+
+impl Timings {
+    pub(super) fn start(self) -> Duration {
+        Duration::from_millis(self.start_ms)
+    }
+
+    pub(super) fn stop(self) -> Duration {
+        Duration::from_millis(self.stop_ms)
+    }
+
+    pub(super) fn force(self) -> Duration {
+        Duration::from_millis(self.force_ms)
+    }
+
+    pub(super) fn terminate(self) -> Duration {
+        Duration::from_millis(self.terminate_ms)
+    }
+
+    pub(super) fn status(self) -> Duration {
+        Duration::from_millis(self.status_ms)
+    }
+
+    pub(super) fn propagation(self) -> Duration {
+        Duration::from_millis(self.propagation_ms)
+    }
+
+    pub(super) fn read_lag(self) -> Duration {
+        Duration::from_millis(self.read_lag_ms)
+    }
+
+    pub(super) fn credentials(self) -> Duration {
+        Duration::from_millis(self.credentials_ms)
+    }
+}

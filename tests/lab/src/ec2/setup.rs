@@ -1,0 +1,377 @@
+//! Building a VPC in a few lines of Rust, and looking at it without the API.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use super::error::{self, ApiError};
+use super::instances;
+use super::interfaces;
+use super::model::{Health, Phase, Public, RouteTarget, find, find_mut};
+use super::params::Params;
+use super::power;
+use super::vpcs;
+use super::world::World;
+use super::{groups, routes, tables};
+
+/// What a new instance is like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceSpec {
+    /// Its `Name` tag.
+    pub name: String,
+    /// Its subnet.
+    pub subnet: String,
+    /// Its private address; none for the lowest free one.
+    pub address: Option<Ipv4Addr>,
+    /// Its security groups; none for the VPC's default one.
+    pub groups: Vec<String>,
+    /// Whether each start gives it a public address.
+    pub public: bool,
+    /// What it runs at every boot.
+    pub user_data: Option<String>,
+    /// Further tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl InstanceSpec {
+    /// An instance with nothing special about it.
+    #[must_use]
+    pub fn new(name: &str, subnet: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            subnet: subnet.to_owned(),
+            address: None,
+            groups: Vec::new(),
+            public: false,
+            user_data: None,
+            tags: BTreeMap::new(),
+        }
+    }
+}
+
+/// What a route may lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteVia {
+    /// The VPC's own network.
+    Local,
+    /// An internet gateway.
+    Gateway(String),
+    /// A network interface.
+    Interface(String),
+}
+
+/// The set-up changes the account at once and outside the history, rates and faults.
+impl World {
+    /// Makes a VPC.
+    ///
+    /// # Errors
+    /// As CreateVpc.
+    pub fn create_vpc(&mut self, cidr: Ipv4Net, now: Duration) -> Result<String, ApiError> {
+        let params = Params::new().with("CidrBlock", cidr);
+        self.set_up(now, |state, ctx| {
+            let known: Vec<String> = state.vpcs.keys().cloned().collect();
+            vpcs::create_vpc(state, ctx, &params)?;
+            Ok(newest(state.vpcs.keys(), &known))
+        })
+    }
+
+    /// Makes a subnet.
+    ///
+    /// # Errors
+    /// As CreateSubnet.
+    pub fn create_subnet(
+        &mut self,
+        vpc: &str,
+        cidr: Ipv4Net,
+        zone: &str,
+        now: Duration,
+    ) -> Result<String, ApiError> {
+        let params =
+            Params::new().with("VpcId", vpc).with("CidrBlock", cidr).with("AvailabilityZone", zone);
+        self.set_up(now, |state, ctx| {
+            let known: Vec<String> = state.subnets.keys().cloned().collect();
+            vpcs::create_subnet(state, ctx, &params)?;
+            Ok(newest(state.subnets.keys(), &known))
+        })
+    }
+
+    /// Makes an internet gateway and attaches it.
+    ///
+    /// # Errors
+    /// As AttachInternetGateway.
+    pub fn create_gateway(&mut self, vpc: &str, now: Duration) -> Result<String, ApiError> {
+        self.set_up(now, |state, ctx| {
+            let known: Vec<String> = state.gateways.keys().cloned().collect();
+            vpcs::create_gateway(state, ctx, &Params::new())?;
+            let id = newest(state.gateways.keys(), &known);
+            let params = Params::new().with("InternetGatewayId", &id).with("VpcId", vpc);
+            vpcs::attach_gateway(state, ctx, &params)?;
+            Ok(id)
+        })
+    }
+
+    /// Makes a route table for some subnets.
+    ///
+    /// # Errors
+    /// As CreateRouteTable and AssociateRouteTable.
+    pub fn create_table(
+        &mut self,
+        vpc: &str,
+        subnets: &[&str],
+        tags: &[(&str, &str)],
+        now: Duration,
+    ) -> Result<String, ApiError> {
+        let tags = tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        self.set_up(now, |state, ctx| {
+            let id = tables::add(state, vpc, tags)?;
+            for subnet in subnets {
+                let params = Params::new().with("RouteTableId", &id).with("SubnetId", subnet);
+                tables::associate(state, ctx, &params)?;
+            }
+            Ok(id)
+        })
+    }
+
+    /// Makes a route.
+    ///
+    /// # Errors
+    /// As CreateRoute.
+    pub fn create_route(
+        &mut self,
+        table: &str,
+        cidr: Ipv4Net,
+        via: &RouteVia,
+        now: Duration,
+    ) -> Result<(), ApiError> {
+        let params = Params::new().with("RouteTableId", table).with("DestinationCidrBlock", cidr);
+        let params = match via {
+            RouteVia::Local => params.with("LocalTarget", true),
+            RouteVia::Gateway(id) => params.with("GatewayId", id),
+            RouteVia::Interface(id) => params.with("NetworkInterfaceId", id),
+        };
+        self.set_up(now, |state, ctx| routes::create(state, ctx, &params).map(|_| ()))
+    }
+
+    /// Makes a security group that lets in what the blocks send and everything out.
+    ///
+    /// # Errors
+    /// As CreateSecurityGroup.
+    pub fn create_group(
+        &mut self,
+        vpc: &str,
+        name: &str,
+        from: &[Ipv4Net],
+        now: Duration,
+    ) -> Result<String, ApiError> {
+        let params =
+            Params::new().with("VpcId", vpc).with("GroupName", name).with("GroupDescription", name);
+        self.set_up(now, |state, ctx| {
+            let known: Vec<String> = state.groups.keys().cloned().collect();
+            groups::create(state, ctx, &params)?;
+            let id = newest(state.groups.keys(), &known);
+            for block in from {
+                let rule = Params::new()
+                    .with("GroupId", &id)
+                    .with("IpPermissions.1.IpProtocol", "-1")
+                    .with("IpPermissions.1.IpRanges.1.CidrIp", block);
+                groups::authorize_ingress(state, ctx, &rule)?;
+            }
+            Ok(id)
+        })
+    }
+
+    /// Starts a new instance; it is `pending` first, as any other.
+    ///
+    /// # Errors
+    /// As RunInstances.
+    pub fn run_instance(&mut self, spec: &InstanceSpec, now: Duration) -> Result<String, ApiError> {
+        let at = "NetworkInterface.1";
+        let mut params = Params::new()
+            .with("ImageId", "ami-0123456789abcdef0")
+            .with("MinCount", 1)
+            .with("MaxCount", 1)
+            .with(&format!("{at}.DeviceIndex"), 0)
+            .with(&format!("{at}.SubnetId"), &spec.subnet)
+            .with(&format!("{at}.AssociatePublicIpAddress"), spec.public);
+        if let Some(address) = spec.address {
+            params = params.with(&format!("{at}.PrivateIpAddress"), address);
+        }
+        for (n, group) in spec.groups.iter().enumerate() {
+            params = params.with(&format!("{at}.SecurityGroupId.{}", n + 1), group);
+        }
+        self.set_up(now, |state, ctx| {
+            let known: Vec<String> = state.instances.keys().cloned().collect();
+            instances::run(state, ctx, &params)?;
+            let id = newest(state.instances.keys(), &known);
+            let instance = find_mut(&mut state.instances, &error::INSTANCE, &id)?;
+            instance.tags.clone_from(&spec.tags);
+            instance.tags.insert("Name".to_owned(), spec.name.clone());
+            instance.user_data.clone_from(&spec.user_data);
+            Ok(id)
+        })
+    }
+
+    /// Makes an interface and attaches it to an instance.
+    ///
+    /// # Errors
+    /// As CreateNetworkInterface and AttachNetworkInterface.
+    pub fn add_interface(
+        &mut self,
+        instance: &str,
+        subnet: &str,
+        device_index: u32,
+        now: Duration,
+    ) -> Result<String, ApiError> {
+        self.set_up(now, |state, ctx| {
+            find(&state.instances, &error::INSTANCE, instance)?;
+            let wanted = interfaces::Wanted {
+                subnet,
+                address: None,
+                groups: Vec::new(),
+                description: String::new(),
+                tags: BTreeMap::new(),
+            };
+            let id = interfaces::add(state, wanted)?;
+            interfaces::join(state, &id, instance, device_index, true, ctx)?;
+            Ok(id)
+        })
+    }
+
+    /// Gives an interface an Elastic IP address on its primary private address.
+    ///
+    /// # Errors
+    /// `InvalidNetworkInterfaceID.NotFound`.
+    pub fn give_elastic_address(
+        &mut self,
+        interface: &str,
+        now: Duration,
+    ) -> Result<Ipv4Addr, ApiError> {
+        self.set_up(now, |state, ctx| {
+            find(&state.interfaces, &error::INTERFACE, interface)?;
+            let address = power::next_public(state, ctx.settings);
+            let elastic = Some((state.new_id("eipalloc"), state.new_id("eipassoc")));
+            let interface = find_mut(&mut state.interfaces, &error::INTERFACE, interface)?;
+            interface.public.insert(interface.address(), Public { address, elastic });
+            Ok(address)
+        })
+    }
+
+    /// Sets the source/destination check of an interface.
+    ///
+    /// # Errors
+    /// `InvalidNetworkInterfaceID.NotFound`.
+    pub fn set_source_dest_check(
+        &mut self,
+        interface: &str,
+        on: bool,
+        now: Duration,
+    ) -> Result<(), ApiError> {
+        self.set_up(now, |state, _| {
+            find_mut(&mut state.interfaces, &error::INTERFACE, interface)?.source_dest_check = on;
+            Ok(())
+        })
+    }
+
+    /// Makes the status checks of an instance fail or pass.
+    ///
+    /// # Errors
+    /// `InvalidInstanceID.NotFound`.
+    pub fn set_health(
+        &mut self,
+        instance: &str,
+        health: Health,
+        now: Duration,
+    ) -> Result<(), ApiError> {
+        self.set_up(now, |state, _| {
+            find_mut(&mut state.instances, &error::INSTANCE, instance)?.health = health;
+            Ok(())
+        })
+    }
+
+    /// EC2 itself stops an instance, as at the end of its host's life.
+    ///
+    /// # Errors
+    /// `InvalidInstanceID.NotFound`.
+    pub fn stop_by_service(&mut self, instance: &str, now: Duration) -> Result<(), ApiError> {
+        self.set_up(now, |state, ctx| {
+            let instance = find_mut(&mut state.instances, &error::INSTANCE, instance)?;
+            power::stop_by_service(instance, ctx);
+            Ok(())
+        })
+    }
+
+    /// The state of an instance.
+    #[must_use]
+    pub fn phase(&self, instance: &str) -> Option<Phase> {
+        Some(self.state.instances.get(instance)?.phase)
+    }
+
+    /// The interface of an instance with device index 0.
+    #[must_use]
+    pub fn primary_interface(&self, instance: &str) -> Option<String> {
+        self.state.primary_of(instance)
+    }
+
+    /// The public address of an instance.
+    #[must_use]
+    pub fn public_address(&self, instance: &str) -> Option<Ipv4Addr> {
+        let primary = self.state.primary_of(instance)?;
+        let interface = self.state.interfaces.get(&primary)?;
+        Some(interface.public.get(&interface.address())?.address)
+    }
+
+    /// The instance with a `Name` tag.
+    #[must_use]
+    pub fn instance_named(&self, name: &str) -> Option<String> {
+        let mut live = self.state.instances.values().filter(|i| i.phase != Phase::Terminated);
+        live.find(|i| i.tags.get("Name").is_some_and(|n| n == name)).map(|i| i.id.clone())
+    }
+
+    /// The name of the role of an instance, where it has one.
+    #[must_use]
+    pub fn role(&self, instance: &str) -> Option<&str> {
+        self.state.instances.get(instance)?.profile.as_deref()
+    }
+
+    /// The tags of an instance.
+    #[must_use]
+    pub fn instance_tags(&self, instance: &str) -> Option<&BTreeMap<String, String>> {
+        Some(&self.state.instances.get(instance)?.tags)
+    }
+
+    /// The zone, type and image of an instance.
+    #[must_use]
+    pub fn instance_place(&self, instance: &str) -> Option<(&str, &str, &str)> {
+        let found = self.state.instances.get(instance)?;
+        Some((&found.zone, &found.kind, &found.image))
+    }
+
+    /// The VPC of a subnet and the VPC's block.
+    #[must_use]
+    pub fn vpc_of_subnet(&self, subnet: &str) -> Option<(&str, Ipv4Net)> {
+        let vpc = self.state.vpcs.get(&self.state.subnets.get(subnet)?.vpc)?;
+        Some((&vpc.id, vpc.cidr))
+    }
+
+    /// The security groups of an interface.
+    #[must_use]
+    pub fn groups_of(&self, interface: &str) -> Option<&[String]> {
+        Some(&self.state.interfaces.get(interface)?.groups)
+    }
+
+    /// Where a route leads according to the API, whether or not packets meet it yet.
+    #[must_use]
+    pub fn route(&self, table: &str, cidr: Ipv4Net) -> Option<RouteVia> {
+        Some(match &self.state.tables.get(table)?.routes.get(&cidr)?.target {
+            RouteTarget::Local => RouteVia::Local,
+            RouteTarget::Gateway(id) => RouteVia::Gateway(id.clone()),
+            RouteTarget::Interface(id) => RouteVia::Interface(id.clone()),
+        })
+    }
+}
+
+fn newest<'a>(mut ids: impl Iterator<Item = &'a String>, known: &[String]) -> String {
+    ids.find(|id| !known.contains(id)).cloned().unwrap_or_default()
+}

@@ -1,0 +1,209 @@
+//! Route tables: making, associating and describing them.
+
+use std::collections::BTreeMap;
+
+use super::error::{self, ApiError};
+use super::filter::{self, Filtered, PageSize};
+use super::model::{Association, Route, RouteTarget, State, Table, Tags, find, find_mut, named};
+use super::params::Params;
+use super::tags;
+use super::world::Ctx;
+use super::xml::XmlBody;
+
+/// A table with what is needed to describe its routes.
+struct Shown<'a> {
+    table: &'a Table,
+    state: &'a State,
+    main: bool,
+}
+
+pub(super) fn create(
+    state: &mut State,
+    ctx: &Ctx<'_>,
+    params: &Params,
+) -> Result<XmlBody, ApiError> {
+    let vpc = params.need("VpcId")?;
+    find(&state.vpcs, &error::VPC, vpc)?;
+    let id = add(state, vpc, params.tags_for("route-table"))?;
+    let mut body = XmlBody::new();
+    let table = find(&state.tables, &error::TABLE, &id)?;
+    body.nest("routeTable", |x| show(x, &Shown { table, state, main: false }, ctx));
+    Ok(body)
+}
+
+/// Makes a table with the VPC's local route.
+pub(super) fn add(state: &mut State, vpc: &str, tags: Tags) -> Result<String, ApiError> {
+    let block = find(&state.vpcs, &error::VPC, vpc)?.cidr;
+    let id = state.new_id(error::TABLE.prefix);
+    let local = Route { target: RouteTarget::Local, origin: "CreateRouteTable" };
+    let table = Table {
+        id: id.clone(),
+        vpc: vpc.to_owned(),
+        routes: BTreeMap::from([(block, local)]),
+        associations: Vec::new(),
+        tags,
+    };
+    state.tables.insert(id.clone(), table);
+    Ok(id)
+}
+
+pub(super) fn associate(
+    state: &mut State,
+    _: &Ctx<'_>,
+    params: &Params,
+) -> Result<XmlBody, ApiError> {
+    let table_id = params.need("RouteTableId")?;
+    let subnet_id = params.need("SubnetId")?;
+    let subnet = find(&state.subnets, &error::SUBNET, subnet_id)?;
+    let table = find(&state.tables, &error::TABLE, table_id)?;
+    if subnet.vpc != table.vpc {
+        return Err(ApiError::value(format!(
+            "Route table {table_id} and subnet {subnet_id} belong to different networks"
+        )));
+    }
+    let taken = state
+        .tables
+        .values()
+        .flat_map(|t| &t.associations)
+        .find(|a| a.subnet.as_deref() == Some(subnet_id));
+    if let Some(taken) = taken {
+        return Err(ApiError::client(
+            "Resource.AlreadyAssociated",
+            format!(
+                "the specified association for route table {table_id} conflicts with an existing \
+                 association {}",
+                taken.id
+            ),
+        ));
+    }
+    let id = state.new_id("rtbassoc");
+    let table = find_mut(&mut state.tables, &error::TABLE, table_id)?;
+    table.associations.push(Association { id: id.clone(), subnet: Some(subnet_id.to_owned()) });
+    let mut body = XmlBody::new();
+    body.put("associationId", &id);
+    body.nest("associationState", |x| x.put("state", "associated"));
+    Ok(body)
+}
+
+pub(super) fn describe(state: &State, ctx: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
+    let ids = params.list("RouteTableId");
+    let filters = params.filters();
+    filter::check::<Shown<'_>>(&filters)?;
+    let main = |t: &Table| state.vpcs.get(&t.vpc).is_some_and(|vpc| vpc.main_table == t.id);
+    let shown: Vec<Shown<'_>> = named(&state.tables, &error::TABLE, &ids)?
+        .into_iter()
+        .map(|table| Shown { table, state, main: main(table) })
+        .filter(|shown| filter::matches(shown, &filters))
+        .collect();
+    let size = PageSize { most: 100, default: None };
+    let page = filter::page(shown, |s| &s.table.id, !ids.is_empty(), size, params)?;
+    let mut body = XmlBody::new();
+    body.list("routeTableSet", &page.items, |x, shown| self::show(x, shown, ctx));
+    body.maybe("nextToken", page.next);
+    Ok(body)
+}
+
+fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
+    let Shown { table, state, main } = shown;
+    x.put("routeTableId", &table.id);
+    x.put("vpcId", &table.vpc);
+    x.put("ownerId", &ctx.settings.account);
+    x.list("routeSet", &table.routes, |x, (block, route)| {
+        x.put("destinationCidrBlock", block);
+        match &route.target {
+            RouteTarget::Local => x.put("gatewayId", "local"),
+            RouteTarget::Gateway(id) => x.put("gatewayId", id),
+            RouteTarget::Interface(id) => {
+                if let Some(instance) = instance_behind(state, route) {
+                    x.put("instanceId", instance);
+                    x.put("instanceOwnerId", &ctx.settings.account);
+                }
+                x.put("networkInterfaceId", id);
+            }
+        }
+        x.put("state", state_of(state, route));
+        x.put("origin", route.origin);
+    });
+    x.list("associationSet", &table.associations, |x, association| {
+        x.put("routeTableAssociationId", &association.id);
+        x.put("routeTableId", &table.id);
+        x.maybe("subnetId", association.subnet.as_ref());
+        x.put("main", association.subnet.is_none() && *main);
+        x.nest("associationState", |x| x.put("state", "associated"));
+    });
+    x.list("propagatingVgwSet", std::iter::empty::<()>(), |_, ()| {});
+    tags::show(x, &table.tags);
+}
+
+/// The instance to which a route's interface is attached.
+fn instance_behind<'a>(state: &'a State, route: &Route) -> Option<&'a str> {
+    let RouteTarget::Interface(id) = &route.target else { return None };
+    let attachment = state.interfaces.get(id)?.attachment.as_ref()?;
+    Some(&attachment.instance)
+}
+
+fn state_of(state: &State, route: &Route) -> &'static str {
+    if state.is_blackhole(&route.target) { "blackhole" } else { "active" }
+}
+
+impl Filtered for Shown<'_> {
+    const NAMES: &'static [&'static str] = &[
+        "association.gateway-id",
+        "association.main",
+        "association.route-table-association-id",
+        "association.route-table-id",
+        "association.subnet-id",
+        "owner-id",
+        "route-table-id",
+        "route.destination-cidr-block",
+        "route.destination-ipv6-cidr-block",
+        "route.destination-prefix-list-id",
+        "route.egress-only-internet-gateway-id",
+        "route.gateway-id",
+        "route.instance-id",
+        "route.nat-gateway-id",
+        "route.origin",
+        "route.state",
+        "route.transit-gateway-id",
+        "route.vpc-peering-connection-id",
+        "vpc-id",
+    ];
+
+    fn tags(&self) -> &Tags {
+        &self.table.tags
+    }
+
+    fn values(&self, name: &str) -> Vec<String> {
+        let Self { table, state, main } = self;
+        let routes = table.routes.values();
+        let associations = table.associations.iter();
+        match name {
+            "association.main" => {
+                associations.map(|a| (a.subnet.is_none() && *main).to_string()).collect()
+            }
+            "association.route-table-association-id" => {
+                associations.map(|a| a.id.clone()).collect()
+            }
+            "association.route-table-id" => associations.map(|_| table.id.clone()).collect(),
+            "association.subnet-id" => associations.filter_map(|a| a.subnet.clone()).collect(),
+            "route-table-id" => vec![table.id.clone()],
+            "route.destination-cidr-block" => {
+                table.routes.keys().map(ToString::to_string).collect()
+            }
+            "route.gateway-id" => routes
+                .filter_map(|route| match &route.target {
+                    RouteTarget::Local => Some("local".to_owned()),
+                    RouteTarget::Gateway(id) => Some(id.clone()),
+                    RouteTarget::Interface(_) => None,
+                })
+                .collect(),
+            "route.instance-id" => routes
+                .filter_map(|route| instance_behind(state, route).map(str::to_owned))
+                .collect(),
+            "route.origin" => routes.map(|route| route.origin.to_owned()).collect(),
+            "route.state" => routes.map(|route| state_of(state, route).to_owned()).collect(),
+            "vpc-id" => vec![table.vpc.clone()],
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! VPCs, subnets and internet gateways.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::error::{self, ApiError};
+use super::filter::{self, Filtered, PageSize};
+use super::model::{Association, Gateway, State, Subnet, Tags, Vpc, find, find_mut, named};
+use super::params::Params;
+use super::world::Ctx;
+use super::xml::XmlBody;
+use super::{groups, tables, tags};
+
+/// A subnet, and how many of its addresses are taken.
+struct Shown<'a> {
+    subnet: &'a Subnet,
+    taken: usize,
+}
+
+pub(super) fn create_vpc(
+    state: &mut State,
+    ctx: &Ctx<'_>,
+    params: &Params,
+) -> Result<XmlBody, ApiError> {
+    let cidr = params.cidr("CidrBlock")?;
+    if !(16..=28).contains(&cidr.prefix_len()) {
+        return Err(ApiError::client("InvalidVpc.Range", format!("The CIDR '{cidr}' is invalid.")));
+    }
+    let id = state.new_id(error::VPC.prefix);
+    let vpc = Vpc {
+        id: id.clone(),
+        cidr,
+        main_table: String::new(),
+        default_group: String::new(),
+        tags: params.tags_for("vpc"),
+    };
+    state.vpcs.insert(id.clone(), vpc);
+    let main = tables::add(state, &id, BTreeMap::new())?;
+    let association = Association { id: state.new_id("rtbassoc"), subnet: None };
+    find_mut(&mut state.tables, &error::TABLE, &main)?.associations.push(association);
+    let group = groups::add_default(state, &id);
+    let vpc = find_mut(&mut state.vpcs, &error::VPC, &id)?;
+    vpc.main_table = main;
+    vpc.default_group = group;
+    let mut body = XmlBody::new();
+    body.nest("vpc", |x| show_vpc(x, vpc, ctx));
+    Ok(body)
+}
+
+pub(super) fn describe_vpcs(
+    state: &State,
+    ctx: &Ctx<'_>,
+    params: &Params,
+) -> Result<XmlBody, ApiError> {
+    let ids = params.list("VpcId");
+    let filters = params.filters();
+    filter::check::<Vpc>(&filters)?;
+    let found = named(&state.vpcs, &error::VPC, &ids)?
+        .into_iter()
+        .filter(|vpc| filter::matches(*vpc, &filters))
+        .collect();
+    let size = PageSize { most: 1000, default: None };
+    let page = filter::page(found, |vpc| &vpc.id, !ids.is_empty(), size, params)?;
+    let mut body = XmlBody::new();
+    body.list("vpcSet", page.items, |x, vpc| show_vpc(x, vpc, ctx));
+    body.maybe("nextToken", page.next);
+    Ok(body)
+}
+
+fn show_vpc(x: &mut XmlBody, vpc: &Vpc, ctx: &Ctx<'_>) {
+    x.put("vpcId", &vpc.id);
+    x.put("ownerId", &ctx.settings.account);
+    x.put("state", "available");
+    x.put("cidrBlock", vpc.cidr);
+    x.list("cidrBlockAssociationSet", [vpc], |x, vpc| {
+        x.put("cidrBlock", vpc.cidr);
+        x.put("associationId", vpc.id.replace("vpc-", "vpc-cidr-assoc-"));
+        x.nest("cidrBlockState", |x| x.put("state", "associated"));
+    });
+    x.put("dhcpOptionsId", vpc.id.replace("vpc-", "dopt-"));
+    x.put("instanceTenancy", "default");
+    x.put("isDefault", false);
+    tags::show(x, &vpc.tags);
+}
+
+impl Filtered for Vpc {
+    const NAMES: &'static [&'static str] = &[
+        "cidr",
+        "cidr-block-association.cidr-block",
+        "cidr-block-association.state",
+        "dhcp-options-id",
+        "is-default",
+        "owner-id",
+        "state",
+        "vpc-id",
+    ];
+
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+
+    fn values(&self, name: &str) -> Vec<String> {
+        match name {
+            "cidr" | "cidr-block-association.cidr-block" => vec![self.cidr.to_string()],
+            "cidr-block-association.state" => vec!["associated".to_owned()],
+            "is-default" => vec!["false".to_owned()],
+            "state" => vec!["available".to_owned()],
+            "vpc-id" => vec![self.id.clone()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+pub(super) fn create_subnet(
+    state: &mut State,
+    ctx: &Ctx<'_>,
+    params: &Params,
+) -> Result<XmlBody, ApiError> {
+    let vpc = find(&state.vpcs, &error::VPC, params.need("VpcId")?)?;
+    let cidr = params.cidr("CidrBlock")?;
+    if !vpc.cidr.contains(&cidr) || !(16..=28).contains(&cidr.prefix_len()) {
+        return Err(ApiError::client(
+            "InvalidSubnet.Range",
+            format!("The CIDR '{cidr}' is invalid."),
+        ));
+    }
+    let overlaps = |other: &Ipv4Net| other.contains(&cidr) || cidr.contains(other);
+    if state.subnets.values().any(|s| s.vpc == vpc.id && overlaps(&s.cidr)) {
+        return Err(ApiError::client(
+            "InvalidSubnet.Conflict",
+            format!("The CIDR '{cidr}' conflicts with another subnet"),
+        ));
+    }
+    let first = format!("{}a", ctx.settings.region);
+    let zone = params.get("AvailabilityZone").unwrap_or(&first);
+    if !ctx.settings.has_zone(zone) {
+        return Err(ApiError::value(format!(
+            "Value ({zone}) for parameter availabilityZone is invalid. Subnets can currently only \
+             be created in the following availability zones: {r}a, {r}b, {r}c.",
+            r = ctx.settings.region
+        )));
+    }
+    let vpc = vpc.id.clone();
+    let id = state.new_id(error::SUBNET.prefix);
+    let tags = params.tags_for("subnet");
+    let subnet = Subnet { id: id.clone(), vpc, zone: zone.to_owned(), cidr, tags };
+    let mut body = XmlBody::new();
+    body.nest("subnet", |x| show_subnet(x, &Shown { subnet: &subnet, taken: 0 }, ctx));
+    state.subnets.insert(id, subnet);
+    Ok(body)
+}
+
+pub(super) fn describe_subnets(
+    state: &State,
+    ctx: &Ctx<'_>,
+    params: &Params,
+) -> Result<XmlBody, ApiError> {
+    let ids = params.list("SubnetId");
+    let filters = params.filters();
+    filter::check::<Shown<'_>>(&filters)?;
+    let found = named(&state.subnets, &error::SUBNET, &ids)?
+        .into_iter()
+        .map(|subnet| Shown { subnet, taken: taken(state, subnet).len() })
+        .filter(|shown| filter::matches(shown, &filters))
+        .collect();
+    let size = PageSize { most: 1000, default: None };
+    let page = filter::page(found, |s: &Shown<'_>| &s.subnet.id, !ids.is_empty(), size, params)?;
+    let mut body = XmlBody::new();
+    body.list("subnetSet", &page.items, |x, shown| show_subnet(x, shown, ctx));
+    body.maybe("nextToken", page.next);
+    Ok(body)
+}
+
+fn show_subnet(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
+    let Shown { subnet, taken } = shown;
+    let account = &ctx.settings.account;
+    x.put("subnetId", &subnet.id);
+    x.put(
+        "subnetArn",
+        format!("arn:aws:ec2:{}:{account}:subnet/{}", ctx.settings.region, subnet.id),
+    );
+    x.put("state", "available");
+    x.put("ownerId", account);
+    x.put("vpcId", &subnet.vpc);
+    x.put("cidrBlock", subnet.cidr);
+    // EC2 keeps the first four addresses and the last one of every subnet.
+    x.put("availableIpAddressCount", hosts(subnet.cidr) - 3 - taken);
+    x.put("availabilityZone", &subnet.zone);
+    x.put("availabilityZoneId", super::WorldSettings::zone_id(&subnet.zone));
+    x.put("defaultForAz", false);
+    x.put("mapPublicIpOnLaunch", false);
+    x.put("assignIpv6AddressOnCreation", false);
+    tags::show(x, &subnet.tags);
+}
+
+fn hosts(block: Ipv4Net) -> usize {
+    (1_usize << (32 - u32::from(block.prefix_len()))) - 2
+}
+
+impl Filtered for Shown<'_> {
+    const NAMES: &'static [&'static str] = &[
+        "availability-zone",
+        "availability-zone-id",
+        "availabilityZone",
+        "available-ip-address-count",
+        "cidr",
+        "cidr-block",
+        "cidrBlock",
+        "default-for-az",
+        "owner-id",
+        "state",
+        "subnet-arn",
+        "subnet-id",
+        "vpc-id",
+    ];
+
+    fn tags(&self) -> &Tags {
+        &self.subnet.tags
+    }
+
+    fn values(&self, name: &str) -> Vec<String> {
+        let subnet = self.subnet;
+        match name {
+            "availability-zone" | "availabilityZone" => vec![subnet.zone.clone()],
+            "availability-zone-id" => vec![super::WorldSettings::zone_id(&subnet.zone)],
+            "available-ip-address-count" => {
+                vec![(hosts(subnet.cidr) - 3 - self.taken).to_string()]
+            }
+            "cidr" | "cidr-block" | "cidrBlock" => vec![subnet.cidr.to_string()],
+            "default-for-az" => vec!["false".to_owned()],
+            "state" => vec!["available".to_owned()],
+            "subnet-id" => vec![subnet.id.clone()],
+            "vpc-id" => vec![subnet.vpc.clone()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The private addresses in use in a subnet.
+fn taken(state: &State, subnet: &Subnet) -> Vec<Ipv4Addr> {
+    let inside = state.interfaces.values().filter(|i| i.subnet == subnet.id);
+    inside.flat_map(|i| i.addresses.clone()).collect()
+}
+
+/// An address for a new interface: the one that was asked for, or the lowest free one.
+pub(super) fn free_address(
+    state: &State,
+    subnet: &Subnet,
+    wanted: Option<&str>,
+) -> Result<Ipv4Addr, ApiError> {
+    let taken = taken(state, subnet);
+    // The first four addresses and the last one are EC2's own.
+    let mut usable = subnet.cidr.hosts().skip(3);
+    let Some(text) = wanted else {
+        return usable.find(|address| !taken.contains(address)).ok_or_else(|| {
+            ApiError::client(
+                "InsufficientFreeAddressesInSubnet",
+                format!("The specified subnet '{}' has no free addresses", subnet.id),
+            )
+        });
+    };
+    let address: Ipv4Addr = text
+        .parse()
+        .map_err(|_| ApiError::value(format!("invalid value for parameter address: {text}")))?;
+    if !subnet.cidr.contains(&address) {
+        return Err(ApiError::value("Address does not fall within the subnet's address range"));
+    }
+    if !usable.any(|usable| usable == address) {
+        return Err(ApiError::value("Address is in subnet's reserved address range"));
+    }
+    if taken.contains(&address) {
+        return Err(ApiError::client(
+            "InvalidIPAddress.InUse",
+            format!("Address {address} is in use."),
+        ));
+    }
+    Ok(address)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every call has this form")]
+pub(super) fn create_gateway(
+    state: &mut State,
+    ctx: &Ctx<'_>,
+    params: &Params,
+) -> Result<XmlBody, ApiError> {
+    let id = state.new_id(error::GATEWAY.prefix);
+    let tags = params.tags_for("internet-gateway");
+    let mut body = XmlBody::new();
+    body.nest("internetGateway", |x| {
+        x.put("internetGatewayId", &id);
+        x.put("ownerId", &ctx.settings.account);
+        x.list("attachmentSet", std::iter::empty::<()>(), |_, ()| {});
+        tags::show(x, &tags);
+    });
+    state.gateways.insert(id.clone(), Gateway { id, vpc: None, tags });
+    Ok(body)
+}
+
+pub(super) fn attach_gateway(
+    state: &mut State,
+    _: &Ctx<'_>,
+    params: &Params,
+) -> Result<XmlBody, ApiError> {
+    let (id, vpc) = (params.need("InternetGatewayId")?, params.need("VpcId")?);
+    find(&state.vpcs, &error::VPC, vpc)?;
+    let busy = state.gateways.values().any(|g| g.vpc.as_deref() == Some(vpc));
+    let gateway = find_mut(&mut state.gateways, &error::GATEWAY, id)?;
+    if gateway.vpc.is_some() {
+        return Err(ApiError::client(
+            "Resource.AlreadyAssociated",
+            format!("resource {} is already attached to network {vpc}", gateway.id),
+        ));
+    }
+    if busy {
+        return Err(ApiError::value(format!(
+            "Network {vpc} already has an internet gateway attached"
+        )));
+    }
+    gateway.vpc = Some(vpc.to_owned());
+    Ok(XmlBody::yes())
+}

@@ -1,0 +1,277 @@
+//! The instance metadata service, version 2, for every instance: told apart by the address that a
+//! request comes from, which the router vouches for.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderMap;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+use crate::daemon::VPC;
+use crate::daemon::account::{IAM_ROLE, REGION};
+use crate::daemon::shared::Shared;
+use crate::dataplane::{Dataplane, Interface};
+
+/// The longest life of a token, in seconds.
+const LONGEST: u64 = 21_600;
+/// The header with the wanted life of a token.
+const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+/// The header with the token.
+const TOKEN: &str = "x-aws-ec2-metadata-token";
+
+type Tokens = Arc<Mutex<BTreeMap<String, (String, Duration)>>>;
+
+/// Serves every instance of the lab.
+pub async fn serve(shared: Arc<Shared>, listener: TcpListener) {
+    let tokens = Tokens::default();
+    while let Ok((stream, peer)) = listener.accept().await {
+        let (shared, tokens) = (Arc::clone(&shared), Arc::clone(&tokens));
+        tokio::spawn(async move {
+            let answer = service_fn(move |request| {
+                let response = respond(&shared, &tokens, peer.ip(), &request);
+                async move { Ok::<_, Infallible>(response) }
+            });
+            let http = hyper::server::conn::http1::Builder::new();
+            // A client that goes away is no concern of the service.
+            drop(http.serve_connection(TokioIo::new(stream), answer).await);
+        });
+    }
+}
+
+fn respond(
+    shared: &Shared,
+    tokens: &Tokens,
+    peer: IpAddr,
+    request: &Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let now = shared.clock.now();
+    let dataplane = shared.world.lock().dataplane(now);
+    let Some(instance) = instance_at(&dataplane, peer) else { return plain(404, "") };
+    let path = request.uri().path();
+    let (method, headers) = (request.method(), request.headers());
+    if path == "/latest/api/token" {
+        return give_token(tokens, &instance, method, headers, now);
+    }
+    if !token_is_good(tokens, &instance, headers, now) {
+        return plain(401, "");
+    }
+    if method != Method::GET {
+        return plain(405, "");
+    }
+    let about = About { shared, dataplane: &dataplane, instance: &instance, now };
+    match about.answer(path.trim_end_matches('/')) {
+        Some(text) => plain(200, &text),
+        None => plain(404, ""),
+    }
+}
+
+fn instance_at(dataplane: &Dataplane, peer: IpAddr) -> Option<String> {
+    let IpAddr::V4(peer) = peer else { return None };
+    let mut interfaces = dataplane.interfaces.values();
+    interfaces.find(|it| it.addresses.contains(&peer)).map(|it| it.instance.clone())
+}
+
+fn plain(status: u16, text: &str) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text.to_owned())));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    let kind = hyper::header::HeaderValue::from_static("text/plain");
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+    response
+}
+
+fn give_token(
+    tokens: &Tokens,
+    instance: &str,
+    method: &Method,
+    headers: &HeaderMap,
+    now: Duration,
+) -> Response<Full<Bytes>> {
+    if method != Method::PUT {
+        return plain(405, "");
+    }
+    if headers.contains_key("x-forwarded-for") {
+        return plain(403, "");
+    }
+    let wanted = headers.get(TTL).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    let Some(seconds @ 1..=LONGEST) = wanted else { return plain(400, "") };
+    let mut random = [0; 24];
+    if getrandom::fill(&mut random).is_err() {
+        return plain(500, "");
+    }
+    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut known = tokens.lock().unwrap_or_else(PoisonError::into_inner);
+    known.retain(|_, (_, end)| *end > now);
+    let end = now + Duration::from_secs(seconds);
+    known.insert(token.clone(), (instance.to_owned(), end));
+    let mut response = plain(200, &token);
+    response.headers_mut().insert(TTL, seconds.into());
+    response
+}
+
+fn token_is_good(tokens: &Tokens, instance: &str, headers: &HeaderMap, now: Duration) -> bool {
+    let token = headers.get(TOKEN).and_then(|value| value.to_str().ok());
+    let known = tokens.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = token.and_then(|token| known.get(token));
+    found.is_some_and(|(owner, end)| owner == instance && *end > now)
+}
+
+/// One request about one instance.
+struct About<'a> {
+    shared: &'a Shared,
+    dataplane: &'a Dataplane,
+    instance: &'a str,
+    now: Duration,
+}
+
+impl About<'_> {
+    fn answer(&self, path: &str) -> Option<String> {
+        let primary = self.interface(|it| it.device_index == 0)?;
+        let instance = self.dataplane.instances.get(self.instance)?;
+        let zone = self.shared.account.zone_of(&primary.1.subnet)?;
+        let path = path.strip_prefix("/latest/")?;
+        let Some(path) = path.strip_prefix("meta-data/") else {
+            return match path {
+                "user-data" => instance.user_data.clone(),
+                "dynamic/instance-identity/document" => Some(self.document(primary.1, &zone.name)),
+                _ => None,
+            };
+        };
+        let address = primary.1.addresses.first()?;
+        match path {
+            "instance-id" => Some(self.instance.to_owned()),
+            "mac" => Some(primary.1.mac.clone()),
+            "local-ipv4" => Some(address.to_string()),
+            "public-ipv4" => primary.1.public.get(address).map(Ipv4Addr::to_string),
+            "hostname" | "local-hostname" => {
+                Some(format!("ip-{}.ec2.internal", address.to_string().replace('.', "-")))
+            }
+            "instance-type" => Some("t4g.nano".to_owned()),
+            "placement/region" => Some(REGION.to_owned()),
+            "placement/availability-zone" => Some(zone.name.clone()),
+            "placement/availability-zone-id" => Some(zone_id(&zone.name)),
+            "network/interfaces/macs" => Some(self.macs()),
+            "iam/security-credentials" => Some(IAM_ROLE.to_owned()),
+            _ => self.below(path),
+        }
+    }
+
+    fn below(&self, path: &str) -> Option<String> {
+        if let Some(rest) = path.strip_prefix("network/interfaces/macs/") {
+            let (mac, rest) = rest.split_once('/')?;
+            let (id, interface) = self.interface(|it| it.mac == mac)?;
+            return self.of_interface(id, interface, rest);
+        }
+        if let Some(role) = path.strip_prefix("iam/security-credentials/") {
+            return (role == IAM_ROLE).then(|| self.credentials()).flatten();
+        }
+        if let Some(key) = path.strip_prefix("tags/instance") {
+            let tags = self.tags()?;
+            return match key.strip_prefix('/') {
+                None => Some(tags.into_keys().collect::<Vec<_>>().join("\n")),
+                Some(key) => tags.get(key).cloned(),
+            };
+        }
+        self.shared.state().metadata.get(&(self.instance.to_owned(), path.to_owned())).cloned()
+    }
+
+    fn of_interface(&self, id: &str, interface: &Interface, path: &str) -> Option<String> {
+        let lines = |addresses: &mut dyn Iterator<Item = Ipv4Addr>| {
+            let text: Vec<_> = addresses.map(|address| address.to_string()).collect();
+            Some(text.join("\n")).filter(|text| !text.is_empty())
+        };
+        if let Some(public) = path.strip_prefix("ipv4-associations/") {
+            let public: Ipv4Addr = public.parse().ok()?;
+            let own = interface.public.iter().filter(|(_, it)| **it == public);
+            return lines(&mut own.map(|(private, _)| *private));
+        }
+        match path {
+            "interface-id" => Some(id.to_owned()),
+            "device-number" => Some(interface.device_index.to_string()),
+            "mac" => Some(interface.mac.clone()),
+            "local-ipv4s" => lines(&mut interface.addresses.iter().copied()),
+            "public-ipv4s" => lines(&mut interface.public.values().copied()),
+            "subnet-id" => Some(interface.subnet.clone()),
+            "subnet-ipv4-cidr-block" => {
+                self.dataplane.subnets.get(&interface.subnet).map(|subnet| subnet.cidr.to_string())
+            }
+            "vpc-id" => Some(self.shared.account.vpc.clone()),
+            "vpc-ipv4-cidr-block" | "vpc-ipv4-cidr-blocks" => Some(VPC.to_owned()),
+            "owner-id" => Some(self.account_id()),
+            "security-group-ids" => self.groups(id),
+            _ => None,
+        }
+    }
+
+    fn interface(&self, which: impl Fn(&Interface) -> bool) -> Option<(&str, &Interface)> {
+        let mut own = self.dataplane.interfaces.iter();
+        own.find(|(_, it)| it.instance == self.instance && which(it)).map(|(id, it)| (&**id, it))
+    }
+
+    fn macs(&self) -> String {
+        let own = self.dataplane.interfaces.values().filter(|it| it.instance == self.instance);
+        own.map(|it| format!("{}/", it.mac)).collect::<Vec<_>>().join("\n")
+    }
+
+    fn tags(&self) -> Option<BTreeMap<String, String>> {
+        let name = &self.dataplane.instances.get(self.instance)?.name;
+        let spec = self.shared.spec.hosts.iter().find(|host| host.name == *name);
+        if !spec.is_some_and(|host| host.metadata_tags) {
+            return None;
+        }
+        self.shared.world.lock().instance_tags(self.instance).cloned()
+    }
+
+    fn groups(&self, id: &str) -> Option<String> {
+        self.shared.world.lock().groups_of(id).map(|groups| groups.join("\n"))
+    }
+
+    fn account_id(&self) -> String {
+        self.shared.world.lock().settings().account.clone()
+    }
+
+    fn credentials(&self) -> Option<String> {
+        let mut world = self.shared.world.lock();
+        let keys = world.credentials_for(self.instance, self.now)?;
+        let epoch = world.settings().epoch;
+        let stamp = |at: SystemTime| humantime::format_rfc3339_seconds(at).to_string();
+        let text = serde_json::json!({
+            "Code": "Success",
+            "LastUpdated": stamp(epoch + self.now),
+            "Type": "AWS-HMAC",
+            "AccessKeyId": keys.access_key_id,
+            "SecretAccessKey": keys.secret_access_key,
+            "Token": keys.session_token,
+            "Expiration": stamp(epoch + keys.expires.unwrap_or(self.now)),
+        });
+        Some(text.to_string())
+    }
+
+    fn document(&self, primary: &Interface, zone: &str) -> String {
+        serde_json::json!({
+            "accountId": self.account_id(),
+            "architecture": "arm64",
+            "availabilityZone": zone,
+            "imageId": "ami-0123456789abcdef0",
+            "instanceId": self.instance,
+            "instanceType": "t4g.nano",
+            "privateIp": primary.addresses.first(),
+            "region": REGION,
+            "version": "2017-09-30",
+        })
+        .to_string()
+    }
+}
+
+/// The zone's id: `use1-az1` for `us-east-1a`, as in an account whose letters are in order.
+fn zone_id(zone: &str) -> String {
+    let number = zone.bytes().last().map_or(1, |letter| letter.wrapping_sub(b'a') + 1);
+    format!("use1-az{number}")
+}

@@ -1,0 +1,101 @@
+//! Meters: traffic from a host, watched closely enough to say how long it was interrupted.
+
+pub mod flows;
+pub mod ping;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+use crate::net::netns::Netns;
+
+/// What to measure.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Order {
+    /// From which host.
+    pub host: String,
+    /// To which address; an address of the internet host for flows.
+    pub target: Ipv4Addr,
+    /// How.
+    pub what: What,
+}
+
+/// A kind of measurement.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum What {
+    /// ICMP echo.
+    Ping {
+        /// From one probe to the next, in milliseconds.
+        interval_ms: u64,
+    },
+    /// TCP connections that stay open and send a little now and then.
+    Flows {
+        /// How many.
+        count: u16,
+        /// From one message on a flow to the next, in milliseconds.
+        interval_ms: u64,
+    },
+}
+
+/// What was measured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Report {
+    /// Of [`What::Ping`].
+    Ping(ping::Report),
+    /// Of [`What::Flows`].
+    Flows(flows::Report),
+}
+
+/// The meters that run.
+#[derive(Default)]
+pub struct Meters {
+    running: Mutex<(u64, BTreeMap<u64, Running>)>,
+}
+
+enum Running {
+    Ping(ping::Ping),
+    Flows(flows::Flows),
+}
+
+impl Meters {
+    /// Starts one in a host's network and returns its number.
+    ///
+    /// # Errors
+    /// When its sockets cannot be opened, or a flow cannot be established.
+    pub fn start(&self, order: &Order, netns: &Netns, clock: Clock) -> Result<u64> {
+        let meter = match order.what {
+            What::Ping { interval_ms } => {
+                Running::Ping(ping::Ping::start(netns, order.target, interval_ms, clock)?)
+            }
+            What::Flows { count, interval_ms } => {
+                Running::Flows(flows::Flows::start(netns, order.target, count, interval_ms)?)
+            }
+        };
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.0 += 1;
+        let number = running.0;
+        running.1.insert(number, meter);
+        Ok(number)
+    }
+
+    /// Stops one and returns what it measured.
+    ///
+    /// # Errors
+    /// When there is none with this number.
+    pub fn stop(&self, number: u64) -> Result<Report> {
+        let meter = {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.1.remove(&number).with_context(|| format!("no meter has number {number}"))?
+        };
+        match meter {
+            Running::Ping(ping) => ping.stop().map(Report::Ping),
+            Running::Flows(flows) => Ok(Report::Flows(flows.stop())),
+        }
+    }
+}
