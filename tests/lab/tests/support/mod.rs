@@ -13,16 +13,16 @@ use tokio::process::Command;
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A served world.
-pub struct Served {
+pub(crate) struct Served {
     /// The world behind the socket.
-    pub world: SharedWorld,
+    pub(crate) world: SharedWorld,
     /// Where it is served.
-    pub endpoint: String,
+    pub(crate) endpoint: String,
     _server: tokio::task::JoinSet<std::io::Result<()>>,
 }
 
 /// Serves a fresh world whose states take a tenth of a second.
-pub async fn serve_world() -> Served {
+pub(crate) async fn serve_world() -> Served {
     let timings = Timings {
         start_ms: 100,
         stop_ms: 100,
@@ -44,7 +44,7 @@ pub async fn serve_world() -> Served {
 }
 
 /// Runs a Python program of this directory and returns what it printed.
-pub async fn python(program: &str, arguments: &[&str]) -> String {
+pub(crate) async fn python(program: &str, arguments: &[&str]) -> String {
     let interpreter = std::env::var("NATHA_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let mut command = Command::new(&interpreter);
