@@ -1,7 +1,7 @@
 use natha_lab::dataplane::Target;
 use natha_lab::ec2::{Fault, FaultRule, Grant, Policy, Principal, Timings};
 
-use super::{Lab, at, texts, timings};
+use super::scene::{Lab, at, texts, timings};
 
 fn move_to(lab: &mut Lab, ms: u64, node: usize) -> Result<String, natha_lab::ec2::ApiError> {
     let (table, interface) = (lab.table.clone(), lab.interfaces[node].clone());
@@ -129,7 +129,7 @@ fn temporary_keys_are_renewed_before_they_end() {
     let node = lab.nodes[0].clone();
     let first = lab.world.credentials_for(&node, at(0)).unwrap();
     assert_eq!(lab.world.credentials_for(&node, at(1_000)), Some(first.clone()));
-    let late = first.expires.unwrap() - at(60_000);
+    let late = first.expires.unwrap().checked_sub(at(60_000)).unwrap();
     let second = lab.world.credentials_for(&node, late).unwrap();
     assert_ne!(first.access_key_id, second.access_key_id);
     assert!(second.session_token.is_some());

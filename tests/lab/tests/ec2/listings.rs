@@ -1,4 +1,4 @@
-use super::{Lab, texts, timings};
+use super::scene::{Lab, texts, timings};
 
 fn found(lab: &mut Lab, action: &str, tag: &str, filters: &[(&str, &str)]) -> Vec<String> {
     let named: Vec<(String, &str)> = filters
@@ -28,12 +28,12 @@ fn filters_find_tables_by_what_is_in_them() {
         ("route-table-id", &table),
     ] {
         let ids = found(&mut lab, "DescribeRouteTables", "routeTableId", &[filter]);
-        assert_eq!(ids, [table.clone()], "{filter:?}");
+        assert_eq!(ids, std::slice::from_ref(&table), "{filter:?}");
     }
     let main = [("association.main", "true"), ("vpc-id", vpc.as_str())];
     assert_eq!(found(&mut lab, "DescribeRouteTables", "routeTableId", &main).len(), 1);
-    let none = [("tag:Name", "private"), ("route.state", "blackhole")];
-    assert!(found(&mut lab, "DescribeRouteTables", "routeTableId", &none).is_empty());
+    let nothing = [("tag:Name", "private"), ("route.state", "blackhole")];
+    assert!(found(&mut lab, "DescribeRouteTables", "routeTableId", &nothing).is_empty());
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn filters_find_instances_by_zone_state_and_network() {
         ("instance-id", &a),
     ] {
         let ids = found(&mut lab, "DescribeInstances", "instanceId", &[filter]);
-        assert_eq!(ids, [a.clone()], "{filter:?}");
+        assert_eq!(ids, std::slice::from_ref(&a), "{filter:?}");
     }
     let running = [("instance-state-name", "running")];
     assert_eq!(found(&mut lab, "DescribeInstances", "instanceId", &running).len(), 2);

@@ -1,7 +1,7 @@
 use natha_lab::dataplane::Power;
 use natha_lab::ec2::Phase;
 
-use super::{Lab, at, texts, timings};
+use super::scene::{Lab, at, texts, timings};
 
 fn one(id: &str) -> [(&str, &str); 1] {
     [("InstanceId.1", id)]
@@ -89,7 +89,7 @@ fn the_reason_tells_who_stopped_it() {
     let reason = |lab: &mut Lab, ms: u64| {
         let id = lab.nodes[0].clone();
         let answer = lab.call(ms, "DescribeInstances", &one(&id)).unwrap();
-        let inside = super::inside(&answer, "stateReason");
+        let inside = super::scene::inside(&answer, "stateReason");
         texts(inside[0], "code")[0].to_owned()
     };
     let mut lab = Lab::new(timings());

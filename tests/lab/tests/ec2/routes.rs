@@ -1,6 +1,6 @@
 use natha_lab::ec2::RouteVia;
 
-use super::{Lab, inside, texts, timings};
+use super::scene::{Lab, inside, texts, timings};
 
 const ALL: (&str, &str) = ("DestinationCidrBlock", "0.0.0.0/0");
 
@@ -87,9 +87,9 @@ fn an_instance_with_two_interfaces_is_no_target() {
         &lab.vpc,
         "10.0.3.0/24".parse().unwrap(),
         "eu-central-1b",
-        super::at(1_000),
+        super::scene::at(1_000),
     );
-    lab.world.add_interface(&node, &subnet.unwrap(), 1, super::at(1_000)).unwrap();
+    lab.world.add_interface(&node, &subnet.unwrap(), 1, super::scene::at(1_000)).unwrap();
     let error = lab.call(1_000, "ReplaceRoute", &params).unwrap_err();
     assert_eq!(error.code, "InvalidInstanceID");
     assert!(error.message.starts_with("There are multiple interfaces attached to instance"));
@@ -124,7 +124,7 @@ fn destinations_that_no_route_may_have_are_refused() {
 #[test]
 fn an_interface_of_another_vpc_is_no_target() {
     let mut lab = Lab::new(timings());
-    let now = super::at(1_000);
+    let now = super::scene::at(1_000);
     let vpc = lab.world.create_vpc("10.9.0.0/16".parse().unwrap(), now).unwrap();
     let table = lab.world.create_table(&vpc, &[], &[], now).unwrap();
     let a = lab.interfaces[0].clone();

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 
 /// Longest that a program may run.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// A served world.
 pub(crate) struct Served {
@@ -21,8 +21,8 @@ pub(crate) struct Served {
     _server: tokio::task::JoinSet<std::io::Result<()>>,
 }
 
-/// Serves a fresh world whose states take a tenth of a second.
-pub(crate) async fn serve_world() -> Served {
+/// Serves a fresh world whose states take a tenth of a second and whose clock starts at `epoch`.
+pub(crate) async fn serve_world(epoch: SystemTime) -> Served {
     let timings = Timings {
         start_ms: 100,
         stop_ms: 100,
@@ -31,8 +31,7 @@ pub(crate) async fn serve_world() -> Served {
         status_ms: 0,
         ..Timings::default()
     };
-    let settings =
-        WorldSettings { timings, buckets: false, epoch: SystemTime::now(), ..Default::default() };
+    let settings = WorldSettings { timings, buckets: false, epoch, ..Default::default() };
     let world = SharedWorld::new(World::new(settings));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
     let endpoint = format!("http://{}", listener.local_addr().expect("the listener is bound"));
