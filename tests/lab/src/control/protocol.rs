@@ -67,6 +67,11 @@ pub enum Request {
         /// All of them.
         faults: ec2::Faults,
     },
+    /// Adds a fault of the API; answers `null`.
+    AddApiFault {
+        /// The fault and whom it meets.
+        rule: ec2::FaultRule,
+    },
     /// Changes the API's delays and times; answers `null`.
     Timings {
         /// All of them.

@@ -77,6 +77,7 @@ async fn handle(shared: &Arc<Shared>, request: hyper::Request<Incoming>) -> Resu
         Request::Console { host } => json(console(shared, &host)?),
         Request::Ec2 { action, params } => json(call(shared, &action, params)),
         Request::ApiFaults { faults } => json(*shared.world.lock().faults_mut() = faults),
+        Request::AddApiFault { rule } => json(shared.world.lock().faults_mut().add(rule)),
         Request::Timings { timings } => json(*shared.world.lock().timings_mut() = timings),
         Request::Net(change) => json(net(shared, change).await?),
         Request::Metadata { host, path, value } => {
