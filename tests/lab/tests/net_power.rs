@@ -1,4 +1,5 @@
 //! Power of simulated instances, their metadata, and what stands still.
+#![expect(clippy::unwrap_used, reason = "in a test, what cannot be done is a failure")]
 
 mod lab_support;
 

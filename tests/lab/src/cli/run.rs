@@ -133,13 +133,13 @@ fn start(up: &Up) -> Result<()> {
     if up.detach {
         return start_detached();
     }
+    let program = std::env::current_exe().context("cannot find the lab's program")?;
+    let mut launched = launch::launch(&program, &spec(up)?)?;
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGHUP);
     signals.thread_block().context("cannot hold signals")?;
-    let program = std::env::current_exe().context("cannot find the lab's program")?;
-    let mut launched = launch::launch(&program, &spec(up)?)?;
     let outermost = Pid::from_raw(i32::try_from(launched.pid())?);
     thread::spawn(move || {
         if signals.wait().is_ok() {
@@ -273,30 +273,28 @@ fn ping(lab: &Client, host: String, seconds: u64, interval_ms: u64) -> Result<Ex
 }
 
 fn table(status: &Status) -> String {
-    let mut text = format!("after {:.1} s\n", status.now_ms / 1e3);
+    let mut lines = vec![format!("after {:.1} s", status.now_ms / 1e3)];
     for host in &status.hosts {
         let list = |addresses: &[std::net::Ipv4Addr]| {
             addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
         let power = json!(host.power);
         let (private, public) = (list(&host.private), list(&host.public));
-        text += &format!(
-            "{:<10} {:<14} boot {:<3} {} {private:<14} {public}\n",
+        lines.push(format!(
+            "{:<10} {:<14} boot {:<3} {} {private:<14} {public}",
             host.name,
             power.as_str().unwrap_or_default(),
             host.boot,
             host.instance,
-        );
+        ));
     }
     for zone in &status.account.zones {
         let routes = status.routes.iter().filter(|route| route.subnet == zone.private_subnet);
         for route in routes {
             let (name, destination, to) = (&zone.name, &route.destination, &route.to);
-            text += &format!("{name} private  {destination:<18} → {to}\n");
+            lines.push(format!("{name} private  {destination:<18} → {to}"));
         }
     }
-    for problem in &status.problems {
-        text += &format!("problem: {problem}\n");
-    }
-    text.trim_end().to_owned()
+    lines.extend(status.problems.iter().map(|problem| format!("problem: {problem}")));
+    lines.join("\n")
 }

@@ -225,8 +225,10 @@ impl NetChange {
     #[must_use]
     pub fn host(&self) -> Option<&str> {
         match self {
-            Self::CutLink { host } | Self::CutUplink { host } | Self::Mend { host } => Some(host),
-            Self::Loss { host, .. } => Some(host),
+            Self::CutLink { host }
+            | Self::CutUplink { host }
+            | Self::Mend { host }
+            | Self::Loss { host, .. } => Some(host),
             Self::Block(_) | Self::Unblock(_) | Self::Clear => None,
         }
     }

@@ -1,14 +1,16 @@
 //! A lab with a NAT made by hand.
 
+#![expect(clippy::unwrap_used, reason = "in a test, what cannot be done is a failure")]
+
 use std::time::{Duration, Instant};
 
 use natha_lab::{Lab, Role, Spec};
 
 /// Longer than anything here takes.
-pub const LONG: Duration = Duration::from_secs(20);
+pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 /// Whether the internet answers.
-pub const PING: &str = "ping -c1 -W1 203.0.113.10";
+pub(crate) const PING: &str = "ping -c1 -W1 203.0.113.10";
 
 /// A NAT instance set up by hand.
 const NAT: &str = "#!/bin/sh -e
@@ -25,7 +27,7 @@ echo NAT configured
 ";
 
 /// A lab whose nodes are such NAT instances, ready to forward.
-pub fn nat_lab(nodes: u8) -> Lab {
+pub(crate) fn nat_lab(nodes: u8) -> Lab {
     let mut spec = Spec::nodes(nodes).with_node_user_data(NAT);
     for host in spec.hosts.iter_mut().filter(|host| host.role == Role::Node) {
         host.source_dest_check = false;
@@ -39,7 +41,7 @@ pub fn nat_lab(nodes: u8) -> Lab {
 }
 
 /// Whether a host reaches the internet.
-pub fn reaches(lab: &Lab, host: &str) -> bool {
+pub(crate) fn reaches(lab: &Lab, host: &str) -> bool {
     lab.sh(host, PING).is_ok()
 }
 
@@ -47,7 +49,7 @@ pub fn reaches(lab: &Lab, host: &str) -> bool {
 ///
 /// # Panics
 /// When it is not so in time.
-pub fn eventually(what: &str, so: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, so: impl Fn() -> bool) {
     let end = Instant::now() + LONG;
     while !so() {
         assert!(Instant::now() < end, "not in time: {what}");
