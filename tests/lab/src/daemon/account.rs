@@ -180,7 +180,8 @@ fn launch(world: &mut World, account: &Account, host: &HostSpec, now: Duration) 
 }
 
 fn refused(error: ApiError) -> anyhow::Error {
-    anyhow!("EC2 refuses: {}: {}", error.code, error.message)
+    let ApiError { code, message, .. } = error;
+    anyhow!("EC2 refuses: {code}: {message}")
 }
 
 #[cfg(test)]
