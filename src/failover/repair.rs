@@ -180,7 +180,7 @@ impl Machine {
             return Err("it was started a short while ago and may still boot".to_owned());
         }
         self.may_stop_by_routes(peer, now)?;
-        let place = rank(&self.me.id, self.able());
+        let place = rank(&self.me.id, self.everyone());
         if now.since(suspected) < rules.after + rules.stagger.saturating_mul(place) {
             return Err("another node comes first".to_owned());
         }
@@ -268,7 +268,7 @@ impl Machine {
                 Err(Some("EC2 does not tell who stopped it; it is not started".to_owned()))
             }
             StopOrigin::Guest | StopOrigin::Service => {
-                let place = rank(&self.me.id, self.able());
+                let place = rank(&self.me.id, self.everyone());
                 let wait = self.numbers.repair.stagger.saturating_mul(place);
                 if now.since(peer.verdict_since) >= wait { Ok(()) } else { Err(None) }
             }

@@ -3,6 +3,7 @@
 //! AWS account.
 
 pub mod clock;
+pub mod cluster;
 pub mod control;
 pub mod daemon;
 pub mod dataplane;
