@@ -72,11 +72,11 @@ install_packages() {
     ((EUID == 0)) || die "$why. As root: apt-get install $*"
     say "  installing $* ($why)"
     if [[ $apt_updated == no ]]; then
-        step "apt-get update" apt-get -q update
+        step "apt-get update" apt-get -q update || die "apt-get update failed"
         apt_updated=yes
     fi
     DEBIAN_FRONTEND=noninteractive step "apt-get install" \
-        apt-get -qy install --no-install-recommends "$@"
+        apt-get -qy install --no-install-recommends "$@" || die "apt-get install failed"
 }
 
 # need TOOL…: makes sure that each is there, installing what is missing.
@@ -108,7 +108,7 @@ need_nextest() {
     cargo nextest --version >/dev/null 2>&1 && return 0
     say "  cargo-nextest not found: building it into target/tools (some minutes, once)"
     step "cargo install cargo-nextest" cargo install --locked --root "$root/target/tools" \
-        "cargo-nextest@$nextest_version"
+        "cargo-nextest@$nextest_version" || die "cargo-nextest could not be built"
 }
 
 # The interpreter the virtual environment is made with: one that can make one.
@@ -123,14 +123,15 @@ python_with_venv() {
     return 1
 }
 
+# Commands are chained: `set -e` is off in here, as it is in whatever a `||` follows.
 make_venv() {
-    local python
-    rm -rf "$root/target/venv"
-    python=$(python_with_venv)
-    "$python" -m venv "$root/target/venv"
-    "$root/target/venv/bin/pip" install --disable-pip-version-check \
-        -r "$root/scripts/requirements.txt"
-    cp "$root/scripts/requirements.txt" "$root/target/venv/installed.txt"
+    local venv=$root/target/venv
+    rm -rf "$venv" &&
+        "$(python_with_venv)" -m venv "$venv" &&
+        "$venv/bin/pip" install --disable-pip-version-check -r "$root/scripts/requirements.txt" &&
+        "$venv/bin/python" -c 'import boto3, moto.server' &&
+        "$venv/bin/aws" --version &&
+        cp "$root/scripts/requirements.txt" "$venv/installed.txt"
 }
 
 # need_python: a virtual environment in target/venv with scripts/requirements.txt, made anew only
@@ -143,7 +144,8 @@ need_python() {
     exec {lock}>"$root/target/venv.lock"
     flock "$lock"
     cmp -s "$root/scripts/requirements.txt" "$venv/installed.txt" ||
-        step "python environment in target/venv" make_venv
+        step "python environment in target/venv" make_venv ||
+        die "the python environment could not be made; pip's output is above"
     exec {lock}>&-
 }
 

@@ -16,6 +16,10 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// Time limit of one attempt.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(1);
 
+/// How often an item is asked for that gets no answer. At boot the first packets may be lost, and
+/// the client does not repeat what timed out.
+const ATTEMPTS: u32 = 4;
+
 /// Where the firmware of a Nitro instance tells the instance id.
 pub const DMI_ASSET_TAG: &str = "/sys/devices/virtual/dmi/id/board_asset_tag";
 
@@ -150,6 +154,18 @@ impl Imds {
 
     /// One item, which may be absent.
     async fn get(&self, item: &str) -> Result<Option<String>, ImdsFault> {
+        for _ in 1..ATTEMPTS {
+            match self.get_once(item).await {
+                Err(ImdsFault::Unavailable(why)) => {
+                    tracing::debug!(item, why, "asking the instance metadata again");
+                }
+                outcome => return outcome,
+            }
+        }
+        self.get_once(item).await
+    }
+
+    async fn get_once(&self, item: &str) -> Result<Option<String>, ImdsFault> {
         let path = format!("/latest/meta-data/{item}");
         match self.client.get(&path).await {
             Ok(text) => Ok(Some(text.as_ref().trim().to_owned())),

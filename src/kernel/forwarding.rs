@@ -9,7 +9,7 @@ use super::journal::{self, JournalError, Store};
 use super::nft::{Nft, NftError};
 use super::run::RunError;
 use super::sysctl::SysctlError;
-use crate::plan::{HostFacts, HostPlan, Item, Standing, Subject, diff};
+use crate::plan::{HostFacts, HostPlan, Item, Standing, Subject, Sysctl, diff};
 
 /// Why it could not be found out, or made so.
 #[derive(Debug, thiserror::Error)]
@@ -41,8 +41,8 @@ pub enum ForwardingError {
 /// Where it cannot be found out. That is no proof that this host does not forward.
 pub async fn check_forwarding(state_dir: &Path) -> Result<Vec<Item>, ForwardingError> {
     let mut plan = journal::last_plan(state_dir)?.ok_or(ForwardingError::NotSetUp)?;
-    plan.sysctls.retain(|sysctl| sysctl.forwards());
-    Ok(drifted(&plan, &Nft::find()?).await?)
+    plan.sysctls.retain(Sysctl::forwards);
+    drifted(&plan, &Nft::find()?).await
 }
 
 /// Makes the table and the sysctls again what the plan says, and returns what was changed. A step

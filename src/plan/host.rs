@@ -178,3 +178,95 @@ fn attached_ids(
         |link: &&Link| id(link).map(|interface| Unchecked { link: link.name.clone(), interface });
     Ok(links.iter().filter_map(both).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+    use crate::plan::{CloudFacts, DefaultRoute};
+
+    const ENI: [&str; 2] = ["eni-0000000000000000a", "eni-0000000000000000b"];
+
+    fn link(name: &str, mac: &str, address: &str) -> Link {
+        let addresses = vec![address.parse().unwrap()];
+        Link { name: name.to_owned(), mac: mac.to_owned(), addresses }
+    }
+
+    /// A two-armed instance with a container bridge.
+    fn facts() -> HostFacts {
+        let interface = |position: usize, mac: &str| CloudInterface {
+            id: ENI[position].parse().unwrap(),
+            mac: mac.to_owned(),
+            source_dest_check: None,
+        };
+        HostFacts {
+            links: vec![
+                link("docker0", "02:42:00:00:00:01", "172.17.0.1/16"),
+                link("ens5", "0a:00:00:00:00:05", "10.0.0.10/24"),
+                link("ens6", "0a:00:00:00:00:06", "10.0.1.10/24"),
+            ],
+            default_routes: vec![
+                DefaultRoute { metric: 520, link: "ens6".to_owned() },
+                DefaultRoute { metric: 512, link: "ens5".to_owned() },
+            ],
+            cloud: Some(CloudFacts {
+                vpc_cidrs: vec!["10.0.0.0/17".parse().unwrap(), "10.0.128.0/17".parse().unwrap()],
+                interfaces: vec![
+                    interface(0, "0a:00:00:00:00:05"),
+                    interface(1, "0a:00:00:00:00:06"),
+                ],
+            }),
+            ..HostFacts::default()
+        }
+    }
+
+    fn host() -> Host {
+        Settings::default().host
+    }
+
+    #[test]
+    fn the_best_default_route_tells_the_uplink_and_the_vpc_the_sources() {
+        let plan = HostPlan::new(&host(), &facts()).unwrap();
+        assert_eq!(plan.table.uplink, "ens5");
+        assert_eq!(plan.table.links, ["ens5".to_owned(), "ens6".to_owned()].into());
+        assert_eq!(plan.table.sources, ["10.0.0.0/16".parse().unwrap()]);
+        let ids: Vec<&str> = plan.unchecked.iter().map(|u| u.interface.as_str()).collect();
+        assert_eq!(ids, ENI);
+    }
+
+    #[test]
+    fn given_sources_narrow_what_is_translated_but_not_what_is_local() {
+        let sources = vec!["10.0.2.0/24".parse().unwrap(), "192.168.0.0/16".parse().unwrap()];
+        let plan = HostPlan::new(&Host { sources, ..host() }, &facts()).unwrap();
+        let shown = |list: &[Ipv4Net]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(shown(&plan.table.sources), ["10.0.2.0/24", "192.168.0.0/16"]);
+        assert_eq!(shown(&plan.table.local), ["10.0.0.0/16", "192.168.0.0/16"]);
+    }
+
+    #[test]
+    fn without_ec2_the_sources_tell_which_interfaces_take_part() {
+        let facts = HostFacts { cloud: None, ..facts() };
+        let sources = vec!["10.0.1.0/24".parse().unwrap()];
+        let host = Host { sources, source_dest_check: false, ..host() };
+        let plan = HostPlan::new(&host, &facts).unwrap();
+        assert_eq!(plan.table.links, ["ens5".to_owned(), "ens6".to_owned()].into());
+        assert!(plan.unchecked.is_empty());
+
+        let nothing = Host { sources: Vec::new(), ..host };
+        assert_eq!(HostPlan::new(&nothing, &facts), Err(Problem::NoSources));
+    }
+
+    #[test]
+    fn an_uplink_that_is_not_attached_by_ec2_is_refused() {
+        let host = Host { uplink: Some("docker0".to_owned()), ..host() };
+        let refused = HostPlan::new(&host, &facts());
+        assert!(matches!(refused, Err(Problem::NotAttached { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn forwarding_is_turned_on_last() {
+        let plan = HostPlan::new(&host(), &facts()).unwrap();
+        let last = plan.sysctls.last().unwrap();
+        assert_eq!(last.key.to_string(), "net.ipv4.ip_forward");
+    }
+}

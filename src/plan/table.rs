@@ -47,7 +47,8 @@ impl Digest {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         let hash = Sha256::digest(bytes);
-        Self(hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+        let head = hash.iter().take(8).fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte));
+        Self(format!("{head:016x}"))
     }
 
     /// A digest that was written down before.

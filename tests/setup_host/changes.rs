@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use natha::kernel::forwarding::{ForwardingError, check_forwarding, reassert};
+
 use crate::netns::Netns;
 
 const SETUP: &str = "setup --source 10.0.0.0/16 --no-source-dest-check";
@@ -167,4 +169,60 @@ fn with_several_interfaces_a_strict_reverse_path_filter_is_loosened() {
     assert!(host.nft("list set ip natha links").contains("ens6"));
     host.natha("teardown").exits(0);
     assert_eq!(value("ens6"), "1");
+}
+
+/// Runs a future in the namespace, programs that it starts included.
+fn inside<T, F>(host: &Netns, f: impl FnOnce(std::path::PathBuf) -> F + Send + 'static) -> T
+where
+    T: Send + 'static,
+    F: Future<Output = T> + Send,
+{
+    let state = host.state_dir().to_owned();
+    host.inside(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(f(state))
+    })
+}
+
+fn drifted(host: &Netns) -> Vec<String> {
+    let found = inside(host, |state| async move { check_forwarding(&state).await });
+    found.unwrap().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_monitor_finds_drift_and_mends_it_without_asking_ec2() {
+    let host = Netns::one_armed();
+    let unset = inside(&host, |state| async move { check_forwarding(&state).await });
+    assert!(matches!(unset, Err(ForwardingError::NotSetUp)), "{unset:?}");
+
+    host.natha(SETUP).exits(0);
+    assert_eq!(drifted(&host), [""; 0]);
+
+    host.set_sysctl("net/ipv4/ip_forward", "0");
+    host.set_sysctl("net/ipv4/conf/all/send_redirects", "1");
+    host.nft("delete table ip natha");
+    let found = drifted(&host);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found[0].contains("nft table ip natha is not there"), "{found:?}");
+    assert!(found.contains(&"net.ipv4.ip_forward is 0, should be 1".to_owned()), "{found:?}");
+
+    let changed = inside(&host, |state| async move { reassert(&state).await }).unwrap();
+    assert!(changed.iter().any(|item| item.to_string().contains("send_redirects")), "{changed:?}");
+    assert_eq!(drifted(&host), [""; 0]);
+    let again = inside(&host, |state| async move { reassert(&state).await }).unwrap();
+    assert!(again.is_empty(), "{again:?}");
+
+    host.natha("teardown").exits(0);
+    assert_eq!(host.sysctl("net/ipv4/ip_forward"), "0");
+}
+
+#[test]
+fn counting_packets_is_no_drift() {
+    let host = Netns::one_armed();
+    host.natha(SETUP).exits(0);
+    host.nft("add counter ip natha spare");
+    assert_eq!(drifted(&host).len(), 1);
+    host.nft("delete counter ip natha spare");
+    host.nft("reset counters table ip natha");
+    assert_eq!(drifted(&host), [""; 0]);
 }

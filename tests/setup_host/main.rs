@@ -1,6 +1,8 @@
 //! `natha setup` and `natha teardown`: the real program on a real kernel, each test in network
 //! namespaces of its own. Needs root, `ip`, `nft`, `unshare` and `ping`; a missing tool fails.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod fake_aws;
 mod netns;
 

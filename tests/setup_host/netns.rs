@@ -174,7 +174,8 @@ impl Netns {
     pub(crate) fn everything_else(&self) -> (String, String) {
         let conf = "grep -r . /proc/sys/net/ipv4/conf /proc/sys/net/ipv4/ip_forward \
                     /proc/sys/net/netfilter 2>/dev/null | grep -v conntrack_count | sort";
-        let tables = "nft list tables | grep -v 'table ip natha' | while read -r _ family name _; do \
+        let tables = "nft list tables | grep -v 'table ip natha' | \
+                      while read -r _ family name _; do \
                       nft -a list table $family $name; done";
         (self.exec(&["sh", "-c", conf]), self.exec(&["sh", "-c", tables]))
     }

@@ -198,3 +198,23 @@ fn other_forwarding_and_other_peoples_port_forwards_go_on() {
         .inside(move || TcpStream::connect_timeout(&published, Duration::from_secs(10)).map(drop))
         .expect("a port forward that was there stays");
 }
+
+#[test]
+fn the_commands_in_the_warning_open_a_firewall_that_drops() {
+    let net = Net::two_armed();
+    net.nat.nft("add table inet filter");
+    let chain = "{ type filter hook forward priority 0; policy drop; }";
+    net.nat.nft(&format!("add chain inet filter forward {chain}"));
+    let ping = ["ping", "-c1", "-W1", INTERNET];
+    assert!(!net.private.succeeds(&ping));
+
+    let setup = "setup --source 10.0.0.0/16 --no-source-dest-check --json";
+    let warning = net.nat.natha(setup).exits(0).json()["warnings"][0].clone();
+    let lines = warning.as_str().unwrap().lines();
+    for line in lines.filter(|line| line.trim().starts_with("nft ")) {
+        net.nat.exec(&["sh", "-c", line]);
+    }
+    assert!(net.private.succeeds(&ping));
+    let quiet = net.nat.natha(setup).exits(0).json();
+    assert!(!quiet["warnings"].to_string().contains("table"), "{quiet}");
+}

@@ -8,6 +8,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
+use nix::sys::signal::SigSet;
 use nix::sys::wait::{WaitStatus, wait};
 use nix::unistd::Pid;
 
@@ -16,6 +17,8 @@ use nix::unistd::Pid;
 /// # Errors
 /// When the daemon cannot be started.
 pub fn run(directory: &Path) -> Result<()> {
+    // Whatever signals the owner held back: nothing in the lab should.
+    SigSet::all().thread_unblock().context("cannot let signals through")?;
     let program = std::env::current_exe().context("the lab cannot find its own program")?;
     let daemon = Command::new(program)
         .arg("daemon")

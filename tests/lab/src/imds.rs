@@ -106,7 +106,7 @@ fn give_token(
     if getrandom::fill(&mut random).is_err() {
         return plain(500, "");
     }
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = random.map(|byte| format!("{byte:02x}")).concat();
     let mut known = tokens.lock().unwrap_or_else(PoisonError::into_inner);
     known.retain(|_, (_, end)| *end > now);
     let end = now + Duration::from_secs(seconds);

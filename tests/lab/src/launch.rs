@@ -27,7 +27,7 @@ const OWNER: &str = "owner";
 /// What a lab prints when it is ready.
 pub const READY: &str = "ready";
 /// How long a lab may take to get ready.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The programs that a lab runs, and the Debian packages they are in.
 const TOOLS: [(&str, &str); 3] =
     [("unshare", "util-linux"), ("ip", "iproute2"), ("nft", "nftables")];

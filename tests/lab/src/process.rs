@@ -47,13 +47,11 @@ pub fn finish(mut child: Child, input: &[u8], limit: Duration) -> Result<Finishe
     let stderr = collect(child.stderr.take());
     let (ended, end) = mpsc::channel();
     thread::spawn(move || drop(ended.send(child.wait())));
-    let status = match end.recv_timeout(limit) {
-        Ok(status) => status.context("cannot wait for a program")?,
-        Err(_) => {
-            let _ = killpg(pid, Signal::SIGKILL);
-            bail!("not finished after {} s: killed", limit.as_secs_f32());
-        }
+    let Ok(status) = end.recv_timeout(limit) else {
+        let _ = killpg(pid, Signal::SIGKILL);
+        bail!("not finished after {} s: killed", limit.as_secs_f32());
     };
+    let status = status.context("cannot wait for a program")?;
     Ok(Finished { status, stdout: stdout.take(), stderr: stderr.take() })
 }
 

@@ -14,6 +14,9 @@ pub struct Spec {
     /// The `natha` binary that nodes find as `/usr/local/bin/natha`.
     #[serde(default)]
     pub natha: Option<PathBuf>,
+    /// Tags of the private subnets' route tables, besides `Name`.
+    #[serde(default)]
+    pub table_tags: BTreeMap<String, String>,
     /// How EC2 behaves.
     #[serde(default)]
     pub ec2: Ec2Spec,
@@ -91,7 +94,19 @@ impl Spec {
         };
         let natters = (0..nodes).map(|zone| host(zone, "nat", Role::Node));
         let privates = (0..nodes.min(3)).map(|zone| host(zone, "host", Role::Private));
-        Self { hosts: natters.chain(privates).collect(), natha: None, ec2: Ec2Spec::default() }
+        Self {
+            hosts: natters.chain(privates).collect(),
+            natha: None,
+            table_tags: BTreeMap::new(),
+            ec2: Ec2Spec::default(),
+        }
+    }
+
+    /// Makes the nodes a cluster of this name: tags on them and on the private route tables.
+    #[must_use]
+    pub fn with_cluster(mut self, name: &str) -> Self {
+        self.table_tags.insert("natha:cluster".into(), name.into());
+        self.with_node_tag("natha:cluster", name)
     }
 
     /// Gives every node the same user data.

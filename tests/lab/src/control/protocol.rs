@@ -67,6 +67,11 @@ pub enum Request {
         /// All of them.
         faults: ec2::Faults,
     },
+    /// Adds a fault of the API; answers `null`.
+    AddApiFault {
+        /// The fault and whom it meets.
+        rule: ec2::FaultRule,
+    },
     /// Changes the API's delays and times; answers `null`.
     Timings {
         /// All of them.
@@ -220,8 +225,10 @@ impl NetChange {
     #[must_use]
     pub fn host(&self) -> Option<&str> {
         match self {
-            Self::CutLink { host } | Self::CutUplink { host } | Self::Mend { host } => Some(host),
-            Self::Loss { host, .. } => Some(host),
+            Self::CutLink { host }
+            | Self::CutUplink { host }
+            | Self::Mend { host }
+            | Self::Loss { host, .. } => Some(host),
             Self::Block(_) | Self::Unblock(_) | Self::Clear => None,
         }
     }

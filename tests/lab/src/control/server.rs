@@ -76,17 +76,21 @@ async fn handle(shared: &Arc<Shared>, request: hyper::Request<Incoming>) -> Resu
         Request::Kill { host, process } => json(kill(shared, &host, process)?),
         Request::Console { host } => json(console(shared, &host)?),
         Request::Ec2 { action, params } => json(call(shared, &action, params)),
-        Request::ApiFaults { faults } => json(*shared.world.lock().faults_mut() = faults),
-        Request::Timings { timings } => json(*shared.world.lock().timings_mut() = timings),
-        Request::Net(change) => json(net(shared, change).await?),
-        Request::Metadata { host, path, value } => {
-            let key = (shared.host(&host)?.view.instance, path);
-            let metadata = &mut shared.state().metadata;
-            json(drop(match value {
-                Some(value) => metadata.insert(key, value),
-                None => metadata.remove(&key),
-            }))
+        Request::ApiFaults { faults } => {
+            *shared.world.lock().faults_mut() = faults;
+            Ok(Value::Null)
         }
+        Request::AddApiFault { rule } => {
+            shared.world.lock().faults_mut().add(rule);
+            Ok(Value::Null)
+        }
+        Request::Timings { timings } => {
+            *shared.world.lock().timings_mut() = timings;
+            shared.world.ring();
+            Ok(Value::Null)
+        }
+        Request::Metadata { host, path, value } => metadata(shared, &host, path, value),
+        Request::Net(change) => json(net(shared, change).await?),
         Request::Freeze { host } => json(kernel(shared, host, Power::Frozen).await?),
         Request::Thaw { host } => json(kernel(shared, host, Power::On).await?),
         Request::Panic { host } => json(kernel(shared, host, Power::Panicked).await?),
@@ -104,6 +108,16 @@ async fn handle(shared: &Arc<Shared>, request: hyper::Request<Incoming>) -> Resu
         }
         Request::Down => json(shared.order(Order::Down).await?),
     }
+}
+
+fn metadata(shared: &Shared, host: &str, path: String, value: Option<String>) -> Result<Value> {
+    let key = (shared.host(host)?.view.instance, path);
+    let metadata = &mut shared.state().metadata;
+    match value {
+        Some(value) => metadata.insert(key, value),
+        None => metadata.remove(&key),
+    };
+    Ok(Value::Null)
 }
 
 fn json(value: impl Serialize) -> Result<Value> {

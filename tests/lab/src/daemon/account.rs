@@ -96,7 +96,7 @@ pub fn make(spec: &Spec, now: Duration) -> Result<(World, Account)> {
     };
     let operator = settings.operators.first().cloned().context("an account without an owner")?;
     let mut world = World::new(settings);
-    let account = network(&mut world, &operator, now)?;
+    let account = network(&mut world, spec, &operator, now)?;
     let mut nodes: BTreeMap<u8, Vec<String>> = BTreeMap::new();
     for host in &spec.hosts {
         let interface = launch(&mut world, &account, host, now)
@@ -124,7 +124,12 @@ pub fn make(spec: &Spec, now: Duration) -> Result<(World, Account)> {
     Ok((world, account))
 }
 
-fn network(world: &mut World, operator: &Credentials, now: Duration) -> Result<Account> {
+fn network(
+    world: &mut World,
+    spec: &Spec,
+    operator: &Credentials,
+    now: Duration,
+) -> Result<Account> {
     let block: Ipv4Net = VPC.parse()?;
     let vpc = world.create_vpc(block, now).map_err(refused)?;
     let gateway = world.create_gateway(&vpc, now).map_err(refused)?;
@@ -136,8 +141,10 @@ fn network(world: &mut World, operator: &Credentials, now: Duration) -> Result<A
         let public = world.create_subnet(&vpc, cidr(number)?, &name, now).map_err(refused)?;
         let private = world.create_subnet(&vpc, cidr(100 + number)?, &name, now);
         let private = private.map_err(refused)?;
-        let tag = [("Name", &*format!("private-{letter}"))];
-        let table = world.create_table(&vpc, &[&private], &tag, now).map_err(refused)?;
+        let name_tag = format!("private-{letter}");
+        let given = spec.table_tags.iter().map(|(key, value)| (&**key, &**value));
+        let tags: Vec<(&str, &str)> = given.chain([("Name", &*name_tag)]).collect();
+        let table = world.create_table(&vpc, &[&private], &tags, now).map_err(refused)?;
         zones.push(Zone {
             name,
             public_subnet: public,
@@ -173,7 +180,8 @@ fn launch(world: &mut World, account: &Account, host: &HostSpec, now: Duration) 
 }
 
 fn refused(error: ApiError) -> anyhow::Error {
-    anyhow!("EC2 refuses: {}: {}", error.code, error.message)
+    let ApiError { code, message, .. } = error;
+    anyhow!("EC2 refuses: {code}: {message}")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The loop that makes the network and the instances follow the simulated EC2.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::net::plan::{Change, VPC_TABLE};
 use crate::spec::Role;
 
 /// How long the loop sleeps when nothing is due.
-const IDLE: Duration = Duration::from_secs(3600);
+const IDLE: Duration = Duration::from_hours(1);
 
 /// The loop's own state.
 pub struct Conductor {
@@ -31,9 +32,12 @@ pub struct Conductor {
     running: BTreeMap<String, Running>,
     seen: Dataplane,
     faults: NetFaults,
-    unplugging: Vec<JoinHandle<Result<()>>>,
-    halted: (Sender<(String, u64)>, Receiver<(String, u64)>),
+    leaving: Vec<JoinHandle<Result<()>>>,
+    halted: (Sender<Boots>, Receiver<Boots>),
 }
+
+/// An instance and the number of its boot.
+type Boots = (String, u64);
 
 /// An instance that has power.
 struct Running {
@@ -55,7 +59,7 @@ impl Conductor {
             running: BTreeMap::new(),
             seen: Dataplane::default(),
             faults: NetFaults::default(),
-            unplugging: Vec::new(),
+            leaving: Vec::new(),
             halted: mpsc::channel(64),
         }
     }
@@ -178,7 +182,7 @@ impl Conductor {
     }
 
     async fn power_down(&mut self, dataplane: &Dataplane) {
-        let mut off = Vec::new();
+        let (mut off, mut told) = (Vec::new(), Vec::new());
         for (id, running) in &mut self.running {
             let wanted = dataplane.instances.get(id);
             match wanted.map(|instance| (instance.power, instance.boot)) {
@@ -187,6 +191,7 @@ impl Conductor {
                     let machine = running.machine.as_ref();
                     if let (Power::On, Some(machine)) = (running.power, machine) {
                         running.power = Power::ShuttingDown;
+                        told.push((running.name.clone(), running.boot));
                         // A guest that has gone already needs no telling.
                         drop(processes::signal_all(machine.place().init, Signal::SIGTERM));
                     }
@@ -194,42 +199,36 @@ impl Conductor {
                 _ => off.push(id.clone()),
             }
         }
-        for id in off {
-            if let Some(running) = self.running.remove(&id) {
-                if let Some(machine) = running.machine {
-                    machine.kill();
-                }
-                self.shared.note(Happening::Power {
-                    host: running.name,
-                    power: Power::Off,
-                    boot: running.boot,
-                });
-            }
-            if !dataplane.instances.contains_key(&id) {
-                // A terminated instance's disk is gone.
-                drop(std::fs::remove_dir_all(machine::home(&self.shared.places.disks(), &id)));
-            }
+        for (host, boot) in told {
+            self.shared.note(Happening::Power { host, power: Power::ShuttingDown, boot });
         }
-        self.unplug(dataplane).await;
-    }
-
-    /// Takes out what has no power or is attached no more. The routes follow at once; the links
-    /// are removed meanwhile, since the kernel takes its time for that.
-    async fn unplug(&mut self, dataplane: &Dataplane) {
-        let plugged = self.fabric.links();
+        let machines: Vec<(String, Running)> = off
+            .into_iter()
+            .filter_map(|id| Some((id.clone(), self.running.remove(&id)?)))
+            .collect();
         let mut links = Vec::new();
-        for (id, link) in plugged {
+        for (id, link) in self.fabric.links() {
             let host = dataplane.interfaces.get(&id).map(|it| &it.instance);
             if host.is_none_or(|host| !self.running.contains_key(host)) {
                 self.fabric.power_off(&id);
                 links.push(link);
             }
         }
-        if links.is_empty() {
+        if links.is_empty() && machines.is_empty() {
             return;
         }
         self.apply(dataplane).await;
-        self.unplugging.push(tokio::task::spawn_blocking(move || Fabric::remove_links(&links)));
+        let mut gone = Vec::new();
+        for (id, running) in machines {
+            let (host, boot) = (running.name.clone(), running.boot);
+            self.shared.note(Happening::Power { host, power: Power::Off, boot });
+            // A terminated instance's disk is gone.
+            let disk = machine::home(&self.shared.places.disks(), &id);
+            let terminated = !dataplane.instances.contains_key(&id);
+            gone.push((running, terminated.then_some(disk)));
+        }
+        // The kernel takes its time to end processes and links; packets are dropped already.
+        self.leaving.push(tokio::task::spawn_blocking(move || leave(gone, &links)));
     }
 
     async fn power_up(&mut self, dataplane: &Dataplane) -> bool {
@@ -244,9 +243,9 @@ impl Conductor {
             if !missing && self.running.contains_key(id) {
                 continue;
             }
-            for done in std::mem::take(&mut self.unplugging) {
+            for done in std::mem::take(&mut self.leaving) {
                 if let Ok(Err(problem)) = done.await {
-                    self.problem("cannot remove a link", &problem);
+                    self.problem("cannot end an instance", &problem);
                 }
             }
             changed = true;
@@ -293,8 +292,8 @@ impl Conductor {
         // An instance launched later, such as a replacement, is a node if it is named like one.
         let node = spec.is_none_or(|host| host.role == Role::Node);
         let interfaces = dataplane.interfaces.values();
-        let address = interfaces.filter(|it| it.instance == id && it.device_index == 0);
-        let address = address.filter_map(|it| it.addresses.first()).next();
+        let mut first = interfaces.filter(|it| it.instance == id && it.device_index == 0);
+        let address = first.find_map(|it| it.addresses.first());
         let hostname = address.map_or_else(
             || instance.name.clone(),
             |address| format!("ip-{}", address.to_string().replace('.', "-")),
@@ -412,4 +411,16 @@ impl Conductor {
     fn problem(&self, what: &str, problem: &anyhow::Error) {
         self.shared.note(Happening::Problem { text: format!("{what}: {problem:#}") });
     }
+}
+
+/// Ends instances and removes their links, and their disks where one is named.
+fn leave(gone: Vec<(Running, Option<PathBuf>)>, links: &[String]) -> Result<()> {
+    for (running, disk) in gone {
+        running.machine.into_iter().for_each(Machine::kill);
+        if let Some(disk) = disk {
+            std::fs::remove_dir_all(&disk)
+                .with_context(|| format!("cannot remove {}", disk.display()))?;
+        }
+    }
+    if links.is_empty() { Ok(()) } else { Fabric::remove_links(links) }
 }

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{SigSet, Signal, kill};
@@ -99,10 +100,9 @@ pub fn run(boot: &Boot) -> Result<()> {
         console.line(&format!("user data not run: {problem:#}"));
     }
     loop {
-        match wait() {
-            // Without children: whoever enters from outside may still leave orphans here.
-            Err(Errno::ECHILD) => thread::park_timeout(std::time::Duration::from_millis(20)),
-            Ok(_) | Err(_) => {}
+        // Without children: whoever enters from outside may still leave orphans here.
+        if wait() == Err(Errno::ECHILD) {
+            thread::park_timeout(Duration::from_millis(20));
         }
     }
 }
@@ -152,7 +152,13 @@ fn make_devices(root: &Path) -> Result<()> {
         mount(Some(kind), &dev.join(name), Some(kind), MsFlags::empty(), Some(data))
             .with_context(|| format!("cannot mount /dev/{name}"))?;
     }
-    for (target, name) in [("pts/ptmx", "ptmx"), ("/proc/self/fd", "fd")] {
+    for (target, name) in [
+        ("pts/ptmx", "ptmx"),
+        ("/proc/self/fd", "fd"),
+        ("/proc/self/fd/0", "stdin"),
+        ("/proc/self/fd/1", "stdout"),
+        ("/proc/self/fd/2", "stderr"),
+    ] {
         symlink(target, dev.join(name))?;
     }
     Ok(())
@@ -177,15 +183,25 @@ fn start(script: &str, boot: &Boot, console: &Console) -> Result<()> {
     fs::create_dir_all(Path::new(USER_DATA).parent().unwrap_or(Path::new("/")))?;
     fs::write(USER_DATA, script)?;
     fs::set_permissions(USER_DATA, fs::Permissions::from_mode(0o700))?;
-    let mut child = Command::new(USER_DATA)
+    let mut command = Command::new(USER_DATA);
+    command
         .env_clear()
         .envs(login())
         .envs(boot.environment.iter().cloned())
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+        .stderr(Stdio::piped());
+    // A child inherits the signals that its thread holds back, and this one holds SIGTERM back.
+    let child = thread::scope(|scope| {
+        let spawn = || {
+            SigSet::all().thread_unblock()?;
+            command.spawn()
+        };
+        scope.spawn(spawn).join()
+    });
+    let mut child = child
+        .map_err(|_| anyhow!("the thread that starts it panicked"))?
         .context("it must start with #! and its interpreter must exist")?;
     console.follow(child.stdout.take());
     console.follow(child.stderr.take());

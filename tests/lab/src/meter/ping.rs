@@ -65,7 +65,7 @@ type Probes = Arc<Mutex<Vec<(Duration, Option<Duration>)>>>;
 pub struct Ping {
     probes: Probes,
     stop: Arc<AtomicBool>,
-    sender: JoinHandle<Result<()>>,
+    sender: JoinHandle<()>,
     receiver: JoinHandle<Result<()>>,
     drained: Arc<AtomicBool>,
     clock: Clock,
@@ -108,12 +108,12 @@ impl Ping {
     pub fn stop(self) -> Result<Report> {
         let end = self.clock.now();
         self.stop.store(true, Ordering::Relaxed);
-        join(self.sender)?;
+        self.sender.join().map_err(|_| anyhow!("a meter's thread panicked"))?;
         while self.clock.now() < end + LAST_ANSWERS && unanswered(&self.probes) {
             thread::sleep(Duration::from_millis(5));
         }
         self.drained.store(true, Ordering::Relaxed);
-        join(self.receiver)?;
+        self.receiver.join().map_err(|_| anyhow!("a meter's thread panicked"))??;
         let probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(sum_up(&probes, end))
     }
@@ -125,10 +125,6 @@ fn unanswered(probes: &Probes) -> bool {
     probes.last().is_some_and(|(_, answer)| answer.is_none())
 }
 
-fn join(thread: JoinHandle<Result<()>>) -> Result<()> {
-    thread.join().map_err(|_| anyhow!("a meter's thread panicked"))?
-}
-
 fn send(
     socket: &Socket,
     id: [u8; 2],
@@ -136,7 +132,7 @@ fn send(
     interval: Duration,
     stop: &AtomicBool,
     clock: Clock,
-) -> Result<()> {
+) {
     let mut next = clock.now();
     for number in 0_u64.. {
         if stop.load(Ordering::Relaxed) {
@@ -154,7 +150,6 @@ fn send(
         next = next.max(now);
         thread::sleep(next.saturating_sub(now));
     }
-    Ok(())
 }
 
 fn receive(

@@ -166,8 +166,8 @@ impl Fabric {
     /// # Errors
     /// When `ip` refuses.
     pub fn remove_links(links: &[String]) -> Result<()> {
-        let batch: String = links.iter().map(|link| format!("link del {link}\n")).collect();
-        netns::ip(&batch)
+        let batch: Vec<_> = links.iter().map(|link| format!("link del {link}\n")).collect();
+        netns::ip(&batch.concat())
     }
 
     /// Which interfaces are plugged in, with the name of the router's end.

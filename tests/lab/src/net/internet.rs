@@ -129,9 +129,9 @@ pub fn plain_router() -> Result<()> {
 }
 
 fn render(mapped: &BTreeMap<Ipv4Addr, Ipv4Addr>) -> String {
-    let list = |pairs: Vec<String>| match pairs.is_empty() {
-        true => String::new(),
-        false => format!("elements = {{ {} }};", pairs.join(", ")),
+    let list = |members: Vec<String>| match members.as_slice() {
+        [] => String::new(),
+        members => format!("elements = {{ {} }};", members.join(", ")),
     };
     let outward = list(mapped.iter().map(|(from, to)| format!("{from} : {to}")).collect());
     let inward = list(mapped.iter().map(|(from, to)| format!("{to} : {from}")).collect());
