@@ -53,11 +53,25 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
     /// How log lines look
-    #[arg(long, global = true, value_enum, default_value_t, env = "NATHA_LOG_FORMAT")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "NATHA_LOG_FORMAT",
+        hide_env_values = true
+    )]
     pub log_format: Format,
 
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,natha=debug
-    #[arg(long, global = true, value_name = "LEVEL", default_value = "info", env = "NATHA_LOG")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "NATHA_LOG",
+        hide_env_values = true
+    )]
     pub log_level: String,
 }
 
@@ -118,6 +132,10 @@ mod tests {
 
     #[test]
     fn the_help_is_as_reviewed() {
-        insta::assert_snapshot!(Cli::command().render_long_help());
+        let help = Cli::command().term_width(100).render_long_help();
+        insta::with_settings!({
+            snapshot_path => "../tests/golden",
+            prepend_module_to_snapshot => false,
+        }, { insta::assert_snapshot!("help", help) });
     }
 }

@@ -30,7 +30,7 @@ fn member(text: &str, letter: char, last: u8) -> Member {
 fn peer() -> PeerView {
     PeerView {
         verdict: Verdict::Alive,
-        verdict_age: Duration::from_secs(11_520),
+        verdict_age: Duration::from_mins(192),
         heartbeat_age: Some(Duration::from_millis(42)),
         echo_age: Some(Duration::from_millis(642)),
         fitness: Some(Fitness::fit()),
@@ -106,14 +106,21 @@ fn unwell() -> Report {
     report
 }
 
+fn as_reviewed(name: &str, text: &str) {
+    insta::with_settings!({
+        snapshot_path => "../../tests/golden",
+        prepend_module_to_snapshot => false,
+    }, { insta::assert_snapshot!(name, text) });
+}
+
 #[test]
 fn a_good_day() {
-    insta::assert_snapshot!(report(&well(), false));
+    as_reviewed("status_good_day", &report(&well(), false));
 }
 
 #[test]
 fn a_bad_day() {
-    insta::assert_snapshot!(report(&unwell(), false));
+    as_reviewed("status_bad_day", &report(&unwell(), false));
 }
 
 #[test]

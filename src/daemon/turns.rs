@@ -47,6 +47,9 @@ pub(super) struct Turns {
     pub(super) herald: Herald,
     /// Half the service manager's watchdog time, where it has one.
     pub(super) watchdog: Option<Duration>,
+    /// How long it goes on once everything is handed over: for as many heartbeats as tell every
+    /// peer that this node leaves, even if one of them is lost.
+    pub(super) linger: Duration,
     /// What the loop remembers for the status.
     pub(super) memory: Memory,
 }
@@ -64,7 +67,7 @@ pub(super) struct Memory {
     refused: Vec<(ActionId, Outcome)>,
     fed: Option<Time>,
     ready: bool,
-    may_exit: bool,
+    exit_at: Option<Time>,
 }
 
 impl Memory {
@@ -81,16 +84,19 @@ impl Memory {
             refused: Vec::new(),
             fed: None,
             ready: false,
-            may_exit: false,
+            exit_at: None,
         }
     }
 }
 
 impl Turns {
-    /// Turns until the machine says that this node may go.
+    /// Turns until the machine says that this node may go, and then a little longer.
     pub(super) fn run(mut self) {
-        while !self.memory.may_exit {
+        loop {
             let now = clock::now();
+            if self.memory.exit_at.is_some_and(|at| at <= now) {
+                return;
+            }
             self.turn(now);
             self.sleep();
         }
@@ -192,7 +198,7 @@ impl Turns {
             Action::SendEcho { to } => return self.exchange.send_echo(&to),
             Action::Report { event } => return self.report_event(event),
             Action::MayExit => {
-                self.memory.may_exit = true;
+                self.memory.exit_at = Some(now + self.linger);
                 return;
             }
             Action::ReadRoutes { id, tables } => (id, doers.read(id, Read::Routes(tables))),

@@ -13,6 +13,7 @@ use super::fitness::FitnessBoard;
 use super::icmp::EchoMark;
 use super::sockets::PeerSocket;
 use crate::config::{Probe, Uplink};
+use crate::kernel::links;
 use crate::types::Fault;
 
 /// Counts rounds. Pure.
@@ -46,13 +47,19 @@ impl Judge {
     }
 }
 
-/// Asks and listens for as long as the runtime lives. `device` is the uplink interface.
+/// Asks and listens for as long as the runtime lives. `uplink` is the interface that is
+/// configured, if one is.
 pub(super) async fn watch(
     settings: Uplink,
-    device: Option<String>,
+    uplink: Option<String>,
     token: u64,
     board: FitnessBoard,
 ) {
+    let device = match uplink {
+        Some(name) => Some(name),
+        None => default_uplink().await,
+    };
+    tracing::debug!(device, targets = settings.targets.len(), "watching the uplink");
     let mut prober = Prober::new(settings, device, token);
     let mut judge = Judge::new(prober.settings.lost_after);
     let mut rounds = interval(prober.settings.interval);
@@ -63,6 +70,19 @@ pub(super) async fn watch(
         rounds.tick().await;
         judge.round(prober.answered());
         board.set(Fault::Uplink, judge.lost()).await;
+    }
+}
+
+/// The interface with the best default route; without one, the kernel's choice for each packet.
+async fn default_uplink() -> Option<String> {
+    match links::read().await {
+        Ok((_, routes)) => {
+            routes.into_iter().min_by_key(|route| route.metric).map(|route| route.link)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the default route could not be read");
+            None
+        }
     }
 }
 

@@ -161,7 +161,11 @@ proptest! {
     }
 
     #[test]
-    fn any_flipped_bit_of_a_tagged_packet_is_noticed(beat in any_beat(), at: prop::sample::Index, bit in 0_u8..8) {
+    fn any_flipped_bit_of_a_tagged_packet_is_noticed(
+        beat in any_beat(),
+        at: prop::sample::Index,
+        bit in 0_u8..8,
+    ) {
         let mut from = sender("nat", Some(KEY));
         let mut bytes = from.encode(&beat).bytes;
         let at = at.index(bytes.len());
@@ -176,7 +180,10 @@ proptest! {
     }
 
     #[test]
-    fn random_bodies_that_decode_are_what_would_be_encoded(body in vec(any::<u8>(), 0..200), flags in 0_u8..8) {
+    fn random_bodies_that_decode_are_what_would_be_encoded(
+        body in vec(any::<u8>(), 0..200),
+        flags in 0_u8..8,
+    ) {
         let mut bytes = sender("nat", None).encode(&small_beat()).bytes;
         bytes.truncate(14);
         bytes[5] = flags & !FLAG_TAGGED;
