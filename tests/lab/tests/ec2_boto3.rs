@@ -9,7 +9,7 @@ use natha_lab::ec2::{Principal, action_names};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_can_make_every_call_and_every_answer_fits_botocores_model() {
-    let served = support::serve_world().await;
+    let served = support::serve_world(std::time::SystemTime::now()).await;
     let printed = support::python("ec2_boto3.py", &[&served.endpoint]).await;
     let called: BTreeSet<String> =
         served.world.lock().history().iter().map(|call| call.action.clone()).collect();

@@ -46,7 +46,7 @@ pub(super) fn create(
     let mut body = XmlBody::new();
     body.nest("networkInterface", |x| {
         let shown = Shown { interface, state, account: &ctx.settings.account };
-        show(x, &shown, ctx, "pending");
+        show(x, &shown, ctx);
     });
     Ok(body)
 }
@@ -198,13 +198,13 @@ pub(super) fn describe(state: &State, ctx: &Ctx<'_>, params: &Params) -> Result<
     let page = filter::page(found, |s: &Shown<'_>| &s.interface.id, !ids.is_empty(), size, params)?;
     let mut body = XmlBody::new();
     body.list("networkInterfaceSet", &page.items, |x, shown| {
-        show(x, shown, ctx, shown.status());
+        show(x, shown, ctx);
     });
     body.maybe("nextToken", page.next);
     Ok(body)
 }
 
-fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>, status: &str) {
+fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
     let Shown { interface, state, account } = shown;
     x.put("networkInterfaceId", &interface.id);
     x.put("subnetId", &interface.subnet);
@@ -213,7 +213,7 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>, status: &str) {
     x.put("description", &interface.description);
     x.put("ownerId", account);
     x.put("requesterManaged", false);
-    x.put("status", status);
+    x.put("status", shown.status());
     x.put("macAddress", &interface.mac);
     x.put("privateIpAddress", interface.address());
     x.put("privateDnsName", private_name(interface.address(), ctx));

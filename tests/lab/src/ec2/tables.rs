@@ -108,7 +108,10 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
     x.put("routeTableId", &table.id);
     x.put("vpcId", &table.vpc);
     x.put("ownerId", &ctx.settings.account);
-    x.list("routeSet", &table.routes, |x, (block, route)| {
+    // The table's own route comes first, as on EC2.
+    let (own, others): (Vec<_>, Vec<_>) =
+        table.routes.iter().partition(|(_, route)| route.origin == "CreateRouteTable");
+    x.list("routeSet", own.into_iter().chain(others), |x, (block, route)| {
         x.put("destinationCidrBlock", block);
         match &route.target {
             RouteTarget::Local => x.put("gatewayId", "local"),

@@ -289,7 +289,8 @@ impl World {
             name == "MaxResults" || name.starts_with("Filter.") || name.contains("Id.")
         });
         let size = throttle::requests(action, !bounded);
-        let bucket = if bounded { action.to_owned() } else { format!("{action} (all)") };
+        let shared = size == throttle::requests(action, false);
+        let bucket = if shared { action.to_owned() } else { format!("{action} (all)") };
         if !self.buckets.take(&bucket, size, 1.0, now) {
             return false;
         }

@@ -10,19 +10,19 @@ use tokio::net::TcpListener;
 use tokio::process::Command;
 
 /// Longest that a program may run.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// A served world.
-pub struct Served {
+pub(crate) struct Served {
     /// The world behind the socket.
-    pub world: SharedWorld,
+    pub(crate) world: SharedWorld,
     /// Where it is served.
-    pub endpoint: String,
+    pub(crate) endpoint: String,
     _server: tokio::task::JoinSet<std::io::Result<()>>,
 }
 
-/// Serves a fresh world whose states take a tenth of a second.
-pub async fn serve_world() -> Served {
+/// Serves a fresh world whose states take a tenth of a second and whose clock starts at `epoch`.
+pub(crate) async fn serve_world(epoch: SystemTime) -> Served {
     let timings = Timings {
         start_ms: 100,
         stop_ms: 100,
@@ -31,8 +31,7 @@ pub async fn serve_world() -> Served {
         status_ms: 0,
         ..Timings::default()
     };
-    let settings =
-        WorldSettings { timings, buckets: false, epoch: SystemTime::now(), ..Default::default() };
+    let settings = WorldSettings { timings, buckets: false, epoch, ..Default::default() };
     let world = SharedWorld::new(World::new(settings));
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
     let endpoint = format!("http://{}", listener.local_addr().expect("the listener is bound"));
@@ -44,7 +43,7 @@ pub async fn serve_world() -> Served {
 }
 
 /// Runs a Python program of this directory and returns what it printed.
-pub async fn python(program: &str, arguments: &[&str]) -> String {
+pub(crate) async fn python(program: &str, arguments: &[&str]) -> String {
     let interpreter = std::env::var("NATHA_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     let mut command = Command::new(&interpreter);

@@ -1,0 +1,12 @@
+//! The simulated EC2's semantics, in virtual time.
+
+#[cfg(test)]
+mod consistency;
+#[cfg(test)]
+mod listings;
+#[cfg(test)]
+mod power;
+#[cfg(test)]
+mod routes;
+#[cfg(test)]
+mod scene;

@@ -1,0 +1,403 @@
+"""Asks the lab and moto the same questions and prints both answers as JSON.
+
+Argument: the lab's endpoint. Each probe builds what it needs in a fresh VPC and returns a short
+text: what a caller of the API would see. The Rust test compares the texts with docs/lab.md.
+"""
+
+import json
+import logging
+import sys
+import time
+
+from ec2_model import client, outcome
+
+try:
+    import moto
+    from moto.server import ThreadedMotoServer
+except ImportError as error:
+    sys.exit(f"moto[server] is needed and missing ({error}): set NATHA_PYTHON")
+
+PROBES = {}
+ALL = "0.0.0.0/0"
+
+
+def probe(name):
+    def keep(function):
+        assert name not in PROBES, name
+        PROBES[name] = function
+        return function
+
+    return keep
+
+
+class Site:
+    """A VPC with two nodes, a private table and a default route to the first node."""
+
+    count = 0
+
+    def __init__(self, ec2, image):
+        self.ec2, self.image = ec2, image
+        Site.count += 1
+        self.vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        self.subnet = self.add_subnet("10.0.0.0/24", "eu-central-1a")
+        self.far = self.add_subnet("10.0.2.0/24", "eu-central-1b")
+        self.table = ec2.create_route_table(VpcId=self.vpc)["RouteTable"]["RouteTableId"]
+        self.nodes = [self.run(self.subnet), self.run(self.subnet)]
+        self.enis = [self.describe(node)["NetworkInterfaces"][0]["NetworkInterfaceId"]
+                     for node in self.nodes]
+        self.create(NetworkInterfaceId=self.enis[0])
+
+    def add_subnet(self, block, zone):
+        made = self.ec2.create_subnet(VpcId=self.vpc, CidrBlock=block, AvailabilityZone=zone)
+        return made["Subnet"]["SubnetId"]
+
+    def run(self, subnet):
+        made = self.ec2.run_instances(
+            ImageId=self.image, InstanceType="t4g.nano", MinCount=1, MaxCount=1, SubnetId=subnet)
+        node = made["Instances"][0]["InstanceId"]
+        self.settle(node, "running")
+        return node
+
+    def second_interface(self, node):
+        made = self.ec2.create_network_interface(SubnetId=self.subnet)["NetworkInterface"]
+        self.ec2.attach_network_interface(
+            NetworkInterfaceId=made["NetworkInterfaceId"], InstanceId=node, DeviceIndex=1)
+        return made["NetworkInterfaceId"]
+
+    def describe(self, node):
+        answer = self.ec2.describe_instances(InstanceIds=[node])
+        return answer["Reservations"][0]["Instances"][0]
+
+    def state(self, node):
+        return self.describe(node)["State"]["Name"]
+
+    def settle(self, node, wanted):
+        deadline = time.monotonic() + 20
+        while self.state(node) != wanted:
+            assert time.monotonic() < deadline, f"{node} did not become {wanted}"
+            time.sleep(0.02)
+
+    def stop(self, node):
+        self.ec2.stop_instances(InstanceIds=[node])
+        self.settle(node, "stopped")
+
+    def terminate(self, node):
+        self.ec2.terminate_instances(InstanceIds=[node])
+        self.settle(node, "terminated")
+
+    def create(self, block=ALL, **target):
+        return self.ec2.create_route(
+            RouteTableId=self.table, DestinationCidrBlock=block, **target)
+
+    def replace(self, block=ALL, **target):
+        return self.ec2.replace_route(
+            RouteTableId=self.table, DestinationCidrBlock=block, **target)
+
+    def routes(self):
+        answer = self.ec2.describe_route_tables(RouteTableIds=[self.table])
+        return {r["DestinationCidrBlock"]: r for r in answer["RouteTables"][0]["Routes"]}
+
+    def holder(self):
+        route = self.routes().get(ALL, {})
+        names = dict(zip(self.enis + self.nodes, "abab"))
+        target = route.get("NetworkInterfaceId") or route.get("InstanceId")
+        return names.get(target, "nobody")
+
+
+@probe("ReplaceRoute with DryRun")
+def _(site):
+    code = outcome(site.replace, NetworkInterfaceId=site.enis[1], DryRun=True)
+    return f"{code}, route at {site.holder()}"
+
+
+@probe("DeleteRoute with DryRun")
+def _(site):
+    code = outcome(site.ec2.delete_route, RouteTableId=site.table, DestinationCidrBlock=ALL,
+                   DryRun=True)
+    return f"{code}, route at {site.holder()}"
+
+
+@probe("CreateRoute with DryRun")
+def _(site):
+    code = outcome(site.create, "192.168.0.0/16", NetworkInterfaceId=site.enis[0], DryRun=True)
+    return f"{code}, {'made' if '192.168.0.0/16' in site.routes() else 'not made'}"
+
+
+@probe("DescribeRouteTables with DryRun")
+def _(site):
+    return outcome(site.ec2.describe_route_tables, DryRun=True)
+
+
+@probe("Fields of a route made by interface")
+def _(site):
+    return " ".join(sorted(set(site.routes()[ALL]) - {"DestinationCidrBlock"}))
+
+
+@probe("State of a route to a stopped instance")
+def _(site):
+    site.stop(site.nodes[0])
+    return site.routes()[ALL]["State"]
+
+
+@probe("State of a route to a terminated instance")
+def _(site):
+    site.terminate(site.nodes[0])
+    return site.routes().get(ALL, {}).get("State", "no route")
+
+
+@probe("State just after StopInstances")
+def _(site):
+    site.ec2.stop_instances(InstanceIds=[site.nodes[0]])
+    return site.state(site.nodes[0])
+
+
+@probe("StartInstances while stopping or stopped")
+def _(site):
+    site.ec2.stop_instances(InstanceIds=[site.nodes[0]])
+    return outcome(site.ec2.start_instances, InstanceIds=[site.nodes[0]])
+
+
+@probe("StartInstances of a terminated instance")
+def _(site):
+    site.terminate(site.nodes[0])
+    return outcome(site.ec2.start_instances, InstanceIds=[site.nodes[0]])
+
+
+@probe("RebootInstances of a stopped instance")
+def _(site):
+    site.stop(site.nodes[0])
+    code = outcome(site.ec2.reboot_instances, InstanceIds=[site.nodes[0]])
+    return f"{code}, {site.state(site.nodes[0])}"
+
+
+@probe("Current state in the answer to StopInstances when stopped")
+def _(site):
+    site.stop(site.nodes[0])
+    answer = site.ec2.stop_instances(InstanceIds=[site.nodes[0]])
+    return answer["StoppingInstances"][0]["CurrentState"]["Name"]
+
+
+@probe("Route by InstanceId with two interfaces")
+def _(site):
+    site.second_interface(site.nodes[1])
+    return outcome(site.replace, InstanceId=site.nodes[1])
+
+
+@probe("ModifyInstanceAttribute SourceDestCheck with two interfaces")
+def _(site):
+    site.second_interface(site.nodes[1])
+    return outcome(site.ec2.modify_instance_attribute, InstanceId=site.nodes[1],
+                   SourceDestCheck={"Value": False})
+
+
+@probe("SourceDestCheck on the interface after ModifyInstanceAttribute")
+def _(site):
+    site.ec2.modify_instance_attribute(
+        InstanceId=site.nodes[0], SourceDestCheck={"Value": False})
+    answer = site.ec2.describe_network_interfaces(NetworkInterfaceIds=[site.enis[0]])
+    return str(answer["NetworkInterfaces"][0]["SourceDestCheck"]).lower()
+
+
+@probe("ReplaceRoute without a target")
+def _(site):
+    return f"{outcome(site.replace)}, route at {site.holder()}"
+
+
+@probe("ReplaceRoute with two targets")
+def _(site):
+    code = outcome(site.replace, NetworkInterfaceId=site.enis[1], InstanceId=site.nodes[1])
+    return f"{code}, route at {site.holder()}"
+
+
+@probe("CreateRoute of a /32 inside the VPC")
+def _(site):
+    return outcome(site.create, "10.0.0.200/32", NetworkInterfaceId=site.enis[0])
+
+
+@probe("CreateRoute of 169.254.169.254/32")
+def _(site):
+    return outcome(site.create, "169.254.169.254/32", NetworkInterfaceId=site.enis[0])
+
+
+@probe("CreateRoute of a /32 outside of the VPC")
+def _(site):
+    return outcome(site.create, "192.168.100.1/32", NetworkInterfaceId=site.enis[0])
+
+
+@probe("CreateRoute of 100.68.0.18/18 is kept as")
+def _(site):
+    site.create("100.68.0.18/18", NetworkInterfaceId=site.enis[0])
+    return next(block for block in site.routes() if block.startswith("100."))
+
+
+@probe("CreateRoute to an interface of another VPC")
+def _(site):
+    other = Site(site.ec2, site.image)
+    return outcome(site.create, "192.168.0.0/16", NetworkInterfaceId=other.enis[0])
+
+
+@probe("CreateRoute of a route that exists")
+def _(site):
+    return outcome(site.create, NetworkInterfaceId=site.enis[1])
+
+
+@probe("ReplaceRoute of a route that does not exist")
+def _(site):
+    return outcome(site.replace, "192.168.0.0/16", NetworkInterfaceId=site.enis[1])
+
+
+@probe("DeleteRoute of a route that does not exist")
+def _(site):
+    return outcome(site.ec2.delete_route, RouteTableId=site.table,
+                   DestinationCidrBlock="192.168.0.0/16")
+
+
+@probe("ReplaceRoute of an unknown table")
+def _(site):
+    return outcome(site.ec2.replace_route, RouteTableId="rtb-0123456789abcdef0",
+                   DestinationCidrBlock=ALL, NetworkInterfaceId=site.enis[0])
+
+
+@probe("ReplaceRoute to an unknown interface")
+def _(site):
+    return outcome(site.replace, NetworkInterfaceId="eni-0123456789abcdef0")
+
+
+@probe("DescribeInstances of an unknown instance")
+def _(site):
+    return outcome(site.ec2.describe_instances, InstanceIds=["i-0123456789abcdef0"])
+
+
+@probe("StopInstances with stop protection")
+def _(site):
+    site.ec2.modify_instance_attribute(InstanceId=site.nodes[0], DisableApiStop={"Value": True})
+    return outcome(site.ec2.stop_instances, InstanceIds=[site.nodes[0]])
+
+
+@probe("DescribeInstanceStatus lists a stopped instance")
+def _(site):
+    site.stop(site.nodes[0])
+    ask = site.ec2.describe_instance_status
+    plain = len(ask(InstanceIds=[site.nodes[0]])["InstanceStatuses"])
+    every = len(ask(InstanceIds=[site.nodes[0]], IncludeAllInstances=True)["InstanceStatuses"])
+    return f"{plain} of 1, with IncludeAllInstances {every} of 1"
+
+
+@probe("AttachedEbsStatus of a running instance")
+def _(site):
+    answer = site.ec2.describe_instance_status(InstanceIds=[site.nodes[0]])
+    status = answer["InstanceStatuses"][0].get("AttachedEbsStatus", {})
+    return status.get("Status", "missing")
+
+
+@probe("Filter route.instance-id")
+def _(site):
+    filters = [{"Name": "route.instance-id", "Values": [site.nodes[0]]}]
+    return outcome(site.ec2.describe_route_tables, Filters=filters)
+
+
+@probe("Filter route.state")
+def _(site):
+    filters = [{"Name": "route.state", "Values": ["blackhole"]}]
+    return outcome(site.ec2.describe_route_tables, Filters=filters)
+
+
+@probe("Filter that does not exist")
+def _(site):
+    filters = [{"Name": "colour", "Values": ["red"]}]
+    return outcome(site.ec2.describe_route_tables, Filters=filters)
+
+
+@probe("Filter availability-zone of instances")
+def _(site):
+    filters = [{"Name": "availability-zone", "Values": ["eu-central-1a"]},
+               {"Name": "vpc-id", "Values": [site.vpc]}]
+    answer = site.ec2.describe_instances(Filters=filters)
+    return f"{sum(len(r['Instances']) for r in answer['Reservations'])} of 2"
+
+
+@probe("Filter route.destination-cidr-block")
+def _(site):
+    filters = [{"Name": "route.destination-cidr-block", "Values": [ALL]},
+               {"Name": "vpc-id", "Values": [site.vpc]}]
+    return f"{len(site.ec2.describe_route_tables(Filters=filters)['RouteTables'])} of 1"
+
+
+@probe("Filter association.subnet-id")
+def _(site):
+    site.ec2.associate_route_table(RouteTableId=site.table, SubnetId=site.far)
+    filters = [{"Name": "association.subnet-id", "Values": [site.far]}]
+    return f"{len(site.ec2.describe_route_tables(Filters=filters)['RouteTables'])} of 1"
+
+
+@probe("Filter by tag")
+def _(site):
+    site.ec2.create_tags(Resources=[site.table], Tags=[{"Key": "k", "Value": site.table}])
+    filters = [{"Name": "tag:k", "Values": [site.table]}]
+    return f"{len(site.ec2.describe_route_tables(Filters=filters)['RouteTables'])} of 1"
+
+
+@probe("DescribeRouteTables with MaxResults 5 of 8 tables")
+def _(site):
+    for _ in range(6):
+        site.ec2.create_route_table(VpcId=site.vpc)
+    filters = [{"Name": "vpc-id", "Values": [site.vpc]}]
+    answer = site.ec2.describe_route_tables(MaxResults=5, Filters=filters)
+    more = "and a token" if "NextToken" in answer else "no token"
+    return f"{len(answer['RouteTables'])}, {more}"
+
+
+@probe("AttachNetworkInterface to a second instance")
+def _(site):
+    eni = site.second_interface(site.nodes[0])
+    return outcome(site.ec2.attach_network_interface, NetworkInterfaceId=eni,
+                   InstanceId=site.nodes[1], DeviceIndex=1)
+
+
+@probe("AttachNetworkInterface across zones")
+def _(site):
+    made = site.ec2.create_network_interface(SubnetId=site.far)["NetworkInterface"]
+    return outcome(site.ec2.attach_network_interface, InstanceId=site.nodes[0], DeviceIndex=1,
+                   NetworkInterfaceId=made["NetworkInterfaceId"])
+
+
+@probe("Unknown action")
+def _(site):
+    return outcome(site.ec2.modify_instance_maintenance_options, InstanceId=site.nodes[0])
+
+
+@probe("Private address after stop and start")
+def _(site):
+    before = site.describe(site.nodes[0])["PrivateIpAddress"]
+    site.stop(site.nodes[0])
+    site.ec2.start_instances(InstanceIds=[site.nodes[0]])
+    site.settle(site.nodes[0], "running")
+    return "kept" if site.describe(site.nodes[0])["PrivateIpAddress"] == before else "lost"
+
+
+@probe("Wrong secret key")
+def _(site):
+    return outcome(client(site.ec2.meta.endpoint_url, secret="wrong").describe_vpcs)
+
+
+def answers(endpoint):
+    ec2 = client(endpoint)
+    found = {}
+    image = "ami-0123456789abcdef0"
+    for name, ask in PROBES.items():
+        try:
+            found[name] = ask(Site(ec2, image))
+        except Exception as error:  # an answer that breaks the client is an answer, too
+            found[name] = f"{type(error).__name__}"
+    return found
+
+
+logging.getLogger("werkzeug").setLevel(logging.CRITICAL)
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+try:
+    host, port = server.get_host_and_port()
+    judged = {"moto": answers(f"http://{host}:{port}"), "lab": answers(sys.argv[1])}
+finally:
+    server.stop()
+print(json.dumps({"version": moto.__version__, **judged}))
