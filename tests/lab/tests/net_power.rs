@@ -3,7 +3,10 @@
 
 mod lab_support;
 
+use std::time::Duration;
+
 use lab_support::{LONG, eventually, nat_lab, reaches};
+use natha_lab::ec2::Principal;
 use natha_lab::{Lab, Spec};
 
 fn power(lab: &Lab, host: &str, wanted: &str) {
@@ -167,4 +170,35 @@ fn each_instance_has_its_own_metadata() {
     assert_eq!(code("nat-a", put), "400");
     let ttl = "-H 'X-aws-ec2-metadata-token-ttl-seconds: 60'";
     assert_eq!(code("nat-a", &format!("{put} {ttl} -H 'X-Forwarded-For: 1.2.3.4'")), "403");
+}
+
+#[test]
+fn a_node_signs_with_its_own_credentials_and_is_known_by_them() {
+    let lab = Lab::start(&Spec::nodes(2)).unwrap();
+    let python = std::env::var("NATHA_PYTHON").unwrap_or_else(|_| "python3".into());
+    // The instance has a clean environment: it is told where this machine's Python and boto3 are.
+    let places = ["-c", "import sys, boto3; print(sys.executable); print(sys.path[1:])"];
+    let places = std::process::Command::new(python).args(places).output().unwrap();
+    assert!(places.status.success(), "set NATHA_PYTHON to a Python with boto3: {places:?}");
+    let places = String::from_utf8(places.stdout).unwrap();
+    let (python, path) = places.trim().split_once('\n').unwrap();
+    let script = format!(
+        "import sys\nsys.path = {path}\nimport boto3\n\
+         c = boto3.client('ec2', region_name='us-east-1')\nprint(len(c.describe_vpcs()['Vpcs']))"
+    );
+    let host = lab.host("nat-b").unwrap();
+    let done = lab.exec("nat-b", &[python, "-c", &script], Duration::from_mins(1)).unwrap();
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let calls = lab.timeline().unwrap().calls;
+    let call = calls.iter().find(|call| call.action == "DescribeVpcs").unwrap();
+    assert_eq!(call.principal, Principal::Instance(host.instance));
+}
+
+#[test]
+fn nodes_have_the_binary_under_test_and_private_hosts_have_not() {
+    let mut spec = Spec::nodes(1);
+    spec.natha = Some("/bin/echo".into());
+    let lab = Lab::start(&spec).unwrap();
+    assert_eq!(lab.sh("nat-a", "/usr/local/bin/natha under test").unwrap(), "under test\n");
+    assert!(lab.sh("host-a", "/usr/local/bin/natha under test").is_err());
 }

@@ -56,10 +56,7 @@ impl Account {
     /// What the lab adds to the environment of everything on an instance.
     #[must_use]
     pub fn guest_environment(&self) -> Vec<(String, String)> {
-        vec![
-            ("AWS_ENDPOINT_URL_EC2".into(), format!("http://{EC2_API}")),
-            ("AWS_REGION".into(), REGION.into()),
-        ]
+        vec![("AWS_ENDPOINT_URL_EC2".into(), format!("http://{EC2_API}"))]
     }
 
     /// The environment in which AWS clients in the internet act for the account's owner.

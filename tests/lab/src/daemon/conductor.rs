@@ -1,6 +1,6 @@
 //! The loop that makes the network and the instances follow the simulated EC2.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,14 +8,15 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
 
 use super::shared::{FaultChange, Happening, Host, HostView, Order, Power, RouteView, Shared};
 use crate::dataplane::{self, Dataplane, Target};
 use crate::guest::init::Boot;
 use crate::guest::machine::{self, Machine};
 use crate::guest::processes;
-use crate::net::fabric::Fabric;
+use crate::net::fabric::{Fabric, Plug};
 use crate::net::faults::NetFaults;
 use crate::net::netns::Netns;
 use crate::net::plan::{Change, VPC_TABLE};
@@ -32,8 +33,12 @@ pub struct Conductor {
     running: BTreeMap<String, Running>,
     seen: Dataplane,
     faults: NetFaults,
-    leaving: Vec<JoinHandle<Result<()>>>,
+    leaving: Vec<watch::Receiver<()>>,
+    booting: BTreeSet<String>,
+    booted: (Sender<Booted>, Receiver<Booted>),
     halted: (Sender<Boots>, Receiver<Boots>),
+    /// Whether something has changed that the dataplane does not say.
+    stale: bool,
 }
 
 /// An instance and the number of its boot.
@@ -60,7 +65,10 @@ impl Conductor {
             seen: Dataplane::default(),
             faults: NetFaults::default(),
             leaving: Vec::new(),
+            booting: BTreeSet::new(),
+            booted: mpsc::channel(64),
             halted: mpsc::channel(64),
+            stale: false,
         }
     }
 
@@ -77,6 +85,10 @@ impl Conductor {
                 () = tokio::time::sleep(rest) => None,
                 Some((instance, boot)) = self.halted.1.recv() => {
                     self.guest_halted(&instance, boot);
+                    None
+                }
+                Some(booted) = self.booted.1.recv() => {
+                    self.finish(booted);
                     None
                 }
                 order = self.orders.recv() => order,
@@ -108,12 +120,25 @@ impl Conductor {
             if let Some(problem) = self.shared.state().problems.first() {
                 bail!("{problem}");
             }
-            let now = self.shared.clock.now();
-            if self.running.len() >= self.shared.spec.hosts.len() {
+            if self.running.len() >= self.shared.spec.hosts.len() && !self.stale {
                 return Ok(());
             }
-            let due = due.filter(|due| *due < limit).context("an instance does not start")?;
-            tokio::time::sleep(due.saturating_sub(now)).await;
+            let rest = limit.saturating_sub(self.shared.clock.now());
+            let due = due.unwrap_or(limit).saturating_sub(self.shared.clock.now()).min(rest);
+            tokio::select! {
+                Some(booted) = self.booted.1.recv() => self.finish(booted),
+                () = tokio::time::sleep(due) => {}
+            }
+            if self.shared.clock.now() >= limit {
+                bail!("the instances do not start");
+            }
+        }
+    }
+
+    fn finish(&mut self, booted: Booted) {
+        self.stale = true;
+        if let Err(problem) = self.take_booted(booted) {
+            self.problem("an instance has no power", &problem);
         }
     }
 
@@ -125,15 +150,12 @@ impl Conductor {
             world.advance(now);
             (world.dataplane(now), world.next_change(now))
         };
-        if dataplane == self.seen {
+        if dataplane == self.seen && !std::mem::take(&mut self.stale) {
             return due;
         }
         self.power_down(&dataplane).await;
         self.apply(&dataplane).await;
-        let booted = self.power_up(&dataplane).await;
-        if booted {
-            self.apply(&dataplane).await;
-        }
+        self.power_up(&dataplane);
         self.seen = dataplane;
         if let Err(problem) = self.reload_faults() {
             self.problem("cannot keep the network's faults", &problem);
@@ -228,61 +250,74 @@ impl Conductor {
             gone.push((running, terminated.then_some(disk)));
         }
         // The kernel takes its time to end processes and links; packets are dropped already.
-        self.leaving.push(tokio::task::spawn_blocking(move || leave(gone, &links)));
+        let (done, leaving) = watch::channel(());
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            let left = spawn_blocking(move || leave(gone, &links)).await;
+            if let Err(problem) = left.context("a thread panicked").flatten() {
+                let text = format!("cannot end an instance: {problem:#}");
+                shared.note(Happening::Problem { text });
+            }
+            drop(done);
+        });
+        self.leaving.retain(|leaving| leaving.has_changed().is_ok());
+        self.leaving.push(leaving);
     }
 
-    async fn power_up(&mut self, dataplane: &Dataplane) -> bool {
-        let mut changed = false;
+    /// Starts whatever should run and does not, each on its way by itself: a boot must not hold
+    /// up the routes.
+    fn power_up(&mut self, dataplane: &Dataplane) {
         for (id, instance) in &dataplane.instances {
-            if instance.power != dataplane::Power::On {
+            if instance.power != dataplane::Power::On || self.booting.contains(id) {
                 continue;
             }
-            let missing = dataplane.interfaces.iter().any(|(interface, it)| {
-                it.instance == *id && !self.fabric.links().contains_key(interface)
-            });
-            if !missing && self.running.contains_key(id) {
+            let plugs = self.missing(dataplane, id);
+            if plugs.is_empty() && self.running.contains_key(id) {
                 continue;
             }
-            for done in std::mem::take(&mut self.leaving) {
-                if let Ok(Err(problem)) = done.await {
-                    self.problem("cannot end an instance", &problem);
+            let (boot, running) = (self.boot_of(dataplane, id, instance), self.running.get(id));
+            let netns = running.map(|running| running.netns.clone());
+            let boot = running.is_none().then_some(boot);
+            let leaving = self.leaving.clone();
+            let (id, name, sender) = (id.clone(), instance.name.clone(), self.booted.0.clone());
+            self.booting.insert(id.clone());
+            tokio::spawn(async move {
+                // What runs no more may still hold this instance's links.
+                for mut leaving in leaving {
+                    while leaving.changed().await.is_ok() {}
                 }
-            }
-            changed = true;
-            if let Err(problem) = self.boot(dataplane, id, instance) {
-                self.problem(&format!("cannot boot {}", instance.name), &problem);
-            }
+                let start = move || start(boot.as_ref(), netns, &plugs);
+                let started = spawn_blocking(start).await.context("a thread panicked").flatten();
+                // Nobody listens any more when the lab is ending.
+                drop(sender.send(Booted { id, name, started }).await);
+            });
         }
-        changed
     }
 
-    fn boot(
-        &mut self,
-        dataplane: &Dataplane,
-        id: &str,
-        instance: &dataplane::Instance,
-    ) -> Result<()> {
-        let netns = match self.running.get(id) {
-            Some(running) => running.netns.clone(),
-            None => Netns::new()?,
-        };
-        for (interface, it) in dataplane.interfaces.iter().filter(|(_, it)| it.instance == id) {
-            let subnet = dataplane.subnets.get(&it.subnet).context("an interface has no subnet")?;
-            self.fabric.plug(interface, it, subnet.cidr, &netns)?;
+    fn missing(&mut self, dataplane: &Dataplane, id: &str) -> Vec<Plug> {
+        let own = dataplane.interfaces.iter().filter(|(_, it)| it.instance == id);
+        let plugs = own.filter_map(|(interface, it)| {
+            let subnet = dataplane.subnets.get(&it.subnet)?;
+            self.fabric.prepare(interface, it, subnet.cidr)
+        });
+        plugs.collect()
+    }
+
+    fn take_booted(&mut self, booted: Booted) -> Result<()> {
+        let Booted { id, name, started } = booted;
+        self.booting.remove(&id);
+        let started = started.with_context(|| format!("cannot boot {name}"))?;
+        for plug in &started.plugs {
+            self.fabric.plugged(plug)?;
         }
-        if self.running.contains_key(id) {
-            return Ok(());
-        }
-        let boot = self.boot_of(dataplane, id, instance);
-        let machine = Machine::boot(&boot, &netns)?;
+        let Some((machine, boot)) = started.machine else { return Ok(()) };
         let halted = self.halted.0.clone();
-        let (name, number) = (id.to_owned(), instance.boot);
-        machine.when_halted(move || drop(halted.blocking_send((name, number))));
-        let name = instance.name.clone();
+        let which = (id.clone(), boot);
+        machine.when_halted(move || drop(halted.blocking_send(which)));
         let power = Power::On;
-        self.shared.note(Happening::Power { host: name.clone(), power, boot: instance.boot });
-        let running = Running { machine: Some(machine), netns, boot: instance.boot, power, name };
-        self.running.insert(id.to_owned(), running);
+        self.shared.note(Happening::Power { host: name.clone(), power, boot });
+        let running = Running { machine: Some(machine), netns: started.netns, boot, power, name };
+        self.running.insert(id, running);
         Ok(())
     }
 
@@ -423,4 +458,31 @@ fn leave(gone: Vec<(Running, Option<PathBuf>)>, links: &[String]) -> Result<()> 
         }
     }
     if links.is_empty() { Ok(()) } else { Fabric::remove_links(links) }
+}
+
+/// A boot that is over.
+struct Booted {
+    id: String,
+    name: String,
+    started: Result<Started>,
+}
+
+/// What a boot made.
+struct Started {
+    plugs: Vec<Plug>,
+    netns: Netns,
+    machine: Option<(Machine, u64)>,
+}
+
+/// Plugs interfaces in and boots, where there is something to boot.
+fn start(boot: Option<&Boot>, netns: Option<Netns>, plugs: &[Plug]) -> Result<Started> {
+    let netns = netns.map_or_else(Netns::new, Ok)?;
+    for plug in plugs {
+        plug.insert(&netns)?;
+    }
+    let machine = match boot {
+        Some(boot) => Some((Machine::boot(boot, &netns)?, boot.boot)),
+        None => None,
+    };
+    Ok(Started { plugs: plugs.to_vec(), netns, machine })
 }

@@ -1,7 +1,10 @@
 //! The processes of one instance, found by their process namespace, and signals to them.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
@@ -9,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Rounds of signalling after which processes that keep multiplying win.
-const ROUNDS: usize = 50;
+const ROUNDS: usize = 500;
 
 /// A process of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,15 +86,22 @@ fn signal_where(init: Pid, signal: Signal, which: impl Fn(&Process) -> bool) -> 
 /// # Errors
 /// When some still run after many rounds.
 pub fn freeze(init: Pid) -> Result<()> {
+    let mut told = BTreeSet::new();
     for _ in 0..ROUNDS {
-        let running: Vec<_> =
-            of(init)?.into_iter().filter(|process| !matches!(process.state, 'T' | 'Z')).collect();
-        if running.is_empty() {
+        let mut running = false;
+        for process in of(init)? {
+            // One that waits in the kernel, say for a child of vfork, stops when it leaves it.
+            let still = matches!(process.state, 'T' | 't' | 'Z' | 'D');
+            if told.insert(process.pid) || !still {
+                running = true;
+                // It may have ended since it was listed.
+                let _ = kill(process.pid, Signal::SIGSTOP);
+            }
+        }
+        if !running {
             return Ok(());
         }
-        for process in running {
-            let _ = kill(process.pid, Signal::SIGSTOP);
-        }
+        thread::sleep(Duration::from_millis(1));
     }
     bail!("its processes do not stop")
 }

@@ -109,18 +109,10 @@ impl Fabric {
         Ok(())
     }
 
-    /// Plugs an interface into the router: makes its link and, in the instance's namespace, the
-    /// interface with its first address and default route, as DHCP would.
-    ///
-    /// # Errors
-    /// When the kernel or `ip` refuses.
-    pub fn plug(
-        &mut self,
-        id: &str,
-        interface: &Interface,
-        subnet: Ipv4Net,
-        guest: &Netns,
-    ) -> Result<()> {
+    /// Prepares to plug an interface into the router. The work is done by [`Plug::insert`], away
+    /// from the router's owner, since the kernel takes its time for links; [`Fabric::plugged`]
+    /// follows. None if it is plugged in already.
+    pub fn prepare(&mut self, id: &str, interface: &Interface, subnet: Ipv4Net) -> Option<Plug> {
         let next = self.sockets.len() + 1;
         let table = self.tables.get(&interface.subnet).copied();
         let socket = self.sockets.entry(id.to_owned()).or_insert_with(|| Socket {
@@ -129,27 +121,23 @@ impl Fabric {
             table: None,
         });
         if socket.port.is_some() {
-            return Ok(());
+            return None;
         }
-        let (link, mac, name) = (&socket.link, &interface.mac, device(interface.device_index));
-        let path = guest.path();
-        netns::ip(&format!(
-            "link add dev {link} address {ROUTER_MAC} mtu {MTU} type veth \
-             peer name {name} address {mac} mtu {MTU} netns {path}\n\
-             link set {link} up\n\
-             neigh replace {FAR_END} lladdr {mac} dev {link} nud permanent\n"
-        ))?;
-        netns::sysctl(&format!("net/ipv4/conf/{link}/proxy_arp"), "1")?;
-        netns::sysctl(&format!("net/ipv4/conf/{link}/rp_filter"), "0")?;
-        netns::sysctl(&format!("net/ipv4/conf/{link}/send_redirects"), "0")?;
-        netns::sysctl(&format!("net/ipv4/neigh/{link}/proxy_delay"), "0")?;
-        if let Some(table) = table.filter(|_| socket.table.is_none()) {
-            netns::ip(&format!("rule add pref 200 iif {link} lookup {table}\n"))?;
-            socket.table = Some(table);
+        let rule = table.filter(|_| socket.table.is_none());
+        socket.table = socket.table.or(table);
+        let (id, link, interface) = (id.to_owned(), socket.link.clone(), interface.clone());
+        Some(Plug { id, link, rule, interface, subnet })
+    }
+
+    /// Notes that an interface is plugged in: from now on routes lead to it.
+    ///
+    /// # Errors
+    /// When its link is gone.
+    pub fn plugged(&mut self, plug: &Plug) -> Result<()> {
+        let link = if_nametoindex(plug.link.as_str()).context("a new link has no index")?;
+        if let Some(socket) = self.sockets.get_mut(&plug.id) {
+            socket.port = Some(Port { link });
         }
-        guest.ip(&guest_batch(interface, &name, subnet))?;
-        let link = if_nametoindex(link.as_str()).context("a new link has no index")?;
-        socket.port = Some(Port { link });
         Ok(())
     }
 
@@ -200,6 +188,42 @@ impl Fabric {
             netns::ip(&format!("addr add {}/32 dev lo\n", gateway(subnet.cidr)))?;
         }
         Ok(())
+    }
+}
+
+/// An interface on its way into the router.
+#[derive(Debug, Clone)]
+pub struct Plug {
+    id: String,
+    link: String,
+    /// The route table of what it sends, unless the router knows that from an earlier time.
+    rule: Option<u32>,
+    interface: Interface,
+    subnet: Ipv4Net,
+}
+
+impl Plug {
+    /// Makes the link and, in the instance's namespace, the interface with its first address and
+    /// default route, as DHCP would. To be called in the router's namespace.
+    ///
+    /// # Errors
+    /// When the kernel or `ip` refuses.
+    pub fn insert(&self, guest: &Netns) -> Result<()> {
+        let (link, mac) = (&self.link, &self.interface.mac);
+        let (name, path) = (device(self.interface.device_index), guest.path());
+        let rule = self.rule.map(|table| format!("rule add pref 200 iif {link} lookup {table}\n"));
+        netns::ip(&format!(
+            "link add dev {link} address {ROUTER_MAC} mtu {MTU} type veth \
+             peer name {name} address {mac} mtu {MTU} netns {path}\n\
+             link set {link} up\n\
+             neigh replace {FAR_END} lladdr {mac} dev {link} nud permanent\n{}",
+            rule.unwrap_or_default()
+        ))?;
+        netns::sysctl(&format!("net/ipv4/conf/{link}/proxy_arp"), "1")?;
+        netns::sysctl(&format!("net/ipv4/conf/{link}/rp_filter"), "0")?;
+        netns::sysctl(&format!("net/ipv4/conf/{link}/send_redirects"), "0")?;
+        netns::sysctl(&format!("net/ipv4/neigh/{link}/proxy_delay"), "0")?;
+        guest.ip(&guest_batch(&self.interface, &name, self.subnet))
     }
 }
 
