@@ -17,6 +17,7 @@ pub mod meter;
 pub mod net;
 pub mod process;
 pub mod spec;
+pub mod story;
 
 pub use control::protocol::{NetChange, Output, Status, Timeline};
 pub use lab::Lab;

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+mod demo;
 mod run;
 
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ Examples:
   natha-lab panic nat-a                                until it is stopped and started
   natha-lab ping host-a --seconds 10                   count lost probes and outages
   natha-lab down
+  natha-lab demo --keep                                see natha at work
 
 Exit codes: 0 ok, 1 error, 2 usage, 3 a ping or a program on a host that failed.";
 
@@ -104,6 +106,8 @@ pub(crate) enum Verb {
     },
     /// End a lab.
     Down,
+    /// Show a NAT failing, being covered for and repaired, in a lab of its own.
+    Demo(demo::Demo),
     /// The first process of a lab.
     #[command(hide = true)]
     First { directory: PathBuf },
