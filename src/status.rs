@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::failover::{Event, EventKind, GroupView, PeerView, Verdict, View};
+use crate::types::millis;
 use crate::types::{GroupName, InstanceId, Roster, Time};
 
 /// Everything about a running monitor at one moment.
@@ -18,8 +19,10 @@ pub struct Report {
     /// The cluster's name.
     pub cluster: String,
     /// When this was taken, on the monitor's clock.
+    #[serde(rename = "now_ms", with = "millis::time")]
     pub now: Time,
     /// How long the monitor has run.
+    #[serde(rename = "uptime_ms", with = "millis")]
     pub uptime: Duration,
     /// Members and groups as discovered last.
     pub roster: Roster,
@@ -30,6 +33,7 @@ pub struct Report {
     /// What was counted since the start.
     pub counters: Counters,
     /// The most that one turn of the loop was ever late.
+    #[serde(rename = "lateness_max_ms", with = "millis")]
     pub lateness_max: Duration,
 }
 

@@ -78,11 +78,11 @@ fn node(report: &Report, member: &Member) -> Vec<String> {
     row.push(age(peer.heartbeat_age));
     row.push(age(peer.echo_age));
     row.push(if peer.hears_me { "yes" } else { "no" }.to_owned());
-    row.push(peer.power.as_ref().map_or_else(
+    row.push(peer.power.as_ref().zip(peer.power_age).map_or_else(
         || NOTHING.to_owned(),
         |(power, age)| {
             let state = power.state.map_or_else(|| "unknown".to_owned(), |one| one.to_string());
-            format!("{state}, {} ago", short(*age))
+            format!("{state}, {} ago", short(age))
         },
     ));
     row

@@ -36,6 +36,7 @@ fn peer() -> PeerView {
         fitness: Some(Fitness::fit()),
         hears_me: true,
         power: None,
+        power_age: None,
         repair: None,
     }
 }
@@ -86,7 +87,8 @@ fn unwell() -> Report {
     peer.hears_me = false;
     let state = Some(InstanceState::Running);
     let power = PowerReport { state, stop_origin: StopOrigin::Unknown, impaired: false };
-    peer.power = Some((power, Duration::from_secs(3)));
+    peer.power = Some(power);
+    peer.power_age = Some(Duration::from_secs(3));
     report.view.fitness = Fitness::unfit(Fault::Uplink);
     let lost = report.view.groups.get_mut(&"eu-west-1b".parse().unwrap()).unwrap();
     lost.holder = None;

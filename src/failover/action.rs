@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::types::millis;
 use crate::types::{Beat, GroupName, InstanceId, RouteTableId, RouteWrite, Time};
 
 /// Ties an outcome to the action it is of. A late outcome of an action that was given up finds
@@ -141,6 +142,7 @@ pub enum EventKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// When.
+    #[serde(rename = "at_ms", with = "millis::time")]
     pub at: Time,
     /// How loud.
     pub level: Level,
@@ -153,5 +155,6 @@ pub struct Event {
     /// What and why, in a sentence.
     pub text: String,
     /// How long it took, where something ended.
+    #[serde(rename = "took_ms", with = "millis::option")]
     pub took: Option<Duration>,
 }

@@ -59,7 +59,8 @@ impl Machine {
                 echo_age: peer.echo_at.map(|at| now.since(at)),
                 fitness: peer.fitness().cloned(),
                 hears_me: peer.hears(&self.me.id, self.session, &self.numbers),
-                power: peer.power.as_ref().map(|(report, at)| (report.clone(), now.since(*at))),
+                power: peer.power.as_ref().map(|(report, _)| report.clone()),
+                power_age: peer.power.as_ref().map(|(_, at)| now.since(*at)),
                 repair: self.repairs.words(id),
             };
             (id.clone(), view)

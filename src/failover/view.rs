@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::types::millis;
 use crate::types::{Fitness, GroupName, InstanceId, PowerReport, RouteTableId, RouteTarget};
 
 /// What follows from the evidence about a peer. The table in `docs/failover.md` is the rule.
@@ -58,17 +59,23 @@ pub struct PeerView {
     /// What follows from the evidence below.
     pub verdict: Verdict,
     /// How long the verdict has stood.
+    #[serde(rename = "verdict_age_ms", with = "millis")]
     pub verdict_age: Duration,
     /// Age of its last heartbeat; none if never heard.
+    #[serde(rename = "heartbeat_age_ms", with = "millis::option")]
     pub heartbeat_age: Option<Duration>,
     /// Age of its last echo reply; none if it never answered.
+    #[serde(rename = "echo_age_ms", with = "millis::option")]
     pub echo_age: Option<Duration>,
     /// What its last heartbeat said of itself.
     pub fitness: Option<Fitness>,
     /// Whether it hears this node.
     pub hears_me: bool,
-    /// What EC2 said last, and how long ago.
-    pub power: Option<(PowerReport, Duration)>,
+    /// What EC2 said last.
+    pub power: Option<PowerReport>,
+    /// How long ago it said so.
+    #[serde(rename = "power_age_ms", with = "millis::option")]
+    pub power_age: Option<Duration>,
     /// What the repair of it is doing, in words; none where there is no repair.
     pub repair: Option<String>,
 }
@@ -83,6 +90,7 @@ pub struct GroupView {
     /// Where each table's route was last seen.
     pub targets: BTreeMap<RouteTableId, Option<RouteTarget>>,
     /// Age of that read; none if never read.
+    #[serde(rename = "read_age_ms", with = "millis::option")]
     pub read_age: Option<Duration>,
     /// How often it has moved, as far as known.
     pub generation: u32,
@@ -102,5 +110,6 @@ pub struct View {
     /// All groups.
     pub groups: BTreeMap<GroupName, GroupView>,
     /// Every pending deadline, by name, and how far off it is.
+    #[serde(rename = "timers_ms", with = "millis::map")]
     pub timers: BTreeMap<String, Duration>,
 }

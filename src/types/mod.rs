@@ -3,6 +3,7 @@
 mod beat;
 mod cloud;
 mod ids;
+pub(crate) mod millis;
 mod roster;
 mod time;
 

@@ -1,6 +1,6 @@
 //! Two or more monitors on one host: an EC2 from the lab, a metadata service for each node, and
 //! every node's address on the loopback device of a network namespace of the test's own.
-
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "a test starts the program it tests")]
 
 use std::collections::BTreeMap;
@@ -177,6 +177,7 @@ impl Cluster {
             }
         }
         let _ = child.kill();
+        let _ = child.wait();
         panic!("the monitor of node {node} has not ended:\n{}", self.log(node));
     }
 

@@ -13,7 +13,8 @@ use natha_lab::Traffic;
 
 const EXAMPLES: &str = "\
 Examples:
-  natha-lab up --nodes 2 --user-data nat.sh --detach   two NAT nodes and two private hosts
+  natha-lab up --natha target/debug/natha --cluster --detach
+                                                       a natha pair and two private hosts
   natha-lab exec host-a ping -c 3 203.0.113.10         run something on a host
   natha-lab exec internet aws ec2 describe-route-tables
   natha-lab cut nat-a uplink                           no internet, no EC2 API, VPC still there
@@ -140,6 +141,10 @@ pub(crate) struct Up {
     /// The natha binary that nodes get as /usr/local/bin/natha.
     #[arg(long, value_name = "FILE")]
     pub(crate) natha: Option<PathBuf>,
+    /// Make the nodes a natha cluster: tags on them and on the private route tables, and user
+    /// data that runs `natha setup` and `natha monitor`.
+    #[arg(long, requires = "natha", conflicts_with = "user_data")]
+    pub(crate) cluster: bool,
     /// A `#!` script that nodes run at every boot.
     #[arg(long, value_name = "FILE")]
     pub(crate) user_data: Option<PathBuf>,

@@ -17,7 +17,7 @@ use natha_lab::guest::init;
 use natha_lab::launch::{self, READY};
 use natha_lab::meter::{self, Report, What};
 use natha_lab::net::internet::INTERNET_HOST;
-use natha_lab::{Block, Spec, first};
+use natha_lab::{Block, Spec, cluster, first};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
@@ -52,7 +52,12 @@ fn verb(cli: Cli) -> Result<ExitCode> {
                 say(&format!("{} (process {owner})", directory.display()))?;
             }
         }
-        other => return ask(&client(cli.lab.as_deref())?, other),
+        Verb::Down => {
+            let directory = find(cli.lab)?;
+            Client::new(&directory.join(SOCKET)).ask::<()>(&Request::Down)?;
+            launch::wait_gone(&directory)?;
+        }
+        other => return ask(&Client::new(&find(cli.lab)?.join(SOCKET)), other),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -110,7 +115,6 @@ fn change(verb: Verb) -> Vec<Request> {
         Verb::Panic { host } => vec![Request::Panic { host }],
         Verb::Freeze { host } => vec![Request::Freeze { host }],
         Verb::Thaw { host } => vec![Request::Thaw { host }],
-        Verb::Down => vec![Request::Down],
         _ => Vec::new(),
     }
 }
@@ -183,7 +187,10 @@ fn spec(up: &Up) -> Result<Spec> {
         let wrong = || format!("{} is not a specification", path.display());
         return serde_json::from_slice(&text).with_context(wrong);
     }
-    let mut spec = Spec::nodes(up.nodes);
+    let mut spec = match &up.natha {
+        Some(natha) if up.cluster => cluster::spec(up.nodes, natha.clone(), ""),
+        _ => Spec::nodes(up.nodes),
+    };
     if let Some(path) = &up.user_data {
         let script = fs::read_to_string(path);
         let script = script.with_context(|| format!("cannot read {}", path.display()))?;
@@ -203,9 +210,10 @@ fn spec(up: &Up) -> Result<Spec> {
     Ok(spec)
 }
 
-fn client(lab: Option<&Path>) -> Result<Client> {
+/// The directory of the lab that is meant: the one that is named, or the only one.
+fn find(lab: Option<PathBuf>) -> Result<PathBuf> {
     if let Some(directory) = lab {
-        return Ok(Client::new(&directory.join(SOCKET)));
+        return Ok(directory);
     }
     let running: Vec<PathBuf> = launch::labs()
         .into_iter()
@@ -213,7 +221,7 @@ fn client(lab: Option<&Path>) -> Result<Client> {
         .map(|(directory, _)| directory)
         .collect();
     match running.as_slice() {
-        [only] => Ok(Client::new(&only.join(SOCKET))),
+        [only] => Ok(only.clone()),
         [] => bail!("no lab runs: start one with `natha-lab up`"),
         several => {
             let list: Vec<_> = several.iter().map(|lab| lab.display().to_string()).collect();
