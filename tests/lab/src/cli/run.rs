@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write, stderr, stdout};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Duration;
