@@ -2,6 +2,7 @@
 //! `natha` binary can be watched failing over with real packets and a real kernel, without an
 //! AWS account.
 
+pub mod bench;
 pub mod clock;
 pub mod cluster;
 pub mod control;
