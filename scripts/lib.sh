@@ -51,6 +51,7 @@ package_of() {
     case $1 in
         cc) echo gcc libc6-dev ;;
         conntrack) echo conntrack ;;
+        curl) echo curl ;;
         ip) echo iproute2 ;;
         jq) echo jq ;;
         nft) echo nftables ;;

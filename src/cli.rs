@@ -111,7 +111,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
     let local = || Ok::<_, anyhow::Error>(load(&cli.flags, &PairFlags::default(), None)?.settings);
     match &cli.verb {
-        Verb::Setup(args) => setup::run(args.clone(), &local()?).await,
+        Verb::Setup(args) => setup::run(args.clone(), &cli.flags).await,
         Verb::Teardown(args) => teardown::run(args.clone(), &local()?).await,
         Verb::Monitor(args) => monitor::run(args, &cli.flags).await,
         Verb::Status(args) => status::run(args, &local()?.socket).await,

@@ -1,10 +1,11 @@
 //! The source/dest checks of this instance's interfaces: asked of EC2, and turned off and on.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::cloud::{Ec2, Imds};
+use crate::cloud::{Ec2, Identity, Imds};
 use crate::config::{Api, Host};
 use crate::plan::{CloudFacts, CloudInterface, HostPlan};
 use crate::types::{CloudFaultKind, NetworkInterfaceId};
@@ -84,8 +85,15 @@ pub(super) fn word(on: bool) -> &'static str {
     if on { "on" } else { "off" }
 }
 
-/// What the instance metadata tells, if the settings need it.
-pub(super) async fn cloud_facts(host: &Host) -> anyhow::Result<Option<CloudFacts>> {
+/// What AWS tells of this instance.
+pub(super) struct Told {
+    pub(super) facts: CloudFacts,
+    /// Its tags, which may hold settings, or why they are not known.
+    pub(super) tags: Result<BTreeMap<String, String>, String>,
+}
+
+/// What AWS tells of this instance, if the settings need it.
+pub(super) async fn ask(host: &Host, api: &Api) -> anyhow::Result<Option<Told>> {
     if !host.source_dest_check && !host.sources.is_empty() {
         return Ok(None);
     }
@@ -93,10 +101,18 @@ pub(super) async fn cloud_facts(host: &Host) -> anyhow::Result<Option<CloudFacts
         "cannot ask the instance metadata for the VPC's address ranges and this instance's \
          network interfaces; off EC2, give --source and --no-source-dest-check",
     )?;
+    let tags = tags(api, &identity).await;
     let interfaces = identity
         .interfaces
         .into_iter()
         .map(|own| CloudInterface { id: own.id, mac: own.mac, source_dest_check: None })
         .collect();
-    Ok(Some(CloudFacts { vpc_cidrs: identity.vpc_cidrs, interfaces }))
+    let facts = CloudFacts { vpc_cidrs: identity.vpc_cidrs, interfaces };
+    Ok(Some(Told { facts, tags }))
+}
+
+async fn tags(api: &Api, identity: &Identity) -> Result<BTreeMap<String, String>, String> {
+    let ec2 = Ec2::connect(api, Some(&identity.region)).await.map_err(|error| error.to_string())?;
+    let info = ec2.instance(&identity.instance).await.map_err(|fault| fault.to_string())?;
+    Ok(info.map(|info| info.tags).unwrap_or_default())
 }

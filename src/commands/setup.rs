@@ -4,14 +4,15 @@
 //! the undo journal before it is made; if one fails, those before it are undone. At the end
 //! everything is read back.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use ipnet::Ipv4Net;
 
-use super::checks::{Checks, cloud_facts, word};
+use super::checks::{Checks, ask, word};
 use super::report::{Outcome, Report, Row};
-use crate::config::{Host, Settings};
+use crate::config::{Flags, Host, PairFlags, Settings, load};
 use crate::kernel::apply::{Applier, Undone};
 use crate::kernel::facts;
 use crate::kernel::journal::{Entry, Store};
@@ -60,11 +61,12 @@ impl Args {
 ///
 /// # Errors
 /// When the host cannot be set up; it is then as it was before, or the error says what is not.
-pub async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let host = args.over(&settings.host);
+pub async fn run(args: Args, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let settings = load(flags, &PairFlags::default(), None)?.settings;
     let nft = preflight()?;
-    let mut survey = Survey::take(&nft, &host, settings).await?;
-    let warnings = warnings(&survey.plan.table, &survey.facts.others);
+    let mut survey = Survey::take(&nft, &args, flags, settings).await?;
+    let mut warnings = warnings(&survey.plan.table, &survey.facts.others);
+    warnings.extend(survey.untold.clone());
     let items = diff(&survey.plan, &survey.facts);
     refuse_stuck(&items)?;
     let missing = items.iter().any(|item| item.standing == Standing::Differs);
@@ -80,7 +82,7 @@ pub async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         Report { result, summary: summary.to_owned(), rows, warnings: all }.print(args.json)?;
         return Ok(ExitCode::from(code));
     }
-    let store = Store::open(&settings.state_dir)?;
+    let store = Store::open(&survey.state_dir)?;
     let mut applier = Applier::new(nft.clone(), store)?;
     let shown = match survey.apply(&mut applier, &items).await {
         Ok(shown) => shown,
@@ -121,18 +123,40 @@ struct Survey {
     plan: HostPlan,
     facts: HostFacts,
     checks: Option<Checks>,
+    state_dir: PathBuf,
+    /// What settings may lack, in a sentence.
+    untold: Option<String>,
 }
 
 impl Survey {
-    async fn take(nft: &Nft, host: &Host, settings: &Settings) -> anyhow::Result<Self> {
+    async fn take(
+        nft: &Nft,
+        args: &Args,
+        flags: &Flags,
+        mut settings: Settings,
+    ) -> anyhow::Result<Self> {
         let mut facts = facts::gather(nft).await?;
+        let mut host = args.over(&settings.host);
         // A name that is not there is told before anything is asked over the network.
-        if let Some(problem) = HostPlan::wrong_links(host, &facts) {
+        if let Some(problem) = HostPlan::wrong_links(&host, &facts) {
             return Err(problem.into());
         }
-        facts.cloud = cloud_facts(host).await?;
-        let plan = HostPlan::new(host, &facts)?;
-        let mut survey = Self { plan, facts, checks: None };
+        let mut untold = None;
+        if let Some(told) = ask(&host, &settings.api).await? {
+            facts.cloud = Some(told.facts);
+            match told.tags {
+                Ok(tags) => {
+                    settings = load(flags, &PairFlags::default(), Some(&tags))?.settings;
+                    host = args.over(&settings.host);
+                }
+                Err(why) => {
+                    untold = Some(format!("settings in this instance's tags do not count: {why}"));
+                }
+            }
+        }
+        let plan = HostPlan::new(&host, &facts)?;
+        let state_dir = settings.state_dir.clone();
+        let mut survey = Self { plan, facts, checks: None, state_dir, untold };
         if !survey.plan.unchecked.is_empty() {
             survey.checks = Some(Checks::connect(&settings.api).await?);
         }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::kill;
@@ -186,6 +186,21 @@ pub fn labs() -> Vec<(PathBuf, i32)> {
         Some((entry.path(), owner.trim().parse().ok()?))
     })
     .collect()
+}
+
+/// Waits until a lab that was told to end has removed its directory, the last thing it does.
+///
+/// # Errors
+/// When it is still there after ten seconds.
+pub fn wait_gone(directory: &Path) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(10);
+    while directory.exists() {
+        if Instant::now() >= end {
+            bail!("the lab in {} was told to end and has not", directory.display());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 /// Removes the directories of labs whose owner is gone.
