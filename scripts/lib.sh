@@ -58,7 +58,7 @@ package_of() {
         ping) echo iputils-ping ;;
         python3) echo python3 python3-venv ;;
         shellcheck) echo shellcheck ;;
-        unshare) echo util-linux ;;
+        setsid | unshare) echo util-linux ;;
         *) die "no package is known for $1: add it to package_of in scripts/lib.sh" ;;
     esac
 }

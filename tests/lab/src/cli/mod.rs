@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod bench;
+mod demo;
 mod run;
 
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ Examples:
   natha-lab panic nat-a                                until it is stopped and started
   natha-lab ping host-a --seconds 10                   count lost probes and outages
   natha-lab down
+  natha-lab demo --keep                                see natha at work
 
 Exit codes: 0 ok, 1 error, 2 usage, 3 a ping or a program on a host that failed, or a figure that
 is over its budget.";
@@ -107,6 +109,8 @@ pub(crate) enum Verb {
     },
     /// End a lab.
     Down,
+    /// Show a NAT failing, being covered for and repaired, in a lab of its own.
+    Demo(demo::Demo),
     /// Measure the figures of `scripts/bench`, in labs of their own.
     Bench(Bench),
     /// Show the figures of a file that `bench` wrote as Markdown tables.

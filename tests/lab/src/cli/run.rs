@@ -22,7 +22,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::{Cli, Cut, Fault, FaultKind, Up, Verb, bench};
+use super::{Cli, Cut, Fault, FaultKind, Up, Verb, bench, demo};
 
 /// Not as it should be: a program on a host failed, or pings were lost.
 pub(super) const NOT_SO: u8 = 3;
@@ -44,6 +44,7 @@ fn verb(cli: Cli) -> Result<ExitCode> {
         Verb::Daemon { directory } => run_daemon(directory)?,
         Verb::Guest { boot } => init::run(&serde_json::from_str(&boot)?)?,
         Verb::Up(up) => start(&up)?,
+        Verb::Demo(demo) => return demo::run(&demo),
         Verb::Bench(options) => return bench::run(options),
         Verb::BenchTable { file, into } => bench::table(&file, into.as_deref())?,
         Verb::FirstPacket { from, port } => natha_lab::bench::first_packet(from, port)?,
