@@ -7,14 +7,15 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 /// Runs `natha-lab bench` as `scripts/bench` does.
+#[expect(clippy::disallowed_methods, reason = "nextest ends a test that takes too long")]
 fn bench(file: &Path, only: &[&str]) -> Output {
-    Command::new(natha_lab::lab::program().unwrap())
+    Command::new(natha_lab::lab::program().expect("the workspace is built"))
         .args(["bench", "--quick", "--natha", env!("CARGO_BIN_EXE_natha"), "--json"])
         .arg(file)
         .arg("--only")
         .args(only)
         .output()
-        .unwrap()
+        .expect("natha-lab runs")
 }
 
 fn said(output: &Output) -> String {
