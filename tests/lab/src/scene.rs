@@ -21,10 +21,15 @@ pub const PATIENCE: Duration = Duration::from_mins(2);
 /// How often a monitor is asked again.
 const PACE: Duration = Duration::from_millis(50);
 
-/// Timers of the repair and the hand-back at their shortest, so that a test sees the whole story.
+/// Timers of the repair and the hand-back about as short as settings may have them, so that a test
+/// sees the whole story.
 pub const QUICK: &str = "
+api.timeout = \"3s\"
+failover.read_valid = \"3s\"
+
 [repair]
-after = \"10s\"
+after = \"20s\"
+settle = \"6s\"
 
 [hand_back]
 hold = \"3s\"
