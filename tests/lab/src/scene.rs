@@ -186,6 +186,21 @@ impl Scene {
         self.wait_status(host, |status| status.pointer(&path).is_some_and(|found| found == verdict))
     }
 
+    /// Looks again and again until `ready` holds.
+    ///
+    /// # Errors
+    /// When it does not in time, or fails.
+    pub fn wait_for(&self, ready: impl Fn() -> Result<bool>) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        while !ready()? {
+            if Instant::now() >= end {
+                return Err(self.explain(anyhow::anyhow!("it does not come to be so")));
+            }
+            std::thread::sleep(PACE);
+        }
+        Ok(())
+    }
+
     /// Lets this much time pass.
     pub fn pass(&self, time: Duration) {
         std::thread::sleep(time);
