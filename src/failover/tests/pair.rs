@@ -244,6 +244,10 @@ fn a_peer_stopped_by_a_user_is_covered_and_left_stopped() {
     sim.run(20 * MINUTE);
     assert_eq!(sim.holder(0), Some(1));
     assert_eq!(sim.done.len(), 1, "one route, no start: {:?}", sim.done);
+    let before = sim.reads;
+    sim.run(10 * MINUTE);
+    let a_minute = (sim.reads - before) / 10;
+    assert!(a_minute <= 20, "{a_minute} reads a minute of something that rests");
 }
 
 #[test]

@@ -66,6 +66,8 @@ pub(super) struct Sim {
     pub(super) nodes: Vec<Node>,
     pub(super) routes: BTreeMap<RouteTableId, Option<RouteTarget>>,
     pub(super) done: Vec<Done>,
+    /// How often EC2 was asked for something.
+    pub(super) reads: usize,
     /// Directed pairs whose heartbeats are lost.
     pub(super) deaf: BTreeSet<(usize, usize)>,
     /// Directed pairs whose echo requests or replies are lost.
@@ -123,6 +125,7 @@ impl Sim {
             nodes: Vec::new(),
             routes: (0..nodes).map(|n| (table(n), Some(RouteTarget::Interface(eni(n))))).collect(),
             done: Vec::new(),
+            reads: 0,
             deaf: BTreeSet::new(),
             no_echo: BTreeSet::new(),
             numbers,
@@ -396,6 +399,7 @@ impl Sim {
     }
 
     fn read_routes(&mut self, n: usize, action: ActionId, tables: &[RouteTableId]) {
+        self.reads += 1;
         let result = match self.nodes[n].api {
             Api::Hangs => return,
             Api::Fails(kind) => Err(fault(kind)),
@@ -415,6 +419,7 @@ impl Sim {
     }
 
     fn read_power(&mut self, n: usize, action: ActionId, node: &InstanceId) {
+        self.reads += 1;
         let of = &self.nodes[self.index(node)];
         let report = PowerReport { state: Some(of.power), stop_origin: of.origin, impaired: false };
         let result = match self.nodes[n].api {

@@ -2,6 +2,7 @@
 //! `natha` binary can be watched failing over with real packets and a real kernel, without an
 //! AWS account.
 
+pub mod bench;
 pub mod clock;
 pub mod cluster;
 pub mod control;
@@ -18,6 +19,7 @@ pub mod net;
 pub mod process;
 pub mod scene;
 pub mod spec;
+pub mod story;
 
 pub use control::protocol::{NetChange, Output, Status, Timeline};
 pub use lab::Lab;

@@ -22,10 +22,10 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::{Cli, Cut, Fault, FaultKind, Up, Verb};
+use super::{Cli, Cut, Fault, FaultKind, Up, Verb, bench, demo};
 
 /// Not as it should be: a program on a host failed, or pings were lost.
-const NOT_SO: u8 = 3;
+pub(super) const NOT_SO: u8 = 3;
 
 pub(super) fn run(cli: Cli) -> ExitCode {
     match verb(cli) {
@@ -44,6 +44,10 @@ fn verb(cli: Cli) -> Result<ExitCode> {
         Verb::Daemon { directory } => run_daemon(directory)?,
         Verb::Guest { boot } => init::run(&serde_json::from_str(&boot)?)?,
         Verb::Up(up) => start(&up)?,
+        Verb::Demo(demo) => return demo::run(&demo),
+        Verb::Bench(options) => return bench::run(options),
+        Verb::BenchTable { file, into } => bench::table(&file, into.as_deref())?,
+        Verb::FirstPacket { from, port } => natha_lab::bench::first_packet(from, port)?,
         Verb::List => {
             for (directory, owner) in launch::labs() {
                 say(&format!("{} (process {owner})", directory.display()))?;
@@ -122,7 +126,7 @@ fn blocks(block: super::Block) -> Vec<Block> {
     std::iter::once(Block { from, to, what }).chain(back).collect()
 }
 
-fn say(text: &str) -> Result<()> {
+pub(super) fn say(text: &str) -> Result<()> {
     writeln!(stdout(), "{text}").context("cannot write to standard output")
 }
 
