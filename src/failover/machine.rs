@@ -219,11 +219,7 @@ impl Machine {
         }
         self.reads.forget();
         for peer in self.peers.values_mut() {
-            peer.power = None;
-            if let Some(heard) = &mut peer.heard {
-                // Whatever it sent meanwhile may be lost with this node's socket buffer.
-                heard.at = heard.at.max(now);
-            }
+            peer.excuse_silence(now);
         }
         let text = format!("this node was paused for {}; reading everything anew", words(late));
         self.report(now, Level::Warning, EventKind::Paused, About::text(text));

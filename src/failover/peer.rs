@@ -90,6 +90,20 @@ impl Peer {
         counts && now.since(echo_at) < numbers.detection().max(Duration::from_millis(500))
     }
 
+    /// Takes in that this node was paused until `now`: what the peer sent meanwhile may be lost
+    /// with this node's socket buffer, so a peer that was there before gets its detection time
+    /// anew. One that was lost before stays lost; but nobody watched it in the pause.
+    pub(super) fn excuse_silence(&mut self, now: Time) {
+        self.power = None;
+        if self.verdict == Verdict::DaemonDown {
+            self.echo_at = self.echo_at.max(Some(now));
+        }
+        self.suspected_since = self.suspected_since.map(|_| now);
+        if let Some(heard) = self.heard.as_mut().filter(|_| self.lost_since.is_none()) {
+            heard.at = heard.at.max(now);
+        }
+    }
+
     /// Whether its last heartbeat said that it leaves.
     fn said_goodbye(&self) -> bool {
         self.heard.as_ref().is_some_and(|heard| heard.beat.leaving)

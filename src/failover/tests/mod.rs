@@ -2,6 +2,7 @@
 
 mod chaos;
 mod cloud;
+mod edges;
 mod pair;
 mod rules;
 mod sim;

@@ -82,7 +82,7 @@ pub(super) fn table(n: usize) -> RouteTableId {
     format!("rtb-{:08x}", n + 1).parse().unwrap()
 }
 
-fn roster(nodes: usize) -> Roster {
+pub(super) fn roster(nodes: usize) -> Roster {
     let member = |n: usize| Member {
         id: id(n),
         interface: eni(n),
@@ -197,6 +197,15 @@ impl Sim {
     pub(super) fn command(&mut self, n: usize, command: Command) {
         self.nodes[n].watch.leaving |= command == Command::Leave;
         self.schedule(Duration::ZERO, What::Input(n, Input::Command { command }));
+    }
+
+    /// Every node learns of a new roster.
+    pub(super) fn enrol(&mut self, roster: Roster) {
+        for n in 0..self.nodes.len() {
+            let input = Input::Roster { roster: roster.clone() };
+            self.schedule(Duration::ZERO, What::Input(n, input));
+        }
+        self.roster = roster;
     }
 
     /// No heartbeat between `a` and `b`, in either direction.
