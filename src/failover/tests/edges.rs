@@ -52,3 +52,47 @@ fn patience_before_a_stop_starts_anew_after_a_pause() {
     let waited = sim.now.since(thawed);
     assert!(waited >= sim.numbers.repair.after, "a stop {waited:?} after the pause");
 }
+
+#[test]
+fn what_an_earlier_run_stopped_is_forgotten_once_it_is_heard() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.run_until(2 * MINUTE, |sim| sim.stops().len() == 1);
+    sim.run_until(MINUTE, |sim| sim.nodes[0].power == InstanceState::Pending);
+    sim.boot(1);
+    sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
+    sim.run(MINUTE);
+    let starts =
+        |sim: &Sim| sim.done.iter().filter(|done| matches!(done.what, Mutation::Start(_))).count();
+    let before = starts(&sim);
+    // A user stops it for good.
+    sim.strict = false;
+    sim.commit(0, Mutation::Stop(id(0))).unwrap();
+    sim.run(5 * MINUTE);
+    assert_eq!(sim.nodes[0].power, InstanceState::Stopped);
+    assert_eq!(starts(&sim), before);
+}
+
+#[test]
+fn a_stop_that_ec2_refused_is_not_taken_for_natha_s_own_later() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.run(50_000);
+    assert_eq!(sim.holder(0), Some(1));
+    sim.run_until(MINUTE, |sim| {
+        sim.nodes[1].machine.as_ref().is_some_and(|machine| {
+            machine.view(sim.now).peers[&id(0)].repair.as_deref() == Some("stopping it")
+        })
+    });
+    sim.nodes[1].api = Api::Fails(CloudFaultKind::Denied);
+    sim.run(2_000);
+    assert_eq!(sim.stops().len(), 0);
+    sim.boot(0);
+    sim.nodes[1].api = Api::Works;
+    sim.run(MINUTE);
+    assert_eq!(sim.events(1, EventKind::RepairDone).len(), 0, "there was no repair");
+    sim.strict = false;
+    sim.commit(0, Mutation::Stop(id(0))).unwrap();
+    sim.run(5 * MINUTE);
+    assert_eq!(sim.nodes[0].power, InstanceState::Stopped, "a user stopped it");
+}
