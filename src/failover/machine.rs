@@ -253,7 +253,7 @@ impl Machine {
         for id in ids {
             let witnessed = self.is_witnessed(&id, now);
             let Some(peer) = self.peers.get_mut(&id) else { continue };
-            let verdict = peer.judge(now, &self.numbers, self.started, witnessed);
+            let verdict = peer.judge(now, &self.numbers, witnessed);
             let before = peer.verdict;
             if !peer.conclude(verdict, now) {
                 continue;

@@ -20,6 +20,8 @@ pub(super) struct Heard {
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) member: Member,
+    /// Since when it has been known to be a member.
+    met: Time,
     pub(super) heard: Option<Heard>,
     /// When its last echo reply came in.
     pub(super) echo_at: Option<Time>,
@@ -50,6 +52,7 @@ impl Peer {
     pub(super) fn new(member: Member, now: Time) -> Self {
         Self {
             member,
+            met: now,
             heard: None,
             echo_at: None,
             echo_asked: None,
@@ -125,13 +128,7 @@ impl Peer {
 
     /// The verdict: the table in `docs/failover.md`, row by row. `witnessed` says that another
     /// live member hears it.
-    pub(super) fn judge(
-        &self,
-        now: Time,
-        numbers: &Failover,
-        started: Time,
-        witnessed: bool,
-    ) -> Verdict {
+    pub(super) fn judge(&self, now: Time, numbers: &Failover, witnessed: bool) -> Verdict {
         if self.is_fresh(now, numbers) {
             return match &self.heard {
                 Some(heard) if heard.beat.leaving => Verdict::Left,
@@ -152,7 +149,7 @@ impl Peer {
         if self.said_goodbye() {
             return Verdict::Left;
         }
-        if self.heard.is_none() && now.since(started) < numbers.first_contact {
+        if self.heard.is_none() && now.since(self.met) < numbers.first_contact {
             return Verdict::Unmet;
         }
         if witnessed || self.is_alive_by_deeds(numbers) {

@@ -96,3 +96,19 @@ fn a_stop_that_ec2_refused_is_not_taken_for_natha_s_own_later() {
     sim.run(5 * MINUTE);
     assert_eq!(sim.nodes[0].power, InstanceState::Stopped, "a user stopped it");
 }
+
+#[test]
+fn a_new_member_is_given_time_to_be_heard() {
+    let mut sim = Sim::new(3);
+    let all = roster(3);
+    let mut two = all.clone();
+    two.members.retain(|member| member.id != id(2));
+    two.groups.retain(|group| group.home != Some(id(2)));
+    sim.kill_daemon(2);
+    sim.enrol(two);
+    sim.run(5 * MINUTE);
+    sim.enrol(all);
+    sim.run(10_000);
+    assert_eq!(verdict(&sim, 2, 0), Verdict::Unmet);
+    assert_eq!(sim.done.len(), 0, "its routes are left alone: {:?}", sim.done);
+}
