@@ -255,7 +255,9 @@ impl Machine {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             let verdict = peer.judge(now, &self.numbers, witnessed);
             let before = peer.verdict;
-            if !peer.conclude(verdict, now) {
+            let is_new = peer.conclude(verdict, now);
+            peer.note_hearing(&self.me.id, self.session, &self.numbers, now);
+            if !is_new {
                 continue;
             }
             let evidence = peer.evidence(now);

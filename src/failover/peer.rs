@@ -40,6 +40,8 @@ pub(super) struct Peer {
     pub(super) suspected_since: Option<Time>,
     /// Since when it has been alive without a break.
     pub(super) alive_since: Option<Time>,
+    /// Since when it has been without this node's heartbeats, without a break.
+    pub(super) deaf_since: Option<Time>,
     /// When natha last asked EC2 to start it, or it was seen on its way up.
     pub(super) started_at: Option<Time>,
     /// Group moves away from it that came soon after a hand-back.
@@ -64,6 +66,7 @@ impl Peer {
             lost_since: None,
             suspected_since: None,
             alive_since: None,
+            deaf_since: None,
             started_at: None,
             flaps: 0,
             handed_back_at: None,
@@ -181,6 +184,23 @@ impl Peer {
             self.verdict_since = now;
         }
         changed
+    }
+
+    /// Records whether it hears this session of `me`, by its own word; one that is cut off does
+    /// not.
+    pub(super) fn note_hearing(
+        &mut self,
+        me: &InstanceId,
+        session: SessionId,
+        numbers: &Failover,
+        now: Time,
+    ) {
+        let deaf = match self.verdict {
+            Verdict::Alive | Verdict::Sick => !self.hears(me, session, numbers),
+            Verdict::CutOff => true,
+            _ => false,
+        };
+        self.deaf_since = lasting(self.deaf_since, deaf, now);
     }
 
     /// Whether this node counts it as failed, as told to the others.

@@ -62,8 +62,9 @@ fn what_an_earlier_run_stopped_is_forgotten_once_it_is_heard() {
     sim.boot(1);
     sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
     sim.run(MINUTE);
-    let starts =
-        |sim: &Sim| sim.done.iter().filter(|done| matches!(done.what, Mutation::Start(_))).count();
+    let starts = |sim: &Sim| {
+        sim.done.iter().filter(|done| matches!(done.what, Mutation::Start(_))).count()
+    };
     let before = starts(&sim);
     // A user stops it for good.
     sim.strict = false;
@@ -111,4 +112,19 @@ fn a_new_member_is_given_time_to_be_heard() {
     sim.run(10_000);
     assert_eq!(verdict(&sim, 2, 0), Verdict::Unmet);
     assert_eq!(sim.done.len(), 0, "its routes are left alone: {:?}", sim.done);
+}
+
+#[test]
+fn a_few_lost_packets_are_no_reason_to_rob_the_holder() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.run_until(3 * MINUTE, |sim| sim.nodes[0].power == InstanceState::Running
+        && sim.nodes[0].machine.is_some());
+    sim.run(20_000);
+    assert_eq!(sim.holder(0), Some(1), "held until the home has been well for long enough");
+    sim.deaf.insert((0, 1));
+    sim.run(450);
+    sim.deaf.clear();
+    sim.run(1_000);
+    assert!(sim.done.iter().all(|done| done.by == 1), "{:?}", sim.done);
 }
