@@ -274,11 +274,13 @@ impl Machine {
     /// Whether another live member has heard `node` within the detection time.
     fn is_witnessed(&self, node: &InstanceId, now: Time) -> bool {
         self.peers.values().any(|witness| {
-            let Some(heard) = &witness.heard else { return false };
+            let (Some(heard), Some(since)) = (&witness.heard, witness.silent_since()) else {
+                return false;
+            };
             witness.member.id != *node
                 && witness.is_fresh(now, &self.numbers)
                 && heard.beat.hears.iter().any(|hears| {
-                    let age = Duration::from_millis(u64::from(hears.age_ms)) + now.since(heard.at);
+                    let age = Duration::from_millis(u64::from(hears.age_ms)) + now.since(since);
                     hears.node == *node && !hears.failed && age < self.numbers.detection()
                 })
         })

@@ -23,6 +23,8 @@ pub(super) struct Peer {
     /// Since when it has been known to be a member.
     met: Time,
     pub(super) heard: Option<Heard>,
+    /// Until when its silence says nothing, because this node was paused.
+    excused: Time,
     /// When its last echo reply came in.
     pub(super) echo_at: Option<Time>,
     /// When it was last asked for one.
@@ -56,6 +58,7 @@ impl Peer {
             member,
             met: now,
             heard: None,
+            excused: Time::default(),
             echo_at: None,
             echo_asked: None,
             power: None,
@@ -73,19 +76,24 @@ impl Peer {
         }
     }
 
+    /// From when on its silence counts; none if it was never heard.
+    pub(super) fn silent_since(&self) -> Option<Time> {
+        self.heard.as_ref().map(|heard| heard.at.max(self.excused))
+    }
+
     /// Whether its last heartbeat is young enough.
     pub(super) fn is_fresh(&self, now: Time, numbers: &Failover) -> bool {
-        self.heard.as_ref().is_some_and(|heard| now.since(heard.at) < numbers.detection())
+        self.silent_since().is_some_and(|since| now.since(since) < numbers.detection())
     }
 
     /// When a heartbeat counts as late: echo requests go out at heartbeat pace from then on.
     pub(super) fn late_at(&self, numbers: &Failover) -> Option<Time> {
-        self.heard.as_ref().map(|heard| heard.at + late_after(numbers))
+        self.silent_since().map(|since| since + late_after(numbers))
     }
 
     /// When it is lost unless it is heard before.
     pub(super) fn lost_at(&self, numbers: &Failover) -> Option<Time> {
-        self.heard.as_ref().map(|heard| heard.at + numbers.detection())
+        self.silent_since().map(|since| since + numbers.detection())
     }
 
     /// Whether its host answers: an echo reply since its heartbeat became late. A peer that has
@@ -98,15 +106,20 @@ impl Peer {
 
     /// Takes in that this node was paused until `now`: what the peer sent meanwhile may be lost
     /// with this node's socket buffer, so a peer that was there before gets its detection time
-    /// anew. One that was lost before stays lost; but nobody watched it in the pause.
+    /// anew, and one that was never heard its first contact. One that was lost before stays lost;
+    /// but nobody watched it in the pause.
     pub(super) fn excuse_silence(&mut self, now: Time) {
         self.power = None;
         if self.verdict == Verdict::DaemonDown {
             self.echo_at = self.echo_at.max(Some(now));
         }
         self.suspected_since = self.suspected_since.map(|_| now);
-        if let Some(heard) = self.heard.as_mut().filter(|_| self.lost_since.is_none()) {
-            heard.at = heard.at.max(now);
+        let unmet = self.verdict == Verdict::Unmet;
+        if unmet {
+            self.met = now;
+        }
+        if unmet || self.lost_since.is_none() {
+            self.excused = now;
         }
     }
 

@@ -182,7 +182,10 @@ impl Chaos {
             self.mend(&trouble);
         }
         let sim = &mut self.sim;
+        // What waited for a frozen node arrives.
+        sim.run(10);
         for n in 0..sim.nodes.len() {
+            sim.set_fitness(n, Fitness::fit());
             let power = sim.nodes[n].power;
             if power == InstanceState::Running && sim.nodes[n].machine.is_none() {
                 sim.boot(n);

@@ -40,6 +40,21 @@ fn a_pause_does_not_make_a_dead_daemon_a_dead_node() {
 }
 
 #[test]
+fn a_pause_right_after_the_start_makes_nobody_suspected() {
+    for ms in (0..400).step_by(20) {
+        let mut sim = Sim::new(2);
+        sim.boot(1);
+        sim.run(ms);
+        sim.freeze(1);
+        sim.run(50_000);
+        sim.nodes[0].frozen = true;
+        sim.thaw(1);
+        sim.run(290);
+        assert!(sim.done.iter().all(|done| done.by == 0), "{ms} ms: {:?}", sim.done);
+    }
+}
+
+#[test]
 fn patience_before_a_stop_starts_anew_after_a_pause() {
     let mut sim = Sim::new(2);
     sim.panic(0);
