@@ -128,7 +128,7 @@ impl Machine {
         blackhole: bool,
         now: Time,
     ) -> Option<Wish> {
-        if !self.is_fit() || self.leaving || group.ordered_to.as_ref() == Some(&peer.member.id) {
+        if !self.is_fit() || self.leaving {
             return None;
         }
         let from = Some(peer.member.id.clone());
@@ -188,7 +188,8 @@ impl Machine {
         now >= since + patience.saturating_mul(place)
     }
 
-    /// The reason for giving `group` back to its home now, if it may be.
+    /// The reason for giving `group` back to its home now, if it may be. What an operator has
+    /// just sent here stays for as long as a home must be well.
     fn may_hand_back(&self, group: &Group, home: &InstanceId, now: Time) -> Option<String> {
         let rules = &self.numbers.hand_back;
         let peer = self.peers.get(home)?;
@@ -198,6 +199,7 @@ impl Machine {
         let ready = rules.enabled
             && peer.can_hold()
             && alive_for >= hold
+            && group.slots.iter().all(|slot| now.since(slot.since) >= hold)
             && peer.hears(&self.me.id, self.session, &self.numbers)
             && heard.beat.settings_digest == self.settings_digest
             && heard.beat.holds.iter().all(|claim| claim.group != group.name);

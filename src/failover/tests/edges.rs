@@ -77,9 +77,8 @@ fn what_an_earlier_run_stopped_is_forgotten_once_it_is_heard() {
     sim.boot(1);
     sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
     sim.run(MINUTE);
-    let starts = |sim: &Sim| {
-        sim.done.iter().filter(|done| matches!(done.what, Mutation::Start(_))).count()
-    };
+    let starts =
+        |sim: &Sim| sim.done.iter().filter(|done| matches!(done.what, Mutation::Start(_))).count();
     let before = starts(&sim);
     // A user stops it for good.
     sim.strict = false;
@@ -133,8 +132,9 @@ fn a_new_member_is_given_time_to_be_heard() {
 fn a_few_lost_packets_are_no_reason_to_rob_the_holder() {
     let mut sim = Sim::new(2);
     sim.panic(0);
-    sim.run_until(3 * MINUTE, |sim| sim.nodes[0].power == InstanceState::Running
-        && sim.nodes[0].machine.is_some());
+    sim.run_until(3 * MINUTE, |sim| {
+        sim.nodes[0].power == InstanceState::Running && sim.nodes[0].machine.is_some()
+    });
     sim.run(20_000);
     assert_eq!(sim.holder(0), Some(1), "held until the home has been well for long enough");
     sim.deaf.insert((0, 1));
@@ -142,4 +142,39 @@ fn a_few_lost_packets_are_no_reason_to_rob_the_holder() {
     sim.deaf.clear();
     sim.run(1_000);
     assert!(sim.done.iter().all(|done| done.by == 1), "{:?}", sim.done);
+}
+
+#[test]
+fn an_order_does_not_keep_a_group_from_being_taken_over() {
+    let mut sim = Sim::new(2);
+    // The order reaches a node that has just lost the group to the peer it names.
+    let at_one = Some(RouteTarget::Interface(super::sim::eni(1)));
+    sim.set_route(table(0), at_one);
+    sim.run(12_000);
+    sim.command(0, Command::HandOver { group: "g0".parse().unwrap(), to: Some(id(1)) });
+    sim.run(1_000);
+    sim.panic(1);
+    sim.run(2_000);
+    assert_eq!((sim.holder(0), sim.holder(1)), (Some(0), Some(0)));
+}
+
+#[test]
+fn an_order_to_a_node_that_cannot_take_it_is_dropped() {
+    let mut sim = Sim::new(2);
+    sim.panic(1);
+    sim.run(2_000);
+    sim.command(0, Command::HandOver { group: "g0".parse().unwrap(), to: Some(id(1)) });
+    sim.run_until(4 * MINUTE, |sim| sim.holder(1) == Some(1));
+    sim.run(2 * MINUTE);
+    let written = |done: &Done| matches!(&done.what, Mutation::Route(w) if w.table == table(0));
+    assert!(!sim.done.iter().any(written), "not carried out much later: {:?}", sim.done);
+}
+
+#[test]
+fn a_group_that_was_ordered_away_stays_there_for_a_while() {
+    let mut sim = Sim::new(2);
+    sim.run(2 * MINUTE);
+    sim.command(0, Command::HandOver { group: "g0".parse().unwrap(), to: Some(id(1)) });
+    sim.run(20_000);
+    assert_eq!(sim.holder(0), Some(1));
 }
