@@ -57,18 +57,18 @@ pub struct Options {
 #[error("{0}")]
 struct Missed(String);
 
-/// Tells the story in a lab of its own, and hands the lab to `begun` as soon as it runs.
+/// Tells the story in a lab of its own, and hands the lab to `started` as soon as it runs.
 ///
 /// # Errors
 /// When the lab cannot start, or nothing can be printed. A step that does not happen is in the
 /// facts.
-pub fn tell(options: &Options, begun: impl FnOnce(&Lab)) -> Result<Facts> {
+pub fn tell(options: &Options, started: impl FnOnce(&Lab)) -> Result<Facts> {
     let began = Instant::now();
     let mut stage = Stage::new();
     stage.say("Starting AWS on this machine: a simulated EC2 and a VPC of network namespaces.")?;
     let spec = scene::spec(options.natha.clone(), &options.settings)?;
     let lab = if options.keep { Lab::start_detached(&spec)? } else { Lab::start(&spec)? };
-    begun(&lab);
+    started(&lab);
     let watch = Watch::new(&lab, &[VICTIM, HEIR])?;
     let facts = Facts {
         settings: options.settings.clone(),
@@ -139,7 +139,7 @@ impl Story<'_> {
         if self.options.settings == scene::SETTINGS {
             self.stage.say(
                 "Settings are natha's defaults but for two waits, cut short for this: a failed node is\n\
-                 stopped after 10 s (default 1 min), and gets its routes back 3 s after it is well again\n\
+                 stopped after 12 s (default 1 min), and gets its routes back 3 s after it is well again\n\
                  (default 30 s).\n",
             )
         } else {
@@ -301,8 +301,12 @@ impl Story<'_> {
 
     fn passed(&mut self, at: Option<f64>, detail: &str) -> Result<()> {
         self.note(true, at, detail);
-        let name = self.step.map_or("", |(name, _)| name);
-        self.stage.tick(name, detail)
+        match self.step {
+            // It is told already, as it is the beginning.
+            Some((name, _)) if name == steps::KILLED.name => Ok(()),
+            Some((name, _)) => self.stage.tick(name, detail),
+            None => Ok(()),
+        }
     }
 
     fn note(&mut self, ok: bool, at: Option<f64>, detail: &str) {
