@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::sim::{Api, Mutation, Sim, eni, id, table};
 use crate::config::{Failover, Settings, least_repair_after};
 use crate::failover::{Command, EventKind, Verdict};
-use crate::types::{CloudFaultKind, Fault, Fitness, InstanceState, RouteTarget, StopOrigin};
+use crate::types::{
+    CloudFaultKind, Fault, Fitness, GroupName, InstanceState, RouteTarget, StopOrigin,
+};
 
 const MINUTE: u64 = 60_000;
 
@@ -423,4 +425,20 @@ fn a_peer_that_was_never_heard_is_never_stopped() {
     sim.run(15 * MINUTE);
     assert_eq!(sim.holder(0), Some(1), "but its group is covered");
     assert_eq!(sim.stops().len(), 0);
+}
+
+#[test]
+fn a_node_that_is_given_a_group_knows_it_before_its_next_regular_read() {
+    let mut sim = Sim::new(2);
+    sim.run(MINUTE);
+    let group: GroupName = "g0".parse().unwrap();
+    sim.command(0, Command::HandOver { group: group.clone(), to: Some(id(1)) });
+    sim.run_until(5_000, |sim| sim.holder(0) == Some(1));
+    sim.run(1_000);
+    let view = sim.nodes[1].machine.as_ref().unwrap().view(sim.now);
+    assert_eq!(view.groups[&group].holder, Some(id(1)));
+    sim.run(20_000);
+    assert_eq!(sim.holder(0), Some(1), "it does not bounce back");
+    sim.run(20_000);
+    assert_eq!(sim.holder(0), Some(0), "its home gets it back after the hold");
 }
