@@ -25,8 +25,12 @@ pub(super) const ZONE: &str = "us-east-1a";
 
 /// What the nodes' `/etc/natha/natha.toml` says, besides the heartbeat key.
 pub const SETTINGS: &str = "\
+api.timeout = \"2s\"
+failover.read_valid = \"2s\"
+
 [repair]
-after = \"12s\"
+after = \"17s\"
+settle = \"4s\"
 
 [hand_back]
 hold = \"3s\"
@@ -70,7 +74,7 @@ pub(super) fn picture(lab: &Lab) -> Result<String> {
         top(&format!("the internet: {INTERNET_HOST}")),
         top("│"),
         top("internet gateway"),
-        top("┌─────────────────┴────────────────┐"),
+        top("┌────────────────┴─────────────────┐"),
         pair(&address(VICTIM)?, "◄─ heartbeats ─►", &address(HEIR)?) + "public subnets",
         pair("▲", "", "▲"),
         pair("│ default route", "", "│ default route"),
