@@ -51,13 +51,14 @@ package_of() {
     case $1 in
         cc) echo gcc libc6-dev ;;
         conntrack) echo conntrack ;;
+        curl) echo curl ;;
         ip) echo iproute2 ;;
         jq) echo jq ;;
         nft) echo nftables ;;
         ping) echo iputils-ping ;;
         python3) echo python3 python3-venv ;;
         shellcheck) echo shellcheck ;;
-        unshare) echo util-linux ;;
+        setsid | unshare) echo util-linux ;;
         *) die "no package is known for $1: add it to package_of in scripts/lib.sh" ;;
     esac
 }

@@ -28,6 +28,20 @@ pub fn least_stagger(settings: &Settings) -> Duration {
     failover.detection() + failover.interval + settings.api.timeout + failover.read_valid + EC2_LAG
 }
 
+/// The shortest `repair.after` with which a peer that lives, but neither hears nor is heard, shows
+/// that it lives before it may be stopped.
+///
+/// It shows it by taking its own group back. It does so 1 s after twice `read_valid`, counted from
+/// a read, and it reads every 2 s. It lost this node up to one detection and one interval later.
+/// Its write may take `api.timeout` and be seen [`EC2_LAG`] late, and this node reads every 2 s.
+#[must_use]
+pub fn least_repair_after(settings: &Settings) -> Duration {
+    let failover = &settings.failover;
+    let reads = Duration::from_secs(2) * 2;
+    let acts = failover.read_valid * 2 + Duration::from_secs(1) + settings.api.timeout;
+    failover.detection() + failover.interval + reads + acts + EC2_LAG
+}
+
 /// Every rule that is broken.
 pub(super) fn breaches(settings: &Settings) -> Vec<Breach> {
     let mut found = timing(settings);
@@ -75,12 +89,18 @@ fn repair_timing(settings: &Settings) -> Vec<Breach> {
         return Vec::new();
     }
     let mut found = Vec::new();
-    let detection = failover.detection();
-    if repair.after <= detection {
+    let least = least_repair_after(settings);
+    if repair.after < least {
         found.push(Breach {
-            keys: &["repair.after", "heartbeat.interval", "heartbeat.lost_after"],
-            what: format!("a peer would be stopped before it is lost ({})", show(detection)),
-            remedy: format!("set repair.after above {}", show(detection)),
+            keys: &[
+                "repair.after",
+                "heartbeat.interval",
+                "heartbeat.lost_after",
+                "api.timeout",
+                "failover.read_valid",
+            ],
+            what: "a peer that lives, cut off, could be stopped before it can show it".to_owned(),
+            remedy: format!("set repair.after to at least {}", show(least)),
         });
     }
     if repair.settle < failover.read_valid * 2 {

@@ -12,7 +12,7 @@ mod problem;
 mod settings;
 mod values;
 
-pub use check::least_stagger;
+pub use check::{least_repair_after, least_stagger};
 pub use digest::settings_digest;
 pub use discovery::{
     CLUSTER_TAG, Discovered, HOME_TAG, INTERFACE_TAG, Wanted, Which, discover,

@@ -123,6 +123,13 @@ impl Peer {
         }
     }
 
+    /// Whether it has been lost for no longer than it takes its other peers to miss it too: the
+    /// one who heard it last still vouches for it.
+    fn is_barely_lost(&self, now: Time, numbers: &Failover) -> bool {
+        let lost_at = self.lost_at(numbers);
+        lost_at.is_some_and(|lost| now.since(lost) < numbers.detection())
+    }
+
     /// Whether its last heartbeat said that it leaves.
     fn said_goodbye(&self) -> bool {
         self.heard.as_ref().is_some_and(|heard| heard.beat.leaving)
@@ -167,6 +174,9 @@ impl Peer {
         }
         if self.heard.is_none() && now.since(self.met) < numbers.first_contact {
             return Verdict::Unmet;
+        }
+        if witnessed && self.is_barely_lost(now, numbers) {
+            return self.verdict;
         }
         if witnessed || self.is_alive_by_deeds(numbers) {
             return Verdict::CutOff;

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::machine::{About, Machine};
-use super::peer::words;
+use super::peer::{Peer, words};
 use super::retry::backoff;
 use super::slot::{Change, Sight};
 use super::{Action, ActionId, EventKind, Level, Routes, Verdict};
 use crate::types::{
-    CloudFault, GroupName, InstanceId, PowerReport, Resource, RouteTableId, RouteTarget, Time,
+    CloudFault, GroupName, InstanceId, InstanceState, PowerReport, Resource, RouteTableId,
+    RouteTarget, StopOrigin, Time,
 };
 
 /// Pace of reads while a peer is not well or a group is not at rest.
@@ -79,15 +80,17 @@ impl Machine {
     /// Asks for what is due.
     pub(super) fn read(&mut self, now: Time) {
         self.read_routes(now);
-        let due: BTreeSet<InstanceId> = self
+        let mut due: BTreeMap<InstanceId, Duration> = self
             .peers
             .iter()
             .filter(|(_, peer)| !matches!(peer.verdict, Verdict::Alive | Verdict::Sick))
-            .map(|(id, _)| id.clone())
+            .map(|(id, peer)| (id.clone(), self.pace_for(peer)))
             .collect();
-        let me = (!due.is_empty()).then(|| self.me.id.clone());
-        for node in due.into_iter().chain(me) {
-            if !self.reads.power.entry(node.clone()).or_default().is_due(now, ATTENTIVE) {
+        if let Some(pace) = due.values().min().copied() {
+            due.insert(self.me.id.clone(), pace);
+        }
+        for (node, pace) in due {
+            if !self.reads.power.entry(node.clone()).or_default().is_due(now, pace) {
                 continue;
             }
             let id = self.new_id();
@@ -99,10 +102,11 @@ impl Machine {
     fn read_routes(&mut self, now: Time) {
         let pace = if self.reads.hurried {
             HURRIED
-        } else if self.is_at_rest() {
-            self.numbers.reread
-        } else {
+        } else if self.groups.values().any(|group| group.moving.is_some()) {
             ATTENTIVE.min(self.numbers.reread)
+        } else {
+            let paces = self.peers.values().map(|peer| self.pace_for(peer));
+            paces.min().unwrap_or(self.numbers.reread)
         };
         if !self.reads.routes.is_due(now, pace) {
             return;
@@ -124,10 +128,24 @@ impl Machine {
         self.push(Action::ReadRoutes { id, tables: tables.into_iter().collect() });
     }
 
-    /// Whether all is as it should be, so that rare reads do.
-    fn is_at_rest(&self) -> bool {
-        let peers_well = self.peers.values().all(|peer| peer.verdict == Verdict::Alive);
-        peers_well && self.groups.values().all(|group| group.moving.is_none())
+    /// How often EC2 is asked while a peer is as it is. One that is gone, that left, or that is
+    /// stopped and not natha's to start can stay so for days, and API calls are shared with
+    /// everything else in the account.
+    fn pace_for(&self, peer: &Peer) -> Duration {
+        let attentive = ATTENTIVE.min(self.numbers.reread);
+        match peer.verdict {
+            Verdict::Alive | Verdict::Gone | Verdict::Left => self.numbers.reread,
+            Verdict::Down if self.rests_stopped(peer) => self.numbers.reread,
+            _ => attentive,
+        }
+    }
+
+    /// Whether nothing will be done about a stopped peer.
+    fn rests_stopped(&self, peer: &Peer) -> bool {
+        let stopped = peer.power_since_heard().is_some_and(|power| {
+            power.state == Some(InstanceState::Stopped) && power.stop_origin == StopOrigin::User
+        });
+        stopped && !self.repairs.has_stopped(&peer.member.id)
     }
 
     pub(super) fn routes_read(

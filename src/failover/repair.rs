@@ -61,6 +61,11 @@ impl Repairs {
         self.stopped = stopped;
     }
 
+    /// Whether this node stopped `node` and has not heard it since.
+    pub(super) fn has_stopped(&self, node: &InstanceId) -> bool {
+        self.stopped.contains(node)
+    }
+
     /// What the repair of `node` is doing, in words.
     pub(super) fn words(&self, node: &InstanceId) -> Option<String> {
         let repair = self.of.get(node)?;

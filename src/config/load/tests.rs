@@ -126,14 +126,22 @@ fn timings_that_contradict_each_other_are_refused() {
         ("repair.settle = '5s'", "two reads"),
         ("hand_back.hold = '1h'", "hand_back.hold_max"),
         ("failover.read_valid = '2s'", "failover.read_valid"),
-        ("heartbeat.interval = '10s'\nrepair.stagger = '60s'", "first contact"),
+        ("heartbeat.interval = '10s'\nrepair = { stagger = '60s', after = '2m' }", "first contact"),
     ] {
         let problem = only_problem(text);
         assert!(problem.contains(part), "{problem}");
     }
     let late = "heartbeat.interval = '10s'\nheartbeat.lost_after = 10\n\
                 repair.stagger = '10m'\nfailover.first_contact = '10m'";
-    assert!(only_problem(late).contains("stopped before it is lost"));
+    assert!(only_problem(late).contains("before it can show it"));
+}
+
+#[test]
+fn a_repair_that_comes_before_a_peer_can_show_that_it_lives_is_refused() {
+    let problem = only_problem("repair.after = '25s'");
+    assert!(problem.contains("set repair.after to at least 25s 400ms"), "{problem}");
+    let text = "repair.after = '20s'\napi.timeout = '3s'\nfailover.read_valid = '3s'";
+    assert!(resolve(&Sources { file: Some(file(text)), ..Sources::default() }).is_ok());
 }
 
 #[test]

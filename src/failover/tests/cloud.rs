@@ -168,6 +168,7 @@ impl Sim {
     }
 
     pub(super) fn read_routes(&mut self, by: usize, id: ActionId, tables: &[RouteTableId]) {
+        self.reads += 1;
         let (result, after) = match self.read_fault(by) {
             Some((fault, after)) => (Err(fault), after),
             None => {
@@ -182,6 +183,7 @@ impl Sim {
 
     pub(super) fn read_power(&mut self, by: usize, id: ActionId, node: &InstanceId) {
         let n = self.index(node);
+        self.reads += 1;
         let (result, after) = match self.read_fault(by) {
             Some((fault, after)) => (Err(fault), after),
             None => {

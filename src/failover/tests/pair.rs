@@ -1,8 +1,10 @@
 //! Two nodes.
 
+use std::time::Duration;
+
 use super::cloud::{Api, Mutation};
 use super::sim::{Sim, eni, id, table};
-use crate::config::Failover;
+use crate::config::{Failover, Settings, least_repair_after};
 use crate::failover::{Command, EventKind, Verdict};
 use crate::types::{CloudFaultKind, Fault, Fitness, InstanceState, RouteTarget, StopOrigin};
 
@@ -81,6 +83,23 @@ fn a_full_partition_stops_nobody_comes_to_rest_and_heals() {
     sim.no_echo.clear();
     sim.run(2 * MINUTE);
     assert_eq!((sim.holder(0), sim.holder(1)), (Some(0), Some(1)));
+}
+
+#[test]
+fn a_full_partition_stops_nobody_at_the_shortest_patience_that_settings_may_have() {
+    let mut numbers = Failover::default();
+    numbers.repair.after = least_repair_after(&Settings::default());
+    for (gap, latency) in [(0, 50), (16, 50), (120, 50), (300, 5), (50, 1_500), (7_000, 50)] {
+        let mut sim = Sim::with(2, numbers.clone());
+        sim.latency = Duration::from_millis(latency);
+        sim.deaf.insert((0, 1));
+        sim.no_echo.insert((0, 1));
+        sim.run(gap);
+        sim.block_heartbeats(0, 1);
+        sim.block_echo(0, 1);
+        sim.run(20 * MINUTE);
+        assert_eq!(sim.stops().len(), 0, "gap {gap} ms, latency {latency} ms: {:?}", sim.done);
+    }
 }
 
 #[test]
@@ -224,6 +243,10 @@ fn a_peer_stopped_by_a_user_is_covered_and_left_stopped() {
     sim.run(20 * MINUTE);
     assert_eq!(sim.holder(0), Some(1));
     assert_eq!(sim.done.len(), 1, "one route, no start: {:?}", sim.done);
+    let before = sim.reads;
+    sim.run(10 * MINUTE);
+    let a_minute = (sim.reads - before) / 10;
+    assert!(a_minute <= 20, "{a_minute} reads a minute of something that rests");
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub(super) struct Sim {
     pub(super) nodes: Vec<Node>,
     pub(super) routes: BTreeMap<RouteTableId, Option<RouteTarget>>,
     pub(super) done: Vec<Done>,
+    /// How often EC2 was asked for something.
+    pub(super) reads: usize,
     /// Directed pairs whose heartbeats are lost.
     pub(super) deaf: BTreeSet<(usize, usize)>,
     /// Directed pairs whose echo requests or replies are lost.
@@ -113,6 +115,7 @@ impl Sim {
             nodes: Vec::new(),
             routes: (0..nodes).map(|n| (table(n), Some(RouteTarget::Interface(eni(n))))).collect(),
             done: Vec::new(),
+            reads: 0,
             deaf: BTreeSet::new(),
             no_echo: BTreeSet::new(),
             loss: BTreeMap::new(),

@@ -2,7 +2,7 @@
 
 use super::cloud::Api;
 use super::sim::Sim;
-use crate::failover::Verdict;
+use crate::failover::{EventKind, Verdict};
 
 const MINUTE: u64 = 60_000;
 
@@ -14,6 +14,11 @@ fn one_heir_takes_over_and_the_home_gets_its_group_back() {
     let heir = sim.holder(0).unwrap();
     assert_ne!(heir, 0);
     assert_eq!(sim.done.len(), 1, "only one heir writes");
+    for n in [1, 2] {
+        let told = sim.events(n, EventKind::Verdict);
+        let cut_off = told.iter().filter(|event| event.text.starts_with("cut off")).count();
+        assert_eq!(cut_off, 0, "whoever heard it last does not make it look alive: {told:?}");
+    }
     assert!(sim.outage_ms(0) <= 500, "outage {} ms", sim.outage_ms(0));
     sim.run_until(4 * MINUTE, |sim| sim.holder(0) == Some(0));
     assert_eq!(sim.stops().len(), 1);

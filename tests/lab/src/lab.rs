@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::control::client::Client;
 use crate::control::protocol::{Called, NetChange, Output, Request, Status, Timeline};
+use crate::daemon::SOCKET;
 use crate::daemon::account::{Account, Zone};
 use crate::daemon::shared::HostView;
 use crate::ec2;
@@ -24,8 +25,17 @@ const PROGRAM: &str = "NATHA_LAB";
 /// A running lab.
 #[derive(Debug)]
 pub struct Lab {
-    launched: Launched,
+    held: Held,
     client: Client,
+}
+
+/// Whose a lab is.
+#[derive(Debug)]
+enum Held {
+    /// It ends with its [`Lab`].
+    Owned(Launched),
+    /// It stays until it is told to end.
+    Attached { directory: PathBuf, pid: u32 },
 }
 
 impl Lab {
@@ -36,19 +46,44 @@ impl Lab {
     pub fn start(spec: &Spec) -> Result<Self> {
         let launched = launch::launch(&program()?, spec)?;
         let client = Client::new(&launched.socket());
-        Ok(Self { launched, client })
+        Ok(Self { held: Held::Owned(launched), client })
+    }
+
+    /// Starts a lab that stays until [`Lab::down`], whatever becomes of this process.
+    ///
+    /// # Errors
+    /// As [`Lab::start`].
+    pub fn start_detached(spec: &Spec) -> Result<Self> {
+        let (directory, pid) = launch::detach(&program()?, spec)?;
+        let client = Client::new(&directory.join(SOCKET));
+        Ok(Self { held: Held::Attached { directory, pid }, client })
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// When the lab does not answer.
+    pub fn down(&self) -> Result<()> {
+        self.client.ask(&Request::Down)
     }
 
     /// Its directory on this machine: control socket, log and consoles.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        self.launched.directory()
+        match &self.held {
+            Held::Owned(launched) => launched.directory(),
+            Held::Attached { directory, .. } => directory,
+        }
     }
 
-    /// The process id of its outermost process.
+    /// The process id of its outermost process, or of its owner where it is detached. Ending that
+    /// ends the lab.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.launched.pid()
+        match &self.held {
+            Held::Owned(launched) => launched.pid(),
+            Held::Attached { pid, .. } => *pid,
+        }
     }
 
     /// How it stands.

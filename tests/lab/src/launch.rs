@@ -6,12 +6,12 @@
 //! process, network, mount and file in memory. Outside there is only one directory.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::kill;
@@ -121,6 +121,37 @@ pub fn launch(program: &Path, spec: &Spec) -> Result<Launched> {
     }
 }
 
+/// Starts a lab that is owned by a process of its own, in a session of its own, and waits until it
+/// is ready. Returns its directory and its owner's process id.
+///
+/// # Errors
+/// As [`launch`]; what is missing has then been said on standard error.
+pub fn detach(program: &Path, spec: &Spec) -> Result<(PathBuf, u32)> {
+    let mut file = tempfile::NamedTempFile::new().context("cannot make a file")?;
+    file.write_all(&serde_json::to_vec(spec)?).context("cannot write the specification")?;
+    let mut child = Command::new("setsid")
+        .arg("--fork")
+        .arg(program)
+        .args(["up", "--spec"])
+        .arg(file.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run `setsid`: on Debian it is in the package util-linux")?;
+    let lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+    let lines: Vec<String> = lines.map_while(Result::ok).take(2).collect();
+    child.wait().context("cannot wait for `setsid`")?;
+    match lines.as_slice() {
+        [ready, directory] if ready == READY => {
+            let directory = PathBuf::from(directory);
+            let owner = fs::read_to_string(directory.join(OWNER))?;
+            let owner = owner.trim().parse().context("the lab's owner is no process id")?;
+            Ok((directory, owner))
+        }
+        _ => bail!("the lab does not start"),
+    }
+}
+
 /// What this machine lacks for a lab, and how to get it.
 #[must_use]
 pub fn missing() -> Vec<String> {
@@ -155,6 +186,21 @@ pub fn labs() -> Vec<(PathBuf, i32)> {
         Some((entry.path(), owner.trim().parse().ok()?))
     })
     .collect()
+}
+
+/// Waits until a lab that was told to end has removed its directory, the last thing it does.
+///
+/// # Errors
+/// When it is still there after ten seconds.
+pub fn wait_gone(directory: &Path) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(10);
+    while directory.exists() {
+        if Instant::now() >= end {
+            bail!("the lab in {} was told to end and has not", directory.display());
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }
 
 /// Removes the directories of labs whose owner is gone.

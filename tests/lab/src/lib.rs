@@ -2,6 +2,7 @@
 //! `natha` binary can be watched failing over with real packets and a real kernel, without an
 //! AWS account.
 
+pub mod bench;
 pub mod clock;
 pub mod cluster;
 pub mod control;
@@ -16,9 +17,12 @@ pub mod launch;
 pub mod meter;
 pub mod net;
 pub mod process;
+pub mod scene;
 pub mod spec;
+pub mod story;
 
 pub use control::protocol::{NetChange, Output, Status, Timeline};
 pub use lab::Lab;
 pub use net::faults::{Block, Traffic};
+pub use scene::Scene;
 pub use spec::{Ec2Spec, HostSpec, Role, Spec};

@@ -1,8 +1,11 @@
 //! What can be typed.
 
+mod bench;
+mod demo;
 mod run;
 
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,7 +14,8 @@ use natha_lab::Traffic;
 
 const EXAMPLES: &str = "\
 Examples:
-  natha-lab up --nodes 2 --user-data nat.sh --detach   two NAT nodes and two private hosts
+  natha-lab up --natha target/debug/natha --cluster --detach
+                                                       a natha pair and two private hosts
   natha-lab exec host-a ping -c 3 203.0.113.10         run something on a host
   natha-lab exec internet aws ec2 describe-route-tables
   natha-lab cut nat-a uplink                           no internet, no EC2 API, VPC still there
@@ -19,8 +23,10 @@ Examples:
   natha-lab panic nat-a                                until it is stopped and started
   natha-lab ping host-a --seconds 10                   count lost probes and outages
   natha-lab down
+  natha-lab demo --keep                                see natha at work
 
-Exit codes: 0 ok, 1 error, 2 usage, 3 a ping or a program on a host that failed.";
+Exit codes: 0 ok, 1 error, 2 usage, 3 a ping or a program on a host that failed, or a figure that
+is over its budget.";
 
 /// AWS on one machine: a simulated EC2 and a VPC of network namespaces.
 #[derive(Debug, Parser)]
@@ -103,6 +109,20 @@ pub(crate) enum Verb {
     },
     /// End a lab.
     Down,
+    /// Show a NAT failing, being covered for and repaired, in a lab of its own.
+    Demo(demo::Demo),
+    /// Measure the figures of `scripts/bench`, in labs of their own.
+    Bench(Bench),
+    /// Show the figures of a file that `bench` wrote as Markdown tables.
+    BenchTable {
+        file: PathBuf,
+        /// Put them into this document, between its marks, instead of printing them.
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
+    },
+    /// Tell when the first UDP packet comes from an address to a port.
+    #[command(hide = true)]
+    FirstPacket { from: Ipv4Addr, port: u16 },
     /// The first process of a lab.
     #[command(hide = true)]
     First { directory: PathBuf },
@@ -125,6 +145,10 @@ pub(crate) struct Up {
     /// The natha binary that nodes get as /usr/local/bin/natha.
     #[arg(long, value_name = "FILE")]
     pub(crate) natha: Option<PathBuf>,
+    /// Make the nodes a natha cluster: tags on them and on the private route tables, and user
+    /// data that runs `natha setup` and `natha monitor`.
+    #[arg(long, requires = "natha", conflicts_with = "user_data")]
+    pub(crate) cluster: bool,
     /// A `#!` script that nodes run at every boot.
     #[arg(long, value_name = "FILE")]
     pub(crate) user_data: Option<PathBuf>,
@@ -215,6 +239,25 @@ pub(crate) struct Block {
     /// The other way as well.
     #[arg(long)]
     pub(crate) both: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// Where the figures are written to, as one JSON object.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: PathBuf,
+    /// Only these figures: names, or beginnings of names up to a dot.
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub(crate) only: Vec<String>,
+    /// Fewer rounds and shorter times: under five minutes.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// The natha binary to measure [default: the one beside this program].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) natha: Option<PathBuf>,
+    /// The AWS CLI, for the 2013 algorithm.
+    #[arg(long, env = "NATHA_AWS", value_name = "FILE")]
+    pub(crate) aws: Option<PathBuf>,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write, stderr, stdout};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -17,15 +17,15 @@ use natha_lab::guest::init;
 use natha_lab::launch::{self, READY};
 use natha_lab::meter::{self, Report, What};
 use natha_lab::net::internet::INTERNET_HOST;
-use natha_lab::{Block, Spec, first};
+use natha_lab::{Block, Spec, cluster, first};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::{Cli, Cut, Fault, FaultKind, Up, Verb};
+use super::{Cli, Cut, Fault, FaultKind, Up, Verb, bench, demo};
 
 /// Not as it should be: a program on a host failed, or pings were lost.
-const NOT_SO: u8 = 3;
+pub(super) const NOT_SO: u8 = 3;
 
 pub(super) fn run(cli: Cli) -> ExitCode {
     match verb(cli) {
@@ -44,12 +44,21 @@ fn verb(cli: Cli) -> Result<ExitCode> {
         Verb::Daemon { directory } => run_daemon(directory)?,
         Verb::Guest { boot } => init::run(&serde_json::from_str(&boot)?)?,
         Verb::Up(up) => start(&up)?,
+        Verb::Demo(demo) => return demo::run(&demo),
+        Verb::Bench(options) => return bench::run(options),
+        Verb::BenchTable { file, into } => bench::table(&file, into.as_deref())?,
+        Verb::FirstPacket { from, port } => natha_lab::bench::first_packet(from, port)?,
         Verb::List => {
             for (directory, owner) in launch::labs() {
                 say(&format!("{} (process {owner})", directory.display()))?;
             }
         }
-        other => return ask(&client(cli.lab.as_deref())?, other),
+        Verb::Down => {
+            let directory = find(cli.lab)?;
+            Client::new(&directory.join(SOCKET)).ask::<()>(&Request::Down)?;
+            launch::wait_gone(&directory)?;
+        }
+        other => return ask(&Client::new(&find(cli.lab)?.join(SOCKET)), other),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -107,7 +116,6 @@ fn change(verb: Verb) -> Vec<Request> {
         Verb::Panic { host } => vec![Request::Panic { host }],
         Verb::Freeze { host } => vec![Request::Freeze { host }],
         Verb::Thaw { host } => vec![Request::Thaw { host }],
-        Verb::Down => vec![Request::Down],
         _ => Vec::new(),
     }
 }
@@ -118,7 +126,7 @@ fn blocks(block: super::Block) -> Vec<Block> {
     std::iter::once(Block { from, to, what }).chain(back).collect()
 }
 
-fn say(text: &str) -> Result<()> {
+pub(super) fn say(text: &str) -> Result<()> {
     writeln!(stdout(), "{text}").context("cannot write to standard output")
 }
 
@@ -180,7 +188,10 @@ fn spec(up: &Up) -> Result<Spec> {
         let wrong = || format!("{} is not a specification", path.display());
         return serde_json::from_slice(&text).with_context(wrong);
     }
-    let mut spec = Spec::nodes(up.nodes);
+    let mut spec = match &up.natha {
+        Some(natha) if up.cluster => cluster::spec(up.nodes, natha.clone(), ""),
+        _ => Spec::nodes(up.nodes),
+    };
     if let Some(path) = &up.user_data {
         let script = fs::read_to_string(path);
         let script = script.with_context(|| format!("cannot read {}", path.display()))?;
@@ -200,9 +211,10 @@ fn spec(up: &Up) -> Result<Spec> {
     Ok(spec)
 }
 
-fn client(lab: Option<&Path>) -> Result<Client> {
+/// The directory of the lab that is meant: the one that is named, or the only one.
+fn find(lab: Option<PathBuf>) -> Result<PathBuf> {
     if let Some(directory) = lab {
-        return Ok(Client::new(&directory.join(SOCKET)));
+        return Ok(directory);
     }
     let running: Vec<PathBuf> = launch::labs()
         .into_iter()
@@ -210,7 +222,7 @@ fn client(lab: Option<&Path>) -> Result<Client> {
         .map(|(directory, _)| directory)
         .collect();
     match running.as_slice() {
-        [only] => Ok(Client::new(&only.join(SOCKET))),
+        [only] => Ok(only.clone()),
         [] => bail!("no lab runs: start one with `natha-lab up`"),
         several => {
             let list: Vec<_> = several.iter().map(|lab| lab.display().to_string()).collect();

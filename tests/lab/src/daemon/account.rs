@@ -139,7 +139,10 @@ fn network(
         let private = world.create_subnet(&vpc, cidr(100 + number)?, &name, now);
         let private = private.map_err(refused)?;
         let name_tag = format!("private-{letter}");
-        let given = spec.table_tags.iter().map(|(key, value)| (&**key, &**value));
+        // A zone without hosts has nothing to be served.
+        let used = spec.hosts.iter().any(|host| host.zone == number);
+        let given = spec.table_tags.iter().filter(|_| used);
+        let given = given.map(|(key, value)| (&**key, &**value));
         let tags: Vec<(&str, &str)> = given.chain([("Name", &*name_tag)]).collect();
         let table = world.create_table(&vpc, &[&private], &tags, now).map_err(refused)?;
         zones.push(Zone {

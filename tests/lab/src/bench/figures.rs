@@ -1,0 +1,176 @@
+//! Every figure that can be measured: its name with its unit, what it means, and its budget.
+
+use std::collections::BTreeMap;
+
+/// What was measured, by name.
+pub(super) type Figures = BTreeMap<&'static str, f64>;
+
+/// A figure that can be measured.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Figure {
+    /// Its dotted name; the unit, or what is counted, is in it.
+    pub(super) name: &'static str,
+    /// What it means, for the table.
+    pub(super) meaning: &'static str,
+    /// The most that it may be; none where nothing was promised.
+    pub(super) budget: Option<f64>,
+}
+
+const fn free(name: &'static str, meaning: &'static str) -> Figure {
+    Figure { name, meaning, budget: None }
+}
+
+const fn within(name: &'static str, budget: f64, meaning: &'static str) -> Figure {
+    Figure { name, meaning, budget: Some(budget) }
+}
+
+/// All of them, in the order of the table.
+pub(super) const ALL: [Figure; 30] = [
+    within(
+        "hard_kill.api50.outage_ms.median",
+        600.0,
+        "kernel panic, API calls of 50 ms: a private host's outage",
+    ),
+    within("hard_kill.api50.outage_ms.max", 1000.0, "the worst of them"),
+    free(
+        "hard_kill.api300_prop1000.outage_ms.median",
+        "the same with API calls of 300 ms, and 1 s from a route's change to its effect",
+    ),
+    free("hard_kill.api300_prop1000.outage_ms.max", "the worst of them"),
+    free(
+        "yardstick.api50.outage_ms.median",
+        "kernel panic, API calls of 50 ms, under the 2013 algorithm",
+    ),
+    free("yardstick.api50.outage_ms.max", "the worst of them"),
+    free(
+        "hard_kill.ratio_to_yardstick",
+        "natha's median outage divided by the 2013 algorithm's, API calls of 50 ms",
+    ),
+    free("frozen.outage_ms.median", "a node that stands still for 20 s: a private host's outage"),
+    free("frozen.outage_ms.max", "the worst of them"),
+    within(
+        "frozen.writes_before_reread",
+        0.0,
+        "changes that a node made after it was thawed and before it had read the routes again",
+    ),
+    free("uplink_lost.outage_ms.median", "a node that loses its uplink: a private host's outage"),
+    free("uplink_lost.outage_ms.max", "the worst of them"),
+    within(
+        "daemon_killed.pings_lost",
+        0.0,
+        "the monitor killed, its routes taken after the grace, the monitor back",
+    ),
+    within("daemon_killed.stops", 0.0, "instances stopped meanwhile"),
+    within("icmp_blocked.natha.stops", 0.0, "ICMP blocked between two healthy nodes: stops"),
+    within("icmp_blocked.natha.pings_lost", 0.0, "pings of both private hosts lost meanwhile"),
+    free("icmp_blocked.yardstick.stops", "ICMP blocked, under the 2013 algorithm: stops"),
+    free("icmp_blocked.yardstick.pings_lost", "pings of both private hosts lost meanwhile"),
+    within("heartbeat_blocked.natha.stops", 0.0, "the heartbeats' port blocked: stops"),
+    within("heartbeat_blocked.natha.pings_lost", 0.0, "pings of both private hosts lost meanwhile"),
+    within("both_blocked.natha.stops", 0.0, "ICMP and heartbeats blocked: stops"),
+    within("both_blocked.natha.pings_lost", 0.0, "pings of both private hosts lost meanwhile"),
+    within(
+        "hand_back.pings_lost",
+        0.0,
+        "of 1,000 pings, 10 ms apart, around a hand-back: the most that were lost",
+    ),
+    within("monitor.rss_mib", 30.0, "memory of an idle monitor"),
+    within("monitor.cpu_percent", 1.0, "of one core, by an idle monitor"),
+    within(
+        "monitor.start_ms",
+        100.0,
+        "from exec to the first heartbeat at the peer, API calls without latency: median",
+    ),
+    free("monitor.start_ms.max", "the longest of them"),
+    within(
+        "setup.unchanged_ms",
+        150.0,
+        "`natha setup` on a host that is as planned, API calls without latency: median",
+    ),
+    free("setup.unchanged_ms.max", "the longest of them"),
+    free("binary.mib", "the release binary"),
+];
+
+/// The figures that `only` asks for, each entry a figure's name or the beginning of some up to a
+/// dot; all of them where it asks for nothing.
+///
+/// # Errors
+/// With the entries that match nothing.
+pub(super) fn wanted(only: &[String]) -> Result<Vec<&'static str>, Vec<String>> {
+    let names = ALL.iter().map(|figure| figure.name);
+    if only.is_empty() {
+        return Ok(names.collect());
+    }
+    let asked = |name: &str, entry: &String| {
+        name.strip_prefix(entry.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let unknown: Vec<_> = only
+        .iter()
+        .filter(|entry| !ALL.iter().any(|figure| asked(figure.name, entry)))
+        .cloned()
+        .collect();
+    if !unknown.is_empty() {
+        return Err(unknown);
+    }
+    Ok(names.filter(|name| only.iter().any(|entry| asked(name, entry))).collect())
+}
+
+/// The figure with this name.
+#[must_use]
+pub(super) fn named(name: &str) -> Option<&'static Figure> {
+    ALL.iter().find(|figure| figure.name == name)
+}
+
+/// The figures that are over their budget: a line each.
+#[must_use]
+pub(super) fn over_budget(figures: &Figures) -> Vec<String> {
+    let over = figures.iter().filter_map(|(name, value)| {
+        let budget = named(name)?.budget.filter(|budget| value > budget)?;
+        Some(format!("{name} is {value}, its budget is {budget}"))
+    });
+    over.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn only(entries: &[&str]) -> Vec<String> {
+        entries.iter().map(|&entry| entry.to_owned()).collect()
+    }
+
+    #[test]
+    fn names_are_unique_and_say_what_is_measured() {
+        let names: std::collections::BTreeSet<_> = ALL.iter().map(|figure| figure.name).collect();
+        assert_eq!(names.len(), ALL.len());
+        let units = ["_ms", "_mib", ".mib", "_percent", "_lost", ".stops", ".writes", ".ratio"];
+        for name in names {
+            assert!(units.iter().any(|unit| name.contains(unit)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_asks_for_all_that_share_it() {
+        let found = wanted(&only(&["daemon_killed", "setup.unchanged_ms.max"])).unwrap();
+        assert_eq!(
+            found,
+            ["daemon_killed.pings_lost", "daemon_killed.stops", "setup.unchanged_ms.max"]
+        );
+        assert_eq!(wanted(&[]).unwrap().len(), ALL.len());
+    }
+
+    #[test]
+    fn what_matches_nothing_is_named() {
+        let entries = only(&["hard_kil", "frozen", "daemon_killed.stop"]);
+        assert_eq!(wanted(&entries).unwrap_err(), ["hard_kil", "daemon_killed.stop"]);
+    }
+
+    #[test]
+    fn a_figure_at_its_budget_is_within_it() {
+        let at = Figures::from([("monitor.rss_mib", 30.0), ("binary.mib", 99.0)]);
+        assert!(over_budget(&at).is_empty());
+        let over = Figures::from([("daemon_killed.stops", 1.0)]);
+        assert_eq!(over_budget(&over), ["daemon_killed.stops is 1, its budget is 0"]);
+    }
+}

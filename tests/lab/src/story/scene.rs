@@ -1,0 +1,144 @@
+//! The cluster that the story is about.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow};
+use serde_json::Value;
+
+use crate::cluster;
+use crate::lab::Lab;
+use crate::net::internet::INTERNET_HOST;
+use crate::spec::{Ec2Spec, Spec};
+
+/// The node that fails.
+pub(super) const VICTIM: &str = "nat-a";
+/// The node that takes over.
+pub(super) const HEIR: &str = "nat-b";
+/// The private host that the victim serves.
+pub(super) const CLIENT: &str = "host-a";
+/// The private host that the heir serves.
+pub(super) const OTHER: &str = "host-b";
+/// The zone of victim and client.
+pub(super) const ZONE: &str = "us-east-1a";
+
+/// What the nodes' `/etc/natha/natha.toml` says, besides the heartbeat key.
+pub const SETTINGS: &str = "\
+[repair]
+after = \"10s\"
+
+[hand_back]
+hold = \"3s\"
+";
+
+/// How the simulated EC2 behaves: a call as slow as a quick one of AWS's, power as quick as
+/// patience asks for.
+pub(super) const EC2: Ec2Spec =
+    Ec2Spec { boot_ms: 3000, stop_ms: 2000, force_ms: 1000, propagation_ms: 0, latency_ms: 50 };
+
+/// Two nodes and a private host for each, found by tags, with a cluster key.
+pub(super) fn spec(natha: PathBuf, settings: &str) -> Result<Spec> {
+    let mut key = [0_u8; 32];
+    getrandom::fill(&mut key).map_err(|problem| anyhow!("no randomness: {problem}"))?;
+    let key = key.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    });
+    let script = format!(
+        "#!/bin/sh\nset -eu\numask 077\nmkdir -p /etc/natha\nprintf %s {key} > \
+         /etc/natha/cluster.key\ncat > /etc/natha/natha.toml <<'END'\n{settings}\nEND\n\
+         export NATHA_HEARTBEAT_KEY_FILE=/etc/natha/cluster.key\n\
+         natha setup\nexec natha monitor\n"
+    );
+    let mut spec = cluster::spec(2, natha, "").with_node_user_data(&script);
+    spec.ec2 = EC2;
+    Ok(spec)
+}
+
+/// The lab as a picture.
+pub(super) fn picture(lab: &Lab) -> Result<String> {
+    let status = lab.status()?;
+    let address = |name: &str| -> Result<String> {
+        let host = status.hosts.iter().find(|host| host.name == name).context("a lost host")?;
+        let address = host.private.first().context("a host without an address")?;
+        Ok(format!("{name} {address}"))
+    };
+    let (left, right) = (address(VICTIM)?, address(HEIR)?);
+    let (client, other) = (address(CLIENT)?, address(OTHER)?);
+    let internet = INTERNET_HOST.to_string();
+    Ok(format!(
+        "                     the internet: {internet}
+                                  │
+                           internet gateway
+                 ┌────────────────┴────────────────┐
+          {left:^16} ◄── heartbeats ──► {right:^16}      public subnets
+                 ▲                                 ▲
+                 │ default route                   │ default route
+         {client:^18}              {other:^18}     private subnets
+           zone us-east-1a                   zone us-east-1b\n"
+    ))
+}
+
+/// What is not as it should be, by the status of every node; empty when all is well.
+pub(super) fn unwell(status: &BTreeMap<String, Value>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for node in [VICTIM, HEIR] {
+        let Some(status) = status.get(node) else {
+            wrong.push(format!("natha on {node} does not answer"));
+            continue;
+        };
+        if let Some(reason) = status["starting"].as_str() {
+            wrong.push(format!("natha on {node} is starting: {reason}"));
+            continue;
+        }
+        let peers = status["view"]["peers"].as_object();
+        if !peers.is_some_and(|peers| peers.len() == 1 && peers.values().all(is_well)) {
+            wrong.push(format!("{node} and its peer do not hear each other"));
+        }
+        let groups = status["view"]["groups"].as_object();
+        let at_home = |group: &Value| group["home"].is_null() || group["home"] == group["holder"];
+        if !groups.is_some_and(|groups| !groups.is_empty() && groups.values().all(at_home)) {
+            wrong.push(format!("{node} does not see every group at its home"));
+        }
+    }
+    wrong
+}
+
+fn is_well(peer: &Value) -> bool {
+    peer["verdict"] == "alive" && peer["hears_me"] == true
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node(verdict: &str, holder: &str) -> Value {
+        json!({"view": {
+            "peers": {"i-2": {"verdict": verdict, "hears_me": true}},
+            "groups": {"zone-a": {"home": "i-1", "holder": holder}},
+        }})
+    }
+
+    #[test]
+    fn two_nodes_that_hear_each_other_and_serve_their_zones_are_well() {
+        let all = |one: Value, other: Value| {
+            unwell(&[(VICTIM.to_owned(), one), (HEIR.to_owned(), other)].into())
+        };
+        assert!(all(node("alive", "i-1"), node("alive", "i-1")).is_empty());
+        assert_eq!(all(node("suspected", "i-1"), node("alive", "i-1")).len(), 1);
+        assert_eq!(all(node("alive", "i-1"), node("alive", "i-2")).len(), 1);
+        assert_eq!(all(node("alive", "i-1"), json!({"starting": "no IMDS"})).len(), 1);
+    }
+
+    #[test]
+    fn a_node_that_says_nothing_is_not_well() {
+        assert_eq!(unwell(&BTreeMap::new()).len(), 2);
+        let empty = json!({"view": {"peers": {}, "groups": {}}});
+        let status = [(VICTIM.to_owned(), empty), (HEIR.to_owned(), node("alive", "i-1"))];
+        assert_eq!(unwell(&status.into()).len(), 2);
+    }
+}
