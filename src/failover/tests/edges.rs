@@ -178,3 +178,37 @@ fn a_group_that_was_ordered_away_stays_there_for_a_while() {
     sim.run(20_000);
     assert_eq!(sim.holder(0), Some(1));
 }
+
+#[test]
+fn a_third_repair_that_helps_latches_nothing() {
+    let mut sim = Sim::new(2);
+    let mut repair = |sim: &mut Sim| {
+        sim.panic(0);
+        sim.run(1_000);
+        sim.run_until(5 * MINUTE, |sim| sim.holder(0) == Some(0));
+    };
+    (0..3).for_each(|_| repair(&mut sim));
+    sim.run(70 * MINUTE);
+    repair(&mut sim);
+    assert_eq!(sim.stops().len(), 4);
+    let held = sim.events(1, EventKind::RepairHeld);
+    assert!(held.is_empty(), "{held:#?}");
+}
+
+#[test]
+fn each_reason_for_not_stopping_a_peer_is_told_once() {
+    let mut sim = Sim::new(2);
+    let elsewhere = RouteTarget::Other("nat-0123456789abcdef0".to_owned());
+    sim.set_route(table(1), Some(elsewhere));
+    sim.run(MINUTE);
+    sim.panic(0);
+    for _ in 0..20 {
+        sim.nodes[1].api = Api::Works;
+        sim.run(15_000);
+        sim.nodes[1].api = Api::Fails(CloudFaultKind::Throttled);
+        sim.run(15_000);
+    }
+    assert_eq!(sim.stops().len(), 0, "a foreign route keeps the peer from being stopped");
+    let held = sim.events(1, EventKind::RepairHeld);
+    assert!((1..=3).contains(&held.len()), "{held:#?}");
+}
