@@ -250,6 +250,11 @@ impl Peer {
         })
     }
 
+    /// Whether its last heartbeat showed other settings than those with this digest.
+    pub(super) fn settings_differ(&self, digest: u64) -> bool {
+        self.heard.as_ref().is_some_and(|heard| heard.beat.settings_digest != digest)
+    }
+
     /// Whether it judges `other` failed, by its own word.
     pub(super) fn judges_failed(&self, other: &InstanceId) -> bool {
         self.heard.as_ref().is_some_and(|heard| {

@@ -195,11 +195,7 @@ impl Machine {
         if own.is_none_or(|(own, _)| own.state != Some(InstanceState::Running)) {
             return Err(Hold::For("EC2 does not say that this node is running"));
         }
-        if peer
-            .heard
-            .as_ref()
-            .is_some_and(|heard| heard.beat.settings_digest != self.settings_digest)
-        {
+        if peer.settings_differ(self.settings_digest) {
             return Err(Hold::For("its settings differ from this node's"));
         }
         let asked = self.repairs.of.get(&peer.member.id).and_then(|repair| repair.stop_asked);

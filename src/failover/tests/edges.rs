@@ -182,7 +182,7 @@ fn a_group_that_was_ordered_away_stays_there_for_a_while() {
 #[test]
 fn a_third_repair_that_helps_latches_nothing() {
     let mut sim = Sim::new(2);
-    let mut repair = |sim: &mut Sim| {
+    let repair = |sim: &mut Sim| {
         sim.panic(0);
         sim.run(1_000);
         sim.run_until(5 * MINUTE, |sim| sim.holder(0) == Some(0));
