@@ -338,10 +338,11 @@ impl Machine {
         self.reads.hurry();
     }
 
-    /// Sends what is due: heartbeats, and echo requests at heartbeat pace to whoever is late.
+    /// Sends what is due: heartbeats, one of them right before this node may go, and echo requests
+    /// at heartbeat pace to whoever is late.
     fn exchange(&mut self, now: Time) {
-        let beat_due = now >= self.next_beat;
-        if beat_due {
+        let leaves = self.leaving && !self.may_exit_told && !self.holds_something_to_give();
+        if leaves || now >= self.next_beat {
             self.next_beat = now + self.numbers.interval;
             let beat = self.beat(now);
             let peers: Vec<InstanceId> = self.peers.keys().cloned().collect();
@@ -361,7 +362,7 @@ impl Machine {
         for to in echoes {
             self.push(Action::SendEcho { to });
         }
-        if self.leaving && !self.may_exit_told && !self.holds_something_to_give() {
+        if leaves {
             self.may_exit_told = true;
             self.push(Action::MayExit);
         }

@@ -2,8 +2,8 @@
 
 use super::cloud::{Api, Done, Mutation};
 use super::sim::{Sim, id, roster, table};
-use crate::failover::{Command, EventKind, Verdict};
-use crate::types::{CloudFaultKind, InstanceState, RouteTarget};
+use crate::failover::{Command, EventKind, Input, Verdict};
+use crate::types::{CloudFaultKind, Fault, Fitness, InstanceState, RouteTarget};
 
 const MINUTE: u64 = 60_000;
 
@@ -77,8 +77,9 @@ fn what_an_earlier_run_stopped_is_forgotten_once_it_is_heard() {
     sim.boot(1);
     sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
     sim.run(MINUTE);
-    let starts =
-        |sim: &Sim| sim.done.iter().filter(|done| matches!(done.what, Mutation::Start(_))).count();
+    let starts = |sim: &Sim| {
+        sim.done.iter().filter(|done| matches!(done.what, Mutation::Start(_))).count()
+    };
     let before = starts(&sim);
     // A user stops it for good.
     sim.strict = false;
@@ -132,9 +133,8 @@ fn a_new_member_is_given_time_to_be_heard() {
 fn a_few_lost_packets_are_no_reason_to_rob_the_holder() {
     let mut sim = Sim::new(2);
     sim.panic(0);
-    sim.run_until(3 * MINUTE, |sim| {
-        sim.nodes[0].power == InstanceState::Running && sim.nodes[0].machine.is_some()
-    });
+    sim.run_until(3 * MINUTE, |sim| sim.nodes[0].power == InstanceState::Running
+        && sim.nodes[0].machine.is_some());
     sim.run(20_000);
     assert_eq!(sim.holder(0), Some(1), "held until the home has been well for long enough");
     sim.deaf.insert((0, 1));
@@ -211,4 +211,20 @@ fn each_reason_for_not_stopping_a_peer_is_told_once() {
     assert_eq!(sim.stops().len(), 0, "a foreign route keeps the peer from being stopped");
     let held = sim.events(1, EventKind::RepairHeld);
     assert!((1..=3).contains(&held.len()), "{held:#?}");
+}
+
+#[test]
+fn a_node_with_nothing_to_give_says_that_it_leaves_before_it_goes() {
+    let mut sim = Sim::new(2);
+    sim.set_fitness(0, Fitness::unfit(Fault::Uplink));
+    sim.run(5_000);
+    assert_eq!(sim.holder(0), Some(1));
+    sim.run(42);
+    let now = sim.now;
+    let machine = sim.nodes[0].machine.as_mut().unwrap();
+    machine.handle(Input::Command { command: Command::Leave }, now);
+    machine.tick(now);
+    sim.run(2_000);
+    assert!(sim.nodes[0].machine.is_none());
+    assert_eq!(verdict(&sim, 0, 1), Verdict::Left);
 }
