@@ -245,7 +245,7 @@ impl Peer {
             heard.beat.hears.iter().any(|hears| {
                 hears.node == *me
                     && hears.session == session
-                    && Duration::from_millis(u64::from(hears.age_ms)) < numbers.detection()
+                    && hears.age().is_some_and(|age| age < numbers.detection())
             })
         })
     }

@@ -1,7 +1,10 @@
 //! Pauses, restarts, orders and newcomers, at the worst moments.
 
+use std::time::Duration;
+
 use super::cloud::{Api, Done, Mutation};
 use super::sim::{Sim, id, roster, table};
+use crate::config::Failover;
 use crate::failover::{Command, EventKind, Input, Verdict};
 use crate::types::{CloudFaultKind, Fault, Fitness, InstanceState, RouteTarget};
 
@@ -227,4 +230,17 @@ fn a_node_with_nothing_to_give_says_that_it_leaves_before_it_goes() {
     sim.run(2_000);
     assert!(sim.nodes[0].machine.is_none());
     assert_eq!(verdict(&sim, 0, 1), Verdict::Left);
+}
+
+#[test]
+fn with_slow_heartbeats_an_age_beyond_telling_does_not_count_as_heard() {
+    let mut numbers = Failover::default();
+    numbers.interval = Duration::from_secs(10);
+    numbers.lost_after = 20;
+    let mut sim = Sim::with(2, numbers);
+    sim.run(MINUTE);
+    assert!(sim.nodes[0].machine.as_ref().unwrap().view(sim.now).peers[&id(1)].hears_me);
+    sim.deaf.insert((0, 1));
+    sim.run(100_000);
+    assert!(!sim.nodes[0].machine.as_ref().unwrap().view(sim.now).peers[&id(1)].hears_me);
 }
