@@ -80,9 +80,8 @@ fn what_an_earlier_run_stopped_is_forgotten_once_it_is_heard() {
     sim.boot(1);
     sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
     sim.run(MINUTE);
-    let starts = |sim: &Sim| {
-        sim.done.iter().filter(|done| matches!(done.what, Mutation::Start(_))).count()
-    };
+    let starts =
+        |sim: &Sim| sim.done.iter().filter(|done| matches!(done.what, Mutation::Start(_))).count();
     let before = starts(&sim);
     // A user stops it for good.
     sim.strict = false;
@@ -136,8 +135,9 @@ fn a_new_member_is_given_time_to_be_heard() {
 fn a_few_lost_packets_are_no_reason_to_rob_the_holder() {
     let mut sim = Sim::new(2);
     sim.panic(0);
-    sim.run_until(3 * MINUTE, |sim| sim.nodes[0].power == InstanceState::Running
-        && sim.nodes[0].machine.is_some());
+    sim.run_until(3 * MINUTE, |sim| {
+        sim.nodes[0].power == InstanceState::Running && sim.nodes[0].machine.is_some()
+    });
     sim.run(20_000);
     assert_eq!(sim.holder(0), Some(1), "held until the home has been well for long enough");
     sim.deaf.insert((0, 1));
