@@ -220,7 +220,8 @@ fn each_reason_for_not_stopping_a_peer_is_told_once() {
 fn a_node_with_nothing_to_give_says_that_it_leaves_before_it_goes() {
     let mut sim = Sim::new(2);
     sim.set_fitness(0, Fitness::unfit(Fault::Uplink));
-    sim.run(5_000);
+    // It has read that it holds nothing any more.
+    sim.run(15_000);
     assert_eq!(sim.holder(0), Some(1));
     sim.run(42);
     let now = sim.now;
