@@ -138,8 +138,8 @@ impl Story<'_> {
         ))?;
         if self.options.settings == scene::SETTINGS {
             self.stage.say(
-                "Settings are natha's defaults but for two waits, cut short for this: a failed node is\n\
-                 stopped after 10 s (default 1 min), and gets its routes back 3 s after it is well again\n\
+                "Settings are natha's defaults but for its waits, cut short for this: a failed node is\n\
+                 stopped after 20 s (default 1 min), and gets its routes back 3 s after it is well again\n\
                  (default 30 s).\n",
             )
         } else {

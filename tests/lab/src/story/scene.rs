@@ -25,8 +25,15 @@ pub(super) const ZONE: &str = "us-east-1a";
 
 /// What the nodes' `/etc/natha/natha.toml` says, besides the heartbeat key.
 pub const SETTINGS: &str = "\
+[api]
+timeout = \"3s\"
+
+[failover]
+read_valid = \"3s\"
+
 [repair]
-after = \"10s\"
+after = \"20s\"
+settle = \"6s\"
 
 [hand_back]
 hold = \"3s\"
