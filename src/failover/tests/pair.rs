@@ -51,6 +51,20 @@ fn a_panicked_node_is_stopped_started_and_gets_its_group_back_without_an_outage(
 }
 
 #[test]
+fn a_stop_that_is_under_way_is_not_told_as_held_and_latches_nothing() {
+    let mut numbers = Failover::default();
+    numbers.repair.max_per_hour = 1;
+    let mut sim = Sim::with(2, numbers);
+    sim.panic(0);
+    sim.run(2_000);
+    sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
+    assert_eq!(sim.stops().len(), 1);
+    let held = sim.events(1, EventKind::RepairHeld);
+    let mut reasons = held.iter().map(|event| event.text.as_str());
+    assert!(reasons.all(|reason| reason.ends_with("another node comes first")), "{held:?}");
+}
+
+#[test]
 fn blocked_echo_alone_changes_nothing() {
     let mut sim = Sim::new(2);
     sim.block_echo(0, 1);

@@ -57,18 +57,18 @@ pub struct Options {
 #[error("{0}")]
 struct Missed(String);
 
-/// Tells the story in a lab of its own, and hands the lab to `begun` as soon as it runs.
+/// Tells the story in a lab of its own, and hands the lab to `runs` as soon as it runs.
 ///
 /// # Errors
 /// When the lab cannot start, or nothing can be printed. A step that does not happen is in the
 /// facts.
-pub fn tell(options: &Options, begun: impl FnOnce(&Lab)) -> Result<Facts> {
+pub fn tell(options: &Options, runs: impl FnOnce(&Lab)) -> Result<Facts> {
     let began = Instant::now();
     let mut stage = Stage::new();
     stage.say("Starting AWS on this machine: a simulated EC2 and a VPC of network namespaces.")?;
     let spec = scene::spec(options.natha.clone(), &options.settings)?;
     let lab = if options.keep { Lab::start_detached(&spec)? } else { Lab::start(&spec)? };
-    begun(&lab);
+    runs(&lab);
     let watch = Watch::new(&lab, &[VICTIM, HEIR])?;
     let facts = Facts {
         settings: options.settings.clone(),
