@@ -235,9 +235,8 @@ fn a_node_with_nothing_to_give_says_that_it_leaves_before_it_goes() {
 
 #[test]
 fn with_slow_heartbeats_an_age_beyond_telling_does_not_count_as_heard() {
-    let mut numbers = Failover::default();
-    numbers.interval = Duration::from_secs(10);
-    numbers.lost_after = 20;
+    let interval = Duration::from_secs(10);
+    let numbers = Failover { interval, lost_after: 20, ..Failover::default() };
     let mut sim = Sim::with(2, numbers);
     sim.run(MINUTE);
     assert!(sim.nodes[0].machine.as_ref().unwrap().view(sim.now).peers[&id(1)].hears_me);
