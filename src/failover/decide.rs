@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::group::{Move, MoveKind, Wish};
 use super::machine::{About, Machine};
+use super::peer::Peer;
 use super::retry::backoff;
+use super::slot::Slot;
 use super::wish::Place;
 use super::{Action, ActionId, EventKind, Level};
 use crate::types::{CloudFault, CloudFaultKind, GroupName, NetworkInterfaceId, Time};
@@ -19,6 +21,7 @@ impl Machine {
                 self.pursue(&name, at, now);
             }
             self.conclude_move(&name, now);
+            self.drop_order(&name, now);
             self.tell_foreign(&name, now);
             self.settle_asserts(&name);
         }
@@ -148,6 +151,32 @@ impl Machine {
         self.report(now, level, kind, about);
     }
 
+    /// Drops an order that cannot be carried out now: nobody expects it to be, much later.
+    fn drop_order(&mut self, name: &GroupName, now: Time) {
+        let Some(group) = self.groups.get(name).filter(|group| group.moving.is_none()) else {
+            return;
+        };
+        let Some(to) = group.ordered_to.clone() else { return };
+        let can_take = self.peers.get(&to).is_some_and(Peer::can_hold);
+        let is_here = |slot: &Slot| match self.place(slot) {
+            Place::Member { node, .. } => node == self.me.id,
+            Place::Unknown => true,
+            Place::Vacant | Place::Foreign(_) => false,
+        };
+        let why = if !can_take {
+            format!("{to} cannot take it")
+        } else if !group.slots.iter().any(is_here) {
+            "this node does not hold it".to_owned()
+        } else {
+            return;
+        };
+        if let Some(group) = self.groups.get_mut(name) {
+            group.ordered_to = None;
+        }
+        let text = format!("not handed over as ordered: {why}");
+        self.report(now, Level::Warning, EventKind::HandOverDone, About::group(name, text));
+    }
+
     /// Alerts once about routes that lead out of the cluster, and once when they are back.
     fn tell_foreign(&mut self, name: &GroupName, now: Time) {
         let Some(group) = self.groups.get(name) else { return };
@@ -232,9 +261,7 @@ impl Machine {
 
     fn find_pending(&self, id: ActionId) -> Option<(GroupName, usize)> {
         self.groups.values().find_map(|group| {
-            let is_it = |slot: &super::slot::Slot| {
-                slot.pending.as_ref().is_some_and(|pending| pending.id == id)
-            };
+            let is_it = |slot: &Slot| slot.pending.as_ref().is_some_and(|pending| pending.id == id);
             group.slots.iter().position(is_it).map(|at| (group.name.clone(), at))
         })
     }

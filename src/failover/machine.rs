@@ -199,6 +199,10 @@ impl Machine {
         }
         let Some(peer) = self.peers.get_mut(from) else { return };
         if peer.heard.as_ref().is_none_or(|heard| heard.at <= at) {
+            // Somebody moved a route: who gets it should know before its next regular read.
+            if peer.heard.as_ref().is_some_and(|heard| heard.beat.holds != beat.holds) {
+                self.reads.hurry();
+            }
             peer.heard = Some(Heard { session, beat, at });
         }
     }
@@ -219,11 +223,7 @@ impl Machine {
         }
         self.reads.forget();
         for peer in self.peers.values_mut() {
-            peer.power = None;
-            if let Some(heard) = &mut peer.heard {
-                // Whatever it sent meanwhile may be lost with this node's socket buffer.
-                heard.at = heard.at.max(now);
-            }
+            peer.excuse_silence(now);
         }
         let text = format!("this node was paused for {}; reading everything anew", words(late));
         self.report(now, Level::Warning, EventKind::Paused, About::text(text));
@@ -257,9 +257,11 @@ impl Machine {
         for id in ids {
             let witnessed = self.is_witnessed(&id, now);
             let Some(peer) = self.peers.get_mut(&id) else { continue };
-            let verdict = peer.judge(now, &self.numbers, self.started, witnessed);
+            let verdict = peer.judge(now, &self.numbers, witnessed);
             let before = peer.verdict;
-            if !peer.conclude(verdict, now) {
+            let is_new = peer.conclude(verdict, now);
+            peer.note_hearing(&self.me.id, self.session, &self.numbers, now);
+            if !is_new {
                 continue;
             }
             let evidence = peer.evidence(now);
@@ -276,11 +278,13 @@ impl Machine {
     /// Whether another live member has heard `node` within the detection time.
     fn is_witnessed(&self, node: &InstanceId, now: Time) -> bool {
         self.peers.values().any(|witness| {
-            let Some(heard) = &witness.heard else { return false };
+            let (Some(heard), Some(since)) = (&witness.heard, witness.silent_since()) else {
+                return false;
+            };
             witness.member.id != *node
                 && witness.is_fresh(now, &self.numbers)
                 && heard.beat.hears.iter().any(|hears| {
-                    let age = Duration::from_millis(u64::from(hears.age_ms)) + now.since(heard.at);
+                    let age = Duration::from_millis(u64::from(hears.age_ms)) + now.since(since);
                     hears.node == *node && !hears.failed && age < self.numbers.detection()
                 })
         })

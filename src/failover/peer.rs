@@ -20,7 +20,11 @@ pub(super) struct Heard {
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
     pub(super) member: Member,
+    /// Since when it has been known to be a member.
+    met: Time,
     pub(super) heard: Option<Heard>,
+    /// Until when its silence says nothing, because this node was paused.
+    excused: Time,
     /// When its last echo reply came in.
     pub(super) echo_at: Option<Time>,
     /// When it was last asked for one.
@@ -38,6 +42,8 @@ pub(super) struct Peer {
     pub(super) suspected_since: Option<Time>,
     /// Since when it has been alive without a break.
     pub(super) alive_since: Option<Time>,
+    /// Since when it has been without this node's heartbeats, without a break.
+    pub(super) deaf_since: Option<Time>,
     /// When natha last asked EC2 to start it, or it was seen on its way up.
     pub(super) started_at: Option<Time>,
     /// Group moves away from it that came soon after a hand-back.
@@ -50,7 +56,9 @@ impl Peer {
     pub(super) fn new(member: Member, now: Time) -> Self {
         Self {
             member,
+            met: now,
             heard: None,
+            excused: Time::default(),
             echo_at: None,
             echo_asked: None,
             power: None,
@@ -61,25 +69,31 @@ impl Peer {
             lost_since: None,
             suspected_since: None,
             alive_since: None,
+            deaf_since: None,
             started_at: None,
             flaps: 0,
             handed_back_at: None,
         }
     }
 
+    /// From when on its silence counts; none if it was never heard.
+    pub(super) fn silent_since(&self) -> Option<Time> {
+        self.heard.as_ref().map(|heard| heard.at.max(self.excused))
+    }
+
     /// Whether its last heartbeat is young enough.
     pub(super) fn is_fresh(&self, now: Time, numbers: &Failover) -> bool {
-        self.heard.as_ref().is_some_and(|heard| now.since(heard.at) < numbers.detection())
+        self.silent_since().is_some_and(|since| now.since(since) < numbers.detection())
     }
 
     /// When a heartbeat counts as late: echo requests go out at heartbeat pace from then on.
     pub(super) fn late_at(&self, numbers: &Failover) -> Option<Time> {
-        self.heard.as_ref().map(|heard| heard.at + late_after(numbers))
+        self.silent_since().map(|since| since + late_after(numbers))
     }
 
     /// When it is lost unless it is heard before.
     pub(super) fn lost_at(&self, numbers: &Failover) -> Option<Time> {
-        self.heard.as_ref().map(|heard| heard.at + numbers.detection())
+        self.silent_since().map(|since| since + numbers.detection())
     }
 
     /// Whether its host answers: an echo reply since its heartbeat became late. A peer that has
@@ -95,6 +109,25 @@ impl Peer {
     fn is_barely_lost(&self, now: Time, numbers: &Failover) -> bool {
         let lost_at = self.lost_at(numbers);
         lost_at.is_some_and(|lost| now.since(lost) < numbers.detection())
+    }
+
+    /// Takes in that this node was paused until `now`: what the peer sent meanwhile may be lost
+    /// with this node's socket buffer, so a peer that was there before gets its detection time
+    /// anew, and one that was never heard its first contact. One that was lost before stays lost;
+    /// but nobody watched it in the pause.
+    pub(super) fn excuse_silence(&mut self, now: Time) {
+        self.power = None;
+        if self.verdict == Verdict::DaemonDown {
+            self.echo_at = self.echo_at.max(Some(now));
+        }
+        self.suspected_since = self.suspected_since.map(|_| now);
+        let unmet = self.verdict == Verdict::Unmet;
+        if unmet {
+            self.met = now;
+        }
+        if unmet || self.lost_since.is_none() {
+            self.excused = now;
+        }
     }
 
     /// Whether its last heartbeat said that it leaves.
@@ -118,13 +151,7 @@ impl Peer {
 
     /// The verdict: the table in `docs/failover.md`, row by row. `witnessed` says that another
     /// live member hears it.
-    pub(super) fn judge(
-        &self,
-        now: Time,
-        numbers: &Failover,
-        started: Time,
-        witnessed: bool,
-    ) -> Verdict {
+    pub(super) fn judge(&self, now: Time, numbers: &Failover, witnessed: bool) -> Verdict {
         if self.is_fresh(now, numbers) {
             return match &self.heard {
                 Some(heard) if heard.beat.leaving => Verdict::Left,
@@ -145,7 +172,7 @@ impl Peer {
         if self.said_goodbye() {
             return Verdict::Left;
         }
-        if self.heard.is_none() && now.since(started) < numbers.first_contact {
+        if self.heard.is_none() && now.since(self.met) < numbers.first_contact {
             return Verdict::Unmet;
         }
         if witnessed && self.is_barely_lost(now, numbers) {
@@ -180,6 +207,23 @@ impl Peer {
             self.verdict_since = now;
         }
         changed
+    }
+
+    /// Records whether it hears this session of `me`, by its own word; one that is cut off does
+    /// not.
+    pub(super) fn note_hearing(
+        &mut self,
+        me: &InstanceId,
+        session: SessionId,
+        numbers: &Failover,
+        now: Time,
+    ) {
+        let deaf = match self.verdict {
+            Verdict::Alive | Verdict::Sick => !self.hears(me, session, numbers),
+            Verdict::CutOff => true,
+            _ => false,
+        };
+        self.deaf_since = lasting(self.deaf_since, deaf, now);
     }
 
     /// Whether this node counts it as failed, as told to the others.

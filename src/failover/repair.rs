@@ -38,6 +38,13 @@ struct Repair {
     held: Option<String>,
 }
 
+impl Repair {
+    /// Whether the stop waits for its note.
+    fn is_noting(&self) -> bool {
+        self.pending.is_some_and(|(_, step, _)| step == Step::Note)
+    }
+}
+
 /// All repairs.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Repairs {
@@ -95,12 +102,17 @@ impl Machine {
     }
 
     fn repaired(&mut self, node: &InstanceId, now: Time) {
-        let Some(repair) = self.repairs.of.remove(node) else { return };
+        let repair = self.repairs.of.remove(node);
         if !self.repairs.stopped.remove(node) {
             return;
         }
         self.remember();
-        let took = repair.stop_asked.map(|asked| now.since(asked));
+        let stop = repair.as_ref().and_then(|repair| repair.stop_asked);
+        // What is only noted down was not stopped yet: it came back by itself.
+        if repair.is_some_and(|repair| repair.is_noting()) {
+            return;
+        }
+        let took = stop.map(|asked| now.since(asked));
         let text = "it is heard again after its stop and start".to_owned();
         let about = About { took, ..About::node(node, text) };
         self.report(now, Level::Info, EventKind::RepairDone, about);
@@ -130,6 +142,10 @@ impl Machine {
         if suspected_for < self.numbers.repair.after || !self.is_free(node, now) {
             return;
         }
+        if self.was_asked_to_stop(node, now) {
+            // The stop is under way and EC2 has yet to show it: nothing is held.
+            return;
+        }
         if let Err(reason) = self.may_stop(peer, now) {
             return self.hold_repair(node, &reason, now);
         }
@@ -139,6 +155,11 @@ impl Machine {
         repair.held = None;
         repair.forced = false;
         repair.pending = Some((id, Step::Note, now));
+    }
+
+    fn was_asked_to_stop(&self, node: &InstanceId, now: Time) -> bool {
+        let asked = self.repairs.of.get(node).and_then(|repair| repair.stop_asked);
+        asked.is_some_and(|at| now.since(at) < self.numbers.repair.patience)
     }
 
     /// The repair rule: why the peer may not be stopped now, or `Ok` if it may.
@@ -177,8 +198,7 @@ impl Machine {
         {
             return Err("its settings differ from this node's".to_owned());
         }
-        let asked = self.repairs.of.get(&peer.member.id).and_then(|repair| repair.stop_asked);
-        if asked.is_some_and(|at| now.since(at) < rules.patience) {
+        if self.was_asked_to_stop(&peer.member.id, now) {
             return Err("EC2 was asked to stop it already".to_owned());
         }
         if peer.started_at.is_some_and(|at| now.since(at) < rules.patience) {
@@ -335,7 +355,7 @@ impl Machine {
                     peer.started_at = Some(now);
                 }
             }
-            (Step::Stop | Step::Start, Err(fault)) => self.power_failed(&node, fault, now),
+            (Step::Stop | Step::Start, Err(fault)) => self.power_failed(&node, step, fault, now),
         }
     }
 
@@ -359,11 +379,17 @@ impl Machine {
         self.report(now, Level::Alert, EventKind::RepairStop, About::node(node, text));
     }
 
-    fn power_failed(&mut self, node: &InstanceId, fault: &CloudFault, now: Time) {
+    fn power_failed(&mut self, node: &InstanceId, step: Step, fault: &CloudFault, now: Time) {
         let noise = self.noise.next();
+        // HTTP 503 counts as throttled and does not surely mean that nothing was done.
+        if step == Step::Stop
+            && !matches!(fault.kind, CloudFaultKind::Unknown | CloudFaultKind::Throttled)
+        {
+            self.stop_not_done(node);
+        }
         let repair = self.repairs.of.entry(node.clone()).or_default();
         repair.failures += 1;
-        if fault.kind != CloudFaultKind::Unknown {
+        if fault.kind == CloudFaultKind::Throttled && !repair.forced {
             repair.stop_asked = None;
         }
         let wait = backoff(fault.kind, repair.failures, noise);
@@ -379,8 +405,18 @@ impl Machine {
     /// Takes in that a power call was given up before it was sent.
     pub(super) fn power_expired(&mut self, id: ActionId) {
         let Some((node, Step::Stop)) = self.take_power_step(id) else { return };
-        if let Some(repair) = self.repairs.of.get_mut(&node) {
-            repair.stop_asked = None;
+        self.stop_not_done(&node);
+    }
+
+    /// A stop that was surely not carried out leaves nothing to start again. Where it was the
+    /// second one, by force, the first one stands.
+    fn stop_not_done(&mut self, node: &InstanceId) {
+        let Some(repair) = self.repairs.of.get_mut(node).filter(|repair| !repair.forced) else {
+            return;
+        };
+        repair.stop_asked = None;
+        if self.repairs.stopped.remove(node) {
+            self.remember();
         }
     }
 

@@ -128,7 +128,7 @@ impl Machine {
         blackhole: bool,
         now: Time,
     ) -> Option<Wish> {
-        if !self.is_fit() || self.leaving || group.ordered_to.as_ref() == Some(&peer.member.id) {
+        if !self.is_fit() || self.leaving {
             return None;
         }
         let from = Some(peer.member.id.clone());
@@ -188,16 +188,20 @@ impl Machine {
         now >= since + patience.saturating_mul(place)
     }
 
-    /// The reason for giving `group` back to its home now, if it may be.
+    /// The reason for giving `group` back to its home now, if it may be. What an operator has
+    /// just sent here stays for as long as a home must be well.
     fn may_hand_back(&self, group: &Group, home: &InstanceId, now: Time) -> Option<String> {
         let rules = &self.numbers.hand_back;
         let peer = self.peers.get(home)?;
         let hold = self.hold(peer);
         let alive_for = now.since(peer.alive_since?);
+        // What somebody has just moved here on purpose does not bounce back.
+        let moved = group.slots.iter().map(|slot| slot.since).max()?;
         let heard = peer.heard.as_ref()?;
         let ready = rules.enabled
             && peer.can_hold()
             && alive_for >= hold
+            && now.since(moved) >= hold
             && peer.hears(&self.me.id, self.session, &self.numbers)
             && heard.beat.settings_digest == self.settings_digest
             && heard.beat.holds.iter().all(|claim| claim.group != group.name);
@@ -223,15 +227,12 @@ impl Machine {
 
     /// Whether this node should show a peer that it lives. The peer took this node's own group
     /// and does not hear it: for the peer, routes are the only sign of life left, and a node
-    /// without one is repaired. It waits until nothing of an earlier life can be under way.
+    /// without one is repaired. It waits until nothing of an earlier life can be under way, and
+    /// until the silence is more than a few lost packets.
     fn may_assert(&self, group: &Group, slot: &Slot, peer: &Peer, now: Time) -> bool {
-        let deaf = match peer.verdict {
-            Verdict::Alive | Verdict::Sick => !peer.hears(&self.me.id, self.session, &self.numbers),
-            Verdict::CutOff => true,
-            _ => false,
-        };
         let patience = straggler(&self.numbers) + Duration::from_secs(1);
-        deaf && group.home.as_ref() == Some(&self.me.id)
+        peer.deaf_since.is_some_and(|since| now.since(since) >= patience)
+            && group.home.as_ref() == Some(&self.me.id)
             && group.asserts < MAX_ASSERTS
             && now.since(slot.since) >= patience
             && self.fit_since.is_some_and(|since| now.since(since) >= patience)

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use super::sim::{Api, Mutation, Sim, eni, id, table};
+use super::cloud::{Api, Mutation};
+use super::sim::{Sim, eni, id, table};
 use crate::config::{Failover, Settings, least_repair_after};
 use crate::failover::{Command, EventKind, Verdict};
-use crate::types::{CloudFaultKind, Fault, Fitness, InstanceState, RouteTarget, StopOrigin};
+use crate::types::{
+    CloudFaultKind, Fault, Fitness, GroupName, InstanceState, RouteTarget, StopOrigin,
+};
 
 const MINUTE: u64 = 60_000;
 
@@ -46,6 +49,20 @@ fn a_panicked_node_is_stopped_started_and_gets_its_group_back_without_an_outage(
     sim.run(5 * MINUTE);
     assert_eq!(sim.done.len(), 4, "and then there is rest: {order:?}");
     assert_eq!(sim.events(1, EventKind::RepairDone).len(), 1);
+}
+
+#[test]
+fn a_stop_that_is_under_way_is_not_told_as_held_and_latches_nothing() {
+    let mut numbers = Failover::default();
+    numbers.repair.max_per_hour = 1;
+    let mut sim = Sim::with(2, numbers);
+    sim.panic(0);
+    sim.run(2_000);
+    sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
+    assert_eq!(sim.stops().len(), 1);
+    let held = sim.events(1, EventKind::RepairHeld);
+    let mut reasons = held.iter().map(|event| event.text.as_str());
+    assert!(reasons.all(|reason| reason.ends_with("another node comes first")), "{held:?}");
 }
 
 #[test]
@@ -144,10 +161,10 @@ fn a_dead_daemon_is_covered_after_its_grace_without_an_outage_or_a_stop() {
 #[test]
 fn a_frozen_node_writes_nothing_before_it_has_read_again() {
     let mut sim = Sim::new(2);
-    sim.nodes[0].frozen = true;
+    sim.freeze(0);
     sim.run(20_000);
     assert_eq!(sim.holder(0), Some(1));
-    sim.nodes[0].frozen = false;
+    sim.thaw(0);
     let thawed = sim.now;
     sim.run(10_000);
     assert_eq!(sim.writes_since(thawed), 0);
@@ -319,7 +336,7 @@ fn a_peer_that_never_comes_up_is_repaired_three_times_and_then_left_to_people() 
 #[test]
 fn a_foreign_target_is_respected() {
     let mut sim = Sim::new(2);
-    sim.routes.insert(table(0), Some(RouteTarget::Other("nat-0123456789abcdef0".to_owned())));
+    sim.set_route(table(0), Some(RouteTarget::Other("nat-0123456789abcdef0".to_owned())));
     sim.run(5 * MINUTE);
     sim.panic(0);
     sim.run(5 * MINUTE);
@@ -330,7 +347,7 @@ fn a_foreign_target_is_respected() {
 #[test]
 fn a_foreign_target_is_adopted_where_that_is_configured() {
     let mut sim = Sim::with(2, Failover { adopt: true, ..Failover::default() });
-    sim.routes.insert(table(0), Some(RouteTarget::Other("nat-0123456789abcdef0".to_owned())));
+    sim.set_route(table(0), Some(RouteTarget::Other("nat-0123456789abcdef0".to_owned())));
     sim.run(MINUTE);
     assert_eq!(sim.holder(0), Some(0));
 }
@@ -338,7 +355,7 @@ fn a_foreign_target_is_adopted_where_that_is_configured() {
 #[test]
 fn a_deleted_route_is_created_again_by_its_home() {
     let mut sim = Sim::new(2);
-    sim.routes.insert(table(0), None);
+    sim.set_route(table(0), None);
     sim.run(MINUTE);
     assert_eq!(sim.holder(0), Some(0));
     assert_eq!(sim.done.len(), 1);
@@ -383,7 +400,7 @@ fn a_straggling_write_of_the_dead_node_is_taken_back() {
         let mut sim = Sim::new(2);
         sim.panic(0);
         sim.run(ms);
-        sim.routes.insert(table(0), Some(RouteTarget::Interface(eni(0))));
+        sim.set_route(table(0), Some(RouteTarget::Interface(eni(0))));
         sim.run(15_000);
         assert_eq!(sim.holder(0), Some(1), "a write that landed after {ms} ms");
     }
@@ -392,7 +409,7 @@ fn a_straggling_write_of_the_dead_node_is_taken_back() {
 #[test]
 fn both_booting_at_once_leave_routes_where_they_are() {
     let mut sim = Sim::new(2);
-    sim.routes.insert(table(0), Some(RouteTarget::Interface(eni(1))));
+    sim.set_route(table(0), Some(RouteTarget::Interface(eni(1))));
     sim.boot(0);
     sim.boot(1);
     sim.run(20_000);
@@ -409,4 +426,20 @@ fn a_peer_that_was_never_heard_is_never_stopped() {
     sim.run(15 * MINUTE);
     assert_eq!(sim.holder(0), Some(1), "but its group is covered");
     assert_eq!(sim.stops().len(), 0);
+}
+
+#[test]
+fn a_node_that_is_given_a_group_knows_it_before_its_next_regular_read() {
+    let mut sim = Sim::new(2);
+    sim.run(MINUTE);
+    let group: GroupName = "g0".parse().unwrap();
+    sim.command(0, Command::HandOver { group: group.clone(), to: Some(id(1)) });
+    sim.run_until(5_000, |sim| sim.holder(0) == Some(1));
+    sim.run(1_000);
+    let view = sim.nodes[1].machine.as_ref().unwrap().view(sim.now);
+    assert_eq!(view.groups[&group].holder, Some(id(1)));
+    sim.run(20_000);
+    assert_eq!(sim.holder(0), Some(1), "it does not bounce back");
+    sim.run(20_000);
+    assert_eq!(sim.holder(0), Some(0), "its home gets it back after the hold");
 }

@@ -1,29 +1,17 @@
 //! A few machines, a network, and as much of EC2 as they see, on one virtual clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::cloud::{Api, Done, Mutation, Snapshot};
+use super::rules::Watch;
 use crate::config::Failover;
-use crate::failover::{
-    Action, ActionId, Command, Event, EventKind, Input, Machine, Outcome, Routes,
-};
+use crate::failover::retry::Noise;
+use crate::failover::{Action, ActionId, Command, Event, EventKind, Input, Machine, Outcome};
 use crate::types::{
-    CloudFault, CloudFaultKind, Fitness, Group, InstanceId, InstanceState, Member,
-    NetworkInterfaceId, PowerReport, Resource, Roster, RouteEntry, RouteTableId, RouteTarget,
-    RouteWrite, SessionId, StopOrigin, Time,
+    Fitness, Group, InstanceId, InstanceState, Member, NetworkInterfaceId, Resource, Roster,
+    RouteTableId, RouteTarget, SessionId, StopOrigin, Time,
 };
-
-/// How the API treats one node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Api {
-    Works,
-    /// Every call is refused.
-    Fails(CloudFaultKind),
-    /// No call ever ends.
-    Hangs,
-    /// Writes take effect and are answered with silence.
-    LosesReplies,
-}
 
 /// Everything one node is, besides its machine.
 pub(super) struct Node {
@@ -35,29 +23,19 @@ pub(super) struct Node {
     /// Nothing in it runs for now.
     pub(super) frozen: bool,
     pub(super) api: Api,
+    pub(super) watch: Watch,
     remembered: BTreeSet<InstanceId>,
-    events: Vec<Event>,
+    /// What arrived while it was frozen.
+    backlog: VecDeque<Input>,
+    pub(super) events: Vec<Event>,
 }
 
-enum What {
+pub(super) enum What {
     Input(usize, Input),
-    Apply(usize, ActionId, Mutation),
+    /// An outcome, for the run of the monitor that waits for it.
+    Outcome(usize, u64, ActionId, Outcome),
+    Apply(usize, u64, ActionId, Mutation),
     Power(usize, InstanceState),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Mutation {
-    Route(RouteWrite),
-    Stop(InstanceId),
-    Start(InstanceId),
-}
-
-/// A mutation that EC2 accepted.
-#[derive(Debug, Clone)]
-pub(super) struct Done {
-    pub(super) at: Time,
-    pub(super) by: usize,
-    pub(super) what: Mutation,
 }
 
 /// The whole world. Node `n` has its home group `g<n>` with table `table(n)`.
@@ -72,8 +50,20 @@ pub(super) struct Sim {
     pub(super) deaf: BTreeSet<(usize, usize)>,
     /// Directed pairs whose echo requests or replies are lost.
     pub(super) no_echo: BTreeSet<(usize, usize)>,
+    /// Packets lost of a thousand, for heartbeats and echo alike, by directed pair.
+    pub(super) loss: BTreeMap<(usize, usize), u64>,
+    /// The longest extra time that a packet takes.
+    pub(super) jitter: Duration,
     pub(super) numbers: Failover,
     pub(super) latency: Duration,
+    /// How far a read may lag behind what EC2 does.
+    pub(super) read_lag: Duration,
+    /// Whether the rules of `rules.rs` are enforced.
+    pub(super) strict: bool,
+    /// What is staged, for messages.
+    pub(super) label: String,
+    pub(super) noise: Noise,
+    pub(super) past: VecDeque<Snapshot>,
     queue: BTreeMap<(Time, u64), What>,
     sequence: u64,
     sessions: u64,
@@ -94,7 +84,7 @@ pub(super) fn table(n: usize) -> RouteTableId {
     format!("rtb-{:08x}", n + 1).parse().unwrap()
 }
 
-fn roster(nodes: usize) -> Roster {
+pub(super) fn roster(nodes: usize) -> Roster {
     let member = |n: usize| Member {
         id: id(n),
         interface: eni(n),
@@ -114,7 +104,7 @@ fn roster(nodes: usize) -> Roster {
 }
 
 impl Sim {
-    /// `nodes` healthy nodes that have run for two seconds, each group on its home.
+    /// `nodes` healthy nodes that have run for three seconds, each group on its home.
     pub(super) fn new(nodes: usize) -> Self {
         Self::with(nodes, Failover::default())
     }
@@ -128,15 +118,22 @@ impl Sim {
             reads: 0,
             deaf: BTreeSet::new(),
             no_echo: BTreeSet::new(),
+            loss: BTreeMap::new(),
+            jitter: Duration::ZERO,
             numbers,
             latency: Duration::from_millis(50),
+            read_lag: Duration::ZERO,
+            strict: true,
+            label: "a plain run".to_owned(),
+            noise: Noise::new(1),
+            past: VecDeque::new(),
             queue: BTreeMap::new(),
             sequence: 0,
             sessions: 0,
             outage: BTreeMap::new(),
             roster: roster(nodes),
         };
-        for n in 0..nodes {
+        for _ in 0..nodes {
             sim.nodes.push(Node {
                 machine: None,
                 power: InstanceState::Running,
@@ -144,11 +141,14 @@ impl Sim {
                 kernel: true,
                 frozen: false,
                 api: Api::Works,
+                watch: Watch::default(),
                 remembered: BTreeSet::new(),
+                backlog: VecDeque::new(),
                 events: Vec::new(),
             });
-            sim.boot(n);
         }
+        sim.photograph();
+        (0..nodes).for_each(|n| sim.boot(n));
         sim.run(3_000);
         sim
     }
@@ -159,9 +159,12 @@ impl Sim {
         let session = SessionId(self.sessions);
         let numbers = self.numbers.clone();
         let mut machine = Machine::new(&id(n), session, numbers, 1, &self.roster, self.now);
-        machine.recall(self.nodes[n].remembered.clone());
-        self.nodes[n].machine = Some(machine);
-        self.nodes[n].kernel = true;
+        let node = &mut self.nodes[n];
+        machine.recall(node.remembered.clone());
+        node.machine = Some(machine);
+        node.kernel = true;
+        node.backlog.clear();
+        node.watch = Watch::default();
     }
 
     /// Everything in node `n` stops at once; EC2 sees nothing of it.
@@ -175,12 +178,37 @@ impl Sim {
         self.nodes[n].machine = None;
     }
 
+    /// Nothing in node `n` runs until it is thawed.
+    pub(super) fn freeze(&mut self, n: usize) {
+        self.nodes[n].frozen = true;
+        self.nodes[n].watch.frozen_at = Some(self.now);
+    }
+
+    pub(super) fn thaw(&mut self, n: usize) {
+        let (now, numbers) = (self.now, &self.numbers);
+        let node = &mut self.nodes[n];
+        node.frozen = false;
+        if node.watch.frozen_at.take().is_some_and(|at| now.since(at) > numbers.detection()) {
+            node.watch.go_blind();
+        }
+    }
+
     pub(super) fn set_fitness(&mut self, n: usize, fitness: Fitness) {
         self.schedule(Duration::ZERO, What::Input(n, Input::Fitness { fitness }));
     }
 
     pub(super) fn command(&mut self, n: usize, command: Command) {
+        self.nodes[n].watch.leaving |= command == Command::Leave;
         self.schedule(Duration::ZERO, What::Input(n, Input::Command { command }));
+    }
+
+    /// Every node learns of a new roster.
+    pub(super) fn enrol(&mut self, roster: Roster) {
+        for n in 0..self.nodes.len() {
+            let input = Input::Roster { roster: roster.clone() };
+            self.schedule(Duration::ZERO, What::Input(n, input));
+        }
+        self.roster = roster;
     }
 
     /// No heartbeat between `a` and `b`, in either direction.
@@ -199,14 +227,6 @@ impl Sim {
         (0..self.nodes.len()).find(|n| eni(*n) == *target)
     }
 
-    pub(super) fn stops(&self) -> Vec<&Done> {
-        self.done.iter().filter(|done| matches!(done.what, Mutation::Stop(_))).collect()
-    }
-
-    pub(super) fn writes_since(&self, since: Time) -> usize {
-        self.done.iter().filter(|done| done.at >= since).count()
-    }
-
     pub(super) fn outage_ms(&self, of: usize) -> u128 {
         self.outage.get(&table(of)).map_or(0, Duration::as_millis)
     }
@@ -222,6 +242,7 @@ impl Sim {
             let step = self.next_moment().max(self.now + Duration::from_millis(1)).min(end);
             self.account(step.since(self.now));
             self.now = step;
+            self.watch();
             while let Some(entry) = self.queue.first_entry().filter(|e| e.key().0 <= self.now) {
                 let what = entry.remove();
                 self.happen(what);
@@ -264,81 +285,58 @@ impl Sim {
         }
     }
 
-    fn schedule(&mut self, after: Duration, what: What) {
+    pub(super) fn schedule(&mut self, after: Duration, what: What) {
         self.sequence += 1;
         self.queue.insert((self.now + after, self.sequence), what);
     }
 
     fn happen(&mut self, what: What) {
         match what {
-            What::Input(n, input) => {
-                if self.nodes[n].frozen {
-                    return self.schedule(Duration::from_millis(1), What::Input(n, input));
-                }
-                if let Some(machine) = &mut self.nodes[n].machine {
-                    machine.handle(input, self.now);
+            What::Input(n, input) => self.give(n, input),
+            What::Outcome(n, session, id, outcome) => {
+                if self.session_of(n) == session {
+                    self.give(n, Input::Done { id, outcome });
                 }
             }
-            What::Apply(n, action, mutation) => self.apply(n, action, mutation),
-            What::Power(n, state) => {
-                self.nodes[n].power = state;
-                match state {
-                    InstanceState::Stopped => self.panic(n),
-                    InstanceState::Running => {
-                        self.nodes[n].frozen = false;
-                        self.boot(n);
-                    }
-                    _ => {}
-                }
-            }
+            What::Apply(n, session, action, mutation) => self.apply(n, session, action, mutation),
+            What::Power(n, state) => self.change_power(n, state),
         }
     }
 
-    fn apply(&mut self, by: usize, action: ActionId, mutation: Mutation) {
-        let result = match self.nodes[by].api {
-            Api::Hangs => return,
-            Api::Fails(kind) => Err(fault(kind)),
-            Api::Works | Api::LosesReplies => {
-                self.commit(by, mutation);
-                Ok(())
-            }
-        };
-        let result = match self.nodes[by].api {
-            Api::LosesReplies => Err(fault(CloudFaultKind::Unknown)),
-            _ => result,
-        };
-        let outcome = Outcome::Written { result };
-        self.schedule(self.latency / 2, What::Input(by, Input::Done { id: action, outcome }));
-    }
-
-    fn commit(&mut self, by: usize, mutation: Mutation) {
-        match &mutation {
-            Mutation::Route(write) => {
-                let target = RouteTarget::Interface(write.interface.clone());
-                self.routes.insert(write.table.clone(), Some(target));
-            }
-            Mutation::Stop(node) => {
-                let n = self.index(node);
-                self.nodes[n].power = InstanceState::Stopping;
-                self.nodes[n].origin = StopOrigin::User;
-                self.schedule(Duration::from_secs(20), What::Power(n, InstanceState::Stopped));
-            }
-            Mutation::Start(node) => {
-                let n = self.index(node);
-                self.nodes[n].power = InstanceState::Pending;
-                self.schedule(Duration::from_secs(15), What::Power(n, InstanceState::Running));
-            }
+    fn give(&mut self, n: usize, input: Input) {
+        let now = self.now;
+        let node = &mut self.nodes[n];
+        if node.frozen {
+            node.backlog.push_back(input);
+        } else if let Some(machine) = &mut node.machine {
+            node.watch.note_input(&input);
+            machine.handle(input, now);
         }
-        self.done.push(Done { at: self.now, by, what: mutation });
     }
 
-    fn index(&self, node: &InstanceId) -> usize {
+    fn change_power(&mut self, n: usize, state: InstanceState) {
+        self.nodes[n].power = state;
+        match state {
+            InstanceState::Stopped => self.panic(n),
+            InstanceState::Running => {
+                self.nodes[n].frozen = false;
+                self.boot(n);
+            }
+            _ => {}
+        }
+        self.photograph();
+    }
+
+    pub(super) fn index(&self, node: &InstanceId) -> usize {
         (0..self.nodes.len()).find(|n| id(*n) == *node).unwrap()
     }
 
     fn turn(&mut self, n: usize) {
         if self.nodes[n].frozen {
             return;
+        }
+        while let Some(input) = self.nodes[n].backlog.pop_front() {
+            self.give(n, input);
         }
         let Some(machine) = &mut self.nodes[n].machine else { return };
         if machine.next_deadline() <= self.now {
@@ -354,12 +352,12 @@ impl Sim {
     }
 
     fn act(&mut self, n: usize, action: Action) {
-        let wire = Duration::from_millis(1);
+        self.check_sent(n, &action);
         match action {
             Action::SendBeat { to, beat } => {
                 let to = self.index(&to);
-                if !self.deaf.contains(&(n, to)) {
-                    let session = SessionId(self.session_of(n));
+                let session = SessionId(self.session_of(n));
+                if let Some(wire) = self.wire(n, to).filter(|_| !self.deaf.contains(&(n, to))) {
                     let at = self.now + wire;
                     let input = Input::Beat { from: id(n), session, beat, at };
                     self.schedule(wire, What::Input(to, input));
@@ -368,70 +366,43 @@ impl Sim {
             Action::SendEcho { to } => {
                 let to = self.index(&to);
                 let answers = self.nodes[to].kernel && !self.nodes[to].frozen;
-                if answers && !self.no_echo.contains(&(n, to)) {
+                let wires = (self.wire(n, to), self.wire(to, n));
+                if let (Some(there), Some(back)) = wires
+                    && answers
+                    && !self.no_echo.contains(&(n, to))
+                {
+                    let wire = (there + back) / 2;
                     let input = Input::Echo { from: id(to), at: self.now + wire };
                     self.schedule(wire, What::Input(n, input));
                 }
             }
             Action::ReadRoutes { id, tables } => self.read_routes(n, id, &tables),
             Action::ReadPower { id, node } => self.read_power(n, id, &node),
-            Action::WriteRoute { id, write, .. } => {
-                self.schedule(self.latency / 2, What::Apply(n, id, Mutation::Route(write)));
-            }
-            Action::Stop { id, node, .. } => {
-                self.schedule(self.latency / 2, What::Apply(n, id, Mutation::Stop(node)));
-            }
-            Action::Start { id, node, .. } => {
-                self.schedule(self.latency / 2, What::Apply(n, id, Mutation::Start(node)));
-            }
+            Action::WriteRoute { id, write, .. } => self.send(n, id, Mutation::Route(write)),
+            Action::Stop { id, node, .. } => self.send(n, id, Mutation::Stop(node)),
+            Action::Start { id, node, .. } => self.send(n, id, Mutation::Start(node)),
             Action::Remember { id, stopped } => {
                 self.nodes[n].remembered = stopped;
                 let outcome = Outcome::Written { result: Ok(()) };
-                self.schedule(wire, What::Input(n, Input::Done { id, outcome }));
+                let session = self.session_of(n);
+                self.schedule(Duration::from_millis(1), What::Outcome(n, session, id, outcome));
             }
             Action::Report { event } => self.nodes[n].events.push(event),
             Action::MayExit => self.nodes[n].machine = None,
         }
     }
 
-    fn session_of(&self, n: usize) -> u64 {
+    /// How long a packet takes, if it arrives.
+    fn wire(&mut self, from: usize, to: usize) -> Option<Duration> {
+        let lost = self.loss.get(&(from, to)).copied().unwrap_or(0);
+        if lost > 0 && self.noise.next() % 1_000 < lost {
+            return None;
+        }
+        let most = u64::try_from(self.jitter.as_micros()).unwrap();
+        Some(Duration::from_millis(1) + Duration::from_micros(self.noise.next() % (most + 1)))
+    }
+
+    pub(super) fn session_of(&self, n: usize) -> u64 {
         self.nodes[n].machine.as_ref().map_or(0, |machine| machine.session.0)
     }
-
-    fn read_routes(&mut self, n: usize, action: ActionId, tables: &[RouteTableId]) {
-        self.reads += 1;
-        let result = match self.nodes[n].api {
-            Api::Hangs => return,
-            Api::Fails(kind) => Err(fault(kind)),
-            _ => Ok(tables.iter().map(|table| (table.clone(), self.routes_of(table))).collect()),
-        };
-        let outcome = Outcome::Routes { result };
-        self.schedule(self.latency, What::Input(n, Input::Done { id: action, outcome }));
-    }
-
-    fn routes_of(&self, table: &RouteTableId) -> Routes {
-        let target = self.routes.get(table).cloned().flatten();
-        let blackhole = self.nodes.iter().enumerate().any(|(n, node)| {
-            target == Some(RouteTarget::Interface(eni(n))) && node.power == InstanceState::Stopped
-        });
-        let entry = target.map(|target| RouteEntry { target, blackhole });
-        Routes(entry.map(|entry| ("0.0.0.0/0".parse().unwrap(), entry)).into_iter().collect())
-    }
-
-    fn read_power(&mut self, n: usize, action: ActionId, node: &InstanceId) {
-        self.reads += 1;
-        let of = &self.nodes[self.index(node)];
-        let report = PowerReport { state: Some(of.power), stop_origin: of.origin, impaired: false };
-        let result = match self.nodes[n].api {
-            Api::Hangs => return,
-            Api::Fails(kind) => Err(fault(kind)),
-            _ => Ok(report),
-        };
-        let outcome = Outcome::Power { result };
-        self.schedule(self.latency, What::Input(n, Input::Done { id: action, outcome }));
-    }
-}
-
-fn fault(kind: CloudFaultKind) -> CloudFault {
-    CloudFault { kind, call: "Call".to_owned(), message: "staged".to_owned() }
 }

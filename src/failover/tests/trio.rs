@@ -1,6 +1,7 @@
 //! Three nodes and more.
 
-use super::sim::{Api, Sim};
+use super::cloud::Api;
+use super::sim::Sim;
 use crate::failover::{EventKind, Verdict};
 
 const MINUTE: u64 = 60_000;

@@ -1,0 +1,180 @@
+//! Pauses, restarts, orders and newcomers, at the worst moments.
+
+use super::cloud::{Api, Done, Mutation};
+use super::sim::{Sim, id, roster, table};
+use crate::failover::{Command, EventKind, Verdict};
+use crate::types::{CloudFaultKind, InstanceState, RouteTarget};
+
+const MINUTE: u64 = 60_000;
+
+fn verdict(sim: &Sim, of: usize, by: usize) -> Verdict {
+    sim.nodes[by].machine.as_ref().unwrap().view(sim.now).peers[&id(of)].verdict
+}
+
+#[test]
+fn a_pause_does_not_raise_the_dead() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.run_until(2 * MINUTE, |sim| sim.stops().len() == 1);
+    sim.run(5_000);
+    sim.freeze(1);
+    sim.run(1_000);
+    sim.thaw(1);
+    sim.run(100);
+    assert_ne!(verdict(&sim, 0, 1), Verdict::Alive);
+    assert_eq!(sim.events(1, EventKind::RepairDone).len(), 0);
+    sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
+}
+
+#[test]
+fn a_pause_does_not_make_a_dead_daemon_a_dead_node() {
+    let mut sim = Sim::new(2);
+    sim.kill_daemon(0);
+    sim.run(5_000);
+    sim.freeze(1);
+    sim.run(2_000);
+    sim.thaw(1);
+    sim.run(5_000);
+    assert_eq!(sim.holder(0), Some(0), "within its grace");
+    assert_eq!(verdict(&sim, 0, 1), Verdict::DaemonDown);
+}
+
+#[test]
+fn a_pause_right_after_the_start_makes_nobody_suspected() {
+    for ms in (0..400).step_by(20) {
+        let mut sim = Sim::new(2);
+        sim.boot(1);
+        sim.run(ms);
+        sim.freeze(1);
+        sim.run(50_000);
+        sim.nodes[0].frozen = true;
+        sim.thaw(1);
+        sim.run(290);
+        assert!(sim.done.iter().all(|done| done.by == 0), "{ms} ms: {:?}", sim.done);
+    }
+}
+
+#[test]
+fn patience_before_a_stop_starts_anew_after_a_pause() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.run(5_000);
+    sim.freeze(1);
+    sim.run(2 * MINUTE);
+    sim.thaw(1);
+    let thawed = sim.now;
+    sim.run_until(2 * MINUTE, |sim| sim.stops().len() == 1);
+    let waited = sim.now.since(thawed);
+    assert!(waited >= sim.numbers.repair.after, "a stop {waited:?} after the pause");
+}
+
+#[test]
+fn what_an_earlier_run_stopped_is_forgotten_once_it_is_heard() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.run_until(2 * MINUTE, |sim| sim.stops().len() == 1);
+    sim.run_until(MINUTE, |sim| sim.nodes[0].power == InstanceState::Pending);
+    sim.boot(1);
+    sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
+    sim.run(MINUTE);
+    let starts =
+        |sim: &Sim| sim.done.iter().filter(|done| matches!(done.what, Mutation::Start(_))).count();
+    let before = starts(&sim);
+    // A user stops it for good.
+    sim.strict = false;
+    sim.commit(0, Mutation::Stop(id(0))).unwrap();
+    sim.run(5 * MINUTE);
+    assert_eq!(sim.nodes[0].power, InstanceState::Stopped);
+    assert_eq!(starts(&sim), before);
+}
+
+#[test]
+fn a_stop_that_ec2_refused_is_not_taken_for_natha_s_own_later() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.run(50_000);
+    assert_eq!(sim.holder(0), Some(1));
+    sim.run_until(MINUTE, |sim| {
+        sim.nodes[1].machine.as_ref().is_some_and(|machine| {
+            machine.view(sim.now).peers[&id(0)].repair.as_deref() == Some("stopping it")
+        })
+    });
+    sim.nodes[1].api = Api::Fails(CloudFaultKind::Denied);
+    sim.run(2_000);
+    assert_eq!(sim.stops().len(), 0);
+    sim.boot(0);
+    sim.nodes[1].api = Api::Works;
+    sim.run(MINUTE);
+    assert_eq!(sim.events(1, EventKind::RepairDone).len(), 0, "there was no repair");
+    sim.strict = false;
+    sim.commit(0, Mutation::Stop(id(0))).unwrap();
+    sim.run(5 * MINUTE);
+    assert_eq!(sim.nodes[0].power, InstanceState::Stopped, "a user stopped it");
+}
+
+#[test]
+fn a_new_member_is_given_time_to_be_heard() {
+    let mut sim = Sim::new(3);
+    let all = roster(3);
+    let mut two = all.clone();
+    two.members.retain(|member| member.id != id(2));
+    two.groups.retain(|group| group.home != Some(id(2)));
+    sim.kill_daemon(2);
+    sim.enrol(two);
+    sim.run(5 * MINUTE);
+    sim.enrol(all);
+    sim.run(10_000);
+    assert_eq!(verdict(&sim, 2, 0), Verdict::Unmet);
+    assert_eq!(sim.done.len(), 0, "its routes are left alone: {:?}", sim.done);
+}
+
+#[test]
+fn a_few_lost_packets_are_no_reason_to_rob_the_holder() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.run_until(3 * MINUTE, |sim| {
+        sim.nodes[0].power == InstanceState::Running && sim.nodes[0].machine.is_some()
+    });
+    sim.run(20_000);
+    assert_eq!(sim.holder(0), Some(1), "held until the home has been well for long enough");
+    sim.deaf.insert((0, 1));
+    sim.run(450);
+    sim.deaf.clear();
+    sim.run(1_000);
+    assert!(sim.done.iter().all(|done| done.by == 1), "{:?}", sim.done);
+}
+
+#[test]
+fn an_order_does_not_keep_a_group_from_being_taken_over() {
+    let mut sim = Sim::new(2);
+    // The order reaches a node that has just lost the group to the peer it names.
+    let at_one = Some(RouteTarget::Interface(super::sim::eni(1)));
+    sim.set_route(table(0), at_one);
+    sim.run(12_000);
+    sim.command(0, Command::HandOver { group: "g0".parse().unwrap(), to: Some(id(1)) });
+    sim.run(1_000);
+    sim.panic(1);
+    sim.run(2_000);
+    assert_eq!((sim.holder(0), sim.holder(1)), (Some(0), Some(0)));
+}
+
+#[test]
+fn an_order_to_a_node_that_cannot_take_it_is_dropped() {
+    let mut sim = Sim::new(2);
+    sim.panic(1);
+    sim.run(2_000);
+    sim.command(0, Command::HandOver { group: "g0".parse().unwrap(), to: Some(id(1)) });
+    sim.run_until(4 * MINUTE, |sim| sim.holder(1) == Some(1));
+    sim.run(2 * MINUTE);
+    let written = |done: &Done| matches!(&done.what, Mutation::Route(w) if w.table == table(0));
+    assert!(!sim.done.iter().any(written), "not carried out much later: {:?}", sim.done);
+}
+
+#[test]
+fn a_group_that_was_ordered_away_stays_there_for_a_while() {
+    let mut sim = Sim::new(2);
+    sim.run(2 * MINUTE);
+    sim.command(0, Command::HandOver { group: "g0".parse().unwrap(), to: Some(id(1)) });
+    sim.run(20_000);
+    assert_eq!(sim.holder(0), Some(1));
+}
