@@ -173,6 +173,11 @@ impl Machine {
     fn may_stop(&self, peer: &Peer, now: Time) -> Result<(), Hold> {
         let rules = &self.numbers.repair;
         let recent = |at: Time| now.since(at) <= self.numbers.read_valid;
+        // A stop that is under way is not held; EC2 has yet to show it.
+        let asked = self.repairs.of.get(&peer.member.id).and_then(|repair| repair.stop_asked);
+        if asked.is_some_and(|at| now.since(at) < rules.patience) {
+            return Err(Hold::Quiet);
+        }
         if !rules.enabled {
             return Err(Hold::For("repair is switched off"));
         }
@@ -197,10 +202,6 @@ impl Machine {
         }
         if peer.settings_differ(self.settings_digest) {
             return Err(Hold::For("its settings differ from this node's"));
-        }
-        let asked = self.repairs.of.get(&peer.member.id).and_then(|repair| repair.stop_asked);
-        if asked.is_some_and(|at| now.since(at) < rules.patience) {
-            return Err(Hold::Quiet);
         }
         if peer.started_at.is_some_and(|at| now.since(at) < rules.patience) {
             return Err(Hold::For("it was started a short while ago and may still boot"));
