@@ -9,6 +9,9 @@ use crate::failover::{Event, EventKind, GroupView, PeerView, Verdict, View};
 use crate::types::millis;
 use crate::types::{GroupName, InstanceId, Roster, Time};
 
+/// Reasons for which a packet is rejected where two nodes do not have the same key.
+pub(crate) const KEY_REASONS: [&str; 3] = ["untagged", "unverifiable", "bad-tag"];
+
 /// Everything about a running monitor at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -98,6 +101,7 @@ impl Report {
             findings.push(format!("this node is not fit: {}", self.view.fitness));
         }
         findings.extend(self.view.peers.iter().filter_map(|(id, peer)| self.of_peer(id, peer)));
+        findings.extend(self.of_keys());
         findings
             .extend(self.view.groups.iter().filter_map(|(name, group)| self.of_group(name, group)));
         if self.view.groups.is_empty() {
@@ -117,6 +121,20 @@ impl Report {
             Verdict::Alive => Some(format!("{name} does not hear this node")),
             other => Some(format!("{name} is {}", other.name())),
         }
+    }
+
+    /// Heartbeats that do not authenticate are worth a word only while some peer is not heard:
+    /// anybody in the VPC can send forged ones.
+    fn of_keys(&self) -> Option<String> {
+        let unheard = self.view.peers.values().any(|peer| peer.verdict != Verdict::Alive);
+        let rejected = &self.counters.peers.rejected;
+        let rejected: u64 = KEY_REASONS.iter().filter_map(|reason| rejected.get(*reason)).sum();
+        (unheard && rejected > 0).then(|| {
+            format!(
+                "{rejected} heartbeats did not authenticate: give all nodes the same key \
+                 (heartbeat.key_file)"
+            )
+        })
     }
 
     fn of_group(&self, name: &GroupName, group: &GroupView) -> Option<String> {

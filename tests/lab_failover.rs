@@ -57,7 +57,7 @@ fn a_nat_without_its_uplink_is_relieved_takes_nothing_and_is_not_stopped() {
     scene.wait_verdict("nat-b", "nat-a", "sick").unwrap();
     // Longer than either node would wait for a repair.
     scene
-        .watch(Duration::from_secs(15), || {
+        .watch(Duration::from_secs(25), || {
             scene.nobody_stopped()?;
             scene::ensure(scene.route(1)? == "nat-b", "the other zone's route was moved")
         })
@@ -79,7 +79,7 @@ fn a_killed_monitor_costs_no_packet_and_no_stop() {
     scene.wait_verdict("nat-b", "nat-a", "daemon-down").unwrap();
     scene.wait_route(0, "nat-b").unwrap();
     // Longer than nat-b would wait for a repair.
-    scene.watch(Duration::from_secs(15), || scene.nobody_stopped()).unwrap();
+    scene.watch(Duration::from_secs(25), || scene.nobody_stopped()).unwrap();
     scene.spawn("nat-a", &["natha", "monitor"]).unwrap();
     scene.wait_route(0, "nat-a").unwrap();
     scene.wait_well().unwrap();
@@ -111,7 +111,7 @@ fn nothing_moves_while_no_nat_has_an_uplink() {
     for (node, peer) in [("nat-a", "nat-b"), ("nat-b", "nat-a")] {
         scene.wait_verdict(node, peer, "sick").unwrap();
     }
-    scene.watch(Duration::from_secs(12), || scene.nobody_stopped()).unwrap();
+    scene.watch(Duration::from_secs(24), || scene.nobody_stopped()).unwrap();
     scene.mend("nat-a").unwrap();
     scene.mend("nat-b").unwrap();
     scene.wait_well().unwrap();

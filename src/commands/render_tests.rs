@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::failover::{EventKind, GroupView, PeerView, Verdict, View};
-use crate::status::Counters;
+use crate::status::{Counters, KEY_REASONS};
 use crate::types::{
     Fault, Fitness, GroupName, InstanceId, InstanceState, PowerReport, Roster, RouteTableId,
     StopOrigin, Time,
 };
+use crate::wire::Rejected;
 
 const A: &str = "i-0aaaaaaaaaaaaaaaa";
 const B: &str = "i-0bbbbbbbbbbbbbbbb";
@@ -145,4 +146,18 @@ fn durations_show_two_units() {
     let all = [0, 999, 1_000, 9_940, 59_000, 61_000, 3_600_000, 90_000_000];
     let shown = all.map(|ms| short(Duration::from_millis(ms)));
     assert_eq!(shown, ["0ms", "999ms", "1.0s", "9.9s", "59s", "1m 1s", "1h 0m", "1d 1h"]);
+}
+
+#[test]
+fn different_keys_are_named_while_a_peer_is_not_heard() {
+    let keys = [Rejected::Untagged, Rejected::Unverifiable, Rejected::BadTag];
+    assert_eq!(keys.map(Rejected::name), KEY_REASONS);
+    let mut report = well();
+    report.counters.peers.count_rejected("bad-tag");
+    assert!(report.findings().is_empty(), "anybody can send forged packets");
+    for peer in report.view.peers.values_mut() {
+        peer.verdict = Verdict::Unmet;
+    }
+    let findings = report.findings();
+    assert!(findings.iter().any(|one| one.contains("heartbeat.key_file")), "{findings:?}");
 }

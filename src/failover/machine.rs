@@ -203,6 +203,10 @@ impl Machine {
         }
         let Some(peer) = self.peers.get_mut(from) else { return };
         if peer.heard.as_ref().is_none_or(|heard| heard.at <= at) {
+            // Somebody moved a route: who gets it should know before its next regular read.
+            if peer.heard.as_ref().is_some_and(|heard| heard.beat.holds != beat.holds) {
+                self.reads.hurry();
+            }
             peer.heard = Some(Heard { session, beat, at });
         }
     }

@@ -104,6 +104,13 @@ impl Peer {
         counts && now.since(echo_at) < numbers.detection().max(Duration::from_millis(500))
     }
 
+    /// Whether it has been lost for no longer than it takes its other peers to miss it too: the
+    /// one who heard it last still vouches for it.
+    fn is_barely_lost(&self, now: Time, numbers: &Failover) -> bool {
+        let lost_at = self.lost_at(numbers);
+        lost_at.is_some_and(|lost| now.since(lost) < numbers.detection())
+    }
+
     /// Takes in that this node was paused until `now`: what the peer sent meanwhile may be lost
     /// with this node's socket buffer, so a peer that was there before gets its detection time
     /// anew, and one that was never heard its first contact. One that was lost before stays lost;
@@ -121,13 +128,6 @@ impl Peer {
         if unmet || self.lost_since.is_none() {
             self.excused = now;
         }
-    }
-
-    /// Whether it has been lost for no longer than it takes its other peers to miss it too: the
-    /// one who heard it last still vouches for it.
-    fn is_barely_lost(&self, now: Time, numbers: &Failover) -> bool {
-        let lost_at = self.lost_at(numbers);
-        lost_at.is_some_and(|lost| now.since(lost) < numbers.detection())
     }
 
     /// Whether its last heartbeat said that it leaves.

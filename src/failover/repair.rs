@@ -158,6 +158,10 @@ impl Machine {
         if suspected_for < self.numbers.repair.after || !self.is_free(node, now) {
             return;
         }
+        if self.was_asked_to_stop(node, now) {
+            // The stop is under way and EC2 has yet to show it: nothing is held.
+            return;
+        }
         if let Err(reason) = self.may_stop(peer, now) {
             return self.hold_repair(node, "it is not stopped", reason, now);
         }
@@ -167,6 +171,11 @@ impl Machine {
         repair.held = None;
         repair.forced = false;
         repair.pending = Some((id, Step::Note, now));
+    }
+
+    fn was_asked_to_stop(&self, node: &InstanceId, now: Time) -> bool {
+        let asked = self.repairs.of.get(node).and_then(|repair| repair.stop_asked);
+        asked.is_some_and(|at| now.since(at) < self.numbers.repair.patience)
     }
 
     /// The repair rule: why the peer may not be stopped now, or `Ok` if it may.
@@ -198,8 +207,7 @@ impl Machine {
         if peer.settings_differ(self.settings_digest) {
             return Err(Hold::For("its settings differ from this node's"));
         }
-        let asked = self.repairs.of.get(&peer.member.id).and_then(|repair| repair.stop_asked);
-        if asked.is_some_and(|at| now.since(at) < rules.patience) {
+        if self.was_asked_to_stop(&peer.member.id, now) {
             return Err(Hold::Quiet);
         }
         if peer.started_at.is_some_and(|at| now.since(at) < rules.patience) {

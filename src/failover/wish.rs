@@ -195,11 +195,13 @@ impl Machine {
         let peer = self.peers.get(home)?;
         let hold = self.hold(peer);
         let alive_for = now.since(peer.alive_since?);
+        // What somebody has just moved here on purpose does not bounce back.
+        let moved = group.slots.iter().map(|slot| slot.since).max()?;
         let heard = peer.heard.as_ref()?;
         let ready = rules.enabled
             && peer.can_hold()
             && alive_for >= hold
-            && group.slots.iter().all(|slot| now.since(slot.since) >= hold)
+            && now.since(moved) >= hold
             && peer.hears(&self.me.id, self.session, &self.numbers)
             && !peer.settings_differ(self.settings_digest)
             && heard.beat.holds.iter().all(|claim| claim.group != group.name);

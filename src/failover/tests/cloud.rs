@@ -172,29 +172,27 @@ impl Sim {
 
     pub(super) fn read_routes(&mut self, by: usize, id: ActionId, tables: &[RouteTableId]) {
         self.reads += 1;
-        let (result, after) = match self.read_fault(by) {
-            Some((fault, after)) => (Err(fault), after),
-            None => {
-                let (routes, power) = self.seen();
-                let read = |table: &RouteTableId| (table.clone(), listed(table, &routes, &power));
-                (Ok(tables.iter().map(read).collect()), self.latency)
-            }
+        let (result, after) = if let Some((fault, after)) = self.read_fault(by) {
+            (Err(fault), after)
+        } else {
+            let (routes, power) = self.seen();
+            let read = |table: &RouteTableId| (table.clone(), listed(table, &routes, &power));
+            (Ok(tables.iter().map(read).collect()), self.latency)
         };
         let session = self.session_of(by);
         self.schedule(after, What::Outcome(by, session, id, Outcome::Routes { result }));
     }
 
     pub(super) fn read_power(&mut self, by: usize, id: ActionId, node: &InstanceId) {
-        let n = self.index(node);
         self.reads += 1;
-        let (result, after) = match self.read_fault(by) {
-            Some((fault, after)) => (Err(fault), after),
-            None => {
-                let (_, power) = self.seen();
-                let (state, stop_origin) = power[n];
-                let report = PowerReport { state: Some(state), stop_origin, impaired: false };
-                (Ok(report), self.latency)
-            }
+        let n = self.index(node);
+        let (result, after) = if let Some((fault, after)) = self.read_fault(by) {
+            (Err(fault), after)
+        } else {
+            let (_, power) = self.seen();
+            let (state, stop_origin) = power[n];
+            let report = PowerReport { state: Some(state), stop_origin, impaired: false };
+            (Ok(report), self.latency)
         };
         let session = self.session_of(by);
         self.schedule(after, What::Outcome(by, session, id, Outcome::Power { result }));

@@ -6,7 +6,9 @@ use super::cloud::{Api, Mutation};
 use super::sim::{Sim, eni, id, table};
 use crate::config::{Failover, Settings, least_repair_after};
 use crate::failover::{Command, EventKind, Verdict};
-use crate::types::{CloudFaultKind, Fault, Fitness, InstanceState, RouteTarget, StopOrigin};
+use crate::types::{
+    CloudFaultKind, Fault, Fitness, GroupName, InstanceState, RouteTarget, StopOrigin,
+};
 
 const MINUTE: u64 = 60_000;
 
@@ -47,6 +49,20 @@ fn a_panicked_node_is_stopped_started_and_gets_its_group_back_without_an_outage(
     sim.run(5 * MINUTE);
     assert_eq!(sim.done.len(), 4, "and then there is rest: {order:?}");
     assert_eq!(sim.events(1, EventKind::RepairDone).len(), 1);
+}
+
+#[test]
+fn a_stop_that_is_under_way_is_not_told_as_held_and_latches_nothing() {
+    let mut numbers = Failover::default();
+    numbers.repair.max_per_hour = 1;
+    let mut sim = Sim::with(2, numbers);
+    sim.panic(0);
+    sim.run(2_000);
+    sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
+    assert_eq!(sim.stops().len(), 1);
+    let held = sim.events(1, EventKind::RepairHeld);
+    let mut reasons = held.iter().map(|event| event.text.as_str());
+    assert!(reasons.all(|reason| reason.ends_with("another node comes first")), "{held:?}");
 }
 
 #[test]
@@ -410,4 +426,20 @@ fn a_peer_that_was_never_heard_is_never_stopped() {
     sim.run(15 * MINUTE);
     assert_eq!(sim.holder(0), Some(1), "but its group is covered");
     assert_eq!(sim.stops().len(), 0);
+}
+
+#[test]
+fn a_node_that_is_given_a_group_knows_it_before_its_next_regular_read() {
+    let mut sim = Sim::new(2);
+    sim.run(MINUTE);
+    let group: GroupName = "g0".parse().unwrap();
+    sim.command(0, Command::HandOver { group: group.clone(), to: Some(id(1)) });
+    sim.run_until(5_000, |sim| sim.holder(0) == Some(1));
+    sim.run(1_000);
+    let view = sim.nodes[1].machine.as_ref().unwrap().view(sim.now);
+    assert_eq!(view.groups[&group].holder, Some(id(1)));
+    sim.run(20_000);
+    assert_eq!(sim.holder(0), Some(1), "it does not bounce back");
+    sim.run(20_000);
+    assert_eq!(sim.holder(0), Some(0), "its home gets it back after the hold");
 }

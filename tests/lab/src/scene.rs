@@ -21,10 +21,15 @@ pub const PATIENCE: Duration = Duration::from_mins(2);
 /// How often a monitor is asked again.
 const PACE: Duration = Duration::from_millis(50);
 
-/// Timers of the repair and the hand-back at their shortest, so that a test sees the whole story.
+/// Timers of the repair and the hand-back about as short as settings may have them, so that a test
+/// sees the whole story.
 pub const QUICK: &str = "
+api.timeout = \"3s\"
+failover.read_valid = \"3s\"
+
 [repair]
-after = \"10s\"
+after = \"20s\"
+settle = \"6s\"
 
 [hand_back]
 hold = \"3s\"
@@ -179,6 +184,21 @@ impl Scene {
         let peer = self.lab.host(peer)?.instance;
         let path = format!("/view/peers/{peer}/verdict");
         self.wait_status(host, |status| status.pointer(&path).is_some_and(|found| found == verdict))
+    }
+
+    /// Looks again and again until `ready` holds.
+    ///
+    /// # Errors
+    /// When it does not in time, or fails.
+    pub fn wait_for(&self, ready: impl Fn() -> Result<bool>) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        while !ready()? {
+            if Instant::now() >= end {
+                return Err(self.explain(anyhow::anyhow!("it does not come to be so")));
+            }
+            std::thread::sleep(PACE);
+        }
+        Ok(())
     }
 
     /// Lets this much time pass.

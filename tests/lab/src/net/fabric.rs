@@ -149,13 +149,19 @@ impl Fabric {
         }
     }
 
-    /// Removes links by the router's end; the instances' ends go with them.
+    /// Removes links by the router's end; the instances' ends go with them. A link may be gone
+    /// already: with the last process of an instance the kernel ends its network, and its links.
     ///
     /// # Errors
-    /// When `ip` refuses.
+    /// When `ip` refuses and a link is still there.
     pub fn remove_links(links: &[String]) -> Result<()> {
-        let batch: Vec<_> = links.iter().map(|link| format!("link del {link}\n")).collect();
-        netns::ip(&batch.concat())
+        for link in links {
+            let removed = netns::ip(&format!("link del {link}\n"));
+            if if_nametoindex(link.as_str()).is_ok() {
+                removed?;
+            }
+        }
+        Ok(())
     }
 
     /// Which interfaces are plugged in, with the name of the router's end.
@@ -251,4 +257,20 @@ fn guest_batch(interface: &Interface, name: &str, subnet: Ipv4Net) -> String {
         let _ = writeln!(batch, "route add default via {gateway} dev {name} metric {metric}");
     }
     batch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::netns::Netns;
+
+    #[test]
+    fn links_that_are_gone_are_removed() {
+        let left = Netns::new().unwrap().run(|| {
+            netns::ip("link add vif2 type veth peer name other\n")?;
+            Fabric::remove_links(&["vif1".into(), "vif2".into(), "vif3".into()])?;
+            Ok(if_nametoindex("vif2").is_ok())
+        });
+        assert!(!left.unwrap());
+    }
 }

@@ -1,0 +1,177 @@
+//! Every way to configure a cluster, and heartbeats that should not count.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use natha_lab::scene::{self, QUICK, Scene};
+use natha_lab::{Ec2Spec, Spec};
+use serde_json::Value;
+
+const NATHA: &str = env!("CARGO_BIN_EXE_natha");
+
+/// Nodes that are set up as NATs and nothing else: no tags, no monitor.
+fn bare() -> Scene {
+    let mut spec = Spec::nodes(2).with_node_user_data("#!/bin/sh\nnatha setup\n");
+    spec.natha = Some(NATHA.into());
+    spec.ec2 = Ec2Spec { latency_ms: 50, ..Ec2Spec::default() };
+    Scene::start_unwell(&spec).unwrap()
+}
+
+/// Freezes nat-a until nat-b has its route, then thaws it and waits until it has it back.
+fn fails_over_and_back(scene: &Scene) {
+    scene.freeze("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    scene.thaw("nat-a").unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+    scene.nobody_stopped().unwrap();
+}
+
+/// How many packets a node's monitor has rejected for this reason.
+fn rejected(status: &Value, reason: &str) -> u64 {
+    let path = format!("/counters/peers/rejected/{reason}");
+    status.pointer(&path).and_then(Value::as_u64).unwrap_or(0)
+}
+
+fn with_key(mut spec: Spec, config: &str, node: usize, key: &str) -> Spec {
+    let config = format!("heartbeat.key_file = \"/etc/natha/key\"\n{config}");
+    let commands =
+        format!("umask 077\nprintf '{key}' > /etc/natha/key\nnatha setup && exec natha monitor");
+    spec.hosts[node].user_data = Some(scene::user_data(&config, &commands));
+    spec
+}
+
+#[test]
+fn the_four_inputs_of_the_script_of_2013_are_enough() {
+    let scene = bare();
+    let (a, b) = (scene.host("nat-a").unwrap().instance, scene.host("nat-b").unwrap().instance);
+    let tables = [0, 1].map(|zone| scene.zone(zone).unwrap().private_table);
+    for (node, peer, own) in [("nat-a", &b, 0), ("nat-b", &a, 1)] {
+        let (mine, other): (&str, &str) = (&tables[own], &tables[1 - own]);
+        let flags = ["--peer", peer, "--peer-table", other, "--my-table", mine];
+        let rest = ["--region", "us-east-1", "--set", "hand_back.hold=3s"];
+        scene.spawn(node, &[&["natha", "monitor"], &flags[..], &rest[..]].concat()).unwrap();
+    }
+    scene.wait_well().unwrap();
+    let status = natha_lab::cluster::status(&scene, "nat-a").unwrap();
+    let groups = status.pointer("/view/groups").and_then(Value::as_object).unwrap();
+    let mut names: Vec<&String> = groups.keys().collect();
+    names.sort();
+    let mut wanted: Vec<&String> = tables.iter().collect();
+    wanted.sort();
+    assert_eq!(names, wanted, "one group for each table");
+    fails_over_and_back(&scene);
+}
+
+#[test]
+fn a_settings_file_may_list_members_and_groups() {
+    let scene = bare();
+    let (a, b) = (scene.host("nat-a").unwrap().instance, scene.host("nat-b").unwrap().instance);
+    let tables = [0, 1, 2].map(|zone| scene.zone(zone).unwrap().private_table);
+    let [first, second, third] = &tables;
+    let config = format!(
+        "members = [\"{a}\", \"{b}\"]\nhand_back.hold = \"3s\"\n\
+         [[group]]\nname = \"left\"\nhome = \"{a}\"\ntables = [\"{first}\", \"{third}\"]\n\
+         [[group]]\nname = \"right\"\nhome = \"{b}\"\ntables = [\"{second}\"]\n"
+    );
+    for node in ["nat-a", "nat-b"] {
+        let script = scene::user_data(&config, "natha monitor >/var/log/monitor 2>&1 &");
+        scene.sh(node, script.trim_start_matches("#!/bin/sh\n")).unwrap();
+    }
+    scene.wait_well().unwrap();
+    scene.freeze("nat-a").unwrap();
+    for zone in [0, 2] {
+        scene.wait_route(zone, "nat-b").unwrap();
+    }
+    scene.thaw("nat-a").unwrap();
+    for zone in [0, 2] {
+        scene.wait_route(zone, "nat-a").unwrap();
+    }
+    scene.wait_well().unwrap();
+    scene.nobody_stopped().unwrap();
+}
+
+#[test]
+fn tags_of_the_instances_set_what_the_file_does_not() {
+    let spec = scene::spec(2, NATHA, "hand_back.hold = \"1s\"")
+        .with_node_tag("natha:hand_back.enabled", "false")
+        .with_node_tag("natha:hand_back.hold", "1h");
+    let scene = Scene::start(&spec).unwrap();
+    scene.route_to(0, "nat-b").unwrap();
+    let holder = Value::from(scene.host("nat-b").unwrap().instance);
+    let away = |status: &Value| status.pointer("/view/groups/us-east-1a/holder") == Some(&holder);
+    scene.wait_status("nat-b", away).unwrap();
+    let stays = || scene::ensure(scene.route(0)? == "nat-b", "handed back against the tag");
+    scene.watch(Duration::from_secs(6), stays).unwrap();
+    let told = scene.natha("nat-b", &["status"]).unwrap();
+    assert_eq!(told.code, 3);
+    assert!(told.stdout.contains("is held by nat-b, its home is nat-a"), "{}", told.stdout);
+}
+
+#[test]
+fn a_shared_key_authenticates_and_forged_packets_do_not_count() {
+    let mut spec = scene::spec(2, NATHA, QUICK);
+    for node in [0, 1] {
+        spec = with_key(spec, QUICK, node, "a key of more than sixteen bytes");
+    }
+    let scene = Scene::start(&spec).unwrap();
+    let address = scene.host("nat-a").unwrap().private[0];
+    let meter = scene.ping("host-a", 10).unwrap();
+    let forge = format!(
+        "for i in $(seq 200); do echo \"natha forged packet $i\" > /dev/udp/{address}/6284; done"
+    );
+    let forged = scene.exec("host-a", &["bash", "-c", &forge], Duration::from_secs(30)).unwrap();
+    assert_eq!(forged.code, 0, "{}", forged.stderr);
+    let counted = |status: &Value| {
+        let all = status.pointer("/counters/peers/rejected").and_then(Value::as_object);
+        all.is_some_and(|all| all.values().filter_map(Value::as_u64).sum::<u64>() >= 200)
+    };
+    scene.wait_status("nat-a", counted).unwrap();
+    scene.wait_well().unwrap();
+    assert_eq!(scene.count("ReplaceRoute").unwrap(), 0);
+    scene.lost_nothing(meter).unwrap();
+    fails_over_and_back(&scene);
+}
+
+#[test]
+fn different_keys_stop_nobody_cost_no_packet_and_are_named() {
+    let config =
+        format!("failover.first_contact = \"5s\"\nfailover.daemon_grace = \"3s\"\n{QUICK}");
+    let mut spec = scene::spec(2, NATHA, &config);
+    spec = with_key(spec, &config, 0, "a key of more than sixteen bytes");
+    spec = with_key(spec, &config, 1, "another one, of as many bytes or so");
+    let scene = Scene::start_unwell(&spec).unwrap();
+    for node in ["nat-a", "nat-b"] {
+        scene.wait_status(node, |status| rejected(status, "bad-tag") > 10).unwrap();
+    }
+    let meters = ["host-a", "host-b"].map(|host| scene.ping(host, 10).unwrap());
+    scene.watch(Duration::from_secs(45), || scene.nobody_stopped()).unwrap();
+    for meter in meters {
+        scene.lost_nothing(meter).unwrap();
+    }
+    let told = scene.natha("nat-a", &["status"]).unwrap();
+    assert_eq!(told.code, 3);
+    assert!(told.stdout.contains("heartbeat.key_file"), "{}", told.stdout);
+}
+
+#[test]
+fn the_status_of_a_healthy_and_of_a_failed_cluster_tells_both_in_text_and_in_json() {
+    let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
+    let well = scene.natha("nat-b", &["status"]).unwrap();
+    assert_eq!(well.code, 0);
+    assert!(well.stdout.contains("All is well."), "{}", well.stdout);
+    scene.freeze("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    let status = scene.wait_verdict("nat-b", "nat-a", "unreachable").unwrap();
+    let me = scene.host("nat-b").unwrap().instance;
+    assert_eq!(status.pointer("/view/groups/us-east-1a/holder"), Some(&Value::from(me)));
+    let events = status["events"].as_array().unwrap();
+    let done = events.iter().find(|event| event["kind"] == "takeover-done").unwrap();
+    assert!(done["took_ms"].as_u64().unwrap() > 0, "{done}");
+    assert!(done["text"].as_str().unwrap().contains("suspected"), "its reason: {done}");
+    let failed = scene.natha("nat-b", &["status"]).unwrap();
+    assert_eq!(failed.code, 3);
+    for part in ["Not as it should be:", "nat-a is unreachable", "running", "takeover-done"] {
+        assert!(failed.stdout.contains(part), "no `{part}` in {}", failed.stdout);
+    }
+}

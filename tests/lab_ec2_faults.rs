@@ -1,0 +1,129 @@
+//! Every fault of EC2 during a takeover: the routes end where they belong, and a failing API is
+//! not stormed.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use natha_lab::daemon::shared::Power;
+use natha_lab::ec2::{Fault, FaultRule, Faults, Principal};
+use natha_lab::scene::{self, Scene};
+
+const NATHA: &str = env!("CARGO_BIN_EXE_natha");
+
+/// Without repair, a frozen node can fail again and again.
+const TAKEOVERS_ONLY: &str = "
+repair.enabled = false
+
+[hand_back]
+hold = \"3s\"
+hold_max = \"3s\"
+";
+
+/// Calls of one node within a second: what a busy takeover needs, and far below EC2's limits.
+const CALM: usize = 20;
+
+/// Takes zone 0 over from a frozen nat-a while nat-b meets these faults for `lasting` (or until
+/// the takeover is done, if that comes first), then hands it back.
+fn takeover_under(scene: &Scene, faults: &[(Option<&str>, Fault)], lasting: Option<Duration>) {
+    let taker = Principal::Instance(scene.host("nat-b").unwrap().instance);
+    let mut rules = vec![FaultRule::everywhere(Fault::LatencyBefore { ms: 50 })];
+    rules.extend(faults.iter().map(|(action, fault)| {
+        let action = action.map(str::to_owned);
+        FaultRule { principal: Some(taker.clone()), action, times: None, fault: *fault }
+    }));
+    scene.api_faults(Faults { rules }).unwrap();
+    scene.freeze("nat-a").unwrap();
+    if let Some(lasting) = lasting {
+        scene.pass(lasting);
+        assert_eq!(scene.route(0).unwrap(), "nat-a", "a fault that fails every write: {faults:?}");
+        clear(scene);
+    }
+    scene.wait_route(0, "nat-b").unwrap();
+    clear(scene);
+    scene.thaw("nat-a").unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+    assert_eq!(scene.route(1).unwrap(), "nat-b", "{faults:?}");
+}
+
+fn clear(scene: &Scene) {
+    let usual = FaultRule::everywhere(Fault::LatencyBefore { ms: 50 });
+    scene.api_faults(Faults { rules: vec![usual] }).unwrap();
+}
+
+fn calm(scene: &Scene) {
+    for node in ["nat-a", "nat-b"] {
+        let busiest = scene.busiest_second(node).unwrap();
+        assert!(busiest <= CALM, "{node} made {busiest} calls within a second");
+    }
+    scene.nobody_stopped().unwrap();
+}
+
+#[test]
+fn a_slow_stale_or_forgetful_ec2_does_not_keep_a_takeover_from_its_end() {
+    let scene = Scene::start(&scene::spec(2, NATHA, TAKEOVERS_ONLY)).unwrap();
+    for fault in [
+        (None, Fault::LatencyBefore { ms: 2_000 }),
+        (None, Fault::LatencyAfter { ms: 2_000 }),
+        (Some("Describe*"), Fault::Stale { ms: 3_000 }),
+        (Some("ReplaceRoute"), Fault::LostReply),
+        (Some("Describe*"), Fault::Throttle),
+        (Some("Describe*"), Fault::Hang),
+    ] {
+        takeover_under(&scene, &[fault], None);
+    }
+    calm(&scene);
+}
+
+#[test]
+fn a_takeover_goes_through_once_ec2_stops_refusing() {
+    let scene = Scene::start(&scene::spec(2, NATHA, TAKEOVERS_ONLY)).unwrap();
+    for fault in [
+        (None, Fault::Throttle),
+        (None, Fault::ServerError),
+        (None, Fault::Unreachable),
+        (None, Fault::Hang),
+        (Some("ReplaceRoute"), Fault::Deny),
+    ] {
+        takeover_under(&scene, &[fault], Some(Duration::from_secs(6)));
+    }
+    calm(&scene);
+}
+
+#[test]
+fn a_lack_of_capacity_is_waited_out_without_a_second_stop() {
+    let scene = Scene::start(&scene::spec(2, NATHA, scene::QUICK)).unwrap();
+    let boots = scene.boots("nat-a").unwrap();
+    let refusal = FaultRule::on("StartInstances", Fault::NoCapacity).times(1);
+    scene.api_faults(Faults { rules: vec![refusal] }).unwrap();
+    scene.panic("nat-a").unwrap();
+    scene.wait_boot("nat-a", boots).unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+    assert_eq!(scene.count("StopInstances").unwrap(), 1);
+    let calls = scene.calls_by("nat-b").unwrap();
+    let starts = calls.iter().filter(|call| call.action == "StartInstances").count();
+    assert_eq!(starts, 2, "refused, then accepted");
+    assert!(scene.power_at("nat-a", Power::Off).is_ok());
+}
+
+#[test]
+fn credentials_that_end_are_replaced_before_a_takeover_needs_them() {
+    let mut spec = scene::spec(2, NATHA, TAKEOVERS_ONLY);
+    spec.ec2.latency_ms = 0;
+    let scene = Scene::start_unwell(&spec).unwrap();
+    let timings = natha_lab::ec2::Timings {
+        start_ms: spec.ec2.boot_ms,
+        stop_ms: spec.ec2.stop_ms,
+        force_ms: spec.ec2.force_ms,
+        credentials_ms: 15_000,
+        ..natha_lab::ec2::Timings::default()
+    };
+    scene.timings(timings).unwrap();
+    scene.wait_well().unwrap();
+    for _ in 0..3 {
+        scene.pass(Duration::from_secs(8));
+        takeover_under(&scene, &[], None);
+    }
+    calm(&scene);
+}

@@ -1,0 +1,117 @@
+//! Planned work: restarts, hand-overs and reboots, without an outage.
+
+use std::time::Duration;
+
+use natha_lab::NetChange;
+use natha_lab::ec2::{Fault, FaultRule, Faults};
+use natha_lab::scene::{self, QUICK, Scene};
+
+const NATHA: &str = env!("CARGO_BIN_EXE_natha");
+
+#[test]
+fn a_monitor_that_is_ended_hands_over_first_and_gets_its_routes_back_losing_no_packet() {
+    let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
+    let meter = scene.ping("host-a", 10).unwrap();
+    scene.pass(Duration::from_secs(3));
+    scene.terminate("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    scene.wait_verdict("nat-b", "nat-a", "left").unwrap();
+    scene.pass(Duration::from_secs(3));
+    scene.spawn("nat-a", &["natha", "monitor"]).unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+    scene.pass(Duration::from_secs(3));
+    let report = scene.lost_nothing(meter).unwrap();
+    assert!(report.sent >= 1_000, "only {} pings", report.sent);
+    scene.nobody_stopped().unwrap();
+    let console = scene.console("nat-a").unwrap();
+    assert!(console.contains("handing it over"), "it was nat-a that gave it away: {console}");
+}
+
+#[test]
+fn an_operator_hands_a_group_over_and_is_told_when_it_is_done() {
+    // The home would have it back soon; here it stays until it is told.
+    let config = format!("{QUICK}enabled = false\n");
+    let scene = Scene::start(&scene::spec(2, NATHA, &config)).unwrap();
+    let meter = scene.ping("host-a", 10).unwrap();
+    let done = scene.natha("nat-a", &["handover", "us-east-1a", "--to", "nat-b"]).unwrap();
+    assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    assert!(done.stdout.contains("is held by nat-b now"), "{}", done.stdout);
+    scene.wait_route(0, "nat-b").unwrap();
+    let refused = scene.natha("nat-a", &["handover", "us-east-1a"]).unwrap();
+    assert_eq!(refused.code, 1, "nat-a no longer holds it: {}", refused.stdout);
+    let unknown = scene.natha("nat-b", &["handover", "us-east-1a", "--to", "nobody"]).unwrap();
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.stderr.contains("names no node"), "{}", unknown.stderr);
+    let back = scene.natha("nat-b", &["handover", "us-east-1a"]).unwrap();
+    assert_eq!(back.code, 0, "{}{}", back.stdout, back.stderr);
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+    scene.lost_nothing(meter).unwrap();
+    assert_eq!(scene.route_writes().unwrap(), scene.count("ReplaceRoute").unwrap());
+}
+
+#[test]
+fn a_second_monitor_on_a_host_is_refused() {
+    let scene = Scene::start(&scene::spec(2, NATHA, "")).unwrap();
+    let refused = scene.natha("nat-a", &["monitor"]).unwrap();
+    assert_eq!(refused.code, 1, "{}{}", refused.stdout, refused.stderr);
+    assert!(refused.stderr.contains("runs on this host already"), "{}", refused.stderr);
+    scene.wait_well().unwrap();
+}
+
+#[test]
+fn a_monitor_that_starts_while_ec2_cannot_be_reached_waits_and_says_so() {
+    let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
+    let meter = scene.ping("host-a", 10).unwrap();
+    scene.terminate("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    scene.wait_status("nat-a", serde_json::Value::is_null).unwrap();
+    let rules = vec![FaultRule::everywhere(Fault::Unreachable)];
+    scene.api_faults(Faults { rules }).unwrap();
+    scene.spawn("nat-a", &["natha", "monitor"]).unwrap();
+    scene.wait_status("nat-a", |status| status["starting"].is_string()).unwrap();
+    let told = scene.natha("nat-a", &["status"]).unwrap();
+    assert_eq!(told.code, 3, "{}", told.stdout);
+    assert!(told.stdout.contains("The monitor is starting"), "{}", told.stdout);
+    scene.pass(Duration::from_secs(3));
+    scene.api_faults(Faults::none()).unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+    scene.lost_nothing(meter).unwrap();
+}
+
+#[test]
+fn a_nat_that_a_person_stops_is_covered_left_stopped_and_back_when_started() {
+    let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
+    let meter = scene.ping("host-a", 10).unwrap();
+    let nat = scene.host("nat-a").unwrap();
+    scene.ec2("StopInstances", &[("InstanceId.1", &nat.instance)]).unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    scene.wait_verdict("nat-b", "nat-a", "down").unwrap();
+    scene.pass(Duration::from_secs(8));
+    assert_eq!(scene.count("StartInstances").unwrap(), 0, "a person stopped it");
+    scene.ec2("StartInstances", &[("InstanceId.1", &nat.instance)]).unwrap();
+    scene.wait_boot("nat-a", nat.boot).unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+    scene.nobody_stopped().unwrap();
+    let report = scene.pinged(meter).unwrap();
+    assert!(report.outages.len() <= 1, "{:?}", report.outages);
+}
+
+#[test]
+fn a_lossy_network_moves_and_stops_nothing() {
+    let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
+    let writes = scene.route_writes().unwrap();
+    for host in ["nat-a", "nat-b"] {
+        scene.net(NetChange::Loss { host: host.into(), percent: 2 }).unwrap();
+    }
+    let quiet = || {
+        scene.nobody_stopped()?;
+        scene::ensure(scene.route_writes()? == writes, "a route was moved")
+    };
+    scene.watch(Duration::from_secs(30), quiet).unwrap();
+    scene.net(NetChange::Clear).unwrap();
+    scene.wait_well().unwrap();
+}

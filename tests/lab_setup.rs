@@ -1,0 +1,87 @@
+//! `natha setup` and `natha teardown` on an instance, as EC2 and its metadata see them.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use natha_lab::ec2::{Fault, FaultRule, Faults};
+use natha_lab::{Lab, Spec};
+
+const NATHA: &str = env!("CARGO_BIN_EXE_natha");
+
+fn lab() -> Lab {
+    let mut spec = Spec::nodes(1);
+    spec.natha = Some(NATHA.into());
+    Lab::start(&spec).unwrap()
+}
+
+fn natha(lab: &Lab, arguments: &[&str]) -> natha_lab::Output {
+    let argv = [&["natha"], arguments].concat();
+    lab.exec("nat-a", &argv, Duration::from_secs(30)).unwrap()
+}
+
+/// What setup would change on the host: tables, forwarding, and the undo journal.
+fn host(lab: &Lab) -> String {
+    let looks = "nft list tables; cat /proc/sys/net/ipv4/ip_forward; ls /var/lib/natha/*.json || :";
+    lab.sh("nat-a", looks).unwrap()
+}
+
+fn is_checked(lab: &Lab) -> bool {
+    let interface = lab.host("nat-a").unwrap().interface;
+    let shown = lab.ec2("DescribeNetworkInterfaces", &[("NetworkInterfaceId.1", &interface)]);
+    shown.unwrap().contains("<sourceDestCheck>true</sourceDestCheck>")
+}
+
+#[test]
+fn a_denied_source_dest_check_is_a_clear_error_and_leaves_nothing_behind() {
+    let lab = lab();
+    let before = host(&lab);
+    let denial = FaultRule::on("ModifyNetworkInterfaceAttribute", Fault::Deny);
+    lab.api_faults(Faults { rules: vec![denial] }).unwrap();
+    let refused = natha(&lab, &["setup"]);
+    assert_eq!(refused.code, 1, "{}{}", refused.stdout, refused.stderr);
+    for part in ["role needs ec2:ModifyNetworkInterfaceAttribute", "is undone"] {
+        assert!(refused.stderr.contains(part), "no `{part}` in {}", refused.stderr);
+    }
+    assert_eq!(host(&lab), before);
+    assert!(is_checked(&lab));
+}
+
+#[test]
+fn setup_is_read_back_from_ec2_repeats_without_change_and_is_undone() {
+    let lab = lab();
+    let before = host(&lab);
+    let planned = natha(&lab, &["setup", "--dry-run"]);
+    assert_eq!(planned.code, 3, "{}{}", planned.stdout, planned.stderr);
+    assert_eq!(host(&lab), before);
+    assert!(is_checked(&lab));
+    let done = natha(&lab, &["setup", "--json"]);
+    assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    let report: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(report["result"], "changed");
+    assert!(!is_checked(&lab));
+    lab.route_to(0, "nat-a").unwrap();
+    let meter = lab.ping("host-a", 10).unwrap();
+    let again = natha(&lab, &["setup", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&again.stdout).unwrap();
+    assert_eq!((again.code, &report["result"]), (0, &"nothing-to-do".into()));
+    let report = lab.pinged(meter).unwrap();
+    assert_eq!(report.lost, 0, "{:?}", report.outages);
+    let undone = natha(&lab, &["teardown"]);
+    assert_eq!(undone.code, 0, "{}{}", undone.stdout, undone.stderr);
+    assert!(is_checked(&lab));
+    let after = host(&lab);
+    assert!(!after.contains("natha"), "{after}");
+    assert_eq!(after.lines().next(), before.lines().next());
+}
+
+#[test]
+fn a_check_that_ec2_does_not_turn_off_is_noticed() {
+    let lab = lab();
+    let lost = FaultRule::on("Describe*", Fault::Stale { ms: 3_600_000 });
+    let missing = natha(&lab, &["setup", "--uplink", "eth9"]);
+    assert_eq!(missing.code, 1);
+    assert!(missing.stderr.contains("eth9"), "{}", missing.stderr);
+    lab.api_faults(Faults { rules: vec![lost] }).unwrap();
+    let stale = natha(&lab, &["setup"]);
+    assert_ne!(stale.code, 0, "EC2 never showed the change: {}", stale.stdout);
+}
