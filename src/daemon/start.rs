@@ -134,7 +134,13 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
         now,
     );
     let keepsake = Keepsake::in_directory(&settings.state_dir);
-    machine.recall(keepsake.load()?);
+    match keepsake.load() {
+        Ok(stopped) => machine.recall(stopped),
+        // A peer may then stay stopped; a node without a monitor would be worse.
+        Err(error) => tracing::error!(
+            "which peers an earlier monitor stopped is not known, start those by hand: {error:#}"
+        ),
+    }
     let turns = Turns {
         machine,
         exchange,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::group::{Move, MoveKind, Wish};
 use super::machine::{About, Machine};
-use super::peer::Peer;
+use super::peer::{Peer, words};
 use super::retry::backoff;
 use super::slot::Slot;
 use super::wish::Place;
@@ -255,7 +255,15 @@ impl Machine {
             }
             _ => Level::Warning,
         };
-        let text = format!("{fault}; reading the routes, then trying again in {wait:?}");
+        let failures = slot.failures;
+        // An API that is down for hours is told at each doubling.
+        if !failures.is_power_of_two() {
+            return;
+        }
+        let text = format!(
+            "{fault} (failure {failures} in a row); reading the routes, then trying again in {}",
+            words(wait)
+        );
         self.report(now, level, EventKind::ApiFailed, About::group(name, text));
     }
 
