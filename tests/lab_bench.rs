@@ -46,7 +46,7 @@ fn a_bench_writes_the_figures_that_were_asked_for_and_facts_about_the_run() {
         ]
     );
     assert!(figures.iter().all(|(_, value)| value.is_number()), "{figures:?}");
-    assert_eq!(all["daemon_killed.stops"], 0.0, "{}", said(&done));
+    assert_eq!(all["daemon_killed.stops"], 0, "{}", said(&done));
     assert!(all["monitor.start_ms"].as_f64() > Some(0.0));
     for fact in ["run.date", "run.kernel", "run.cores", "run.profile", "run.rounds.setup"] {
         assert!(all.contains_key(fact), "no {fact} in {facts:?}");

@@ -142,8 +142,13 @@ pub fn run(options: &Options) -> Result<Outcome> {
     let mut all = facts(options, &scale)?;
     all.insert("run.load_before".into(), json!(load));
     all.insert("run.seconds".into(), json!(begun.elapsed().as_secs()));
-    all.extend(found.into_iter().map(|(name, value)| (name.to_owned(), json!(value))));
+    all.extend(found.into_iter().map(|(name, value)| (name.to_owned(), number(value))));
     Ok(Outcome { all, failed, over })
+}
+
+/// A figure in JSON: a whole number without a fraction.
+fn number(value: f64) -> Value {
+    serde_json::from_str(&value.to_string()).unwrap_or_else(|_| json!(value))
 }
 
 /// The wanted figures and those that they are computed from.
@@ -214,6 +219,12 @@ mod tests {
         names.sort();
         all.sort();
         assert_eq!(names, all);
+    }
+
+    #[test]
+    fn a_count_is_written_without_a_fraction() {
+        assert_eq!(number(3.0).to_string(), "3");
+        assert_eq!(number(0.25).to_string(), "0.25");
     }
 
     #[test]

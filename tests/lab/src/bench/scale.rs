@@ -56,15 +56,15 @@ impl Scale {
     pub(super) const fn quick() -> Self {
         Self {
             kills: 3,
-            slow_kills: 2,
-            yardsticks: 2,
+            slow_kills: 1,
+            yardsticks: 1,
             freezes: 1,
             uplinks: 1,
             hand_backs: 1,
-            starts: 3,
+            starts: 2,
             setups: 5,
-            daemon_dead: Duration::from_secs(20),
-            blocked: Duration::from_secs(80),
+            daemon_dead: Duration::from_secs(18),
+            blocked: Duration::from_secs(75),
             idle: Duration::from_secs(30),
         }
     }

@@ -131,6 +131,7 @@ fn make_root(boot: &Boot) -> Result<PathBuf> {
         mount(Some(kind), &inside(path), Some(kind), MsFlags::empty(), data)
             .with_context(|| format!("cannot mount /{path}"))?;
     }
+    show_checkout(&root)?;
     make_devices(&root)?;
     fs::create_dir_all(inside("usr/local/sbin"))?;
     fs::write(inside(POWER_OFF), "#!/bin/sh\nexec kill -TERM 1\n")?;
@@ -139,6 +140,23 @@ fn make_root(boot: &Boot) -> Result<PathBuf> {
         bind(natha, &inside(NATHA))?;
     }
     Ok(root)
+}
+
+/// A checkout below `/tmp` stays visible, read-only, though an instance has a `/tmp` of its own:
+/// what a checkout brings along, such as the AWS CLI, is run on instances by its path.
+fn show_checkout(root: &Path) -> Result<()> {
+    let program = std::env::current_exe().context("the lab cannot find its own program")?;
+    let below = program.strip_prefix("/tmp").ok().and_then(|below| below.components().next());
+    let Some(top) = below.map(|top| Path::new("tmp").join(top)) else { return Ok(()) };
+    let (from, to) = (Path::new("/").join(&top), root.join(&top));
+    if !from.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(&to)?;
+    let shown = || format!("cannot show {} inside", from.display());
+    mount(Some(&from), &to, None::<&str>, MsFlags::MS_BIND, None::<&str>).with_context(shown)?;
+    let sealed = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+    mount(None::<&str>, &to, None::<&str>, sealed, None::<&str>).with_context(shown)
 }
 
 fn make_devices(root: &Path) -> Result<()> {
