@@ -11,10 +11,15 @@ const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 
 /// Nodes that are set up as NATs and nothing else: no tags, no monitor.
 fn bare() -> Scene {
-    let mut spec = Spec::nodes(2).with_node_user_data("#!/bin/sh\nnatha setup\n");
+    let mut spec = Spec::nodes(2);
     spec.natha = Some(NATHA.into());
     spec.ec2 = Ec2Spec { latency_ms: 50, ..Ec2Spec::default() };
-    Scene::start_unwell(&spec).unwrap()
+    let scene = Scene::start_unwell(&spec).unwrap();
+    for node in ["nat-a", "nat-b"] {
+        let done = scene.natha(node, &["setup"]).unwrap();
+        assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    }
+    scene
 }
 
 /// Freezes nat-a until nat-b has its route, then thaws it and waits until it has it back.

@@ -7,6 +7,7 @@ use natha_lab::ec2::{Fault, FaultRule, Faults};
 use natha_lab::scene::{self, QUICK, Scene};
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
+const LIMIT: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_monitor_that_is_ended_hands_over_first_and_gets_its_routes_back_losing_no_packet() {
@@ -114,4 +115,31 @@ fn a_lossy_network_moves_and_stops_nothing() {
     scene.watch(Duration::from_secs(30), quiet).unwrap();
     scene.net(NetChange::Clear).unwrap();
     scene.wait_well().unwrap();
+}
+
+#[test]
+fn the_last_monitor_to_end_leaves_its_nat_forwarding_and_restarts_converge() {
+    let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
+    let meters = ["host-a", "host-b"].map(|host| scene.ping(host, 10).unwrap());
+    scene.terminate("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    scene.wait_verdict("nat-b", "nat-a", "left").unwrap();
+    scene.terminate("nat-b").unwrap();
+    for node in ["nat-a", "nat-b"] {
+        scene.wait_for(|| Ok(scene.exec(node, &["pidof", "natha"], LIMIT)?.code != 0)).unwrap();
+        let told = scene.natha(node, &["status"]).unwrap();
+        assert_eq!(told.code, 1, "{}{}", told.stdout, told.stderr);
+    }
+    for zone in 0..2 {
+        assert_eq!(scene.route(zone).unwrap(), "nat-b");
+    }
+    for node in ["nat-b", "nat-a"] {
+        scene.spawn(node, &["natha", "monitor"]).unwrap();
+    }
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+    for meter in meters {
+        scene.lost_nothing(meter).unwrap();
+    }
+    scene.nobody_stopped().unwrap();
 }
