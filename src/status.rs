@@ -113,6 +113,10 @@ impl Report {
     fn of_peer(&self, id: &InstanceId, peer: &PeerView) -> Option<String> {
         let name = self.node_name(id);
         match peer.verdict {
+            Verdict::Alive if peer.settings_differ => Some(format!(
+                "{name} runs with other settings than this node: neither repairs the other, and \
+                 no group goes back to it"
+            )),
             Verdict::Alive if peer.hears_me => None,
             Verdict::Alive => Some(format!("{name} does not hear this node")),
             other => Some(format!("{name} is {}", other.name())),

@@ -9,7 +9,7 @@ use natha_lab::scene::{self, QUICK, Scene};
 use natha_lab::{Lab, Traffic};
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
-const WATCHED: Duration = Duration::from_secs(50);
+const WATCHED: Duration = Duration::from_secs(46);
 /// The default `heartbeat.port`.
 const HEARTBEAT: u16 = 6284;
 

@@ -85,7 +85,7 @@ fn a_takeover_goes_through_once_ec2_stops_refusing() {
         (None, Fault::Hang),
         (Some("ReplaceRoute"), Fault::Deny),
     ] {
-        takeover_under(&scene, &[fault], Some(Duration::from_secs(6)));
+        takeover_under(&scene, &[fault], Some(Duration::from_secs(4)));
     }
     calm(&scene);
 }

@@ -122,3 +122,22 @@ fn nothing_moves_while_no_nat_has_an_uplink() {
     let mended = scene.route_writes().unwrap();
     assert!(mended - writes <= 4, "{} writes", mended - writes);
 }
+
+#[test]
+fn slow_calls_and_slow_routes_delay_a_takeover_and_cost_a_hand_back_nothing() {
+    let mut spec = scene::spec(2, NATHA, QUICK);
+    (spec.ec2.latency_ms, spec.ec2.propagation_ms) = (300, 1_000);
+    let scene = Scene::start(&spec).unwrap();
+    let meter = scene.ping("host-a", 10).unwrap();
+    scene.freeze("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    let covered = scene.pinged(meter).unwrap();
+    assert_eq!(covered.outages.len(), 1, "{:?}", covered.outages);
+    let meter = scene.ping("host-a", 10).unwrap();
+    scene.thaw("nat-a").unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+    scene.lost_nothing(meter).unwrap();
+    assert_eq!(scene.count("ReplaceRoute").unwrap(), 2, "one there, one back");
+    scene.nobody_stopped().unwrap();
+}

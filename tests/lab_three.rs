@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use natha_lab::scene::{self, QUICK, Scene, is_route_write};
+use natha_lab::{NetChange, Traffic};
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 
@@ -51,6 +52,44 @@ fn the_last_of_three_serves_all_and_stops_nobody_without_a_majority() {
         scene.pass(Duration::from_millis(500));
         scene.lost_nothing(meter).unwrap();
     }
+}
+
+#[test]
+fn a_third_node_vouches_for_two_that_cannot_hear_each_other() {
+    let scene = Scene::start(&scene::spec(3, NATHA, QUICK)).unwrap();
+    let meters = ["host-a", "host-b"].map(|host| scene.ping(host, 10).unwrap());
+    for (from, to) in [("nat-a", "nat-b"), ("nat-b", "nat-a")] {
+        scene.block(from, to, Traffic::All).unwrap();
+    }
+    scene.wait_verdict("nat-a", "nat-b", "cut-off").unwrap();
+    scene.watch(Duration::from_secs(30), || scene.nobody_stopped()).unwrap();
+    scene.net(NetChange::Clear).unwrap();
+    scene.wait_well().unwrap();
+    for meter in meters {
+        scene.lost_nothing(meter).unwrap();
+    }
+    scene.nobody_stopped().unwrap();
+}
+
+#[test]
+fn a_healthy_node_that_two_others_cannot_hear_is_not_stopped_by_their_majority() {
+    let scene = Scene::start(&scene::spec(3, NATHA, QUICK)).unwrap();
+    let hosts = ["host-a", "host-b", "host-c"];
+    let meters = hosts.map(|host| scene.ping(host, 10).unwrap());
+    for other in ["nat-b", "nat-c"] {
+        scene.block("nat-a", other, Traffic::All).unwrap();
+        scene.block(other, "nat-a", Traffic::All).unwrap();
+    }
+    scene.watch(Duration::from_secs(46), || scene.nobody_stopped()).unwrap();
+    scene.net(NetChange::Clear).unwrap();
+    for (zone, home) in ["nat-a", "nat-b", "nat-c"].into_iter().enumerate() {
+        scene.wait_route(zone, home).unwrap();
+    }
+    scene.wait_well().unwrap();
+    for meter in meters {
+        scene.lost_nothing(meter).unwrap();
+    }
+    scene.nobody_stopped().unwrap();
 }
 
 fn is_for_majority(reason: &str) -> bool {

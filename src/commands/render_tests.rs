@@ -35,6 +35,7 @@ fn peer() -> PeerView {
         heartbeat_age: Some(Duration::from_millis(42)),
         echo_age: Some(Duration::from_millis(642)),
         fitness: Some(Fitness::fit()),
+        settings_differ: false,
         hears_me: true,
         power: None,
         power_age: None,
@@ -124,6 +125,14 @@ fn a_good_day() {
 #[test]
 fn a_bad_day() {
     as_reviewed("status_bad_day", &report(&unwell(), false));
+}
+
+#[test]
+fn a_peer_with_other_settings_is_a_finding() {
+    let mut report = well();
+    report.view.peers.values_mut().for_each(|peer| peer.settings_differ = true);
+    let findings = report.findings();
+    assert!(findings.iter().any(|text| text.contains("runs with other settings")), "{findings:?}");
 }
 
 #[test]

@@ -25,7 +25,8 @@ use crate::wire::{Key, Sender};
 
 /// How long handing everything over may take once the monitor is asked to end.
 const LEAVE_LIMIT: Duration = Duration::from_secs(20);
-/// Heartbeats that tell the peers that this node leaves, and the longest time for them.
+/// Heartbeats that tell the peers that this node leaves, the one before it may go included, and
+/// the longest time for the rest.
 const LAST_BEATS: u32 = 3;
 const LINGER_MAX: Duration = Duration::from_secs(3);
 /// The first pause between two attempts to find the cluster, and the longest.
@@ -141,7 +142,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
         executors: Executors::start(ec2, keepsake, &notes, settings.api.timeout),
         herald: Herald::start(),
         watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
-        linger: (settings.failover.interval * LAST_BEATS).min(LINGER_MAX),
+        linger: (settings.failover.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
         memory: Memory::new(cluster.name.clone(), cluster.roster.clone(), now),
     };
     let ended = spawn_loop(turns)?;

@@ -16,6 +16,8 @@ use crate::types::{Beat, Fault, Fitness, GroupName, InstanceId, Member, Roster, 
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// The machine looks at everything at least this often.
 const PACE: Duration = Duration::from_millis(100);
+/// The shortest and the longest time within which a decided change must be sent.
+const SEND_WITHIN: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(1));
 /// Pauses within [`LATE_WINDOW`] that make a node count itself unfit.
 const LATE_LIMIT: usize = 3;
 const LATE_WINDOW: Duration = Duration::from_secs(10);
@@ -169,9 +171,11 @@ impl Machine {
         ActionId(self.next_id)
     }
 
-    /// Until when a mutation decided at `now` may still be sent.
+    /// Until when a mutation decided at `now` may still be sent: about as long as a pause takes
+    /// to be noticed, but not so short that signing a request outlives it, and not so long that
+    /// the moment has passed.
     pub(super) fn not_after(&self, now: Time) -> Time {
-        now + self.numbers.detection()
+        now + self.numbers.detection().clamp(SEND_WITHIN.0, SEND_WITHIN.1)
     }
 
     pub(super) fn report(&mut self, at: Time, level: Level, kind: EventKind, about: About) {
@@ -284,8 +288,10 @@ impl Machine {
             witness.member.id != *node
                 && witness.is_fresh(now, &self.numbers)
                 && heard.beat.hears.iter().any(|hears| {
-                    let age = Duration::from_millis(u64::from(hears.age_ms)) + now.since(since);
-                    hears.node == *node && !hears.failed && age < self.numbers.detection()
+                    let age = hears.age().map(|age| age + now.since(since));
+                    hears.node == *node
+                        && !hears.failed
+                        && age.is_some_and(|age| age < self.numbers.detection())
                 })
         })
     }
@@ -342,10 +348,11 @@ impl Machine {
         self.reads.hurry();
     }
 
-    /// Sends what is due: heartbeats, and echo requests at heartbeat pace to whoever is late.
+    /// Sends what is due: heartbeats, one of them right before this node may go, and echo requests
+    /// at heartbeat pace to whoever is late.
     fn exchange(&mut self, now: Time) {
-        let beat_due = now >= self.next_beat;
-        if beat_due {
+        let leaves = self.leaving && !self.may_exit_told && !self.holds_something_to_give();
+        if leaves || now >= self.next_beat {
             self.next_beat = now + self.numbers.interval;
             let beat = self.beat(now);
             let peers: Vec<InstanceId> = self.peers.keys().cloned().collect();
@@ -365,7 +372,7 @@ impl Machine {
         for to in echoes {
             self.push(Action::SendEcho { to });
         }
-        if self.leaving && !self.may_exit_told && !self.holds_something_to_give() {
+        if leaves {
             self.may_exit_told = true;
             self.push(Action::MayExit);
         }

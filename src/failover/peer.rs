@@ -245,9 +245,14 @@ impl Peer {
             heard.beat.hears.iter().any(|hears| {
                 hears.node == *me
                     && hears.session == session
-                    && Duration::from_millis(u64::from(hears.age_ms)) < numbers.detection()
+                    && hears.age().is_some_and(|age| age < numbers.detection())
             })
         })
+    }
+
+    /// Whether its last heartbeat showed other settings than those with this digest.
+    pub(super) fn settings_differ(&self, digest: u64) -> bool {
+        self.heard.as_ref().is_some_and(|heard| heard.beat.settings_digest != digest)
     }
 
     /// Whether it judges `other` failed, by its own word.

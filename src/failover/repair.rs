@@ -26,6 +26,20 @@ enum Step {
     Start,
 }
 
+/// Why a repair does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    /// It is under way, or its time has not come.
+    Quiet,
+    /// Something is missing.
+    For(&'static str),
+    /// It has not helped so far.
+    TooMany,
+}
+
+const TOO_MANY: &str =
+    "too many stops within an hour; none follows until this monitor is restarted";
+
 /// The repair of one peer.
 #[derive(Debug, Clone, Default)]
 struct Repair {
@@ -34,8 +48,10 @@ struct Repair {
     not_before: Time,
     stop_asked: Option<Time>,
     forced: bool,
-    /// What it waits for, as last told.
-    held: Option<String>,
+    /// What it waits for.
+    held: Option<&'static str>,
+    /// What was told of that since the peer was last heard.
+    told: BTreeSet<&'static str>,
 }
 
 impl Repair {
@@ -142,12 +158,8 @@ impl Machine {
         if suspected_for < self.numbers.repair.after || !self.is_free(node, now) {
             return;
         }
-        if self.was_asked_to_stop(node, now) {
-            // The stop is under way and EC2 has yet to show it: nothing is held.
-            return;
-        }
         if let Err(reason) = self.may_stop(peer, now) {
-            return self.hold_repair(node, &reason, now);
+            return self.hold_repair(node, "it is not stopped", reason, now);
         }
         self.repairs.stopped.insert(node.clone());
         let id = self.remember();
@@ -157,67 +169,56 @@ impl Machine {
         repair.pending = Some((id, Step::Note, now));
     }
 
-    fn was_asked_to_stop(&self, node: &InstanceId, now: Time) -> bool {
-        let asked = self.repairs.of.get(node).and_then(|repair| repair.stop_asked);
-        asked.is_some_and(|at| now.since(at) < self.numbers.repair.patience)
-    }
-
     /// The repair rule: why the peer may not be stopped now, or `Ok` if it may.
-    fn may_stop(&self, peer: &Peer, now: Time) -> Result<(), String> {
+    fn may_stop(&self, peer: &Peer, now: Time) -> Result<(), Hold> {
         let rules = &self.numbers.repair;
         let recent = |at: Time| now.since(at) <= self.numbers.read_valid;
         if !rules.enabled {
-            return Err("repair is switched off".to_owned());
-        }
-        if self.repairs.latched {
-            return Err("repair is latched after too many within an hour".to_owned());
+            return Err(Hold::For("repair is switched off"));
         }
         if self.leaving {
-            return Err("this node is leaving".to_owned());
+            return Err(Hold::For("this node is leaving"));
         }
-        let suspected = peer.suspected_since.ok_or("it is not suspected")?;
+        let suspected = peer.suspected_since.ok_or(Hold::Quiet)?;
         if self.fit_since.is_none_or(|fit| fit > suspected) {
-            return Err("this node was not fit the whole time".to_owned());
+            return Err(Hold::For("this node was not fit the whole time"));
         }
         let power = peer.power.as_ref().filter(|(_, at)| recent(*at));
-        let (power, _) = power.ok_or("EC2 has not told its state")?;
+        let (power, _) = power.ok_or(Hold::For("EC2 has not told its state"))?;
         if power.state != Some(InstanceState::Running) {
-            return Err("EC2 does not say that it is running".to_owned());
+            return Err(Hold::For("EC2 does not say that it is running"));
         }
         if peer.heard.is_none() && !power.impaired {
-            return Err("it was never heard, so its silence says nothing".to_owned());
+            return Err(Hold::For("it was never heard, so its silence says nothing"));
         }
         let own = self.reads.own_power.as_ref().filter(|(_, at)| recent(*at));
         if own.is_none_or(|(own, _)| own.state != Some(InstanceState::Running)) {
-            return Err("EC2 does not say that this node is running".to_owned());
+            return Err(Hold::For("EC2 does not say that this node is running"));
         }
-        if peer
-            .heard
-            .as_ref()
-            .is_some_and(|heard| heard.beat.settings_digest != self.settings_digest)
-        {
-            return Err("its settings differ from this node's".to_owned());
+        if peer.settings_differ(self.settings_digest) {
+            return Err(Hold::For("its settings differ from this node's"));
         }
-        if self.was_asked_to_stop(&peer.member.id, now) {
-            return Err("EC2 was asked to stop it already".to_owned());
+        let asked = self.repairs.of.get(&peer.member.id).and_then(|repair| repair.stop_asked);
+        if asked.is_some_and(|at| now.since(at) < rules.patience) {
+            return Err(Hold::Quiet);
         }
         if peer.started_at.is_some_and(|at| now.since(at) < rules.patience) {
-            return Err("it was started a short while ago and may still boot".to_owned());
+            return Err(Hold::For("it was started a short while ago and may still boot"));
         }
         self.may_stop_by_routes(peer, now)?;
         let place = rank(&self.me.id, self.everyone());
         if now.since(suspected) < rules.after + rules.stagger.saturating_mul(place) {
-            return Err("another node comes first".to_owned());
+            return Err(Hold::Quiet);
         }
-        if self.repairs.stops.len() >= rules.max_per_hour as usize {
-            return Err("too many repairs within an hour".to_owned());
+        if self.repairs.latched || self.repairs.stops.len() >= rules.max_per_hour as usize {
+            return Err(Hold::TooMany);
         }
         Ok(())
     }
 
     /// The part of the repair rule that routes and the other members decide: a peer that is alive
     /// and cut off shows it by the routes, and with three or more a majority must agree.
-    fn may_stop_by_routes(&self, peer: &Peer, now: Time) -> Result<(), String> {
+    fn may_stop_by_routes(&self, peer: &Peer, now: Time) -> Result<(), Hold> {
         let node = &peer.member.id;
         let agrees = |other: &InstanceId| {
             *other == self.me.id
@@ -226,28 +227,31 @@ impl Machine {
         let has_routes = self.groups.values().any(|group| !group.slots.is_empty());
         let settled = self.all_settled_on(agrees, now).filter(|_| has_routes);
         if settled.is_none_or(|settled| settled < self.numbers.repair.settle) {
-            return Err("not every route has been seen on this side for long enough".to_owned());
+            return Err(Hold::For("not every route has been seen on this side for long enough"));
         }
         let members = self.peers.len() + 1;
         let agreeing = self.everyone().filter(|other| agrees(other)).count();
         if members > 2 && agreeing * 2 <= members {
-            return Err("no majority of the members judges it failed".to_owned());
+            return Err(Hold::For("no majority of the members judges it failed"));
         }
         Ok(())
     }
 
-    /// Tells, once for each reason, why a repair does not go on.
-    fn hold_repair(&mut self, node: &InstanceId, reason: &str, now: Time) {
-        let too_many = self.repairs.stops.len() >= self.numbers.repair.max_per_hour as usize;
+    /// Tells why a repair does not go on, each reason once until the peer is heard again. `what`
+    /// is what is not done.
+    fn hold_repair(&mut self, node: &InstanceId, what: &str, hold: Hold, now: Time) {
+        let (reason, level) = match hold {
+            Hold::Quiet => return,
+            Hold::For(reason) => (reason, Level::Warning),
+            Hold::TooMany => (TOO_MANY, Level::Alert),
+        };
+        self.repairs.latched |= hold == Hold::TooMany;
         let repair = self.repairs.of.entry(node.clone()).or_default();
-        if repair.held.as_deref() == Some(reason) {
-            return;
+        repair.held = Some(reason);
+        if repair.told.insert(reason) {
+            let text = format!("{what}: {reason}");
+            self.report(now, level, EventKind::RepairHeld, About::node(node, text));
         }
-        self.repairs.latched |= too_many;
-        repair.held = Some(reason.to_owned());
-        let level = if too_many { Level::Alert } else { Level::Warning };
-        let text = format!("it is not stopped: {reason}");
-        self.report(now, level, EventKind::RepairHeld, About::node(node, text));
     }
 
     fn pursue_start(&mut self, node: &InstanceId, now: Time) {
@@ -262,40 +266,32 @@ impl Machine {
             Some(InstanceState::Stopped) if !was_started && self.is_free(node, now) => {
                 match self.may_start(node, power.stop_origin, now) {
                     Ok(()) => self.start(node, now),
-                    Err(Some(reason)) => self.hold_repair(node, &reason, now),
-                    Err(None) => {}
+                    Err(reason) => self.hold_repair(node, "it is not started", reason, now),
                 }
             }
             _ => {}
         }
     }
 
-    /// Whether a stopped peer is natha's to start; `Err(None)` means not yet.
-    fn may_start(
-        &self,
-        node: &InstanceId,
-        origin: StopOrigin,
-        now: Time,
-    ) -> Result<(), Option<String>> {
+    /// Whether a stopped peer is natha's to start.
+    fn may_start(&self, node: &InstanceId, origin: StopOrigin, now: Time) -> Result<(), Hold> {
         if !self.numbers.repair.enabled || self.leaving {
-            return Err(None);
+            return Err(Hold::Quiet);
         }
         if self.repairs.stopped.contains(node) {
             return Ok(());
         }
-        let Some(peer) = self.peers.get(node) else { return Err(None) };
+        let Some(peer) = self.peers.get(node) else { return Err(Hold::Quiet) };
         if peer.heard.as_ref().is_some_and(|heard| heard.beat.leaving) {
-            return Err(Some("it left on purpose before it stopped".to_owned()));
+            return Err(Hold::For("it left on purpose before it stopped"));
         }
         match origin {
-            StopOrigin::User => Err(Some("a user stopped it; it is not started".to_owned())),
-            StopOrigin::Unknown => {
-                Err(Some("EC2 does not tell who stopped it; it is not started".to_owned()))
-            }
+            StopOrigin::User => Err(Hold::For("a user stopped it")),
+            StopOrigin::Unknown => Err(Hold::For("EC2 does not tell who stopped it")),
             StopOrigin::Guest | StopOrigin::Service => {
                 let place = rank(&self.me.id, self.everyone());
                 let wait = self.numbers.repair.stagger.saturating_mul(place);
-                if now.since(peer.verdict_since) >= wait { Ok(()) } else { Err(None) }
+                if now.since(peer.verdict_since) >= wait { Ok(()) } else { Err(Hold::Quiet) }
             }
         }
     }
@@ -365,7 +361,7 @@ impl Machine {
         if let Err(reason) = self.may_stop(peer, now) {
             self.repairs.stopped.remove(node);
             self.remember();
-            return self.hold_repair(node, &reason, now);
+            return self.hold_repair(node, "it is not stopped", reason, now);
         }
         let evidence = peer.evidence(now);
         let id = self.new_id();

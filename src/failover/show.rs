@@ -58,6 +58,7 @@ impl Machine {
                 heartbeat_age: peer.heard.as_ref().map(|heard| now.since(heard.at)),
                 echo_age: peer.echo_at.map(|at| now.since(at)),
                 fitness: peer.fitness().cloned(),
+                settings_differ: peer.settings_differ(self.settings_digest),
                 hears_me: peer.hears(&self.me.id, self.session, &self.numbers),
                 power: peer.power.as_ref().map(|(report, _)| report.clone()),
                 power_age: peer.power.as_ref().map(|(_, at)| now.since(*at)),

@@ -111,7 +111,8 @@ impl Slot {
                 if entry.target == RouteTarget::Interface(written.interface.clone()));
             if !is_ours {
                 let too_early = asked < written.at;
-                let stale = asked < written.at + settle && written.before.as_ref() == Some(&sight);
+                let stale =
+                    asked < written.at + settle && same_target(written.before.as_ref(), &sight);
                 if too_early || stale {
                     return Change::None;
                 }
@@ -237,6 +238,16 @@ mod tests {
         let mut slot = slot_seen_at_one();
         write_two(&mut slot, 100);
         assert_eq!(slot.observe(at(1), Time::from_millis(150), SETTLE), Change::None);
+        assert_eq!(slot.current(), Some(at(2)));
+    }
+
+    #[test]
+    fn a_stale_read_that_shows_a_blackhole_by_now_is_not_believed_either() {
+        let mut slot = slot_seen_at_one();
+        write_two(&mut slot, 100);
+        let dark = RouteEntry { target: RouteTarget::Interface(eni(1)), blackhole: true };
+        let change = slot.observe(Sight::Route(dark), Time::from_millis(150), SETTLE);
+        assert_eq!(change, Change::None);
         assert_eq!(slot.current(), Some(at(2)));
     }
 

@@ -71,6 +71,9 @@ pub struct PeerView {
     pub fitness: Option<Fitness>,
     /// Whether it hears this node.
     pub hears_me: bool,
+    /// Whether its last heartbeat showed other settings than this node's: then neither repairs
+    /// the other, and no group is handed back.
+    pub settings_differ: bool,
     /// What EC2 said last.
     pub power: Option<PowerReport>,
     /// How long ago it said so.

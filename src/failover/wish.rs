@@ -203,7 +203,7 @@ impl Machine {
             && alive_for >= hold
             && now.since(moved) >= hold
             && peer.hears(&self.me.id, self.session, &self.numbers)
-            && heard.beat.settings_digest == self.settings_digest
+            && !peer.settings_differ(self.settings_digest)
             && heard.beat.holds.iter().all(|claim| claim.group != group.name);
         ready.then(|| format!("{home} has been alive and fit for {}", words(alive_for)))
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -85,10 +86,18 @@ pub struct Hears {
     pub node: InstanceId,
     /// The peer's session that the sender heard last: proof of a live two-way exchange.
     pub session: SessionId,
-    /// Milliseconds since the sender heard it, at most 65,535.
+    /// Milliseconds since the sender heard it; 65,535 stands for that and any longer time.
     pub age_ms: u16,
     /// Whether the sender judges it failed. Counts towards the majority a repair needs.
     pub failed: bool,
+}
+
+impl Hears {
+    /// How long ago the sender heard it; none where that is more than a heartbeat can tell.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        (self.age_ms < u16::MAX).then(|| Duration::from_millis(u64::from(self.age_ms)))
+    }
 }
 
 /// What the sender believes it holds.

@@ -92,6 +92,9 @@ impl Sim {
     /// Sends a change on its way.
     pub(super) fn send(&mut self, by: usize, id: ActionId, mutation: Mutation) {
         let session = self.session_of(by);
+        if self.hold_stops && matches!(mutation, Mutation::Stop(_)) {
+            return self.held.push((by, mutation));
+        }
         let silence = Outcome::Written { result: Err(fault(CloudFaultKind::Unknown)) };
         let wait = match self.nodes[by].api {
             Api::Hangs => {

@@ -1,9 +1,12 @@
 //! Pauses, restarts, orders and newcomers, at the worst moments.
 
+use std::time::Duration;
+
 use super::cloud::{Api, Done, Mutation};
 use super::sim::{Sim, id, roster, table};
-use crate::failover::{Command, EventKind, Verdict};
-use crate::types::{CloudFaultKind, InstanceState, RouteTarget};
+use crate::config::Failover;
+use crate::failover::{Command, EventKind, Input, Verdict};
+use crate::types::{CloudFaultKind, Fault, Fitness, InstanceState, RouteTarget};
 
 const MINUTE: u64 = 60_000;
 
@@ -177,4 +180,67 @@ fn a_group_that_was_ordered_away_stays_there_for_a_while() {
     sim.command(0, Command::HandOver { group: "g0".parse().unwrap(), to: Some(id(1)) });
     sim.run(20_000);
     assert_eq!(sim.holder(0), Some(1));
+}
+
+#[test]
+fn a_third_repair_that_helps_latches_nothing() {
+    let mut sim = Sim::new(2);
+    let repair = |sim: &mut Sim| {
+        sim.panic(0);
+        sim.run(1_000);
+        sim.run_until(5 * MINUTE, |sim| sim.holder(0) == Some(0));
+    };
+    (0..3).for_each(|_| repair(&mut sim));
+    sim.run(70 * MINUTE);
+    repair(&mut sim);
+    assert_eq!(sim.stops().len(), 4);
+    let held = sim.events(1, EventKind::RepairHeld);
+    assert!(held.is_empty(), "{held:#?}");
+}
+
+#[test]
+fn each_reason_for_not_stopping_a_peer_is_told_once() {
+    let mut sim = Sim::new(2);
+    let elsewhere = RouteTarget::Other("nat-0123456789abcdef0".to_owned());
+    sim.set_route(table(1), Some(elsewhere));
+    sim.run(MINUTE);
+    sim.panic(0);
+    for _ in 0..20 {
+        sim.nodes[1].api = Api::Works;
+        sim.run(15_000);
+        sim.nodes[1].api = Api::Fails(CloudFaultKind::Throttled);
+        sim.run(15_000);
+    }
+    assert_eq!(sim.stops().len(), 0, "a foreign route keeps the peer from being stopped");
+    let held = sim.events(1, EventKind::RepairHeld);
+    assert!((1..=3).contains(&held.len()), "{held:#?}");
+}
+
+#[test]
+fn a_node_with_nothing_to_give_says_that_it_leaves_before_it_goes() {
+    let mut sim = Sim::new(2);
+    sim.set_fitness(0, Fitness::unfit(Fault::Uplink));
+    // It has read that it holds nothing any more.
+    sim.run(15_000);
+    assert_eq!(sim.holder(0), Some(1));
+    sim.run(42);
+    let now = sim.now;
+    let machine = sim.nodes[0].machine.as_mut().unwrap();
+    machine.handle(Input::Command { command: Command::Leave }, now);
+    machine.tick(now);
+    sim.run(2_000);
+    assert!(sim.nodes[0].machine.is_none());
+    assert_eq!(verdict(&sim, 0, 1), Verdict::Left);
+}
+
+#[test]
+fn with_slow_heartbeats_an_age_beyond_telling_does_not_count_as_heard() {
+    let interval = Duration::from_secs(10);
+    let numbers = Failover { interval, lost_after: 20, ..Failover::default() };
+    let mut sim = Sim::with(2, numbers);
+    sim.run(MINUTE);
+    assert!(sim.nodes[0].machine.as_ref().unwrap().view(sim.now).peers[&id(1)].hears_me);
+    sim.deaf.insert((0, 1));
+    sim.run(100_000);
+    assert!(!sim.nodes[0].machine.as_ref().unwrap().view(sim.now).peers[&id(1)].hears_me);
 }

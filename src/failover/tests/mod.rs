@@ -6,4 +6,5 @@ mod edges;
 mod pair;
 mod rules;
 mod sim;
+mod timing;
 mod trio;

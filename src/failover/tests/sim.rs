@@ -58,6 +58,10 @@ pub(super) struct Sim {
     pub(super) latency: Duration,
     /// How far a read may lag behind what EC2 does.
     pub(super) read_lag: Duration,
+    /// Whether stops are held up on their way.
+    pub(super) hold_stops: bool,
+    /// The stops that are, and by whom they were sent.
+    pub(super) held: Vec<(usize, Mutation)>,
     /// Whether the rules of `rules.rs` are enforced.
     pub(super) strict: bool,
     /// What is staged, for messages.
@@ -123,6 +127,8 @@ impl Sim {
             numbers,
             latency: Duration::from_millis(50),
             read_lag: Duration::ZERO,
+            hold_stops: false,
+            held: Vec::new(),
             strict: true,
             label: "a plain run".to_owned(),
             noise: Noise::new(1),
@@ -347,7 +353,9 @@ impl Sim {
             actions.push(action);
         }
         for action in actions {
-            self.act(n, action);
+            if self.nodes[n].machine.is_some() {
+                self.act(n, action);
+            }
         }
     }
 

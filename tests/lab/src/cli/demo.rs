@@ -1,7 +1,7 @@
 //! `natha-lab demo`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, exit};
 use std::thread;
 use std::time::Duration;
@@ -65,14 +65,26 @@ pub(super) fn run(demo: &Demo) -> Result<ExitCode> {
         logs: demo.logs.clone(),
         keep: demo.keep,
     };
+    if let Some(path) = &demo.json {
+        // Now, rather than when the story has been told for nothing.
+        write_facts(path, "")?;
+    }
     let signals = hold_signals()?;
     let facts = story::tell(&options, |lab| end_when_told(signals, lab))?;
     if let Some(path) = &demo.json {
         let mut text = serde_json::to_string_pretty(&facts)?;
         text.push('\n');
-        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        write_facts(path, &text)?;
     }
     Ok(if facts.ok { ExitCode::SUCCESS } else { ExitCode::from(NOT_SO) })
+}
+
+fn write_facts(path: &Path, text: &str) -> Result<()> {
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Keeps Ctrl-C and its like back until there is a lab to end.

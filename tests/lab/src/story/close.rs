@@ -116,14 +116,14 @@ impl Story<'_> {
         self.stage.say(&format!(
             "\nThe lab goes on. To look around:
   lab='{lab}'
-  $lab status                            # hosts and routes
-  $lab exec {HEIR} natha status          # what natha knows and does
+  $lab status                        # hosts and routes
+  $lab exec {HEIR} natha status     # what natha knows and does
   $lab exec {CLIENT} ping -c 3 203.0.113.10
-  $lab exec {HEIR} bash -c 'ip addr; nft list table ip natha'
-  $lab cut {HEIR} link                   # cut a link; `mend {HEIR}` undoes it
-  $lab panic {HEIR}                      # the other one, this time
+  $lab exec {HEIR} sh -c 'ip address; nft list table ip natha'
+  $lab cut {HEIR} link              # cut a link; `mend {HEIR}` undoes it
+  $lab panic {HEIR}                 # the other one, this time
   $lab console {VICTIM}
-  $lab down                              # end it"
+  $lab down                          # end it"
         ))
     }
 }

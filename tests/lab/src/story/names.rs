@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::control::protocol::Status;
 
+/// How the names of route tables begin.
+const TABLE: &str = "the table of ";
+
 /// What every id stands for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
@@ -13,15 +16,17 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// The names of hosts, and of zones that have private ones.
     pub(super) fn of(status: &Status) -> Self {
         let mut names = Self::default();
         for host in &status.hosts {
             names.hosts.insert(host.instance.clone(), host.name.clone());
             names.hosts.insert(host.interface.clone(), host.name.clone());
         }
-        for zone in &status.account.zones {
+        let used = |subnet: &str| status.hosts.iter().any(|host| host.subnet == subnet);
+        for zone in status.account.zones.iter().filter(|zone| used(&zone.private_subnet)) {
             names.zones.insert(zone.private_subnet.clone(), zone.name.clone());
-            let table = format!("the table of {}", zone.name);
+            let table = format!("{TABLE}{}", zone.name);
             names.words.insert(zone.private_table.clone(), table);
         }
         names.words.extend(names.hosts.clone());
@@ -47,9 +52,27 @@ impl Names {
         text
     }
 
-    /// The names of all that a call's parameters name.
+    /// The names of all that a call's parameters name, tables before targets.
     pub(super) fn all_in(&self, params: &str) -> Vec<String> {
         let values = params.split(' ').filter_map(|pair| pair.split_once('='));
-        values.filter_map(|(_, value)| self.words.get(value).cloned()).collect()
+        let names = values.filter_map(|(_, value)| self.words.get(value).cloned());
+        let mut names: Vec<String> = names.collect();
+        names.sort_by_key(|name| !name.starts_with(TABLE));
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_become_names_wherever_they_stand() {
+        let words = [("i-1", "nat-a"), ("eni-1", "nat-a"), ("rtb-1", "the table of us-east-1a")];
+        let words = words.map(|(id, name)| (id.to_owned(), name.to_owned()));
+        let names = Names { words: words.into(), ..Names::default() };
+        assert_eq!(names.plain("i-1 (was i-1)"), "nat-a (was nat-a)");
+        let params = "DestinationCidrBlock=0.0.0.0/0 NetworkInterfaceId=eni-1 RouteTableId=rtb-1";
+        assert_eq!(names.all_in(params), ["the table of us-east-1a", "nat-a"]);
     }
 }

@@ -25,8 +25,12 @@ pub(super) const ZONE: &str = "us-east-1a";
 
 /// What the nodes' `/etc/natha/natha.toml` says, besides the heartbeat key.
 pub const SETTINGS: &str = "\
+api.timeout = \"2s\"
+failover.read_valid = \"2s\"
+
 [repair]
-after = \"10s\"
+after = \"17s\"
+settle = \"4s\"
 
 [hand_back]
 hold = \"3s\"
@@ -65,20 +69,31 @@ pub(super) fn picture(lab: &Lab) -> Result<String> {
         let address = host.private.first().context("a host without an address")?;
         Ok(format!("{name} {address}"))
     };
-    let (left, right) = (address(VICTIM)?, address(HEIR)?);
-    let (client, other) = (address(CLIENT)?, address(OTHER)?);
-    let internet = INTERNET_HOST.to_string();
-    Ok(format!(
-        "                     the internet: {internet}
-                                  │
-                           internet gateway
-                 ┌────────────────┴────────────────┐
-          {left:^16} ◄── heartbeats ──► {right:^16}      public subnets
-                 ▲                                 ▲
-                 │ default route                   │ default route
-         {client:^18}              {other:^18}     private subnets
-           zone us-east-1a                   zone us-east-1b\n"
-    ))
+    let top = |text: &str| format!("{text:^70}").trim_end().to_owned();
+    let lines = [
+        top(&format!("the internet: {INTERNET_HOST}")),
+        top("│"),
+        top("internet gateway"),
+        top("┌────────────────┴─────────────────┐"),
+        pair(&address(VICTIM)?, "◄─ heartbeats ─►", &address(HEIR)?) + "public subnets",
+        pair("▲", "", "▲"),
+        pair("│ default route", "", "│ default route"),
+        pair(&address(CLIENT)?, "", &address(OTHER)?) + "private subnets",
+        pair("us-east-1a", "", "us-east-1b"),
+    ];
+    Ok(lines.map(|line| line.trim_end().to_owned()).join("\n") + "\n")
+}
+
+/// Two texts in the middle of their halves, and one between them.
+fn pair(left: &str, between: &str, right: &str) -> String {
+    // An arrow's label stands beside it.
+    let begins = |text: &str, middle: usize| {
+        if text.starts_with('│') { middle } else { middle - text.chars().count() / 2 }
+    };
+    let mut line = format!("{:1$}{left}", "", begins(left, 17));
+    let gap = begins(right, 52) - line.chars().count();
+    line = format!("{line}{between:^gap$}{right}");
+    format!("{line:<64}")
 }
 
 /// What is not as it should be, by the status of every node; empty when all is well.

@@ -9,7 +9,7 @@ use super::record::{Moment, What};
 /// How wide lines are.
 const COLUMNS: usize = 100;
 /// Where the text of a line begins: behind its time and who it is about.
-const MARGIN: usize = 21;
+const MARGIN: usize = 26;
 
 /// Standard output, with colours on a terminal only.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ impl Stage {
     fn entry(&mut self, time: &str, who: &str, text: &str, colour: Colour) -> Result<()> {
         let indent = " ".repeat(MARGIN);
         let lines = wrap(text, COLUMNS - MARGIN).join(&format!("\n{indent}"));
-        let who = self.paint(&format!("{who:<8}"), colour);
+        let who = self.paint(&format!("{who:<13}"), colour);
         self.say(&format!("{time:>10}  {who} {lines}"))
     }
 

@@ -84,9 +84,12 @@ pub(super) const HANDED_BACK: Step = Step {
 
 /// What must have happened once and no more, whoever asked for it.
 pub(super) fn surplus(record: &[Moment]) -> Vec<String> {
-    let calls = |action: &str| {
-        let is_it = |moment: &&Moment| matches!(&moment.what, What::Call { action: it, .. } if it == action);
-        record.iter().filter(is_it).count()
+    let calls = |wanted: &str| {
+        let actions = record.iter().filter_map(|moment| match &moment.what {
+            What::Call { action, .. } => Some(action),
+            _ => None,
+        });
+        actions.filter(|action| *action == wanted).count()
     };
     let mut surplus = Vec::new();
     for action in ["StopInstances", "StartInstances"] {

@@ -129,7 +129,7 @@ impl Watch {
         let by = self.names.host(id);
         let ended = call.error.as_ref().map_or_else(String::new, |code| format!(": {code}"));
         let about = self.names.all_in(&call.params);
-        let text = format!("{by} called {} ({}){ended}", call.action, about.join(", "));
+        let text = format!("{} by {by}: {}{ended}", call.action, about.join(" to "));
         let (action, error) = (call.action.clone(), call.error.clone());
         let what = What::Call { action, about, error };
         let at_ms = ms(call.at);
