@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use natha_lab::ec2::{Fault, FaultRule, Faults};
+use natha_lab::scene::{self, Scene};
 use natha_lab::{Lab, Spec};
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
@@ -84,4 +85,34 @@ fn a_check_that_ec2_does_not_turn_off_is_noticed() {
     lab.api_faults(Faults { rules: vec![lost] }).unwrap();
     let stale = natha(&lab, &["setup"]);
     assert_ne!(stale.code, 0, "EC2 never showed the change: {}", stale.stdout);
+}
+
+#[test]
+fn setup_follows_the_settings_in_the_instances_tags() {
+    let mut spec = Spec::nodes(1).with_node_tag("natha:host.sources", "10.0.100.0/24");
+    spec.natha = Some(NATHA.into());
+    let lab = Lab::start(&spec).unwrap();
+    let done = natha(&lab, &["setup"]);
+    assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    let table = lab.sh("nat-a", "nft list table ip natha").unwrap();
+    assert!(table.contains("elements = { 10.0.100.0/24 }"), "{table}");
+}
+
+#[test]
+fn what_drifts_is_made_right_again_while_the_peer_takes_nothing() {
+    let scene = Scene::start(&scene::spec(2, NATHA, "")).unwrap();
+    let meter = scene.ping("host-b", 10).unwrap();
+    let interface = scene.host("nat-b").unwrap().interface;
+    let on = [("NetworkInterfaceId", &*interface), ("SourceDestCheck.Value", "true")];
+    scene.ec2("ModifyNetworkInterfaceAttribute", &on).unwrap();
+    scene.sh("nat-b", "echo 1 > /proc/sys/net/ipv4/conf/all/send_redirects").unwrap();
+    let checked = || {
+        let shown = scene.ec2("DescribeNetworkInterfaces", &[("NetworkInterfaceId.1", &interface)]);
+        shown.unwrap().contains("<sourceDestCheck>true</sourceDestCheck>")
+    };
+    let redirects = || scene.sh("nat-b", "cat /proc/sys/net/ipv4/conf/all/send_redirects").unwrap();
+    scene.wait_for(|| Ok(!checked() && redirects().trim() == "0")).unwrap();
+    let report = scene.pinged(meter).unwrap();
+    assert!(report.probes.last().is_some_and(|(_, answer)| answer.is_some()), "served again");
+    assert_eq!(scene.route_writes().unwrap(), 0, "nat-b mended itself");
 }

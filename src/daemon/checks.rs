@@ -8,13 +8,15 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::fitness::FitnessBoard;
 use crate::cloud::Ec2;
 use crate::config::Settings;
-use crate::kernel::forwarding::{ForwardingError, check_forwarding, reassert};
+use crate::kernel::forwarding::{ForwardingError, check_forwarding, check_plan, reassert};
 use crate::kernel::sysctl;
 use crate::plan::SysctlKey;
 use crate::types::{Fault, NetworkInterfaceId};
 
-/// Time between two looks at EC2's source/dest check.
-const SOURCE_DEST_EVERY: Duration = Duration::from_mins(1);
+/// Time between two looks at EC2's source/dest check while it is on or not known.
+const SOURCE_DEST_FAULTY_EVERY: Duration = Duration::from_secs(5);
+/// How many of these looks are left out once it is off: three a minute are enough.
+const SOURCE_DEST_SKIPPED: u32 = 3;
 /// Time between two looks at `ip_forward`: one read of a file.
 const FORWARD_EVERY: Duration = Duration::from_secs(5);
 /// Every how many looks at `ip_forward` the whole plan is compared, which runs nft.
@@ -27,22 +29,48 @@ pub(super) fn start(
     interface: &NetworkInterfaceId,
     board: &FitnessBoard,
 ) {
-    tokio::spawn(source_dest_check(ec2.clone(), interface.clone(), board.clone()));
+    let is_ours = settings.host.source_dest_check;
+    tokio::spawn(source_dest_check(ec2.clone(), interface.clone(), is_ours, board.clone()));
     tokio::spawn(forwarding(settings.state_dir.clone(), board.clone()));
 }
 
-/// With EC2's source/dest check on, the VPC drops everything this node forwards. Where that
+/// With EC2's source/dest check on, the VPC drops everything this node forwards. It is turned off
+/// again where `natha setup` is to see to it; where it stays on, this node is unfit. Where it
 /// cannot be read, nothing is known to be wrong.
-async fn source_dest_check(ec2: Ec2, interface: NetworkInterfaceId, board: FitnessBoard) {
-    let mut rounds = interval(SOURCE_DEST_EVERY);
+async fn source_dest_check(
+    ec2: Ec2,
+    interface: NetworkInterfaceId,
+    is_ours: bool,
+    board: FitnessBoard,
+) {
+    let mut rounds = interval(SOURCE_DEST_FAULTY_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut skip = 0;
     loop {
         rounds.tick().await;
+        if skip > 0 {
+            skip -= 1;
+            continue;
+        }
         match ec2.source_dest_check(&interface).await {
-            Ok(on) => board.set(Fault::SourceDestCheck, on).await,
+            Ok(on) => {
+                let on = on && !(is_ours && turned_off(&ec2, &interface).await);
+                board.set(Fault::SourceDestCheck, on).await;
+                skip = if on { 0 } else { SOURCE_DEST_SKIPPED };
+            }
             Err(error) => tracing::debug!(%error, "the source/dest check could not be read"),
         }
     }
+}
+
+/// Turns the check off again. Says whether EC2 then shows it as off.
+async fn turned_off(ec2: &Ec2, interface: &NetworkInterfaceId) -> bool {
+    tracing::warn!("drift: the source/dest check of {interface} is on; turning it off");
+    if let Err(error) = ec2.set_source_dest_check(interface, false).await {
+        tracing::error!(%error, "the source/dest check could not be turned off");
+        return false;
+    }
+    matches!(ec2.source_dest_check(interface).await, Ok(false))
 }
 
 /// Looks whether this host still forwards. What has drifted from the plan of `natha setup` is
@@ -82,7 +110,7 @@ fn forward_is_off() -> bool {
 
 /// Whether this host forwards as planned, after what has drifted was made right again.
 async fn look(state_dir: &Path) -> Result<bool, ForwardingError> {
-    let drifted = check_forwarding(state_dir).await?;
+    let drifted = check_plan(state_dir).await?;
     if drifted.is_empty() {
         return Ok(true);
     }

@@ -45,6 +45,15 @@ pub async fn check_forwarding(state_dir: &Path) -> Result<Vec<Item>, ForwardingE
     drifted(&plan, &Nft::find()?).await
 }
 
+/// What has drifted of the table and of all sysctls. Empty when all is well.
+///
+/// # Errors
+/// Where it cannot be found out.
+pub async fn check_plan(state_dir: &Path) -> Result<Vec<Item>, ForwardingError> {
+    let plan = journal::last_plan(state_dir)?.ok_or(ForwardingError::NotSetUp)?;
+    drifted(&plan, &Nft::find()?).await
+}
+
 /// Makes the table and the sysctls again what the plan says, and returns what was changed. A step
 /// that fails leaves those before it in place: each of them is part of the plan.
 ///
