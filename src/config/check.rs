@@ -20,7 +20,7 @@ pub(super) struct Breach {
 ///
 /// The first one sends its stop at the latest `api.timeout` after its turn. The second one began
 /// to suspect up to one detection and one interval earlier, and looks at its own state with a
-/// read that is up to `read_valid` old and that EC2 may give [`EC2_LAG`] late. Only where its
+/// read that is up to `read_valid` old and that EC2 may give `EC2_LAG` late. Only where its
 /// turn comes after all of this does it surely see that it is itself being stopped.
 #[must_use]
 pub fn least_stagger(settings: &Settings) -> Duration {
@@ -33,7 +33,7 @@ pub fn least_stagger(settings: &Settings) -> Duration {
 ///
 /// It shows it by taking its own group back. It does so 1 s after twice `read_valid`, counted from
 /// a read, and it reads every 2 s. It lost this node up to one detection and one interval later.
-/// Its write may take `api.timeout` and be seen [`EC2_LAG`] late, and this node reads every 2 s.
+/// Its write may take `api.timeout` and be seen `EC2_LAG` late, and this node reads every 2 s.
 #[must_use]
 pub fn least_repair_after(settings: &Settings) -> Duration {
     let failover = &settings.failover;

@@ -11,6 +11,7 @@ use super::pair::{NODES, PACE_MS, Pair, api, stops};
 use super::{Bench, stats, yardstick};
 use crate::lab::Lab;
 use crate::net::faults::Traffic;
+use crate::spec::Ec2Spec;
 
 /// The port of the heartbeats.
 const BEATS: Traffic = Traffic::Udp(6284);
@@ -77,11 +78,13 @@ pub(super) fn run(
 }
 
 fn measure(bench: &Bench<'_>, case: &Case) -> Result<Figures> {
+    // A stop that takes as long as on AWS: long enough for the other node to be stopped as well.
+    let ec2 = Ec2Spec { stop_ms: 20_000, boot_ms: 15_000, ..api(50) };
     let (stops, lost) = if case.natha {
-        let pair = Pair::start(bench.options.natha.clone(), api(50))?;
+        let pair = Pair::start(bench.options.natha.clone(), ec2)?;
         watch(&pair.lab, case.what, bench.scale.blocked)?
     } else {
-        let lab = yardstick::lab(50)?;
+        let lab = yardstick::lab(ec2)?;
         yardstick::install(&lab, bench.aws()?, ["nat-a", "nat-b"], [0, 1])?;
         yardstick::install(&lab, bench.aws()?, ["nat-b", "nat-a"], [1, 0])?;
         watch(&lab, case.what, bench.scale.blocked)?

@@ -10,7 +10,7 @@ use super::figures::Figures;
 use super::pair::{PACE_MS, api, await_route, outage, spread};
 use super::{Bench, summary};
 use crate::lab::Lab;
-use crate::spec::Spec;
+use crate::spec::{Ec2Spec, Spec};
 
 pub(super) const KILLS: [&str; 2] =
     ["yardstick.api50.outage_ms.median", "yardstick.api50.outage_ms.max"];
@@ -31,9 +31,9 @@ const ROUND: Duration = Duration::from_secs(4);
 const LOG: &str = "/root/yardstick.log";
 
 /// A lab of two nodes that only translate, and run the script where it is put onto them.
-pub(super) fn lab(latency_ms: u64) -> Result<Lab> {
+pub(super) fn lab(ec2: Ec2Spec) -> Result<Lab> {
     let mut spec = Spec::nodes(2).with_node_user_data(USER_DATA);
-    spec.ec2 = api(latency_ms);
+    spec.ec2 = ec2;
     for host in &mut spec.hosts {
         host.source_dest_check = false;
     }
@@ -73,7 +73,7 @@ pub(super) fn kills(bench: &Bench<'_>) -> Result<Figures> {
     let mut outages = Vec::new();
     for round in 0..rounds {
         // A lab of its own for each: the script sleeps for minutes after each repair.
-        let lab = lab(50)?;
+        let lab = lab(api(50))?;
         install(&lab, bench.aws()?, ["nat-b", "nat-a"], [1, 0])?;
         let meter = lab.ping("host-a", PACE_MS)?;
         thread::sleep(ROUND);
