@@ -6,6 +6,7 @@ mod support;
 use natha::failover::Verdict;
 use natha::status::Report;
 use nix::sys::signal::Signal;
+use tokio::net::UnixDatagram;
 
 use support::{Cluster, in_own_network};
 
@@ -34,6 +35,36 @@ fn two_monitors_meet_and_say_that_all_is_well() {
         assert_eq!(output.status.code(), Some(0), "{text}");
         assert!(text.ends_with("All is well.\n"), "{text}");
     });
+}
+
+#[test]
+fn the_service_manager_is_told_of_readiness_life_and_the_end() {
+    in_own_network(async || {
+        let mut cluster = Cluster::new().await;
+        let manager = UnixDatagram::bind(cluster.notify_socket(0)).unwrap();
+        cluster.start(0, &[]);
+        for told in ["READY=1", "WATCHDOG=1", "WATCHDOG=1"] {
+            hear(&manager, told).await;
+        }
+        cluster.signal(0, Signal::SIGTERM);
+        hear(&manager, "STOPPING=1").await;
+        assert_eq!(cluster.ended(0).await, Some(0));
+    });
+}
+
+/// Waits for a message that holds this line.
+async fn hear(manager: &UnixDatagram, line: &str) {
+    let heard = async {
+        let mut message = [0; 4096];
+        loop {
+            let length = manager.recv(&mut message).await.unwrap();
+            if String::from_utf8_lossy(&message[..length]).lines().any(|one| one == line) {
+                return;
+            }
+        }
+    };
+    let patience = std::time::Duration::from_secs(20);
+    tokio::time::timeout(patience, heard).await.unwrap_or_else(|_| panic!("never told {line}"));
 }
 
 #[test]

@@ -125,6 +125,11 @@ impl Cluster {
         self.directory.path().join(format!("node-{node}/natha.sock"))
     }
 
+    /// Where a node's monitor tells the service manager how it is.
+    pub(crate) fn notify_socket(&self, node: usize) -> PathBuf {
+        self.directory.path().join(format!("notify-{node}"))
+    }
+
     /// What a node's monitor has logged.
     pub(crate) fn log(&self, node: usize) -> String {
         std::fs::read_to_string(self.directory.path().join(format!("{node}.log")))
@@ -155,6 +160,8 @@ impl Cluster {
     pub(crate) fn start(&mut self, node: usize, arguments: &[&str]) {
         let log = std::fs::File::create(self.directory.path().join(format!("{node}.log"))).unwrap();
         let mut command = self.natha(node, &[&["monitor"], arguments].concat());
+        // As a service manager does; datagrams that nobody waits for are dropped.
+        command.env("NOTIFY_SOCKET", self.notify_socket(node)).env("WATCHDOG_USEC", "400000");
         let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         self.nodes[node].monitor = Some(child);
     }
