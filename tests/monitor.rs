@@ -14,6 +14,18 @@ fn sees_all_well(report: &Report) -> bool {
     report.findings().is_empty()
 }
 
+/// Two monitors that both say that all is well.
+async fn healthy_pair() -> Cluster {
+    let mut cluster = Cluster::new().await;
+    for node in [0, 1] {
+        cluster.start(node, &[]);
+    }
+    for node in [0, 1] {
+        cluster.until(node, "all is well", sees_all_well).await;
+    }
+    cluster
+}
+
 fn holds(report: &Report, group: &str, id: &str) -> bool {
     let group = report.view.groups.get(&group.parse().unwrap());
     group.and_then(|group| group.holder.as_ref()).is_some_and(|holder| holder.as_str() == id)
@@ -70,11 +82,7 @@ async fn hear(manager: &UnixDatagram, line: &str) {
 #[test]
 fn a_peer_that_loses_power_is_taken_over() {
     in_own_network(async || {
-        let mut cluster = Cluster::new().await;
-        cluster.start(0, &[]);
-        cluster.start(1, &[]);
-        cluster.until(0, "all is well", sees_all_well).await;
-        cluster.until(1, "all is well", sees_all_well).await;
+        let mut cluster = healthy_pair().await;
         cluster.cut(1);
         let (survivor, zone) = (cluster.nodes[0].id.clone(), cluster.nodes[1].zone.clone());
         let report =
@@ -89,11 +97,7 @@ fn a_peer_that_loses_power_is_taken_over() {
 #[test]
 fn a_monitor_that_is_told_to_end_hands_over_first() {
     in_own_network(async || {
-        let mut cluster = Cluster::new().await;
-        cluster.start(0, &[]);
-        cluster.start(1, &[]);
-        cluster.until(0, "all is well", sees_all_well).await;
-        cluster.until(1, "all is well", sees_all_well).await;
+        let mut cluster = healthy_pair().await;
         cluster.signal(1, Signal::SIGTERM);
         assert_eq!(cluster.ended(1).await, Some(0));
         let (survivor, zone) = (cluster.nodes[0].id.clone(), cluster.nodes[1].zone.clone());
@@ -108,11 +112,7 @@ fn a_monitor_that_is_told_to_end_hands_over_first() {
 #[test]
 fn an_operator_moves_a_group_by_name() {
     in_own_network(async || {
-        let mut cluster = Cluster::new().await;
-        cluster.start(0, &[]);
-        cluster.start(1, &[]);
-        cluster.until(0, "all is well", sees_all_well).await;
-        cluster.until(1, "all is well", sees_all_well).await;
+        let cluster = healthy_pair().await;
         let zone = cluster.nodes[0].zone.clone();
 
         let refused = cluster.run(1, &["handover", &zone]).await;
