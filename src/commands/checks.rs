@@ -22,10 +22,11 @@ pub(super) struct Checks {
 }
 
 impl Checks {
-    /// Connects to the region that is set, or else to the one the instance metadata names.
-    pub(super) async fn connect(api: &Api) -> anyhow::Result<Self> {
-        let region = match &api.region {
-            Some(region) => region.clone(),
+    /// Connects to the region that is set, or else to the instance's own: `known`, or what the
+    /// instance metadata names.
+    pub(super) async fn connect(api: &Api, known: Option<String>) -> anyhow::Result<Self> {
+        let region = match api.region.clone().or(known) {
+            Some(region) => region,
             None => Imds::new().identity().await.context("cannot tell the region")?.region,
         };
         let ec2 = Ec2::connect(api, Some(&region)).await.context("cannot use the EC2 API")?;
@@ -88,6 +89,8 @@ pub(super) fn word(on: bool) -> &'static str {
 /// What AWS tells of this instance.
 pub(super) struct Told {
     pub(super) facts: CloudFacts,
+    /// Its region.
+    pub(super) region: String,
     /// Its tags, which may hold settings, or why they are not known.
     pub(super) tags: Result<BTreeMap<String, String>, String>,
 }
@@ -108,7 +111,7 @@ pub(super) async fn ask(host: &Host, api: &Api) -> anyhow::Result<Option<Told>> 
         .map(|own| CloudInterface { id: own.id, mac: own.mac, source_dest_check: None })
         .collect();
     let facts = CloudFacts { vpc_cidrs: identity.vpc_cidrs, interfaces };
-    Ok(Some(Told { facts, tags }))
+    Ok(Some(Told { facts, region: identity.region, tags }))
 }
 
 async fn tags(api: &Api, identity: &Identity) -> Result<BTreeMap<String, String>, String> {

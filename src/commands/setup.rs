@@ -142,8 +142,10 @@ impl Survey {
             return Err(problem.into());
         }
         let mut untold = None;
+        let mut region = None;
         if let Some(told) = ask(&host, &settings.api).await? {
             facts.cloud = Some(told.facts);
+            region = Some(told.region);
             match told.tags {
                 Ok(tags) => {
                     settings = load(flags, &PairFlags::default(), Some(&tags))?.settings;
@@ -158,7 +160,7 @@ impl Survey {
         let state_dir = settings.state_dir.clone();
         let mut survey = Self { plan, facts, checks: None, state_dir, untold };
         if !survey.plan.unchecked.is_empty() {
-            survey.checks = Some(Checks::connect(&settings.api).await?);
+            survey.checks = Some(Checks::connect(&settings.api, region).await?);
         }
         survey.read_rest().await?;
         Ok(survey)

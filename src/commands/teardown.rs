@@ -109,7 +109,7 @@ struct Lazy<'a> {
 impl Lazy<'_> {
     async fn get(&mut self) -> anyhow::Result<&Checks> {
         if self.checks.is_none() {
-            self.checks = Some(Checks::connect(self.api).await?);
+            self.checks = Some(Checks::connect(self.api, None).await?);
         }
         Ok(self.checks.as_ref().expect("it was just connected"))
     }
