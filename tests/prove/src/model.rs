@@ -1,0 +1,1 @@
+//! The model check: every schedule of faults, within bounds, of two or three real machines.
