@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::cloud::{Api, Done, Mutation};
-use super::sim::{Sim, id, roster, table};
-use crate::config::Failover;
-use crate::failover::{Command, EventKind, Input, Verdict};
-use crate::types::{CloudFaultKind, Fault, Fitness, InstanceState, RouteTarget};
+use natha::config::Failover;
+use natha::failover::{Command, EventKind, Input, Verdict};
+use natha::types::{CloudFaultKind, Fault, Fitness, InstanceState, RouteTarget};
+use natha_prove::sim::{Api, Done, Mutation, Sim, eni, id, roster, table};
 
 const MINUTE: u64 = 60_000;
 
@@ -151,8 +150,8 @@ fn a_few_lost_packets_are_no_reason_to_rob_the_holder() {
 fn an_order_does_not_keep_a_group_from_being_taken_over() {
     let mut sim = Sim::new(2);
     // The order reaches a node that has just lost the group to the peer it names.
-    let at_one = Some(RouteTarget::Interface(super::sim::eni(1)));
-    sim.set_route(table(0), at_one);
+    let at_one = Some(RouteTarget::Interface(eni(1)));
+    sim.set_route(&table(0), at_one.as_ref());
     sim.run(12_000);
     sim.command(0, Command::HandOver { group: "g0".parse().unwrap(), to: Some(id(1)) });
     sim.run(1_000);
@@ -193,7 +192,7 @@ fn a_third_repair_that_helps_latches_nothing() {
 fn each_reason_for_not_stopping_a_peer_is_told_once() {
     let mut sim = Sim::new(2);
     let elsewhere = RouteTarget::Other("nat-0123456789abcdef0".to_owned());
-    sim.set_route(table(1), Some(elsewhere));
+    sim.set_route(&table(1), Some(elsewhere).as_ref());
     sim.run(MINUTE);
     sim.panic(0);
     for _ in 0..20 {
