@@ -31,6 +31,8 @@ pub struct Sim {
     pub done: Vec<Done>,
     /// How often a node read something; one such read may be two calls.
     pub reads: usize,
+    /// How many API calls have reached EC2.
+    pub calls: u64,
     /// Directed pairs whose heartbeats are lost.
     pub deaf: BTreeSet<Pair>,
     /// Directed pairs whose echo requests or replies are lost.
@@ -45,6 +47,8 @@ pub struct Sim {
     pub wire: Duration,
     /// The longest extra time that a packet takes. More than `interval`, and packets overtake.
     pub jitter: Duration,
+    /// Pauses of each whole node: the mean time between two, and how long each lasts.
+    pub pauses: Option<(Duration, Duration)>,
     /// The settings of all nodes.
     pub numbers: Failover,
     /// How long an API call takes, half of it on the way there.
@@ -109,6 +113,7 @@ impl Sim {
             nodes: ids.iter().map(Node::new).collect(),
             done: Vec::new(),
             reads: 0,
+            calls: 0,
             deaf: BTreeSet::new(),
             no_echo: BTreeSet::new(),
             loss: BTreeMap::new(),
@@ -116,6 +121,7 @@ impl Sim {
             duplicates: 0,
             wire: Duration::from_millis(1),
             jitter: Duration::ZERO,
+            pauses: None,
             numbers,
             latency: Duration::from_millis(50),
             read_lag: Duration::ZERO,
@@ -182,6 +188,19 @@ impl Sim {
             self.answer_echo(n, from);
         }
         self.nodes[n].watch.resume(now, &self.numbers);
+    }
+
+    /// From now on each node is paused for `lasting` once in `every` on average.
+    pub fn pause_often(&mut self, every: Duration, lasting: Duration) {
+        self.pauses = Some((every, lasting));
+        (0..self.nodes.len()).for_each(|n| self.plan_pause(n));
+    }
+
+    pub(super) fn plan_pause(&mut self, n: usize) {
+        if let Some((every, _)) = self.pauses {
+            let after = self.noise.wait(every);
+            self.schedule(after, What::Pause(n));
+        }
     }
 
     /// Node `n`'s monitor alone does not run until it is resumed.

@@ -163,12 +163,6 @@ impl Sim {
         &mut self.world
     }
 
-    /// How many API calls have reached EC2.
-    #[must_use]
-    pub fn calls(&self) -> usize {
-        self.world.history().len()
-    }
-
     /// Every stop that EC2 accepted.
     #[must_use]
     pub fn stops(&self) -> Vec<&Done> {
@@ -351,6 +345,7 @@ impl Sim {
             Ask::Routes(tables) => {
                 let ids: Vec<String> = tables.iter().map(ToString::to_string).collect();
                 let now = self.now.since_boot();
+                self.calls += 1;
                 let seen = self.world.see_tables(&self.principals[by], &ids, conduct, now);
                 let result = seen.map_err(|error| refusal("DescribeRouteTables", &error));
                 let result = result.map(|seen| {
@@ -377,6 +372,7 @@ impl Sim {
         node: &InstanceId,
         conduct: &Conduct,
     ) -> Result<PowerReport, CloudFault> {
+        self.calls += 2;
         let (now, caller) = (self.now.since_boot(), &self.principals[by]);
         let seen = self.world.see_instance(caller, node.as_str(), conduct, now);
         let impaired = self.world.see_impaired(caller, node.as_str(), conduct, now);
@@ -413,6 +409,7 @@ impl Sim {
         if self.strict && !refused {
             self.check_applied(by, &mutation);
         }
+        self.calls += 1;
         let answer = self.world.perform(&self.principals[by], action, &params, conduct, now);
         answer.map_err(|error| refusal(action, &error))?;
         self.done.push(Done { at: self.now, by, what: mutation });

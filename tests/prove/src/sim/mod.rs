@@ -5,6 +5,7 @@
 
 mod chaos;
 mod cluster;
+mod command;
 mod ec2;
 mod names;
 mod net;
@@ -14,12 +15,17 @@ mod queue;
 mod rules;
 mod story;
 mod turns;
+mod weather;
+mod workers;
 
 pub use chaos::{Storm, storm};
 pub use cluster::{Pair, Sim};
+pub use command::{Options, command};
 pub use ec2::{Api, Done, LIMIT, Mutation};
 pub use names::{address, eni, id, roster, table};
 pub use net::Burst;
 pub use node::Node;
 pub use noise::Noise;
 pub use rules::Watch;
+pub use weather::{Beats, Calm, Death, Weather, calm, death};
+pub use workers::{processors, side_by_side};
