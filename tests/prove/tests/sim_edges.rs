@@ -5,6 +5,7 @@ use std::time::Duration;
 use natha::config::Failover;
 use natha::failover::{Command, EventKind, Input, Verdict};
 use natha::types::{CloudFaultKind, Fault, Fitness, InstanceState, RouteTarget};
+use natha_lab::ec2::{Fault as CallFault, FaultRule};
 use natha_prove::sim::{Api, Done, Mutation, Sim, eni, id, roster, table};
 
 const MINUTE: u64 = 60_000;
@@ -246,4 +247,27 @@ fn an_api_that_is_down_for_an_hour_does_not_fill_the_log() {
     sim.nodes[1].api = Api::Works;
     sim.run(10_000);
     assert_eq!(sim.holder(0), Some(1));
+}
+
+/// Seed 3613 of the random faults: the answer to a write that was sent before the pause was taken
+/// for a read after it.
+#[test]
+fn what_a_person_did_during_a_pause_is_seen_before_anything_is_written() {
+    let mut sim = Sim::new(2);
+    sim.command(0, Command::HandOver { group: "g0".parse().unwrap(), to: Some(id(1)) });
+    sim.run(10);
+    sim.freeze(0);
+    sim.run(500);
+    assert_eq!(sim.holder(0), Some(1), "the write was on its way");
+    sim.set_route(&table(0), Some(RouteTarget::Other("igw".to_owned())).as_ref());
+    sim.panic(1);
+    sim.run(2_000);
+    // It sees nothing but the death of its peer, and has no reads for a while.
+    sim.nodes[0].api = Api::LosesReplies;
+    let rule = FaultRule::on("Describe*", CallFault::Hang);
+    sim.world_mut().faults_mut().add(rule);
+    sim.thaw(0);
+    let thawed = sim.now;
+    sim.run(3_000);
+    assert_eq!(sim.writes_since(thawed), 0, "{:?}", sim.done);
 }
