@@ -71,27 +71,16 @@ fn attached(
     }))
 }
 
-/// The power state. The high byte of the code is EC2's own business.
+/// The power state.
 fn state(call: &str, from: Option<&sdk::InstanceState>) -> Result<InstanceState, CloudFault> {
-    match from.and_then(sdk::InstanceState::code).map(|code| code & 0xff) {
-        Some(0) => Ok(InstanceState::Pending),
-        Some(16) => Ok(InstanceState::Running),
-        Some(32) => Ok(InstanceState::ShuttingDown),
-        Some(48) => Ok(InstanceState::Terminated),
-        Some(64) => Ok(InstanceState::Stopping),
-        Some(80) => Ok(InstanceState::Stopped),
-        other => Err(unexpected(call, format!("instance state code {other:?}"))),
-    }
+    let code = from.and_then(sdk::InstanceState::code);
+    code.and_then(InstanceState::of_code)
+        .ok_or_else(|| unexpected(call, format!("instance state code {code:?}")))
 }
 
 /// Who stopped the instance.
 pub(super) fn stop_origin(from: &sdk::Instance) -> StopOrigin {
-    match from.state_reason().and_then(sdk::StateReason::code) {
-        Some("Client.UserInitiatedShutdown" | "Client.UserInitiatedHibernate") => StopOrigin::User,
-        Some("Client.InstanceInitiatedShutdown") => StopOrigin::Guest,
-        Some(code) if code.starts_with("Server.") => StopOrigin::Service,
-        _ => StopOrigin::Unknown,
-    }
+    StopOrigin::of_reason(from.state_reason().and_then(sdk::StateReason::code))
 }
 
 /// Whether one of the two status checks says `impaired`.

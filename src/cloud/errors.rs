@@ -19,11 +19,14 @@ where
             let code = meta.code().unwrap_or("no error code");
             let text = meta.message().unwrap_or("no text");
             let status = service.raw().status().as_u16();
-            (classify(code, text, status), format!("{code}: {text} (HTTP {status})"))
+            (
+                CloudFaultKind::of_error(code, text, status),
+                format!("{code}: {text} (HTTP {status})"),
+            )
         }
         SdkError::ResponseError(response) => {
             let status = response.raw().status().as_u16();
-            let kind = kind_of_status(status);
+            let kind = CloudFaultKind::of_status(status);
             (kind, format!("HTTP {status}, an answer that is not EC2's: {}", chain(error)))
         }
         SdkError::TimeoutError(_) => (CloudFaultKind::Unknown, chain(error)),
@@ -35,62 +38,6 @@ where
 /// A fault that natha itself found in an answer.
 pub(super) fn unexpected(call: &str, message: impl Into<String>) -> CloudFault {
     CloudFault { kind: CloudFaultKind::Other, call: call.to_owned(), message: message.into() }
-}
-
-/// The kind of an error that EC2 answered with (EC2 user guide, "Error codes").
-pub(super) fn classify(code: &str, text: &str, status: u16) -> CloudFaultKind {
-    use CloudFaultKind as Kind;
-    match code {
-        "RequestLimitExceeded"
-        | "EC2ThrottledException"
-        | "Throttling"
-        | "ThrottlingException"
-        | "ThrottledException"
-        | "RequestThrottled"
-        | "RequestThrottledException"
-        | "TooManyRequestsException" => Kind::Throttled,
-        "UnauthorizedOperation"
-        | "AccessDenied"
-        | "AccessDeniedException"
-        | "AuthFailure"
-        | "Blocked"
-        | "ExpiredToken"
-        | "ExpiredTokenException"
-        | "IncompleteSignature"
-        | "InvalidClientTokenId"
-        | "InvalidSecurity"
-        | "MissingAuthenticationToken"
-        | "OptInRequired"
-        | "PendingVerification"
-        | "RequestExpired"
-        | "SignatureDoesNotMatch"
-        | "UnauthorizedException"
-        | "UnrecognizedClientException" => Kind::Denied,
-        "IncorrectInstanceState" | "IncorrectState" | "IncorrectSpotRequestState" => Kind::State,
-        "InsufficientInstanceCapacity"
-        | "InsufficientHostCapacity"
-        | "InsufficientCapacity"
-        | "InsufficientReservedInstanceCapacity"
-        | "InstanceLimitExceeded"
-        | "VcpuLimitExceeded" => Kind::Capacity,
-        "UnsupportedOperation" | "OperationNotPermitted" | "Unsupported" => Kind::Unsupported,
-        "RouteAlreadyExists" => Kind::Exists,
-        // ReplaceRoute answers this, not a NotFound code, where the table has no such route.
-        "InvalidParameterValue" if text.contains("no route defined") => Kind::NotFound,
-        _ if code.ends_with(".NotFound") => Kind::NotFound,
-        _ => kind_of_status(status),
-    }
-}
-
-/// The kind of an answer whose error code says nothing.
-fn kind_of_status(status: u16) -> CloudFaultKind {
-    match status {
-        401 | 403 => CloudFaultKind::Denied,
-        429 | 503 => CloudFaultKind::Throttled,
-        // A broken answer, be it a success or a server error, does not tell what was done.
-        200..=299 | 500..=599 => CloudFaultKind::Unknown,
-        _ => CloudFaultKind::Other,
-    }
 }
 
 /// The kind of an error that came up before any answer.
@@ -138,42 +85,4 @@ pub(super) fn chain(error: &dyn Error) -> String {
         next = this.source();
     }
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::types::CloudFaultKind as Kind;
-
-    #[test]
-    fn codes_have_their_kinds() {
-        let cases = [
-            ("RequestLimitExceeded", 503, Kind::Throttled),
-            ("EC2ThrottledException", 503, Kind::Throttled),
-            ("Unavailable", 503, Kind::Throttled),
-            ("UnauthorizedOperation", 403, Kind::Denied),
-            ("AuthFailure", 401, Kind::Denied),
-            ("SomethingNew", 403, Kind::Denied),
-            ("InvalidRouteTableID.NotFound", 400, Kind::NotFound),
-            ("InvalidNetworkInterfaceID.NotFound", 400, Kind::NotFound),
-            ("RouteAlreadyExists", 400, Kind::Exists),
-            ("IncorrectInstanceState", 400, Kind::State),
-            ("IncorrectSpotRequestState", 400, Kind::State),
-            ("InsufficientInstanceCapacity", 500, Kind::Capacity),
-            ("UnsupportedOperation", 400, Kind::Unsupported),
-            ("OperationNotPermitted", 400, Kind::Unsupported),
-            ("InternalError", 500, Kind::Unknown),
-            ("InvalidParameterCombination", 400, Kind::Other),
-        ];
-        for (code, status, kind) in cases {
-            assert_eq!(classify(code, "", status), kind, "{code}");
-        }
-    }
-
-    #[test]
-    fn an_absent_route_is_told_from_other_bad_parameters() {
-        let absent = "There is no route defined for '0.0.0.0/0' in the route table.";
-        assert_eq!(classify("InvalidParameterValue", absent, 400), Kind::NotFound);
-        assert_eq!(classify("InvalidParameterValue", "bad CIDR", 400), Kind::Other);
-    }
 }

@@ -83,8 +83,16 @@ impl Repairs {
     pub(super) fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
         let Self { of, stopped: _, stops, latched: _ } = self;
         stops.iter_mut().for_each(&mut *visit);
-        for Repair { pending, failures: _, not_before, stop_asked, started: _, forced: _, held: _, told: _ } in
-            of.values_mut()
+        for Repair {
+            pending,
+            failures: _,
+            not_before,
+            stop_asked,
+            started: _,
+            forced: _,
+            held: _,
+            told: _,
+        } in of.values_mut()
         {
             visit(not_before);
             let pending = pending.as_mut().map(|(_, _, asked)| asked);

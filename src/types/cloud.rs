@@ -35,6 +35,67 @@ pub enum CloudFaultKind {
     Other,
 }
 
+impl CloudFaultKind {
+    /// The kind of an error that EC2 answered with (EC2 user guide, "Error codes").
+    #[must_use]
+    pub fn of_error(code: &str, text: &str, status: u16) -> Self {
+        match code {
+            "RequestLimitExceeded"
+            | "EC2ThrottledException"
+            | "Throttling"
+            | "ThrottlingException"
+            | "ThrottledException"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "TooManyRequestsException" => Self::Throttled,
+            "UnauthorizedOperation"
+            | "AccessDenied"
+            | "AccessDeniedException"
+            | "AuthFailure"
+            | "Blocked"
+            | "ExpiredToken"
+            | "ExpiredTokenException"
+            | "IncompleteSignature"
+            | "InvalidClientTokenId"
+            | "InvalidSecurity"
+            | "MissingAuthenticationToken"
+            | "OptInRequired"
+            | "PendingVerification"
+            | "RequestExpired"
+            | "SignatureDoesNotMatch"
+            | "UnauthorizedException"
+            | "UnrecognizedClientException" => Self::Denied,
+            "IncorrectInstanceState" | "IncorrectState" | "IncorrectSpotRequestState" => {
+                Self::State
+            }
+            "InsufficientInstanceCapacity"
+            | "InsufficientHostCapacity"
+            | "InsufficientCapacity"
+            | "InsufficientReservedInstanceCapacity"
+            | "InstanceLimitExceeded"
+            | "VcpuLimitExceeded" => Self::Capacity,
+            "UnsupportedOperation" | "OperationNotPermitted" | "Unsupported" => Self::Unsupported,
+            "RouteAlreadyExists" => Self::Exists,
+            // ReplaceRoute answers this, not a NotFound code, where the table has no such route.
+            "InvalidParameterValue" if text.contains("no route defined") => Self::NotFound,
+            _ if code.ends_with(".NotFound") => Self::NotFound,
+            _ => Self::of_status(status),
+        }
+    }
+
+    /// The kind of an answer whose error code says nothing.
+    #[must_use]
+    pub fn of_status(status: u16) -> Self {
+        match status {
+            401 | 403 => Self::Denied,
+            429 | 503 => Self::Throttled,
+            // A broken answer, be it a success or a server error, does not tell what was done.
+            200..=299 | 500..=599 => Self::Unknown,
+            _ => Self::Other,
+        }
+    }
+}
+
 impl fmt::Display for CloudFaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -95,6 +156,23 @@ impl fmt::Display for InstanceState {
     }
 }
 
+impl InstanceState {
+    /// The state with EC2's number, whose high byte is EC2's own business; none for one that
+    /// natha does not know.
+    #[must_use]
+    pub const fn of_code(code: i32) -> Option<Self> {
+        Some(match code & 0xff {
+            0 => Self::Pending,
+            16 => Self::Running,
+            32 => Self::ShuttingDown,
+            48 => Self::Terminated,
+            64 => Self::Stopping,
+            80 => Self::Stopped,
+            _ => return None,
+        })
+    }
+}
+
 /// Who stopped an instance, from its `StateReason` code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -107,6 +185,19 @@ pub enum StopOrigin {
     Service,
     /// No reason given, or one natha does not know.
     Unknown,
+}
+
+impl StopOrigin {
+    /// What the code of a `StateReason` tells.
+    #[must_use]
+    pub fn of_reason(code: Option<&str>) -> Self {
+        match code {
+            Some("Client.UserInitiatedShutdown" | "Client.UserInitiatedHibernate") => Self::User,
+            Some("Client.InstanceInitiatedShutdown") => Self::Guest,
+            Some(code) if code.starts_with("Server.") => Self::Service,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// State of one instance, as far as it matters to its peers.
@@ -231,4 +322,41 @@ pub struct RouteWrite {
     pub cidr: Ipv4Net,
     /// The new target.
     pub interface: NetworkInterfaceId,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CloudFaultKind as Kind;
+
+    #[test]
+    fn codes_have_their_kinds() {
+        let cases = [
+            ("RequestLimitExceeded", 503, Kind::Throttled),
+            ("EC2ThrottledException", 503, Kind::Throttled),
+            ("Unavailable", 503, Kind::Throttled),
+            ("UnauthorizedOperation", 403, Kind::Denied),
+            ("AuthFailure", 401, Kind::Denied),
+            ("SomethingNew", 403, Kind::Denied),
+            ("InvalidRouteTableID.NotFound", 400, Kind::NotFound),
+            ("InvalidNetworkInterfaceID.NotFound", 400, Kind::NotFound),
+            ("RouteAlreadyExists", 400, Kind::Exists),
+            ("IncorrectInstanceState", 400, Kind::State),
+            ("IncorrectSpotRequestState", 400, Kind::State),
+            ("InsufficientInstanceCapacity", 500, Kind::Capacity),
+            ("UnsupportedOperation", 400, Kind::Unsupported),
+            ("OperationNotPermitted", 400, Kind::Unsupported),
+            ("InternalError", 500, Kind::Unknown),
+            ("InvalidParameterCombination", 400, Kind::Other),
+        ];
+        for (code, status, kind) in cases {
+            assert_eq!(Kind::of_error(code, "", status), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn an_absent_route_is_told_from_other_bad_parameters() {
+        let absent = "There is no route defined for '0.0.0.0/0' in the route table.";
+        assert_eq!(Kind::of_error("InvalidParameterValue", absent, 400), Kind::NotFound);
+        assert_eq!(Kind::of_error("InvalidParameterValue", "bad CIDR", 400), Kind::Other);
+    }
 }

@@ -3,3 +3,4 @@
 //! What runs here is the code that ships, `natha::failover`, compiled without its host part.
 
 pub mod model;
+pub mod sim;

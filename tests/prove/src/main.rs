@@ -1,25 +1,42 @@
 //! The `natha-prove` program.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use natha_prove::model::{Effort, Kind, Scope, check, tell};
+use clap::{Parser, Subcommand};
+use natha_prove::{model, sim};
+
+/// Model check and simulation of natha's decision core.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Visit every state of a small world: all schedules of faults, within bounds.
+    Check(model::Options),
+    /// Run simulated clusters: random faults by seed, or the study of networks and settings.
+    Sim(sim::Options),
+}
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().collect();
-    let strikes = args[1].parse().unwrap();
-    let nodes = args[2].parse().unwrap();
-    let limit = args[3].parse().unwrap();
-    let lasts = std::env::var("LASTS").ok().map(|l| l.split(',').map(|x| x.parse().unwrap()).collect());
-    let booting = std::env::var("BOOTING").is_ok();
-    let kinds: Vec<Kind> = if args.len() > 4 {
-        Kind::ALLOWED.into_iter().chain([Kind::Overdue]).filter(|k| args[4..].contains(&format!("{k:?}"))).collect()
-    } else { Kind::ALLOWED.to_vec() };
-    let scope = Scope { name: "all", nodes, tables: 1, kinds, strikes, lasts, booting };
-    let report = check(&scope, Effort { threads: 2, limit: Some(Duration::from_secs(limit)), first: false });
-    println!("{} states, depth {}, {:?}, complete {}", report.states, report.depth, report.took, report.took.as_secs() < limit);
-    for (rule, path) in &report.broken {
-        println!("--- {rule}\n{}", tell(&scope, path));
+    let done = match Cli::parse().what {
+        What::Check(options) => model::command(&options),
+        What::Sim(options) => sim::command(&options),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
     }
-    ExitCode::SUCCESS
+}
+
+fn complain(error: &anyhow::Error) {
+    use std::io::Write;
+    // A closed terminal leaves nobody to tell.
+    let _ = writeln!(std::io::stderr(), "error: {error:#}");
 }

@@ -185,14 +185,25 @@ impl World {
         conduct: &Conduct,
         now: Duration,
     ) -> Result<XmlBody, ApiError> {
+        self.recorded((principal, action, params), conduct, now, |world, action| match action.run {
+            Run::Read(run) => world.read(run, params, conduct, now),
+            Run::Write(run) => world.write(run, params, conduct, now),
+        })
+    }
+
+    /// Admits one call, lets `run` carry it out, and notes it in the history.
+    pub(super) fn recorded<T>(
+        &mut self,
+        (principal, action, params): (&Principal, &str, &Params),
+        conduct: &Conduct,
+        now: Duration,
+        run: impl FnOnce(&mut Self, &'static Action) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
         self.advance(now);
         let before = Arc::clone(&self.state);
-        let outcome = self.admit(principal, action, params, conduct, now).and_then(|action| {
-            match action.run {
-                Run::Read(run) => self.read(run, params, conduct, now),
-                Run::Write(run) => self.write(run, params, conduct, now),
-            }
-        });
+        let outcome = self
+            .admit(principal, action, params, conduct, now)
+            .and_then(|action| run(self, action));
         let changed = !Arc::ptr_eq(&before, &self.state);
         if self.history.len() >= HISTORY {
             self.history.drain(..HISTORY / 10);
@@ -321,11 +332,16 @@ impl World {
         conduct: &Conduct,
         now: Duration,
     ) -> Result<XmlBody, ApiError> {
-        let lag = self.settings.timings.read_lag().max(conduct.stale);
-        let seen = now.checked_sub(lag).map_or(&self.past[0].1, |then| self.at(then));
+        let seen = self.seen(conduct, now);
         let ctx = Ctx { settings: &self.settings, now, no_capacity: false };
         let body = run(seen, &ctx, params)?;
         if params.flag("DryRun")? == Some(true) { Err(ApiError::dry_run()) } else { Ok(body) }
+    }
+
+    /// What a listing sees, which may be some time ago.
+    pub(super) fn seen(&self, conduct: &Conduct, now: Duration) -> &Arc<State> {
+        let lag = self.settings.timings.read_lag().max(conduct.stale);
+        now.checked_sub(lag).map_or(&self.past[0].1, |then| self.at(then))
     }
 
     fn write(

@@ -156,9 +156,25 @@ impl Model for Space {
             };
         }
         rules![
-            MutualStop, StopServing, StopWell, Unfit, Robbed, Foreign, WrongTarget, Unknown, Blind,
-            Unread, EarlyHandBack, UnaskedStart, TooManyStops, WriteStorm, Unserved, NoRest,
-            LeftStopped, HeldUp, Untold,
+            MutualStop,
+            StopServing,
+            StopWell,
+            Unfit,
+            Robbed,
+            Foreign,
+            WrongTarget,
+            Unknown,
+            Blind,
+            Unread,
+            EarlyHandBack,
+            UnaskedStart,
+            TooManyStops,
+            WriteStorm,
+            Unserved,
+            NoRest,
+            LeftStopped,
+            HeldUp,
+            Untold,
         ]
     }
 }
@@ -174,6 +190,8 @@ pub struct Report {
     pub took: Duration,
     /// A schedule for each rule that it broke.
     pub broken: BTreeMap<&'static str, Vec<Choice>>,
+    /// How often each rule had something to judge.
+    pub tried: Vec<u64>,
     /// Whether all states were visited.
     pub complete: bool,
 }
@@ -193,6 +211,7 @@ pub struct Effort {
 #[must_use]
 pub fn check(scope: &Scope, effort: Effort) -> Report {
     let begun = Instant::now();
+    drop(Rule::tried());
     let mut builder = Space::new(scope).checker().threads(effort.threads);
     if let Some(limit) = effort.limit {
         builder = builder.timeout(limit);
@@ -202,12 +221,15 @@ pub fn check(scope: &Scope, effort: Effort) -> Report {
     }
     let checker = builder.spawn_dfs().join();
     let found = checker.discoveries();
+    let ended_early = effort.first && !found.is_empty();
     let actions = |path: stateright::Path<World, Choice>| path.into_actions();
     Report {
         states: checker.unique_state_count(),
         depth: checker.max_depth(),
         took: begun.elapsed(),
-        complete: checker.is_done(),
+        // A checker that ran out of time calls itself done, too.
+        complete: effort.limit.is_none_or(|limit| begun.elapsed() < limit) && !ended_early,
+        tried: Rule::tried(),
         broken: found.into_iter().map(|(name, path)| (name, actions(path))).collect(),
     }
 }

@@ -20,7 +20,9 @@ pub(super) enum Stopper {
     Natha(usize),
     /// A person; `calm` if the node had been well for so long that nobody could take that stop
     /// for natha's own, whose outcome it may not know.
-    User { calm: bool },
+    User {
+        calm: bool,
+    },
 }
 
 /// The power of one instance.

@@ -51,7 +51,9 @@ impl World {
                 notes.routes_read.fill(Some(1));
                 notes.blind = false;
             }
-            Input::Done { outcome: Outcome::Written { result: Err(_) } | Outcome::Expired, .. } => {
+            Input::Done {
+                outcome: Outcome::Written { result: Err(_) } | Outcome::Expired, ..
+            } => {
                 notes.taking.clear();
             }
             _ => {}
@@ -88,6 +90,8 @@ impl World {
                 }
             }
             Action::WriteRoute { write, .. } => {
+                Rule::Blind.try_it();
+                Rule::Unread.try_it();
                 if notes.blind {
                     broken.push(Rule::Blind);
                 }
@@ -96,6 +100,7 @@ impl World {
                     broken.push(Rule::Unread);
                 }
                 if owner_of(&write.interface) == n {
+                    Rule::Unfit.try_it();
                     if !fit {
                         broken.push(Rule::Unfit);
                     }
@@ -107,6 +112,7 @@ impl World {
                 }
             }
             Action::Stop { node, .. } => {
+                [Rule::Unknown, Rule::TooManyStops].into_iter().for_each(Rule::try_it);
                 if notes.blind {
                     broken.push(Rule::Blind);
                 }
@@ -124,6 +130,7 @@ impl World {
                 self.nodes[n].notes.stops += 1;
             }
             Action::Start { node, .. } => {
+                Rule::Unknown.try_it();
                 if notes.blind {
                     broken.push(Rule::Blind);
                 }
@@ -141,12 +148,16 @@ impl World {
         let mut broken = Vec::new();
         let to = owner_of(&write.interface);
         let at = table_of(&write.table);
+        Rule::WrongTarget.try_it();
         if self.nodes[n].notes.heard[to] > DETECTION {
             broken.push(Rule::WrongTarget);
         }
         let home = self.home(at);
         let group = home * self.tables..(home + 1) * self.tables;
         let shares = group.into_iter().any(|t| self.cloud.now.routes[t] == Target::Node(to));
+        if to == home && !shares {
+            Rule::EarlyHandBack.try_it();
+        }
         if to == home && !shares && self.nodes[to].notes.up < HOLD {
             broken.push(Rule::EarlyHandBack);
         }
@@ -156,6 +167,7 @@ impl World {
     /// Whether it would rob a live holder that node `n` take this table.
     fn is_theft(&self, n: usize, at: usize) -> bool {
         let Target::Node(holder) = self.cloud.now.routes[at] else { return false };
+        Rule::Robbed.try_it();
         let calm = |n: usize| self.nodes[n].notes.well >= SURELY_CALM;
         let linked = self.linked[n * self.nodes.len() + holder] >= SURELY_CALM;
         holder != n && calm(n) && calm(holder) && linked && self.led[at] >= SURELY_CALM
@@ -166,6 +178,10 @@ impl World {
         match ask {
             Ask::Write(write) => {
                 let at = table_of(&write.table);
+                Rule::WriteStorm.try_it();
+                if self.cloud.now.routes.contains(&Target::Out) {
+                    Rule::Foreign.try_it();
+                }
                 let out = self.cloud.now.routes[at] == Target::Out && self.led[at] >= SURELY_OUT;
                 if out && self.nodes[by].notes.well >= SURELY_OUT {
                     self.breach(Rule::Foreign);
@@ -173,6 +189,7 @@ impl World {
             }
             Ask::Stop(node) => self.judge_stop(by, *node),
             Ask::Start(node) => {
+                Rule::UnaskedStart.try_it();
                 let power = self.cloud.now.power[*node];
                 let is_stopped = power.state == InstanceState::Stopped;
                 if is_stopped && power.by == Some(Stopper::User { calm: true }) {
@@ -188,14 +205,15 @@ impl World {
         if power[node].state != InstanceState::Running {
             return;
         }
+        [Rule::MutualStop, Rule::StopServing, Rule::StopWell].into_iter().for_each(Rule::try_it);
         let stopped = |n: usize| {
             power[n].state != InstanceState::Running
                 && matches!(power[n].by, Some(Stopper::Natha(_)))
         };
         let others = (0..self.nodes.len()).filter(|n| *n != node);
         let all = others.into_iter().all(stopped);
-        let mutual = power[by].state != InstanceState::Running
-            && power[by].by == Some(Stopper::Natha(node));
+        let mutual =
+            power[by].state != InstanceState::Running && power[by].by == Some(Stopper::Natha(node));
         if all || mutual {
             self.breach(Rule::MutualStop);
         }
@@ -253,7 +271,9 @@ impl World {
             _ => (sole, 0),
         });
         let Some((sole, SURELY_SERVED)) = self.sole else { return };
-        let served = |target: &Target| matches!(target, Target::Out) || *target == Target::Node(sole);
+        Rule::Unserved.try_it();
+        let served =
+            |target: &Target| matches!(target, Target::Out) || *target == Target::Node(sole);
         if !self.cloud.now.routes.iter().all(served) {
             self.breach(Rule::Unserved);
         }
@@ -268,6 +288,9 @@ impl World {
                 notes.well >= SURELY_OUT && notes.told.contains(&home)
             });
             let able = self.nodes.iter().any(|node| node.notes.well >= SURELY_OUT);
+            if out && able {
+                Rule::Untold.try_it();
+            }
             if out && able && !told {
                 self.breach(Rule::Untold);
             }
@@ -290,7 +313,15 @@ impl Node {
         let (works, frozen) = (self.works(running), self.frozen);
         let up = running && !frozen && self.machine.is_some() && self.fit;
         let Notes {
-            well, up: up_for, down, frozen: frozen_for, blind, routes_read, power_read, heard, ..
+            well,
+            up: up_for,
+            down,
+            frozen: frozen_for,
+            blind,
+            routes_read,
+            power_read,
+            heard,
+            ..
         } = &mut self.notes;
         count(well, works, SURELY_WELL);
         count(down, !up, DETECTION + 2);

@@ -19,17 +19,20 @@
 mod calls;
 mod check;
 mod cloud;
+mod command;
 mod fault;
 mod judge;
 mod node;
 mod numbers;
 mod rule;
 mod scope;
+mod scopes;
 mod settle;
 mod story;
 mod world;
 
 pub use check::{Choice, Effort, Report, check};
+pub use command::{Options, command};
 pub use fault::{Api, Fault, Led};
 pub use numbers::settings;
 pub use rule::Rule;

@@ -63,7 +63,9 @@ impl Kind {
             Self::Deaf => pairs.filter(|(a, b)| a != b).map(|(a, b)| Fault::Deaf(a, b)).collect(),
             Self::Slow => pairs.filter(|(a, b)| a != b).map(|(a, b)| Fault::Slow(a, b)).collect(),
             Self::Cut => pairs.filter(|(a, b)| a < b).map(|(a, b)| Fault::Cut(a, b)).collect(),
-            Self::NoEcho => pairs.filter(|(a, b)| a < b).map(|(a, b)| Fault::NoEcho(a, b)).collect(),
+            Self::NoEcho => {
+                pairs.filter(|(a, b)| a < b).map(|(a, b)| Fault::NoEcho(a, b)).collect()
+            }
             Self::Refuses => api(Api::Refuses),
             Self::Hangs => api(Api::Hangs),
             Self::LosesReplies => api(Api::LosesReplies),

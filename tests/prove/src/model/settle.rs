@@ -39,6 +39,10 @@ impl Restful {
         world.mend_all();
         let mut prints = Vec::new();
         let mut rest = 0;
+        Rule::NoRest.try_it();
+        if world.cloud.now.power.iter().any(|power| power.state != InstanceState::Running) {
+            Rule::LeftStopped.try_it();
+        }
         for _ in 0..PATIENCE {
             if self.knows(&world) {
                 self.learn(prints);
@@ -96,7 +100,9 @@ impl World {
     pub(super) fn revive(&mut self) {
         for n in 0..self.nodes.len() {
             let power = self.cloud.now.power[n];
-            if power.state == InstanceState::Stopped && matches!(power.by, Some(Stopper::User { .. })) {
+            if power.state == InstanceState::Stopped
+                && matches!(power.by, Some(Stopper::User { .. }))
+            {
                 let _ = self.start(n);
             }
         }

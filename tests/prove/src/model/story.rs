@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::check::{Choice, Space};
-use super::scope::Scope;
 use super::node::Ask;
+use super::scope::Scope;
 use super::world::{World, owner_of, table_of};
 use stateright::Model;
 

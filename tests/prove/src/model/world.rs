@@ -384,10 +384,13 @@ impl World {
                     self.nodes[n].remembered = stopped;
                     self.nodes[n].awaited.push(Awaited { left: 0, id, outcome });
                 }
-                Action::Report { event } => self.note_event(n, event.kind, event.level, event.group),
+                Action::Report { event } => {
+                    self.note_event(n, event.kind, event.level, event.group)
+                }
                 Action::MayExit => done = true,
             }
         }
+        Rule::HeldUp.try_it();
         if beats + 1 < self.nodes.len() && !done {
             self.breach(Rule::HeldUp);
         }

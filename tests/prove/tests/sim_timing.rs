@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use super::cloud::{Api, Mutation};
-use super::sim::{Sim, id};
-use crate::types::{InstanceState, Time};
+use natha::types::{InstanceState, Time};
+use natha_prove::sim::{Api, Mutation, Sim, id};
 
 const MINUTE: u64 = 60_000;
 

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use super::cloud::{Api, Mutation};
-use super::sim::{Sim, eni, id, table};
-use crate::config::{Failover, Settings, least_repair_after};
-use crate::failover::{Command, EventKind, Verdict};
-use crate::types::{
-    CloudFaultKind, Fault, Fitness, GroupName, InstanceState, RouteTarget, StopOrigin,
-};
+use natha::config::{Failover, Settings, least_repair_after};
+use natha::failover::{Command, EventKind, Verdict};
+use natha::types::{CloudFaultKind, Fault, Fitness, GroupName, InstanceState, RouteTarget};
+use natha_prove::sim::{Api, Mutation, Sim, eni, id, table};
 
 const MINUTE: u64 = 60_000;
 
@@ -254,8 +251,7 @@ fn a_hung_call_does_not_hold_up_heartbeats_or_verdicts() {
 fn a_peer_stopped_by_a_user_is_covered_and_left_stopped() {
     let mut sim = Sim::new(2);
     sim.panic(0);
-    sim.nodes[0].power = InstanceState::Stopped;
-    sim.nodes[0].origin = StopOrigin::User;
+    sim.stop_by_user(0);
     sim.run(20 * MINUTE);
     assert_eq!(sim.holder(0), Some(1));
     assert_eq!(sim.done.len(), 1, "one route, no start: {:?}", sim.done);
@@ -269,8 +265,7 @@ fn a_peer_stopped_by_a_user_is_covered_and_left_stopped() {
 fn a_peer_that_ec2_stopped_is_started() {
     let mut sim = Sim::new(2);
     sim.panic(0);
-    sim.nodes[0].power = InstanceState::Stopped;
-    sim.nodes[0].origin = StopOrigin::Service;
+    sim.stop_by_service(0);
     sim.run_until(2 * MINUTE, |sim| sim.holder(0) == Some(0));
     assert_eq!(sim.stops().len(), 0);
 }
@@ -279,7 +274,7 @@ fn a_peer_that_ec2_stopped_is_started() {
 fn a_terminated_peer_is_covered_and_never_started() {
     let mut sim = Sim::new(2);
     sim.panic(0);
-    sim.nodes[0].power = InstanceState::Terminated;
+    sim.terminate(0);
     sim.run(20 * MINUTE);
     assert_eq!(sim.holder(0), Some(1));
     assert_eq!(sim.done.len(), 1);
@@ -336,7 +331,7 @@ fn a_peer_that_never_comes_up_is_repaired_three_times_and_then_left_to_people() 
 #[test]
 fn a_foreign_target_is_respected() {
     let mut sim = Sim::new(2);
-    sim.set_route(table(0), Some(RouteTarget::Other("nat-0123456789abcdef0".to_owned())));
+    sim.set_route(&table(0), Some(RouteTarget::Other("nat-0123456789abcdef0".to_owned())).as_ref());
     sim.run(5 * MINUTE);
     sim.panic(0);
     sim.run(5 * MINUTE);
@@ -347,7 +342,7 @@ fn a_foreign_target_is_respected() {
 #[test]
 fn a_foreign_target_is_adopted_where_that_is_configured() {
     let mut sim = Sim::with(2, Failover { adopt: true, ..Failover::default() });
-    sim.set_route(table(0), Some(RouteTarget::Other("nat-0123456789abcdef0".to_owned())));
+    sim.set_route(&table(0), Some(RouteTarget::Other("nat-0123456789abcdef0".to_owned())).as_ref());
     sim.run(MINUTE);
     assert_eq!(sim.holder(0), Some(0));
 }
@@ -355,7 +350,7 @@ fn a_foreign_target_is_adopted_where_that_is_configured() {
 #[test]
 fn a_deleted_route_is_created_again_by_its_home() {
     let mut sim = Sim::new(2);
-    sim.set_route(table(0), None);
+    sim.set_route(&table(0), None);
     sim.run(MINUTE);
     assert_eq!(sim.holder(0), Some(0));
     assert_eq!(sim.done.len(), 1);
@@ -400,7 +395,7 @@ fn a_straggling_write_of_the_dead_node_is_taken_back() {
         let mut sim = Sim::new(2);
         sim.panic(0);
         sim.run(ms);
-        sim.set_route(table(0), Some(RouteTarget::Interface(eni(0))));
+        sim.set_route(&table(0), Some(RouteTarget::Interface(eni(0))).as_ref());
         sim.run(15_000);
         assert_eq!(sim.holder(0), Some(1), "a write that landed after {ms} ms");
     }
@@ -409,7 +404,7 @@ fn a_straggling_write_of_the_dead_node_is_taken_back() {
 #[test]
 fn both_booting_at_once_leave_routes_where_they_are() {
     let mut sim = Sim::new(2);
-    sim.set_route(table(0), Some(RouteTarget::Interface(eni(1))));
+    sim.set_route(&table(0), Some(RouteTarget::Interface(eni(1))).as_ref());
     sim.boot(0);
     sim.boot(1);
     sim.run(20_000);

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::cloud::{Api, Done, Mutation};
-use super::sim::{Sim, id, roster, table};
-use crate::config::Failover;
-use crate::failover::{Command, EventKind, Input, Verdict};
-use crate::types::{CloudFaultKind, Fault, Fitness, InstanceState, RouteTarget};
+use natha::config::Failover;
+use natha::failover::{Command, EventKind, Input, Verdict};
+use natha::types::{CloudFaultKind, Fault, Fitness, InstanceState, RouteTarget};
+use natha_lab::ec2::{Fault as CallFault, FaultRule};
+use natha_prove::sim::{Api, Done, Mutation, Sim, eni, id, roster, table};
 
 const MINUTE: u64 = 60_000;
 
@@ -151,8 +151,8 @@ fn a_few_lost_packets_are_no_reason_to_rob_the_holder() {
 fn an_order_does_not_keep_a_group_from_being_taken_over() {
     let mut sim = Sim::new(2);
     // The order reaches a node that has just lost the group to the peer it names.
-    let at_one = Some(RouteTarget::Interface(super::sim::eni(1)));
-    sim.set_route(table(0), at_one);
+    let at_one = Some(RouteTarget::Interface(eni(1)));
+    sim.set_route(&table(0), at_one.as_ref());
     sim.run(12_000);
     sim.command(0, Command::HandOver { group: "g0".parse().unwrap(), to: Some(id(1)) });
     sim.run(1_000);
@@ -193,7 +193,7 @@ fn a_third_repair_that_helps_latches_nothing() {
 fn each_reason_for_not_stopping_a_peer_is_told_once() {
     let mut sim = Sim::new(2);
     let elsewhere = RouteTarget::Other("nat-0123456789abcdef0".to_owned());
-    sim.set_route(table(1), Some(elsewhere));
+    sim.set_route(&table(1), Some(elsewhere).as_ref());
     sim.run(MINUTE);
     sim.panic(0);
     for _ in 0..20 {
@@ -247,4 +247,27 @@ fn an_api_that_is_down_for_an_hour_does_not_fill_the_log() {
     sim.nodes[1].api = Api::Works;
     sim.run(10_000);
     assert_eq!(sim.holder(0), Some(1));
+}
+
+/// Seed 3613 of the random faults: the answer to a write that was sent before the pause was taken
+/// for a read after it.
+#[test]
+fn what_a_person_did_during_a_pause_is_seen_before_anything_is_written() {
+    let mut sim = Sim::new(2);
+    sim.command(0, Command::HandOver { group: "g0".parse().unwrap(), to: Some(id(1)) });
+    sim.run(10);
+    sim.freeze(0);
+    sim.run(500);
+    assert_eq!(sim.holder(0), Some(1), "the write was on its way");
+    sim.set_route(&table(0), Some(RouteTarget::Other("igw".to_owned())).as_ref());
+    sim.panic(1);
+    sim.run(2_000);
+    // It sees nothing but the death of its peer, and has no reads for a while.
+    sim.nodes[0].api = Api::LosesReplies;
+    let rule = FaultRule::on("Describe*", CallFault::Hang);
+    sim.world_mut().faults_mut().add(rule);
+    sim.thaw(0);
+    let thawed = sim.now;
+    sim.run(3_000);
+    assert_eq!(sim.writes_since(thawed), 0, "{:?}", sim.done);
 }

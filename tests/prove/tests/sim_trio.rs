@@ -1,8 +1,7 @@
 //! Three nodes and more.
 
-use super::cloud::Api;
-use super::sim::Sim;
-use crate::failover::{EventKind, Verdict};
+use natha::failover::{EventKind, Verdict};
+use natha_prove::sim::{Api, Sim, id};
 
 const MINUTE: u64 = 60_000;
 
@@ -34,7 +33,7 @@ fn a_broken_link_between_two_of_three_changes_nothing() {
     sim.run(20 * MINUTE);
     assert_eq!(sim.done.len(), 0);
     let view = sim.nodes[0].machine.as_ref().unwrap().view(sim.now);
-    assert_eq!(view.peers[&super::sim::id(1)].verdict, Verdict::CutOff);
+    assert_eq!(view.peers[&id(1)].verdict, Verdict::CutOff);
 }
 
 #[test]

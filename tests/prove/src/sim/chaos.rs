@@ -1,0 +1,307 @@
+//! Random faults, many at once, on two and three nodes: the rules of `rules.rs` hold throughout,
+//! and when all is repaired, each group ends at home and stays there.
+
+use std::time::Duration;
+
+use natha::config::Failover;
+use natha::failover::Command;
+use natha::types::{CloudFaultKind, Fault, Fitness, InstanceState};
+
+use super::cluster::Sim;
+use super::ec2::Api;
+use super::net::Burst;
+use super::noise::Noise;
+
+/// How long faults come.
+const STORM: u64 = 5 * 60_000;
+/// How long everything may take to be as it should be afterwards.
+const CALM: u64 = 4 * 60_000;
+/// And how long it is then watched.
+const REST: u64 = 60_000;
+
+/// A fault that ends.
+#[derive(Debug, Clone, Copy)]
+enum Trouble {
+    Loss(usize, usize),
+    Bursts(usize, usize),
+    Jitter,
+    Duplicates,
+    Stalled(usize),
+    Deaf(usize, usize),
+    Echo(usize, usize),
+    Api(usize),
+    Frozen(usize),
+    Unfit(usize),
+    NoDaemon(usize),
+}
+
+/// A storm and what is left of it.
+#[derive(Debug)]
+struct Chaos {
+    sim: Sim,
+    noise: Noise,
+    /// The jitter of a good day.
+    jitter: Duration,
+    /// What is broken, and when it is mended.
+    troubles: Vec<(u64, Trouble)>,
+}
+
+impl Chaos {
+    fn new(seed: u64) -> Self {
+        let mut noise = Noise::new(seed);
+        let nodes = if noise.draw().is_multiple_of(3) { 3 } else { 2 };
+        let mut numbers = Failover::default();
+        // People's patience is not what is tested.
+        numbers.hand_back.hold = Duration::from_secs(10);
+        numbers.hand_back.hold_max = Duration::from_secs(40);
+        let mut sim = Sim::seeded(nodes, numbers, seed ^ 0x5eed);
+        sim.tolerant = true;
+        sim.label = format!("seed {seed}, {nodes} nodes");
+        sim.jitter = Duration::from_millis(noise.draw() % 60);
+        sim.latency = Duration::from_millis(10 + noise.draw() % 700);
+        sim.read_lag = Duration::from_millis(noise.pick(&[0, 0, 500, 3_000]));
+        sim.guest_boot = Duration::from_millis(noise.pick(&[0, 5_000, 40_000]));
+        let jitter = sim.jitter;
+        Self { sim, noise, jitter, troubles: Vec::new() }
+    }
+
+    fn pick(&mut self, below: usize) -> usize {
+        let below = u64::try_from(below).unwrap_or(u64::MAX);
+        usize::try_from(self.noise.below(below)).unwrap_or_default()
+    }
+
+    /// A time: short ones and long ones alike.
+    fn span(&mut self) -> u64 {
+        let most = self.noise.pick(&[400, 3_000, 20_000, 120_000]);
+        50 + self.noise.draw() % most
+    }
+
+    fn storm(&mut self) {
+        let mut left = STORM;
+        while left > 0 {
+            let pause = (self.span() / 4).min(left);
+            self.pass(pause);
+            left -= pause;
+            self.strike();
+        }
+        // Commands of the last moment arrive.
+        self.pass(10);
+    }
+
+    /// Lets time pass and mends what is due.
+    fn pass(&mut self, ms: u64) {
+        let mut left = ms;
+        while left > 0 {
+            let next = self.troubles.iter().map(|(after, _)| *after).min().unwrap_or(left);
+            let step = next.clamp(1, left);
+            self.sim.run(step);
+            left -= step;
+            for (after, _) in &mut self.troubles {
+                *after = after.saturating_sub(step);
+            }
+            while let Some(at) = self.troubles.iter().position(|(after, _)| *after == 0) {
+                let (_, trouble) = self.troubles.swap_remove(at);
+                self.mend(trouble);
+            }
+        }
+    }
+
+    /// Breaks one more thing.
+    fn strike(&mut self) {
+        let nodes = self.sim.nodes.len();
+        let n = self.pick(nodes);
+        let m = (n + 1 + self.pick(nodes - 1)) % nodes;
+        let span = self.span();
+        let Some(trouble) = self.break_something(n, m, span) else { return };
+        self.sim.stage(format!("for {span} ms: {trouble:?}"));
+        self.troubles.push((span, trouble));
+    }
+
+    /// What breaks around nodes `n` and `m` and has an end.
+    fn break_something(&mut self, n: usize, m: usize, span: u64) -> Option<Trouble> {
+        Some(match self.pick(20) {
+            0 | 1 => {
+                let lost = self.noise.pick(&[20, 100, 300, 700]);
+                self.sim.loss.insert((n, m), lost);
+                Trouble::Loss(n, m)
+            }
+            2 | 3 => {
+                self.sim.deaf.insert((n, m));
+                Trouble::Deaf(n, m)
+            }
+            4 => {
+                self.sim.no_echo.insert((n, m));
+                Trouble::Echo(n, m)
+            }
+            5 => self.partition(n, m, span),
+            6 | 7 => self.break_api(n),
+            8 => {
+                self.sim.freeze(n);
+                Trouble::Frozen(n)
+            }
+            9 => {
+                self.sim.set_fitness(n, Fitness::unfit(Fault::Uplink));
+                Trouble::Unfit(n)
+            }
+            10 => {
+                self.sim.kill_daemon(n);
+                Trouble::NoDaemon(n)
+            }
+            11 => {
+                if self.sim.nodes[n].kernel {
+                    self.sim.stage(format!("the monitor of node {n} restarts"));
+                    self.sim.boot(n);
+                }
+                return None;
+            }
+            12 => {
+                self.sim.stage(format!("node {n} dies"));
+                self.sim.panic(n);
+                return None;
+            }
+            13 => {
+                self.sim.command(n, Command::Leave);
+                Trouble::NoDaemon(n)
+            }
+            14 => {
+                let good = Duration::from_millis(200 + self.noise.below(5_000));
+                let bad = Duration::from_millis(20 + self.noise.below(1_000));
+                self.sim.bursts.insert((n, m), Burst::new(good, bad));
+                Trouble::Bursts(n, m)
+            }
+            15 => {
+                self.sim.jitter = Duration::from_millis(50 + self.noise.below(400));
+                Trouble::Jitter
+            }
+            16 => {
+                self.sim.duplicates = 300;
+                Trouble::Duplicates
+            }
+            17 => {
+                self.sim.stall(n);
+                Trouble::Stalled(n)
+            }
+            _ => return None,
+        })
+    }
+
+    /// Nothing passes between two nodes.
+    fn partition(&mut self, n: usize, m: usize, span: u64) -> Trouble {
+        self.sim.block_echo(n, m);
+        self.sim.block_heartbeats(n, m);
+        self.troubles.extend([
+            (span, Trouble::Deaf(m, n)),
+            (span, Trouble::Echo(n, m)),
+            (span, Trouble::Echo(m, n)),
+        ]);
+        Trouble::Deaf(n, m)
+    }
+
+    fn break_api(&mut self, n: usize) -> Trouble {
+        self.sim.nodes[n].api = self.noise.pick(&[
+            Api::Hangs,
+            Api::Delays,
+            Api::LosesReplies,
+            Api::Fails(CloudFaultKind::Throttled),
+            Api::Fails(CloudFaultKind::Unreachable),
+        ]);
+        Trouble::Api(n)
+    }
+
+    fn mend(&mut self, trouble: Trouble) {
+        self.sim.stage(format!("ends: {trouble:?}"));
+        let sim = &mut self.sim;
+        match trouble {
+            Trouble::Loss(n, m) => drop(sim.loss.remove(&(n, m))),
+            Trouble::Bursts(n, m) => drop(sim.bursts.remove(&(n, m))),
+            Trouble::Jitter => sim.jitter = self.jitter,
+            Trouble::Duplicates => sim.duplicates = 0,
+            Trouble::Stalled(n) => sim.resume(n),
+            Trouble::Deaf(n, m) => drop(sim.deaf.remove(&(n, m))),
+            Trouble::Echo(n, m) => drop(sim.no_echo.remove(&(n, m))),
+            Trouble::Api(n) => sim.nodes[n].api = Api::Works,
+            Trouble::Frozen(n) => sim.thaw(n),
+            Trouble::Unfit(n) => sim.set_fitness(n, Fitness::fit()),
+            Trouble::NoDaemon(n) => {
+                let node = &sim.nodes[n];
+                if node.kernel && (node.machine.is_none() || node.watch.is_leaving()) {
+                    sim.boot(n);
+                }
+            }
+        }
+    }
+
+    /// Mends everything, as people would: what is dead is started by them.
+    fn mend_all(&mut self) {
+        for (_, trouble) in std::mem::take(&mut self.troubles) {
+            self.mend(trouble);
+        }
+        let sim = &mut self.sim;
+        // What waited for a frozen node arrives.
+        sim.run(10);
+        for n in 0..sim.nodes.len() {
+            sim.set_fitness(n, Fitness::fit());
+            let power = sim.nodes[n].power;
+            if power == InstanceState::Running && sim.nodes[n].machine.is_none() {
+                sim.boot(n);
+            }
+        }
+    }
+
+    /// A person starts what stays stopped.
+    fn start_stopped(&mut self) {
+        for n in 0..self.sim.nodes.len() {
+            if self.sim.nodes[n].power == InstanceState::Stopped {
+                self.sim.start_by_user(n);
+            }
+        }
+    }
+
+    /// Whether each group is at home and all is quiet; the first thing that is not.
+    fn check_rest(&mut self) -> Result<(), String> {
+        let sim = &mut self.sim;
+        let outage: Vec<u128> = (0..sim.nodes.len()).map(|n| sim.outage_ms(n)).collect();
+        if let Some(n) = (0..sim.nodes.len()).find(|n| sim.holder(*n) != Some(*n)) {
+            return Err(format!("group {n} is not at home after the calm"));
+        }
+        let rest = sim.now;
+        sim.run(REST);
+        let writes = sim.writes_since(rest);
+        if writes > 0 {
+            return Err(format!("{writes} changes though nothing is wrong"));
+        }
+        let after: Vec<u128> = (0..sim.nodes.len()).map(|n| sim.outage_ms(n)).collect();
+        if outage == after { Ok(()) } else { Err("an outage without a fault".to_owned()) }
+    }
+}
+
+/// What came of one seed.
+#[derive(Debug)]
+pub struct Storm {
+    /// The seed.
+    pub seed: u64,
+    /// The broken rules; none where all is well.
+    pub breaches: Vec<String>,
+    /// The cluster at the end, with its story.
+    pub sim: Sim,
+    /// How much time passed in it.
+    pub lasted: Duration,
+}
+
+/// Random faults by this seed, then calm.
+#[must_use]
+pub fn storm(seed: u64) -> Storm {
+    let mut chaos = Chaos::new(seed);
+    let begun = chaos.sim.now;
+    chaos.storm();
+    chaos.mend_all();
+    chaos.sim.run(CALM / 2);
+    chaos.start_stopped();
+    chaos.sim.run(CALM / 2);
+    let rest = chaos.check_rest();
+    let mut sim = chaos.sim;
+    let mut breaches = std::mem::take(&mut sim.breaches);
+    breaches.extend(rest.err());
+    let lasted = sim.now.since(begun);
+    Storm { seed, breaches, sim, lasted }
+}

@@ -1,0 +1,323 @@
+//! A few machines, a network, and EC2, on one virtual clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use natha::config::Failover;
+use natha::failover::{Command, Event, EventKind, Input, Machine};
+use natha::types::{
+    Fitness, InstanceId, InstanceState, NetworkInterfaceId, Roster, SessionId, Time,
+};
+use natha_lab::ec2::{Principal, World};
+
+use super::ec2::{Done, Mutation};
+use super::names::{eni, id, roster};
+use super::net::Burst;
+use super::node::{Arrival, Node};
+use super::noise::Noise;
+use super::queue::{Queue, What};
+
+/// A directed pair of nodes.
+pub type Pair = (usize, usize);
+
+/// The whole world. Node `n` has its home group `g<n>` with table `table(n)`.
+#[derive(Debug)]
+pub struct Sim {
+    /// What time it is.
+    pub now: Time,
+    /// The nodes, by number.
+    pub nodes: Vec<Node>,
+    /// Every change that EC2 accepted.
+    pub done: Vec<Done>,
+    /// How often a node read something; one such read may be two calls.
+    pub reads: usize,
+    /// How many API calls have reached EC2.
+    pub calls: u64,
+    /// Directed pairs whose heartbeats are lost.
+    pub deaf: BTreeSet<Pair>,
+    /// Directed pairs whose echo requests or replies are lost.
+    pub no_echo: BTreeSet<Pair>,
+    /// Packets lost of a thousand, for heartbeats and echo alike.
+    pub loss: BTreeMap<Pair, u64>,
+    /// Links that fail for a while again and again.
+    pub bursts: BTreeMap<Pair, Burst>,
+    /// Packets delivered twice, of a thousand.
+    pub duplicates: u64,
+    /// The least time that a packet takes.
+    pub wire: Duration,
+    /// The longest extra time that a packet takes. More than `interval`, and packets overtake.
+    pub jitter: Duration,
+    /// Pauses of each whole node: the mean time between two, and how long each lasts.
+    pub pauses: Option<(Duration, Duration)>,
+    /// The settings of all nodes.
+    pub numbers: Failover,
+    /// How long an API call takes, half of it on the way there.
+    pub latency: Duration,
+    /// How far a read may lag behind what EC2 does.
+    pub read_lag: Duration,
+    /// How long a guest boots once its instance runs.
+    pub guest_boot: Duration,
+    /// Whether stops are held up on their way.
+    pub hold_stops: bool,
+    /// The stops that are, and by whom they were sent.
+    pub held: Vec<(usize, Mutation)>,
+    /// Whether the rules are enforced.
+    pub strict: bool,
+    /// Whether a broken rule is only noted in `breaches`; otherwise it panics.
+    pub tolerant: bool,
+    /// The rules that were broken.
+    pub breaches: Vec<String>,
+    /// What is staged, for messages.
+    pub label: String,
+    /// What was staged, for the story.
+    pub staged: Vec<(Time, String)>,
+    /// Chance.
+    pub noise: Noise,
+    pub(super) world: World,
+    pub(super) principals: Vec<Principal>,
+    pub(super) gateway: String,
+    /// When EC2 next does something by itself.
+    pub(super) ec2_due: Option<Time>,
+    /// The node that each table leads to.
+    pub(super) holders: Vec<Option<usize>>,
+    pub(super) queue: Queue,
+    pub(super) ids: Vec<InstanceId>,
+    pub(super) enis: Vec<NetworkInterfaceId>,
+    runs: u64,
+    /// Time each table led to a node that does not forward.
+    outage: Vec<Duration>,
+    roster: Roster,
+}
+
+impl Sim {
+    /// `nodes` healthy nodes that have run for three seconds, each group on its home.
+    #[must_use]
+    pub fn new(nodes: usize) -> Self {
+        Self::with(nodes, Failover::default())
+    }
+
+    /// The same with these settings.
+    #[must_use]
+    pub fn with(nodes: usize, numbers: Failover) -> Self {
+        Self::seeded(nodes, numbers, 1)
+    }
+
+    /// The same with chance drawn from `seed`.
+    #[must_use]
+    pub fn seeded(nodes: usize, numbers: Failover, seed: u64) -> Self {
+        let now = Time::from_millis(1_000_000);
+        let (world, gateway) = super::ec2::account(nodes, now);
+        let ids: Vec<InstanceId> = (0..nodes).map(id).collect();
+        let mut sim = Self {
+            now,
+            nodes: ids.iter().map(Node::new).collect(),
+            done: Vec::new(),
+            reads: 0,
+            calls: 0,
+            deaf: BTreeSet::new(),
+            no_echo: BTreeSet::new(),
+            loss: BTreeMap::new(),
+            bursts: BTreeMap::new(),
+            duplicates: 0,
+            wire: Duration::from_millis(1),
+            jitter: Duration::ZERO,
+            pauses: None,
+            numbers,
+            latency: Duration::from_millis(50),
+            read_lag: Duration::ZERO,
+            guest_boot: Duration::ZERO,
+            hold_stops: false,
+            held: Vec::new(),
+            strict: true,
+            tolerant: false,
+            breaches: Vec::new(),
+            label: "a plain run".to_owned(),
+            staged: Vec::new(),
+            noise: Noise::new(seed),
+            world,
+            principals: ids.iter().map(|id| Principal::Instance(id.to_string())).collect(),
+            gateway,
+            ec2_due: None,
+            holders: vec![None; nodes],
+            queue: Queue::default(),
+            ids,
+            enis: (0..nodes).map(eni).collect(),
+            runs: 0,
+            outage: vec![Duration::ZERO; nodes],
+            roster: roster(nodes),
+        };
+        sim.refresh();
+        (0..nodes).for_each(|n| sim.boot(n));
+        sim.run(3_000);
+        sim
+    }
+
+    /// Starts node `n`'s monitor.
+    pub fn boot(&mut self, n: usize) {
+        self.runs += 1;
+        // Any numbers will do that differ; the machine draws its jitter from them.
+        let session = SessionId(Noise::new(self.noise.draw() ^ self.runs).draw());
+        let numbers = self.numbers.clone();
+        let machine = Machine::new(&self.ids[n], session, numbers, 1, &self.roster, self.now);
+        self.nodes[n].begin(machine, &self.ids[n], session);
+    }
+
+    /// Everything in node `n` stops at once; EC2 sees nothing of it.
+    pub fn panic(&mut self, n: usize) {
+        self.nodes[n].machine = None;
+        self.nodes[n].kernel = false;
+    }
+
+    /// Only the monitor dies.
+    pub fn kill_daemon(&mut self, n: usize) {
+        self.nodes[n].machine = None;
+    }
+
+    /// Nothing in node `n` runs until it is thawed.
+    pub fn freeze(&mut self, n: usize) {
+        self.nodes[n].frozen = true;
+        self.nodes[n].watch.pause(self.now);
+    }
+
+    /// Ends what [`Sim::freeze`] began. What arrived meanwhile is taken in and answered now.
+    pub fn thaw(&mut self, n: usize) {
+        let now = self.now;
+        self.nodes[n].frozen = false;
+        self.nodes[n].stamp(now);
+        for from in std::mem::take(&mut self.nodes[n].asked) {
+            self.answer_echo(n, from);
+        }
+        self.nodes[n].watch.resume(now, &self.numbers);
+    }
+
+    /// From now on each node is paused for `lasting` once in `every` on average.
+    pub fn pause_often(&mut self, every: Duration, lasting: Duration) {
+        self.pauses = Some((every, lasting));
+        (0..self.nodes.len()).for_each(|n| self.plan_pause(n));
+    }
+
+    pub(super) fn plan_pause(&mut self, n: usize) {
+        if let Some((every, _)) = self.pauses {
+            let after = self.noise.wait(every);
+            self.schedule(after, What::Pause(n));
+        }
+    }
+
+    /// Node `n`'s monitor alone does not run until it is resumed.
+    pub fn stall(&mut self, n: usize) {
+        self.nodes[n].stalled = true;
+        self.nodes[n].watch.pause(self.now);
+    }
+
+    /// Ends what [`Sim::stall`] began.
+    pub fn resume(&mut self, n: usize) {
+        self.nodes[n].stalled = false;
+        self.nodes[n].watch.resume(self.now, &self.numbers);
+    }
+
+    /// Node `n` finds this out about itself.
+    pub fn set_fitness(&mut self, n: usize, fitness: Fitness) {
+        let arrival = Arrival::Input(Input::Fitness { fitness });
+        self.schedule(Duration::ZERO, What::Arrives(n, arrival));
+    }
+
+    /// An operator asks something of node `n`.
+    pub fn command(&mut self, n: usize, command: Command) {
+        self.nodes[n].watch.leaving |= command == Command::Leave;
+        let arrival = Arrival::Input(Input::Command { command });
+        self.schedule(Duration::ZERO, What::Arrives(n, arrival));
+    }
+
+    /// Every node learns of a new roster.
+    pub fn enrol(&mut self, roster: Roster) {
+        for n in 0..self.nodes.len() {
+            let arrival = Arrival::Input(Input::Roster { roster: roster.clone() });
+            self.schedule(Duration::ZERO, What::Arrives(n, arrival));
+        }
+        self.roster = roster;
+    }
+
+    /// No heartbeat between `a` and `b`, in either direction.
+    pub fn block_heartbeats(&mut self, a: usize, b: usize) {
+        self.deaf.extend([(a, b), (b, a)]);
+    }
+
+    /// No echo between `a` and `b`, in either direction.
+    pub fn block_echo(&mut self, a: usize, b: usize) {
+        self.no_echo.extend([(a, b), (b, a)]);
+    }
+
+    /// The node that table `of` leads to.
+    #[must_use]
+    pub fn holder(&self, of: usize) -> Option<usize> {
+        self.holders[of]
+    }
+
+    /// For how many milliseconds table `of` led to a node that does not forward.
+    #[must_use]
+    pub fn outage_ms(&self, of: usize) -> u128 {
+        self.outage[of].as_millis()
+    }
+
+    /// What node `n` said of one kind.
+    #[must_use]
+    pub fn events(&self, n: usize, kind: EventKind) -> Vec<&Event> {
+        self.nodes[n].events.iter().filter(|event| event.kind == kind).collect()
+    }
+
+    /// Lets time pass until `holds`, for at most `ms` milliseconds.
+    ///
+    /// # Panics
+    /// If it never does.
+    pub fn run_until(&mut self, ms: u64, holds: impl Fn(&Self) -> bool) {
+        assert!(self.comes(ms, holds), "{}: did not come true within {ms} ms", self.label);
+    }
+
+    /// Lets time pass until `holds`, for at most `ms` milliseconds. Says whether it does.
+    pub fn comes(&mut self, ms: u64, holds: impl Fn(&Self) -> bool) -> bool {
+        let end = self.now + Duration::from_millis(ms);
+        while self.now < end && !holds(self) {
+            self.run(1);
+        }
+        holds(self)
+    }
+
+    /// Notes for the story what is done to the cluster.
+    pub fn stage(&mut self, what: String) {
+        self.staged.push((self.now, what));
+    }
+
+    /// The number of a node.
+    pub(super) fn index(&self, node: &InstanceId) -> usize {
+        let found = self.ids.iter().position(|id| id == node);
+        found.expect("machines speak only of members")
+    }
+
+    /// Books an outage for every table that leads to a node that does not forward.
+    pub(super) fn account(&mut self, passed: Duration) {
+        for (of, holder) in self.holders.iter().enumerate() {
+            if holder.is_none_or(|n| !self.nodes[n].forwards()) {
+                self.outage[of] += passed;
+            }
+        }
+    }
+
+    /// An instance enters a state.
+    pub(super) fn enter(&mut self, n: usize, state: InstanceState) {
+        self.nodes[n].power = state;
+        match state {
+            InstanceState::Stopped | InstanceState::Terminated => self.panic(n),
+            InstanceState::Running if self.guest_boot.is_zero() => self.come_up(n),
+            InstanceState::Running => self.schedule(self.guest_boot, What::GuestUp(n)),
+            _ => {}
+        }
+    }
+
+    /// A guest has booted.
+    pub(super) fn come_up(&mut self, n: usize) {
+        if self.nodes[n].power == InstanceState::Running {
+            self.nodes[n].frozen = false;
+            self.boot(n);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The simulation: several real machines on one virtual clock, an unreliable network between them,
+//! and the lab's EC2.
+//!
+//! A run is the same for the same seed. What each run is held to is in `rules.rs`.
+
+mod chaos;
+mod cluster;
+mod command;
+mod ec2;
+mod names;
+mod net;
+mod node;
+mod noise;
+mod queue;
+mod rules;
+mod story;
+mod turns;
+mod weather;
+mod workers;
+
+pub use chaos::{Storm, storm};
+pub use cluster::{Pair, Sim};
+pub use command::{Options, command};
+pub use ec2::{Api, Done, LIMIT, Mutation};
+pub use names::{address, eni, id, roster, table};
+pub use net::Burst;
+pub use node::Node;
+pub use noise::Noise;
+pub use rules::Watch;
+pub use weather::{Beats, Calm, Death, Weather, calm, death};
+pub use workers::{processors, side_by_side};
