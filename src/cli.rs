@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{handover, monitor, setup, status, teardown};
+use crate::commands::{handover, monitor, replay, setup, status, teardown};
 use crate::config::{Flags, PairFlags, load};
 use crate::logging::{self, Format};
 
@@ -88,6 +88,8 @@ pub enum Verb {
     Status(status::Args),
     /// Give a group that this node holds to another node, without a gap
     Handover(handover::Args),
+    /// Repeat and explain the decisions of a recorded monitor
+    Replay(replay::Args),
 }
 
 /// Does what the command line asks for.
@@ -116,6 +118,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Monitor(args) => monitor::run(args, &cli.flags).await,
         Verb::Status(args) => status::run(args, &local()?.socket).await,
         Verb::Handover(args) => handover::run(args, &local()?.socket).await,
+        Verb::Replay(args) => replay::run(args),
     }
 }
 
