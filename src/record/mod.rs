@@ -13,11 +13,13 @@ mod header;
 mod lines;
 mod reader;
 mod replay;
+mod story;
 mod writer;
 
 pub use header::{FORMAT, Header};
 pub use reader::{Entry, Reader, Unreadable};
 pub use replay::{ACTIONS_A_TURN, Difference, Replay, difference};
+pub use story::{Kind, Moment, Story, clock};
 pub use writer::Writer;
 
 use crate::failover::{Action, Input};
