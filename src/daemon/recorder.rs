@@ -201,3 +201,7 @@ impl<W: Write> Tape<W> {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+#[path = "recorder_tests.rs"]
+mod tests;

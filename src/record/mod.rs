@@ -25,6 +25,9 @@ pub use writer::Writer;
 use crate::failover::{Action, Input};
 use crate::types::Time;
 
+#[cfg(test)]
+mod tests;
+
 /// One turn of the loop: everything that a machine was told at one time, and what it wanted done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use clap::error::ErrorKind;
 use serde::Serialize;
 
 mod tape;
@@ -65,7 +66,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let (Some(from), Some(to)) = (args.from, args.to)
         && from > to
     {
-        bail!("--from {} is later than --to {}", clock(from), clock(to));
+        let text = format!("--from {} is later than --to {}\n", clock(from), clock(to));
+        // Where standard error is closed, the exit code still tells.
+        let _ = clap::Error::raw(ErrorKind::ValueValidation, text).print();
+        return Ok(ExitCode::from(2));
     }
     let mut out = BufWriter::new(std::io::stdout().lock());
     let told = tell(args, &mut out);

@@ -11,7 +11,7 @@ use super::words::{Names, span};
 use crate::config::Failover;
 use crate::failover::{ActionId, Command, Input, Outcome, Routes};
 use crate::types::{
-    Beat, CloudFault, CloudFaultKind, Fitness, InstanceId, PowerReport, Resource, Roster,
+    Beat, Claim, CloudFault, CloudFaultKind, Fitness, InstanceId, PowerReport, Resource, Roster,
     RouteEntry, RouteTableId, SessionId, StopOrigin, Time,
 };
 
@@ -138,7 +138,8 @@ impl Known {
             texts.push(format!("{name} has other settings than before"));
         }
         if old.holds != beat.holds {
-            let claims: Vec<String> = beat.holds.iter().map(|c| c.group.to_string()).collect();
+            let claim = |claim: &Claim| format!("{} ({})", claim.group, claim.generation);
+            let claims: Vec<String> = beat.holds.iter().map(claim).collect();
             let what = if claims.is_empty() { "nothing".to_owned() } else { claims.join(", ") };
             texts.push(format!("{name} says that it holds {what}"));
         }
