@@ -19,6 +19,8 @@ Examples:
   natha monitor                    watch the peers and keep the subnets served
   natha status                     show nodes, groups and the last changes
   natha handover eu-west-1a        give a group to the best fit peer
+  natha monitor --record run.jsonl also write down everything it decides from
+  natha replay run.jsonl           repeat and explain those decisions
   natha monitor --peer i-… --peer-table rtb-… --my-table rtb-…
                                    a cluster of two without tags
 

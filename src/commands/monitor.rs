@@ -8,8 +8,17 @@ use anyhow::Context;
 use crate::config::{Flags, PairFlags};
 use crate::daemon;
 
+const AFTER_HELP: &str = "\
+Examples:
+  natha monitor                    the cluster is told by tags or the settings file
+  natha monitor --peer i-… --peer-table rtb-… --my-table rtb-…
+                                   a cluster of two without tags
+  natha monitor --record /var/lib/natha/run.jsonl
+                                   write down what it decides from; see `natha replay --help`";
+
 /// Flags of `natha monitor`.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
     /// A cluster of two without tags
     #[command(flatten)]

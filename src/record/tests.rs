@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::{Entry, Header, Reader, Replay, Story, Turn, Writer, clock, difference};
 use crate::config::Failover;
 use crate::failover::{Action, ActionId, Command, Event, EventKind, Input, Level, Outcome, Routes};
@@ -290,4 +292,42 @@ fn the_story_tells_the_verdict_and_folds_the_heartbeats() {
     assert!(has("warning: nat-2: suspected (was alive)"), "{lines:#?}");
     assert!(lines.len() < 15, "{lines:#?}");
     assert!(story.opening(&header).contains("nat-1: i-00000001, eni-00000001"));
+}
+
+/// Reads, replays and tells whatever a text says, up to the first line that makes no sense.
+fn devour(text: &str) -> usize {
+    let mut lines = text.lines();
+    let Ok((mut reader, header)) = Reader::begin(lines.next().unwrap_or_default()) else {
+        return 0;
+    };
+    let (mut replay, mut story) = (Replay::new(&header), Story::new(&header, true));
+    for line in lines {
+        let Ok(Entry::Turn(turn)) = reader.next(line) else { break };
+        let got = replay.turn(&turn);
+        story.turn(&turn, &got, &replay);
+    }
+    reader.line()
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_recording_is_an_error_and_never_a_panic(
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), 0_u8..128), 1..4),
+    ) {
+        let (header, turns) = silent_peer();
+        let (mut writer, mut text) = Writer::begin(&header);
+        for turn in &turns[..20] {
+            text.push_str(&writer.turn(turn));
+        }
+        let at = START + Duration::from_secs(2);
+        text.push_str(&writer.turn(&Turn { at, inputs: inputs(at), tick: true, actions: vec![] }));
+        let mut bytes = text.into_bytes();
+        for (index, byte) in damage {
+            let at = index.index(bytes.len());
+            // A digit for a digit keeps the line readable, and makes its numbers absurd.
+            bytes[at] = if bytes[at].is_ascii_digit() { b'0' + byte % 10 } else { byte };
+        }
+        let read = devour(&String::from_utf8_lossy(&bytes));
+        prop_assert!(read <= 22);
+    }
 }
