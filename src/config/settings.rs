@@ -127,7 +127,7 @@ impl std::fmt::Debug for Key {
 }
 
 /// The numbers behind every decision. `docs/failover.md` explains each.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Failover {
     /// Time between two heartbeats: 20 ms to 10 s.
@@ -164,7 +164,7 @@ impl Failover {
 }
 
 /// The repair rule's numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Repair {
     /// Whether a failed peer is stopped and started at all.
@@ -186,7 +186,7 @@ pub struct Repair {
 }
 
 /// When a group goes back to its home.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HandBack {
     /// Whether it happens by itself.
