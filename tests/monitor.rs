@@ -3,6 +3,9 @@
 
 mod support;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use natha::failover::Verdict;
 use natha::status::Report;
 use nix::sys::signal::Signal;
@@ -171,5 +174,47 @@ fn an_api_that_is_out_of_reach_is_waited_for() {
         tokio::time::timeout(limit, waiting).await.expect("the reason for waiting");
         cluster.signal(0, Signal::SIGTERM);
         assert_eq!(cluster.ended(0).await, Some(0));
+    });
+}
+
+#[test]
+fn a_recording_made_by_the_flag_replays_and_holds_no_key() {
+    const KEY: &str = "0123456789abcdef-the-cluster-key";
+    in_own_network(async || {
+        let directory = tempfile::tempdir().unwrap();
+        let key = directory.path().join("key");
+        std::fs::write(&key, KEY).unwrap();
+        std::fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+        let key = format!("heartbeat.key_file={}", key.display());
+        let file = directory.path().join("run.jsonl");
+        let file = file.to_str().unwrap();
+        let mut cluster = Cluster::new().await;
+        cluster.start(0, &["--set", &key, "--record", file, "--record-max-mib", "1"]);
+        cluster.start(1, &["--set", &key]);
+        for node in [0, 1] {
+            cluster.until(node, "all is well", sees_all_well).await;
+        }
+        cluster.signal(0, Signal::SIGTERM);
+        assert_eq!(cluster.ended(0).await, Some(0));
+        let output = cluster.run(0, &["replay", file]).await;
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        assert!(text.contains("this node is told to leave"), "{text}");
+        assert!(text.contains("The recording ends here: the monitor ended."), "{text}");
+        let recording = std::fs::read_to_string(file).unwrap();
+        for secret in [KEY, "key_file", "secret"] {
+            assert!(!recording.contains(secret), "{secret}");
+        }
+    });
+}
+
+#[test]
+fn a_recording_that_cannot_be_made_does_not_keep_the_monitor_from_its_work() {
+    in_own_network(async || {
+        let mut cluster = Cluster::new().await;
+        cluster.start(0, &["--record", "/proc/no/such/place"]);
+        cluster.start(1, &[]);
+        cluster.until(0, "all is well", sees_all_well).await;
+        assert_eq!(cluster.log(0).matches("nothing is recorded").count(), 1, "{}", cluster.log(0));
     });
 }

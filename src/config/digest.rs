@@ -26,8 +26,9 @@ const OWN: [&str; 9] = [
 #[must_use]
 pub fn settings_digest(settings: &Settings) -> u64 {
     let mut text = String::new();
-    let shared = |name: &str| !name.starts_with("host.") && !name.starts_with("uplink.");
-    for key in KEYS.iter().filter(|key| shared(key.name) && !OWN.contains(&key.name)) {
+    let about_one_host =
+        |name: &str| ["host.", "uplink.", "record."].iter().any(|part| name.starts_with(part));
+    for key in KEYS.iter().filter(|key| !about_one_host(key.name) && !OWN.contains(&key.name)) {
         text.extend([key.name, "=", &key.get(settings), "\n"]);
     }
     let mut groups: Vec<String> = settings.groups.iter().map(group_line).collect();

@@ -295,6 +295,21 @@ pub(super) static KEYS: &[Key] = &[
         Range::Number(2, 100),
         "Rounds without any answer after which the uplink is lost."
     ),
+    key!(
+        "record.file",
+        record.file,
+        Range::Words("absolute path"),
+        local,
+        "Where `natha monitor` records everything it decides from, for `natha replay`. A file of \
+         this name is never overwritten: the new one is numbered. Not set: no recording."
+    ),
+    key!(
+        "record.max_mib",
+        record.max_mib,
+        Range::Number(1, 65_536),
+        local,
+        "The size in MiB at which a recording ends."
+    ),
 ];
 
 #[cfg(test)]

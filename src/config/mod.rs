@@ -10,6 +10,7 @@ mod layers;
 mod load;
 mod problem;
 mod settings;
+mod spans;
 mod values;
 
 pub use check::{least_repair_after, least_stagger};
@@ -22,6 +23,6 @@ pub use flags::{Flags, PairFlags};
 pub use load::{DEFAULT_FILE, Given, Resolved, Sources, load, reference, resolve};
 pub use problem::{Origin, Problem, Problems};
 pub use settings::{
-    Api, Failover, GroupSetting, HandBack, Heartbeat, Home, Host, Key, Pair, Probe, Repair,
+    Api, Failover, GroupSetting, HandBack, Heartbeat, Home, Host, Key, Pair, Probe, Record, Repair,
     Settings, Uplink,
 };

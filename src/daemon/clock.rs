@@ -1,6 +1,6 @@
 //! The one place that reads clocks.
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
@@ -11,6 +11,13 @@ use crate::types::Time;
 #[must_use]
 pub(super) fn now() -> Time {
     Time::from_boot(read(ClockId::CLOCK_BOOTTIME))
+}
+
+/// The wall clock's time as text (RFC 3339), for people. No decision uses it.
+#[must_use]
+pub(super) fn wall() -> String {
+    let time = UNIX_EPOCH + read(ClockId::CLOCK_REALTIME);
+    humantime::format_rfc3339_millis(time).to_string()
 }
 
 /// Turns the kernel's receive timestamps, which are wall clock time (`SO_TIMESTAMPNS`,

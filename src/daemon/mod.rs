@@ -18,6 +18,7 @@ mod icmp;
 mod inbox;
 mod keepsake;
 mod realtime;
+mod recorder;
 mod single;
 mod sockets;
 mod start;

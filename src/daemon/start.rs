@@ -15,11 +15,13 @@ use super::herald::{Herald, notify};
 use super::http::{self, Desk};
 use super::inbox::{self, Notes};
 use super::keepsake::Keepsake;
+use super::recorder::Recorder;
 use super::turns::{Memory, Turns};
 use super::{checks, clock, realtime, single, uplink};
 use crate::cloud::{Ec2, Imds};
 use crate::config::{Flags, PairFlags, Settings, load, settings_digest};
-use crate::failover::{Command, Input, Machine};
+use crate::failover::{Command, Input};
+use crate::record::Header;
 use crate::types::SessionId;
 use crate::wire::{Key, Sender};
 
@@ -125,7 +127,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
     let (notes, inbox) = inbox::channel().context("cannot make the loop's eventfd")?;
     let exchange = open_exchange(settings, cluster, session)?;
     let now = clock::now();
-    let mut machine = Machine::new(
+    let mut header = Header::new(
         &cluster.me.id,
         session,
         settings.failover.clone(),
@@ -135,18 +137,20 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
     );
     let keepsake = Keepsake::in_directory(&settings.state_dir);
     match keepsake.load() {
-        Ok(stopped) => machine.recall(stopped),
+        Ok(stopped) => header.stopped = stopped,
         // A peer may then stay stopped; a node without a monitor would be worse.
         Err(error) => tracing::error!(
             "which peers an earlier monitor stopped is not known, start those by hand: {error:#}"
         ),
     }
     let turns = Turns {
-        machine,
+        // Made of the very header that a replay has, so that nothing else can enter.
+        machine: header.machine(),
         exchange,
         inbox,
         executors: Executors::start(ec2, keepsake, &notes, settings.api.timeout),
         herald: Herald::start(),
+        recorder: record(settings, header),
         watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
         linger: (settings.failover.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
         memory: Memory::new(cluster.name.clone(), cluster.roster.clone(), now),
@@ -176,6 +180,23 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
         "the monitor runs"
     );
     Ok(Running { notes, ended })
+}
+
+/// Starts the recording that the settings ask for. Without it, the monitor runs as well.
+fn record(settings: &Settings, mut header: Header) -> Option<Recorder> {
+    let file = settings.record.file.as_ref()?;
+    header.wall = Some(clock::wall());
+    let limit = u64::from(settings.record.max_mib) << 20;
+    match Recorder::start(file, limit, &header) {
+        Ok((recorder, file)) => {
+            tracing::info!(file = %file.display(), "recording what this monitor decides from");
+            Some(recorder)
+        }
+        Err(error) => {
+            tracing::warn!(file = %file.display(), "nothing is recorded: {error}");
+            None
+        }
+    }
 }
 
 fn open_exchange(

@@ -16,7 +16,9 @@ use super::exchange::Exchange;
 use super::executors::{Change, Executors, Read};
 use super::herald::{Herald, Tiding};
 use super::inbox::{Inbox, Note};
+use super::recorder::Recorder;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
+use crate::record::ACTIONS_A_TURN;
 use crate::status::{Counters, Report};
 use crate::types::{GroupName, Roster, Time};
 
@@ -24,8 +26,6 @@ use crate::types::{GroupName, Roster, Time};
 const HISTORY: usize = 200;
 /// Notes taken in one turn.
 const NOTES_A_TURN: usize = 1024;
-/// Actions carried out in one turn.
-const ACTIONS_A_TURN: usize = 4096;
 /// The longest sleep, so that the service manager's watchdog is fed whatever the machine plans.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// The shortest sleep after something could not be handed over, so that it is not tried again at
@@ -45,6 +45,8 @@ pub(super) struct Turns {
     pub(super) executors: Executors,
     /// Whoever tells the outside.
     pub(super) herald: Herald,
+    /// Whoever writes down what the machine is told and what it wants, where that is wished.
+    pub(super) recorder: Option<Recorder>,
     /// Half the service manager's watchdog time, where it has one.
     pub(super) watchdog: Option<Duration>,
     /// How long it goes on once everything is handed over: for as many heartbeats as tell every
@@ -95,10 +97,13 @@ impl Turns {
         loop {
             let now = clock::now();
             if self.memory.exit_at.is_some_and(|at| at <= now) {
-                return;
+                break;
             }
             self.turn(now);
             self.sleep();
+        }
+        if let Some(recorder) = self.recorder {
+            recorder.finish();
         }
     }
 
@@ -118,7 +123,13 @@ impl Turns {
         self.machine.tick(now);
         for _ in 0..ACTIONS_A_TURN {
             let Some(action) = self.machine.poll_action() else { break };
+            if let Some(recorder) = &mut self.recorder {
+                recorder.action(&action);
+            }
             self.perform(action, now);
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.turn(now);
         }
         self.feed_watchdog(now);
         self.memory.planned = Some(self.machine.next_deadline());
@@ -127,6 +138,9 @@ impl Turns {
     /// The one place where the machine is told anything: what passes here, in order and with its
     /// time, is all it takes to repeat every decision.
     fn feed(&mut self, input: Input, now: Time) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.input(&input);
+        }
         self.machine.handle(input, now);
     }
 
