@@ -147,7 +147,8 @@ pub fn run(options: &Options) -> Result<Outcome> {
 }
 
 /// A figure in JSON: a whole number without a fraction.
-fn number(value: f64) -> Value {
+#[must_use]
+pub fn number(value: f64) -> Value {
     serde_json::from_str(&value.to_string()).unwrap_or_else(|_| json!(value))
 }
 
