@@ -28,6 +28,8 @@ pub(super) struct Director<'a> {
     standing: Vec<(Duration, Strike)>,
     /// Nodes that a person has yet to start.
     to_start: Vec<usize>,
+    /// Nodes whose monitors are held and no longer should be.
+    held: Vec<usize>,
     /// What the observer has yet to be told, and when.
     pub(super) tells: Vec<(Duration, Seen)>,
     /// Monitors that are coming back.
@@ -36,8 +38,15 @@ pub(super) struct Director<'a> {
 
 impl<'a> Director<'a> {
     pub(super) fn new(lab: &'a Lab, nodes: usize) -> Self {
-        let (standing, to_start) = (Vec::new(), Vec::new());
-        Self { lab, nodes, standing, to_start, tells: Vec::new(), returning: BTreeMap::new() }
+        Self {
+            lab,
+            nodes,
+            standing: Vec::new(),
+            to_start: Vec::new(),
+            held: Vec::new(),
+            tells: Vec::new(),
+            returning: BTreeMap::new(),
+        }
     }
 
     /// Lets a trouble begin. Tells whether it could: a host that is off cannot freeze.
@@ -103,36 +112,28 @@ impl<'a> Director<'a> {
             self.undo(strike, now)?;
         }
         self.start_stopped()?;
+        self.let_monitors_start(now)?;
         self.release(now);
         Ok(over)
     }
 
     fn undo(&mut self, strike: &Strike, now: Duration) -> Result<()> {
         match strike {
-            Strike::Freeze { node } => {
-                let frozen = self.power(*node)? == Power::Frozen;
-                let again = |(_, it): &(Duration, Strike)| it == strike;
-                if frozen && !self.standing.iter().any(again) {
-                    self.lab.thaw(&node_name(*node))?;
-                }
+            Strike::Freeze { node }
+                if !self.stands(strike) && self.power(*node)? == Power::Frozen =>
+            {
+                self.lab.thaw(&node_name(*node))?;
             }
-            Strike::KillMonitor { node } => {
-                let again = |(_, it): &(Duration, Strike)| it == strike;
-                if !self.standing.iter().any(again) {
-                    self.while_on(*node, |lab, name| {
-                        lab.sh(name, &format!("rm -f {HOLD}")).map(drop)
-                    })?;
-                    self.returning.insert(*node, now + RESTART);
-                }
-            }
+            Strike::KillMonitor { node } if !self.stands(strike) => self.held.push(*node),
             Strike::CrashMonitor { node } | Strike::RestartMonitor { node } => {
                 self.returning.insert(*node, now + RESTART);
             }
             Strike::PowerOff { node } => self.to_start.push(*node),
             Strike::Foreign { zone, .. } => self.lead_home(*zone)?,
             Strike::Api { node, .. } => {
-                let again = |(_, it): &(Duration, Strike)| matches!(it, Strike::Api { node: other, .. } if other == node);
-                if !self.standing.iter().any(again) {
+                let same =
+                    |it: &Strike| matches!(it, Strike::Api { node: other, .. } if other == node);
+                if !self.standing.iter().any(|(_, it)| same(it)) {
                     self.tells.push((now, Seen::Api(*node, true)));
                 }
             }
@@ -141,9 +142,17 @@ impl<'a> Director<'a> {
         Ok(())
     }
 
+    /// Whether the same strike was made once more and is not over yet.
+    fn stands(&self, strike: &Strike) -> bool {
+        self.standing.iter().any(|(_, it)| it == strike)
+    }
+
     /// Whether everything that a person has to do is done.
     pub(super) fn is_done(&self) -> bool {
-        self.standing.is_empty() && self.to_start.is_empty() && self.returning.is_empty()
+        self.standing.is_empty()
+            && self.to_start.is_empty()
+            && self.held.is_empty()
+            && self.returning.is_empty()
     }
 
     /// A person gives a node power again that nothing else has brought back.
@@ -178,6 +187,21 @@ impl<'a> Director<'a> {
                 Power::On => {}
                 _ => self.to_start.push(node),
             }
+        }
+        Ok(())
+    }
+
+    /// Lets held monitors start again, as soon as their nodes run.
+    fn let_monitors_start(&mut self, now: Duration) -> Result<()> {
+        for node in std::mem::take(&mut self.held) {
+            let release = format!("rm -f {HOLD}");
+            let released = self.while_on(node, |lab, name| lab.sh(name, &release).map(drop))?;
+            // Where there is no power, nothing is held after the next boot.
+            if !released && self.power(node)? == Power::Frozen {
+                self.held.push(node);
+                continue;
+            }
+            self.returning.insert(node, now + RESTART);
         }
         Ok(())
     }

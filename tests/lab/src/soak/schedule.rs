@@ -116,7 +116,9 @@ pub(super) fn spared(cycle: u64, nodes: usize) -> Option<usize> {
 #[must_use]
 pub(super) fn storm(seed: u64, cycle: u64, nodes: usize, pace: &Pace) -> Vec<Trouble> {
     let mut draw = Draw::new(seed ^ cycle.wrapping_mul(0xd1b5_4a32_d192_ed03));
-    draw.next();
+    for _ in 0..nodes {
+        draw.next();
+    }
     let count = if cycle.is_multiple_of(3) { 1 } else { 2 + draw.below(9) };
     let spared = spared(cycle, nodes);
     let mut troubles: Vec<Trouble> = (0..count)
@@ -141,15 +143,14 @@ fn strike(draw: &mut Draw, nodes: usize, spared: Option<usize>) -> Strike {
     let zone = draw.below(nodes);
     let what = draw.one_of(&[Traffic::All, Traffic::Icmp, Traffic::Udp(BEATS)]);
     let fatal = node_that_may_die(node, other, spared);
-    match draw.below(20) {
-        0 | 1 => Strike::Panic { node: fatal },
-        2 => Strike::Freeze { node: fatal },
+    match draw.below(22) {
+        1 | 2 => Strike::Freeze { node: fatal },
         3 | 4 => Strike::CutUplink { node },
         5 => Strike::CutLink { node: fatal },
         6 => Strike::Block { from: node, to: other, what },
         7 | 8 => Strike::BlockBoth { from: node, to: other, what },
         9 => Strike::Loss { node, percent: draw.one_of(&[5, 20, 40, 60]) },
-        10 => Strike::KillMonitor { node: fatal },
+        0 | 10 => Strike::KillMonitor { node: fatal },
         11 => Strike::CrashMonitor { node: fatal },
         12 => Strike::RestartMonitor { node: fatal },
         13..=15 => api(draw, node),
@@ -160,7 +161,8 @@ fn strike(draw: &mut Draw, nodes: usize, spared: Option<usize>) -> Strike {
             _ => Strike::Misplace { zone, node },
         },
         18 => Strike::PowerOff { node: fatal },
-        _ => Strike::HandOver { zone },
+        19 => Strike::HandOver { zone },
+        _ => Strike::Panic { node: fatal },
     }
 }
 
