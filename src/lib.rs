@@ -5,13 +5,19 @@
 //! file; `daemon`, `kernel` and `cloud` do what they decided and report back. The map of modules
 //! and who may import whom is in `docs/ARCHITECTURE.md`, and `tests/tidy.rs` enforces it.
 
+#[cfg(feature = "host")]
 pub mod cli;
+#[cfg(feature = "host")]
 pub mod cloud;
+#[cfg(feature = "host")]
 pub mod commands;
 pub mod config;
+#[cfg(feature = "host")]
 pub mod daemon;
 pub mod failover;
+#[cfg(feature = "host")]
 pub mod kernel;
+#[cfg(feature = "host")]
 pub mod logging;
 pub mod plan;
 pub mod status;
