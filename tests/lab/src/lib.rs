@@ -18,6 +18,7 @@ pub mod meter;
 pub mod net;
 pub mod process;
 pub mod scene;
+pub mod soak;
 pub mod spec;
 pub mod story;
 

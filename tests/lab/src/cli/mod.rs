@@ -3,6 +3,7 @@
 mod bench;
 mod demo;
 mod run;
+mod soak;
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
@@ -113,6 +114,8 @@ pub(crate) enum Verb {
     Demo(demo::Demo),
     /// Measure the figures of `scripts/bench`, in labs of their own.
     Bench(Bench),
+    /// Run clusters under random faults and watch from outside that they break no rule.
+    Soak(soak::Soak),
     /// Show the figures of a file that `bench` wrote as Markdown tables.
     BenchTable {
         file: PathBuf,

@@ -38,6 +38,8 @@ pub struct World {
     keys_made: u64,
     buckets: Buckets,
     history: Vec<CallRecord>,
+    /// How many calls the history has dropped.
+    dropped: usize,
     requests: u64,
 }
 
@@ -86,6 +88,7 @@ impl World {
             keys_made: 0,
             buckets: Buckets::default(),
             history: Vec::new(),
+            dropped: 0,
             requests: 0,
         }
     }
@@ -124,6 +127,12 @@ impl World {
     #[must_use]
     pub fn history(&self) -> &[CallRecord] {
         &self.history
+    }
+
+    /// The calls after the first `seen` of all that there ever were, as far as they are kept.
+    #[must_use]
+    pub fn history_after(&self, seen: usize) -> &[CallRecord] {
+        self.history.get(seen.saturating_sub(self.dropped)..).unwrap_or_default()
     }
 
     /// What packets should meet now.
@@ -207,6 +216,7 @@ impl World {
         let changed = !Arc::ptr_eq(&before, &self.state);
         if self.history.len() >= HISTORY {
             self.history.drain(..HISTORY / 10);
+            self.dropped += HISTORY / 10;
         }
         self.history.push(CallRecord {
             at: now,
