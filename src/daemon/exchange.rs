@@ -1,16 +1,15 @@
 //! The exchange with the peers: sockets, packets and sessions put together.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::icmp::EchoMark;
-use super::sockets::{Datagram, PeerSocket};
+use super::sockets::PeerSocket;
 use crate::failover::Input;
 use crate::status::PeerCounters;
 use crate::types::{Beat, InstanceId, Roster, SessionId, Time};
-use crate::wire::{Rejected, Sender, Sessions};
+use crate::wire::{Door, Packet, Sender};
 
 /// What an exchange is made of.
 #[derive(Debug)]
@@ -30,11 +29,8 @@ pub(super) struct ExchangeParts {
 /// Sends to and hears from the peers.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    me: InstanceId,
     port: u16,
-    sender: Sender,
-    sessions: Sessions,
-    addresses: BTreeMap<InstanceId, Ipv4Addr>,
+    door: Door,
     beats: PeerSocket,
     echoes: Option<PeerSocket>,
     mark: EchoMark,
@@ -56,11 +52,8 @@ impl Exchange {
             Err(error) => (None, Some(error)),
         };
         let exchange = Self {
-            sessions: Sessions::new(parts.me.clone(), parts.session),
-            me: parts.me,
             port: parts.port,
-            sender: parts.sender,
-            addresses: BTreeMap::new(),
+            door: Door::new(parts.me, parts.sender),
             beats,
             echoes,
             mark: EchoMark::new(parts.session.0),
@@ -72,20 +65,17 @@ impl Exchange {
 
     /// Takes over who the peers are and where.
     pub(super) fn set_roster(&mut self, roster: &Roster) {
-        let peers = roster.members.iter().filter(|member| member.id != self.me);
-        self.addresses = peers.map(|member| (member.id.clone(), member.address)).collect();
-        self.sessions.retain(|id| self.addresses.contains_key(id));
+        let members = roster.members.iter();
+        self.door.set_members(members.map(|member| (member.id.clone(), member.address)));
     }
 
     /// Sends a heartbeat.
-    pub(super) fn send_beat(&mut self, to: &InstanceId, mut beat: Beat, now: Time) {
-        let Some(address) = self.addresses.get(to) else { return };
-        self.sessions.acknowledge(to, &mut beat, now);
-        let packet = self.sender.encode(&beat);
+    pub(super) fn send_beat(&mut self, to: &InstanceId, beat: Beat, now: Time) {
+        let Some((packet, address)) = self.door.next_packet(to, beat, now) else { return };
         if packet.claims_omitted > 0 {
             self.counters.claims_omitted += 1;
         }
-        match self.beats.send(&packet.bytes, SocketAddrV4::new(*address, self.port)) {
+        match self.beats.send(&packet.bytes, SocketAddrV4::new(address, self.port)) {
             Ok(()) => self.counters.beats_sent += 1,
             Err(_) => self.counters.send_failures += 1,
         }
@@ -93,10 +83,10 @@ impl Exchange {
 
     /// Sends an ICMP echo request.
     pub(super) fn send_echo(&mut self, to: &InstanceId) {
-        let (Some(address), Some(socket)) = (self.addresses.get(to), &self.echoes) else { return };
+        let (Some(address), Some(socket)) = (self.door.address(to), &self.echoes) else { return };
         self.echo_sequence = self.echo_sequence.wrapping_add(1);
         let request = self.mark.request(self.echo_sequence);
-        match socket.send(&request, SocketAddrV4::new(*address, 0)) {
+        match socket.send(&request, SocketAddrV4::new(address, 0)) {
             Ok(()) => self.counters.echoes_sent += 1,
             Err(_) => self.counters.send_failures += 1,
         }
@@ -104,19 +94,21 @@ impl Exchange {
 
     /// Everything that has arrived, oldest first within each socket.
     pub(super) fn receive(&mut self, now: Time) -> Vec<Input> {
-        let Self { me, beats, echoes, sender, sessions, addresses, mark, counters, .. } = self;
+        let Self { beats, echoes, door, mark, counters, .. } = self;
         let mut inputs = Vec::new();
-        beats.drain(now, |datagram| match admit(me, sender, sessions, addresses, &datagram) {
-            Ok(input) => {
-                counters.beats_received += 1;
-                inputs.push(input);
+        beats.drain(now, |datagram| {
+            match door.admit(datagram.bytes, *datagram.from.ip(), datagram.at) {
+                Ok(Packet { from, session, beat, .. }) => {
+                    counters.beats_received += 1;
+                    inputs.push(Input::Beat { from, session, beat, at: datagram.at });
+                }
+                Err(reason) => counters.count_rejected(reason.name()),
             }
-            Err(reason) => counters.count_rejected(reason.name()),
         });
         if let Some(socket) = echoes {
             socket.drain(now, |datagram| {
-                let peer = addresses.iter().find(|(_, address)| *address == datagram.from.ip());
-                if let Some((from, _)) = peer.filter(|_| mark.is_reply(datagram.bytes)) {
+                let peer = door.peer_at(*datagram.from.ip());
+                if let Some(from) = peer.filter(|_| mark.is_reply(datagram.bytes)) {
                     counters.echoes_received += 1;
                     inputs.push(Input::Echo { from: from.clone(), at: datagram.at });
                 }
@@ -134,28 +126,4 @@ impl Exchange {
     pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         [Some(self.beats.as_fd()), self.echoes.as_ref().map(AsFd::as_fd)].into_iter().flatten()
     }
-}
-
-/// Judges one datagram.
-fn admit(
-    me: &InstanceId,
-    sender: &Sender,
-    sessions: &mut Sessions,
-    addresses: &BTreeMap<InstanceId, Ipv4Addr>,
-    datagram: &Datagram<'_>,
-) -> Result<Input, Rejected> {
-    let mut packet = sender.decode(datagram.bytes)?;
-    let member = addresses.get(&packet.from);
-    if !sender.authenticates() && member.is_some_and(|address| address != datagram.from.ip()) {
-        return Err(Rejected::WrongAddress);
-    }
-    if packet.from == *me {
-        return Err(Rejected::Myself);
-    }
-    if member.is_none() {
-        return Err(Rejected::UnknownSender);
-    }
-    sessions.accept(&mut packet, datagram.at)?;
-    let (from, session, beat) = (packet.from, packet.session, packet.beat);
-    Ok(Input::Beat { from, session, beat, at: datagram.at })
 }

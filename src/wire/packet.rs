@@ -111,6 +111,12 @@ impl Sender {
         Self { me, session, cluster, key, sequence: 0 }
     }
 
+    /// The session that its packets carry.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
     /// Whether packets are tagged, so that their source address does not matter.
     #[must_use]
     pub fn authenticates(&self) -> bool {
