@@ -1,15 +1,26 @@
 //! The exchange with the peers: sockets, packets and sessions put together.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::icmp::EchoMark;
-use super::sockets::PeerSocket;
+use super::sockets::{Datagram, PeerSocket};
 use crate::failover::Input;
 use crate::status::PeerCounters;
 use crate::types::{Beat, InstanceId, Roster, SessionId, Time};
 use crate::wire::{Door, Packet, Sender};
+
+/// Datagrams read in one turn of each peer's socket and of the echo socket. Many times what a peer
+/// sends, so that everything that had arrived when the turn began is read before anyone is judged.
+const MAX_DRAIN: usize = 1024;
+
+/// Datagrams of strangers read in one turn: enough to tell what they are.
+const MAX_STRANGERS: usize = 256;
+
+/// The name under which datagrams are counted that the kernel had no room for.
+const UNREAD: &str = "unread";
 
 /// What an exchange is made of.
 #[derive(Debug)]
@@ -29,13 +40,18 @@ pub(super) struct ExchangeParts {
 /// Sends to and hears from the peers.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    port: u16,
+    address: SocketAddrV4,
     door: Door,
-    beats: PeerSocket,
+    /// Sends to everybody, receives from strangers.
+    strangers: PeerSocket,
+    /// Receive from one peer each.
+    peers: BTreeMap<Ipv4Addr, PeerSocket>,
     echoes: Option<PeerSocket>,
     mark: EchoMark,
     echo_sequence: u16,
     counters: PeerCounters,
+    /// Whether something came in the name of a peer, in the last turn, that did not count.
+    disturbed: bool,
 }
 
 impl Exchange {
@@ -46,27 +62,44 @@ impl Exchange {
     /// Where the heartbeat socket cannot be bound.
     pub(super) fn open(parts: ExchangeParts, now: Time) -> io::Result<(Self, Option<io::Error>)> {
         let address = SocketAddrV4::new(parts.address, parts.port);
-        let beats = PeerSocket::heartbeat(address, now)?;
-        let (echoes, echo_fault) = match PeerSocket::echo(parts.address, None, now) {
+        let strangers = PeerSocket::heartbeat(address, now)?;
+        let mark = EchoMark::new(parts.session.0);
+        let (echoes, echo_fault) = match PeerSocket::echo(parts.address, None, mark, now) {
             Ok(socket) => (Some(socket), None),
             Err(error) => (None, Some(error)),
         };
         let exchange = Self {
-            port: parts.port,
+            address,
             door: Door::new(parts.me, parts.sender),
-            beats,
+            strangers,
+            peers: BTreeMap::new(),
             echoes,
-            mark: EchoMark::new(parts.session.0),
+            mark,
             echo_sequence: 0,
             counters: PeerCounters::default(),
+            disturbed: false,
         };
         Ok((exchange, echo_fault))
     }
 
     /// Takes over who the peers are and where.
-    pub(super) fn set_roster(&mut self, roster: &Roster) {
+    pub(super) fn set_roster(&mut self, roster: &Roster, now: Time) {
         let members = roster.members.iter();
         self.door.set_members(members.map(|member| (member.id.clone(), member.address)));
+        self.peers.retain(|address, _| self.door.peer_at(*address).is_some());
+        for address in roster.members.iter().map(|member| member.address) {
+            if self.peers.contains_key(&address) || self.door.peer_at(address).is_none() {
+                continue;
+            }
+            let peer = SocketAddrV4::new(address, self.address.port());
+            match PeerSocket::peer(self.address, peer, now) {
+                Ok(socket) => {
+                    self.peers.insert(address, socket);
+                }
+                // Its heartbeats then come in with those of strangers.
+                Err(error) => tracing::warn!(%address, %error, "no socket of its own for a peer"),
+            }
+        }
     }
 
     /// Sends a heartbeat.
@@ -75,7 +108,8 @@ impl Exchange {
         if packet.claims_omitted > 0 {
             self.counters.claims_omitted += 1;
         }
-        match self.beats.send(&packet.bytes, SocketAddrV4::new(address, self.port)) {
+        let to = SocketAddrV4::new(address, self.address.port());
+        match self.strangers.send(&packet.bytes, to) {
             Ok(()) => self.counters.beats_sent += 1,
             Err(_) => self.counters.send_failures += 1,
         }
@@ -92,21 +126,37 @@ impl Exchange {
         }
     }
 
-    /// Everything that has arrived, oldest first within each socket.
+    /// What has arrived, oldest first within each socket: everything of the peers, unless they or
+    /// somebody in their name send far more than peers do, and some of the strangers'.
     pub(super) fn receive(&mut self, now: Time) -> Vec<Input> {
-        let Self { beats, echoes, door, mark, counters, .. } = self;
+        let Self { strangers, peers, echoes, door, mark, counters, .. } = self;
         let mut inputs = Vec::new();
-        beats.drain(now, |datagram| {
-            match door.admit(datagram.bytes, *datagram.from.ip(), datagram.at) {
-                Ok(Packet { from, session, beat, .. }) => {
-                    counters.beats_received += 1;
-                    inputs.push(Input::Beat { from, session, beat, at: datagram.at });
-                }
-                Err(reason) => counters.count_rejected(reason.name()),
+        door.begin_turn();
+        let mut admit = |datagram: Datagram<'_>| match door.admit(
+            datagram.bytes,
+            *datagram.from.ip(),
+            datagram.at,
+        ) {
+            Ok(Packet { from, session, beat, .. }) => {
+                counters.beats_received += 1;
+                inputs.push(Input::Beat { from, session, beat, at: datagram.at });
+                true
             }
+            Err(reason) => {
+                counters.count_rejected(reason.name(), 1);
+                false
+            }
+        };
+        let mut disturbed = false;
+        let mut unread = 0;
+        for socket in peers.values_mut() {
+            unread += socket.drain(now, MAX_DRAIN, |datagram| disturbed |= !admit(datagram));
+        }
+        unread += strangers.drain(now, MAX_STRANGERS, |datagram| {
+            admit(datagram);
         });
         if let Some(socket) = echoes {
-            socket.drain(now, |datagram| {
+            unread += socket.drain(now, MAX_DRAIN, |datagram| {
                 let peer = door.peer_at(*datagram.from.ip());
                 if let Some(from) = peer.filter(|_| mark.is_reply(datagram.bytes)) {
                     counters.echoes_received += 1;
@@ -114,7 +164,17 @@ impl Exchange {
                 }
             });
         }
+        if unread > 0 {
+            counters.count_rejected(UNREAD, u64::from(unread));
+        }
+        self.disturbed = disturbed;
         inputs
+    }
+
+    /// Whether something came in the name of a peer, in the last turn, that did not count. There
+    /// may be a lot more of it: the loop should not wake for each.
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.disturbed
     }
 
     /// What was counted so far.
@@ -122,8 +182,9 @@ impl Exchange {
         &self.counters
     }
 
-    /// What to wait for.
+    /// What to wait for. Strangers wake nobody: they are read when there is something else to do,
+    /// which is several times in an interval.
     pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        [Some(self.beats.as_fd()), self.echoes.as_ref().map(AsFd::as_fd)].into_iter().flatten()
+        self.peers.values().chain(&self.echoes).map(AsFd::as_fd)
     }
 }

@@ -6,6 +6,10 @@ use std::net::Ipv4Addr;
 use super::{Encoded, Packet, Rejected, Sender, Sessions};
 use crate::types::{Beat, InstanceId, Time};
 
+/// Tags checked in one turn of packets that belong to no session in force: enough for every peer
+/// to begin one, and little enough that a flood of forged packets costs next to nothing.
+const TAGS_A_TURN: u32 = 64;
+
 /// Lets in what counts, and says why the rest does not.
 #[derive(Debug, Clone)]
 pub struct Door {
@@ -13,6 +17,7 @@ pub struct Door {
     sender: Sender,
     sessions: Sessions,
     members: BTreeMap<InstanceId, Ipv4Addr>,
+    tags_left: u32,
 }
 
 impl Door {
@@ -20,7 +25,7 @@ impl Door {
     #[must_use]
     pub fn new(me: InstanceId, sender: Sender) -> Self {
         let sessions = Sessions::new(me.clone(), sender.session());
-        Self { me, sender, sessions, members: BTreeMap::new() }
+        Self { me, sender, sessions, members: BTreeMap::new(), tags_left: TAGS_A_TURN }
     }
 
     /// Takes over who the peers are and where; `me` among them is left out.
@@ -53,12 +58,28 @@ impl Door {
         Some((self.sender.encode(&beat), address))
     }
 
+    /// A new turn begins: packets of unknown sessions are looked at again.
+    pub fn begin_turn(&mut self) {
+        self.tags_left = TAGS_A_TURN;
+    }
+
     /// Judges a datagram that came from this address and that the kernel received at `at`.
     ///
     /// # Errors
     /// Says which check failed first.
     pub fn admit(&mut self, datagram: &[u8], from: Ipv4Addr, at: Time) -> Result<Packet, Rejected> {
-        let mut packet = self.sender.decode(datagram)?;
+        let (sessions, tags_left) = (&self.sessions, &mut self.tags_left);
+        let mut packet = self.sender.decode_if(datagram, |session, sequence| {
+            match sessions.is_new(session, sequence) {
+                Some(true) => Ok(()),
+                Some(false) => Err(Rejected::Replayed),
+                None if *tags_left == 0 => Err(Rejected::Unchecked),
+                None => {
+                    *tags_left -= 1;
+                    Ok(())
+                }
+            }
+        })?;
         let member = self.members.get(&packet.from);
         if !self.sender.authenticates() && member.is_some_and(|address| *address != from) {
             return Err(Rejected::WrongAddress);

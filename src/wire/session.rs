@@ -97,6 +97,14 @@ impl Sessions {
         self.peers.entry(packet.from.clone()).or_default().accept(packet, acknowledged, at)
     }
 
+    /// Whether a sequence number of this session would be new; none where no peer's session in
+    /// force is this one.
+    pub(super) fn is_new(&self, session: SessionId, sequence: u64) -> Option<bool> {
+        let mut confirmed = self.peers.values().filter_map(|peer| peer.confirmed.as_ref());
+        let known = confirmed.find(|one| one.session == session);
+        known.map(|one| sequence > one.highest)
+    }
+
     /// Completes a beat that is about to be sent to `to` at `now`: it acknowledges the sessions
     /// of that peer that wait for it.
     pub fn acknowledge(&mut self, to: &InstanceId, beat: &mut Beat, now: Time) {
