@@ -191,3 +191,7 @@ fn only_replies(mark: EchoMark) -> Vec<SockFilter> {
     program.push(SockFilter::new(RETURN, 0, 0, u32::MAX));
     program
 }
+
+#[cfg(test)]
+#[path = "sockets_tests.rs"]
+mod tests;

@@ -94,3 +94,7 @@ impl Door {
         Ok(packet)
     }
 }
+
+#[cfg(test)]
+#[path = "door_tests.rs"]
+mod tests;
