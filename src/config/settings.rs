@@ -122,7 +122,7 @@ impl std::fmt::Debug for Key {
 }
 
 /// The numbers behind every decision. `docs/failover.md` explains each.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Failover {
     /// Time between two heartbeats: 20 ms to 10 s.
     pub interval: Duration,
@@ -153,7 +153,7 @@ impl Failover {
 }
 
 /// The repair rule's numbers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Repair {
     /// Whether a failed peer is stopped and started at all.
     pub enabled: bool,
@@ -170,7 +170,7 @@ pub struct Repair {
 }
 
 /// When a group goes back to its home.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HandBack {
     /// Whether it happens by itself.
     pub enabled: bool,

@@ -29,7 +29,7 @@ pub(super) fn backoff(kind: CloudFaultKind, failures: u32, noise: u64) -> Durati
 
 /// A stream of numbers without pattern, the same for the same seed (SplitMix64, Steele and others
 /// 2014). Good for jitter, not for secrets.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Noise(u64);
 
 impl Noise {

@@ -8,7 +8,7 @@ use crate::types::{
 };
 
 /// What a read showed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Sight {
     /// The table itself does not exist.
     NoTable,
@@ -30,7 +30,7 @@ pub(super) enum Change {
 }
 
 /// A write that EC2 accepted and no read has confirmed yet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Written {
     interface: NetworkInterfaceId,
     at: Time,
@@ -38,14 +38,14 @@ struct Written {
 }
 
 /// A write under way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Pending {
     pub(super) id: ActionId,
     interface: NetworkInterfaceId,
 }
 
 /// One route and everything this node knows about it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Slot {
     pub(super) resource: Resource,
     sight: Option<Sight>,
@@ -175,6 +175,25 @@ impl Slot {
         self.failures += 1;
         self.retry_at = Some(retry_at);
         self.forget();
+    }
+
+    /// Shows every time in it to `visit`.
+    pub(super) fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
+        let Self {
+            resource: _,
+            sight: _,
+            read_at,
+            since,
+            written,
+            pending: _,
+            failures: _,
+            retry_at,
+        } = self;
+        visit(since);
+        read_at.iter_mut().chain(retry_at).for_each(&mut *visit);
+        if let Some(Written { interface: _, at, before: _ }) = written {
+            visit(at);
+        }
     }
 
     /// Forgets every read: this node was paused and the world went on.

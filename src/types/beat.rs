@@ -43,7 +43,7 @@ impl fmt::Display for Fault {
 }
 
 /// Whether a node can serve: it is fit while it knows of no fault.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Fitness {
     /// What is wrong; empty when fit.
     pub faults: BTreeSet<Fault>,
@@ -80,7 +80,7 @@ impl fmt::Display for Fitness {
 }
 
 /// What the sender knows of one peer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hears {
     /// The peer.
     pub node: InstanceId,
@@ -101,7 +101,7 @@ impl Hears {
 }
 
 /// What the sender believes it holds.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Claim {
     /// The group.
     pub group: GroupName,
@@ -110,7 +110,7 @@ pub struct Claim {
 }
 
 /// The body of one heartbeat, authenticated, not replayed, from a known member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Beat {
     /// Whether the sender can serve, and why not.
     pub fitness: Fitness,

@@ -53,7 +53,7 @@ impl fmt::Display for CloudFaultKind {
 }
 
 /// A failed API call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 #[error("{call}: {kind}: {message}")]
 pub struct CloudFault {
     /// What it means for us.
@@ -110,7 +110,7 @@ pub enum StopOrigin {
 }
 
 /// State of one instance, as far as it matters to its peers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PowerReport {
     /// Its state; none where EC2 does not know the id (`InvalidInstanceID.NotFound`).
     pub state: Option<InstanceState>,
@@ -121,7 +121,7 @@ pub struct PowerReport {
 }
 
 /// Where a route leads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteTarget {
     /// A network interface.
@@ -140,7 +140,7 @@ impl fmt::Display for RouteTarget {
 }
 
 /// One route of a table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RouteEntry {
     /// Where it leads.
     pub target: RouteTarget,
