@@ -78,9 +78,14 @@ pub struct PeerCounters {
 }
 
 impl PeerCounters {
-    /// Counts a packet that was dropped.
-    pub fn count_rejected(&mut self, reason: &str) {
-        *self.rejected.entry(reason.to_owned()).or_default() += 1;
+    /// Counts packets that were dropped.
+    pub fn count_rejected(&mut self, reason: &str, packets: u64) {
+        match self.rejected.get_mut(reason) {
+            Some(count) => *count += packets,
+            None => {
+                self.rejected.insert(reason.to_owned(), packets);
+            }
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod ec2;
 mod errors;
 mod imds;
 mod survey;
+mod whole;
 mod writes;
 
 pub use ec2::Ec2;
@@ -17,5 +18,7 @@ pub use writes::{Gate, Sent};
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod replies_tests;
 #[cfg(test)]
 mod tests;

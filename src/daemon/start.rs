@@ -212,12 +212,13 @@ fn open_exchange(
     let address = settings.heartbeat.bind.unwrap_or(cluster.me.address);
     let sender = Sender::new(me.clone(), session, &cluster.name, key);
     let parts = ExchangeParts { me, address, port, session, sender };
-    let (mut exchange, echo_fault) = Exchange::open(parts, clock::now())
+    let now = clock::now();
+    let (mut exchange, echo_fault) = Exchange::open(parts, now)
         .with_context(|| format!("cannot open the heartbeat socket {address}:{port}"))?;
     if let Some(error) = echo_fault {
         tracing::warn!(%error, "no ICMP echo to the peers: heartbeats alone tell who is lost");
     }
-    exchange.set_roster(&cluster.roster);
+    exchange.set_roster(&cluster.roster, now);
     Ok(exchange)
 }
 

@@ -32,6 +32,10 @@ const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// once.
 const OVERLOAD_PAUSE: Duration = Duration::from_millis(20);
 
+/// The sleep after something that did not count came in a peer's name: should it be a flood, the
+/// loop reads it in batches. Arrivals are told by the kernel, so nothing is judged by this.
+const DISTURBED_PAUSE: Duration = Duration::from_millis(5);
+
 /// What the loop is made of.
 #[derive(Debug)]
 pub(super) struct Turns {
@@ -148,7 +152,7 @@ impl Turns {
         match note {
             Note::Input(input) => {
                 if let Input::Roster { roster } = &input {
-                    self.exchange.set_roster(roster);
+                    self.exchange.set_roster(roster, now);
                     self.memory.roster = Arc::new(roster.clone());
                 }
                 self.feed(input, now);
@@ -289,7 +293,12 @@ impl Turns {
         if !self.memory.refused.is_empty() {
             pause = pause.min(OVERLOAD_PAUSE);
         }
-        let watched = self.exchange.fds().chain([self.inbox.wake_fd()]);
+        let disturbed = self.exchange.is_disturbed();
+        if disturbed {
+            pause = pause.min(DISTURBED_PAUSE);
+        }
+        let sockets = (!disturbed).then(|| self.exchange.fds()).into_iter().flatten();
+        let watched = sockets.chain([self.inbox.wake_fd()]);
         let mut fds: Vec<PollFd<'_>> =
             watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         // An interrupted or failed wait only means an early turn.

@@ -15,5 +15,6 @@ pub use cloud::{
 pub use ids::{
     GroupName, IdError, InstanceId, NetworkInterfaceId, RouteTableId, SubnetId, VpcId, Zone,
 };
+pub(crate) use ids::{printable, shown};
 pub use roster::{Group, Member, Resource, Roster};
 pub use time::Time;

@@ -11,6 +11,7 @@ pub mod dataplane;
 pub mod ec2;
 pub mod first;
 pub mod guest;
+pub mod hostile;
 pub mod imds;
 pub mod lab;
 pub mod launch;

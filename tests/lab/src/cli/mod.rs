@@ -126,6 +126,12 @@ pub(crate) enum Verb {
     /// Tell when the first UDP packet comes from an address to a port.
     #[command(hide = true)]
     FirstPacket { from: Ipv4Addr, port: u16 },
+    /// Send packets that nobody should send: a `hostile::Order` as JSON.
+    #[command(hide = true)]
+    Hurl { order: String },
+    /// Record datagrams from an address to a UDP port, as JSON.
+    #[command(hide = true)]
+    Overhear { from: Ipv4Addr, port: u16, count: usize },
     /// The first process of a lab.
     #[command(hide = true)]
     First { directory: PathBuf },

@@ -14,6 +14,7 @@ use natha_lab::control::protocol::{Called, NetChange, Output, Request, Status, T
 use natha_lab::daemon::{self, Places, SOCKET};
 use natha_lab::ec2::{FaultRule, Faults, Principal};
 use natha_lab::guest::init;
+use natha_lab::hostile::{self, Order};
 use natha_lab::launch::{self, READY};
 use natha_lab::meter::{self, Report, What};
 use natha_lab::net::internet::INTERNET_HOST;
@@ -49,6 +50,13 @@ fn verb(cli: Cli) -> Result<ExitCode> {
         Verb::Soak(options) => return soak::run(options),
         Verb::BenchTable { file, into } => bench::table(&file, into.as_deref())?,
         Verb::FirstPacket { from, port } => natha_lab::bench::first_packet(from, port)?,
+        Verb::Hurl { order } => {
+            let order: Order = serde_json::from_str(&order)?;
+            say(&serde_json::to_string(&order.carry_out()?)?)?;
+        }
+        Verb::Overhear { from, port, count } => {
+            say(&serde_json::to_string(&hostile::overhear(from, port, count)?)?)?;
+        }
         Verb::List => {
             for (directory, owner) in launch::labs() {
                 say(&format!("{} (process {owner})", directory.display()))?;
