@@ -155,9 +155,14 @@ impl Peer {
     /// Whether it is alive by its deeds: it moved a route when no request of its former life can
     /// have been under way any more, or did so twice.
     fn is_alive_by_deeds(&self, numbers: &Failover) -> bool {
-        let (Some(deed), Some(lost)) = (self.deed_at, self.lost_since) else { return false };
         let impaired = self.power_since_heard().is_some_and(|power| power.impaired);
-        !impaired && (self.deeds >= 2 || deed >= lost + straggler(numbers))
+        !impaired && (self.is_deed_late(numbers) || (self.deeds >= 2 && self.lost_since.is_some()))
+    }
+
+    /// Whether it moved a route when no request of its former life can have been under way.
+    pub(super) fn is_deed_late(&self, numbers: &Failover) -> bool {
+        let times = self.deed_at.zip(self.lost_since);
+        times.is_some_and(|(deed, lost)| deed >= lost + straggler(numbers))
     }
 
     /// The verdict: the table in `docs/failover.md`, row by row. `witnessed` says that another

@@ -12,17 +12,22 @@ use super::machine::Machine;
 use super::peer::Peer;
 use super::slot::Slot;
 use super::{Action, ActionId};
+use crate::config::Failover;
 use crate::types::Time;
 
 /// Failures in a row after which a wait does not grow any more.
 const MOST_FAILURES: u32 = 8;
 
 impl Machine {
-    /// Moves every time in it back by `by`, but not to before `floor`. A machine that is told
-    /// times that are earlier by `by` from now on does what it would have done, as long as no rule
-    /// looks further back than to `floor`.
-    pub fn rebase(&mut self, by: Duration, floor: Time) {
-        self.each_time(&mut |time| *time = (*time - by).max(floor));
+    /// Moves every time in it back by `by`, but not to before `near`, and not to before `far` where
+    /// a rule has patience before a repair. A machine that is told times that are earlier by `by`
+    /// from now on does what it would have done, as long as no rule looks further back.
+    pub fn rebase(&mut self, by: Duration, near: Time, far: Time) {
+        for peer in self.peers.values_mut() {
+            peer.settle_old(&self.numbers, near + by);
+        }
+        self.each_time(&mut |time| *time = (*time - by).max(near));
+        self.each_far_time(&mut |time| *time = (*time - by).max(far));
     }
 
     /// Renames every action whose outcome it waits for, so that the ids do not tell how many there
@@ -74,7 +79,7 @@ impl Machine {
             repairs,
             reported: _,
             fitness: _,
-            fit_since,
+            fit_since: _,
             pauses,
             leaving: _,
             may_exit_told: _,
@@ -85,13 +90,22 @@ impl Machine {
             noise: _,
             actions,
         } = self;
-        [started, next_beat, next_look, due].into_iter().for_each(&mut *visit);
-        fit_since.iter_mut().chain(pauses).for_each(&mut *visit);
+        [started, next_beat, next_look, due].into_iter().chain(pauses).for_each(&mut *visit);
         peers.values_mut().for_each(|peer| peer.each_time(visit));
         groups.values_mut().for_each(|group| group.each_time(visit));
         reads.each_time(visit);
         repairs.each_time(visit);
         actions.iter_mut().for_each(|action| action.each_time(visit));
+    }
+
+    fn each_far_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
+        self.fit_since.iter_mut().for_each(&mut *visit);
+        for peer in self.peers.values_mut() {
+            [&mut peer.lost_since, &mut peer.suspected_since, &mut peer.started_at]
+                .into_iter()
+                .flatten()
+                .for_each(&mut *visit);
+        }
     }
 }
 
@@ -113,6 +127,23 @@ impl Action {
 }
 
 impl Peer {
+    /// Draws the conclusions of comparisons between two times that are both about to be too old to
+    /// be told apart.
+    fn settle_old(&mut self, numbers: &Failover, old: Time) {
+        if self.deed_at.is_some_and(|at| at <= old) {
+            if self.is_deed_late(numbers) {
+                self.deeds = self.deeds.max(2);
+            } else if self.deeds < 2 {
+                self.deed_at = None;
+            }
+        }
+        let heard_at = self.heard.as_ref().map(|heard| heard.at);
+        let asked = self.power.as_ref().map(|(_, asked)| *asked);
+        if heard_at.is_some_and(|at| at <= old) && asked < heard_at {
+            self.power = None;
+        }
+    }
+
     fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
         let Self {
             member: _,
@@ -126,11 +157,11 @@ impl Peer {
             deed_at,
             verdict: _,
             verdict_since,
-            lost_since,
-            suspected_since,
+            lost_since: _,
+            suspected_since: _,
             alive_since,
             deaf_since,
-            started_at,
+            started_at: _,
             flaps: _,
             handed_back_at,
         } = self;
@@ -141,9 +172,8 @@ impl Peer {
         if let Some((_, asked)) = power {
             visit(asked);
         }
-        [echo_at, echo_asked, deed_at, lost_since, suspected_since]
+        [echo_at, echo_asked, deed_at, alive_since, deaf_since, handed_back_at]
             .into_iter()
-            .chain([alive_since, deaf_since, started_at, handed_back_at])
             .flatten()
             .for_each(visit);
     }

@@ -179,9 +179,6 @@ impl World {
             Ask::Write(write) => {
                 let at = table_of(&write.table);
                 Rule::WriteStorm.try_it();
-                if self.cloud.now.routes.contains(&Target::Out) {
-                    Rule::Foreign.try_it();
-                }
                 let out = self.cloud.now.routes[at] == Target::Out && self.led[at] >= SURELY_OUT;
                 if out && self.nodes[by].notes.well >= SURELY_OUT {
                     self.breach(Rule::Foreign);
@@ -289,7 +286,7 @@ impl World {
             });
             let able = self.nodes.iter().any(|node| node.notes.well >= SURELY_OUT);
             if out && able {
-                Rule::Untold.try_it();
+                [Rule::Foreign, Rule::Untold].into_iter().for_each(Rule::try_it);
             }
             if out && able && !told {
                 self.breach(Rule::Untold);

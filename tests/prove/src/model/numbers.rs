@@ -13,8 +13,11 @@ use natha::types::Time;
 pub(super) const TICK: Duration = Duration::from_secs(1);
 /// When it always is: every state is moved to this moment.
 pub(super) const NOW: Time = Time::from_millis(1_000_000_000);
-/// Further back than this no rule of the machine looks, with these settings.
-pub(super) const HORIZON: Duration = Duration::from_secs(64);
+/// Further back than this no rule of the machine looks, with these settings, but for those that
+/// have patience before a repair.
+pub(super) const NEAR: Duration = Duration::from_secs(20);
+/// And further back than this not even those.
+pub(super) const FAR: Duration = Duration::from_secs(64);
 
 /// The time limit of an API call, in ticks.
 pub(super) const LIMIT: u8 = 2;

@@ -29,8 +29,7 @@ fn booting(scope: Scope) -> Scope {
 }
 
 /// A few minutes' worth.
-#[must_use]
-pub fn quick() -> Vec<Scope> {
+pub(super) fn quick() -> Vec<Scope> {
     vec![
         scope("n2-any-one", 2, 1, &Kind::ALLOWED),
         scope("n2-crashes", 2, 2, &[Crash, Restart]),
@@ -44,8 +43,7 @@ pub fn quick() -> Vec<Scope> {
 }
 
 /// The full space.
-#[must_use]
-pub fn full() -> Vec<Scope> {
+pub(super) fn full() -> Vec<Scope> {
     vec![
         scope("n2-pauses", 2, 2, &[Crash, Restart, Kill, Freeze]),
         scope("n2-network", 2, 2, &[Crash, Cut, Deaf, NoEcho]),

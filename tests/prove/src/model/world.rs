@@ -12,7 +12,7 @@ use super::cloud::{Cloud, Knowledge, Power, Stopper, Target};
 use super::fault::{Api, Fault, Led};
 use super::judge::SURELY_CALM;
 use super::node::{Ask, Awaited, Call, Node, Notes};
-use super::numbers::{HORIZON, NOW, SLOW, TICK, settings};
+use super::numbers::{FAR, NEAR, NOW, SLOW, TICK, settings};
 use super::rule::Rule;
 use super::scope::{Kind, Scope};
 
@@ -447,10 +447,10 @@ impl World {
 
     /// Moves everything to where it is [`NOW`] again.
     fn rebase(&mut self) {
-        let floor = NOW - HORIZON;
+        let floor = NOW - NEAR;
         for node in &mut self.nodes {
             if let Some(machine) = &mut node.machine {
-                machine.rebase(TICK, floor);
+                machine.rebase(TICK, floor, NOW - FAR);
                 machine.cap_counts();
             }
             node.inbox.iter_mut().for_each(|input| rebase_input(input, floor));
