@@ -4,7 +4,6 @@ use std::io::Write;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
@@ -115,7 +114,6 @@ struct Storms {
 /// Runs seeds until one breaks a rule.
 fn storms(seeds: &Range<u64>, threads: usize, out: &mut impl Write) -> anyhow::Result<Storms> {
     let all: Vec<u64> = seeds.clone().collect();
-    let begun = Instant::now();
     let mut done = Storms { seeds: 0, hours: 0.0, failed: None };
     let mut faults = 0;
     for some in all.chunks(BATCH) {
@@ -133,12 +131,8 @@ fn storms(seeds: &Range<u64>, threads: usize, out: &mut impl Write) -> anyhow::R
         }
     }
     let Storms { seeds, hours, .. } = done;
-    let took = begun.elapsed().as_secs_f64();
-    writeln!(
-        out,
-        "{seeds} seeds, {hours:.0} simulated hours, {faults} faults: no rule broken ({took:.0} s)"
-    )
-    .context(WRITING)?;
+    writeln!(out, "{seeds} seeds, {hours:.0} simulated hours, {faults} faults: no rule broken")
+        .context(WRITING)?;
     Ok(done)
 }
 
@@ -162,17 +156,17 @@ impl Brief {
 }
 
 fn one(seed: u64, story: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    let storm = storm(seed);
+    let run = storm(seed);
     if story {
-        for line in storm.sim.story() {
+        for line in run.sim.story() {
             writeln!(out, "{line}").context(WRITING)?;
         }
     }
-    if storm.breaches.is_empty() {
-        writeln!(out, "{}: no rule broken", storm.sim.label).context(WRITING)?;
+    if run.breaches.is_empty() {
+        writeln!(out, "{}: no rule broken", run.sim.label).context(WRITING)?;
         return Ok(ExitCode::SUCCESS);
     }
-    tell(seed, &storm.breaches, out)?;
+    tell(seed, &run.breaches, out)?;
     Ok(ExitCode::from(3))
 }
 

@@ -157,7 +157,7 @@ impl Cell {
 #[derive(Debug, Clone, Copy)]
 enum Job {
     Calm { weather: Weather, beats: Beats, seed: u64, hours: u64 },
-    Deaths { weather: Weather, beats: Beats },
+    Deaths { weather: Weather, beats: Beats, count: u64 },
 }
 
 #[derive(Debug)]
@@ -182,20 +182,20 @@ impl Job {
                 }
                 Outcome::Calm(sum)
             }
-            Self::Deaths { weather, beats } => {
+            Self::Deaths { weather, beats, count } => {
                 let to_the_end = matches!(weather.name, "fair" | PROMISED);
-                let all = (0..DEATHS).filter_map(|seed| death(&weather, beats, seed, to_the_end));
+                let all = (0..count).filter_map(|seed| death(&weather, beats, seed, to_the_end));
                 Outcome::Deaths(all.collect())
             }
         }
     }
 }
 
-/// Measures `beats` in `weather` for up to `hours`.
-fn jobs(weather: Weather, beats: Beats, hours: u64) -> Vec<Job> {
+/// Measures `beats` in `weather` for up to `hours`, and with `count` deaths.
+fn jobs(weather: Weather, beats: Beats, hours: u64, count: u64) -> Vec<Job> {
     let parts = hours.div_ceil(PART);
     let calm = (0..parts).map(|seed| Job::Calm { weather, beats, seed, hours: hours.min(PART) });
-    std::iter::once(Job::Deaths { weather, beats }).chain(calm).collect()
+    std::iter::once(Job::Deaths { weather, beats, count }).chain(calm).collect()
 }
 
 /// Hours for a setting: short intervals take long to simulate, and fail often.
@@ -215,18 +215,19 @@ pub fn study(effort: u64, promised: u64, threads: usize) -> Vec<Cell> {
             plan.push((weather, beats, hours));
         }
     }
-    measure(&plan, threads)
+    measure(&plan, DEATHS, threads)
 }
 
 /// Measures the promise alone.
 #[must_use]
 pub fn measure_promise(hours: u64, threads: usize) -> Cell {
-    let mut cells = measure(&[(promise(), default_beats(), hours)], threads);
+    let mut cells = measure(&[(promise(), default_beats(), hours)], DEATHS, threads);
     cells.remove(0)
 }
 
-fn measure(plan: &[(Weather, Beats, u64)], threads: usize) -> Vec<Cell> {
-    let each: Vec<Vec<Job>> = plan.iter().map(|(w, b, hours)| jobs(*w, *b, *hours)).collect();
+fn measure(plan: &[(Weather, Beats, u64)], deaths: u64, threads: usize) -> Vec<Cell> {
+    let each: Vec<Vec<Job>> =
+        plan.iter().map(|(w, b, hours)| jobs(*w, *b, *hours, deaths)).collect();
     let all: Vec<Job> = each.iter().flatten().copied().collect();
     let mut outcomes = side_by_side(&all, threads, Job::run).into_iter();
     let cell = |((weather, beats, _), jobs): (&(Weather, Beats, u64), &Vec<Job>)| {
@@ -280,15 +281,19 @@ mod tests {
         assert_eq!(Spread::of(Vec::new()), Spread::default());
     }
 
+    fn measured(threads: usize) -> Cell {
+        measure(&[(promise(), default_beats(), LOOK)], 5, threads).remove(0)
+    }
+
     #[test]
     fn a_rate_that_is_not_zero_is_not_shown_as_zero() {
-        let cell = measure_promise(2, 1);
+        let cell = measured(1);
         assert_eq!(Cell { false_takeovers: 1, hours: 3_000, ..cell.clone() }.rate(), 1);
         assert_eq!(Cell { false_takeovers: 0, ..cell }.rate(), 0);
     }
 
     #[test]
     fn a_measurement_is_the_same_whoever_does_it() {
-        assert_eq!(measure_promise(2, 1), measure_promise(2, 3));
+        assert_eq!(measured(1), measured(3));
     }
 }
