@@ -10,10 +10,6 @@ use natha_prove::sim::{Api, Done, Mutation, Sim, eni, id, roster, table};
 
 const MINUTE: u64 = 60_000;
 
-fn verdict(sim: &Sim, of: usize, by: usize) -> Verdict {
-    sim.nodes[by].machine.as_ref().unwrap().view(sim.now).peers[&id(of)].verdict
-}
-
 #[test]
 fn a_pause_does_not_raise_the_dead() {
     let mut sim = Sim::new(2);
@@ -24,7 +20,7 @@ fn a_pause_does_not_raise_the_dead() {
     sim.run(1_000);
     sim.thaw(1);
     sim.run(100);
-    assert_ne!(verdict(&sim, 0, 1), Verdict::Alive);
+    assert_ne!(sim.verdict(0, 1), Verdict::Alive);
     assert_eq!(sim.events(1, EventKind::RepairDone).len(), 0);
     sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
 }
@@ -39,7 +35,7 @@ fn a_pause_does_not_make_a_dead_daemon_a_dead_node() {
     sim.thaw(1);
     sim.run(5_000);
     assert_eq!(sim.holder(0), Some(0), "within its grace");
-    assert_eq!(verdict(&sim, 0, 1), Verdict::DaemonDown);
+    assert_eq!(sim.verdict(0, 1), Verdict::DaemonDown);
 }
 
 #[test]
@@ -127,7 +123,7 @@ fn a_new_member_is_given_time_to_be_heard() {
     sim.run(5 * MINUTE);
     sim.enrol(all);
     sim.run(10_000);
-    assert_eq!(verdict(&sim, 2, 0), Verdict::Unmet);
+    assert_eq!(sim.verdict(2, 0), Verdict::Unmet);
     assert_eq!(sim.done.len(), 0, "its routes are left alone: {:?}", sim.done);
 }
 
@@ -221,7 +217,7 @@ fn a_node_with_nothing_to_give_says_that_it_leaves_before_it_goes() {
     machine.tick(now);
     sim.run(2_000);
     assert!(sim.nodes[0].machine.is_none());
-    assert_eq!(verdict(&sim, 0, 1), Verdict::Left);
+    assert_eq!(sim.verdict(0, 1), Verdict::Left);
 }
 
 #[test]

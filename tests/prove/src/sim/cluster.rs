@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use natha::config::Failover;
-use natha::failover::{Command, Event, EventKind, Input, Machine};
+use natha::failover::{Command, Event, EventKind, Input, Machine, Verdict};
 use natha::types::{
     Fitness, InstanceId, InstanceState, NetworkInterfaceId, Roster, SessionId, Time,
 };
@@ -251,6 +251,16 @@ impl Sim {
     #[must_use]
     pub fn holder(&self, of: usize) -> Option<usize> {
         self.holders[of]
+    }
+
+    /// Node `by`'s verdict on node `of`.
+    ///
+    /// # Panics
+    /// Where node `by` runs no monitor.
+    #[must_use]
+    pub fn verdict(&self, of: usize, by: usize) -> Verdict {
+        let machine = self.nodes[by].machine.as_ref().expect("its monitor runs");
+        machine.view(self.now).peers[&self.ids[of]].verdict
     }
 
     /// For how many milliseconds table `of` led to a node that does not forward.

@@ -290,7 +290,6 @@ impl Sim {
             conduct.stale = conduct.stale.max(self.noise.up_to(self.read_lag));
         }
         match self.nodes[by].api {
-            Api::Works => {}
             Api::Hangs => conduct.hang = true,
             Api::Fails(CloudFaultKind::Throttled) => conduct.throttle = true,
             Api::Fails(CloudFaultKind::Denied) => conduct.deny = true,
@@ -301,7 +300,7 @@ impl Sim {
                 conduct.before += self.noise.up_to(most);
                 conduct.after += LIMIT;
             }
-            Api::Delays => {}
+            Api::Works | Api::Delays => {}
         }
         conduct
     }
@@ -309,16 +308,11 @@ impl Sim {
     /// A call reaches EC2.
     pub(super) fn reach_ec2(&mut self, call: Call, held_up: Option<Conduct>) {
         let action = call.ask.action();
-        let conduct = match held_up {
-            Some(conduct) => conduct,
-            None => {
-                let conduct = self.conduct(call.by, action);
-                if !conduct.before.is_zero() {
-                    return self.schedule(conduct.before, What::Call(call, Some(conduct)));
-                }
-                conduct
-            }
-        };
+        let is_new = held_up.is_none();
+        let conduct = held_up.unwrap_or_else(|| self.conduct(call.by, action));
+        if is_new && !conduct.before.is_zero() {
+            return self.schedule(conduct.before, What::Call(call, Some(conduct)));
+        }
         if conduct.hang {
             return;
         }

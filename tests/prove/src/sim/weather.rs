@@ -78,7 +78,7 @@ pub struct Death {
     /// API calls until the dead node was repaired and has its group back.
     pub calls: u64,
     /// How long that took.
-    pub back_ms: Option<u64>,
+    pub return_ms: Option<u64>,
 }
 
 /// Two nodes in this weather.
@@ -127,9 +127,10 @@ pub fn calm(weather: &Weather, beats: Beats, seed: u64, hours: u64) -> Calm {
     calm
 }
 
-/// One death of a node that holds its group, at any moment.
+/// One death of a node that holds its group, at any moment. With `to_the_end`, the node's repair
+/// and return are waited for. None where the node does not come to hold its group before.
 #[must_use]
-pub fn death(weather: &Weather, beats: Beats, seed: u64) -> Option<Death> {
+pub fn death(weather: &Weather, beats: Beats, seed: u64, to_the_end: bool) -> Option<Death> {
     let mut sim = pair(weather, beats, seed);
     let settle = 10_000 + sim.noise.below(10_000);
     sim.run(settle);
@@ -145,7 +146,8 @@ pub fn death(weather: &Weather, beats: Beats, seed: u64) -> Option<Death> {
     let begun = sim.nodes[1].events.iter().find(|e| e.kind == EventKind::TakeoverBegun);
     let detection_ms =
         begun.map(|e| u64::try_from(e.at.since(died).as_millis()).unwrap_or(u64::MAX));
-    let back = sim.comes(RETURN, |sim| sim.holder(0) == Some(0) && sim.nodes[0].runs());
-    let back_ms = back.then(|| since(&sim));
-    Some(Death { detection_ms, convergence_ms, calls: sim.calls - calls, back_ms })
+    let returned =
+        to_the_end && sim.comes(RETURN, |sim| sim.holder(0) == Some(0) && sim.nodes[0].runs());
+    let return_ms = returned.then(|| since(&sim));
+    Some(Death { detection_ms, convergence_ms, calls: sim.calls - calls, return_ms })
 }
