@@ -12,8 +12,9 @@ use serde_json::Value;
 use super::catalogue::Bug;
 
 /// What the checker is built from.
-const PARTS: [&str; 6] =
-    ["Cargo.toml", "Cargo.lock", "src", "tests/lab", "tests/prove/Cargo.toml", "tests/prove/src"];
+const PARTS: [&str; 4] = ["Cargo.lock", "src", "tests/lab", "tests/prove/src"];
+/// The members of its workspace.
+const MEMBERS: &str = "members = [\".\", \"tests/lab\", \"tests/prove\"]";
 /// The name of the checker that is built, so that it does not take the sound one's place.
 const PROGRAM: &str = "natha-prove-seeded";
 
@@ -51,6 +52,10 @@ impl Tree {
             mirror(&source.join(part), &root.join(part))
                 .with_context(|| format!("copying {part} into {}", root.display()))?;
         }
+        let text = fs::read_to_string(source.join("Cargo.toml"))?;
+        let members = text.lines().find(|line| line.starts_with("members ="));
+        let text = text.replacen(members.context("the workspace has members")?, MEMBERS, 1);
+        write(&root.join("Cargo.toml"), text.as_bytes())?;
         let manifest = root.join("tests/prove/Cargo.toml");
         let text = fs::read_to_string(source.join("tests/prove/Cargo.toml"))?;
         let bin = format!("\n[[bin]]\nname = \"{PROGRAM}\"\npath = \"src/main.rs\"\n");
@@ -84,7 +89,7 @@ impl Tree {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
             .current_dir(&self.root)
-            .args(["build", "--quiet", "--locked", "--profile", "prove", "-p", "natha-prove"])
+            .args(["build", "--quiet", "--profile", "prove", "-p", "natha-prove"])
             .args(["--no-default-features", "--bin", PROGRAM])
             .env("CARGO_TARGET_DIR", &self.target)
             .env("CARGO_PROFILE_PROVE_OPT_LEVEL", "1")
