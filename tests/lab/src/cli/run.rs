@@ -22,7 +22,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::{Cli, Cut, Fault, FaultKind, Up, Verb, bench, demo};
+use super::{Cli, Cut, Fault, FaultKind, Up, Verb, bench, chaos, demo};
 
 /// Not as it should be: a program on a host failed, or pings were lost.
 pub(super) const NOT_SO: u8 = 3;
@@ -47,6 +47,9 @@ fn verb(cli: Cli) -> Result<ExitCode> {
         Verb::Demo(demo) => return demo::run(&demo),
         Verb::Bench(options) => return bench::run(options),
         Verb::BenchTable { file, into } => bench::table(&file, into.as_deref())?,
+        Verb::ChaosTests => chaos::tests()?,
+        Verb::ChaosFigures { report, json } => chaos::figures(&report, json.as_deref())?,
+        Verb::ChaosTable { file, into } => chaos::table(&file, into.as_deref())?,
         Verb::FirstPacket { from, port } => natha_lab::bench::first_packet(from, port)?,
         Verb::List => {
             for (directory, owner) in launch::labs() {
