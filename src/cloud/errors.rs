@@ -62,10 +62,10 @@ pub(super) fn classify(code: &str, text: &str, status: u16) -> CloudFaultKind {
         | "MissingAuthenticationToken"
         | "OptInRequired"
         | "PendingVerification"
-        | "RequestExpired"
         | "SignatureDoesNotMatch"
         | "UnauthorizedException"
         | "UnrecognizedClientException" => Kind::Denied,
+        "RequestExpired" => Kind::Expired,
         "IncorrectInstanceState" | "IncorrectState" | "IncorrectSpotRequestState" => Kind::State,
         "InsufficientInstanceCapacity"
         | "InsufficientHostCapacity"
@@ -153,6 +153,7 @@ mod tests {
             ("Unavailable", 503, Kind::Throttled),
             ("UnauthorizedOperation", 403, Kind::Denied),
             ("AuthFailure", 401, Kind::Denied),
+            ("RequestExpired", 400, Kind::Expired),
             ("SomethingNew", 403, Kind::Denied),
             ("InvalidRouteTableID.NotFound", 400, Kind::NotFound),
             ("InvalidNetworkInterfaceID.NotFound", 400, Kind::NotFound),
