@@ -52,6 +52,7 @@ package_of() {
         cc) echo gcc libc6-dev ;;
         conntrack) echo conntrack ;;
         curl) echo curl ;;
+        faketime) echo faketime ;;
         ip) echo iproute2 ;;
         jq) echo jq ;;
         nft) echo nftables ;;

@@ -7,10 +7,18 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use natha_lab::chaos::{SCENARIOS, results, table};
+use natha_lab::chaos::{SCENARIOS, Scenario, results, table};
 
+#[path = "chaos/a_api.rs"]
+mod a_api;
+#[path = "chaos/a_clock.rs"]
+mod a_clock;
+#[path = "chaos/a_network.rs"]
+mod a_network;
 #[path = "chaos/a_power.rs"]
 mod a_power;
+#[path = "chaos/a_routes.rs"]
+mod a_routes;
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 
@@ -51,7 +59,7 @@ fn every_test_of_the_table_exists() {
 
 #[test]
 fn every_scenarios_test_is_in_the_table() {
-    let listed: BTreeSet<&str> = SCENARIOS.iter().flat_map(|it| it.tests()).copied().collect();
+    let listed: BTreeSet<&str> = SCENARIOS.iter().flat_map(Scenario::tests).copied().collect();
     for name in files().iter().flat_map(|path| tests_in(&read(path))) {
         let known = listed.contains(&*name);
         assert!(known, "{name} is not in the table: tests/lab/src/chaos/scenarios.rs");

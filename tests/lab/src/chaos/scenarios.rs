@@ -7,14 +7,14 @@ pub const SCENARIOS: [Scenario; 50] = [
     staged(
         1,
         "A peer's kernel panics",
-        "It is covered within the detection time, stopped and started by EC2, and gets its routes back.",
+        "It is covered within the detection time, stopped and started, and gets its routes back.",
         &["s01_peer_kernel_panic_is_covered_repaired_and_handed_its_routes_back"],
     ),
-    left(
+    staged(
         2,
         "A peer hangs; its network card still answers pings",
         "It is covered after `daemon_grace`, and not stopped.",
-        "not staged yet",
+        &["s02_hung_peer_whose_kernel_answers_pings_is_covered_and_not_stopped"],
     ),
     staged(
         3,
@@ -22,101 +22,113 @@ pub const SCENARIOS: [Scenario; 50] = [
         "Nothing is lost: its routes are taken after `daemon_grace`, and it is not stopped.",
         &["s03_peer_monitor_dead_costs_no_packet_and_no_stop"],
     ),
-    left(
+    staged(
         4,
         "A peer forwards, but has lost the internet",
         "It asks to be relieved, and is at once. It is not stopped.",
-        "not staged yet",
+        &["s04_nat_without_internet_is_relieved_and_not_stopped"],
     ),
-    left(
+    staged(
         5,
         "Packets are lost in one direction between two nodes",
         "Nobody is stopped, and every private host is served.",
-        "not staged yet",
+        &["s05_loss_in_one_direction_stops_nobody_and_costs_no_packet"],
     ),
-    left(
+    staged(
         6,
         "Two healthy nodes cannot reach each other at all",
         "Nobody is stopped, each serves its own home, and an alert stands.",
-        "not staged yet",
+        &[
+            "s06_partition_of_two_healthy_nats_stops_nobody_and_is_told",
+            "lab_three::a_third_node_vouches_for_two_that_cannot_hear_each_other",
+        ],
     ),
-    left(
+    staged(
         7,
         "ICMP between the nodes is blocked",
         "Nothing is moved or stopped, and a failure is still covered.",
-        "not staged yet",
+        &["s07_blocked_icmp_moves_nothing_and_a_failure_is_still_covered"],
     ),
-    left(
+    staged(
         8,
         "The port of the heartbeats is blocked",
         "Nobody is stopped, no packet is lost, and an alert stands.",
-        "not staged yet",
+        &["s08_blocked_heartbeats_stop_nobody_cost_no_packet_and_are_told"],
     ),
-    left(
+    staged(
         9,
         "A node's own uplink is lost",
         "It takes nothing and stops nobody, whatever it sees of others.",
-        "not staged yet",
+        &[
+            "s09_node_whose_uplink_is_lost_takes_nothing_from_a_dead_peer_and_stops_nobody",
+            "lab_failover::nothing_moves_while_no_nat_has_an_uplink",
+        ],
     ),
-    left(
+    staged(
         10,
         "EC2's source/dest check is switched on for a node",
         "The node switches it off; where it may not, it is unfit and relieved.",
-        "not staged yet",
+        &[
+            "s10_source_dest_check_that_cannot_be_switched_off_has_the_node_relieved",
+            "lab_setup::what_drifts_is_made_right_again_while_the_peer_takes_nothing",
+        ],
     ),
-    left(
+    staged(
         11,
         "EC2's API is down for all nodes",
         "No packet is lost and nothing changes; what fails meanwhile is covered when the API is back.",
-        "not staged yet",
+        &[
+            "s11_api_down_for_all_costs_no_packet_and_a_failure_is_covered_when_it_is_back",
+            "s11_api_with_every_kind_of_failure_never_moves_a_working_route",
+        ],
     ),
-    left(
+    staged(
         12,
         "EC2's API is down for the heir alone",
         "It retries within bounds, and the next heir steps in.",
-        "not staged yet",
+        &["s12_api_down_for_the_heir_lets_the_next_heir_step_in"],
     ),
-    left(
+    staged(
         13,
         "EC2 throttles",
         "Calls are spaced out, changes come first, and the takeover is done once EC2 allows it.",
-        "not staged yet",
+        &["s13_throttled_calls_are_spaced_out_until_the_takeover_goes_through"],
     ),
-    left(
+    staged(
         14,
         "EC2 denies the change of a route",
         "It is asked for rarely, the reason is told, and the takeover is done once it is allowed.",
-        "not staged yet",
+        &["s14_denied_write_is_asked_for_rarely_and_its_reason_is_told"],
     ),
-    left(
+    staged(
         15,
         "EC2 shows old routes after a write",
         "The node does not fight its own write.",
-        "not staged yet",
+        &["s15_old_reads_after_a_write_are_not_fought"],
     ),
-    left(
+    staged(
         16,
         "A write is applied, but its answer never comes",
         "The table is read before anything is repeated.",
-        "not staged yet",
+        &["s16_write_without_an_answer_is_read_back_before_it_is_repeated"],
     ),
-    left(
+    staged(
         17,
         "All nodes boot at once",
         "They observe first, nobody is stopped, and every route ends at its home.",
-        "not staged yet",
+        &["s17_nodes_that_boot_at_once_stop_nobody_and_end_with_every_route_at_its_home"],
     ),
-    left(
+    staged(
         18,
         "A node boots while its peer holds its routes",
         "It takes nothing; the holder hands back without a lost packet.",
-        "not staged yet",
+        &["s18_node_that_boots_takes_nothing_and_is_handed_its_routes_without_a_lost_packet"],
     ),
-    left(
+    staged(
         19,
         "The wall clock jumps",
         "Nothing changes, and a failure is still covered.",
-        "not staged yet",
+        &["s19_clock_jump_changes_nothing_and_a_failure_is_covered_at_once"],
     ),
     staged(
         20,
@@ -124,25 +136,35 @@ pub const SCENARIOS: [Scenario; 50] = [
         "It reads the routes before it writes anything.",
         &["s20_frozen_node_writes_nothing_after_its_thaw_before_it_has_read"],
     ),
-    left(
+    staged(
         21,
         "The instance metadata service is down",
         "Nothing changes, and a failure is still covered.",
-        "not staged yet",
+        &["s21_metadata_down_changes_nothing_and_a_failure_is_still_covered"],
     ),
-    left(22, "Credentials end", "They are renewed before a takeover needs them.", "not staged yet"),
-    left(
+    staged(
+        22,
+        "Credentials end",
+        "They are renewed before a takeover needs them.",
+        &["s22_credentials_that_end_are_replaced_before_a_takeover_needs_them"],
+    ),
+    staged(
         23,
         "A person leads a route out of the cluster",
         "It is respected, and told.",
-        "not staged yet",
+        &["s23_route_that_a_person_leads_out_of_the_cluster_is_respected_and_told"],
     ),
-    left(24, "A person deletes a route", "It is made again.", "not staged yet"),
-    left(
+    staged(
+        24,
+        "A person deletes a route",
+        "It is made again.",
+        &["s24_deleted_route_is_made_again_and_a_misplaced_one_handed_back"],
+    ),
+    staged(
         25,
         "A route is a blackhole",
         "Its group is taken at once, and a takeover does not wait for a blackhole.",
-        "not staged yet",
+        &["s25_blackhole_is_filled_and_a_takeover_does_not_wait_for_one"],
     ),
     left(
         26,
