@@ -15,7 +15,7 @@ pub(super) fn backoff(kind: CloudFaultKind, failures: u32, noise: u64) -> Durati
         CloudFaultKind::Throttled => (400, 10_000),
         CloudFaultKind::NotFound | CloudFaultKind::Exists => (100, 10_000),
         // At once, as the next request is signed anew; but not for ever.
-        CloudFaultKind::Expired => (100, 60_000),
+        CloudFaultKind::OutOfDate => (100, 60_000),
         CloudFaultKind::State => (2_000, 30_000),
         // A server-side error that generic clients hammer on; EC2 needs minutes to find room.
         CloudFaultKind::Capacity => (60_000, 600_000),
@@ -71,8 +71,8 @@ mod tests {
 
     #[test]
     fn a_request_out_of_date_is_repeated_at_once_and_then_ever_more_rarely() {
-        assert!(backoff(CloudFaultKind::Expired, 1, 0) <= Duration::from_millis(100));
-        assert_eq!(backoff(CloudFaultKind::Expired, 60, 0), Duration::from_mins(1));
+        assert!(backoff(CloudFaultKind::OutOfDate, 1, 0) <= Duration::from_millis(100));
+        assert_eq!(backoff(CloudFaultKind::OutOfDate, 60, 0), Duration::from_mins(1));
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub enum CloudFaultKind {
     /// The request came out of date (`RequestExpired`): it bore a wall clock time too far from
     /// EC2's, or credentials that had ended. Nothing was done. The SDK learns EC2's time from the
     /// answer and gets new credentials, so the next attempt may well succeed.
-    Expired,
+    OutOfDate,
     /// The thing named does not exist (`*.NotFound`, or no such route).
     NotFound,
     /// The thing to create is there already (`RouteAlreadyExists`).
@@ -46,7 +46,7 @@ impl fmt::Display for CloudFaultKind {
             Self::Unreachable => "unreachable",
             Self::Throttled => "throttled",
             Self::Denied => "denied",
-            Self::Expired => "out of date",
+            Self::OutOfDate => "out of date",
             Self::NotFound => "not found",
             Self::Exists => "exists already",
             Self::State => "wrong state",
