@@ -76,7 +76,7 @@ pub const SCENARIOS: [Scenario; 50] = [
     staged(
         11,
         "EC2's API is down for all nodes",
-        "No packet is lost and nothing changes; what fails meanwhile is covered when the API is back.",
+        "No packet is lost and nothing changes; what fails meanwhile is covered after it.",
         &[
             "s11_api_down_for_all_costs_no_packet_and_a_failure_is_covered_when_it_is_back",
             "s11_api_with_every_kind_of_failure_never_moves_a_working_route",
