@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::icmp::EchoMark;
@@ -31,6 +31,7 @@ pub(super) struct ExchangeParts {
 #[derive(Debug)]
 pub(super) struct Exchange {
     me: InstanceId,
+    address: Ipv4Addr,
     port: u16,
     sender: Sender,
     sessions: Sessions,
@@ -40,6 +41,8 @@ pub(super) struct Exchange {
     mark: EchoMark,
     echo_sequence: u16,
     counters: PeerCounters,
+    /// Since when the kernel has refused every heartbeat, for want of the address to send it from.
+    severed_since: Option<Time>,
 }
 
 impl Exchange {
@@ -58,6 +61,7 @@ impl Exchange {
         let exchange = Self {
             sessions: Sessions::new(parts.me.clone(), parts.session),
             me: parts.me,
+            address: parts.address,
             port: parts.port,
             sender: parts.sender,
             addresses: BTreeMap::new(),
@@ -66,6 +70,7 @@ impl Exchange {
             mark: EchoMark::new(parts.session.0),
             echo_sequence: 0,
             counters: PeerCounters::default(),
+            severed_since: None,
         };
         Ok((exchange, echo_fault))
     }
@@ -85,10 +90,20 @@ impl Exchange {
         if packet.claims_omitted > 0 {
             self.counters.claims_omitted += 1;
         }
-        match self.beats.send(&packet.bytes, SocketAddrV4::new(*address, self.port)) {
-            Ok(()) => self.counters.beats_sent += 1,
-            Err(_) => self.counters.send_failures += 1,
+        if self.beats.send(&packet.bytes, SocketAddrV4::new(*address, self.port)).is_ok() {
+            self.counters.beats_sent += 1;
+            self.severed_since = None;
+            return;
         }
+        self.counters.send_failures += 1;
+        if is_gone(self.address) {
+            self.severed_since = self.severed_since.or(Some(now));
+        }
+    }
+
+    /// Since when this node's address, or its interface, has been gone, if it is.
+    pub(super) fn severed_since(&self) -> Option<Time> {
+        self.severed_since
     }
 
     /// Sends an ICMP echo request.
@@ -134,6 +149,14 @@ impl Exchange {
     pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         [Some(self.beats.as_fd()), self.echoes.as_ref().map(AsFd::as_fd)].into_iter().flatten()
     }
+}
+
+/// Whether an address is on none of this host's interfaces that are up: the kernel refuses to
+/// bind to it then (`EADDRNOTAVAIL`, bind(2)). Why it refused to *send* does not tell: that error
+/// is the same where there is no route to the peer.
+fn is_gone(address: Ipv4Addr) -> bool {
+    UdpSocket::bind((address, 0))
+        .is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 /// Judges one datagram.
