@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use natha_lab::daemon::shared::Power;
 use natha_lab::ec2::{Fault, FaultRule, Faults, Principal};
-use natha_lab::scene::{self, QUICK, Scene};
+use natha_lab::scene::{self, QUICK, Scene, is_route_write};
 use serde_json::Value;
 
 use crate::NATHA;
@@ -113,4 +113,70 @@ fn s25_blackhole_is_filled_and_a_takeover_does_not_wait_for_one() {
     scene.wait_route(1, "host-b").unwrap();
     scene.ec2("TerminateInstances", &[("InstanceId.1", &stranger.instance)]).unwrap();
     scene.wait_route(1, "nat-b").unwrap();
+}
+
+/// The text of the first element of this name.
+fn text(xml: &str, element: &str) -> String {
+    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
+    let found = xml.split_once(&open).and_then(|(_, rest)| rest.split_once(&close));
+    found.unwrap_or_else(|| panic!("no {element} in {xml}")).0.to_owned()
+}
+
+/// Attaches an interface to a node as its second one, and returns the attachment.
+fn attach(scene: &Scene, interface: &str, node: &str) -> String {
+    let instance = scene.host(node).unwrap().instance;
+    let attached = scene.ec2(
+        "AttachNetworkInterface",
+        &[("NetworkInterfaceId", interface), ("InstanceId", &instance), ("DeviceIndex", "1")],
+    );
+    scene.sh(node, "until ip -4 addr show ens6 | grep -q inet; do sleep 0.05; done").unwrap();
+    text(&attached.unwrap(), "attachmentId")
+}
+
+/// Gives a node a second interface, in its zone's private subnet, and leads that subnet's default
+/// route to it. Returns the interface and its attachment.
+fn second_interface(scene: &Scene, zone: usize, node: &str) -> (String, String) {
+    let (account, zone) = (scene.account().unwrap(), scene.zone(zone).unwrap());
+    let place = [("SubnetId", &*zone.private_subnet), ("SecurityGroupId.1", &*account.group)];
+    let made = scene.ec2("CreateNetworkInterface", &place).unwrap();
+    let interface = text(&made, "networkInterfaceId");
+    let attachment = attach(scene, &interface, node);
+    let target = ("NetworkInterfaceId", &*interface);
+    let table = ("RouteTableId", &*zone.private_table);
+    scene.ec2("ReplaceRoute", &[table, EVERYWHERE, target]).unwrap();
+    (interface, attachment)
+}
+
+#[test]
+fn s10_node_whose_forwarding_interface_is_detached_is_relieved_and_takes_nothing() {
+    let spec = scene::spec(2, NATHA, "").with_node_tag("natha:interface", "1");
+    let scene = Scene::start_unwell(&spec.with_node_user_data("#!/bin/sh\n")).unwrap();
+    let config = "host.uplink = \"ens5\"\nrepair.enabled = false\nhand_back.hold = \"3s\"";
+    let mut interfaces = Vec::new();
+    for (zone, node) in ["nat-a", "nat-b"].into_iter().enumerate() {
+        interfaces.push(second_interface(&scene, zone, node));
+        let script = scene::user_data(config, "natha setup");
+        scene.sh(node, script.trim_start_matches("#!/bin/sh\n")).unwrap();
+    }
+    for node in ["nat-a", "nat-b"] {
+        scene.spawn(node, &["natha", "monitor"]).unwrap();
+    }
+    scene.wait_well().unwrap();
+    let meters = ["host-a", "host-b"].map(|host| scene.ping(host, 10).unwrap());
+    let (interface, attachment) = &interfaces[0];
+    scene.ec2("DetachNetworkInterface", &[("AttachmentId", attachment)]).unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    scene.pass(Duration::from_secs(15));
+    let told = scene.natha("nat-a", &["status"]).unwrap();
+    assert_eq!(told.code, 3);
+    assert!(told.stdout.contains("this node is not fit: not forwarding"), "{}", told.stdout);
+    attach(&scene, interface, "nat-a");
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+    let calls = scene.calls_by("nat-a").unwrap();
+    assert!(!calls.iter().any(is_route_write), "nat-a led a route to a detached interface");
+    let [relieved, spared] = meters;
+    let report = scene.pinged(relieved).unwrap();
+    assert_eq!(report.outages.len(), 1, "until nat-b had the route: {:?}", report.outages);
+    scene.lost_nothing(spared).unwrap();
 }

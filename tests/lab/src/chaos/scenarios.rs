@@ -66,9 +66,10 @@ pub const SCENARIOS: [Scenario; 50] = [
     ),
     staged(
         10,
-        "EC2's source/dest check is switched on for a node",
-        "The node switches it off; where it may not, it is unfit and relieved.",
+        "A node's interface is detached, or EC2's source/dest check switched on",
+        "It switches the check off. Where it cannot forward, it is relieved and takes nothing.",
         &[
+            "s10_node_whose_forwarding_interface_is_detached_is_relieved_and_takes_nothing",
             "s10_source_dest_check_that_cannot_be_switched_off_has_the_node_relieved",
             "lab_setup::what_drifts_is_made_right_again_while_the_peer_takes_nothing",
         ],
