@@ -106,24 +106,3 @@ fn a_lack_of_capacity_is_waited_out_without_a_second_stop() {
     assert_eq!(starts, 2, "refused, then accepted");
     assert!(scene.power_at("nat-a", Power::Off).is_ok());
 }
-
-#[test]
-fn credentials_that_end_are_replaced_before_a_takeover_needs_them() {
-    let mut spec = scene::spec(2, NATHA, TAKEOVERS_ONLY);
-    spec.ec2.latency_ms = 0;
-    let scene = Scene::start_unwell(&spec).unwrap();
-    let timings = natha_lab::ec2::Timings {
-        start_ms: spec.ec2.boot_ms,
-        stop_ms: spec.ec2.stop_ms,
-        force_ms: spec.ec2.force_ms,
-        credentials_ms: 15_000,
-        ..natha_lab::ec2::Timings::default()
-    };
-    scene.timings(timings).unwrap();
-    scene.wait_well().unwrap();
-    for _ in 0..3 {
-        scene.pass(Duration::from_secs(8));
-        takeover_under(&scene, &[], None);
-    }
-    calm(&scene);
-}

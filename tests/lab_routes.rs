@@ -1,62 +1,8 @@
 //! What people and other programs do to routes, tables and instances, and what natha makes of it.
 
-use std::time::Duration;
-
 use natha_lab::scene::{self, PATIENCE, QUICK, Scene};
-use serde_json::Value;
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
-const EVERYWHERE: (&str, &str) = ("DestinationCidrBlock", "0.0.0.0/0");
-
-/// Whether the group of zone `a` stands like this.
-fn group_is(status: &Value, check: impl Fn(&Value) -> bool) -> bool {
-    status.pointer("/view/groups/us-east-1a").is_some_and(check)
-}
-
-#[test]
-fn a_deleted_route_is_made_again_and_a_misplaced_one_handed_back() {
-    let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
-    let table = scene.zone(0).unwrap().private_table;
-    scene.ec2("DeleteRoute", &[("RouteTableId", &table), EVERYWHERE]).unwrap();
-    scene.wait_for(|| Ok(scene.count("CreateRoute")? == 1)).unwrap();
-    scene.wait_route(0, "nat-a").unwrap();
-    scene.wait_well().unwrap();
-    let meter = scene.ping("host-a", 10).unwrap();
-    scene.route_to(0, "nat-b").unwrap();
-    scene.wait_route(0, "nat-b").unwrap();
-    scene.wait_route(0, "nat-a").unwrap();
-    scene.wait_well().unwrap();
-    scene.lost_nothing(meter).unwrap();
-    scene.nobody_stopped().unwrap();
-}
-
-#[test]
-fn a_route_that_a_person_leads_elsewhere_is_respected_and_reported() {
-    let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
-    let account = scene.account().unwrap();
-    let table = ("RouteTableId", &*account.zones[0].private_table);
-    let stranger = scene.host("host-b").unwrap().interface;
-    let targets = [("GatewayId", &*account.gateway), ("NetworkInterfaceId", &*stranger)];
-    let writes = scene.route_writes().unwrap();
-    for target in targets {
-        scene.ec2("ReplaceRoute", &[table, EVERYWHERE, target]).unwrap();
-        scene
-            .wait_status("nat-a", |status| {
-                group_is(status, |group| {
-                    group["holder"].is_null() && group.to_string().contains(target.1)
-                })
-            })
-            .unwrap();
-        let told = scene.natha("nat-a", &["status"]).unwrap();
-        assert_eq!(told.code, 3, "{}", told.stdout);
-        assert!(told.stdout.contains("held by no single node"), "{}", told.stdout);
-        assert!(told.stdout.contains("which is no member"), "{}", told.stdout);
-    }
-    scene.pass(Duration::from_secs(5));
-    assert_eq!(scene.route_writes().unwrap(), writes, "natha moved a route that is not its own");
-    scene.route_to(0, "nat-a").unwrap();
-    scene.wait_well().unwrap();
-}
 
 #[test]
 fn a_table_that_gets_the_tag_is_served_without_a_restart() {

@@ -6,8 +6,9 @@ mod support;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 
-use natha::failover::Verdict;
+use natha::failover::{EventKind, Verdict};
 use natha::status::Report;
+use natha::types::{Fault, Fitness};
 use nix::sys::signal::Signal;
 use tokio::net::UnixDatagram;
 
@@ -94,6 +95,24 @@ fn a_peer_that_loses_power_is_taken_over() {
         assert!(matches!(peer.verdict, Verdict::Suspected | Verdict::Unreachable), "{peer:?}");
         let output = cluster.run(0, &["status"]).await;
         assert_eq!(output.status.code(), Some(3));
+    });
+}
+
+#[test]
+fn a_monitor_that_can_send_from_nowhere_is_unfit_and_takes_nothing() {
+    in_own_network(async || {
+        let cluster = healthy_pair().await;
+        cluster.remove_address(0);
+        let (survivor, zone) = (cluster.nodes[1].id.clone(), cluster.nodes[0].zone.clone());
+        cluster.until(1, "holds the peer's group", |one| holds(one, &zone, &survivor)).await;
+        let lost = |one: &Report| {
+            one.view.peers.values().all(|peer| peer.verdict != Verdict::Alive)
+                && one.view.groups.values().all(|group| group.read_age.is_some())
+        };
+        let report = cluster.until(0, "hears nobody", lost).await;
+        assert_eq!(report.view.fitness, Fitness::unfit(Fault::Forwarding));
+        let began = report.events.iter().any(|event| event.kind == EventKind::TakeoverBegun);
+        assert!(!began, "{:#?}", report.events);
     });
 }
 

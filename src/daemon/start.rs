@@ -19,7 +19,7 @@ use super::recorder::Recorder;
 use super::turns::{Memory, Turns};
 use super::{checks, clock, realtime, single, uplink};
 use crate::cloud::{Ec2, Imds};
-use crate::config::{Flags, PairFlags, Settings, load, settings_digest};
+use crate::config::{Failover, Flags, PairFlags, Settings, load, settings_digest};
 use crate::failover::{Command, Input};
 use crate::record::Header;
 use crate::types::SessionId;
@@ -153,6 +153,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
         recorder: record(settings, header),
         watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
         linger: (settings.failover.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
+        severed_after: severed_after(&settings.failover),
         memory: Memory::new(cluster.name.clone(), cluster.roster.clone(), now),
     };
     let ended = spawn_loop(turns)?;
@@ -197,6 +198,13 @@ fn record(settings: &Settings, mut header: Header) -> Option<Recorder> {
             None
         }
     }
+}
+
+/// How long every heartbeat must be refused before this node finds itself cut off: as many as it
+/// can miss of a peer before it would judge it lost, less one, so that it doubts itself first. The
+/// half interval is for beats that are sent early.
+fn severed_after(numbers: &Failover) -> Duration {
+    (numbers.interval * numbers.lost_after.saturating_sub(2)).saturating_sub(numbers.interval / 2)
 }
 
 fn open_exchange(

@@ -20,7 +20,7 @@ use super::recorder::Recorder;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
 use crate::status::{Counters, Report};
-use crate::types::{GroupName, Roster, Time};
+use crate::types::{Fault, Fitness, GroupName, Roster, Time};
 
 /// Events kept for the status.
 const HISTORY: usize = 200;
@@ -56,6 +56,8 @@ pub(super) struct Turns {
     /// How long it goes on once everything is handed over: for as many heartbeats as tell every
     /// peer that this node leaves, even if one of them is lost.
     pub(super) linger: Duration,
+    /// How long the kernel must have refused every heartbeat before this node is unfit.
+    pub(super) severed_after: Duration,
     /// What the loop remembers for the status.
     pub(super) memory: Memory,
 }
@@ -74,6 +76,9 @@ pub(super) struct Memory {
     fed: Option<Time>,
     ready: bool,
     exit_at: Option<Time>,
+    /// What the checks of this host found last.
+    checked: Fitness,
+    severed: bool,
 }
 
 impl Memory {
@@ -91,6 +96,8 @@ impl Memory {
             fed: None,
             ready: false,
             exit_at: None,
+            checked: Fitness::fit(),
+            severed: false,
         }
     }
 }
@@ -124,6 +131,7 @@ impl Turns {
             let Some(note) = self.inbox.take() else { break };
             self.take_note(note, now);
         }
+        self.note_severed(now);
         self.machine.tick(now);
         for _ in 0..ACTIONS_A_TURN {
             let Some(action) = self.machine.poll_action() else { break };
@@ -155,7 +163,12 @@ impl Turns {
                     self.exchange.set_roster(roster, now);
                     self.memory.roster = Arc::new(roster.clone());
                 }
-                self.feed(input, now);
+                if let Input::Fitness { fitness } = input {
+                    self.memory.checked = fitness;
+                    self.feed_fitness(now);
+                } else {
+                    self.feed(input, now);
+                }
             }
             Note::Done { id, call, outcome } => {
                 self.memory.counters.count_call(call, &ending(&outcome));
@@ -174,6 +187,26 @@ impl Turns {
                 let _ = answer.send(Box::new(self.report(now)));
             }
         }
+    }
+
+    /// A node that cannot even send from its forwarding interface forwards nothing, and the
+    /// silence of its peers is its own. It must know before it would judge them lost, which no
+    /// check that runs every few seconds is in time for.
+    fn note_severed(&mut self, now: Time) {
+        let since = self.exchange.severed_since();
+        let severed = since.is_some_and(|since| now.since(since) >= self.severed_after);
+        if severed != self.memory.severed {
+            self.memory.severed = severed;
+            self.feed_fitness(now);
+        }
+    }
+
+    fn feed_fitness(&mut self, now: Time) {
+        let mut fitness = self.memory.checked.clone();
+        if self.memory.severed {
+            fitness.faults.insert(Fault::Forwarding);
+        }
+        self.feed(Input::Fitness { fitness }, now);
     }
 
     /// Refuses what the machine could only ignore, with the reason.

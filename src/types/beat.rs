@@ -18,7 +18,8 @@ pub struct SessionId(pub u64);
 pub enum Fault {
     /// No probe of the internet is answered, though one was before.
     Uplink,
-    /// `ip_forward` is off, or the nft table is missing or changed.
+    /// `ip_forward` is off, or the nft table is missing or changed, or the forwarding interface
+    /// or its address is gone.
     Forwarding,
     /// EC2's source/dest check is on, so the VPC drops forwarded packets.
     SourceDestCheck,

@@ -228,6 +228,11 @@ impl Cluster {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+        self.remove_address(node);
+    }
+
+    /// Takes a node's address off its interface; its monitor goes on.
+    pub(crate) fn remove_address(&self, node: usize) {
         let address = format!("{}/32", self.nodes[node].address);
         ip(&["address", "delete", &address, "dev", "lo"]);
     }

@@ -267,3 +267,17 @@ fn what_a_person_did_during_a_pause_is_seen_before_anything_is_written() {
     sim.run(3_000);
     assert_eq!(sim.writes_since(thawed), 0, "{:?}", sim.done);
 }
+
+#[test]
+fn a_request_out_of_date_delays_a_takeover_by_half_a_second_at_most() {
+    let mut sim = Sim::new(2);
+    sim.run(MINUTE);
+    sim.nodes[1].api = Api::Fails(CloudFaultKind::OutOfDate);
+    sim.panic(0);
+    // It loses the peer, writes, and is refused.
+    sim.run(500);
+    assert_eq!(sim.holder(0), Some(0));
+    sim.nodes[1].api = Api::Works;
+    sim.run(500);
+    assert_eq!(sim.holder(0), Some(1));
+}

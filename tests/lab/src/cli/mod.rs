@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod bench;
+mod chaos;
 mod demo;
 mod run;
 mod soak;
@@ -120,6 +121,22 @@ pub(crate) enum Verb {
     BenchTable {
         file: PathBuf,
         /// Put them into this document, between its marks, instead of printing them.
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
+    },
+    /// Show the tests that stage the scenarios, as FILE::TEST.
+    ChaosTests,
+    /// Make figures of the report (JUnit) of a run of those tests.
+    ChaosFigures {
+        report: PathBuf,
+        /// Write them to this file instead of printing them.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// Show the scenarios and the results in such a file as a Markdown table.
+    ChaosTable {
+        file: PathBuf,
+        /// Put it into this document, between its marks, instead of printing it.
         #[arg(long, value_name = "FILE")]
         into: Option<PathBuf>,
     },
