@@ -29,7 +29,13 @@ fn takeover_under(scene: &Scene, faults: &[(Option<&str>, Fault)], lasting: Opti
     let mut rules = vec![FaultRule::everywhere(Fault::LatencyBefore { ms: 50 })];
     rules.extend(faults.iter().map(|(action, fault)| {
         let action = action.map(str::to_owned);
-        FaultRule { principal: Some(taker.clone()), action, times: None, fault: *fault }
+        FaultRule {
+            principal: Some(taker.clone()),
+            action,
+            about: None,
+            times: None,
+            fault: *fault,
+        }
     }));
     scene.api_faults(Faults { rules }).unwrap();
     scene.freeze("nat-a").unwrap();
