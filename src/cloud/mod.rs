@@ -7,6 +7,7 @@ mod convert;
 mod ec2;
 mod errors;
 mod imds;
+mod resolver;
 mod survey;
 mod writes;
 
