@@ -1,6 +1,6 @@
 //! The one place that reads clocks.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
@@ -50,6 +50,11 @@ fn duration(spec: TimeSpec) -> Duration {
     let seconds = u64::try_from(spec.tv_sec()).unwrap_or_default();
     let nanos = u32::try_from(spec.tv_nsec()).unwrap_or_default();
     Duration::new(seconds, nanos)
+}
+
+/// The wall clock: for what AWS tells by it, and for nothing that this program measures.
+pub(super) fn wall() -> SystemTime {
+    SystemTime::UNIX_EPOCH + read(ClockId::CLOCK_REALTIME)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::alerts::Alert;
 use super::discovery::{self, Cluster};
 use super::exchange::{Exchange, ExchangeParts};
 use super::executors::Executors;
@@ -16,7 +17,7 @@ use super::http::{self, Desk};
 use super::inbox::{self, Notes};
 use super::keepsake::Keepsake;
 use super::turns::{Memory, Turns};
-use super::{checks, clock, realtime, single, uplink};
+use super::{checks, clock, notices, realtime, single, tracking, uplink};
 use crate::cloud::{Ec2, Imds};
 use crate::config::{Failover, Flags, PairFlags, Settings, load, settings_digest};
 use crate::failover::{Command, Input, Machine};
@@ -159,6 +160,10 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
     let device = settings.host.uplink.clone();
     tokio::spawn(uplink::watch(settings.uplink.clone(), device, random()?, board.clone()));
     checks::start(settings, ec2, &cluster.me.interface, &board);
+    let tracked = Alert::new("conntrack", &notes);
+    tokio::spawn(tracking::watch(settings.host.conntrack_alert, tracked));
+    let announced = Alert::new("notices", &notes);
+    tokio::spawn(notices::watch(settings.notices.clone(), announced, board.clone()));
     tokio::spawn(discovery::keep_looking(
         ec2.clone(),
         cluster.me.id.clone(),
