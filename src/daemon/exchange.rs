@@ -2,8 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+use nix::sys::socket::SockaddrStorage;
 
 use super::icmp::EchoMark;
 use super::sockets::{Datagram, PeerSocket};
@@ -151,12 +155,14 @@ impl Exchange {
     }
 }
 
-/// Whether an address is on none of this host's interfaces that are up: the kernel refuses to
-/// bind to it then (`EADDRNOTAVAIL`, bind(2)). Why it refused to *send* does not tell: that error
-/// is the same where there is no route to the peer.
+/// Whether none of this host's interfaces that are up has this address. Why the kernel refused to
+/// send does not tell: that error is the same where there is no route to the peer.
 fn is_gone(address: Ipv4Addr) -> bool {
-    UdpSocket::bind((address, 0))
-        .is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
+    let Ok(mut all) = getifaddrs() else { return false };
+    !all.any(|one| {
+        let its = one.address.as_ref().and_then(SockaddrStorage::as_sockaddr_in);
+        one.flags.contains(InterfaceFlags::IFF_UP) && its.is_some_and(|its| its.ip() == address)
+    })
 }
 
 /// Judges one datagram.

@@ -59,6 +59,8 @@ pub(super) struct Reads {
     /// What EC2 said of this node itself, and when it was asked.
     pub(super) own_power: Option<(PowerReport, Time)>,
     hurried: bool,
+    /// Whether the read under way was hurried: if it fails, so is the next.
+    urgent: bool,
 }
 
 impl Reads {
@@ -122,7 +124,7 @@ impl Machine {
         if tables.is_empty() {
             return;
         }
-        self.reads.hurried = false;
+        self.reads.urgent = std::mem::take(&mut self.reads.hurried);
         let id = self.new_id();
         self.reads.routes.asked(id, now);
         self.push(Action::ReadRoutes { id, tables: tables.into_iter().collect() });
@@ -176,6 +178,7 @@ impl Machine {
 
     fn routes_unread(&mut self, fault: &CloudFault, now: Time) {
         let noise = self.noise.next();
+        self.reads.hurried |= self.reads.urgent;
         let line = &mut self.reads.routes;
         line.failures += 1;
         let wait = backoff(fault.kind, line.failures, noise);

@@ -265,3 +265,17 @@ fn an_api_that_is_down_for_an_hour_does_not_fill_the_log() {
     sim.run(10_000);
     assert_eq!(sim.holder(0), Some(1));
 }
+
+#[test]
+fn a_request_out_of_date_delays_a_takeover_by_half_a_second_at_most() {
+    let mut sim = Sim::new(2);
+    sim.run(MINUTE);
+    sim.nodes[1].api = Api::Fails(CloudFaultKind::OutOfDate);
+    sim.panic(0);
+    // It loses the peer, writes, and is refused.
+    sim.run(500);
+    assert_eq!(sim.holder(0), Some(0));
+    sim.nodes[1].api = Api::Works;
+    sim.run(500);
+    assert_eq!(sim.holder(0), Some(1));
+}
