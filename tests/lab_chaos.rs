@@ -19,6 +19,14 @@ mod a_network;
 mod a_power;
 #[path = "chaos/a_routes.rs"]
 mod a_routes;
+#[path = "chaos/b_cluster.rs"]
+mod b_cluster;
+#[path = "chaos/b_instances.rs"]
+mod b_instances;
+#[path = "chaos/b_limits.rs"]
+mod b_limits;
+#[path = "chaos/b_restarts.rs"]
+mod b_restarts;
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 

@@ -4,7 +4,7 @@
 //! other threads; lets the machine do what is due; carries its actions out or hands them over;
 //! and sleeps until the next deadline or the next arrival. Nothing in it waits for anything else.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +69,7 @@ pub(super) struct Memory {
     roster: Arc<Roster>,
     started: Time,
     events: VecDeque<Event>,
+    alerts: BTreeMap<&'static str, String>,
     counters: Counters,
     lateness_max: Duration,
     planned: Option<Time>,
@@ -89,6 +90,7 @@ impl Memory {
             roster: Arc::new(roster),
             started: now,
             events: VecDeque::with_capacity(HISTORY),
+            alerts: BTreeMap::new(),
             counters: Counters::default(),
             lateness_max: Duration::ZERO,
             planned: None,
@@ -183,6 +185,8 @@ impl Turns {
                     self.feed(Input::Command { command }, now);
                 }
             }
+            Note::Alert { name, text: Some(text) } => drop(self.memory.alerts.insert(name, text)),
+            Note::Alert { name, text: None } => drop(self.memory.alerts.remove(name)),
             Note::Status(answer) => {
                 let _ = answer.send(Box::new(self.report(now)));
             }
@@ -313,6 +317,7 @@ impl Turns {
             uptime: now.since(self.memory.started),
             roster: Roster::clone(&self.memory.roster),
             view: self.machine.view(now),
+            alerts: self.memory.alerts.values().cloned().collect(),
             events: self.memory.events.iter().cloned().collect(),
             counters,
             lateness_max: self.memory.lateness_max,

@@ -25,11 +25,14 @@ pub enum Fault {
     SourceDestCheck,
     /// Its own loop ran late: it was paused, suspended or starved.
     Late,
+    /// AWS has announced that it is about to interrupt this instance.
+    Departing,
 }
 
 impl Fault {
     /// Every fault, in the order of its bit in the heartbeat packet.
-    pub const ALL: [Self; 4] = [Self::Uplink, Self::Forwarding, Self::SourceDestCheck, Self::Late];
+    pub const ALL: [Self; 5] =
+        [Self::Uplink, Self::Forwarding, Self::SourceDestCheck, Self::Late, Self::Departing];
 }
 
 impl fmt::Display for Fault {
@@ -39,6 +42,7 @@ impl fmt::Display for Fault {
             Self::Forwarding => "not forwarding",
             Self::SourceDestCheck => "source/dest check on",
             Self::Late => "running late",
+            Self::Departing => "about to be interrupted by AWS",
         })
     }
 }

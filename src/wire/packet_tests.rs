@@ -136,7 +136,7 @@ fn any_claim() -> impl Strategy<Value = Claim> {
 }
 
 fn any_beat() -> impl Strategy<Value = Beat> {
-    let faults = prop::collection::btree_set(prop::sample::select(&Fault::ALL[..]), 0..5);
+    let faults = prop::collection::btree_set(prop::sample::select(&Fault::ALL[..]), 0..=5);
     (faults, any::<bool>(), any::<u64>(), vec(any_hears(), 0..16), vec(any_claim(), 0..8)).prop_map(
         |(faults, leaving, settings_digest, hears, holds)| Beat {
             fitness: Fitness { faults },

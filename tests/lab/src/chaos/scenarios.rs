@@ -167,139 +167,172 @@ pub const SCENARIOS: [Scenario; 50] = [
         "Its group is taken at once, and a takeover does not wait for a blackhole.",
         &["s25_blackhole_is_filled_and_a_takeover_does_not_wait_for_one"],
     ),
-    left(
+    staged(
         26,
         "A peer is terminated",
-        "Its routes are kept by the survivor, and nobody tries to start it.",
-        "not staged yet",
+        "Its routes are taken and kept, and nobody tries to start it.",
+        &["s26_terminated_peer_is_covered_and_never_started"],
     ),
-    left(
+    staged(
         27,
         "A replacement comes with a new id and the same tags",
         "It is found by its tags and gets the routes.",
-        "not staged yet",
+        &["s27_replacement_with_a_new_id_gets_the_routes_of_the_terminated_one"],
     ),
-    left(
+    staged(
         28,
         "A person stops a node",
         "It is covered, and left stopped until a person starts it.",
-        "not staged yet",
+        &["s28_nat_that_a_person_stops_is_covered_left_stopped_and_back_when_started"],
     ),
-    left(
+    staged(
         29,
         "A stop or a start gets stuck",
-        "The wait is bounded, the stop is then forced, and an alert stands.",
-        "not staged yet",
+        "It is covered. The wait is bounded: a stop is then forced, and an alert stands.",
+        &["s29_stop_that_hangs_is_forced", "s29_start_that_hangs_is_covered_and_alerted"],
     ),
-    left(
+    staged(
         30,
         "EC2 has no capacity to start the peer",
         "It stays covered, and the start is tried again later.",
-        "not staged yet",
+        &["s30_lack_of_capacity_is_waited_out_without_a_second_stop"],
     ),
-    left(
+    staged(
         31,
         "All nodes fail",
         "The first that is well again takes all; until then nothing is moved.",
-        "not staged yet",
+        &["s31_first_of_all_failed_nodes_to_return_serves_all"],
     ),
-    left(
+    staged(
         32,
         "A node flaps",
-        "Each hand-back waits longer, and repairs are limited.",
-        "not staged yet",
+        "Each hand-back waits longer, up to a bound; an operator can switch it off.",
+        &[
+            "s32_flapping_node_waits_longer_for_its_routes_each_time",
+            "lab_config::tags_of_the_instances_set_what_the_file_does_not",
+        ],
     ),
-    left(
+    staged(
         33,
-        "The network between the nodes loses and delays packets",
-        "Nothing is moved or stopped.",
-        "not staged yet",
+        "The network between the nodes loses packets",
+        "Nothing is moved or stopped; where no packet gets through, the usual bound holds.",
+        &["s33_lossy_network_moves_nothing_and_a_dead_one_is_lost_all_the_same"],
     ),
-    left(
+    staged(
         34,
         "A node is starved of CPU time",
-        "It doubts itself first, and takes nothing.",
-        "not staged yet",
+        "It doubts itself first, takes nothing, and is relieved without a lost packet.",
+        &["s34_starved_node_doubts_itself_and_is_relieved"],
     ),
-    left(
+    staged(
         35,
         "The monitor is killed for lack of memory",
         "It is started again, reads, and goes on.",
-        "not staged yet",
+        &["s35_monitor_killed_for_lack_of_memory_is_back_at_once_and_costs_nothing"],
     ),
-    left(
+    staged(
         36,
         "The disk is full or read-only",
-        "Takeovers go on: nothing needs to be written for one.",
-        "not staged yet",
+        "Takeover, repair and hand-back go on, and what could not be noted down is alerted.",
+        &[
+            "s36_node_with_a_read_only_disk_takes_over_and_repairs",
+            "s36_node_with_a_full_disk_takes_over_and_repairs",
+        ],
     ),
-    left(
+    staged(
         37,
         "The monitor is killed in the midst of a takeover, a repair, a hand-back",
         "After its restart all comes to the same end.",
-        "not staged yet",
+        &[
+            "s37_monitor_killed_again_and_again_while_it_takes_over_still_does",
+            "s37_monitor_killed_when_it_has_stopped_its_peer_starts_it",
+            "s37_monitor_killed_while_its_peer_is_off_starts_it",
+            "s37_monitor_killed_while_its_peer_boots_hands_back",
+            "s37_monitors_killed_during_a_hand_back_finish_it",
+        ],
     ),
-    left(
+    staged(
         38,
         "Half of the tables were moved when calls begin to fail",
         "The rest is moved when they work again; nothing is rolled back.",
-        "not staged yet",
+        &["s38_half_moved_group_stays_moved_and_is_completed"],
     ),
     left(
         39,
         "The Elastic IP has moved, the route has not",
         "The move is completed.",
-        "not staged yet",
+        "Elastic IPs are not moved yet",
     ),
-    left(
+    staged(
         40,
-        "The table of tracked connections is full",
+        "The table of tracked connections fills up",
         "An alert stands; the load is not handed over blindly.",
-        "not staged yet",
+        &["s40_table_of_connections_that_fills_up_is_alerted_and_moves_nothing"],
     ),
     left(
         41,
         "Flows are carried over in part",
         "The takeover goes on, and what was lost is counted.",
-        "not staged yet",
+        "flows are not carried over yet",
     ),
     left(
         42,
         "The ports of an address are used up",
         "An alert stands, and nothing fails over for it.",
-        "not staged yet",
+        "there is no egress identity yet, whose ports would have to last for all nodes",
     ),
-    left(
+    staged(
         43,
         "Two nodes want to stop each other",
-        "At most one of them is stopped.",
-        "not staged yet",
+        "At most one of them is ever stopped, and the other one serves.",
+        &["s43_two_nodes_that_judge_each_other_failed_in_turns_never_stop_both"],
     ),
-    left(
+    staged(
         44,
-        "The nodes' versions or settings differ",
-        "They understand each other, and nobody is stopped.",
-        "not staged yet",
+        "The nodes' settings differ",
+        "They cover for each other, the difference is told, and nobody is stopped.",
+        &["s44_nodes_with_different_settings_cover_for_each_other_and_stop_nobody"],
     ),
-    left(
+    staged(
         45,
         "Heartbeats are forged or replayed",
         "They are counted and change nothing.",
-        "not staged yet",
+        &[
+            "s45_replayed_heartbeats_do_not_keep_a_dead_peer_alive",
+            "lab_config::a_shared_key_authenticates_and_forged_packets_do_not_count",
+        ],
     ),
-    left(46, "A whole zone fails", "Its routes are covered by another zone.", "not staged yet"),
-    left(
+    staged(
+        46,
+        "A whole zone fails",
+        "It is covered from another, though EC2 tells nothing of its instances.",
+        &["s46_failed_zone_is_covered_while_ec2_tells_nothing_of_its_instances"],
+    ),
+    staged(
         47,
         "AWS gives notice of an interruption",
-        "The node hands its routes over before it.",
-        "not staged yet",
+        "The node is relieved before it, without a lost packet.",
+        &[
+            "s47_spot_notice_relieves_a_nat_before_it_is_ended",
+            "s47_scheduled_event_relieves_a_nat_shortly_before_and_until_it_is_over",
+        ],
     ),
-    left(48, "API calls hang", "Heartbeats and decisions go on.", "not staged yet"),
-    left(49, "The DNS resolver is down", "A failure is still covered.", "not staged yet"),
+    staged(
+        48,
+        "API calls hang",
+        "Heartbeats and decisions go on.",
+        &["s48_hanging_calls_delay_no_heartbeat_and_no_verdict"],
+    ),
+    staged(
+        49,
+        "The DNS resolver is down",
+        "A failure is still covered.",
+        &["s49_takeover_needs_no_resolver"],
+    ),
     left(
         50,
         "Two nodes both have the virtual IP",
         "The one that does not hold it removes it.",
-        "not staged yet",
+        "virtual IPs are not moved yet",
     ),
 ];

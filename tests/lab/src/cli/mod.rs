@@ -214,6 +214,9 @@ pub(crate) struct Fault {
     /// Only calls of this host.
     #[arg(long)]
     pub(crate) host: Option<String>,
+    /// Only calls that name this id, of a table or an instance.
+    #[arg(long)]
+    pub(crate) about: Option<String>,
     /// Only so many times.
     #[arg(long)]
     pub(crate) times: Option<u64>,

@@ -275,8 +275,8 @@ fn api_fault(lab: &Client, fault: Fault) -> Result<()> {
             Some(Principal::Instance(host.instance))
         }
     };
-    let (action, times) = (fault.action, fault.times);
-    let rule = FaultRule { principal, action, times, fault: described };
+    let (action, about, times) = (fault.action, fault.about, fault.times);
+    let rule = FaultRule { principal, action, about, times, fault: described };
     lab.ask(&Request::AddApiFault { rule })
 }
 
