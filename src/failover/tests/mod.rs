@@ -1,0 +1,9 @@
+//! One machine at a time, told everything by hand. Whole clusters are simulated in `natha-prove`.
+
+mod desk;
+mod evidence;
+mod moves;
+mod readings;
+mod repairs;
+mod shown;
+mod wishes;
