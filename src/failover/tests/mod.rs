@@ -3,6 +3,7 @@
 mod desk;
 mod evidence;
 mod moves;
+mod power_calls;
 mod readings;
 mod repairs;
 mod shown;
