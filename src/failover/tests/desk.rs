@@ -40,7 +40,6 @@ pub(super) enum Answer {
 pub(super) struct Desk {
     pub(super) machine: Machine,
     pub(super) now: Time,
-    pub(super) me: usize,
     pub(super) numbers: Failover,
     /// Whose heartbeats arrive, and what they say.
     pub(super) beats: BTreeMap<usize, Beat>,
@@ -140,7 +139,6 @@ impl Desk {
         Self {
             machine,
             now,
-            me,
             numbers,
             beats: peers.clone().map(|n| (n, Self::fine(me))).collect(),
             echo: peers.collect(),

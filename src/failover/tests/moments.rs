@@ -3,7 +3,7 @@
 use super::desk::*;
 use crate::config::Failover;
 use crate::failover::{Action, Command, EventKind, Input, Outcome};
-use crate::types::{CloudFaultKind, Time};
+use crate::types::{CloudFaultKind, Fault, Fitness, SessionId, Time};
 
 /// Lets a millisecond pass, and the machine look.
 fn tick(desk: &mut Desk) {
@@ -28,6 +28,37 @@ fn a_write_is_tried_again_at_the_very_moment_that_was_told() {
         tick(&mut desk);
     }
     assert_eq!(desk.now, due);
+}
+
+#[test]
+fn a_takeover_is_a_flap_until_the_longest_hold_after_the_hand_back_has_passed() {
+    for (early, hold) in [(1, 40), (0, 30)] {
+        let mut numbers = Failover::default();
+        numbers.hand_back.hold_max = secs(40);
+        let mut desk = Desk::with(2, numbers);
+        desk.routes.insert(table(1), to(0));
+        desk.run_until(60_000, |desk| !desk.events(EventKind::HandOverDone).is_empty());
+        let handed_back = desk.events(EventKind::HandOverDone)[0].at;
+        let due = handed_back + secs(40) - millis(early);
+        desk.run(39_960);
+        while desk.now < due - millis(1) {
+            tick(&mut desk);
+        }
+        let mut sick = Desk::fine(0);
+        sick.fitness = Fitness::unfit(Fault::Uplink);
+        let input = |beat, at| Input::Beat { from: id(1), session: SessionId(101), beat, at };
+        let at = desk.now;
+        desk.give(input(sick, at));
+        tick(&mut desk);
+        assert_eq!(desk.moved(), [(1, 1), (1, 0)]);
+        let at = desk.now;
+        desk.give(input(Desk::fine(0), at));
+        tick(&mut desk);
+        desk.run(10);
+        let timer = format!("hand-back to {} at the earliest", id(1));
+        let left = desk.view().timers[&timer];
+        assert!(left <= secs(hold) && left > secs(hold - 1), "{left:?} instead of {hold} s");
+    }
 }
 
 #[test]
