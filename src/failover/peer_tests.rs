@@ -343,6 +343,13 @@ fn settings_differ_only_where_a_heartbeat_shows_it() {
 }
 
 #[test]
+fn from_ten_seconds_on_people_are_told_whole_seconds() {
+    assert_eq!(words(ms(9_999)), "9999 ms");
+    assert_eq!(words(ms(10_000)), "10 s");
+    assert_eq!(words(ms(10_999)), "10 s");
+}
+
+#[test]
 fn the_evidence_names_every_source_and_its_age() {
     let now = MET;
     let told = unmet().evidence(now);

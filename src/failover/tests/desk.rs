@@ -31,6 +31,8 @@ pub(super) enum Answer {
     Lost,
     /// The machine was paused before it was sent.
     Expired,
+    /// Answered after seven seconds; reads only.
+    Slow,
     /// Never answered.
     Never,
 }
@@ -49,6 +51,8 @@ pub(super) struct Desk {
     pub(super) routes: BTreeMap<RouteTableId, Option<RouteEntry>>,
     pub(super) power: BTreeMap<InstanceId, PowerReport>,
     pub(super) reads: Answer,
+    /// Whether only reads of routes go without an answer.
+    pub(super) hides_routes: bool,
     pub(super) writes: Answer,
     pub(super) calls: Answer,
     pub(super) notes: Answer,
@@ -145,6 +149,7 @@ impl Desk {
             routes: (0..nodes).map(|n| (table(n), to(n))).collect(),
             power: (0..nodes).map(|n| (id(n), report(InstanceState::Running))).collect(),
             reads: Answer::Yes,
+            hides_routes: false,
             writes: Answer::Yes,
             calls: Answer::Yes,
             notes: Answer::Yes,
@@ -225,14 +230,19 @@ impl Desk {
         grid(next.unwrap_or(beat).max(soonest), u128::from(STEP))
     }
 
-    fn step(&mut self) {
-        let now = self.now;
+    /// Hands over what EC2 has answered by `now`.
+    pub(super) fn answer(&mut self, now: Time) {
         let (due, waiting) = self.waiting.drain(..).partition(|(at, _)| *at <= now);
         self.waiting = waiting;
         let due: Vec<(Time, Input)> = due;
         for (_, input) in due {
             self.give(input);
         }
+    }
+
+    fn step(&mut self) {
+        let now = self.now;
+        self.answer(now);
         let interval = self.numbers.interval.as_millis();
         if self.now.since_boot().as_millis().is_multiple_of(interval) {
             for (n, beat) in self.beats.clone() {
@@ -262,6 +272,7 @@ impl Desk {
                     self.waiting.push((at, Input::Echo { from: to, at }));
                 }
             }
+            Action::ReadRoutes { .. } if self.hides_routes => {}
             Action::ReadRoutes { id, tables } => {
                 let seen = tables.into_iter().filter_map(|table| {
                     let entry = self.routes.get(&table)?.clone();
@@ -291,13 +302,18 @@ impl Desk {
     }
 
     fn answer_read(&mut self, id: ActionId, outcome: impl FnOnce(Option<CloudFault>) -> Outcome) {
+        let mut wait = millis(STEP);
         let fault = match self.reads {
             Answer::Yes => None,
+            Answer::Slow => {
+                wait = secs(7);
+                None
+            }
             Answer::No(kind) => Some(fault(kind)),
             Answer::Lost | Answer::Expired | Answer::Never => return,
         };
         let input = Input::Done { id, outcome: outcome(fault) };
-        self.waiting.push((self.now + millis(STEP), input));
+        self.waiting.push((self.now + wait, input));
     }
 
     fn answer_write(&mut self, id: ActionId, answer: Answer) {
@@ -306,7 +322,7 @@ impl Desk {
             Answer::No(kind) => Outcome::Written { result: Err(fault(kind)) },
             Answer::Lost => Outcome::Written { result: Err(fault(CloudFaultKind::Unknown)) },
             Answer::Expired => Outcome::Expired,
-            Answer::Never => return,
+            Answer::Slow | Answer::Never => return,
         };
         self.waiting.push((self.now + millis(STEP), Input::Done { id, outcome }));
     }

@@ -2,8 +2,8 @@
 
 use super::desk::*;
 use crate::config::Failover;
-use crate::failover::{Action, Command, EventKind, Input, Outcome};
-use crate::types::{CloudFaultKind, Fault, Fitness, SessionId, Time};
+use crate::failover::{Action, Command, EventKind, Input, Outcome, Routes, Verdict};
+use crate::types::{CloudFaultKind, Fault, Fitness, InstanceState, SessionId, StopOrigin, Time};
 
 /// Lets a millisecond pass, and the machine look.
 fn tick(desk: &mut Desk) {
@@ -11,6 +11,179 @@ fn tick(desk: &mut Desk) {
     let now = desk.now;
     desk.machine.tick(now);
     desk.poll();
+}
+
+/// Runs until just before `moment`, and then looks every millisecond until `holds`. When it did.
+fn watch(desk: &mut Desk, moment: Time, holds: impl Fn(&Desk) -> bool) -> Time {
+    let before = moment.since(desk.now).as_millis().saturating_sub(15) / 10 * 10;
+    desk.run(before.try_into().unwrap());
+    assert!(!holds(desk), "too early");
+    while !holds(desk) {
+        assert!(desk.now < moment + millis(50), "too late: {:#?}", desk.texts());
+        tick(desk);
+        // What EC2 answers within these milliseconds.
+        let now = desk.now;
+        desk.answer(now);
+    }
+    desk.now
+}
+
+fn notes(desk: &Desk) -> usize {
+    desk.count(|action| matches!(action, Action::Remember { .. }))
+}
+
+fn told_at(desk: &Desk, kind: EventKind) -> Time {
+    desk.events(kind).last().unwrap().at
+}
+
+#[test]
+fn a_stop_is_prepared_when_the_peer_has_been_suspected_for_its_time() {
+    let mut desk = Desk::new(2);
+    desk.lose(1);
+    desk.run_until(400, |desk| desk.verdict(1) == Verdict::Suspected);
+    let due = told_at(&desk, EventKind::Verdict) + secs(60);
+    assert_eq!(watch(&mut desk, due, |desk| notes(desk) == 1), due);
+}
+
+#[test]
+fn one_that_became_fit_in_the_turn_that_lost_the_peer_was_fit_all_the_time() {
+    let mut desk = Desk::new(2);
+    desk.fitness(Fitness::unfit(Fault::Uplink));
+    desk.lose(1);
+    desk.run(290);
+    desk.pause(10);
+    desk.fitness(Fitness::fit());
+    let now = desk.now;
+    desk.machine.tick(now);
+    desk.poll();
+    assert_eq!(desk.verdict(1), Verdict::Suspected);
+    desk.run(61_000);
+    assert_eq!(desk.stops().len(), 1, "{:#?}", desk.texts());
+}
+
+#[test]
+fn a_stop_without_effect_is_repeated_when_its_time_has_passed() {
+    let mut desk = Desk::new(2);
+    desk.lose(1);
+    desk.run_until(70_000, |desk| desk.stops().len() == 1);
+    let due = told_at(&desk, EventKind::RepairStop) + secs(300);
+    assert_eq!(watch(&mut desk, due, |desk| notes(desk) == 2), due);
+}
+
+#[test]
+fn a_peer_that_was_started_may_boot_for_its_time_and_no_longer() {
+    let mut desk = Desk::new(2);
+    desk.lose(1);
+    desk.run_until(70_000, |desk| desk.stops().len() == 1);
+    desk.power.insert(id(1), stopped_by(StopOrigin::User));
+    desk.run_until(10_000, |desk| desk.starts() == 1);
+    desk.power.insert(id(1), report(InstanceState::Running));
+    let accepted = desk.now + millis(STEP);
+    let due = accepted + secs(300);
+    let noted = notes(&desk);
+    assert_eq!(watch(&mut desk, due, |desk| notes(desk) > noted), due);
+}
+
+#[test]
+fn a_start_without_effect_is_repeated_when_a_minute_has_passed() {
+    let mut desk = Desk::new(2);
+    desk.lose(1);
+    desk.run_until(70_000, |desk| desk.stops().len() == 1);
+    desk.power.insert(id(1), stopped_by(StopOrigin::User));
+    desk.run_until(10_000, |desk| desk.starts() == 1);
+    let due = desk.now + millis(STEP) + secs(60);
+    assert_eq!(watch(&mut desk, due, |desk| desk.starts() == 2), due);
+}
+
+#[test]
+fn routes_have_settled_when_the_settle_time_has_passed() {
+    let mut numbers = Failover::default();
+    numbers.repair.after = secs(2);
+    let mut desk = Desk::with(2, numbers);
+    desk.lose(1);
+    desk.run_until(400, |desk| desk.moved().len() == 1);
+    let due = desk.now + millis(STEP) + secs(10);
+    assert_eq!(watch(&mut desk, due, |desk| notes(desk) == 1), due);
+}
+
+#[test]
+fn a_pause_counts_for_ten_seconds_to_the_millisecond() {
+    let mut desk = Desk::new(2);
+    desk.pause(505);
+    let now = desk.now;
+    desk.machine.tick(now);
+    for _ in 0..2 {
+        desk.run(2_000);
+        desk.pause(500);
+    }
+    desk.run(100);
+    assert!(!desk.machine.fitness().is_fit());
+    let due = now + secs(10) + millis(1);
+    assert_eq!(watch(&mut desk, due, |desk| desk.machine.fitness().is_fit()), due);
+}
+
+#[test]
+fn a_slow_read_does_not_end_a_move_that_is_still_wanted() {
+    let mut desk = Desk::new(2);
+    desk.writes = Answer::No(CloudFaultKind::Throttled);
+    desk.lose(1);
+    desk.run_until(400, |desk| desk.moved().len() == 1);
+    desk.run(100);
+    let reads = |desk: &Desk| desk.count(|action| matches!(action, Action::ReadRoutes { .. }));
+    let before = reads(&desk);
+    desk.reads = Answer::Slow;
+    desk.run_until(5_000, |desk| reads(desk) > before);
+    desk.run(8_500);
+    assert!(desk.events(EventKind::TakeoverDone).is_empty(), "{:#?}", desk.texts());
+    assert_eq!(desk.doing(1), Some(format!("taking over, to {}", id(0))));
+}
+
+#[test]
+fn a_read_begun_at_the_time_of_a_retry_can_end_the_move() {
+    let mut desk = Desk::new(2);
+    desk.writes = Answer::No(CloudFaultKind::Throttled);
+    desk.lose(1);
+    desk.run_until(400, |desk| desk.moved().len() == 1);
+    desk.routes.insert(table(1), abroad());
+    desk.run_until(1_000, |desk| !desk.events(EventKind::ApiFailed).is_empty());
+    let told = desk.events(EventKind::ApiFailed)[0].clone();
+    let (_, wait) = told.text.rsplit_once("again in ").unwrap();
+    let wait: u64 = wait.strip_suffix(" ms").unwrap().parse().unwrap();
+    let due = told.at + millis(wait);
+    desk.run(150);
+    desk.pause(due.since(desk.now).as_millis().try_into().unwrap());
+    desk.hides_routes = true;
+    desk.give(Input::Roster { roster: roster(2) });
+    let now = desk.now;
+    desk.machine.tick(now);
+    while let Some(action) = desk.machine.poll_action() {
+        let Action::ReadRoutes { id, .. } = action else { continue };
+        let entry = ("0.0.0.0/0".parse().unwrap(), abroad().unwrap());
+        let tables = [(table(1), Routes([entry].into()))].into();
+        desk.give(Input::Done { id, outcome: Outcome::Routes { result: Ok(tables) } });
+    }
+    tick(&mut desk);
+    assert_eq!(desk.events(EventKind::TakeoverDone).len(), 1, "{:#?}", desk.texts());
+}
+
+#[test]
+fn what_a_read_shows_that_was_begun_when_the_peer_was_lost_was_done_before() {
+    let mut desk = Desk::new(2);
+    desk.run(2_500);
+    desk.lose(1);
+    desk.run(200);
+    desk.routes.insert(table(0), to(1));
+    desk.run_until(400, |desk| desk.verdict(1) == Verdict::Suspected);
+    let lost = told_at(&desk, EventKind::Verdict);
+    let (at, _) = desk
+        .told
+        .iter()
+        .rev()
+        .find(|(_, action)| matches!(action, Action::ReadRoutes { .. }))
+        .unwrap();
+    assert_eq!(*at, lost, "it reads in the same turn");
+    desk.run(1_000);
+    assert!(desk.texts().iter().all(|text| !text.contains("it moved")), "{:#?}", desk.texts());
 }
 
 #[test]

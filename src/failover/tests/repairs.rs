@@ -137,21 +137,6 @@ fn a_node_that_was_not_fit_all_the_time_stops_nobody() {
 }
 
 #[test]
-fn one_that_became_fit_at_the_very_moment_may_stop() {
-    let mut desk = Desk::new(2);
-    desk.fitness(Fitness::unfit(Fault::Uplink));
-    desk.lose(1);
-    desk.run_until(500, |desk| desk.machine.next_deadline() <= desk.now + millis(STEP));
-    // Fit again and the peer lost in one turn.
-    let lost = desk.now + millis(300);
-    desk.run_until(500, |desk| desk.verdict(1) != Verdict::Alive || desk.now >= lost);
-    let mut fresh = Desk::starting(0, 2, Failover::default());
-    fresh.lose(1);
-    fresh.run(3_000);
-    assert_eq!(fresh.verdict(1), Verdict::Unmet);
-}
-
-#[test]
 fn without_ec2_s_word_on_the_peer_or_on_this_node_nobody_is_stopped() {
     let why = held_by(2, |desk| desk.reads = Answer::Never);
     assert_eq!(why, ["it is not stopped: EC2 has not told its state"]);
@@ -216,6 +201,18 @@ fn while_a_route_leads_elsewhere_or_was_not_settled_nobody_is_stopped() {
         desk.give(crate::failover::Input::Roster { roster });
     });
     assert_eq!(why, [unsettled], "no route that could tell");
+}
+
+#[test]
+fn routes_that_were_not_read_lately_settle_nothing() {
+    let mut desk = Desk::new(2);
+    desk.lose(1);
+    desk.run(50_000);
+    desk.hides_routes = true;
+    desk.run(60_000);
+    assert_eq!(desk.stops().len(), 0);
+    let unsettled = "it is not stopped: not every route has been seen on this side for long enough";
+    assert_eq!(held(&desk), [unsettled]);
 }
 
 #[test]
