@@ -13,7 +13,7 @@ mod settings;
 mod spans;
 mod values;
 
-pub use check::{least_repair_after, least_stagger};
+pub use check::{least_repair_after, least_settle, least_stagger};
 pub use digest::settings_digest;
 pub use discovery::{
     CLUSTER_TAG, Discovered, HOME_TAG, INTERFACE_TAG, Wanted, Which, discover,

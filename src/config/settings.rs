@@ -226,7 +226,7 @@ impl Default for Repair {
         Self {
             enabled: true,
             after: Duration::from_mins(1),
-            settle: Duration::from_secs(10),
+            settle: Duration::from_secs(30),
             stagger: Duration::from_secs(20),
             max_per_hour: 3,
             patience: Duration::from_mins(5),

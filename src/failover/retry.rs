@@ -76,6 +76,29 @@ mod tests {
     }
 
     #[test]
+    fn jitter_reaches_from_half_of_the_wait_to_all_of_it() {
+        let wait = |noise| backoff(CloudFaultKind::NotFound, 1, noise).as_millis();
+        assert_eq!((wait(0), wait(50), wait(51)), (100, 50, 100));
+    }
+
+    /// The numbers that the generator's author gives for this seed.
+    #[test]
+    fn the_stream_is_splitmix64() {
+        let mut noise = Noise::new(1_234_567);
+        let first: Vec<u64> = std::iter::repeat_with(|| noise.next()).take(5).collect();
+        assert_eq!(
+            first,
+            [
+                6_457_827_717_110_365_317,
+                3_203_168_211_198_807_973,
+                9_817_491_932_198_370_423,
+                4_593_380_528_125_082_431,
+                16_408_922_859_458_223_821,
+            ]
+        );
+    }
+
+    #[test]
     fn a_lack_of_capacity_is_given_minutes() {
         assert!(backoff(CloudFaultKind::Capacity, 1, u64::MAX) >= Duration::from_secs(30));
     }

@@ -29,7 +29,7 @@ failover.read_valid = \"3s\"
 
 [repair]
 after = \"20s\"
-settle = \"6s\"
+settle = \"19s\"
 
 [hand_back]
 hold = \"3s\"
