@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 /// How long anything here may take at most.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A cluster with one node and one route table in each of two zones.
 pub(crate) struct Cluster {
