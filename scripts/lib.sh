@@ -53,6 +53,7 @@ package_of() {
         conntrack) echo conntrack ;;
         curl) echo curl ;;
         g++) echo g++ ;;
+        faketime) echo faketime ;;
         ip) echo iproute2 ;;
         jq) echo jq ;;
         nft) echo nftables ;;

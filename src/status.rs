@@ -31,6 +31,9 @@ pub struct Report {
     pub roster: Roster,
     /// What the decision core knows and does.
     pub view: View,
+    /// What a person should look at on this node, besides what the decisions show.
+    #[serde(default)]
+    pub alerts: Vec<String>,
     /// The last events, oldest first.
     pub events: Vec<Event>,
     /// What was counted since the start.
@@ -105,6 +108,7 @@ impl Report {
         if !self.view.fitness.is_fit() {
             findings.push(format!("this node is not fit: {}", self.view.fitness));
         }
+        findings.extend(self.alerts.iter().cloned());
         findings.extend(self.view.peers.iter().filter_map(|(id, peer)| self.of_peer(id, peer)));
         findings.extend(self.of_keys());
         findings

@@ -11,11 +11,13 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::types::Filter;
+use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use ipnet::Ipv4Net;
 
 use super::convert;
 use super::errors::{fault, unexpected};
+use super::resolver::Resolver;
 use super::whole::WholeReplies;
 use crate::config::Api;
 use crate::types::{
@@ -61,8 +63,11 @@ impl Ec2 {
             .ok_or_else(|| {
                 unexpected("connect", "no region: set `api.region`, `--region` or AWS_REGION")
             })?;
-        let shared = aws_config::defaults(BehaviorVersion::latest()).region(region).load().await;
-        Ok(Self::with(&shared, api))
+        let client = aws_smithy_http_client::Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
+            .build_with_resolver(Resolver::default());
+        let shared = aws_config::defaults(BehaviorVersion::latest()).http_client(client);
+        Ok(Self::with(&shared.region(region).load().await, api))
     }
 
     /// A client with this region and these credentials.

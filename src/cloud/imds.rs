@@ -161,7 +161,7 @@ impl Imds {
     }
 
     /// One item, which may be absent.
-    async fn get(&self, item: &str) -> Result<Option<String>, ImdsFault> {
+    pub(super) async fn get(&self, item: &str) -> Result<Option<String>, ImdsFault> {
         for _ in 1..ATTEMPTS {
             match self.get_once(item).await {
                 Err(ImdsFault::Unavailable(why)) => {

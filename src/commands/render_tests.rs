@@ -73,6 +73,7 @@ fn well() -> Report {
             ]),
             timers: BTreeMap::new(),
         },
+        alerts: Vec::new(),
         events: Vec::new(),
         counters: Counters::default(),
         lateness_max: Duration::ZERO,

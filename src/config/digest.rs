@@ -26,9 +26,11 @@ const OWN: [&str; 9] = [
 #[must_use]
 pub fn settings_digest(settings: &Settings) -> u64 {
     let mut text = String::new();
-    let about_one_host =
-        |name: &str| ["host.", "uplink.", "record."].iter().any(|part| name.starts_with(part));
-    for key in KEYS.iter().filter(|key| !about_one_host(key.name) && !OWN.contains(&key.name)) {
+    let own = |name: &str| {
+        ["host.", "uplink.", "notices.", "record."].iter().any(|of| name.starts_with(of))
+    };
+    let shared = |name: &str| !own(name);
+    for key in KEYS.iter().filter(|key| shared(key.name) && !OWN.contains(&key.name)) {
         text.extend([key.name, "=", &key.get(settings), "\n"]);
     }
     let mut groups: Vec<String> = settings.groups.iter().map(group_line).collect();

@@ -26,6 +26,8 @@ pub struct Settings {
     pub failover: Failover,
     /// How the uplink is watched.
     pub uplink: Uplink,
+    /// What is made of interruptions that AWS announces.
+    pub notices: Notices,
     /// Groups given by file or flags; empty where tags tell.
     pub groups: Vec<GroupSetting>,
     /// Members given by file or flags; empty where tags tell. This node needs no entry.
@@ -51,6 +53,7 @@ impl Default for Settings {
                 clamp_mss: true,
                 source_dest_check: true,
                 conntrack_max: None,
+                conntrack_alert: 90,
                 // RFC 5382, REQ-5: not less than 2 hours and 4 minutes.
                 established_timeout: Duration::from_mins(124),
             },
@@ -64,6 +67,7 @@ impl Default for Settings {
                 interval: Duration::from_millis(250),
                 lost_after: 4,
             },
+            notices: Notices { heed: true, lead: Duration::from_mins(2) },
             groups: Vec::new(),
             members: Vec::new(),
             pair: None,
@@ -98,6 +102,8 @@ pub struct Host {
     pub source_dest_check: bool,
     /// `nf_conntrack_max`; none means sized from RAM.
     pub conntrack_max: Option<u32>,
+    /// Percent of `nf_conntrack_max` from which on an alert stands.
+    pub conntrack_alert: u32,
     /// `nf_conntrack_tcp_timeout_established`.
     pub established_timeout: Duration,
 }
@@ -220,7 +226,7 @@ impl Default for Repair {
         Self {
             enabled: true,
             after: Duration::from_mins(1),
-            settle: Duration::from_secs(10),
+            settle: Duration::from_secs(30),
             stagger: Duration::from_secs(20),
             max_per_hour: 3,
             patience: Duration::from_mins(5),
@@ -243,6 +249,15 @@ pub struct Uplink {
     pub interval: Duration,
     /// Rounds without any answer after which the uplink is lost.
     pub lost_after: u32,
+}
+
+/// What is made of interruptions that AWS announces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notices {
+    /// Whether they are looked for at all.
+    pub heed: bool,
+    /// How long before a scheduled one this node counts itself unfit.
+    pub lead: Duration,
 }
 
 /// One uplink probe.

@@ -5,6 +5,10 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+use nix::sys::socket::SockaddrStorage;
+
 use super::icmp::EchoMark;
 use super::sockets::{Datagram, PeerSocket};
 use crate::failover::Input;
@@ -52,6 +56,8 @@ pub(super) struct Exchange {
     counters: PeerCounters,
     /// Whether something came in the name of a peer, in the last turn, that did not count.
     disturbed: bool,
+    /// Since when the kernel has refused every heartbeat, for want of the address to send it from.
+    severed_since: Option<Time>,
 }
 
 impl Exchange {
@@ -78,6 +84,7 @@ impl Exchange {
             echo_sequence: 0,
             counters: PeerCounters::default(),
             disturbed: false,
+            severed_since: None,
         };
         Ok((exchange, echo_fault))
     }
@@ -109,10 +116,20 @@ impl Exchange {
             self.counters.claims_omitted += 1;
         }
         let to = SocketAddrV4::new(address, self.address.port());
-        match self.strangers.send(&packet.bytes, to) {
-            Ok(()) => self.counters.beats_sent += 1,
-            Err(_) => self.counters.send_failures += 1,
+        if self.strangers.send(&packet.bytes, to).is_ok() {
+            self.counters.beats_sent += 1;
+            self.severed_since = None;
+            return;
         }
+        self.counters.send_failures += 1;
+        if is_gone(*self.address.ip()) {
+            self.severed_since = self.severed_since.or(Some(now));
+        }
+    }
+
+    /// Since when this node's address, or its interface, has been gone, if it is.
+    pub(super) fn severed_since(&self) -> Option<Time> {
+        self.severed_since
     }
 
     /// Sends an ICMP echo request.
@@ -187,4 +204,14 @@ impl Exchange {
     pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.peers.values().chain(&self.echoes).map(AsFd::as_fd)
     }
+}
+
+/// Whether none of this host's interfaces that are up has this address. Why the kernel refused to
+/// send does not tell: that error is the same where there is no route to the peer.
+fn is_gone(address: Ipv4Addr) -> bool {
+    let Ok(mut all) = getifaddrs() else { return false };
+    !all.any(|one| {
+        let its = one.address.as_ref().and_then(SockaddrStorage::as_sockaddr_in);
+        one.flags.contains(InterfaceFlags::IFF_UP) && its.is_some_and(|its| its.ip() == address)
+    })
 }

@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::alerts::Alert;
 use super::discovery::{self, Cluster};
 use super::exchange::{Exchange, ExchangeParts};
 use super::executors::Executors;
@@ -17,9 +18,9 @@ use super::inbox::{self, Notes};
 use super::keepsake::Keepsake;
 use super::recorder::Recorder;
 use super::turns::{Memory, Turns};
-use super::{checks, clock, realtime, single, uplink};
+use super::{checks, clock, notices, realtime, single, tracking, uplink};
 use crate::cloud::{Ec2, Imds};
-use crate::config::{Flags, PairFlags, Settings, load, settings_digest};
+use crate::config::{Failover, Flags, PairFlags, Settings, load, settings_digest};
 use crate::failover::{Command, Input};
 use crate::record::Header;
 use crate::types::SessionId;
@@ -153,6 +154,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
         recorder: record(settings, header),
         watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
         linger: (settings.failover.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
+        severed_after: severed_after(&settings.failover),
         memory: Memory::new(cluster.name.clone(), cluster.roster.clone(), now),
     };
     let ended = spawn_loop(turns)?;
@@ -162,6 +164,10 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
     let device = settings.host.uplink.clone();
     tokio::spawn(uplink::watch(settings.uplink.clone(), device, random()?, board.clone()));
     checks::start(settings, ec2, &cluster.me.interface, &board);
+    let tracked = Alert::new("conntrack", &notes);
+    tokio::spawn(tracking::watch(settings.host.conntrack_alert, tracked));
+    let announced = Alert::new("notices", &notes);
+    tokio::spawn(notices::watch(settings.notices.clone(), announced, board.clone()));
     tokio::spawn(discovery::keep_looking(
         ec2.clone(),
         cluster.me.id.clone(),
@@ -185,7 +191,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
 /// Starts the recording that the settings ask for. Without it, the monitor runs as well.
 fn record(settings: &Settings, mut header: Header) -> Option<Recorder> {
     let file = settings.record.file.as_ref()?;
-    header.wall = Some(clock::wall());
+    header.wall = Some(clock::wall_text());
     let limit = u64::from(settings.record.max_mib) << 20;
     match Recorder::start(file, limit, &header) {
         Ok((recorder, file)) => {
@@ -197,6 +203,13 @@ fn record(settings: &Settings, mut header: Header) -> Option<Recorder> {
             None
         }
     }
+}
+
+/// How long every heartbeat must be refused before this node finds itself cut off: as many as it
+/// can miss of a peer before it would judge it lost, less one, so that it doubts itself first. The
+/// half interval is for beats that are sent early.
+fn severed_after(numbers: &Failover) -> Duration {
+    (numbers.interval * numbers.lost_after.saturating_sub(2)).saturating_sub(numbers.interval / 2)
 }
 
 fn open_exchange(

@@ -4,7 +4,7 @@
 //! other threads; lets the machine do what is due; carries its actions out or hands them over;
 //! and sleeps until the next deadline or the next arrival. Nothing in it waits for anything else.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::recorder::Recorder;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
 use crate::status::{Counters, Report};
-use crate::types::{GroupName, Roster, Time};
+use crate::types::{Fault, Fitness, GroupName, Roster, Time};
 
 /// Events kept for the status.
 const HISTORY: usize = 200;
@@ -56,6 +56,8 @@ pub(super) struct Turns {
     /// How long it goes on once everything is handed over: for as many heartbeats as tell every
     /// peer that this node leaves, even if one of them is lost.
     pub(super) linger: Duration,
+    /// How long the kernel must have refused every heartbeat before this node is unfit.
+    pub(super) severed_after: Duration,
     /// What the loop remembers for the status.
     pub(super) memory: Memory,
 }
@@ -67,6 +69,7 @@ pub(super) struct Memory {
     roster: Arc<Roster>,
     started: Time,
     events: VecDeque<Event>,
+    alerts: BTreeMap<&'static str, String>,
     counters: Counters,
     lateness_max: Duration,
     planned: Option<Time>,
@@ -74,6 +77,9 @@ pub(super) struct Memory {
     fed: Option<Time>,
     ready: bool,
     exit_at: Option<Time>,
+    /// What the checks of this host found last.
+    checked: Fitness,
+    severed: bool,
 }
 
 impl Memory {
@@ -84,6 +90,7 @@ impl Memory {
             roster: Arc::new(roster),
             started: now,
             events: VecDeque::with_capacity(HISTORY),
+            alerts: BTreeMap::new(),
             counters: Counters::default(),
             lateness_max: Duration::ZERO,
             planned: None,
@@ -91,6 +98,8 @@ impl Memory {
             fed: None,
             ready: false,
             exit_at: None,
+            checked: Fitness::fit(),
+            severed: false,
         }
     }
 }
@@ -124,6 +133,7 @@ impl Turns {
             let Some(note) = self.inbox.take() else { break };
             self.take_note(note, now);
         }
+        self.note_severed(now);
         self.machine.tick(now);
         for _ in 0..ACTIONS_A_TURN {
             let Some(action) = self.machine.poll_action() else { break };
@@ -155,7 +165,12 @@ impl Turns {
                     self.exchange.set_roster(roster, now);
                     self.memory.roster = Arc::new(roster.clone());
                 }
-                self.feed(input, now);
+                if let Input::Fitness { fitness } = input {
+                    self.memory.checked = fitness;
+                    self.feed_fitness(now);
+                } else {
+                    self.feed(input, now);
+                }
             }
             Note::Done { id, call, outcome } => {
                 self.memory.counters.count_call(call, &ending(&outcome));
@@ -170,10 +185,32 @@ impl Turns {
                     self.feed(Input::Command { command }, now);
                 }
             }
+            Note::Alert { name, text: Some(text) } => drop(self.memory.alerts.insert(name, text)),
+            Note::Alert { name, text: None } => drop(self.memory.alerts.remove(name)),
             Note::Status(answer) => {
                 let _ = answer.send(Box::new(self.report(now)));
             }
         }
+    }
+
+    /// A node that cannot even send from its forwarding interface forwards nothing, and the
+    /// silence of its peers is its own. It must know before it would judge them lost, which no
+    /// check that runs every few seconds is in time for.
+    fn note_severed(&mut self, now: Time) {
+        let since = self.exchange.severed_since();
+        let severed = since.is_some_and(|since| now.since(since) >= self.severed_after);
+        if severed != self.memory.severed {
+            self.memory.severed = severed;
+            self.feed_fitness(now);
+        }
+    }
+
+    fn feed_fitness(&mut self, now: Time) {
+        let mut fitness = self.memory.checked.clone();
+        if self.memory.severed {
+            fitness.faults.insert(Fault::Forwarding);
+        }
+        self.feed(Input::Fitness { fitness }, now);
     }
 
     /// Refuses what the machine could only ignore, with the reason.
@@ -280,6 +317,7 @@ impl Turns {
             uptime: now.since(self.memory.started),
             roster: Roster::clone(&self.memory.roster),
             view: self.machine.view(now),
+            alerts: self.memory.alerts.values().cloned().collect(),
             events: self.memory.events.iter().cloned().collect(),
             counters,
             lateness_max: self.memory.lateness_max,

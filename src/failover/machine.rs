@@ -188,13 +188,12 @@ impl Machine {
         self.peers.keys().chain([&self.me.id])
     }
 
-    /// This node and all peers that could be given a group now.
+    /// This node, fit or not, and all peers that could be given a group now.
     pub(super) fn able(&self) -> Vec<&InstanceId> {
         let able =
             |(id, peer): &(&InstanceId, &Peer)| peer.can_hold() && !self.repairs.has_stopped(id);
         let peers = self.peers.iter().filter(able).map(|(id, _)| id);
-        let me = (self.is_fit() && !self.leaving).then_some(&self.me.id);
-        peers.chain(me).collect()
+        peers.chain([&self.me.id]).collect()
     }
 
     fn heard(&mut self, from: &InstanceId, session: SessionId, beat: Beat, at: Time) {

@@ -24,3 +24,6 @@ pub use action::{Action, ActionId, Event, EventKind, Level};
 pub use input::{Command, Input, Outcome, Routes};
 pub use machine::Machine;
 pub use view::{GroupView, PeerView, Verdict, View};
+
+#[cfg(test)]
+mod tests;

@@ -30,8 +30,8 @@ fn weight(group: &GroupName, node: &InstanceId) -> u64 {
     hash.update(group.as_str());
     hash.update([0]);
     hash.update(node.as_str());
-    let digest = hash.finalize();
-    digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    let digest: [u8; 32] = hash.finalize().into();
+    digest.first_chunk().map_or(0, |head| u64::from_be_bytes(*head))
 }
 
 #[cfg(test)]
@@ -61,6 +61,27 @@ mod tests {
         let forward = heirs(&group, None, &nodes);
         let backward = heirs(&group, None, nodes.iter().rev());
         assert_eq!(forward, backward);
+    }
+
+    /// Nodes of two versions must agree while a cluster is upgraded.
+    #[test]
+    fn the_order_is_the_same_in_every_version() {
+        let nodes: Vec<_> = (0..5).map(node).collect();
+        let order = |group: &str| -> Vec<usize> {
+            let heirs = heirs(&group.parse().unwrap(), None, &nodes);
+            heirs.iter().map(|id| nodes.iter().position(|n| n == *id).unwrap()).collect()
+        };
+        assert_eq!(order("zone-a"), [1, 3, 0, 4, 2]);
+        assert_eq!(order("zone-b"), [4, 1, 3, 0, 2]);
+    }
+
+    #[test]
+    fn the_rank_of_a_node_is_the_count_of_those_before_it_by_id() {
+        let nodes: Vec<_> = (0..5).map(node).collect();
+        for (place, n) in nodes.iter().enumerate() {
+            assert_eq!(rank(n, &nodes) as usize, place);
+            assert_eq!(rank(n, nodes.iter().rev()) as usize, place);
+        }
     }
 
     #[test]

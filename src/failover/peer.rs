@@ -334,3 +334,7 @@ pub(super) fn words(duration: Duration) -> String {
         format!("{} s", duration.as_secs())
     }
 }
+
+#[cfg(test)]
+#[path = "peer_tests.rs"]
+mod tests;

@@ -59,6 +59,8 @@ pub(super) struct Reads {
     /// What EC2 said of this node itself, and when it was asked.
     pub(super) own_power: Option<(PowerReport, Time)>,
     hurried: bool,
+    /// Whether the read under way was hurried: if it fails, so is the next.
+    urgent: bool,
 }
 
 impl Reads {
@@ -69,7 +71,7 @@ impl Reads {
 
     /// Shows every time in it to `visit`.
     pub(super) fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
-        let Self { routes, power, own_power, hurried: _ } = self;
+        let Self { routes, power, own_power, hurried: _, urgent: _ } = self;
         for Line { pending, last, failures: _, not_before, told: _ } in
             power.values_mut().chain([routes])
         {
@@ -152,7 +154,7 @@ impl Machine {
         if tables.is_empty() {
             return;
         }
-        self.reads.hurried = false;
+        self.reads.urgent = std::mem::take(&mut self.reads.hurried);
         let id = self.new_id();
         self.reads.routes.asked(id, now);
         self.push(Action::ReadRoutes { id, tables: tables.into_iter().collect() });
@@ -207,6 +209,7 @@ impl Machine {
 
     fn routes_unread(&mut self, fault: &CloudFault, now: Time) {
         let noise = self.noise.next();
+        self.reads.hurried |= self.reads.urgent;
         let line = &mut self.reads.routes;
         line.failures += 1;
         let wait = backoff(fault.kind, line.failures, noise);

@@ -33,12 +33,16 @@ enum Hold {
     Quiet,
     /// Something is missing.
     For(&'static str),
+    /// EC2 does not get on.
+    Stuck(&'static str),
     /// It has not helped so far.
     TooMany,
 }
 
 const TOO_MANY: &str =
     "too many stops within an hour; none follows until this monitor is restarted";
+
+const PENDING: &str = "EC2 has shown it as pending for longer than repair.patience";
 
 /// The repair of one peer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -294,6 +298,7 @@ impl Machine {
         let (reason, level) = match hold {
             Hold::Quiet => return,
             Hold::For(reason) => (reason, Level::Warning),
+            Hold::Stuck(reason) => (reason, Level::Alert),
             Hold::TooMany => (TOO_MANY, Level::Alert),
         };
         self.repairs.latched |= hold == Hold::TooMany;
@@ -314,7 +319,10 @@ impl Machine {
         let was_started = peer.started_at.is_some_and(|at| now.since(at) < START_PATIENCE);
         match power.state {
             Some(InstanceState::Pending) => {
-                peer.started_at = peer.started_at.or(Some(now));
+                let since = *peer.started_at.get_or_insert(now);
+                if now.since(since) >= self.numbers.repair.patience {
+                    self.hold_repair(node, "it does not start", Hold::Stuck(PENDING), now);
+                }
             }
             Some(InstanceState::Stopping) => self.force_stop(node, now),
             Some(InstanceState::Stopped) if !was_started && self.is_free(node, now) => {

@@ -14,6 +14,8 @@ pub(super) fn backoff(kind: CloudFaultKind, failures: u32, noise: u64) -> Durati
         CloudFaultKind::Unknown | CloudFaultKind::Unreachable => (200, 2_000),
         CloudFaultKind::Throttled => (400, 10_000),
         CloudFaultKind::NotFound | CloudFaultKind::Exists => (100, 10_000),
+        // At once, as the next request is signed anew; but not for ever.
+        CloudFaultKind::OutOfDate => (100, 60_000),
         CloudFaultKind::State => (2_000, 30_000),
         // A server-side error that generic clients hammer on; EC2 needs minutes to find room.
         CloudFaultKind::Capacity => (60_000, 600_000),
@@ -65,6 +67,35 @@ mod tests {
             let wait = backoff(CloudFaultKind::Throttled, 3, noise.next());
             assert!((800..=1_600).contains(&wait.as_millis()), "{wait:?}");
         }
+    }
+
+    #[test]
+    fn a_request_out_of_date_is_repeated_at_once_and_then_ever_more_rarely() {
+        assert!(backoff(CloudFaultKind::OutOfDate, 1, 0) <= Duration::from_millis(100));
+        assert_eq!(backoff(CloudFaultKind::OutOfDate, 60, 0), Duration::from_mins(1));
+    }
+
+    #[test]
+    fn jitter_reaches_from_half_of_the_wait_to_all_of_it() {
+        let wait = |noise| backoff(CloudFaultKind::NotFound, 1, noise).as_millis();
+        assert_eq!((wait(0), wait(50), wait(51)), (100, 50, 100));
+    }
+
+    /// The numbers that the generator's author gives for this seed.
+    #[test]
+    fn the_stream_is_splitmix64() {
+        let mut noise = Noise::new(1_234_567);
+        let first: Vec<u64> = std::iter::repeat_with(|| noise.next()).take(5).collect();
+        assert_eq!(
+            first,
+            [
+                6_457_827_717_110_365_317,
+                3_203_168_211_198_807_973,
+                9_817_491_932_198_370_423,
+                4_593_380_528_125_082_431,
+                16_408_922_859_458_223_821,
+            ]
+        );
     }
 
     #[test]

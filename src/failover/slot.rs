@@ -315,6 +315,82 @@ mod tests {
     }
 
     #[test]
+    fn a_read_from_before_the_write_tells_nothing_about_it() {
+        let mut slot = slot_seen_at_one();
+        write_two(&mut slot, 100);
+        assert_eq!(slot.observe(at(3), Time::from_millis(99), SETTLE), Change::None);
+        assert!(slot.is_unconfirmed());
+        let change = slot.observe(at(3), Time::from_millis(100), SETTLE);
+        assert_eq!(change, Change::Moved(Some(at(2))));
+        assert!(!slot.is_unconfirmed());
+    }
+
+    #[test]
+    fn reads_have_settled_when_the_settle_time_has_passed() {
+        let mut slot = slot_seen_at_one();
+        write_two(&mut slot, 100);
+        assert_eq!(slot.observe(at(1), Time::from_millis(5_099), SETTLE), Change::None);
+        let change = slot.observe(at(1), Time::from_millis(5_100), SETTLE);
+        assert_eq!(change, Change::Moved(Some(at(2))));
+    }
+
+    #[test]
+    fn a_read_tells_when_it_was_begun_and_since_when_the_route_is_so() {
+        let mut slot = slot_seen_at_one();
+        assert_eq!(slot.read_at(), Some(Time::from_millis(10)));
+        assert_eq!(slot.observe(at(1), Time::from_millis(50), SETTLE), Change::None);
+        assert_eq!(slot.read_at(), Some(Time::from_millis(50)));
+        assert_eq!(slot.since, Time::from_millis(10), "unchanged since the first read");
+        assert_eq!(slot.observe(at(2), Time::from_millis(90), SETTLE), Change::Moved(Some(at(1))));
+        assert_eq!(slot.since, Time::from_millis(90));
+        let same_moment = slot.observe(at(3), Time::from_millis(90), SETTLE);
+        assert_eq!(same_moment, Change::Moved(Some(at(2))), "the later answer counts");
+    }
+
+    #[test]
+    fn a_route_that_turns_dark_has_not_moved() {
+        let mut slot = slot_seen_at_one();
+        let dark = RouteEntry { target: RouteTarget::Interface(eni(1)), blackhole: true };
+        let change = slot.observe(Sight::Route(dark.clone()), Time::from_millis(50), SETTLE);
+        assert_eq!((change, slot.current()), (Change::None, Some(Sight::Route(dark))));
+        assert_eq!(slot.since, Time::from_millis(10));
+    }
+
+    #[test]
+    fn a_route_is_replaced_where_there_is_one_and_created_where_there_is_none() {
+        let mut slot = slot_seen_at_one();
+        let write = slot.write_to(&eni(7)).unwrap();
+        assert_eq!((write.verb, write.interface.clone()), (RouteWriteVerb::Replace, eni(7)));
+        slot.observe(Sight::NoRoute, Time::from_millis(20), SETTLE);
+        assert_eq!(slot.write_to(&eni(7)).unwrap().verb, RouteWriteVerb::Create);
+        slot.observe(Sight::NoTable, Time::from_millis(30), SETTLE);
+        assert_eq!(slot.write_to(&eni(7)), None);
+    }
+
+    #[test]
+    fn a_route_that_was_missing_and_still_is_after_a_write_may_be_a_stale_read() {
+        let mut slot = slot_seen_at_one();
+        slot.observe(Sight::NoRoute, Time::from_millis(20), SETTLE);
+        write_two(&mut slot, 100);
+        assert_eq!(slot.observe(Sight::NoRoute, Time::from_millis(150), SETTLE), Change::None);
+        let change = slot.observe(Sight::NoTable, Time::from_millis(160), SETTLE);
+        assert_eq!(change, Change::Moved(Some(at(2))));
+    }
+
+    #[test]
+    fn failures_are_counted_until_a_write_is_accepted() {
+        let mut slot = slot_seen_at_one();
+        for failures in 1..=3 {
+            slot.sent(ActionId(1), eni(2));
+            slot.failed(Time::from_millis(300));
+            assert_eq!(slot.failures, failures);
+        }
+        assert_eq!(slot.retry_at, Some(Time::from_millis(300)));
+        write_two(&mut slot, 400);
+        assert_eq!((slot.failures, slot.retry_at), (0, None));
+    }
+
+    #[test]
     fn an_older_read_that_comes_late_changes_nothing() {
         let mut slot = slot_seen_at_one();
         slot.observe(at(2), Time::from_millis(50), SETTLE);

@@ -18,17 +18,21 @@ pub struct SessionId(pub u64);
 pub enum Fault {
     /// No probe of the internet is answered, though one was before.
     Uplink,
-    /// `ip_forward` is off, or the nft table is missing or changed.
+    /// `ip_forward` is off, or the nft table is missing or changed, or the forwarding interface
+    /// or its address is gone.
     Forwarding,
     /// EC2's source/dest check is on, so the VPC drops forwarded packets.
     SourceDestCheck,
     /// Its own loop ran late: it was paused, suspended or starved.
     Late,
+    /// AWS has announced that it is about to interrupt this instance.
+    Departing,
 }
 
 impl Fault {
     /// Every fault, in the order of its bit in the heartbeat packet.
-    pub const ALL: [Self; 4] = [Self::Uplink, Self::Forwarding, Self::SourceDestCheck, Self::Late];
+    pub const ALL: [Self; 5] =
+        [Self::Uplink, Self::Forwarding, Self::SourceDestCheck, Self::Late, Self::Departing];
 }
 
 impl fmt::Display for Fault {
@@ -38,6 +42,7 @@ impl fmt::Display for Fault {
             Self::Forwarding => "not forwarding",
             Self::SourceDestCheck => "source/dest check on",
             Self::Late => "running late",
+            Self::Departing => "about to be interrupted by AWS",
         })
     }
 }

@@ -16,7 +16,7 @@ const VERSION: u8 = 1;
 const FLAG_TAGGED: u8 = 1;
 const FLAG_LEAVING: u8 = 2;
 const FLAG_CLAIMS_OMITTED: u8 = 4;
-const FLAGS_KNOWN: u8 = FLAG_TAGGED | FLAG_LEAVING | FLAG_CLAIMS_OMITTED;
+const FLAGS_KNOWN: u8 = FLAG_TAGGED + FLAG_LEAVING + FLAG_CLAIMS_OMITTED;
 const HEARS_FAILED: u8 = 1;
 const TAG_LEN: usize = 32;
 const KEY_LABEL: &[u8] = b"natha heartbeat 1";
@@ -107,7 +107,7 @@ impl Sender {
         hash.update(CLUSTER_LABEL);
         hash.update(cluster.as_bytes());
         let digest: [u8; 32] = hash.finalize().into();
-        let cluster = digest.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+        let cluster = digest.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
         Self { me, session, cluster, key, sequence: 0 }
     }
 
@@ -145,7 +145,7 @@ impl Sender {
         if claims_omitted > 0
             && let Some(flags) = out.get_mut(flags_at)
         {
-            *flags |= FLAG_CLAIMS_OMITTED;
+            *flags += FLAG_CLAIMS_OMITTED;
         }
         if let Some(key) = &self.key {
             let tag = key.tag(&out);
@@ -157,7 +157,7 @@ impl Sender {
     fn flags(&self, beat: &Beat) -> u8 {
         let tagged = if self.key.is_some() { FLAG_TAGGED } else { 0 };
         let leaving = if beat.leaving { FLAG_LEAVING } else { 0 };
-        tagged | leaving
+        tagged + leaving
     }
 
     /// Takes a datagram apart.
@@ -243,7 +243,7 @@ fn put_instance(out: &mut Vec<u8>, id: &InstanceId) {
     for pair in digits.chunks(2) {
         let high = pair.first().map_or(0, |digit| nibble(*digit));
         let low = pair.get(1).map_or(0, |digit| nibble(*digit));
-        out.push(high << 4 | low);
+        out.push(high * 16 + low);
     }
 }
 
@@ -289,7 +289,8 @@ fn faults_to_bits(fitness: &Fitness) -> u8 {
         .iter()
         .enumerate()
         .filter(|(_, fault)| fitness.faults.contains(fault))
-        .fold(0, |bits, (place, _)| bits | 1 << place)
+        .map(|(place, _)| 1 << place)
+        .sum()
 }
 
 fn bits_to_faults(bits: u8) -> Result<Fitness, Rejected> {

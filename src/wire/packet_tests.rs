@@ -115,6 +115,95 @@ fn the_sequence_rises() {
     }
 }
 
+/// The name in its heartbeats is how a cluster keeps apart from others in the same network, and the
+/// tag is what nodes of different versions must agree on.
+#[test]
+fn the_bytes_of_a_packet_are_the_same_in_every_version() {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let plain = sender("nat", None).encode(&small_beat()).bytes;
+    assert_eq!(
+        hex(&plain),
+        "4e5448410102a3bd041e1c450e19000000000000004d000000000000000111\
+         0123456789abcdef0001000000000000000501080123abcd0000000000\
+         00000900280101067a6f6e652d6100000003"
+    );
+    let tagged = sender("nat", Some(KEY)).encode(&small_beat()).bytes;
+    assert_eq!(
+        hex(&tagged[plain.len()..]),
+        "a7ae3b34a4fcabc1e4c2b1b93787f14c7a458bb455fd293e34c5b20c1c971f8e"
+    );
+}
+
+#[test]
+fn what_was_left_out_is_told_only_where_something_was() {
+    let mut from = sender("nat", None);
+    let encoded = from.encode(&small_beat());
+    assert_eq!(encoded.claims_omitted, 0);
+    assert!(!from.decode(&encoded.bytes).unwrap().claims_omitted);
+}
+
+#[test]
+fn claims_fill_a_packet_to_its_last_byte_and_not_beyond() {
+    for key in [None, Some(KEY)] {
+        let mut beat = small_beat();
+        beat.holds.clear();
+        let room = MAX_PACKET - sender("nat", key).encode(&beat).bytes.len();
+        // A claim takes five bytes besides its name.
+        let claims = |last: usize| -> Vec<Claim> {
+            let mut lengths = vec![59; room / 64 - 1];
+            let left = room - 64 * lengths.len();
+            lengths.extend([left / 2 - 5, left.div_ceil(2) - 5 + last]);
+            lengths
+                .iter()
+                .map(|length| Claim { group: "x".repeat(*length).parse().unwrap(), generation: 1 })
+                .collect()
+        };
+        beat.holds = claims(0);
+        let encoded = sender("nat", key).encode(&beat);
+        assert_eq!((encoded.bytes.len(), encoded.claims_omitted), (MAX_PACKET, 0));
+        let packet = sender("nat", key).decode(&encoded.bytes).unwrap();
+        assert_eq!(packet.beat.holds, beat.holds, "and the longest packet is received");
+        beat.holds = claims(1);
+        let encoded = sender("nat", key).encode(&beat);
+        assert_eq!(encoded.claims_omitted, 1);
+        assert!(encoded.bytes.len() < MAX_PACKET);
+    }
+}
+
+#[test]
+fn a_packet_speaks_of_as_many_peers_as_a_receiver_takes() {
+    let mut beat = small_beat();
+    beat.holds.clear();
+    let one = beat.hears[0].clone();
+    beat.hears = vec![one; MAX_HEARS + 8];
+    let mut from = sender("nat", None);
+    let bytes = from.encode(&beat).bytes;
+    assert_eq!(from.decode(&bytes).unwrap().beat.hears.len(), MAX_HEARS);
+    // One more, by hand: its length is that of the others.
+    let length = 1 + 4 + 8 + 2 + 1;
+    let (count_at, end) = (bytes.len() - 1 - MAX_HEARS * length - 1, bytes.len() - 1);
+    assert_eq!(usize::from(bytes[count_at]), MAX_HEARS);
+    let mut more = bytes[..end].to_vec();
+    more.extend_from_slice(&bytes[end - length..end]);
+    more.push(0);
+    more[count_at] += 1;
+    assert_eq!(from.decode(&more).map(|_| ()), Err(Rejected::Malformed));
+}
+
+#[test]
+fn version_zero_never_was() {
+    let mut bytes = sender("nat", None).encode(&small_beat()).bytes;
+    bytes[4] = 0;
+    assert_eq!(sender("nat", None).decode(&bytes).map(|_| ()), Err(Rejected::Malformed));
+}
+
+#[test]
+fn a_sender_knows_whether_its_packets_are_tagged_and_shows_no_key() {
+    assert!(sender("nat", Some(KEY)).authenticates());
+    assert!(!sender("nat", None).authenticates());
+    assert_eq!(format!("{:?}", Key::derive(KEY)), "Key(…)");
+}
+
 fn any_id() -> impl Strategy<Value = InstanceId> {
     prop_oneof!["i-[0-9a-f]{8}", "i-[0-9a-f]{17}"].prop_map(|text| text.parse().unwrap())
 }
@@ -136,7 +225,7 @@ fn any_claim() -> impl Strategy<Value = Claim> {
 }
 
 fn any_beat() -> impl Strategy<Value = Beat> {
-    let faults = prop::collection::btree_set(prop::sample::select(&Fault::ALL[..]), 0..5);
+    let faults = prop::collection::btree_set(prop::sample::select(&Fault::ALL[..]), 0..=5);
     (faults, any::<bool>(), any::<u64>(), vec(any_hears(), 0..16), vec(any_claim(), 0..8)).prop_map(
         |(faults, leaving, settings_digest, hears, holds)| Beat {
             fitness: Fitness { faults },

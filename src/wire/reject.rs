@@ -91,3 +91,21 @@ impl fmt::Display for Rejected {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They are labels of counters: dashboards and alerts go by them.
+    #[test]
+    fn the_names_stay() {
+        let names = Rejected::ALL.map(Rejected::name);
+        assert_eq!(
+            names.join(" "),
+            "oversized truncated not-natha future-version foreign-cluster untagged unverifiable \
+             bad-tag malformed trailing-bytes unknown-sender wrong-address myself replayed \
+             unconfirmed"
+        );
+        assert!(Rejected::ALL.iter().all(|reason| reason.to_string() == reason.name()));
+    }
+}

@@ -178,6 +178,85 @@ fn a_silent_candidate_is_no_longer_answered() {
 }
 
 #[test]
+fn a_candidate_s_old_packets_are_replays_too() {
+    let (mut a, _, _) = met();
+    let mut b = Node::start('b', 3);
+    let (first, second) = (b.send(&id('a')), b.send(&id('a')));
+    assert_eq!(a.receive(&second), Err(Rejected::Unconfirmed));
+    assert_eq!(a.receive(&first), Err(Rejected::Replayed));
+    assert_eq!(a.receive(&second), Err(Rejected::Replayed));
+    assert_eq!(a.receive(&b.send(&id('a'))), Err(Rejected::Unconfirmed));
+    // An acknowledgement in a packet from before does not count either.
+    let mut late = second.clone();
+    late.beat.hears =
+        vec![Hears { node: id('a'), session: SessionId(1), age_ms: 0, failed: false }];
+    assert_eq!(a.receive(&late), Err(Rejected::Replayed));
+    late.sequence = 4;
+    assert_eq!(a.receive(&late), Ok(()));
+}
+
+#[test]
+fn once_confirmed_a_session_is_no_candidate_and_the_others_still_are() {
+    let (mut a, _, _) = met();
+    let (mut b, mut ghost) = (Node::start('b', 3), Node::start('b', 50));
+    let _ = a.receive(&ghost.send(&id('a')));
+    let _ = a.receive(&b.send(&id('a')));
+    let _ = b.receive(&a.send(&id('b')));
+    assert_eq!(a.receive(&b.send(&id('a'))), Ok(()));
+    a.hears.clear();
+    let answered: Vec<u64> = a.send(&id('b')).beat.hears.iter().map(|one| one.session.0).collect();
+    assert_eq!(answered, [50]);
+}
+
+/// Restarts the peer: its new session is confirmed.
+fn restart(a: &mut Node, session: u64) -> Node {
+    let mut b = Node::start('b', session);
+    let _ = a.receive(&b.send(&id('a')));
+    let _ = b.receive(&a.send(&id('b')));
+    assert_eq!(a.receive(&b.send(&id('a'))), Ok(()));
+    b
+}
+
+#[test]
+fn of_many_replaced_sessions_none_returns_and_their_memory_is_bounded() {
+    let (mut a, mut oldest, _) = met();
+    let unseen = oldest.send(&id('a'));
+    for session in 100..103 {
+        restart(&mut a, session);
+    }
+    assert_eq!(a.receive(&unseen), Err(Rejected::Replayed));
+    for session in 0..u64::try_from(MAX_RETIRED).unwrap() + 10 {
+        restart(&mut a, 1_000 + session);
+    }
+    assert_eq!(a.sessions.peers[&id('b')].retired.len(), MAX_RETIRED);
+}
+
+#[test]
+fn who_is_no_member_any_more_is_forgotten_and_the_others_are_not() {
+    let (mut a, mut b, _) = met();
+    a.sessions.retain(|node| *node == id('b'));
+    assert_eq!(a.receive(&b.send(&id('a'))), Ok(()));
+    a.sessions.retain(|node| *node != id('b'));
+    a.hears.clear();
+    let mut stranger = b.send(&id('a'));
+    stranger.beat.hears.clear();
+    assert_eq!(a.receive(&stranger), Err(Rejected::Unconfirmed), "a newcomer like any other");
+}
+
+#[test]
+fn the_age_of_a_candidate_s_line_is_the_time_since_it_was_heard() {
+    let (mut a, _, _) = met();
+    let _ = a.receive(&Node::start('b', 3).send(&id('a')));
+    let mut beat = a.send(&id('b')).beat;
+    beat.hears.clear();
+    a.sessions.acknowledge(&id('b'), &mut beat, NOW + Duration::from_millis(300));
+    assert_eq!(beat.hears.iter().map(|one| one.age_ms).collect::<Vec<_>>(), [300]);
+    beat.hears.clear();
+    a.sessions.acknowledge(&id('b'), &mut beat, NOW + CANDIDATE_LIFE);
+    assert_eq!(beat.hears.len(), 1, "it is answered to the end of its life");
+}
+
+#[test]
 fn ones_own_packet_is_not_a_peers() {
     let mut a = Node::start('a', 1);
     let packet = a.send(&id('b'));

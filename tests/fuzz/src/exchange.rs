@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use natha::types::{Hears, InstanceId, SessionId, Time};
 use natha::wire::{Door, Key, MAX_PACKET, Sender};
@@ -62,6 +63,11 @@ impl World {
         }
     }
 
+    fn pass(&mut self, ms: u8) {
+        self.now = self.now + Duration::from_millis(u64::from(ms));
+        self.doors.iter_mut().for_each(Door::begin_turn);
+    }
+
     fn restart(&mut self, n: usize) {
         self.lives[n] += 1;
         self.doors[n] = door(n, self.lives[n], self.keyed);
@@ -99,6 +105,7 @@ impl World {
         let mut dice = Dice::new(&[]);
         for turn in 0..10 {
             let by = turn % 2;
+            self.pass(100);
             let before = self.admitted.len();
             self.send(by, &mut dice);
             self.deliver(self.wire.len() - 1, address(by));
@@ -121,7 +128,7 @@ pub(crate) fn story(input: &[u8]) {
     while !dice.is_spent() {
         let n = dice.below(2);
         match dice.below(8) {
-            0 => world.now = world.now + std::time::Duration::from_millis(u64::from(dice.byte())),
+            0 => world.pass(dice.byte()),
             1 if dice.byte() < 64 => world.restart(n),
             2 => {
                 // Made up, wholly or from the beginning of something heard.

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod bench;
+mod chaos;
 mod demo;
 mod run;
 mod soak;
@@ -123,6 +124,22 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "FILE")]
         into: Option<PathBuf>,
     },
+    /// Show the tests that stage the scenarios, as FILE::TEST.
+    ChaosTests,
+    /// Make figures of the report (JUnit) of a run of those tests.
+    ChaosFigures {
+        report: PathBuf,
+        /// Write them to this file instead of printing them.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// Show the scenarios and the results in such a file as a Markdown table.
+    ChaosTable {
+        file: PathBuf,
+        /// Put it into this document, between its marks, instead of printing it.
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
+    },
     /// Tell when the first UDP packet comes from an address to a port.
     #[command(hide = true)]
     FirstPacket { from: Ipv4Addr, port: u16 },
@@ -197,6 +214,9 @@ pub(crate) struct Fault {
     /// Only calls of this host.
     #[arg(long)]
     pub(crate) host: Option<String>,
+    /// Only calls that name this id, of a table or an instance.
+    #[arg(long)]
+    pub(crate) about: Option<String>,
     /// Only so many times.
     #[arg(long)]
     pub(crate) times: Option<u64>,

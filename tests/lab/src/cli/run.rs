@@ -23,7 +23,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::{Cli, Cut, Fault, FaultKind, Up, Verb, bench, demo, soak};
+use super::{Cli, Cut, Fault, FaultKind, Up, Verb, bench, chaos, demo, soak};
 
 /// Not as it should be: a program on a host failed, or pings were lost.
 pub(super) const NOT_SO: u8 = 3;
@@ -49,6 +49,9 @@ fn verb(cli: Cli) -> Result<ExitCode> {
         Verb::Bench(options) => return bench::run(options),
         Verb::Soak(options) => return soak::run(options),
         Verb::BenchTable { file, into } => bench::table(&file, into.as_deref())?,
+        Verb::ChaosTests => chaos::tests()?,
+        Verb::ChaosFigures { report, json } => chaos::figures(&report, json.as_deref())?,
+        Verb::ChaosTable { file, into } => chaos::table(&file, into.as_deref())?,
         Verb::FirstPacket { from, port } => natha_lab::bench::first_packet(from, port)?,
         Verb::Hurl { order } => {
             let order: Order = serde_json::from_str(&order)?;
@@ -272,8 +275,8 @@ fn api_fault(lab: &Client, fault: Fault) -> Result<()> {
             Some(Principal::Instance(host.instance))
         }
     };
-    let (action, times) = (fault.action, fault.times);
-    let rule = FaultRule { principal, action, times, fault: described };
+    let (action, about, times) = (fault.action, fault.about, fault.times);
+    let rule = FaultRule { principal, action, about, times, fault: described };
     lab.ask(&Request::AddApiFault { rule })
 }
 

@@ -173,13 +173,13 @@ impl World {
         params: &Params,
         now: Duration,
     ) -> Result<XmlBody, ApiError> {
-        let conduct = self.conduct(principal, action);
+        let conduct = self.conduct(principal, action, params);
         self.perform(principal, action, params, &conduct, now)
     }
 
     /// What the next call of this caller will meet. Each call asks once: counted faults end.
-    pub fn conduct(&mut self, principal: &Principal, action: &str) -> Conduct {
-        self.faults.meet(principal, action)
+    pub fn conduct(&mut self, principal: &Principal, action: &str, params: &Params) -> Conduct {
+        self.faults.meet(principal, action, params)
     }
 
     /// Makes one call that meets `conduct`, of which delays and silence are the server's part.

@@ -328,6 +328,7 @@ fn rules(standing: &[&Strike], ids: &[String]) -> Vec<FaultRule> {
         Strike::Api { node, action, fault } => Some(FaultRule {
             principal: Some(Principal::Instance(ids.get(*node)?.clone())),
             action: action.clone(),
+            about: None,
             times: None,
             fault: *fault,
         }),

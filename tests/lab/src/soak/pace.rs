@@ -52,7 +52,7 @@ failover.read_valid = \"3s\"
 
 [repair]
 after = \"20s\"
-settle = \"6s\"
+settle = \"19s\"
 stagger = \"12s\"
 max_per_hour = 60
 
@@ -62,7 +62,7 @@ hold_max = \"5s\""
                 .to_owned(),
             after: secs(20),
             stagger: secs(12),
-            settle: secs(6),
+            settle: secs(19),
             read_valid: secs(3),
             timeout: secs(3),
             first_contact: secs(30),
@@ -80,7 +80,7 @@ hold_max = \"5s\""
             config: String::new(),
             after: secs(60),
             stagger: secs(20),
-            settle: secs(10),
+            settle: secs(30),
             read_valid: secs(5),
             timeout: secs(5),
             first_contact: secs(30),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
-use natha::config::{least_repair_after, least_stagger};
+use natha::config::{least_repair_after, least_settle, least_stagger};
 use serde_json::{Value, json};
 
 use super::check::{Effort, Report, check};
@@ -155,6 +155,7 @@ fn check_assumption() -> anyhow::Result<()> {
     let repair = &settings.failover.repair;
     ensure!(repair.stagger >= least_stagger(&settings), "the model's stagger is refused by natha");
     ensure!(repair.after >= least_repair_after(&settings), "the model's repair.after is refused");
+    ensure!(repair.settle >= least_settle(&settings), "the model's repair.settle is refused");
     Ok(())
 }
 

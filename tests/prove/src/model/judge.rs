@@ -308,7 +308,7 @@ impl Node {
 
     fn note(&mut self, running: bool) {
         let (works, frozen) = (self.works(running), self.frozen);
-        let up = running && !frozen && self.machine.is_some() && self.fit;
+        let up = !frozen && self.machine.is_some() && self.fit;
         let Notes {
             well,
             up: up_for,

@@ -45,7 +45,7 @@ pub fn settings() -> Settings {
         repair: Repair {
             enabled: true,
             after: seconds(24),
-            settle: seconds(8),
+            settle: seconds(20),
             stagger: seconds(15),
             max_per_hour: 3,
             patience: seconds(15),

@@ -95,8 +95,8 @@ impl World {
         alerted || self.nodes.iter().all(|node| node.machine.is_some() && node.kernel)
     }
 
-    /// What a person stopped is started by the same person. Where no node works, a person restarts
-    /// them all.
+    /// What a person stopped is started by the same person. Where no majority is left that could
+    /// agree on a repair, and none of two, a person restarts the rest.
     pub(super) fn revive(&mut self) {
         for n in 0..self.nodes.len() {
             let power = self.cloud.now.power[n];
@@ -107,7 +107,9 @@ impl World {
             }
         }
         let works = |n: usize| self.nodes[n].machine.is_some() && self.nodes[n].forwards();
-        if (0..self.nodes.len()).any(works) {
+        let all = self.nodes.len();
+        let working = (0..all).filter(|n| works(*n)).count();
+        if working * 2 > all || (all == 2 && working == 1) {
             return;
         }
         let resting = |state| matches!(state, InstanceState::Running | InstanceState::Stopped);

@@ -219,6 +219,7 @@ impl World {
     /// Mends what is broken.
     pub(super) fn mend(&mut self, fault: Fault) {
         self.writes = 0;
+        self.sole = None;
         self.faults.retain(|(broken, _)| *broken != fault);
         match fault {
             Fault::Kill(n) => {

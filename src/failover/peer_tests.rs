@@ -1,0 +1,373 @@
+//! The table of verdicts, row by row, and the moments at which one row gives way to the next.
+
+use super::*;
+use crate::types::{Claim, Fault, Hears, StopOrigin};
+
+const ME: SessionId = SessionId(7);
+/// When the peer was met, and when it was last heard.
+const MET: Time = Time::from_millis(1_000_000);
+const HEARD: Time = Time::from_millis(1_050_000);
+
+fn id(n: u8) -> InstanceId {
+    format!("i-{n:08x}").parse().unwrap()
+}
+
+fn numbers() -> Failover {
+    Failover::default()
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn unmet() -> Peer {
+    let member = Member {
+        id: id(1),
+        interface: "eni-00000001".parse().unwrap(),
+        address: [10, 0, 0, 1].into(),
+        zone: None,
+        name: None,
+    };
+    Peer::new(member, MET)
+}
+
+fn beat() -> Beat {
+    Beat {
+        fitness: Fitness::fit(),
+        leaving: false,
+        settings_digest: 1,
+        hears: vec![Hears { node: id(0), session: ME, age_ms: 0, failed: false }],
+        holds: Vec::<Claim>::new(),
+    }
+}
+
+fn says(beat: Beat) -> Peer {
+    let mut peer = unmet();
+    peer.heard = Some(Heard { session: SessionId(9), beat, at: HEARD });
+    peer.conclude(Verdict::Alive, HEARD);
+    peer
+}
+
+/// Heard at `HEARD`, and alive then.
+fn heard() -> Peer {
+    says(beat())
+}
+
+/// The same, judged lost when its detection time had passed.
+fn lost() -> Peer {
+    let mut peer = heard();
+    peer.conclude(Verdict::Suspected, HEARD + numbers().detection());
+    peer
+}
+
+fn power(state: Option<InstanceState>) -> PowerReport {
+    PowerReport { state, stop_origin: StopOrigin::Unknown, impaired: false }
+}
+
+fn judge(peer: &Peer, after: Duration) -> Verdict {
+    peer.judge(HEARD + after, &numbers(), false)
+}
+
+#[test]
+fn a_heartbeat_counts_until_the_detection_time_has_passed() {
+    let peer = heard();
+    assert_eq!(judge(&peer, Duration::ZERO), Verdict::Alive);
+    assert_eq!(judge(&peer, ms(299)), Verdict::Alive);
+    assert_eq!(judge(&peer, ms(300)), Verdict::Suspected);
+    assert_eq!(peer.late_at(&numbers()), Some(HEARD + ms(150)), "one and a half intervals");
+    assert_eq!(peer.lost_at(&numbers()), Some(HEARD + ms(300)));
+    assert_eq!((unmet().late_at(&numbers()), unmet().lost_at(&numbers())), (None, None));
+}
+
+#[test]
+fn what_a_fresh_heartbeat_says_decides() {
+    let mut leaving = beat();
+    leaving.leaving = true;
+    let mut sick = beat();
+    sick.fitness = Fitness::unfit(Fault::Uplink);
+    assert_eq!(judge(&says(leaving.clone()), ms(1)), Verdict::Left);
+    assert_eq!(judge(&says(leaving), ms(60_000)), Verdict::Left, "and it stays so");
+    assert_eq!(judge(&says(sick.clone()), ms(1)), Verdict::Sick);
+    assert_eq!(judge(&says(sick), ms(300)), Verdict::Suspected);
+}
+
+#[test]
+fn ec2_s_word_on_a_lost_peer_decides() {
+    for (state, verdict) in [
+        (None, Verdict::Gone),
+        (Some(InstanceState::Terminated), Verdict::Gone),
+        (Some(InstanceState::ShuttingDown), Verdict::Gone),
+        (Some(InstanceState::Stopping), Verdict::Down),
+        (Some(InstanceState::Stopped), Verdict::Down),
+        (Some(InstanceState::Pending), Verdict::Down),
+        (Some(InstanceState::Running), Verdict::Unreachable),
+    ] {
+        let mut peer = lost();
+        peer.power = Some((power(state), HEARD));
+        assert_eq!(judge(&peer, ms(400)), verdict, "{state:?}");
+        peer.power = Some((power(state), HEARD - ms(1)));
+        assert_eq!(judge(&peer, ms(400)), Verdict::Suspected, "{state:?}, asked before");
+        peer.power = Some((power(state), HEARD));
+        assert_eq!(judge(&peer, ms(299)), Verdict::Alive, "{state:?}, while it is heard");
+    }
+}
+
+#[test]
+fn a_peer_that_was_never_heard_gets_its_first_contact() {
+    let mut peer = unmet();
+    let (now, first) = (MET, numbers().first_contact);
+    let judge = |peer: &Peer, at| peer.judge(at, &numbers(), false);
+    assert_eq!(judge(&peer, now), Verdict::Unmet);
+    assert_eq!(judge(&peer, now + first - ms(1)), Verdict::Unmet);
+    assert_eq!(judge(&peer, now + first), Verdict::Suspected);
+    peer.echo_at = Some(now + first);
+    assert_eq!(judge(&peer, now + first), Verdict::DaemonDown, "only its host answers");
+    assert_eq!(judge(&lost(), MET + ms(50_400)), Verdict::Suspected, "it was heard: no second one");
+}
+
+#[test]
+fn an_echo_counts_from_the_late_heartbeat_on_and_for_half_a_second() {
+    let mut peer = lost();
+    peer.echo_at = Some(HEARD + ms(149));
+    assert_eq!(judge(&peer, ms(300)), Verdict::Suspected, "before the heartbeat was late");
+    peer.echo_at = Some(HEARD + ms(150));
+    assert_eq!(judge(&peer, ms(300)), Verdict::DaemonDown);
+    assert_eq!(judge(&peer, ms(150 + 499)), Verdict::DaemonDown);
+    assert_eq!(judge(&peer, ms(150 + 500)), Verdict::Suspected);
+}
+
+#[test]
+fn with_slow_heartbeats_an_echo_counts_for_the_detection_time() {
+    let numbers = Failover { interval: ms(1_000), ..numbers() };
+    let mut peer = lost();
+    peer.echo_at = Some(HEARD + ms(3_000));
+    let judge = |after| peer.judge(HEARD + ms(after), &numbers, false);
+    assert_eq!(judge(5_999), Verdict::DaemonDown);
+    assert_eq!(judge(6_000), Verdict::Suspected);
+}
+
+#[test]
+fn a_witness_makes_a_lost_peer_cut_off_once_the_witness_too_had_time_to_miss_it() {
+    let peer = heard();
+    let judge = |after| peer.judge(HEARD + ms(after), &numbers(), true);
+    assert_eq!(judge(300), Verdict::Alive, "as before");
+    assert_eq!(judge(599), Verdict::Alive);
+    assert_eq!(judge(600), Verdict::CutOff);
+    let mut peer = unmet();
+    let now = MET + numbers().first_contact;
+    assert_eq!(peer.judge(now, &numbers(), true), Verdict::CutOff, "no last heartbeat to wait for");
+    peer.power = Some((power(Some(InstanceState::Running)), MET));
+    assert_eq!(peer.judge(now, &numbers(), false), Verdict::Unreachable);
+}
+
+#[test]
+fn one_deed_after_the_last_straggler_or_two_deeds_show_life() {
+    let lost_at = HEARD + numbers().detection();
+    let now = ms(20_000);
+    let mut peer = lost();
+    (peer.deeds, peer.deed_at) = (1, Some(lost_at + ms(9_999)));
+    assert_eq!(judge(&peer, now), Verdict::Suspected, "it may have been under way");
+    peer.deed_at = Some(lost_at + ms(10_000));
+    assert_eq!(judge(&peer, now), Verdict::CutOff);
+    (peer.deeds, peer.deed_at) = (2, Some(lost_at + ms(1)));
+    assert_eq!(judge(&peer, now), Verdict::CutOff);
+    let mut impaired = power(Some(InstanceState::Running));
+    peer.power = Some((impaired.clone(), HEARD));
+    assert_eq!(judge(&peer, now), Verdict::CutOff);
+    impaired.impaired = true;
+    peer.power = Some((impaired, HEARD));
+    assert_eq!(judge(&peer, now), Verdict::Unreachable, "EC2 finds it broken");
+}
+
+#[test]
+fn a_return_wipes_what_was_held_against_it_or_for_it() {
+    let mut peer = lost();
+    (peer.deeds, peer.deed_at) = (2, Some(HEARD));
+    peer.power = Some((power(Some(InstanceState::Running)), HEARD));
+    peer.started_at = Some(HEARD);
+    let back = HEARD + ms(5_000);
+    assert!(peer.conclude(Verdict::Sick, back), "a new verdict");
+    assert_eq!((peer.deeds, peer.deed_at, peer.started_at), (0, None, None));
+    assert_eq!(peer.power, None);
+    assert_eq!((peer.lost_since, peer.suspected_since), (None, None));
+    assert_eq!(peer.alive_since, None, "sick is not alive");
+    assert!(!peer.conclude(Verdict::Sick, back + ms(1)), "no news");
+    assert_eq!(peer.verdict_since, back);
+}
+
+#[test]
+fn how_long_a_state_has_lasted_is_kept_while_the_verdicts_in_it_change() {
+    let mut peer = heard();
+    let lost = HEARD + ms(300);
+    assert_eq!((peer.alive_since, peer.lost_since), (Some(HEARD), None));
+    assert!(peer.conclude(Verdict::Suspected, lost));
+    assert!(peer.conclude(Verdict::Unreachable, lost + ms(100)));
+    assert_eq!(peer.suspected_since, Some(lost));
+    assert_eq!(peer.alive_since, None);
+    assert!(peer.conclude(Verdict::CutOff, lost + ms(200)));
+    assert_eq!((peer.lost_since, peer.suspected_since), (Some(lost), None));
+    assert_eq!(peer.verdict_since, lost + ms(200));
+}
+
+#[test]
+fn a_pause_gives_a_peer_that_was_there_its_detection_time_anew() {
+    let paused = HEARD + ms(10_000);
+    let mut peer = heard();
+    peer.power = Some((power(Some(InstanceState::Running)), HEARD));
+    peer.excuse_silence(paused);
+    assert_eq!(peer.power, None, "what was read before the pause is void");
+    assert_eq!(peer.judge(paused + ms(299), &numbers(), false), Verdict::Alive);
+    assert_eq!(peer.judge(paused + ms(300), &numbers(), false), Verdict::Suspected);
+}
+
+#[test]
+fn a_pause_leaves_a_lost_peer_lost_and_starts_the_patience_with_it_anew() {
+    let paused = HEARD + ms(10_000);
+    let mut peer = lost();
+    peer.excuse_silence(paused);
+    assert_eq!(peer.judge(paused, &numbers(), false), Verdict::Suspected);
+    assert_eq!(peer.suspected_since, Some(paused), "nobody watched it in the pause");
+    let mut peer = heard();
+    peer.excuse_silence(paused);
+    assert_eq!(peer.suspected_since, None);
+}
+
+#[test]
+fn a_pause_starts_the_first_contact_anew() {
+    let paused = MET + ms(20_000);
+    let mut peer = unmet();
+    peer.excuse_silence(paused);
+    let first = numbers().first_contact;
+    assert_eq!(peer.judge(paused + first - ms(1), &numbers(), false), Verdict::Unmet);
+    assert_eq!(peer.judge(paused + first, &numbers(), false), Verdict::Suspected);
+}
+
+#[test]
+fn a_pause_does_not_make_a_dead_daemon_a_dead_host() {
+    let paused = HEARD + ms(10_000);
+    let mut peer = lost();
+    peer.echo_at = Some(HEARD + ms(200));
+    peer.conclude(Verdict::DaemonDown, HEARD + ms(300));
+    peer.excuse_silence(paused);
+    assert_eq!(peer.judge(paused + ms(499), &numbers(), false), Verdict::DaemonDown);
+    let mut peer = lost();
+    peer.echo_at = Some(HEARD + ms(200));
+    peer.excuse_silence(paused);
+    assert_eq!(peer.judge(paused + ms(1), &numbers(), false), Verdict::Suspected);
+}
+
+#[test]
+fn it_hears_this_node_if_it_says_so_of_this_session_and_lately() {
+    let hears = |hears: Hears| {
+        let mut one = beat();
+        one.hears = vec![hears];
+        says(one).hears(&id(0), ME, &numbers())
+    };
+    let line = Hears { node: id(0), session: ME, age_ms: 299, failed: false };
+    assert!(hears(line.clone()));
+    assert!(!hears(Hears { age_ms: 300, ..line.clone() }));
+    assert!(!hears(Hears { age_ms: 301, ..line.clone() }));
+    assert!(!hears(Hears { session: SessionId(8), ..line.clone() }));
+    assert!(!hears(Hears { node: id(5), ..line }));
+    assert!(!unmet().hears(&id(0), ME, &numbers()));
+}
+
+#[test]
+fn a_peer_is_deaf_while_it_does_not_hear_this_node_or_is_cut_off() {
+    let note = |peer: &mut Peer, at| peer.note_hearing(&id(0), ME, &numbers(), at);
+    let mut peer = heard();
+    note(&mut peer, HEARD);
+    assert_eq!(peer.deaf_since, None);
+    let mut silent = beat();
+    silent.hears.clear();
+    let mut peer = says(silent.clone());
+    note(&mut peer, HEARD);
+    note(&mut peer, HEARD + ms(100));
+    assert_eq!(peer.deaf_since, Some(HEARD), "without a break");
+    peer.conclude(Verdict::Sick, HEARD + ms(150));
+    note(&mut peer, HEARD + ms(150));
+    assert_eq!(peer.deaf_since, Some(HEARD), "a sick one can hear or not");
+    peer.conclude(Verdict::CutOff, HEARD + ms(200));
+    note(&mut peer, HEARD + ms(200));
+    assert_eq!(peer.deaf_since, Some(HEARD));
+    peer.conclude(Verdict::Suspected, HEARD + ms(300));
+    note(&mut peer, HEARD + ms(300));
+    assert_eq!(peer.deaf_since, None, "of a lost one nothing is known");
+    let mut peer = heard();
+    peer.conclude(Verdict::CutOff, HEARD + ms(600));
+    note(&mut peer, HEARD + ms(600));
+    assert_eq!(peer.deaf_since, Some(HEARD + ms(600)), "whatever it said before");
+}
+
+#[test]
+fn only_some_verdicts_are_told_to_the_others_as_failed() {
+    for (verdict, failed, holds) in [
+        (Verdict::Alive, false, true),
+        (Verdict::Sick, false, false),
+        (Verdict::Left, false, false),
+        (Verdict::Suspected, true, false),
+        (Verdict::DaemonDown, false, false),
+        (Verdict::Unreachable, true, false),
+        (Verdict::CutOff, false, false),
+        (Verdict::Down, true, false),
+        (Verdict::Gone, true, false),
+        (Verdict::Unmet, false, false),
+    ] {
+        let mut peer = heard();
+        peer.conclude(verdict, HEARD);
+        assert_eq!((peer.is_failed(), peer.can_hold()), (failed, holds), "{verdict:?}");
+    }
+}
+
+#[test]
+fn its_judgement_of_a_third_node_is_its_word_about_that_node() {
+    let mut one = beat();
+    one.hears = vec![
+        Hears { node: id(0), session: ME, age_ms: 0, failed: true },
+        Hears { node: id(2), session: SessionId(3), age_ms: 0, failed: false },
+    ];
+    let peer = says(one);
+    assert!(peer.judges_failed(&id(0)));
+    assert!(!peer.judges_failed(&id(2)));
+    assert!(!peer.judges_failed(&id(3)));
+    assert!(!unmet().judges_failed(&id(0)));
+}
+
+#[test]
+fn settings_differ_only_where_a_heartbeat_shows_it() {
+    assert!(!heard().settings_differ(1));
+    assert!(heard().settings_differ(2));
+    assert!(!unmet().settings_differ(2));
+    assert_eq!(heard().fitness(), Some(&Fitness::fit()));
+    assert_eq!(unmet().fitness(), None);
+}
+
+#[test]
+fn from_ten_seconds_on_people_are_told_whole_seconds() {
+    assert_eq!(words(ms(9_999)), "9999 ms");
+    assert_eq!(words(ms(10_000)), "10 s");
+    assert_eq!(words(ms(10_999)), "10 s");
+}
+
+#[test]
+fn the_evidence_names_every_source_and_its_age() {
+    let now = MET;
+    let told = unmet().evidence(now);
+    assert!(told.contains("no heartbeat since"), "{told}");
+    assert!(told.contains("echo never answered"), "{told}");
+    assert!(told.contains("EC2 not asked yet"), "{told}");
+    assert!(!told.contains("route"), "{told}");
+    let mut peer = lost();
+    peer.echo_at = Some(HEARD);
+    peer.power = Some((power(Some(InstanceState::Running)), HEARD));
+    peer.deeds = 1;
+    let told = peer.evidence(HEARD + ms(9_999));
+    assert!(told.contains("heartbeat 9999 ms ago (fit)"), "{told}");
+    assert!(told.contains("echo 9999 ms ago"), "{told}");
+    assert!(told.contains("EC2 says running"), "{told}");
+    assert!(told.contains("moved 1 route"), "{told}");
+    peer.power = Some((power(None), HEARD));
+    let told = peer.evidence(HEARD + ms(10_900));
+    assert!(told.contains("heartbeat 10 s ago"), "{told}");
+    assert!(told.contains("EC2 does not know it"), "{told}");
+}
