@@ -159,6 +159,7 @@ impl Model for Space {
             MutualStop,
             StopServing,
             StopWell,
+            StopHeard,
             Unfit,
             Robbed,
             Foreign,

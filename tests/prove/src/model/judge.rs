@@ -46,6 +46,7 @@ impl World {
         let notes = &mut self.nodes[n].notes;
         match input {
             Input::Beat { from, .. } => notes.heard[node_of(from)] = 0,
+            Input::Echo { from, .. } => notes.echoed[node_of(from)] = 0,
             Input::Done { outcome: Outcome::Routes { result: Ok(_) }, .. } => {
                 // Asked for at the tick before.
                 notes.routes_read.fill(Some(1));
@@ -112,7 +113,9 @@ impl World {
                 }
             }
             Action::Stop { node, .. } => {
-                [Rule::Unknown, Rule::TooManyStops].into_iter().for_each(Rule::try_it);
+                [Rule::Unknown, Rule::TooManyStops, Rule::StopHeard]
+                    .into_iter()
+                    .for_each(Rule::try_it);
                 if notes.blind {
                     broken.push(Rule::Blind);
                 }
@@ -123,6 +126,10 @@ impl World {
                 let powers = [n, node_of(node)].iter().all(|n| fresh(notes.power_read[*n]));
                 if !reads || !powers {
                     broken.push(Rule::Unknown);
+                }
+                let other = node_of(node);
+                if notes.heard[other].min(notes.echoed[other]) < DETECTION {
+                    broken.push(Rule::StopHeard);
                 }
                 if notes.stops == STOPS {
                     broken.push(Rule::TooManyStops);
@@ -318,6 +325,7 @@ impl Node {
             routes_read,
             power_read,
             heard,
+            echoed,
             ..
         } = &mut self.notes;
         count(well, works, SURELY_WELL);
@@ -335,7 +343,7 @@ impl Node {
         for age in routes_read.iter_mut().chain(power_read).flatten() {
             *age = (*age + 1).min(READ_VALID + 1);
         }
-        for age in heard {
+        for age in heard.iter_mut().chain(echoed) {
             *age = age.saturating_add(1).min(DETECTION + 1);
         }
     }
