@@ -71,6 +71,8 @@ impl World {
     ) {
         let fit = machine.fitness().is_fit();
         let notes = &self.nodes[n].notes;
+        // In its first turn after a pause it is as blind as later.
+        let blind = notes.blind || notes.frozen > DETECTION;
         let fresh = |age: Option<u8>| age.is_some_and(|age| age <= READ_VALID);
         let mut broken = Vec::new();
         match action {
@@ -93,7 +95,7 @@ impl World {
             Action::WriteRoute { write, .. } => {
                 Rule::Blind.try_it();
                 Rule::Unread.try_it();
-                if notes.blind {
+                if blind {
                     broken.push(Rule::Blind);
                 }
                 let at = table_of(&write.table);
@@ -116,7 +118,7 @@ impl World {
                 [Rule::Unknown, Rule::TooManyStops, Rule::StopHeard]
                     .into_iter()
                     .for_each(Rule::try_it);
-                if notes.blind {
+                if blind {
                     broken.push(Rule::Blind);
                 }
                 if !fit {
@@ -138,7 +140,7 @@ impl World {
             }
             Action::Start { node, .. } => {
                 Rule::Unknown.try_it();
-                if notes.blind {
+                if blind {
                     broken.push(Rule::Blind);
                 }
                 if notes.power_read[node_of(node)].is_none() {
