@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use natha_prove::{model, sim};
+#[cfg(feature = "sim")]
+use natha_prove::sim;
+use natha_prove::{bugs, model};
 
 /// Model check and simulation of natha's decision core.
 #[derive(Debug, Parser)]
@@ -18,13 +20,18 @@ enum What {
     /// Visit every state of a small world: all schedules of faults, within bounds.
     Check(model::Options),
     /// Run simulated clusters: random faults by seed, or the study of networks and settings.
+    #[cfg(feature = "sim")]
     Sim(sim::Options),
+    /// Put bugs into the decision core, one at a time: the check must find each.
+    Bugs(bugs::Options),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().what {
         What::Check(options) => model::command(&options),
+        #[cfg(feature = "sim")]
         What::Sim(options) => sim::command(&options),
+        What::Bugs(options) => bugs::command(&options),
     };
     match done {
         Ok(code) => code,

@@ -205,6 +205,8 @@ pub struct Effort {
     pub limit: Option<Duration>,
     /// Whether to end at the first breach.
     pub first: bool,
+    /// Whether to end at the first breach of this rule.
+    pub until: Option<Rule>,
 }
 
 /// Visits every state of `scope`.
@@ -219,9 +221,12 @@ pub fn check(scope: &Scope, effort: Effort) -> Report {
     if effort.first {
         builder = builder.finish_when(HasDiscoveries::Any);
     }
+    if let Some(rule) = effort.until {
+        builder = builder.finish_when(HasDiscoveries::AnyOf([rule.name()].into()));
+    }
     let checker = builder.spawn_dfs().join();
     let found = checker.discoveries();
-    let ended_early = effort.first && !found.is_empty();
+    let ended_early = (effort.first || effort.until.is_some()) && !found.is_empty();
     let actions = |path: stateright::Path<World, Choice>| path.into_actions();
     Report {
         states: checker.unique_state_count(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use natha::config::{least_repair_after, least_settle, least_stagger};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use super::rule::Rule;
 use super::scope::{Kind, Scope};
 use super::scopes;
 use super::story::tell;
-use crate::sim::processors;
+use crate::processors;
 
 /// What to check.
 #[derive(Debug, Args)]
@@ -35,11 +35,16 @@ pub struct Options {
     #[arg(long, value_name = "NAME")]
     scope: Option<String>,
     /// One more kind of fault in every run.
-    #[arg(long, value_name = "KIND")]
-    with: Option<String>,
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    with: Option<Kind>,
+    #[command(flatten)]
+    custom: Custom,
     /// End a run at the first breach.
     #[arg(long)]
     first: bool,
+    /// End a run at the first breach of this rule.
+    #[arg(long, value_name = "RULE", value_parser = rule)]
+    until: Option<Rule>,
     /// End a run after this many seconds; it then counts as incomplete.
     #[arg(long, value_name = "SECONDS")]
     limit: Option<u64>,
@@ -49,6 +54,43 @@ pub struct Options {
     /// Threads; as many as processors if not given.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+}
+
+/// A run of its own.
+#[derive(Debug, Args)]
+struct Custom {
+    /// A run with these kinds of faults, instead of those that have names.
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = kind)]
+    kinds: Vec<Kind>,
+    /// Its nodes.
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "kinds")]
+    nodes: usize,
+    /// The tables of each node's home group.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "kinds")]
+    tables: usize,
+    /// How many things may go wrong.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "kinds")]
+    strikes: u8,
+    /// For how many seconds a fault lasts, one of these; any time if not given.
+    #[arg(long, value_name = "SECONDS,…", value_delimiter = ',', requires = "kinds")]
+    lasts: Vec<u8>,
+    /// All monitors start at the beginning, with the routes in every position.
+    #[arg(long, requires = "kinds")]
+    booting: bool,
+}
+
+impl Custom {
+    fn scope(&self) -> Scope {
+        Scope {
+            name: "custom",
+            nodes: self.nodes,
+            tables: self.tables,
+            kinds: self.kinds.clone(),
+            strikes: self.strikes,
+            lasts: Some(self.lasts.clone()).filter(|lasts| !lasts.is_empty()),
+            booting: self.booting,
+        }
+    }
 }
 
 /// Runs the command.
@@ -62,6 +104,7 @@ pub fn command(options: &Options) -> anyhow::Result<ExitCode> {
         threads: options.threads.unwrap_or_else(processors),
         limit: options.limit.map(Duration::from_secs),
         first: options.first,
+        until: options.until,
     };
     let mut out = std::io::stdout().lock();
     writeln!(
@@ -116,8 +159,22 @@ fn check_assumption() -> anyhow::Result<()> {
     Ok(())
 }
 
+fn kind(name: &str) -> Result<Kind, String> {
+    let mut all = Kind::ALLOWED.into_iter().chain([Kind::Overdue]);
+    let kind = all.find(|kind| format!("{kind:?}") == name);
+    kind.ok_or_else(|| format!("there is no kind of fault `{name}`"))
+}
+
+fn rule(name: &str) -> Result<Rule, String> {
+    let rule = Rule::ALL.into_iter().find(|rule| rule.name() == name);
+    rule.ok_or_else(|| format!("there is no rule `{name}`"))
+}
+
 fn chosen(options: &Options) -> anyhow::Result<Vec<Scope>> {
     let mut scopes = if options.quick { scopes::quick() } else { scopes::full() };
+    if !options.custom.kinds.is_empty() {
+        scopes = vec![options.custom.scope()];
+    }
     if let Some(name) = &options.scope {
         if !scopes.iter().any(|scope| scope.name == name) {
             scopes = scopes::quick();
@@ -127,11 +184,8 @@ fn chosen(options: &Options) -> anyhow::Result<Vec<Scope>> {
             bail!("there is no run `{name}`");
         }
     }
-    if let Some(name) = &options.with {
-        let all = Kind::ALLOWED.into_iter().chain([Kind::Overdue]);
-        let kind = all.into_iter().find(|kind| format!("{kind:?}") == *name);
-        let kind = kind.with_context(|| format!("there is no kind of fault `{name}`"))?;
-        scopes.iter_mut().for_each(|scope| scope.kinds.push(kind));
+    if let Some(kind) = &options.with {
+        scopes.iter_mut().for_each(|scope| scope.kinds.push(*kind));
     }
     Ok(scopes)
 }
