@@ -73,6 +73,18 @@ fn a_turn_is_due_at_the_very_moments_at_which_a_peer_is_late_and_lost() {
 }
 
 #[test]
+fn a_turn_that_is_due_within_the_millisecond_waits_for_the_next() {
+    let now = Time::from_millis(5_000);
+    let mut machine = Machine::new(&id(0), SESSION, Failover::default(), DIGEST, &roster(2), now);
+    let heard = Time::from_boot(std::time::Duration::from_micros(5_000_300));
+    let beat = Desk::fine(0);
+    machine.handle(Input::Beat { from: id(1), session: SessionId(3), beat, at: heard }, now);
+    let just_before_late = now + millis(150);
+    machine.tick(just_before_late);
+    assert_eq!(machine.next_deadline(), just_before_late + millis(1));
+}
+
+#[test]
 fn echo_is_asked_for_once_a_second_and_at_heartbeat_pace_from_the_late_heartbeat_on() {
     let mut desk = Desk::new(2);
     desk.told.clear();

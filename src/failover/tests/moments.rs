@@ -133,7 +133,7 @@ fn a_slow_read_does_not_end_a_move_that_is_still_wanted() {
     let before = reads(&desk);
     desk.reads = Answer::Slow;
     desk.run_until(5_000, |desk| reads(desk) > before);
-    desk.run(8_500);
+    desk.run(20_000);
     assert!(desk.events(EventKind::TakeoverDone).is_empty(), "{:#?}", desk.texts());
     assert_eq!(desk.doing(1), Some(format!("taking over, to {}", id(0))));
 }

@@ -238,16 +238,26 @@ fn a_refused_second_stop_by_force_does_not_undo_the_first() {
 }
 
 #[test]
-fn a_throttled_stop_by_force_is_not_followed_by_a_plain_one() {
+fn a_throttled_stop_by_force_does_not_make_the_first_one_forgotten() {
     let mut desk = stopped();
     ec2_says(&mut desk, InstanceState::Stopping);
     desk.calls = Answer::No(CloudFaultKind::Throttled);
     desk.run(310_000);
     assert_eq!(desk.stops(), [(1, false), (1, true)]);
-    // EC2 changes its mind for a read.
-    ec2_says(&mut desk, InstanceState::Running);
-    desk.run(5_000);
-    assert_eq!(desk.stops().len(), 2 + usize::from(desk.stops().len() > 2));
+    desk.beats.insert(1, Desk::fine(0));
+    desk.run(1_000);
+    let done = desk.events(EventKind::RepairDone);
+    assert!(done[0].took.is_some_and(|took| took > secs(305)), "{done:?}");
+}
+
+#[test]
+fn a_refused_start_is_repeated_and_the_peer_stays_noted() {
+    let mut desk = stopped();
+    ec2_says(&mut desk, InstanceState::Stopped);
+    desk.calls = Answer::No(CloudFaultKind::Denied);
+    desk.run(15_000);
+    assert!(desk.starts() >= 2);
+    assert_eq!(desk.remembered(), Some([id(1)].into()));
 }
 
 #[test]

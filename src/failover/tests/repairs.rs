@@ -2,7 +2,7 @@
 
 use super::desk::*;
 use crate::config::Failover;
-use crate::failover::{Action, Command, EventKind, Level, Verdict};
+use crate::failover::{Action, Command, EventKind, Level};
 use crate::types::{
     Fault, Fitness, Hears, InstanceState, PowerReport, SessionId, StopOrigin, Time,
 };
@@ -298,6 +298,26 @@ fn of_four_half_is_no_majority() {
         desk.stops().len()
     };
     assert_eq!((lost(0), lost(1), lost(2)), (0, 0, 1));
+}
+
+#[test]
+fn of_five_three_are_a_majority() {
+    for agreeing in [1, 2] {
+        let mut desk = Desk::new(5);
+        for n in 2..5 {
+            desk.routes.insert(table(n), to(0));
+            // What this node holds for others does not go back meanwhile.
+            desk.beat_mut(n).hears.clear();
+        }
+        for n in 0..agreeing {
+            let line = line(true).unwrap();
+            desk.beat_mut(2 + n).hears.push(line);
+        }
+        desk.run(11_000);
+        desk.lose(1);
+        desk.run(MINUTES);
+        assert_eq!(desk.stops().len(), usize::from(agreeing == 2));
+    }
 }
 
 #[test]
