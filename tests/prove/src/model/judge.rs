@@ -77,7 +77,9 @@ impl World {
             }
             _ => Vec::new(),
         };
-        broken.into_iter().for_each(|rule| self.breach(rule));
+        for rule in broken {
+            self.breach(rule);
+        }
     }
 
     /// Notes which tables a takeover is about: its first write needs no read.

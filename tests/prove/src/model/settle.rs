@@ -77,7 +77,9 @@ impl World {
     pub(super) fn mend_all(&mut self) {
         self.strikes = 0;
         let faults: Vec<Fault> = self.faults.iter().map(|(fault, _)| *fault).collect();
-        faults.into_iter().for_each(|fault| self.mend(fault));
+        for fault in faults {
+            self.mend(fault);
+        }
         for t in 0..self.led.len() {
             if self.cloud.now.routes[t] == Target::Out {
                 self.lead(t, Target::Node(self.home(t)));

@@ -220,10 +220,8 @@ impl World {
         self.sole = None;
         self.faults.retain(|(broken, _)| *broken != fault);
         match fault {
-            Fault::Kill(n) => {
-                if self.nodes[n].kernel && self.nodes[n].machine.is_none() {
-                    self.boot(n);
-                }
+            Fault::Kill(n) if self.nodes[n].kernel && self.nodes[n].machine.is_none() => {
+                self.boot(n);
             }
             Fault::Freeze(n) => self.nodes[n].frozen = false,
             Fault::Unfit(n) => {
