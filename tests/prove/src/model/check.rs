@@ -156,6 +156,7 @@ impl Model for Space {
             MutualStop,
             StopServing,
             StopWell,
+            StopHeard,
             Unfit,
             Robbed,
             Foreign,

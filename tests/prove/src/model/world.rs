@@ -163,6 +163,7 @@ impl World {
             routes_read: vec![None; tables],
             power_read: vec![None; nodes],
             heard: vec![u8::MAX; nodes],
+            echoed: vec![u8::MAX; nodes],
             // A monitor that is back before it was missed was never away.
             up: node.notes.up,
             down: node.notes.down,
@@ -260,9 +261,9 @@ impl World {
         !self.is_broken(Fault::Deaf(from, to)) && !self.is_broken(Fault::Cut(a, b))
     }
 
-    /// Breaks a rule, unless one is broken already.
+    /// Breaks a rule; of several in one step the first in [`Rule::ALL`] is told.
     pub(super) fn breach(&mut self, rule: Rule) {
-        self.broken = self.broken.or(Some(rule));
+        self.broken = Some(self.broken.map_or(rule, |broken| broken.min(rule)));
     }
 
     pub(super) fn lead(&mut self, table: usize, target: Target) {
