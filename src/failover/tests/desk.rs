@@ -77,14 +77,17 @@ pub(super) fn route(n: usize) -> Resource {
     Resource::DefaultRoute { table: table(n), cidr: "0.0.0.0/0".parse().unwrap() }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a table may also have no such route")]
 pub(super) fn to(n: usize) -> Option<RouteEntry> {
     Some(RouteEntry { target: RouteTarget::Interface(eni(n)), blackhole: false })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a table may also have no such route")]
 pub(super) fn dark(n: usize) -> Option<RouteEntry> {
     Some(RouteEntry { target: RouteTarget::Interface(eni(n)), blackhole: true })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a table may also have no such route")]
 pub(super) fn abroad() -> Option<RouteEntry> {
     Some(RouteEntry { target: RouteTarget::Other("nat-0abc".to_owned()), blackhole: false })
 }
