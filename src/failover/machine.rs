@@ -347,8 +347,7 @@ impl Machine {
         self.reads.hurry();
     }
 
-    /// Sends what is due: heartbeats, one of them right before this node may go, and echo requests
-    /// at heartbeat pace to whoever is late.
+    /// Sends what is due: heartbeats, one of them right before this node may go, and echo requests.
     fn exchange(&mut self, now: Time) {
         let leaves = self.leaving && !self.may_exit_told && !self.holds_something_to_give();
         if leaves || now >= self.next_beat {
@@ -361,8 +360,7 @@ impl Machine {
         }
         let mut echoes = Vec::new();
         for (id, peer) in &mut self.peers {
-            let late = peer.late_at(&self.numbers).is_none_or(|late| now >= late);
-            let pace = if late { self.numbers.interval } else { Duration::from_secs(1) };
+            let pace = peer.echo_pace(now, &self.numbers);
             if peer.echo_asked.is_none_or(|asked| now.since(asked) >= pace) {
                 peer.echo_asked = Some(now);
                 echoes.push(id.clone());
@@ -380,7 +378,10 @@ impl Machine {
     fn deadline(&self, now: Time) -> Time {
         let mut deadline = self.next_beat.min(self.next_look);
         for peer in self.peers.values() {
-            for at in [peer.late_at(&self.numbers), peer.lost_at(&self.numbers)] {
+            let late_at = peer.late_at(&self.numbers);
+            let echo_at = late_at.filter(|late| now >= *late).and(peer.echo_asked);
+            let echo_at = echo_at.map(|asked| asked + peer.echo_pace(now, &self.numbers));
+            for at in [late_at, peer.lost_at(&self.numbers), echo_at] {
                 if let Some(at) = at.filter(|at| *at > now) {
                     deadline = deadline.min(at);
                 }

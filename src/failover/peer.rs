@@ -96,6 +96,17 @@ impl Peer {
         self.silent_since().map(|since| since + numbers.detection())
     }
 
+    /// How often it is asked for an echo: twice as often as it should be heard while its heartbeat
+    /// is late, as each answer may be the one that shows that it lives; at heartbeat pace while
+    /// it is lost.
+    pub(super) fn echo_pace(&self, now: Time, numbers: &Failover) -> Duration {
+        match (self.late_at(numbers), self.lost_at(numbers)) {
+            (Some(late), _) if now < late => Duration::from_secs(1),
+            (_, Some(lost)) if now < lost => numbers.interval / 2,
+            _ => numbers.interval,
+        }
+    }
+
     /// Whether its host answers: an echo reply since its heartbeat became late. A peer that has
     /// never answered echo gives no evidence either way.
     pub(super) fn echo_answers(&self, now: Time, numbers: &Failover) -> bool {

@@ -42,6 +42,8 @@ struct Written {
 pub(super) struct Pending {
     pub(super) id: ActionId,
     interface: NetworkInterfaceId,
+    /// This node was paused since: that it was accepted says nothing of how the route is now.
+    is_old: bool,
 }
 
 /// One route and everything this node knows about it.
@@ -154,18 +156,20 @@ impl Slot {
 
     /// Notes that a write was sent.
     pub(super) fn sent(&mut self, id: ActionId, interface: NetworkInterfaceId) {
-        self.pending = Some(Pending { id, interface });
+        self.pending = Some(Pending { id, interface, is_old: false });
         self.retry_at = None;
     }
 
     /// Notes that the write under way was accepted.
     pub(super) fn accepted(&mut self, now: Time) {
-        if let Some(pending) = self.pending.take() {
-            let before = self.current();
-            self.written = Some(Written { interface: pending.interface, at: now, before });
-            self.since = now;
-            self.failures = 0;
+        let Some(pending) = self.pending.take() else { return };
+        self.since = now;
+        self.failures = 0;
+        if pending.is_old {
+            return self.forget();
         }
+        let before = self.current();
+        self.written = Some(Written { interface: pending.interface, at: now, before });
     }
 
     /// Notes that the write under way failed or was given up. Nothing is known until the next
@@ -177,8 +181,12 @@ impl Slot {
         self.forget();
     }
 
-    /// Forgets every read: this node was paused and the world went on.
+    /// Forgets every read, and does not learn from the outcome of a write under way either: this
+    /// node was paused and the world went on.
     pub(super) fn forget(&mut self) {
+        if let Some(pending) = &mut self.pending {
+            pending.is_old = true;
+        }
         self.sight = None;
         self.read_at = None;
         self.written = None;
@@ -351,6 +359,16 @@ mod tests {
         assert_eq!(slot.retry_at, Some(Time::from_millis(300)));
         write_two(&mut slot, 400);
         assert_eq!((slot.failures, slot.retry_at), (0, None));
+    }
+
+    #[test]
+    fn a_write_that_was_accepted_during_a_pause_does_not_tell_how_the_route_is() {
+        let mut slot = slot_seen_at_one();
+        slot.sent(ActionId(1), eni(2));
+        slot.forget();
+        slot.accepted(Time::from_millis(5_000));
+        assert!(slot.pending.is_none());
+        assert_eq!(slot.current(), None);
     }
 
     #[test]

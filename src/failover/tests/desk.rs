@@ -118,6 +118,12 @@ pub(super) fn roster(nodes: usize) -> Roster {
     Roster { members: (0..nodes).map(member).collect(), groups: (0..nodes).map(group).collect() }
 }
 
+/// Numbers of the tests' own, so that a change of the defaults changes no test: a peer is late
+/// after 150 ms and lost after 300 ms.
+pub(super) fn numbers() -> Failover {
+    Failover { interval: millis(100), lost_after: 3, ..Failover::default() }
+}
+
 pub(super) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -129,7 +135,7 @@ pub(super) fn millis(ms: u64) -> Duration {
 impl Desk {
     /// Node 0 of `nodes`, all well, each group on its home, three seconds after its start.
     pub(super) fn new(nodes: usize) -> Self {
-        Self::with(nodes, Failover::default())
+        Self::with(nodes, numbers())
     }
 
     pub(super) fn with(nodes: usize, numbers: Failover) -> Self {

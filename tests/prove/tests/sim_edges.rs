@@ -5,13 +5,10 @@ use std::time::Duration;
 use natha::config::Failover;
 use natha::failover::{Command, EventKind, Input, Verdict};
 use natha::types::{CloudFaultKind, Fault, Fitness, InstanceState, RouteTarget};
+use natha_lab::ec2::{Fault as CallFault, FaultRule};
 use natha_prove::sim::{Api, Done, Mutation, Sim, eni, id, roster, table};
 
 const MINUTE: u64 = 60_000;
-
-fn verdict(sim: &Sim, of: usize, by: usize) -> Verdict {
-    sim.nodes[by].machine.as_ref().unwrap().view(sim.now).peers[&id(of)].verdict
-}
 
 #[test]
 fn a_pause_does_not_raise_the_dead() {
@@ -23,7 +20,7 @@ fn a_pause_does_not_raise_the_dead() {
     sim.run(1_000);
     sim.thaw(1);
     sim.run(100);
-    assert_ne!(verdict(&sim, 0, 1), Verdict::Alive);
+    assert_ne!(sim.verdict(0, 1), Verdict::Alive);
     assert_eq!(sim.events(1, EventKind::RepairDone).len(), 0);
     sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
 }
@@ -38,7 +35,7 @@ fn a_pause_does_not_make_a_dead_daemon_a_dead_node() {
     sim.thaw(1);
     sim.run(5_000);
     assert_eq!(sim.holder(0), Some(0), "within its grace");
-    assert_eq!(verdict(&sim, 0, 1), Verdict::DaemonDown);
+    assert_eq!(sim.verdict(0, 1), Verdict::DaemonDown);
 }
 
 #[test]
@@ -126,7 +123,7 @@ fn a_new_member_is_given_time_to_be_heard() {
     sim.run(5 * MINUTE);
     sim.enrol(all);
     sim.run(10_000);
-    assert_eq!(verdict(&sim, 2, 0), Verdict::Unmet);
+    assert_eq!(sim.verdict(2, 0), Verdict::Unmet);
     assert_eq!(sim.done.len(), 0, "its routes are left alone: {:?}", sim.done);
 }
 
@@ -220,7 +217,7 @@ fn a_node_with_nothing_to_give_says_that_it_leaves_before_it_goes() {
     machine.tick(now);
     sim.run(2_000);
     assert!(sim.nodes[0].machine.is_none());
-    assert_eq!(verdict(&sim, 0, 1), Verdict::Left);
+    assert_eq!(sim.verdict(0, 1), Verdict::Left);
 }
 
 #[test]
@@ -246,4 +243,46 @@ fn an_api_that_is_down_for_an_hour_does_not_fill_the_log() {
     sim.nodes[1].api = Api::Works;
     sim.run(10_000);
     assert_eq!(sim.holder(0), Some(1));
+}
+
+/// Seed 3613 of the random faults: the answer to a write that was sent before the pause was taken
+/// for a read after it.
+#[test]
+fn what_a_person_did_during_a_pause_is_seen_before_anything_is_written() {
+    let mut sim = Sim::new(2);
+    sim.command(0, Command::HandOver { group: "g0".parse().unwrap(), to: Some(id(1)) });
+    sim.run(10);
+    sim.freeze(0);
+    sim.run(500);
+    assert_eq!(sim.holder(0), Some(1), "the write was on its way");
+    sim.set_route(&table(0), Some(RouteTarget::Other("igw".to_owned())).as_ref());
+    sim.panic(1);
+    sim.run(2_000);
+    // It sees nothing but the death of its peer, and has no reads for a while.
+    sim.nodes[0].api = Api::LosesReplies;
+    let rule = FaultRule::on("Describe*", CallFault::Hang);
+    sim.world_mut().faults_mut().add(rule);
+    sim.thaw(0);
+    let thawed = sim.now;
+    sim.run(3_000);
+    assert_eq!(sim.writes_since(thawed), 0, "{:?}", sim.done);
+}
+
+#[test]
+fn one_answered_echo_while_its_heartbeat_is_late_saves_a_peer_from_being_suspected() {
+    let mut sim = Sim::new(2);
+    sim.run_until(1_000, |sim| {
+        let view = sim.nodes[1].machine.as_ref().map(|machine| machine.view(sim.now));
+        view.is_some_and(|view| view.peers[&id(0)].heartbeat_age == Some(Duration::ZERO))
+    });
+    sim.deaf.insert((0, 1));
+    sim.block_echo(0, 1);
+    // At heartbeat pace from the first late one on, none would be asked for in this time.
+    sim.run(260);
+    sim.no_echo.clear();
+    sim.run(20);
+    sim.block_echo(0, 1);
+    sim.run(250);
+    assert_eq!(sim.verdict(0, 1), Verdict::DaemonDown);
+    assert_eq!(sim.done.len(), 0);
 }

@@ -33,7 +33,7 @@ fn mirrored_failures(held: Duration) -> Vec<usize> {
         }
         if sim.now >= due {
             for (by, stop) in std::mem::take(&mut sim.held) {
-                sim.commit(by, stop).unwrap();
+                sim.commit(by, stop).expect("a running node can be stopped");
             }
         }
         let is_down = |n: &usize| sim.nodes[*n].power != InstanceState::Running;

@@ -183,7 +183,7 @@ mod tests {
     use super::*;
     use crate::ec2::{InstanceSpec, WorldSettings};
 
-    const AT: Duration = Duration::from_secs(60);
+    const AT: Duration = Duration::from_mins(1);
     const ID: &str = "i-00000001";
     const ENI: &str = "eni-00000001";
     const TABLE: &str = "rtb-00000001";

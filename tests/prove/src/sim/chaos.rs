@@ -42,6 +42,8 @@ struct Chaos {
     noise: Noise,
     /// The jitter of a good day.
     jitter: Duration,
+    /// How often something was broken.
+    faults: usize,
     /// What is broken, and when it is mended.
     troubles: Vec<(u64, Trouble)>,
 }
@@ -62,7 +64,7 @@ impl Chaos {
         sim.read_lag = Duration::from_millis(noise.pick(&[0, 0, 500, 3_000]));
         sim.guest_boot = Duration::from_millis(noise.pick(&[0, 5_000, 40_000]));
         let jitter = sim.jitter;
-        Self { sim, noise, jitter, troubles: Vec::new() }
+        Self { sim, noise, jitter, faults: 0, troubles: Vec::new() }
     }
 
     fn pick(&mut self, below: usize) -> usize {
@@ -112,6 +114,7 @@ impl Chaos {
         let n = self.pick(nodes);
         let m = (n + 1 + self.pick(nodes - 1)) % nodes;
         let span = self.span();
+        self.faults += 1;
         let Some(trouble) = self.break_something(n, m, span) else { return };
         self.sim.stage(format!("for {span} ms: {trouble:?}"));
         self.troubles.push((span, trouble));
@@ -284,6 +287,8 @@ pub struct Storm {
     pub breaches: Vec<String>,
     /// The cluster at the end, with its story.
     pub sim: Sim,
+    /// How many faults there were.
+    pub faults: usize,
     /// How much time passed in it.
     pub lasted: Duration,
 }
@@ -303,5 +308,5 @@ pub fn storm(seed: u64) -> Storm {
     let mut breaches = std::mem::take(&mut sim.breaches);
     breaches.extend(rest.err());
     let lasted = sim.now.since(begun);
-    Storm { seed, breaches, sim, lasted }
+    Storm { seed, breaches, sim, faults: chaos.faults, lasted }
 }

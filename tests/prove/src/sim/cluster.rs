@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use natha::config::Failover;
-use natha::failover::{Command, Event, EventKind, Input, Machine};
+use natha::failover::{Command, Event, EventKind, Input, Machine, Verdict};
 use natha::types::{
     Fitness, InstanceId, InstanceState, NetworkInterfaceId, Roster, SessionId, Time,
 };
@@ -31,6 +31,8 @@ pub struct Sim {
     pub done: Vec<Done>,
     /// How often a node read something; one such read may be two calls.
     pub reads: usize,
+    /// How many API calls have reached EC2.
+    pub calls: u64,
     /// Directed pairs whose heartbeats are lost.
     pub deaf: BTreeSet<Pair>,
     /// Directed pairs whose echo requests or replies are lost.
@@ -45,6 +47,8 @@ pub struct Sim {
     pub wire: Duration,
     /// The longest extra time that a packet takes. More than `interval`, and packets overtake.
     pub jitter: Duration,
+    /// Pauses of each whole node: the mean time between two, and how long each lasts.
+    pub pauses: Option<(Duration, Duration)>,
     /// The settings of all nodes.
     pub numbers: Failover,
     /// How long an API call takes, half of it on the way there.
@@ -109,6 +113,7 @@ impl Sim {
             nodes: ids.iter().map(Node::new).collect(),
             done: Vec::new(),
             reads: 0,
+            calls: 0,
             deaf: BTreeSet::new(),
             no_echo: BTreeSet::new(),
             loss: BTreeMap::new(),
@@ -116,6 +121,7 @@ impl Sim {
             duplicates: 0,
             wire: Duration::from_millis(1),
             jitter: Duration::ZERO,
+            pauses: None,
             numbers,
             latency: Duration::from_millis(50),
             read_lag: Duration::ZERO,
@@ -184,6 +190,19 @@ impl Sim {
         self.nodes[n].watch.resume(now, &self.numbers);
     }
 
+    /// From now on each node is paused for `lasting` once in `every` on average.
+    pub fn pause_often(&mut self, every: Duration, lasting: Duration) {
+        self.pauses = Some((every, lasting));
+        (0..self.nodes.len()).for_each(|n| self.plan_pause(n));
+    }
+
+    pub(super) fn plan_pause(&mut self, n: usize) {
+        if let Some((every, _)) = self.pauses {
+            let after = self.noise.wait(every);
+            self.schedule(after, What::Pause(n));
+        }
+    }
+
     /// Node `n`'s monitor alone does not run until it is resumed.
     pub fn stall(&mut self, n: usize) {
         self.nodes[n].stalled = true;
@@ -232,6 +251,16 @@ impl Sim {
     #[must_use]
     pub fn holder(&self, of: usize) -> Option<usize> {
         self.holders[of]
+    }
+
+    /// Node `by`'s verdict on node `of`.
+    ///
+    /// # Panics
+    /// Where node `by` runs no monitor.
+    #[must_use]
+    pub fn verdict(&self, of: usize, by: usize) -> Verdict {
+        let machine = self.nodes[by].machine.as_ref().expect("its monitor runs");
+        machine.view(self.now).peers[&self.ids[of]].verdict
     }
 
     /// For how many milliseconds table `of` led to a node that does not forward.

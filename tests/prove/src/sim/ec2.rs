@@ -163,12 +163,6 @@ impl Sim {
         &mut self.world
     }
 
-    /// How many API calls have reached EC2.
-    #[must_use]
-    pub fn calls(&self) -> usize {
-        self.world.history().len()
-    }
-
     /// Every stop that EC2 accepted.
     #[must_use]
     pub fn stops(&self) -> Vec<&Done> {
@@ -296,7 +290,6 @@ impl Sim {
             conduct.stale = conduct.stale.max(self.noise.up_to(self.read_lag));
         }
         match self.nodes[by].api {
-            Api::Works => {}
             Api::Hangs => conduct.hang = true,
             Api::Fails(CloudFaultKind::Throttled) => conduct.throttle = true,
             Api::Fails(CloudFaultKind::Denied) => conduct.deny = true,
@@ -307,7 +300,7 @@ impl Sim {
                 conduct.before += self.noise.up_to(most);
                 conduct.after += LIMIT;
             }
-            Api::Delays => {}
+            Api::Works | Api::Delays => {}
         }
         conduct
     }
@@ -315,16 +308,11 @@ impl Sim {
     /// A call reaches EC2.
     pub(super) fn reach_ec2(&mut self, call: Call, held_up: Option<Conduct>) {
         let action = call.ask.action();
-        let conduct = match held_up {
-            Some(conduct) => conduct,
-            None => {
-                let conduct = self.conduct(call.by, action);
-                if !conduct.before.is_zero() {
-                    return self.schedule(conduct.before, What::Call(call, Some(conduct)));
-                }
-                conduct
-            }
-        };
+        let is_new = held_up.is_none();
+        let conduct = held_up.unwrap_or_else(|| self.conduct(call.by, action));
+        if is_new && !conduct.before.is_zero() {
+            return self.schedule(conduct.before, What::Call(call, Some(conduct)));
+        }
         if conduct.hang {
             return;
         }
@@ -351,6 +339,7 @@ impl Sim {
             Ask::Routes(tables) => {
                 let ids: Vec<String> = tables.iter().map(ToString::to_string).collect();
                 let now = self.now.since_boot();
+                self.calls += 1;
                 let seen = self.world.see_tables(&self.principals[by], &ids, conduct, now);
                 let result = seen.map_err(|error| refusal("DescribeRouteTables", &error));
                 let result = result.map(|seen| {
@@ -377,6 +366,7 @@ impl Sim {
         node: &InstanceId,
         conduct: &Conduct,
     ) -> Result<PowerReport, CloudFault> {
+        self.calls += 2;
         let (now, caller) = (self.now.since_boot(), &self.principals[by]);
         let seen = self.world.see_instance(caller, node.as_str(), conduct, now);
         let impaired = self.world.see_impaired(caller, node.as_str(), conduct, now);
@@ -413,6 +403,7 @@ impl Sim {
         if self.strict && !refused {
             self.check_applied(by, &mutation);
         }
+        self.calls += 1;
         let answer = self.world.perform(&self.principals[by], action, &params, conduct, now);
         answer.map_err(|error| refusal(action, &error))?;
         self.done.push(Done { at: self.now, by, what: mutation });

@@ -5,21 +5,32 @@
 
 mod chaos;
 mod cluster;
+mod command;
 mod ec2;
 mod names;
 mod net;
 mod node;
 mod noise;
+mod plot;
 mod queue;
+mod report;
 mod rules;
 mod story;
+mod study;
 mod turns;
+mod weather;
+mod workers;
 
 pub use chaos::{Storm, storm};
 pub use cluster::{Pair, Sim};
+pub use command::{Options, command};
 pub use ec2::{Api, Done, LIMIT, Mutation};
 pub use names::{address, eni, id, roster, table};
 pub use net::Burst;
 pub use node::Node;
 pub use noise::Noise;
+pub use report::{Published, flat, table as choice};
 pub use rules::Watch;
+pub use study::{Cell, Spread, default_beats, measure_promise, promise, study, weathers};
+pub use weather::{Beats, Calm, Death, Weather, calm, death};
+pub use workers::{processors, side_by_side};

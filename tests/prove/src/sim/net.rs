@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn bursts_take_their_share_of_the_time() {
         let mut noise = Noise::new(5);
-        let mut burst = Burst::new(Duration::from_millis(9_000), Duration::from_millis(1_000));
+        let mut burst = Burst::new(Duration::from_secs(9), Duration::from_secs(1));
         let lost = (0..1_000_000)
             .filter(|ms| burst.loses(Time::from_millis(1_000 + ms * 10), &mut noise))
             .count();

@@ -25,8 +25,8 @@ pub(super) enum What {
     Call(Call, Option<Conduct>),
     /// A guest has booted.
     GuestUp(usize),
-    /// The whole node is paused for so long.
-    Freeze(usize, Duration),
+    /// The whole node is paused for a while.
+    Pause(usize),
     /// That ends.
     Thaw(usize),
 }
@@ -87,11 +87,11 @@ impl Queue {
     }
 
     /// The next thing that happens by `now`.
-    pub(super) fn pop(&mut self, now: Time) -> Option<(Time, What)> {
+    pub(super) fn pop(&mut self, now: Time) -> Option<What> {
         if self.next()? > now {
             return None;
         }
-        self.heap.pop().map(|entry| (entry.0.at, entry.0.what))
+        self.heap.pop().map(|entry| entry.0.what)
     }
 
     fn push(&mut self, at: Time, what: What) {

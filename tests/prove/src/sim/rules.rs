@@ -113,7 +113,7 @@ impl Sim {
     }
 
     /// Notes a broken rule.
-    fn breach(&mut self, rule: String) {
+    fn breach(&mut self, rule: &str) {
         assert!(self.tolerant, "{}: {rule}", self.label);
         self.breaches.push(format!("at {} ms: {rule}", self.now.since_boot().as_millis()));
     }
@@ -132,12 +132,12 @@ impl Sim {
         };
         let node = &self.nodes[by];
         if node.watch.blind {
-            self.breach(format!("node {by} did not read after its pause: {action:?}"));
+            self.breach(&format!("node {by} did not read after its pause: {action:?}"));
         }
         let node = &self.nodes[by];
         let fit = node.machine.as_ref().is_some_and(|machine| machine.fitness().is_fit());
         if takes && !fit {
-            self.breach(format!("node {by} is unfit: {action:?}"));
+            self.breach(&format!("node {by} is unfit: {action:?}"));
         }
         if let Action::WriteRoute { write, .. } = action
             && takes
@@ -145,7 +145,7 @@ impl Sim {
             && let Some(holder) = self.holder(of).filter(|holder| *holder != by)
             && self.is_theft(by, of, holder)
         {
-            self.breach(format!("node {by} robs node {holder}"));
+            self.breach(&format!("node {by} robs node {holder}"));
         }
     }
 
@@ -163,24 +163,24 @@ impl Sim {
         let Mutation::Stop(node) = mutation else { return };
         let n = self.index(node);
         if by == n {
-            self.breach(format!("node {n} stops itself"));
+            self.breach(&format!("node {n} stops itself"));
         }
         let well_for = self.nodes[n].watch.well_since.map(|since| self.now.since(since));
         if well_for >= Some(SURELY_WELL) {
-            self.breach(format!("node {by} stops node {n}, well for {well_for:?}"));
+            self.breach(&format!("node {by} stops node {n}, well for {well_for:?}"));
         }
         for of in 0..self.nodes.len() {
             let serves = self.holder(of) == Some(n) && self.nodes[n].forwards();
             let since = self.now.since(self.nodes[of].watch.table_since);
             if serves && since >= SURELY_SERVING {
-                self.breach(format!(
+                self.breach(&format!(
                     "node {by} stops node {n}, which has served table {of} for {since:?}"
                 ));
             }
         }
         let power = self.nodes[by].power;
         if power != InstanceState::Running {
-            self.breach(format!("node {by}, itself {power}, stops node {n}"));
+            self.breach(&format!("node {by}, itself {power}, stops node {n}"));
         }
     }
 }

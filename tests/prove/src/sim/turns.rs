@@ -31,8 +31,8 @@ impl Sim {
             if self.ec2_due.is_some_and(|due| due <= step) {
                 self.refresh();
             }
-            while let Some((at, what)) = self.queue.pop(step) {
-                self.happen(at, what);
+            while let Some(what) = self.queue.pop(step) {
+                self.happen(what);
             }
             for n in 0..self.nodes.len() {
                 self.turn(n);
@@ -46,7 +46,7 @@ impl Sim {
         due.chain(self.queue.next()).chain(self.ec2_due).min().unwrap_or(self.now + IDLE)
     }
 
-    fn happen(&mut self, at: Time, what: What) {
+    fn happen(&mut self, what: What) {
         match what {
             What::Arrives(n, arrival) => self.nodes[n].receive(arrival),
             What::EchoAsked(n, from) => self.echo_asked(n, from),
@@ -59,12 +59,14 @@ impl Sim {
             }
             What::Call(call, held_up) => self.reach_ec2(call, held_up),
             What::GuestUp(n) => self.come_up(n),
-            What::Freeze(n, lasting) => {
-                if !self.nodes[n].frozen && self.nodes[n].kernel {
+            What::Pause(n) => {
+                if let Some((_, lasting)) = self.pauses
+                    && self.nodes[n].forwards()
+                {
                     self.freeze(n);
-                    let left = (at + lasting).since(self.now);
-                    self.schedule(left, What::Thaw(n));
+                    self.schedule(lasting, What::Thaw(n));
                 }
+                self.plan_pause(n);
             }
             What::Thaw(n) => self.thaw(n),
         }

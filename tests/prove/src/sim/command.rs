@@ -1,0 +1,196 @@
+//! `natha-prove sim`: storms by seed.
+
+use std::io::Write;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+
+use super::chaos::{Storm, storm};
+use super::report::{Published, flat};
+use super::study::{measure_promise, study};
+use super::weather::Beats;
+use super::workers::{processors, side_by_side};
+
+/// Seeds done between two looks at whether one failed.
+const BATCH: usize = 256;
+
+/// What to simulate.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    natha-prove sim --seeds 0..2000          random faults, until one seed fails\n  \
+    natha-prove sim --seed 1234 --story      one of them, told from beginning to end\n  \
+    natha-prove sim --seeds 0..2000 --hours 1000 --json sim.json\n  \
+    natha-prove sim --study docs             every weather with every heartbeat setting\n\n\
+    Exit status: 0 all rules were kept, 3 one was broken, 1 error, 2 wrong usage.")]
+pub struct Options {
+    /// Random faults by these seeds.
+    #[arg(long, value_name = "FIRST..LAST", value_parser = range, default_value = "0..2000")]
+    seeds: Range<u64>,
+    /// Random faults by this one seed.
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Tell what happened in the run of --seed.
+    #[arg(long, requires = "seed")]
+    story: bool,
+    /// Besides the seeds, simulate the default settings for so many hours with 2 % loss, 50 ms
+    /// jitter and pauses of 200 ms: nothing may be taken over.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    hours: u64,
+    /// Write the figures into this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Measure every weather with every heartbeat setting, for up to --effort hours each and
+    /// --hours for the default, and write sim.json, the section of failover.md and sim.svg into
+    /// this directory. Nothing else is run.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["seed", "json"])]
+    study: Option<PathBuf>,
+    /// With --study, measure this setting alone, such as 100x4, and keep what the directory has of
+    /// the others.
+    #[arg(long, value_name = "MSxN", value_parser = beats, requires = "study")]
+    setting: Option<Beats>,
+    /// Hours for each setting in each weather of --study; fewer where heartbeats are frequent.
+    #[arg(long, value_name = "N", default_value_t = 40)]
+    effort: u64,
+    /// Threads; as many as processors if not given.
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+fn range(text: &str) -> Result<Range<u64>, String> {
+    let ends = text.split_once("..").map(|(first, last)| (first.parse(), last.parse()));
+    match ends {
+        Some((Ok(first), Ok(last))) if first < last => Ok(first..last),
+        _ => Err("it must be FIRST..LAST, such as 0..2000; LAST is left out".to_owned()),
+    }
+}
+
+fn beats(text: &str) -> Result<Beats, String> {
+    let parts = text.split_once('x').map(|(ms, times)| (ms.parse(), times.parse()));
+    match parts {
+        Some((Ok(interval_ms), Ok(lost_after))) => Ok(Beats { interval_ms, lost_after }),
+        _ => Err("it must be the interval in milliseconds, x and lost_after: 100x4".to_owned()),
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Where a file or the standard output cannot be written.
+pub fn command(options: &Options) -> anyhow::Result<ExitCode> {
+    let threads = options.threads.unwrap_or_else(processors);
+    let mut out = std::io::stdout().lock();
+    if let Some(seed) = options.seed {
+        return one(seed, options.story, &mut out);
+    }
+    if let Some(docs) = &options.study {
+        let hours = options.hours.max(options.effort);
+        let mut cells = study(options.effort, hours, options.setting, threads);
+        if let Some(setting) = options.setting {
+            let others = Published::read(docs)?.cells;
+            cells.extend(others.into_iter().filter(|cell| cell.beats != setting));
+        }
+        let published = Published { cells };
+        published.write(docs)?;
+        for (name, text) in published.render(docs)? {
+            let path = docs.join(name);
+            std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let storms = storms(&options.seeds, threads, &mut out)?;
+    let mut good = storms.failed.is_none();
+    let cell = (options.hours > 0).then(|| measure_promise(options.hours, threads));
+    if let Some(cell) = &cell {
+        writeln!(
+            out,
+            "{} hours of 2 % loss, 50 ms jitter and pauses of 200 ms: {} takeovers, {} stops",
+            cell.hours, cell.false_takeovers, cell.false_stops
+        )
+        .context(WRITING)?;
+        good &= cell.false_takeovers == 0 && cell.false_stops == 0;
+    }
+    if let Some(path) = &options.json {
+        let figures = flat(cell.as_ref(), storms.seeds, storms.hours, storms.failed.is_some());
+        let text = serde_json::to_string_pretty(&figures).context("writing figures as JSON")?;
+        std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+const WRITING: &str = "writing to the standard output";
+
+/// What came of many seeds.
+struct Storms {
+    seeds: usize,
+    hours: f64,
+    failed: Option<u64>,
+}
+
+/// Runs seeds until one breaks a rule.
+fn storms(seeds: &Range<u64>, threads: usize, out: &mut impl Write) -> anyhow::Result<Storms> {
+    let all: Vec<u64> = seeds.clone().collect();
+    let mut done = Storms { seeds: 0, hours: 0.0, failed: None };
+    let mut faults = 0;
+    for some in all.chunks(BATCH) {
+        for brief in side_by_side(some, threads, |seed| Brief::of(&storm(*seed))) {
+            done.seeds += 1;
+            done.hours += brief.hours;
+            faults += brief.faults;
+            if !brief.breaches.is_empty() && done.failed.is_none() {
+                tell(brief.seed, &brief.breaches, out)?;
+                done.failed = Some(brief.seed);
+            }
+        }
+        if done.failed.is_some() {
+            return Ok(done);
+        }
+    }
+    let Storms { seeds, hours, .. } = done;
+    writeln!(out, "{seeds} seeds, {hours:.0} simulated hours, {faults} faults: no rule broken")
+        .context(WRITING)?;
+    Ok(done)
+}
+
+/// What is kept of a storm.
+struct Brief {
+    seed: u64,
+    breaches: Vec<String>,
+    hours: f64,
+    faults: usize,
+}
+
+impl Brief {
+    fn of(storm: &Storm) -> Self {
+        Self {
+            seed: storm.seed,
+            breaches: storm.breaches.clone(),
+            hours: storm.lasted.as_secs_f64() / 3_600.0,
+            faults: storm.faults,
+        }
+    }
+}
+
+fn one(seed: u64, story: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let run = storm(seed);
+    if story {
+        for line in run.sim.story() {
+            writeln!(out, "{line}").context(WRITING)?;
+        }
+    }
+    if run.breaches.is_empty() {
+        writeln!(out, "{}: no rule broken", run.sim.label).context(WRITING)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    tell(seed, &run.breaches, out)?;
+    Ok(ExitCode::from(3))
+}
+
+fn tell(seed: u64, breaches: &[String], out: &mut impl Write) -> anyhow::Result<()> {
+    for breach in breaches {
+        writeln!(out, "seed {seed}: {breach}").context(WRITING)?;
+    }
+    writeln!(out, "to see how it came: natha-prove sim --seed {seed} --story").context(WRITING)
+}
