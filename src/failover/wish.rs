@@ -66,9 +66,11 @@ impl Machine {
     pub(super) fn wish(&self, group: &Group, slot: &Slot, now: Time) -> Option<Wish> {
         match self.place(slot) {
             Place::Unknown => None,
+            Place::Member { node, .. } if node == self.me.id => self.wish_mine(group, slot, now),
+            // Who cannot serve takes nothing.
+            _ if !self.is_fit() || self.leaving => None,
             Place::Foreign(target) => self.wish_foreign(group, slot, &target, now),
             Place::Vacant => self.wish_vacant(group, slot, now),
-            Place::Member { node, .. } if node == self.me.id => self.wish_mine(group, slot, now),
             Place::Member { node, blackhole } => {
                 let peer = self.peers.get(&node)?;
                 self.wish_taken(group, slot, peer, blackhole, now)
@@ -128,9 +130,6 @@ impl Machine {
         blackhole: bool,
         now: Time,
     ) -> Option<Wish> {
-        if !self.is_fit() || self.leaving {
-            return None;
-        }
         let from = Some(peer.member.id.clone());
         if self.may_assert(group, slot, peer, now) {
             let reason = format!("{} took it and does not hear this node", peer.member.id);
@@ -174,9 +173,6 @@ impl Machine {
     /// Whether it is this node's turn to fill a gap that has been there `since` then: it is the
     /// first heir that can, or those before it let their time pass.
     fn is_claimant(&self, group: &Group, since: Time, patience: Duration, now: Time) -> bool {
-        if !self.is_fit() || self.leaving {
-            return false;
-        }
         let unmet_home = group
             .home
             .as_ref()

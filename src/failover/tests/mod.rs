@@ -2,6 +2,7 @@
 
 mod desk;
 mod evidence;
+mod leaving;
 mod moments;
 mod moves;
 mod power_calls;

@@ -14,7 +14,7 @@ fn hand_over(of: usize, to: Option<usize>) -> Command {
 }
 
 /// Groups `g<n>` at home on node 1 whose heirs among three nodes have node 0 at this place.
-fn home_whose_heir_is_at(place: usize) -> usize {
+pub(super) fn home_whose_heir_is_at(place: usize) -> usize {
     let ids: Vec<InstanceId> = (0..3).map(id).collect();
     let at = |n: &usize| {
         let order = heirs(&group(*n).name, Some(&id(*n)), &ids);
@@ -25,7 +25,7 @@ fn home_whose_heir_is_at(place: usize) -> usize {
 
 #[test]
 fn a_missing_route_is_created_by_its_home_once_it_has_looked_around() {
-    let mut desk = Desk::starting(0, 2, Failover::default());
+    let mut desk = Desk::starting(0, 2, numbers());
     desk.routes.insert(table(0), None);
     desk.run(1_990);
     assert!(desk.writes().is_empty(), "another node may be about to fill it");
@@ -69,7 +69,7 @@ fn a_route_to_an_interface_that_is_gone_counts_as_missing_and_one_that_works_doe
 #[test]
 fn a_foreign_target_is_adopted_by_the_first_heir_and_only_where_that_is_configured() {
     for (adopt, of, moved) in [(true, 0, vec![(0, 0)]), (true, 1, vec![]), (false, 0, vec![])] {
-        let mut desk = Desk::with(2, Failover { adopt, ..Failover::default() });
+        let mut desk = Desk::with(2, Failover { adopt, ..numbers() });
         desk.routes.insert(table(of), abroad());
         desk.run(13_000);
         assert_eq!(desk.moved(), moved, "adopt {adopt}, group {of}");
@@ -81,7 +81,7 @@ fn who_is_unfit_or_leaving_takes_nothing() {
     let unfit = |desk: &mut Desk| desk.fitness(Fitness::unfit(Fault::Forwarding));
     let leave = |desk: &mut Desk| desk.command(Command::Leave);
     for away in [unfit, leave] {
-        let mut desk = Desk::with(3, Failover { adopt: true, ..Failover::default() });
+        let mut desk = Desk::with(3, Failover { adopt: true, ..numbers() });
         // Nobody there to give anything to.
         desk.beat_mut(2).fitness = Fitness::unfit(Fault::Uplink);
         away(&mut desk);
@@ -139,7 +139,7 @@ fn a_dead_daemon_keeps_its_routes_for_its_grace() {
 #[test]
 fn a_peer_that_was_never_heard_loses_only_what_leads_nowhere() {
     for (route, moved) in [(to(1), vec![]), (dark(1), vec![(1, 0)])] {
-        let mut desk = Desk::starting(0, 2, Failover::default());
+        let mut desk = Desk::starting(0, 2, numbers());
         desk.lose(1);
         desk.routes.insert(table(1), route);
         desk.run(2_900);
@@ -151,7 +151,7 @@ fn a_peer_that_was_never_heard_loses_only_what_leads_nowhere() {
 
 #[test]
 fn an_unmet_node_that_is_not_the_home_is_not_waited_for() {
-    let mut desk = Desk::starting(0, 2, Failover::default());
+    let mut desk = Desk::starting(0, 2, numbers());
     desk.lose(1);
     desk.routes.insert(table(0), dark(1));
     desk.run(300);
@@ -172,59 +172,6 @@ fn the_second_heir_waits_for_the_first() {
     desk.lose(first);
     desk.run(400);
     assert_eq!(desk.moved(), [(first, 0)], "the first one acts at once");
-}
-
-#[test]
-fn a_leaving_node_gives_what_it_has_to_the_first_of_the_others_and_goes() {
-    let mut desk = Desk::new(3);
-    desk.routes.insert(table(1), to(0));
-    desk.run(10_500);
-    desk.command(Command::Leave);
-    desk.run(50);
-    let others: Vec<InstanceId> = (1..3).map(id).collect();
-    let heir = heirs(&group(0).name, Some(&id(0)), &others)[0];
-    let heir = usize::from(*heir == id(2)) + 1;
-    assert_eq!(desk.moved(), [(0, heir), (1, 1)]);
-    let told = desk.events(EventKind::HandOverBegun);
-    assert!(told[0].text.contains("this node is leaving"), "{told:?}");
-    let exits = |desk: &Desk| desk.count(|action| *action == crate::failover::Action::MayExit);
-    assert_eq!(exits(&desk), 0, "not before a read confirms it");
-    desk.run(1_000);
-    assert_eq!(exits(&desk), 1);
-}
-
-#[test]
-fn a_leaving_node_waits_for_the_outcome_of_its_write() {
-    for stage in [Answer::Never, Answer::Lost] {
-        let mut desk = Desk::new(2);
-        desk.writes = stage;
-        desk.reads = Answer::Never;
-        desk.command(Command::Leave);
-        desk.run(1_000);
-        assert_eq!(desk.moved(), [(0, 1)]);
-        let exits = desk.count(|action| *action == crate::failover::Action::MayExit);
-        assert_eq!(exits, 0, "{stage:?}: it may hold it still");
-    }
-}
-
-#[test]
-fn a_leaving_node_that_holds_nothing_or_that_nobody_can_relieve_goes_at_once() {
-    let empty = |desk: &mut Desk| {
-        desk.routes.insert(table(0), to(1));
-        desk.run(10_500);
-    };
-    let alone = |desk: &mut Desk| {
-        desk.beat_mut(1).fitness = Fitness::unfit(Fault::Uplink);
-        desk.run(2_500);
-    };
-    for stage in [empty, alone] {
-        let mut desk = Desk::new(2);
-        stage(&mut desk);
-        desk.command(Command::Leave);
-        desk.run(100);
-        let exits = desk.count(|action| *action == crate::failover::Action::MayExit);
-        assert_eq!(exits, 1);
-    }
 }
 
 #[test]
@@ -298,7 +245,7 @@ fn a_home_must_have_been_well_for_the_whole_hold() {
 #[test]
 fn a_group_does_not_go_back_while_anything_speaks_against_it() {
     let switched_off = |desk: &mut Desk| {
-        let mut numbers = Failover::default();
+        let mut numbers = numbers();
         numbers.hand_back.enabled = false;
         *desk = Desk::with(2, numbers);
         desk.routes.insert(table(1), to(0));
@@ -331,7 +278,10 @@ fn split() -> (Roster, Desk) {
     roster.groups.truncate(1);
     roster.groups[0].home = None;
     roster.groups[0].resources.push(route(1));
-    let mut desk = Desk::starting(0, 2, Failover::default());
+    // A home would get a split group back; the order of heirs alone is to decide here.
+    let mut numbers = numbers();
+    numbers.hand_back.enabled = false;
+    let mut desk = Desk::starting(0, 2, numbers);
     desk.give(Input::Roster { roster: roster.clone() });
     desk.run(3_000);
     (roster, desk)
@@ -341,8 +291,6 @@ fn split() -> (Roster, Desk) {
 fn of_two_live_holders_of_one_group_the_later_heir_gives_its_part_away() {
     for home in [0, 1] {
         let (mut roster, mut desk) = split();
-        // The home of a split group would get it back; the order alone is to decide here.
-        desk.numbers.hand_back.enabled = false;
         roster.groups[0].home = Some(id(home));
         desk.give(Input::Roster { roster });
         desk.run(1_900);
@@ -461,7 +409,7 @@ fn a_group_that_was_only_just_taken_is_not_taken_back() {
 
 #[test]
 fn the_hold_doubles_with_each_flap_and_keeps_its_ceiling() {
-    let mut numbers = Failover::default();
+    let mut numbers = numbers();
     numbers.hand_back.hold_max = secs(100);
     let mut desk = Desk::with(2, numbers);
     let mut waits = Vec::new();
@@ -478,7 +426,7 @@ fn the_hold_doubles_with_each_flap_and_keeps_its_ceiling() {
 
 #[test]
 fn a_stopped_peer_keeps_nothing_either() {
-    let mut desk = Desk::starting(0, 2, Failover::default());
+    let mut desk = Desk::starting(0, 2, numbers());
     desk.lose(1);
     desk.power.insert(id(1), report(InstanceState::Stopped));
     desk.run(500);

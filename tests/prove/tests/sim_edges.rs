@@ -298,3 +298,22 @@ fn a_request_out_of_date_delays_a_takeover_by_half_a_second_at_most() {
     sim.run(500);
     assert_eq!(sim.holder(0), Some(1));
 }
+
+#[test]
+fn one_answered_echo_while_its_heartbeat_is_late_saves_a_peer_from_being_suspected() {
+    let mut sim = Sim::new(2);
+    sim.run_until(1_000, |sim| {
+        let view = sim.nodes[1].machine.as_ref().map(|machine| machine.view(sim.now));
+        view.is_some_and(|view| view.peers[&id(0)].heartbeat_age == Some(Duration::ZERO))
+    });
+    sim.deaf.insert((0, 1));
+    sim.block_echo(0, 1);
+    // At heartbeat pace from the first late one on, none would be asked for in this time.
+    sim.run(260);
+    sim.no_echo.clear();
+    sim.run(20);
+    sim.block_echo(0, 1);
+    sim.run(250);
+    assert_eq!(sim.verdict(0, 1), Verdict::DaemonDown);
+    assert_eq!(sim.done.len(), 0);
+}

@@ -190,20 +190,19 @@ fn start(options: &Options, nodes: u8, pace: &Pace) -> Result<Lab> {
     Ok(lab)
 }
 
-/// Nodes whose monitors are started again whenever they end, as by a service manager, unless they
-/// are held; recorded, where natha can record.
+/// Nodes that run what the documented service does: set up, then the monitor, and both again a
+/// second after either has ended; unless they are held. Recorded, where natha can record.
 fn spec(nodes: u8, natha: &Path, pace: &Pace) -> Spec {
     let commands = format!(
-        "natha setup || exit 1
-trap 'exit 0' TERM
+        "trap 'exit 0' TERM
 mkdir -p {RECORDINGS}
 records=$(natha monitor --help | grep -c -e --record)
 while :; do
   [ -e {HOLD} ] && {{ sleep 0.1; continue; }}
   set --
   [ \"$records\" = 0 ] || set -- --record {RECORDINGS}/$(date +%s%N).jsonl
-  natha monitor \"$@\"
-  sleep 0.2
+  natha setup && natha monitor \"$@\"
+  sleep 1
 done"
     );
     let mut spec = cluster::spec(nodes, natha.to_owned(), &pace.config)

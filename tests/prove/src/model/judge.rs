@@ -1,8 +1,6 @@
 //! Whether what happens may happen, seen from outside.
 
-use std::collections::BTreeSet;
-
-use natha::failover::{Action, EventKind, Input, Machine, Outcome};
+use natha::failover::{Action, Event, EventKind, Input, Machine, Outcome};
 use natha::types::{InstanceState, RouteWrite};
 
 use super::cloud::{Stopper, Target};
@@ -61,95 +59,93 @@ impl World {
         }
     }
 
-    /// Judges what node `n` has just decided. `begun` collects what this turn said it begins.
-    pub(super) fn judge_decision(
-        &mut self,
-        n: usize,
-        machine: &Machine,
-        action: &Action,
-        begun: &mut BTreeSet<(bool, usize)>,
-    ) {
+    /// Judges what node `n` has just decided.
+    pub(super) fn judge_decision(&mut self, n: usize, machine: &Machine, action: &Action) {
         let fit = machine.fitness().is_fit();
-        let notes = &self.nodes[n].notes;
-        // In its first turn after a pause it is as blind as later.
-        let blind = notes.blind || notes.frozen > DETECTION;
-        let fresh = |age: Option<u8>| age.is_some_and(|age| age <= READ_VALID);
-        let mut broken = Vec::new();
-        match action {
+        let broken = match action {
             Action::Report { event } => {
-                let name = event.group.as_ref();
-                let found = (0..self.nodes.len()).find(|g| Some(&group(*g)) == name);
-                if let Some(found) = found {
-                    let takes = event.kind == EventKind::TakeoverBegun;
-                    begun.insert((takes, found));
-                    if takes {
-                        let tables = found * self.tables..(found + 1) * self.tables;
-                        self.nodes[n].notes.taking.extend(tables);
-                    }
-                    if event.kind == EventKind::TakeoverDone {
-                        let home = |t: &usize| *t / self.tables != found;
-                        self.nodes[n].notes.taking.retain(home);
-                    }
-                }
+                self.note_takeover(n, event);
+                Vec::new()
             }
-            Action::WriteRoute { write, .. } => {
-                Rule::Blind.try_it();
-                Rule::Unread.try_it();
-                if blind {
-                    broken.push(Rule::Blind);
-                }
-                let at = table_of(&write.table);
-                if !fresh(notes.routes_read[at]) && !notes.taking.contains(&at) {
-                    broken.push(Rule::Unread);
-                }
-                if owner_of(&write.interface) == n {
-                    Rule::Unfit.try_it();
-                    if !fit {
-                        broken.push(Rule::Unfit);
-                    }
-                    if self.is_theft(n, at) {
-                        broken.push(Rule::Robbed);
-                    }
-                } else {
-                    broken.extend(self.judge_gift(n, write));
-                }
-            }
-            Action::Stop { node, .. } => {
-                [Rule::Unknown, Rule::TooManyStops, Rule::StopHeard]
-                    .into_iter()
-                    .for_each(Rule::try_it);
-                if blind {
-                    broken.push(Rule::Blind);
-                }
-                if !fit {
-                    broken.push(Rule::Unfit);
-                }
-                let reads = notes.routes_read.iter().all(|age| fresh(*age));
-                let powers = [n, node_of(node)].iter().all(|n| fresh(notes.power_read[*n]));
-                if !reads || !powers {
-                    broken.push(Rule::Unknown);
-                }
-                let other = node_of(node);
-                if notes.heard[other].min(notes.echoed[other]) < DETECTION {
-                    broken.push(Rule::StopHeard);
-                }
-                if notes.stops == STOPS {
-                    broken.push(Rule::TooManyStops);
-                }
-                self.nodes[n].notes.stops += 1;
-            }
+            Action::WriteRoute { write, .. } => self.judge_write(n, write, fit),
+            Action::Stop { node, .. } => self.judge_stop_decision(n, node_of(node), fit),
             Action::Start { node, .. } => {
                 Rule::Unknown.try_it();
-                if blind {
-                    broken.push(Rule::Blind);
-                }
-                if notes.power_read[node_of(node)].is_none() {
-                    broken.push(Rule::Unknown);
-                }
+                let notes = &self.nodes[n].notes;
+                let is_known = notes.power_read[node_of(node)].is_some();
+                let unknown = (!is_known).then_some(Rule::Unknown);
+                unknown.into_iter().chain(notes.is_blind().then_some(Rule::Blind)).collect()
             }
+            _ => Vec::new(),
+        };
+        for rule in broken {
+            self.breach(rule);
+        }
+    }
+
+    /// Notes which tables a takeover is about: its first write needs no read.
+    fn note_takeover(&mut self, n: usize, event: &Event) {
+        let name = event.group.as_ref();
+        let Some(found) = (0..self.nodes.len()).find(|g| Some(&group(*g)) == name) else { return };
+        let tables = found * self.tables..(found + 1) * self.tables;
+        let taking = &mut self.nodes[n].notes.taking;
+        match event.kind {
+            EventKind::TakeoverBegun => taking.extend(tables),
+            EventKind::TakeoverDone => taking.retain(|table| !tables.contains(table)),
             _ => {}
         }
-        broken.into_iter().for_each(|rule| self.breach(rule));
+    }
+
+    fn judge_write(&self, n: usize, write: &RouteWrite, fit: bool) -> Vec<Rule> {
+        Rule::Blind.try_it();
+        Rule::Unread.try_it();
+        let notes = &self.nodes[n].notes;
+        let mut broken = Vec::new();
+        if notes.is_blind() {
+            broken.push(Rule::Blind);
+        }
+        let at = table_of(&write.table);
+        if !is_fresh(notes.routes_read[at]) && !notes.taking.contains(&at) {
+            broken.push(Rule::Unread);
+        }
+        if owner_of(&write.interface) != n {
+            broken.extend(self.judge_gift(n, write));
+            return broken;
+        }
+        Rule::Unfit.try_it();
+        if !fit {
+            broken.push(Rule::Unfit);
+        }
+        if self.is_theft(n, at) {
+            broken.push(Rule::Robbed);
+        }
+        broken
+    }
+
+    fn judge_stop_decision(&mut self, n: usize, node: usize, fit: bool) -> Vec<Rule> {
+        for rule in [Rule::Unknown, Rule::TooManyStops, Rule::StopHeard] {
+            rule.try_it();
+        }
+        let notes = &mut self.nodes[n].notes;
+        let mut broken = Vec::new();
+        if notes.is_blind() {
+            broken.push(Rule::Blind);
+        }
+        if !fit {
+            broken.push(Rule::Unfit);
+        }
+        let reads = notes.routes_read.iter().all(|age| is_fresh(*age));
+        if !reads || ![n, node].iter().all(|n| is_fresh(notes.power_read[*n])) {
+            broken.push(Rule::Unknown);
+        }
+        if notes.heard[node].min(notes.echoed[node]) < DETECTION {
+            broken.push(Rule::StopHeard);
+        }
+        if notes.stops == STOPS {
+            broken.push(Rule::TooManyStops);
+        }
+        notes.stops += 1;
+        broken
     }
 
     /// Judges a route that is given to a peer.
@@ -349,6 +345,18 @@ impl Node {
             *age = age.saturating_add(1).min(DETECTION + 1);
         }
     }
+}
+
+impl Notes {
+    /// Whether it was paused and has read nothing since: in its first turn after the pause, too.
+    fn is_blind(&self) -> bool {
+        self.blind || self.frozen > DETECTION
+    }
+}
+
+/// Whether a read of this age may be relied on.
+fn is_fresh(age: Option<u8>) -> bool {
+    age.is_some_and(|age| age <= READ_VALID)
 }
 
 /// One more tick, up to `most`, or none.

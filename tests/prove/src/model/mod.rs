@@ -10,7 +10,8 @@
 //! | `numbers` | the settings, in seconds, and the bounds that follow from them |
 //! | `scope` | what the adversary may do, and how often |
 //! | `fault` | what can be broken, and how |
-//! | `world`, `node`, `cloud` | one second of everything |
+//! | `world`, `node`, `cloud`, `calls` | everything there is |
+//! | `tick` | one second of it |
 //! | `judge` | whether what is about to happen may happen |
 //! | `settle` | whether everything comes to rest once nothing is broken |
 //! | `check` | the run of the checker and its result |
@@ -29,6 +30,7 @@ mod scope;
 mod scopes;
 mod settle;
 mod story;
+mod tick;
 mod world;
 
 pub use check::{Choice, Effort, Report, check};

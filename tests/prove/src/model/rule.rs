@@ -160,6 +160,15 @@ impl Rule {
             Self::WriteStorm => {
                 "with nothing new broken or mended, route writes come to an end after a handful"
             }
+            Self::Unserved | Self::NoRest | Self::LeftStopped | Self::HeldUp | Self::Untold => {
+                self.promise()
+            }
+        }
+    }
+
+    /// What is to come about, as against what must not happen.
+    const fn promise(self) -> &'static str {
+        match self {
             Self::Unserved => {
                 "when one node alone has been well for longer than detection, grace, first \
                  contact and a call take together, every route of the cluster leads to it"
@@ -179,6 +188,7 @@ impl Rule {
             Self::Untold => {
                 "a route that leads out of the cluster while a fit node can read it is alerted"
             }
+            _ => self.statement(),
         }
     }
 

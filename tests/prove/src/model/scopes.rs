@@ -28,15 +28,15 @@ fn booting(scope: Scope) -> Scope {
     Scope { booting: true, ..scope }
 }
 
-/// A few minutes' worth.
+/// A minute's worth.
 pub(super) fn quick() -> Vec<Scope> {
     vec![
         scope("n2-any-one", 2, 1, &Kind::ALLOWED),
         scope("n2-crashes", 2, 2, &[Crash, Restart]),
         scope("n2-people", 2, 2, &[Crash, Led]),
-        lasting(&FEW, scope("n2-all-two", 2, 2, &Kind::ALLOWED)),
-        lasting(&FEW, scope("n2-deep", 2, 3, &[Crash, Restart, Cut])),
-        booting(scope("n2-boot", 2, 1, &[Crash, Freeze, Cut])),
+        lasting(&FEW, scope("n2-few-two", 2, 2, &[Crash, Freeze, Cut, Hangs, Unfit])),
+        lasting(&FEW, scope("n2-deep", 2, 3, &[Crash, Cut])),
+        booting(scope("n2-boot", 2, 1, &[Crash, Cut])),
         scope("n3-any-one", 3, 1, &Kind::ALLOWED),
         scope("n3-crashes", 3, 2, &[Crash, Restart]),
     ]
@@ -52,15 +52,15 @@ pub(super) fn full() -> Vec<Scope> {
         scope("n2-late-calls", 2, 2, &[Crash, Cut, Delays, Repeats, Stale]),
         scope("n2-people", 2, 2, &[Crash, Led, UserStop, Cut]),
         lasting(&LASTS, scope("n2-all-two", 2, 2, &Kind::ALLOWED)),
-        lasting(&FEW, scope("n2-deep", 2, 3, &[Crash, Restart, Freeze, Cut, Hangs, Led])),
+        lasting(&FEW, scope("n2-deep", 2, 3, &[Crash, Restart, Freeze, Cut])),
         lasting(&LASTS, booting(scope("n2-boot", 2, 1, &Kind::ALLOWED))),
         Scope {
             tables: 2,
-            ..lasting(&FEW, scope("n2-tables", 2, 2, &[Crash, Freeze, Cut, Hangs, Led]))
+            ..lasting(&FEW, scope("n2-tables", 2, 2, &[Crash, Freeze, Cut, Hangs, LosesReplies]))
         },
         scope("n3-any-one", 3, 1, &Kind::ALLOWED),
         scope("n3-crashes", 3, 3, &[Crash, Restart]),
-        lasting(&FEW, scope("n3-two", 3, 2, &[Crash, Freeze, Cut, Hangs, Unfit, Led])),
+        lasting(&FEW, scope("n3-two", 3, 2, &[Crash, Freeze, Cut, Hangs, Unfit])),
         lasting(&FEW, booting(scope("n3-boot", 3, 1, &[Crash, Freeze, Cut]))),
     ]
 }

@@ -139,7 +139,7 @@ fn axes(out: &mut String) {
     );
 }
 
-/// Names the settings along the upper edge.
+/// Names the settings along their outages.
 fn settings(out: &mut String, cells: &[Cell]) {
     for beats in SETTINGS {
         let Some(cell) = find(cells, "fair", beats) else { continue };
@@ -150,9 +150,9 @@ fn settings(out: &mut String, cells: &[Cell]) {
             &format!(
                 "<path d=\"M{x:.1} {TOP}V{BOTTOM}\" stroke=\"#eeeeee\"/>\
              <text transform=\"translate({:.1} {:.1}) rotate(-90)\" font-size=\"10\" \
-             text-anchor=\"end\"{weight}>{}</text>",
+             text-anchor=\"start\"{weight}>{}</text>",
                 x - 3.0,
-                TOP + 4.0,
+                ZERO - 8.0,
                 name(beats)
             ),
         );
