@@ -65,7 +65,11 @@ pub fn command(options: &Options) -> anyhow::Result<ExitCode> {
     } else {
         catalogue.bugs.retain(|bug| options.names.contains(&bug.name));
     }
-    writeln!(out, "{:<24} {:<30} {:>9} {:>6} {:>6}", "bug", "caught by", "states", "build", "check")?;
+    writeln!(
+        out,
+        "{:<24} {:<30} {:>9} {:>6} {:>6}",
+        "bug", "caught by", "states", "build", "check"
+    )?;
     let mut caught = 0;
     for bug in &catalogue.bugs {
         let begun = Instant::now();
