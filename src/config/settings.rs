@@ -208,8 +208,8 @@ pub struct HandBack {
 impl Default for Failover {
     fn default() -> Self {
         Self {
-            interval: Duration::from_millis(100),
-            lost_after: 4,
+            interval: Duration::from_millis(90),
+            lost_after: 5,
             daemon_grace: Duration::from_secs(15),
             first_contact: Duration::from_secs(30),
             read_valid: Duration::from_secs(5),

@@ -12,8 +12,9 @@ fn id(n: u8) -> InstanceId {
     format!("i-{n:08x}").parse().unwrap()
 }
 
+/// A peer is late after 150 ms and lost after 300 ms, whatever the defaults are.
 fn numbers() -> Failover {
-    Failover::default()
+    Failover { interval: ms(100), lost_after: 3, ..Failover::default() }
 }
 
 fn ms(ms: u64) -> Duration {
@@ -134,6 +135,15 @@ fn an_echo_counts_from_the_late_heartbeat_on_and_for_half_a_second() {
     assert_eq!(judge(&peer, ms(300)), Verdict::DaemonDown);
     assert_eq!(judge(&peer, ms(150 + 499)), Verdict::DaemonDown);
     assert_eq!(judge(&peer, ms(150 + 500)), Verdict::Suspected);
+}
+
+#[test]
+fn the_pace_of_echo_requests_follows_how_late_the_heartbeat_is() {
+    let pace = |after| heard().echo_pace(HEARD + ms(after), &numbers());
+    assert_eq!((pace(0), pace(149)), (ms(1_000), ms(1_000)));
+    assert_eq!((pace(150), pace(299)), (ms(50), ms(50)));
+    assert_eq!((pace(300), pace(60_000)), (ms(100), ms(100)));
+    assert_eq!(unmet().echo_pace(MET, &numbers()), ms(100));
 }
 
 #[test]

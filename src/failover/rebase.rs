@@ -10,7 +10,6 @@ use std::time::Duration;
 use super::group::Group;
 use super::machine::Machine;
 use super::peer::Peer;
-use super::slot::Slot;
 use super::{Action, ActionId};
 use crate::config::Failover;
 use crate::types::Time;
@@ -91,11 +90,17 @@ impl Machine {
             actions,
         } = self;
         [started, next_beat, next_look, due].into_iter().chain(pauses).for_each(&mut *visit);
-        peers.values_mut().for_each(|peer| peer.each_time(visit));
-        groups.values_mut().for_each(|group| group.each_time(visit));
+        for peer in peers.values_mut() {
+            peer.each_time(visit);
+        }
+        for group in groups.values_mut() {
+            group.each_time(visit);
+        }
         reads.each_time(visit);
         repairs.each_time(visit);
-        actions.iter_mut().for_each(|action| action.each_time(visit));
+        for action in actions {
+            action.each_time(visit);
+        }
     }
 
     fn each_far_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
@@ -194,6 +199,8 @@ impl Group {
         if let Some(moving) = moving {
             visit(&mut moving.begun);
         }
-        slots.iter_mut().for_each(|slot: &mut Slot| slot.each_time(visit));
+        for slot in slots {
+            slot.each_time(visit);
+        }
     }
 }

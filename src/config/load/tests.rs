@@ -126,7 +126,7 @@ fn timings_that_contradict_each_other_are_refused() {
         ("repair.settle = '5s'", "two reads"),
         ("hand_back.hold = '1h'", "hand_back.hold_max"),
         ("failover.read_valid = '2s'", "failover.read_valid"),
-        ("heartbeat.interval = '10s'\nrepair = { stagger = '70s', after = '2m' }", "first contact"),
+        ("heartbeat.interval = '10s'\nrepair = { stagger = '80s', after = '2m' }", "first contact"),
     ] {
         let problem = only_problem(text);
         assert!(problem.contains(part), "{problem}");
@@ -139,7 +139,7 @@ fn timings_that_contradict_each_other_are_refused() {
 #[test]
 fn a_repair_that_comes_before_a_peer_can_show_that_it_lives_is_refused() {
     let problem = only_problem("repair.after = '25s'");
-    assert!(problem.contains("set repair.after to at least 25s 500ms"), "{problem}");
+    assert!(problem.contains("set repair.after to at least 25s 540ms"), "{problem}");
     let text = "repair.after = '20s'\napi.timeout = '3s'\nfailover.read_valid = '3s'";
     assert!(resolve(&Sources { file: Some(file(text)), ..Sources::default() }).is_ok());
 }

@@ -77,14 +77,17 @@ pub(super) fn route(n: usize) -> Resource {
     Resource::DefaultRoute { table: table(n), cidr: "0.0.0.0/0".parse().unwrap() }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a table may also have no such route")]
 pub(super) fn to(n: usize) -> Option<RouteEntry> {
     Some(RouteEntry { target: RouteTarget::Interface(eni(n)), blackhole: false })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a table may also have no such route")]
 pub(super) fn dark(n: usize) -> Option<RouteEntry> {
     Some(RouteEntry { target: RouteTarget::Interface(eni(n)), blackhole: true })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a table may also have no such route")]
 pub(super) fn abroad() -> Option<RouteEntry> {
     Some(RouteEntry { target: RouteTarget::Other("nat-0abc".to_owned()), blackhole: false })
 }
@@ -115,6 +118,12 @@ pub(super) fn roster(nodes: usize) -> Roster {
     Roster { members: (0..nodes).map(member).collect(), groups: (0..nodes).map(group).collect() }
 }
 
+/// Numbers of the tests' own, so that a change of the defaults changes no test: a peer is late
+/// after 150 ms and lost after 300 ms.
+pub(super) fn numbers() -> Failover {
+    Failover { interval: millis(100), lost_after: 3, ..Failover::default() }
+}
+
 pub(super) fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
@@ -126,7 +135,7 @@ pub(super) fn millis(ms: u64) -> Duration {
 impl Desk {
     /// Node 0 of `nodes`, all well, each group on its home, three seconds after its start.
     pub(super) fn new(nodes: usize) -> Self {
-        Self::with(nodes, Failover::default())
+        Self::with(nodes, numbers())
     }
 
     pub(super) fn with(nodes: usize, numbers: Failover) -> Self {

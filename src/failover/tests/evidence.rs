@@ -59,7 +59,7 @@ fn the_next_turn_is_due_when_something_can_change_and_never_at_once() {
 
 #[test]
 fn a_turn_is_due_at_the_very_moments_at_which_a_peer_is_late_and_lost() {
-    let numbers = Failover { interval: secs(1), ..Failover::default() };
+    let numbers = Failover { interval: secs(1), ..numbers() };
     let now = Time::from_millis(5_000);
     let mut machine = Machine::new(&id(0), SESSION, numbers, DIGEST, &roster(2), now);
     let heard = now + millis(33);
@@ -75,7 +75,7 @@ fn a_turn_is_due_at_the_very_moments_at_which_a_peer_is_late_and_lost() {
 #[test]
 fn a_turn_that_is_due_within_the_millisecond_waits_for_the_next() {
     let now = Time::from_millis(5_000);
-    let mut machine = Machine::new(&id(0), SESSION, Failover::default(), DIGEST, &roster(2), now);
+    let mut machine = Machine::new(&id(0), SESSION, numbers(), DIGEST, &roster(2), now);
     let heard = Time::from_boot(std::time::Duration::from_micros(5_000_300));
     let beat = Desk::fine(0);
     machine.handle(Input::Beat { from: id(1), session: SessionId(3), beat, at: heard }, now);
@@ -85,20 +85,25 @@ fn a_turn_that_is_due_within_the_millisecond_waits_for_the_next() {
 }
 
 #[test]
-fn echo_is_asked_for_once_a_second_and_at_heartbeat_pace_from_the_late_heartbeat_on() {
+fn echo_is_asked_for_rarely_then_twice_as_often_as_heartbeats_and_then_as_often() {
     let mut desk = Desk::new(2);
     desk.told.clear();
     desk.run(5_000);
-    assert_eq!(echoes_asked(&desk, 1).len(), 5);
-    desk.told.clear();
+    assert_eq!(echoes_asked(&desk, 1).len(), 5, "once a second while all is well");
+    let heard = desk.now;
     desk.beats.remove(&1);
     desk.run(1_000);
-    let asked = echoes_asked(&desk, 1).len();
-    assert!((8..=10).contains(&asked), "{asked}");
-    let mut unmet = Desk::starting(0, 2, Failover::default());
+    let after: Vec<u128> = echoes_asked(&desk, 1)
+        .into_iter()
+        .filter(|at| *at > heard)
+        .map(|at| at.since(heard).as_millis())
+        .collect();
+    let late = after.into_iter().filter(|after| *after >= 150).collect::<Vec<_>>();
+    assert_eq!(late[..5], [150, 200, 250, 350, 450], "it is lost after 300 ms");
+    let mut unmet = Desk::starting(0, 2, numbers());
     unmet.lose(1);
     unmet.run(1_000);
-    assert!(echoes_asked(&unmet, 1).len() >= 9, "one that was never heard is late");
+    assert!(echoes_asked(&unmet, 1).len() >= 9, "one that was never heard is not left alone");
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! Exact moments: what holds one millisecond and no longer the next, and the other way round.
 
 use super::desk::*;
-use crate::config::Failover;
 use crate::failover::{Action, Command, EventKind, Input, Outcome, Routes, Verdict};
 use crate::types::{CloudFaultKind, Fault, Fitness, InstanceState, SessionId, StopOrigin, Time};
 
@@ -97,7 +96,7 @@ fn a_start_without_effect_is_repeated_when_a_minute_has_passed() {
 
 #[test]
 fn routes_have_settled_when_the_settle_time_has_passed() {
-    let mut numbers = Failover::default();
+    let mut numbers = numbers();
     numbers.repair.after = secs(2);
     let mut desk = Desk::with(2, numbers);
     desk.lose(1);
@@ -206,7 +205,7 @@ fn a_write_is_tried_again_at_the_very_moment_that_was_told() {
 #[test]
 fn a_takeover_is_a_flap_until_the_longest_hold_after_the_hand_back_has_passed() {
     for (early, hold) in [(1, 40), (0, 30)] {
-        let mut numbers = Failover::default();
+        let mut numbers = numbers();
         numbers.hand_back.hold_max = secs(40);
         let mut desk = Desk::with(2, numbers);
         desk.routes.insert(table(1), to(0));
@@ -294,5 +293,5 @@ fn the_answer_to_a_question_from_before_a_pause_is_void() {
     desk.give(Input::Done { id: power, outcome: Outcome::Power { result: Ok(report) } });
     assert_eq!(desk.view().groups[&group(0).name].read_age, None);
     assert_eq!(desk.peer(1).power, None);
-    assert!(desk.now > Time::default() && desk.numbers == Failover::default());
+    assert!(desk.now > Time::default() && desk.numbers == numbers());
 }

@@ -128,8 +128,7 @@ fn a_write_that_expired_is_decided_anew_after_a_read() {
 #[test]
 fn a_write_must_be_sent_within_the_detection_time_or_not_at_all() {
     for (interval, within) in [(20, 300), (100, 300), (200, 600), (1_000, 1_000)] {
-        let mut desk =
-            Desk::with(2, Failover { interval: millis(interval), ..Failover::default() });
+        let mut desk = Desk::with(2, Failover { interval: millis(interval), ..numbers() });
         desk.lose(1);
         desk.run(4_000);
         let at = written_at(&desk)[0];
@@ -198,7 +197,7 @@ fn a_write_that_has_to_be_repeated_belongs_to_the_same_move() {
 fn two_routes() -> (Roster, Desk) {
     let mut roster = roster(2);
     roster.groups[1].resources.push(route(2));
-    let mut desk = Desk::starting(0, 2, Failover::default());
+    let mut desk = Desk::starting(0, 2, numbers());
     desk.routes.insert(table(2), to(1));
     desk.give(Input::Roster { roster: roster.clone() });
     desk.run(3_000);
@@ -340,7 +339,7 @@ fn a_foreign_route_is_alerted_once_and_so_is_its_end() {
 
 #[test]
 fn only_a_takeover_soon_after_a_hand_back_is_a_flap() {
-    let mut numbers = Failover::default();
+    let mut numbers = numbers();
     numbers.hand_back.hold_max = secs(120);
     let hold = |desk: &Desk| {
         let timers = desk.view().timers;

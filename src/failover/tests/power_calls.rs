@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::desk::*;
 use super::repairs::{MINUTES, ec2_says, held, repair, stopped};
-use crate::config::Failover;
 use crate::failover::{Action, Command, EventKind, Input, Level, Outcome, Verdict};
 use crate::types::{CloudFaultKind, Fault, Fitness, InstanceState, StopOrigin, Time};
 
@@ -75,7 +74,7 @@ fn only_natha_s_own_stop_or_ec2_s_or_the_guest_s_is_followed_by_a_start() {
 
 #[test]
 fn starts_of_what_natha_did_not_stop_are_staggered() {
-    let mut desk = Desk::starting(1, 2, Failover::default());
+    let mut desk = Desk::starting(1, 2, numbers());
     desk.run(3_000);
     desk.lose(0);
     desk.power.insert(id(0), stopped_by(StopOrigin::Service));
@@ -105,7 +104,7 @@ fn a_leaving_node_and_one_without_repair_start_nobody() {
         desk.command(Command::Leave);
     };
     let off = |desk: &mut Desk| {
-        let mut numbers = Failover::default();
+        let mut numbers = numbers();
         numbers.repair.enabled = false;
         *desk = Desk::with(2, numbers);
     };
@@ -164,7 +163,7 @@ fn a_stop_that_ec2_refused_leaves_nothing_noted_and_is_tried_again() {
 
 #[test]
 fn failed_stops_are_repeated_with_growing_waits_until_the_hour_s_are_used_up() {
-    let mut numbers = Failover::default();
+    let mut numbers = numbers();
     numbers.repair.max_per_hour = 6;
     let mut desk = Desk::with(2, numbers);
     desk.calls = Answer::No(CloudFaultKind::Denied);
@@ -319,7 +318,7 @@ fn a_note_without_an_answer_does_not_block_the_repair_for_ever() {
 #[test]
 fn what_an_earlier_run_stopped_is_started_even_though_a_user_s_call_stopped_it() {
     for recalled in [true, false] {
-        let mut desk = Desk::starting(0, 2, Failover::default());
+        let mut desk = Desk::starting(0, 2, numbers());
         if recalled {
             desk.machine.recall([id(1)].into());
         }
@@ -343,7 +342,7 @@ fn a_terminated_peer_is_no_longer_noted() {
 
 #[test]
 fn a_few_stops_an_hour_are_the_most_and_then_none_until_a_restart() {
-    let mut numbers = Failover::default();
+    let mut numbers = numbers();
     numbers.repair.max_per_hour = 2;
     let mut desk = Desk::with(2, numbers);
     let mut at = Vec::new();
@@ -367,7 +366,7 @@ fn a_few_stops_an_hour_are_the_most_and_then_none_until_a_restart() {
 
 #[test]
 fn stops_of_more_than_an_hour_ago_do_not_count() {
-    let mut numbers = Failover::default();
+    let mut numbers = numbers();
     numbers.repair.max_per_hour = 1;
     let mut desk = Desk::with(2, numbers);
     for n in 1..=2 {

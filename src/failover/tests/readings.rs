@@ -1,7 +1,6 @@
 //! When EC2 is asked, how often, and what its answers mean.
 
 use super::desk::*;
-use crate::config::Failover;
 use crate::failover::{Action, ActionId, EventKind, Input, Level, Outcome, Verdict};
 use crate::types::{
     CloudFaultKind, Fault, Fitness, InstanceState, PowerReport, Roster, StopOrigin, Time,
@@ -59,7 +58,7 @@ fn all_tables_are_read_in_one_call_each_once() {
 
 #[test]
 fn where_no_group_has_a_route_nothing_is_read() {
-    let mut desk = Desk::starting(0, 2, Failover::default());
+    let mut desk = Desk::starting(0, 2, numbers());
     desk.give(Input::Roster { roster: Roster { groups: Vec::new(), ..roster(2) } });
     desk.run(30_000);
     assert!(route_reads(&desk).is_empty());
@@ -97,7 +96,7 @@ fn how_often_ec2_is_asked_follows_the_worst_peer() {
         (stopping, Verdict::Down, (30, 30, 30)),
     ];
     for (fail, verdict, asked) in cases {
-        let mut numbers = Failover::default();
+        let mut numbers = numbers();
         numbers.repair.enabled = false;
         let mut desk = Desk::with(2, numbers);
         fail(&mut desk);
@@ -112,7 +111,7 @@ fn how_often_ec2_is_asked_follows_the_worst_peer() {
 
 #[test]
 fn a_stopped_peer_that_natha_stopped_is_watched_closely() {
-    let mut desk = Desk::starting(0, 2, Failover::default());
+    let mut desk = Desk::starting(0, 2, numbers());
     desk.machine.recall([id(1)].into());
     desk.calls = Answer::No(CloudFaultKind::Capacity);
     desk.lose(1);

@@ -1,7 +1,6 @@
 //! The repair rule: when a failed peer is stopped and started, and when it is left alone.
 
 use super::desk::*;
-use crate::config::Failover;
 use crate::failover::{Action, Command, EventKind, Level};
 use crate::types::{
     Fault, Fitness, Hears, InstanceState, PowerReport, SessionId, StopOrigin, Time,
@@ -108,7 +107,7 @@ fn held_by(nodes: usize, against: impl Fn(&mut Desk)) -> Vec<String> {
 #[test]
 fn a_repair_that_is_switched_off_says_so_once() {
     let why = held_by(2, |desk| {
-        let mut numbers = Failover::default();
+        let mut numbers = numbers();
         numbers.repair.enabled = false;
         *desk = Desk::with(2, numbers);
     });
@@ -164,7 +163,7 @@ fn ec2_s_word_is_good_for_as_long_as_a_read_is_valid() {
 #[test]
 fn a_peer_that_was_never_heard_is_stopped_only_if_ec2_finds_it_broken() {
     for impaired in [false, true] {
-        let mut desk = Desk::starting(0, 2, Failover::default());
+        let mut desk = Desk::starting(0, 2, numbers());
         desk.lose(1);
         desk.power.insert(id(1), PowerReport { impaired, ..report(InstanceState::Running) });
         desk.run(200_000);
@@ -217,7 +216,7 @@ fn routes_that_were_not_read_lately_settle_nothing() {
 
 #[test]
 fn routes_must_have_been_on_this_side_for_the_settle_time() {
-    let mut numbers = Failover::default();
+    let mut numbers = numbers();
     numbers.repair.after = secs(15);
     let mut desk = Desk::with(2, numbers);
     desk.lose(1);
@@ -236,7 +235,7 @@ fn routes_must_have_been_on_this_side_for_the_settle_time() {
 #[test]
 fn the_lower_node_comes_first_and_the_next_waits_its_stagger() {
     for (me, other, wait) in [(0, 1, 60), (1, 0, 80)] {
-        let mut desk = Desk::starting(me, 2, Failover::default());
+        let mut desk = Desk::starting(me, 2, numbers());
         desk.run(3_000);
         desk.lose(other);
         let begun = desk.now;
@@ -255,6 +254,7 @@ fn of_three(line: Option<Hears>) -> Desk {
     desk
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "a node may also say nothing of it")]
 fn line(failed: bool) -> Option<Hears> {
     Some(Hears { node: id(1), session: SessionId(5), age_ms: u16::MAX, failed })
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::desk::*;
-use crate::config::Failover;
 use crate::failover::{Action, Command, Input, Verdict};
 use crate::types::{Beat, Claim, Fault, Fitness, Hears, InstanceState, SessionId, StopOrigin};
 
@@ -37,7 +36,7 @@ fn a_heartbeat_says_what_this_node_holds_and_whom_it_hears() {
 
 #[test]
 fn a_heartbeat_claims_no_group_that_is_elsewhere_split_or_unknown() {
-    let mut desk = Desk::starting(0, 2, Failover::default());
+    let mut desk = Desk::starting(0, 2, numbers());
     desk.reads = Answer::Never;
     desk.run(500);
     assert!(last_beat(&desk).holds.is_empty(), "nothing is known yet");
@@ -62,7 +61,7 @@ fn a_heartbeat_claims_no_group_that_is_elsewhere_split_or_unknown() {
 
 #[test]
 fn a_node_that_was_never_heard_is_not_spoken_of() {
-    let mut desk = Desk::starting(0, 2, Failover::default());
+    let mut desk = Desk::starting(0, 2, numbers());
     desk.lose(1);
     desk.run(500);
     assert!(last_beat(&desk).hears.is_empty());
@@ -164,7 +163,7 @@ fn timers_tell_when_a_repair_and_a_hand_back_can_come() {
 
 #[test]
 fn no_repair_is_announced_where_there_is_none() {
-    let mut numbers = Failover::default();
+    let mut numbers = numbers();
     numbers.repair.enabled = false;
     let mut desk = Desk::with(2, numbers);
     desk.lose(1);

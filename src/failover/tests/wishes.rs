@@ -25,7 +25,7 @@ pub(super) fn home_whose_heir_is_at(place: usize) -> usize {
 
 #[test]
 fn a_missing_route_is_created_by_its_home_once_it_has_looked_around() {
-    let mut desk = Desk::starting(0, 2, Failover::default());
+    let mut desk = Desk::starting(0, 2, numbers());
     desk.routes.insert(table(0), None);
     desk.run(1_990);
     assert!(desk.writes().is_empty(), "another node may be about to fill it");
@@ -69,7 +69,7 @@ fn a_route_to_an_interface_that_is_gone_counts_as_missing_and_one_that_works_doe
 #[test]
 fn a_foreign_target_is_adopted_by_the_first_heir_and_only_where_that_is_configured() {
     for (adopt, of, moved) in [(true, 0, vec![(0, 0)]), (true, 1, vec![]), (false, 0, vec![])] {
-        let mut desk = Desk::with(2, Failover { adopt, ..Failover::default() });
+        let mut desk = Desk::with(2, Failover { adopt, ..numbers() });
         desk.routes.insert(table(of), abroad());
         desk.run(13_000);
         assert_eq!(desk.moved(), moved, "adopt {adopt}, group {of}");
@@ -81,7 +81,7 @@ fn who_is_unfit_or_leaving_takes_nothing() {
     let unfit = |desk: &mut Desk| desk.fitness(Fitness::unfit(Fault::Forwarding));
     let leave = |desk: &mut Desk| desk.command(Command::Leave);
     for away in [unfit, leave] {
-        let mut desk = Desk::with(3, Failover { adopt: true, ..Failover::default() });
+        let mut desk = Desk::with(3, Failover { adopt: true, ..numbers() });
         // Nobody there to give anything to.
         desk.beat_mut(2).fitness = Fitness::unfit(Fault::Uplink);
         away(&mut desk);
@@ -139,7 +139,7 @@ fn a_dead_daemon_keeps_its_routes_for_its_grace() {
 #[test]
 fn a_peer_that_was_never_heard_loses_only_what_leads_nowhere() {
     for (route, moved) in [(to(1), vec![]), (dark(1), vec![(1, 0)])] {
-        let mut desk = Desk::starting(0, 2, Failover::default());
+        let mut desk = Desk::starting(0, 2, numbers());
         desk.lose(1);
         desk.routes.insert(table(1), route);
         desk.run(2_900);
@@ -151,7 +151,7 @@ fn a_peer_that_was_never_heard_loses_only_what_leads_nowhere() {
 
 #[test]
 fn an_unmet_node_that_is_not_the_home_is_not_waited_for() {
-    let mut desk = Desk::starting(0, 2, Failover::default());
+    let mut desk = Desk::starting(0, 2, numbers());
     desk.lose(1);
     desk.routes.insert(table(0), dark(1));
     desk.run(300);
@@ -245,7 +245,7 @@ fn a_home_must_have_been_well_for_the_whole_hold() {
 #[test]
 fn a_group_does_not_go_back_while_anything_speaks_against_it() {
     let switched_off = |desk: &mut Desk| {
-        let mut numbers = Failover::default();
+        let mut numbers = numbers();
         numbers.hand_back.enabled = false;
         *desk = Desk::with(2, numbers);
         desk.routes.insert(table(1), to(0));
@@ -279,7 +279,7 @@ fn split() -> (Roster, Desk) {
     roster.groups[0].home = None;
     roster.groups[0].resources.push(route(1));
     // A home would get a split group back; the order of heirs alone is to decide here.
-    let mut numbers = Failover::default();
+    let mut numbers = numbers();
     numbers.hand_back.enabled = false;
     let mut desk = Desk::starting(0, 2, numbers);
     desk.give(Input::Roster { roster: roster.clone() });
@@ -409,7 +409,7 @@ fn a_group_that_was_only_just_taken_is_not_taken_back() {
 
 #[test]
 fn the_hold_doubles_with_each_flap_and_keeps_its_ceiling() {
-    let mut numbers = Failover::default();
+    let mut numbers = numbers();
     numbers.hand_back.hold_max = secs(100);
     let mut desk = Desk::with(2, numbers);
     let mut waits = Vec::new();
@@ -426,7 +426,7 @@ fn the_hold_doubles_with_each_flap_and_keeps_its_ceiling() {
 
 #[test]
 fn a_stopped_peer_keeps_nothing_either() {
-    let mut desk = Desk::starting(0, 2, Failover::default());
+    let mut desk = Desk::starting(0, 2, numbers());
     desk.lose(1);
     desk.power.insert(id(1), report(InstanceState::Stopped));
     desk.run(500);

@@ -309,11 +309,11 @@ fn one_answered_echo_while_its_heartbeat_is_late_saves_a_peer_from_being_suspect
     sim.deaf.insert((0, 1));
     sim.block_echo(0, 1);
     // At heartbeat pace from the first late one on, none would be asked for in this time.
-    sim.run(290);
+    sim.run(260);
     sim.no_echo.clear();
     sim.run(20);
     sim.block_echo(0, 1);
-    sim.run(200);
+    sim.run(250);
     assert_eq!(sim.verdict(0, 1), Verdict::DaemonDown);
     assert_eq!(sim.done.len(), 0);
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use natha::types::InstanceState;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use super::cloud::Target;
-use super::fault::Fault;
+use super::fault::{Api, Fault, Led};
 use super::numbers::NOW;
 use super::rule::Rule;
 use super::scope::Scope;
@@ -39,25 +40,6 @@ impl Space {
         Self { scope: scope.clone(), faults: scope.faults(), restful }
     }
 
-    /// Whether this may go wrong now.
-    fn may_strike(&self, world: &World, fault: Fault) -> bool {
-        let node = |n: usize| &world.nodes[n];
-        let running = |n: usize| node(n).kernel && !node(n).frozen;
-        let fresh = !world.is_broken(fault);
-        fresh
-            && match fault {
-                Fault::Crash(n) | Fault::Freeze(n) => running(n),
-                Fault::Restart(n) | Fault::Kill(n) => running(n) && node(n).machine.is_some(),
-                Fault::Unfit(n) => node(n).fit && node(n).api == super::fault::Api::Works,
-                Fault::Api(n, _) => node(n).fit && node(n).api == super::fault::Api::Works,
-                Fault::UserStop(n) => {
-                    world.cloud.now.power[n].state == natha::types::InstanceState::Running
-                }
-                Fault::Led(table, led) => world.cloud.now.routes[table] != target(led),
-                _ => true,
-            }
-    }
-
     /// What follows from a choice, but for what follows once nothing more goes wrong.
     pub(super) fn step(&self, world: &World, choice: Choice) -> World {
         let mut next = world.clone();
@@ -76,18 +58,33 @@ impl Space {
     }
 }
 
-fn target(led: super::fault::Led) -> Target {
+fn target(led: Led) -> Target {
     match led {
-        super::fault::Led::To(n) => Target::Node(n),
-        super::fault::Led::Out => Target::Out,
-        super::fault::Led::Nowhere => Target::Nowhere,
+        Led::To(n) => Target::Node(n),
+        Led::Out => Target::Out,
+        Led::Nowhere => Target::Nowhere,
     }
+}
+
+/// Whether this may go wrong now.
+fn may_strike(world: &World, fault: Fault) -> bool {
+    let node = |n: usize| &world.nodes[n];
+    let runs = |n: usize| node(n).kernel && !node(n).frozen;
+    let able = match fault {
+        Fault::Crash(n) | Fault::Freeze(n) => runs(n),
+        Fault::Restart(n) | Fault::Kill(n) => runs(n) && node(n).machine.is_some(),
+        Fault::Unfit(n) | Fault::Api(n, _) => node(n).fit && node(n).api == Api::Works,
+        Fault::UserStop(n) => world.cloud.now.power[n].state == InstanceState::Running,
+        Fault::Led(table, led) => world.cloud.now.routes[table] != target(led),
+        _ => true,
+    };
+    able && !world.is_broken(fault)
 }
 
 /// Whether a person could: an instance is not started before it has stopped.
 fn may_mend(world: &World, fault: Fault) -> bool {
     let Fault::UserStop(n) = fault else { return true };
-    world.cloud.now.power[n].state != natha::types::InstanceState::Stopping
+    world.cloud.now.power[n].state != InstanceState::Stopping
 }
 
 /// Every way in which the routes can lead.
@@ -135,7 +132,7 @@ impl Model for Space {
             }
         }
         if world.strikes > 0 {
-            let may = |fault: &Fault| self.may_strike(world, *fault);
+            let may = |fault: &Fault| may_strike(world, *fault);
             actions.extend(self.faults.iter().copied().filter(may).map(Choice::Strike));
         }
     }
@@ -159,6 +156,7 @@ impl Model for Space {
             MutualStop,
             StopServing,
             StopWell,
+            StopHeard,
             Unfit,
             Robbed,
             Foreign,

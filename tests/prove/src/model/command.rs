@@ -185,7 +185,9 @@ fn chosen(options: &Options) -> anyhow::Result<Vec<Scope>> {
         }
     }
     if let Some(kind) = &options.with {
-        scopes.iter_mut().for_each(|scope| scope.kinds.push(*kind));
+        for scope in &mut scopes {
+            scope.kinds.push(*kind);
+        }
     }
     Ok(scopes)
 }

@@ -44,6 +44,7 @@ impl World {
         let notes = &mut self.nodes[n].notes;
         match input {
             Input::Beat { from, .. } => notes.heard[node_of(from)] = 0,
+            Input::Echo { from, .. } => notes.echoed[node_of(from)] = 0,
             Input::Done { outcome: Outcome::Routes { result: Ok(_) }, .. } => {
                 // Asked for at the tick before.
                 notes.routes_read.fill(Some(1));
@@ -73,11 +74,13 @@ impl World {
                 let notes = &self.nodes[n].notes;
                 let is_known = notes.power_read[node_of(node)].is_some();
                 let unknown = (!is_known).then_some(Rule::Unknown);
-                unknown.into_iter().chain(notes.blind.then_some(Rule::Blind)).collect()
+                unknown.into_iter().chain(notes.is_blind().then_some(Rule::Blind)).collect()
             }
             _ => Vec::new(),
         };
-        broken.into_iter().for_each(|rule| self.breach(rule));
+        for rule in broken {
+            self.breach(rule);
+        }
     }
 
     /// Notes which tables a takeover is about: its first write needs no read.
@@ -94,10 +97,11 @@ impl World {
     }
 
     fn judge_write(&self, n: usize, write: &RouteWrite, fit: bool) -> Vec<Rule> {
-        [Rule::Blind, Rule::Unread].into_iter().for_each(Rule::try_it);
+        Rule::Blind.try_it();
+        Rule::Unread.try_it();
         let notes = &self.nodes[n].notes;
         let mut broken = Vec::new();
-        if notes.blind {
+        if notes.is_blind() {
             broken.push(Rule::Blind);
         }
         let at = table_of(&write.table);
@@ -119,10 +123,12 @@ impl World {
     }
 
     fn judge_stop_decision(&mut self, n: usize, node: usize, fit: bool) -> Vec<Rule> {
-        [Rule::Unknown, Rule::TooManyStops].into_iter().for_each(Rule::try_it);
+        for rule in [Rule::Unknown, Rule::TooManyStops, Rule::StopHeard] {
+            rule.try_it();
+        }
         let notes = &mut self.nodes[n].notes;
         let mut broken = Vec::new();
-        if notes.blind {
+        if notes.is_blind() {
             broken.push(Rule::Blind);
         }
         if !fit {
@@ -131,6 +137,9 @@ impl World {
         let reads = notes.routes_read.iter().all(|age| is_fresh(*age));
         if !reads || ![n, node].iter().all(|n| is_fresh(notes.power_read[*n])) {
             broken.push(Rule::Unknown);
+        }
+        if notes.heard[node].min(notes.echoed[node]) < DETECTION {
+            broken.push(Rule::StopHeard);
         }
         if notes.stops == STOPS {
             broken.push(Rule::TooManyStops);
@@ -314,6 +323,7 @@ impl Node {
             routes_read,
             power_read,
             heard,
+            echoed,
             ..
         } = &mut self.notes;
         count(well, works, SURELY_WELL);
@@ -331,9 +341,16 @@ impl Node {
         for age in routes_read.iter_mut().chain(power_read).flatten() {
             *age = (*age + 1).min(READ_VALID + 1);
         }
-        for age in heard {
+        for age in heard.iter_mut().chain(echoed) {
             *age = age.saturating_add(1).min(DETECTION + 1);
         }
+    }
+}
+
+impl Notes {
+    /// Whether it was paused and has read nothing since: in its first turn after the pause, too.
+    fn is_blind(&self) -> bool {
+        self.blind || self.frozen > DETECTION
     }
 }
 

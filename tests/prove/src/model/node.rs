@@ -56,6 +56,8 @@ pub(super) struct Notes {
     pub(super) taking: BTreeSet<usize>,
     /// Ticks since it last heard each node.
     pub(super) heard: Vec<u8>,
+    /// Ticks since each node last answered its echo.
+    pub(super) echoed: Vec<u8>,
     /// Stops that this run of its monitor has asked for.
     pub(super) stops: u8,
     /// Groups of which it has alerted that they lead out of the cluster.

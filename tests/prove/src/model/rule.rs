@@ -14,6 +14,8 @@ pub enum Rule {
     StopServing,
     /// A node that has been well is not stopped.
     StopWell,
+    /// A node that has just been heard is not stopped.
+    StopHeard,
     /// An unfit node takes nothing and stops nobody.
     Unfit,
     /// A live holder is not robbed.
@@ -50,10 +52,11 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::MutualStop,
         Self::StopServing,
         Self::StopWell,
+        Self::StopHeard,
         Self::Unfit,
         Self::Robbed,
         Self::Foreign,
@@ -79,6 +82,7 @@ impl Rule {
             Self::MutualStop => "S1 mutual stop",
             Self::StopServing => "S2 stop of a serving node",
             Self::StopWell => "S2 stop of a well node",
+            Self::StopHeard => "S2 stop of a node just heard",
             Self::Unfit => "S2, S3 unfit actor",
             Self::Robbed => "S3 robbed holder",
             Self::Foreign => "S4 foreign target",
@@ -114,6 +118,10 @@ impl Rule {
             Self::StopWell => {
                 "no stop is accepted of a node that has been well, with a working API, for the \
                  whole of repair.after"
+            }
+            Self::StopHeard => {
+                "no node asks for a stop of one whose heartbeat or echo has reached it within the \
+                 detection time"
             }
             Self::Unfit => "a node that finds itself unfit takes no route and stops nobody",
             Self::Robbed => {

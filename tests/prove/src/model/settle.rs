@@ -77,7 +77,9 @@ impl World {
     pub(super) fn mend_all(&mut self) {
         self.strikes = 0;
         let faults: Vec<Fault> = self.faults.iter().map(|(fault, _)| *fault).collect();
-        faults.into_iter().for_each(|fault| self.mend(fault));
+        for fault in faults {
+            self.mend(fault);
+        }
         for t in 0..self.led.len() {
             if self.cloud.now.routes[t] == Target::Out {
                 self.lead(t, Target::Node(self.home(t)));
@@ -86,13 +88,28 @@ impl World {
     }
 
     fn is_at_rest(&self) -> bool {
-        self.is_at_home() && self.quiet > 1 && self.all_are_up() && !self.is_calling()
+        let is_served = self.is_at_home() || (self.is_alerted() && self.is_served());
+        is_served && self.quiet > 1 && self.all_are_up() && !self.is_calling()
+    }
+
+    /// Whether an alert says that a node needs a person.
+    fn is_alerted(&self) -> bool {
+        self.nodes.iter().any(|node| node.notes.latched)
+    }
+
+    /// Whether every route leads to a node that forwards.
+    fn is_served(&self) -> bool {
+        let forwards = |target: &Target| match target {
+            Target::Node(n) => self.nodes[*n].forwards(),
+            Target::Out => true,
+            Target::Nowhere => false,
+        };
+        self.cloud.now.routes.iter().all(forwards)
     }
 
     /// Whether every node runs, or an alert says that it needs a person.
     fn all_are_up(&self) -> bool {
-        let alerted = self.nodes.iter().any(|node| node.notes.latched);
-        alerted || self.nodes.iter().all(|node| node.machine.is_some() && node.kernel)
+        self.is_alerted() || self.nodes.iter().all(|node| node.machine.is_some() && node.kernel)
     }
 
     /// What a person stopped is started by the same person. Where no majority is left that could
@@ -104,6 +121,15 @@ impl World {
                 && matches!(power.by, Some(Stopper::User { .. }))
             {
                 let _ = self.start(n);
+            }
+        }
+        // An alert that nothing is repaired any more brings a person, too.
+        if self.nodes.iter().any(|node| node.notes.latched) {
+            for n in 0..self.nodes.len() {
+                let running = self.cloud.now.power[n].state == InstanceState::Running;
+                if running && !self.nodes[n].kernel {
+                    self.boot(n);
+                }
             }
         }
         let works = |n: usize| self.nodes[n].machine.is_some() && self.nodes[n].forwards();

@@ -127,7 +127,7 @@ impl World {
                     self.nodes[n].awaited.push(Awaited { left: 0, id, outcome });
                 }
                 Action::Report { event } => {
-                    self.note_event(n, event.kind, event.level, event.group)
+                    self.note_event(n, event.kind, event.level, event.group);
                 }
                 Action::MayExit => done = true,
             }

@@ -163,6 +163,7 @@ impl World {
             routes_read: vec![None; tables],
             power_read: vec![None; nodes],
             heard: vec![u8::MAX; nodes],
+            echoed: vec![u8::MAX; nodes],
             // A monitor that is back before it was missed was never away.
             up: node.notes.up,
             down: node.notes.down,
@@ -220,10 +221,8 @@ impl World {
         self.sole = None;
         self.faults.retain(|(broken, _)| *broken != fault);
         match fault {
-            Fault::Kill(n) => {
-                if self.nodes[n].kernel && self.nodes[n].machine.is_none() {
-                    self.boot(n);
-                }
+            Fault::Kill(n) if self.nodes[n].kernel && self.nodes[n].machine.is_none() => {
+                self.boot(n);
             }
             Fault::Freeze(n) => self.nodes[n].frozen = false,
             Fault::Unfit(n) => {
@@ -262,9 +261,9 @@ impl World {
         !self.is_broken(Fault::Deaf(from, to)) && !self.is_broken(Fault::Cut(a, b))
     }
 
-    /// Breaks a rule, unless one is broken already.
+    /// Breaks a rule; of several in one step the first in [`Rule::ALL`] is told.
     pub(super) fn breach(&mut self, rule: Rule) {
-        self.broken = self.broken.or(Some(rule));
+        self.broken = Some(self.broken.map_or(rule, |broken| broken.min(rule)));
     }
 
     pub(super) fn lead(&mut self, table: usize, target: Target) {

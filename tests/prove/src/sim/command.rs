@@ -11,6 +11,7 @@ use clap::Args;
 use super::chaos::{Storm, storm};
 use super::report::{Published, flat};
 use super::study::{measure_promise, study};
+use super::weather::Beats;
 use super::workers::side_by_side;
 use crate::processors;
 
@@ -47,6 +48,10 @@ pub struct Options {
     /// this directory. Nothing else is run.
     #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["seed", "json"])]
     study: Option<PathBuf>,
+    /// With --study, measure this setting alone, such as 100x4, and keep what the directory has of
+    /// the others.
+    #[arg(long, value_name = "MSxN", value_parser = beats, requires = "study")]
+    setting: Option<Beats>,
     /// Hours for each setting in each weather of --study; fewer where heartbeats are frequent.
     #[arg(long, value_name = "N", default_value_t = 40)]
     effort: u64,
@@ -63,6 +68,14 @@ fn range(text: &str) -> Result<Range<u64>, String> {
     }
 }
 
+fn beats(text: &str) -> Result<Beats, String> {
+    let parts = text.split_once('x').map(|(ms, times)| (ms.parse(), times.parse()));
+    match parts {
+        Some((Ok(interval_ms), Ok(lost_after))) => Ok(Beats { interval_ms, lost_after }),
+        _ => Err("it must be the interval in milliseconds, x and lost_after: 100x4".to_owned()),
+    }
+}
+
 /// Runs the command.
 ///
 /// # Errors
@@ -74,7 +87,12 @@ pub fn command(options: &Options) -> anyhow::Result<ExitCode> {
         return one(seed, options.story, &mut out);
     }
     if let Some(docs) = &options.study {
-        let cells = study(options.effort, options.hours.max(options.effort), threads);
+        let hours = options.hours.max(options.effort);
+        let mut cells = study(options.effort, hours, options.setting, threads);
+        if let Some(setting) = options.setting {
+            let others = Published::read(docs)?.cells;
+            cells.extend(others.into_iter().filter(|cell| cell.beats != setting));
+        }
         let published = Published { cells };
         published.write(docs)?;
         for (name, text) in published.render(docs)? {

@@ -8,9 +8,10 @@ use super::weather::{Beats, Calm, Death, Weather, calm, death};
 use super::workers::side_by_side;
 
 /// The settings that are compared.
-pub(super) const SETTINGS: [Beats; 8] = [
+pub(super) const SETTINGS: [Beats; 9] = [
     Beats { interval_ms: 20, lost_after: 3 },
     Beats { interval_ms: 50, lost_after: 3 },
+    Beats { interval_ms: 90, lost_after: 5 },
     Beats { interval_ms: 100, lost_after: 3 },
     Beats { interval_ms: 100, lost_after: 4 },
     Beats { interval_ms: 100, lost_after: 5 },
@@ -203,13 +204,13 @@ fn hours_for(beats: Beats, effort: u64) -> u64 {
     (beats.interval_ms * effort / 100).max(effort / 5).clamp(LOOK, effort)
 }
 
-/// Measures every setting in every weather: up to `effort` hours each, fewer where heartbeats
-/// are frequent, and `promised` hours for the promise.
+/// Measures every setting, or one only, in every weather: up to `effort` hours each, fewer where
+/// heartbeats are frequent, and `promised` hours for the promise.
 #[must_use]
-pub fn study(effort: u64, promised: u64, threads: usize) -> Vec<Cell> {
+pub fn study(effort: u64, promised: u64, only: Option<Beats>, threads: usize) -> Vec<Cell> {
     let mut plan = Vec::new();
     for weather in weathers() {
-        for beats in SETTINGS {
+        for beats in SETTINGS.into_iter().filter(|beats| only.is_none_or(|only| only == *beats)) {
             let is_promise = weather.name == PROMISED && beats == default_beats();
             let hours = if is_promise { promised } else { hours_for(beats, effort) };
             plan.push((weather, beats, hours));
