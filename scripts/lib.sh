@@ -52,6 +52,8 @@ package_of() {
         cc) echo gcc libc6-dev ;;
         conntrack) echo conntrack ;;
         curl) echo curl ;;
+        g++) echo g++ ;;
+        faketime) echo faketime ;;
         ip) echo iproute2 ;;
         jq) echo jq ;;
         nft) echo nftables ;;

@@ -31,6 +31,9 @@ pub struct Report {
     pub roster: Roster,
     /// What the decision core knows and does.
     pub view: View,
+    /// What a person should look at on this node, besides what the decisions show.
+    #[serde(default)]
+    pub alerts: Vec<String>,
     /// The last events, oldest first.
     pub events: Vec<Event>,
     /// What was counted since the start.
@@ -78,9 +81,14 @@ pub struct PeerCounters {
 }
 
 impl PeerCounters {
-    /// Counts a packet that was dropped.
-    pub fn count_rejected(&mut self, reason: &str) {
-        *self.rejected.entry(reason.to_owned()).or_default() += 1;
+    /// Counts packets that were dropped.
+    pub fn count_rejected(&mut self, reason: &str, packets: u64) {
+        match self.rejected.get_mut(reason) {
+            Some(count) => *count += packets,
+            None => {
+                self.rejected.insert(reason.to_owned(), packets);
+            }
+        }
     }
 }
 
@@ -100,6 +108,7 @@ impl Report {
         if !self.view.fitness.is_fit() {
             findings.push(format!("this node is not fit: {}", self.view.fitness));
         }
+        findings.extend(self.alerts.iter().cloned());
         findings.extend(self.view.peers.iter().filter_map(|(id, peer)| self.of_peer(id, peer)));
         findings.extend(self.of_keys());
         findings

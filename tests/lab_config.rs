@@ -180,3 +180,26 @@ fn the_status_of_a_healthy_and_of_a_failed_cluster_tells_both_in_text_and_in_jso
         assert!(failed.stdout.contains(part), "no `{part}` in {}", failed.stdout);
     }
 }
+
+#[test]
+fn a_table_that_gets_the_tag_is_served_without_a_restart() {
+    let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
+    let account = scene.account().unwrap();
+    let made = scene.ec2("CreateRouteTable", &[("VpcId", &account.vpc)]).unwrap();
+    let table = id(&made, "routeTableId");
+    for (key, value) in [("natha:cluster", "lab"), ("natha:home", "nat-b")] {
+        let tag = [("ResourceId.1", &*table), ("Tag.1.Key", key), ("Tag.1.Value", value)];
+        scene.ec2("CreateTags", &tag).unwrap();
+    }
+    let interface = scene.host("nat-b").unwrap().interface;
+    let shown = || scene.ec2("DescribeRouteTables", &[("RouteTableId.1", &table)]);
+    scene.wait_for(|| Ok(shown()?.contains(&interface))).unwrap();
+    scene.wait_well().unwrap();
+}
+
+/// The text of the first element of this name.
+fn id(xml: &str, element: &str) -> String {
+    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
+    let found = xml.split_once(&open).and_then(|(_, rest)| rest.split_once(&close));
+    found.map(|(id, _)| id.to_owned()).unwrap_or_default()
+}

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use natha_lab::NetChange;
 use natha_lab::ec2::{Fault, FaultRule, Faults};
 use natha_lab::scene::{self, QUICK, Scene};
 
@@ -80,41 +79,6 @@ fn a_monitor_that_starts_while_ec2_cannot_be_reached_waits_and_says_so() {
     scene.wait_route(0, "nat-a").unwrap();
     scene.wait_well().unwrap();
     scene.lost_nothing(meter).unwrap();
-}
-
-#[test]
-fn a_nat_that_a_person_stops_is_covered_left_stopped_and_back_when_started() {
-    let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
-    let meter = scene.ping("host-a", 10).unwrap();
-    let nat = scene.host("nat-a").unwrap();
-    scene.ec2("StopInstances", &[("InstanceId.1", &nat.instance)]).unwrap();
-    scene.wait_route(0, "nat-b").unwrap();
-    scene.wait_verdict("nat-b", "nat-a", "down").unwrap();
-    scene.pass(Duration::from_secs(8));
-    assert_eq!(scene.count("StartInstances").unwrap(), 0, "a person stopped it");
-    scene.ec2("StartInstances", &[("InstanceId.1", &nat.instance)]).unwrap();
-    scene.wait_boot("nat-a", nat.boot).unwrap();
-    scene.wait_route(0, "nat-a").unwrap();
-    scene.wait_well().unwrap();
-    scene.nobody_stopped().unwrap();
-    let report = scene.pinged(meter).unwrap();
-    assert!(report.outages.len() <= 1, "{:?}", report.outages);
-}
-
-#[test]
-fn a_lossy_network_moves_and_stops_nothing() {
-    let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
-    let writes = scene.route_writes().unwrap();
-    for host in ["nat-a", "nat-b"] {
-        scene.net(NetChange::Loss { host: host.into(), percent: 2 }).unwrap();
-    }
-    let quiet = || {
-        scene.nobody_stopped()?;
-        scene::ensure(scene.route_writes()? == writes, "a route was moved")
-    };
-    scene.watch(Duration::from_secs(30), quiet).unwrap();
-    scene.net(NetChange::Clear).unwrap();
-    scene.wait_well().unwrap();
 }
 
 #[test]

@@ -3,12 +3,18 @@
 
 mod support;
 
-use natha::failover::Verdict;
-use natha::status::Report;
-use nix::sys::signal::Signal;
-use tokio::net::UnixDatagram;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
-use support::{Cluster, in_own_network};
+use natha::failover::{EventKind, Verdict};
+use natha::status::Report;
+use natha::types::{Fault, Fitness};
+use nix::sys::signal::Signal;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixDatagram, UnixStream};
+
+use support::{Cluster, PATIENCE, in_own_network};
 
 fn sees_all_well(report: &Report) -> bool {
     report.findings().is_empty()
@@ -95,6 +101,24 @@ fn a_peer_that_loses_power_is_taken_over() {
 }
 
 #[test]
+fn a_monitor_that_can_send_from_nowhere_is_unfit_and_takes_nothing() {
+    in_own_network(async || {
+        let cluster = healthy_pair().await;
+        cluster.remove_address(0);
+        let (survivor, zone) = (cluster.nodes[1].id.clone(), cluster.nodes[0].zone.clone());
+        cluster.until(1, "holds the peer's group", |one| holds(one, &zone, &survivor)).await;
+        let lost = |one: &Report| {
+            one.view.peers.values().all(|peer| peer.verdict != Verdict::Alive)
+                && one.view.groups.values().all(|group| group.read_age.is_some())
+        };
+        let report = cluster.until(0, "hears nobody", lost).await;
+        assert_eq!(report.view.fitness, Fitness::unfit(Fault::Forwarding));
+        let began = report.events.iter().any(|event| event.kind == EventKind::TakeoverBegun);
+        assert!(!began, "{:#?}", report.events);
+    });
+}
+
+#[test]
 fn a_monitor_that_is_told_to_end_hands_over_first() {
     in_own_network(async || {
         let mut cluster = healthy_pair().await;
@@ -171,5 +195,100 @@ fn an_api_that_is_out_of_reach_is_waited_for() {
         tokio::time::timeout(limit, waiting).await.expect("the reason for waiting");
         cluster.signal(0, Signal::SIGTERM);
         assert_eq!(cluster.ended(0).await, Some(0));
+    });
+}
+
+#[test]
+fn a_recording_made_by_the_flag_replays_and_holds_no_key() {
+    const KEY: &str = "0123456789abcdef-the-cluster-key";
+    in_own_network(async || {
+        let directory = tempfile::tempdir().unwrap();
+        let key = directory.path().join("key");
+        std::fs::write(&key, KEY).unwrap();
+        std::fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+        let key = format!("heartbeat.key_file={}", key.display());
+        let file = directory.path().join("run.jsonl");
+        let file = file.to_str().unwrap();
+        let mut cluster = Cluster::new().await;
+        cluster.start(0, &["--set", &key, "--record", file, "--record-max-mib", "1"]);
+        cluster.start(1, &["--set", &key]);
+        for node in [0, 1] {
+            cluster.until(node, "all is well", sees_all_well).await;
+        }
+        cluster.signal(0, Signal::SIGTERM);
+        assert_eq!(cluster.ended(0).await, Some(0));
+        let output = cluster.run(0, &["replay", file]).await;
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        assert!(text.contains("this node is told to leave"), "{text}");
+        assert!(text.contains("The recording ends here: the monitor ended."), "{text}");
+        let recording = std::fs::read_to_string(file).unwrap();
+        for secret in [KEY, "key_file", "secret"] {
+            assert!(!recording.contains(secret), "{secret}");
+        }
+    });
+}
+
+#[test]
+fn a_recording_that_cannot_be_made_does_not_keep_the_monitor_from_its_work() {
+    in_own_network(async || {
+        let mut cluster = Cluster::new().await;
+        cluster.start(0, &["--record", "/proc/no/such/place"]);
+        cluster.start(1, &[]);
+        cluster.until(0, "all is well", sees_all_well).await;
+        assert_eq!(cluster.log(0).matches("nothing is recorded").count(), 1, "{}", cluster.log(0));
+    });
+}
+
+/// What the socket answers to these bytes, as far as it does before it closes the connection.
+async fn answer(socket: &Path, request: &[u8]) -> String {
+    let mut stream = UnixStream::connect(socket).await.unwrap();
+    // The monitor may close the connection before it has read all of it.
+    let _ = stream.write_all(request).await;
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+    let _ = read.expect("an end of the connection");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn requests_that_nobody_should_make_of_the_socket_are_refused_and_change_nothing() {
+    in_own_network(async || {
+        let cluster = healthy_pair().await;
+        let socket = cluster.socket(0);
+        let mode = std::fs::metadata(&socket).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "root alone may open it");
+        let post = |body: &str| {
+            format!(
+                "POST /command HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        };
+        let header = format!("GET /status HTTP/1.1\r\nhost: {}\r\n\r\n", "x".repeat(1 << 20));
+        let nested = "[".repeat(10_000);
+        let no_such = "{\"command\":\"hand-over\",\"group\":\"\u{1b}\",\"to\":null}";
+        for (request, status) in [
+            ("\u{0}\u{1}\u{2}\r\n\r\n".to_owned(), "400"),
+            (header, "431"),
+            ("GET /../etc/shadow HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "404"),
+            ("DELETE /status HTTP/1.1\r\nhost: x\r\n\r\n".to_owned(), "405"),
+            (post(&"x".repeat(100_000)), "400"),
+            (post(&nested), "400"),
+            (post(no_such), "400"),
+            (post("{}"), "400"),
+        ] {
+            let answer = answer(&socket, request.as_bytes()).await;
+            let told = answer.split(' ').nth(1).unwrap_or_default();
+            let shown: String = request.chars().take(80).collect();
+            assert_eq!(told, status, "{shown:?}: {answer}\n{}", cluster.log(0));
+        }
+        // Half a request, from nearly as many clients as are served at once.
+        let mut silent = Vec::new();
+        for _ in 0..15 {
+            let mut stream = UnixStream::connect(&socket).await.unwrap();
+            stream.write_all(b"GET /status HTTP/1.1\r\n").await.unwrap();
+            silent.push(stream);
+        }
+        cluster.until(0, "all is well", sees_all_well).await;
     });
 }

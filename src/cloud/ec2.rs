@@ -11,11 +11,14 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::types::Filter;
+use aws_smithy_http_client::tls;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use ipnet::Ipv4Net;
 
 use super::convert;
 use super::errors::{fault, unexpected};
+use super::resolver::Resolver;
+use super::whole::WholeReplies;
 use crate::config::Api;
 use crate::types::{
     CloudFault, CloudFaultKind, InstanceId, InstanceInfo, NetworkInterfaceId, PowerReport,
@@ -60,8 +63,11 @@ impl Ec2 {
             .ok_or_else(|| {
                 unexpected("connect", "no region: set `api.region`, `--region` or AWS_REGION")
             })?;
-        let shared = aws_config::defaults(BehaviorVersion::latest()).region(region).load().await;
-        Ok(Self::with(&shared, api))
+        let client = aws_smithy_http_client::Builder::new()
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
+            .build_with_resolver(Resolver::default());
+        let shared = aws_config::defaults(BehaviorVersion::latest()).http_client(client);
+        Ok(Self::with(&shared.region(region).load().await, api))
     }
 
     /// A client with this region and these credentials.
@@ -72,7 +78,8 @@ impl Ec2 {
             .build();
         let mut config = aws_sdk_ec2::config::Builder::from(shared)
             .retry_config(RetryConfig::disabled())
-            .timeout_config(limits);
+            .timeout_config(limits)
+            .interceptor(WholeReplies);
         if let Some(endpoint) = &api.endpoint {
             config = config.endpoint_url(endpoint);
         }
@@ -124,21 +131,24 @@ impl Ec2 {
         found.map(|instance| convert::instance(CALL, &instance)).transpose()
     }
 
-    /// The instance as the SDK gives it.
+    /// The instance as the SDK gives it. None only where EC2 says that it does not know it: an
+    /// answer that is silent about it says nothing.
     async fn raw_instance(
         &self,
         id: &InstanceId,
     ) -> Result<Option<aws_sdk_ec2::types::Instance>, CloudFault> {
+        const CALL: &str = "DescribeInstances";
         let request = self.client.describe_instances().instance_ids(id.as_str());
-        let answer = match call("DescribeInstances", request.send()).await {
+        let answer = match call(CALL, request.send()).await {
             Err(error) if error.kind == CloudFaultKind::NotFound => return Ok(None),
             other => other?,
         };
         let mut all = answer.reservations.unwrap_or_default().into_iter();
-        Ok(all.find_map(|reservation| {
+        let found = all.find_map(|reservation| {
             let mut instances = reservation.instances.unwrap_or_default().into_iter();
             instances.find(|instance| instance.instance_id() == Some(id.as_str()))
-        }))
+        });
+        found.map(Some).ok_or_else(|| unexpected(CALL, format!("{id} is not in the answer")))
     }
 
     /// State of one instance. The two calls behind it run side by side, and without the status
@@ -159,8 +169,10 @@ impl Ec2 {
             let stop_origin = StopOrigin::Unknown;
             return Ok(PowerReport { state: None, stop_origin, impaired: false });
         };
-        let impaired =
-            status.is_ok_and(|answer| answer.instance_statuses().iter().any(convert::impaired));
+        let impaired = status.is_ok_and(|answer| {
+            let mut about = answer.instance_statuses().iter();
+            about.any(|one| one.instance_id() == Some(id.as_str()) && convert::impaired(one))
+        });
         Ok(PowerReport {
             state: Some(convert::instance(CALL, &instance)?.state),
             stop_origin: convert::stop_origin(&instance),
@@ -272,8 +284,8 @@ impl Ec2 {
         let request =
             self.client.describe_network_interfaces().network_interface_ids(interface.as_str());
         let answer = call(CALL, request.send()).await?;
-        let found = answer.network_interfaces().first();
-        found
+        let mut all = answer.network_interfaces().iter();
+        all.find(|one| one.network_interface_id() == Some(interface.as_str()))
             .and_then(aws_sdk_ec2::types::NetworkInterface::source_dest_check)
             .ok_or_else(|| unexpected(CALL, format!("no sourceDestCheck for {interface}")))
     }

@@ -1,12 +1,18 @@
 //! From the SDK's errors to the few kinds that make a difference.
 
 use std::error::Error;
+use std::time::{Duration, SystemTime};
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::primitives::{DateTime, DateTimeFormat};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::types::{CloudFault, CloudFaultKind};
+
+/// How far this host's wall clock may be from EC2's before a refused signature is put down to it.
+/// EC2 takes signatures that are up to 5 minutes off.
+const CLOCK_TOLERANCE: Duration = Duration::from_mins(4);
 
 /// What a failed call means.
 pub(super) fn fault<E>(call: &str, error: &SdkError<E, HttpResponse>) -> CloudFault
@@ -19,10 +25,14 @@ where
             let code = meta.code().unwrap_or("no error code");
             let text = meta.message().unwrap_or("no text");
             let status = service.raw().status().as_u16();
-            (
-                CloudFaultKind::of_error(code, text, status),
-                format!("{code}: {text} (HTTP {status})"),
-            )
+            let date = service.raw().headers().get("date");
+            let kind = match CloudFaultKind::of_error(code, text, status) {
+                CloudFaultKind::Denied if may_be_clock(code, date, wall_clock()) => {
+                    CloudFaultKind::OutOfDate
+                }
+                kind => kind,
+            };
+            (kind, format!("{code}: {text} (HTTP {status})"))
         }
         SdkError::ResponseError(response) => {
             let status = response.raw().status().as_u16();
@@ -38,6 +48,27 @@ where
 /// A fault that natha itself found in an answer.
 pub(super) fn unexpected(call: &str, message: impl Into<String>) -> CloudFault {
     CloudFault { kind: CloudFaultKind::Other, call: call.to_owned(), message: message.into() }
+}
+
+/// The time that the SDK signs with.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it is compared with EC2's time, and decides nothing"
+)]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Whether a refused signature is one of a wrong time: EC2 has the same code for that and for
+/// wrong credentials, so the time in the answer's `Date` header decides.
+fn may_be_clock(code: &str, date: Option<&str>, now: SystemTime) -> bool {
+    if !matches!(code, "AuthFailure" | "SignatureDoesNotMatch") {
+        return false;
+    }
+    let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
+    let Some(theirs) = date.and_then(|date| SystemTime::try_from(date).ok()) else { return false };
+    let apart = now.duration_since(theirs).unwrap_or_else(|early| early.duration());
+    apart > CLOCK_TOLERANCE
 }
 
 /// The kind of an error that came up before any answer.
@@ -85,4 +116,22 @@ pub(super) fn chain(error: &dyn Error) -> String {
         next = this.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_refused_by_a_service_that_lives_in_another_time_is_out_of_date() {
+        let date = Some("Tue, 15 Nov 1994 08:12:31 GMT");
+        let then = SystemTime::UNIX_EPOCH + Duration::from_secs(784_887_151);
+        let minutes = |n| then + Duration::from_mins(n);
+        assert!(!may_be_clock("AuthFailure", date, minutes(3)));
+        assert!(may_be_clock("AuthFailure", date, minutes(5)));
+        assert!(may_be_clock("SignatureDoesNotMatch", date, then - Duration::from_hours(2)));
+        assert!(!may_be_clock("UnauthorizedOperation", date, minutes(5)));
+        assert!(!may_be_clock("AuthFailure", None, minutes(5)));
+        assert!(!may_be_clock("AuthFailure", Some("noon"), minutes(5)));
+    }
 }

@@ -8,7 +8,7 @@ use aws_config::imds::client::error::ImdsError;
 use ipnet::Ipv4Net;
 
 use super::errors::chain;
-use crate::types::{InstanceId, NetworkInterfaceId, SubnetId, VpcId, Zone};
+use crate::types::{InstanceId, NetworkInterfaceId, SubnetId, VpcId, Zone, shown};
 
 /// Time limit of one request, repetitions included. The service is on the host itself.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -19,6 +19,9 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(1);
 /// How often an item is asked for that gets no answer. At boot the first packets may be lost, and
 /// the client does not repeat what timed out.
 const ATTEMPTS: u32 = 4;
+
+/// The item that lists the interfaces.
+const MACS: &str = "network/interfaces/macs/";
 
 /// Where the firmware of a Nitro instance tells the instance id.
 pub const DMI_ASSET_TAG: &str = "/sys/devices/virtual/dmi/id/board_asset_tag";
@@ -67,7 +70,7 @@ pub enum ImdsFault {
     )]
     Unavailable(String),
     /// It refuses.
-    #[error("the instance metadata service refuses {path}: HTTP {status}")]
+    #[error("the instance metadata service refuses {}: HTTP {status}", shown(path))]
     Refused {
         /// What was asked for.
         path: String,
@@ -75,7 +78,11 @@ pub enum ImdsFault {
         status: u16,
     },
     /// It answers with something else.
-    #[error("the instance metadata service answers {path} with `{text}`: {problem}")]
+    #[error(
+        "the instance metadata service answers {} with `{}`: {problem}",
+        shown(path),
+        shown(text)
+    )]
     Malformed {
         /// What was asked for.
         path: String,
@@ -124,17 +131,18 @@ impl Imds {
         let instance = self.parsed("instance-id").await?;
         let zone = self.parsed("placement/availability-zone").await?;
         let region = self.required("placement/region").await?;
-        let macs = self.required("network/interfaces/macs/").await?;
+        let macs = self.required(MACS).await?;
         let mut interfaces = Vec::new();
         for mac in macs.lines().map(|line| line.trim_end_matches('/')) {
+            // It becomes part of a path, and the client panics at one that is no path.
+            if !is_mac(mac) {
+                return Err(malformed(MACS, mac, "is no hardware address"));
+            }
             interfaces.push(self.interface(mac).await?);
         }
         interfaces.sort_by_key(|interface| interface.device_number);
-        let primary = interfaces.first().ok_or_else(|| ImdsFault::Malformed {
-            path: "network/interfaces/macs/".to_owned(),
-            text: macs.clone(),
-            problem: "no interface is listed".to_owned(),
-        })?;
+        let primary =
+            interfaces.first().ok_or_else(|| malformed(MACS, &macs, "no interface is listed"))?;
         let about = format!("network/interfaces/macs/{}", primary.mac);
         let vpc = self.parsed(&format!("{about}/vpc-id")).await?;
         let vpc_cidrs = self.list(&format!("{about}/vpc-ipv4-cidr-blocks")).await?;
@@ -153,7 +161,7 @@ impl Imds {
     }
 
     /// One item, which may be absent.
-    async fn get(&self, item: &str) -> Result<Option<String>, ImdsFault> {
+    pub(super) async fn get(&self, item: &str) -> Result<Option<String>, ImdsFault> {
         for _ in 1..ATTEMPTS {
             match self.get_once(item).await {
                 Err(ImdsFault::Unavailable(why)) => {
@@ -214,11 +222,18 @@ fn parse<T>(item: &str, text: &str) -> Result<T, ImdsFault>
 where
     T: std::str::FromStr<Err: std::fmt::Display>,
 {
-    text.parse().map_err(|error: T::Err| ImdsFault::Malformed {
-        path: format!("/latest/meta-data/{item}"),
-        text: text.to_owned(),
-        problem: error.to_string(),
-    })
+    text.parse().map_err(|error: T::Err| malformed(item, text, &error.to_string()))
+}
+
+fn malformed(item: &str, text: &str, problem: &str) -> ImdsFault {
+    let path = format!("/latest/meta-data/{item}");
+    ImdsFault::Malformed { path, text: text.to_owned(), problem: problem.to_owned() }
+}
+
+/// Whether a text is six bytes in hexadecimal digits with colons.
+fn is_mac(text: &str) -> bool {
+    let byte = |part: &str| part.len() == 2 && part.bytes().all(|c| c.is_ascii_hexdigit());
+    text.split(':').count() == 6 && text.split(':').all(byte)
 }
 
 /// The instance id as the firmware tells it, for hosts whose metadata service is off. Reading it

@@ -7,15 +7,21 @@ mod convert;
 mod ec2;
 mod errors;
 mod imds;
+mod notices;
+mod resolver;
 mod survey;
+mod whole;
 mod writes;
 
 pub use ec2::Ec2;
 pub use imds::{DMI_ASSET_TAG, Identity, Imds, ImdsFault, OwnInterface, instance_from_dmi};
+pub use notices::Notice;
 pub use survey::Survey;
 pub use writes::{Gate, Sent};
 
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod replies_tests;
 #[cfg(test)]
 mod tests;

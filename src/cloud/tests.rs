@@ -42,7 +42,7 @@ async fn client_with(
     Ec2::with(&shared, &api)
 }
 
-async fn client(endpoint: &str) -> Ec2 {
+pub(super) async fn client(endpoint: &str) -> Ec2 {
     let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
     client_with(endpoint, credentials, Duration::from_millis(500)).await
 }

@@ -10,6 +10,7 @@ pub mod handover;
 mod local;
 pub mod monitor;
 mod render;
+pub mod replay;
 mod report;
 pub mod setup;
 pub mod status;

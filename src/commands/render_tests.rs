@@ -73,6 +73,7 @@ fn well() -> Report {
             ]),
             timers: BTreeMap::new(),
         },
+        alerts: Vec::new(),
         events: Vec::new(),
         counters: Counters::default(),
         lateness_max: Duration::ZERO,
@@ -153,7 +154,7 @@ fn different_keys_are_named_while_a_peer_is_not_heard() {
     let keys = [Rejected::Untagged, Rejected::Unverifiable, Rejected::BadTag];
     assert_eq!(keys.map(Rejected::name), KEY_REASONS);
     let mut report = well();
-    report.counters.peers.count_rejected("bad-tag");
+    report.counters.peers.count_rejected("bad-tag", 1);
     assert!(report.findings().is_empty(), "anybody can send forged packets");
     for peer in report.view.peers.values_mut() {
         peer.verdict = Verdict::Unmet;

@@ -9,6 +9,12 @@ use super::settings::Settings;
 /// ("eventual consistency", EC2 developer guide); seconds are what its users see.
 const EC2_LAG: Duration = Duration::from_secs(5);
 
+/// How often EC2 is asked while a peer is not well.
+const READ_PACE: Duration = Duration::from_secs(2);
+
+/// What an answer may take when all is well.
+const ANSWER: Duration = Duration::from_secs(1);
+
 /// A rule that is broken: the settings it is about, and what to do.
 pub(super) struct Breach {
     pub(super) keys: &'static [&'static str],
@@ -28,18 +34,26 @@ pub fn least_stagger(settings: &Settings) -> Duration {
     failover.detection() + failover.interval + settings.api.timeout + failover.read_valid + EC2_LAG
 }
 
-/// The shortest `repair.after` with which a peer that lives, but neither hears nor is heard, shows
+/// The shortest `repair.settle` with which a peer that lives, but neither hears nor is heard, shows
 /// that it lives before it may be stopped.
 ///
 /// It shows it by taking its own group back. It does so 1 s after twice `read_valid`, counted from
-/// a read, and it reads every 2 s. It lost this node up to one detection and one interval later.
-/// Its write may take `api.timeout` and be seen `EC2_LAG` late, and this node reads every 2 s.
+/// a read, and it reads every 2 s. Its write may take `api.timeout` and be seen `EC2_LAG` late, and
+/// this node reads every 2 s. The time counts from when this node has the routes: it may get them
+/// long after it lost the peer.
+#[must_use]
+pub fn least_settle(settings: &Settings) -> Duration {
+    let reads = READ_PACE * 2;
+    let acts = settings.failover.read_valid * 2 + Duration::from_secs(1) + settings.api.timeout;
+    reads + acts + EC2_LAG
+}
+
+/// The shortest `repair.after` for the same: the peer may have lost this node up to one detection
+/// and one interval later.
 #[must_use]
 pub fn least_repair_after(settings: &Settings) -> Duration {
     let failover = &settings.failover;
-    let reads = Duration::from_secs(2) * 2;
-    let acts = failover.read_valid * 2 + Duration::from_secs(1) + settings.api.timeout;
-    failover.detection() + failover.interval + reads + acts + EC2_LAG
+    failover.detection() + failover.interval + least_settle(settings)
 }
 
 /// Every rule that is broken.
@@ -70,6 +84,15 @@ fn timing(settings: &Settings) -> Vec<Breach> {
             keys: &["failover.read_valid", "api.timeout"],
             what: "a read may be too old to be used by the time it arrives".to_owned(),
             remedy: format!("set failover.read_valid to at least {}", show(settings.api.timeout)),
+        });
+    }
+    let least = READ_PACE + ANSWER;
+    if failover.repair.enabled && failover.read_valid < least {
+        found.push(Breach {
+            keys: &["failover.read_valid", "repair.enabled"],
+            what: "reads would be too old for a repair: there is one every 2 s, and it takes time"
+                .to_owned(),
+            remedy: format!("set failover.read_valid to at least {}", show(least)),
         });
     }
     if failover.hand_back.hold > failover.hand_back.hold_max {
@@ -103,11 +126,12 @@ fn repair_timing(settings: &Settings) -> Vec<Breach> {
             remedy: format!("set repair.after to at least {}", show(least)),
         });
     }
-    if repair.settle < failover.read_valid * 2 {
+    let least = least_settle(settings);
+    if repair.settle < least {
         found.push(Breach {
-            keys: &["repair.settle", "failover.read_valid"],
-            what: "too short for two reads of the tables, each as old as it may be".to_owned(),
-            remedy: format!("set repair.settle to at least {}", show(failover.read_valid * 2)),
+            keys: &["repair.settle", "api.timeout", "failover.read_valid"],
+            what: "a peer that lives, cut off, could be stopped before it can show it".to_owned(),
+            remedy: format!("set repair.settle to at least {}", show(least)),
         });
     }
     let least = least_stagger(settings);

@@ -26,7 +26,10 @@ const OWN: [&str; 9] = [
 #[must_use]
 pub fn settings_digest(settings: &Settings) -> u64 {
     let mut text = String::new();
-    let shared = |name: &str| !name.starts_with("host.") && !name.starts_with("uplink.");
+    let own = |name: &str| {
+        ["host.", "uplink.", "notices.", "record."].iter().any(|of| name.starts_with(of))
+    };
+    let shared = |name: &str| !own(name);
     for key in KEYS.iter().filter(|key| shared(key.name) && !OWN.contains(&key.name)) {
         text.extend([key.name, "=", &key.get(settings), "\n"]);
     }

@@ -9,7 +9,7 @@ use super::problem::{Problem, Problems};
 use super::settings::{Home, Settings};
 use crate::types::{
     Group, GroupName, InstanceId, InstanceInfo, InstanceState, InterfaceInfo, Member, Resource,
-    Roster, RouteTableId, RouteTableInfo, SubnetId, SubnetInfo, VpcId, Zone,
+    Roster, RouteTableId, RouteTableInfo, SubnetId, SubnetInfo, VpcId, Zone, printable,
 };
 
 /// The tag that makes an instance a member and a route table part of a group.
@@ -195,7 +195,8 @@ fn member(instance: &InstanceInfo) -> Result<Member, Problem> {
         interface: interface.id.clone(),
         address: interface.address,
         zone: instance.zone.clone(),
-        name: instance.tags.get("Name").cloned(),
+        // A tag may hold anything, and this one goes to terminals and logs.
+        name: instance.tags.get("Name").map(|name| printable(name)),
     })
 }
 

@@ -153,6 +153,12 @@ pub(super) static KEYS: &[Key] = &[
         "The most flows that are tracked. Not set: sized from memory."
     ),
     key!(
+        "host.conntrack_alert",
+        host.conntrack_alert,
+        Range::Number(1, 100),
+        "Percent of the flows that can be tracked, from which on `natha status` alerts."
+    ),
+    key!(
         "host.established_timeout",
         host.established_timeout,
         Range::Millis(MINUTE, 30 * DAY),
@@ -294,6 +300,34 @@ pub(super) static KEYS: &[Key] = &[
         uplink.lost_after,
         Range::Number(2, 100),
         "Rounds without any answer after which the uplink is lost."
+    ),
+    key!(
+        "notices.heed",
+        notices.heed,
+        BOOL,
+        "Whether a node gives its groups away when AWS announces its interruption: by a Spot \
+         notice, a scheduled event, or its Auto Scaling group."
+    ),
+    key!(
+        "notices.lead",
+        notices.lead,
+        Range::Millis(10 * SECOND, DAY),
+        "How long before a scheduled event it does so. A Spot notice counts at once."
+    ),
+    key!(
+        "record.file",
+        record.file,
+        Range::Words("absolute path"),
+        local,
+        "Where `natha monitor` records everything it decides from, for `natha replay`. A file of \
+         this name is never overwritten: the new one is numbered. Not set: no recording."
+    ),
+    key!(
+        "record.max_mib",
+        record.max_mib,
+        Range::Number(1, 65_536),
+        local,
+        "The size in MiB at which a recording ends."
     ),
 ];
 

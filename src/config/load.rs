@@ -150,7 +150,11 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
         if given.contains_key(entry.key.name) {
             continue;
         }
-        if let Err(what) = entry.key.set(&mut settings, &entry.text) {
+        if entry.text.contains(char::is_control) {
+            // Shown as it is, it would command the terminal of whoever reads it.
+            let subject = format!("{} = {:?} ({})", entry.key.name, entry.text, entry.origin);
+            problems.push(Problem::new(subject, "contains a control character", "remove it"));
+        } else if let Err(what) = entry.key.set(&mut settings, &entry.text) {
             let subject = describe(entry.key.name, &entry.text, &entry.origin);
             let remedy = format!("it may be: {}", entry.key.range.text());
             problems.push(Problem::new(subject, what, remedy));

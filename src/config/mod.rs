@@ -10,9 +10,10 @@ mod layers;
 mod load;
 mod problem;
 mod settings;
+mod spans;
 mod values;
 
-pub use check::{least_repair_after, least_stagger};
+pub use check::{least_repair_after, least_settle, least_stagger};
 pub use digest::settings_digest;
 pub use discovery::{
     CLUSTER_TAG, Discovered, HOME_TAG, INTERFACE_TAG, Wanted, Which, discover,
@@ -22,6 +23,6 @@ pub use flags::{Flags, PairFlags};
 pub use load::{DEFAULT_FILE, Given, Resolved, Sources, load, reference, resolve};
 pub use problem::{Origin, Problem, Problems};
 pub use settings::{
-    Api, Failover, GroupSetting, HandBack, Heartbeat, Home, Host, Key, Pair, Probe, Repair,
-    Settings, Uplink,
+    Api, Failover, GroupSetting, HandBack, Heartbeat, Home, Host, Key, Notices, Pair, Probe,
+    Record, Repair, Settings, Uplink,
 };

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 
+use super::spans;
 use crate::types::{GroupName, InstanceId, RouteTableId, Zone};
 
 /// Everything natha is told, defaults filled in.
@@ -24,6 +26,8 @@ pub struct Settings {
     pub failover: Failover,
     /// How the uplink is watched.
     pub uplink: Uplink,
+    /// What is made of interruptions that AWS announces.
+    pub notices: Notices,
     /// Groups given by file or flags; empty where tags tell.
     pub groups: Vec<GroupSetting>,
     /// Members given by file or flags; empty where tags tell. This node needs no entry.
@@ -34,6 +38,8 @@ pub struct Settings {
     pub socket: PathBuf,
     /// Where `setup` keeps its undo journal.
     pub state_dir: PathBuf,
+    /// Whether and where the monitor records what it decides from.
+    pub record: Record,
 }
 
 impl Default for Settings {
@@ -47,6 +53,7 @@ impl Default for Settings {
                 clamp_mss: true,
                 source_dest_check: true,
                 conntrack_max: None,
+                conntrack_alert: 90,
                 // RFC 5382, REQ-5: not less than 2 hours and 4 minutes.
                 established_timeout: Duration::from_mins(124),
             },
@@ -60,11 +67,13 @@ impl Default for Settings {
                 interval: Duration::from_millis(250),
                 lost_after: 4,
             },
+            notices: Notices { heed: true, lead: Duration::from_mins(2) },
             groups: Vec::new(),
             members: Vec::new(),
             pair: None,
             socket: PathBuf::from("/run/natha/natha.sock"),
             state_dir: PathBuf::from("/var/lib/natha"),
+            record: Record { file: None, max_mib: 256 },
         }
     }
 }
@@ -93,6 +102,8 @@ pub struct Host {
     pub source_dest_check: bool,
     /// `nf_conntrack_max`; none means sized from RAM.
     pub conntrack_max: Option<u32>,
+    /// Percent of `nf_conntrack_max` from which on an alert stands.
+    pub conntrack_alert: u32,
     /// `nf_conntrack_tcp_timeout_established`.
     pub established_timeout: Duration,
 }
@@ -122,19 +133,25 @@ impl std::fmt::Debug for Key {
 }
 
 /// The numbers behind every decision. `docs/failover.md` explains each.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Failover {
     /// Time between two heartbeats: 20 ms to 10 s.
+    #[serde(with = "spans")]
     pub interval: Duration,
     /// Heartbeats missed in a row after which a peer is lost: 2 to 100.
     pub lost_after: u32,
     /// How long a peer with a dead daemon, whose host still answers, keeps its groups.
+    #[serde(with = "spans")]
     pub daemon_grace: Duration,
     /// How long a peer that was never heard keeps its groups after this node's start.
+    #[serde(with = "spans")]
     pub first_contact: Duration,
     /// How old a read may be when a write or a repair relies on it.
+    #[serde(with = "spans")]
     pub read_valid: Duration,
     /// How often the routes are read while all is well.
+    #[serde(with = "spans")]
     pub reread: Duration,
     /// Stopping and starting a failed peer.
     pub repair: Repair,
@@ -153,30 +170,38 @@ impl Failover {
 }
 
 /// The repair rule's numbers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Repair {
     /// Whether a failed peer is stopped and started at all.
     pub enabled: bool,
     /// How long it must have been suspected without a break.
+    #[serde(with = "spans")]
     pub after: Duration,
     /// How long every table must have been seen on this side.
+    #[serde(with = "spans")]
     pub settle: Duration,
     /// Delay per rank, so that two nodes never start a repair together.
+    #[serde(with = "spans")]
     pub stagger: Duration,
     /// Stops per hour, after which repair is latched off and alerted.
     pub max_per_hour: u32,
     /// How long to wait for `stopped` before forcing, and for `running` before alerting.
+    #[serde(with = "spans")]
     pub patience: Duration,
 }
 
 /// When a group goes back to its home.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct HandBack {
     /// Whether it happens by itself.
     pub enabled: bool,
     /// How long the home must have been alive and fit. Doubles with each flap.
+    #[serde(with = "spans")]
     pub hold: Duration,
     /// The longest that `hold` grows to.
+    #[serde(with = "spans")]
     pub hold_max: Duration,
 }
 
@@ -189,21 +214,29 @@ impl Default for Failover {
             first_contact: Duration::from_secs(30),
             read_valid: Duration::from_secs(5),
             reread: Duration::from_secs(10),
-            repair: Repair {
-                enabled: true,
-                after: Duration::from_mins(1),
-                settle: Duration::from_secs(10),
-                stagger: Duration::from_secs(20),
-                max_per_hour: 3,
-                patience: Duration::from_mins(5),
-            },
-            hand_back: HandBack {
-                enabled: true,
-                hold: Duration::from_secs(30),
-                hold_max: Duration::from_mins(30),
-            },
+            repair: Repair::default(),
+            hand_back: HandBack::default(),
             adopt: false,
         }
+    }
+}
+
+impl Default for Repair {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            after: Duration::from_mins(1),
+            settle: Duration::from_secs(30),
+            stagger: Duration::from_secs(20),
+            max_per_hour: 3,
+            patience: Duration::from_mins(5),
+        }
+    }
+}
+
+impl Default for HandBack {
+    fn default() -> Self {
+        Self { enabled: true, hold: Duration::from_secs(30), hold_max: Duration::from_mins(30) }
     }
 }
 
@@ -218,6 +251,15 @@ pub struct Uplink {
     pub lost_after: u32,
 }
 
+/// What is made of interruptions that AWS announces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notices {
+    /// Whether they are looked for at all.
+    pub heed: bool,
+    /// How long before a scheduled one this node counts itself unfit.
+    pub lead: Duration,
+}
+
 /// One uplink probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
@@ -225,6 +267,15 @@ pub enum Probe {
     Icmp(Ipv4Addr),
     /// A TCP connection, opened and closed.
     Tcp(SocketAddr),
+}
+
+/// The recording of a monitor's run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The file; none means no recording.
+    pub file: Option<PathBuf>,
+    /// Its size in MiB at which the recording ends.
+    pub max_mib: u32,
 }
 
 /// A group as configured, before members are known.

@@ -5,12 +5,26 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+use nix::sys::socket::SockaddrStorage;
+
 use super::icmp::EchoMark;
 use super::sockets::{Datagram, PeerSocket};
 use crate::failover::Input;
 use crate::status::PeerCounters;
 use crate::types::{Beat, InstanceId, Roster, SessionId, Time};
-use crate::wire::{Rejected, Sender, Sessions};
+use crate::wire::{Door, Packet, Sender};
+
+/// Datagrams read in one turn of each peer's socket and of the echo socket. Many times what a peer
+/// sends, so that everything that had arrived when the turn began is read before anyone is judged.
+const MAX_DRAIN: usize = 1024;
+
+/// Datagrams of strangers read in one turn: enough to tell what they are.
+const MAX_STRANGERS: usize = 256;
+
+/// The name under which datagrams are counted that the kernel had no room for.
+const UNREAD: &str = "unread";
 
 /// What an exchange is made of.
 #[derive(Debug)]
@@ -30,16 +44,20 @@ pub(super) struct ExchangeParts {
 /// Sends to and hears from the peers.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    me: InstanceId,
-    port: u16,
-    sender: Sender,
-    sessions: Sessions,
-    addresses: BTreeMap<InstanceId, Ipv4Addr>,
-    beats: PeerSocket,
+    address: SocketAddrV4,
+    door: Door,
+    /// Sends to everybody, receives from strangers.
+    strangers: PeerSocket,
+    /// Receive from one peer each.
+    peers: BTreeMap<Ipv4Addr, PeerSocket>,
     echoes: Option<PeerSocket>,
     mark: EchoMark,
     echo_sequence: u16,
     counters: PeerCounters,
+    /// Whether something came in the name of a peer, in the last turn, that did not count.
+    disturbed: bool,
+    /// Since when the kernel has refused every heartbeat, for want of the address to send it from.
+    severed_since: Option<Time>,
 }
 
 impl Exchange {
@@ -50,79 +68,130 @@ impl Exchange {
     /// Where the heartbeat socket cannot be bound.
     pub(super) fn open(parts: ExchangeParts, now: Time) -> io::Result<(Self, Option<io::Error>)> {
         let address = SocketAddrV4::new(parts.address, parts.port);
-        let beats = PeerSocket::heartbeat(address, now)?;
-        let (echoes, echo_fault) = match PeerSocket::echo(parts.address, None, now) {
+        let strangers = PeerSocket::heartbeat(address, now)?;
+        let mark = EchoMark::new(parts.session.0);
+        let (echoes, echo_fault) = match PeerSocket::echo(parts.address, None, mark, now) {
             Ok(socket) => (Some(socket), None),
             Err(error) => (None, Some(error)),
         };
         let exchange = Self {
-            sessions: Sessions::new(parts.me.clone(), parts.session),
-            me: parts.me,
-            port: parts.port,
-            sender: parts.sender,
-            addresses: BTreeMap::new(),
-            beats,
+            address,
+            door: Door::new(parts.me, parts.sender),
+            strangers,
+            peers: BTreeMap::new(),
             echoes,
-            mark: EchoMark::new(parts.session.0),
+            mark,
             echo_sequence: 0,
             counters: PeerCounters::default(),
+            disturbed: false,
+            severed_since: None,
         };
         Ok((exchange, echo_fault))
     }
 
     /// Takes over who the peers are and where.
-    pub(super) fn set_roster(&mut self, roster: &Roster) {
-        let peers = roster.members.iter().filter(|member| member.id != self.me);
-        self.addresses = peers.map(|member| (member.id.clone(), member.address)).collect();
-        self.sessions.retain(|id| self.addresses.contains_key(id));
+    pub(super) fn set_roster(&mut self, roster: &Roster, now: Time) {
+        let members = roster.members.iter();
+        self.door.set_members(members.map(|member| (member.id.clone(), member.address)));
+        self.peers.retain(|address, _| self.door.peer_at(*address).is_some());
+        for address in roster.members.iter().map(|member| member.address) {
+            if self.peers.contains_key(&address) || self.door.peer_at(address).is_none() {
+                continue;
+            }
+            let peer = SocketAddrV4::new(address, self.address.port());
+            match PeerSocket::peer(self.address, peer, now) {
+                Ok(socket) => {
+                    self.peers.insert(address, socket);
+                }
+                // Its heartbeats then come in with those of strangers.
+                Err(error) => tracing::warn!(%address, %error, "no socket of its own for a peer"),
+            }
+        }
     }
 
     /// Sends a heartbeat.
-    pub(super) fn send_beat(&mut self, to: &InstanceId, mut beat: Beat, now: Time) {
-        let Some(address) = self.addresses.get(to) else { return };
-        self.sessions.acknowledge(to, &mut beat, now);
-        let packet = self.sender.encode(&beat);
+    pub(super) fn send_beat(&mut self, to: &InstanceId, beat: Beat, now: Time) {
+        let Some((packet, address)) = self.door.next_packet(to, beat, now) else { return };
         if packet.claims_omitted > 0 {
             self.counters.claims_omitted += 1;
         }
-        match self.beats.send(&packet.bytes, SocketAddrV4::new(*address, self.port)) {
-            Ok(()) => self.counters.beats_sent += 1,
-            Err(_) => self.counters.send_failures += 1,
+        let to = SocketAddrV4::new(address, self.address.port());
+        if self.strangers.send(&packet.bytes, to).is_ok() {
+            self.counters.beats_sent += 1;
+            self.severed_since = None;
+            return;
         }
+        self.counters.send_failures += 1;
+        if is_gone(*self.address.ip()) {
+            self.severed_since = self.severed_since.or(Some(now));
+        }
+    }
+
+    /// Since when this node's address, or its interface, has been gone, if it is.
+    pub(super) fn severed_since(&self) -> Option<Time> {
+        self.severed_since
     }
 
     /// Sends an ICMP echo request.
     pub(super) fn send_echo(&mut self, to: &InstanceId) {
-        let (Some(address), Some(socket)) = (self.addresses.get(to), &self.echoes) else { return };
+        let (Some(address), Some(socket)) = (self.door.address(to), &self.echoes) else { return };
         self.echo_sequence = self.echo_sequence.wrapping_add(1);
         let request = self.mark.request(self.echo_sequence);
-        match socket.send(&request, SocketAddrV4::new(*address, 0)) {
+        match socket.send(&request, SocketAddrV4::new(address, 0)) {
             Ok(()) => self.counters.echoes_sent += 1,
             Err(_) => self.counters.send_failures += 1,
         }
     }
 
-    /// Everything that has arrived, oldest first within each socket.
+    /// What has arrived, oldest first within each socket: everything of the peers, unless they or
+    /// somebody in their name send far more than peers do, and some of the strangers'.
     pub(super) fn receive(&mut self, now: Time) -> Vec<Input> {
-        let Self { me, beats, echoes, sender, sessions, addresses, mark, counters, .. } = self;
+        let Self { strangers, peers, echoes, door, mark, counters, .. } = self;
         let mut inputs = Vec::new();
-        beats.drain(now, |datagram| match admit(me, sender, sessions, addresses, &datagram) {
-            Ok(input) => {
+        door.begin_turn();
+        let mut admit = |datagram: Datagram<'_>| match door.admit(
+            datagram.bytes,
+            *datagram.from.ip(),
+            datagram.at,
+        ) {
+            Ok(Packet { from, session, beat, .. }) => {
                 counters.beats_received += 1;
-                inputs.push(input);
+                inputs.push(Input::Beat { from, session, beat, at: datagram.at });
+                true
             }
-            Err(reason) => counters.count_rejected(reason.name()),
+            Err(reason) => {
+                counters.count_rejected(reason.name(), 1);
+                false
+            }
+        };
+        let mut disturbed = false;
+        let mut unread = 0;
+        for socket in peers.values_mut() {
+            unread += socket.drain(now, MAX_DRAIN, |datagram| disturbed |= !admit(datagram));
+        }
+        unread += strangers.drain(now, MAX_STRANGERS, |datagram| {
+            admit(datagram);
         });
         if let Some(socket) = echoes {
-            socket.drain(now, |datagram| {
-                let peer = addresses.iter().find(|(_, address)| *address == datagram.from.ip());
-                if let Some((from, _)) = peer.filter(|_| mark.is_reply(datagram.bytes)) {
+            unread += socket.drain(now, MAX_DRAIN, |datagram| {
+                let peer = door.peer_at(*datagram.from.ip());
+                if let Some(from) = peer.filter(|_| mark.is_reply(datagram.bytes)) {
                     counters.echoes_received += 1;
                     inputs.push(Input::Echo { from: from.clone(), at: datagram.at });
                 }
             });
         }
+        if unread > 0 {
+            counters.count_rejected(UNREAD, u64::from(unread));
+        }
+        self.disturbed = disturbed;
         inputs
+    }
+
+    /// Whether something came in the name of a peer, in the last turn, that did not count. There
+    /// may be a lot more of it: the loop should not wake for each.
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.disturbed
     }
 
     /// What was counted so far.
@@ -130,32 +199,19 @@ impl Exchange {
         &self.counters
     }
 
-    /// What to wait for.
+    /// What to wait for. Strangers wake nobody: they are read when there is something else to do,
+    /// which is several times in an interval.
     pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        [Some(self.beats.as_fd()), self.echoes.as_ref().map(AsFd::as_fd)].into_iter().flatten()
+        self.peers.values().chain(&self.echoes).map(AsFd::as_fd)
     }
 }
 
-/// Judges one datagram.
-fn admit(
-    me: &InstanceId,
-    sender: &Sender,
-    sessions: &mut Sessions,
-    addresses: &BTreeMap<InstanceId, Ipv4Addr>,
-    datagram: &Datagram<'_>,
-) -> Result<Input, Rejected> {
-    let mut packet = sender.decode(datagram.bytes)?;
-    let member = addresses.get(&packet.from);
-    if !sender.authenticates() && member.is_some_and(|address| address != datagram.from.ip()) {
-        return Err(Rejected::WrongAddress);
-    }
-    if packet.from == *me {
-        return Err(Rejected::Myself);
-    }
-    if member.is_none() {
-        return Err(Rejected::UnknownSender);
-    }
-    sessions.accept(&mut packet, datagram.at)?;
-    let (from, session, beat) = (packet.from, packet.session, packet.beat);
-    Ok(Input::Beat { from, session, beat, at: datagram.at })
+/// Whether none of this host's interfaces that are up has this address. Why the kernel refused to
+/// send does not tell: that error is the same where there is no route to the peer.
+fn is_gone(address: Ipv4Addr) -> bool {
+    let Ok(mut all) = getifaddrs() else { return false };
+    !all.any(|one| {
+        let its = one.address.as_ref().and_then(SockaddrStorage::as_sockaddr_in);
+        one.flags.contains(InterfaceFlags::IFF_UP) && its.is_some_and(|its| its.ip() == address)
+    })
 }

@@ -12,7 +12,8 @@ pub(super) struct EchoMark {
     pub(super) token: u64,
 }
 
-const ECHO_REPLY: u8 = 0;
+/// The type of an echo reply.
+pub(super) const ECHO_REPLY: u8 = 0;
 const ECHO_REQUEST: u8 = 8;
 const MIN_IP_HEADER: usize = 20;
 

@@ -33,6 +33,13 @@ pub(super) enum Note {
         /// Why not, or nothing.
         answer: oneshot::Sender<Result<(), String>>,
     },
+    /// An alert stands with this text, or no longer.
+    Alert {
+        /// Which one.
+        name: &'static str,
+        /// Its text while it stands.
+        text: Option<String>,
+    },
     /// Someone wants to see everything.
     Status(oneshot::Sender<Box<Report>>),
 }

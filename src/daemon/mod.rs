@@ -6,6 +6,7 @@
 //! the log. They reach the loop through one bounded inbox; it reaches them through bounded queues
 //! that it never waits for.
 
+mod alerts;
 mod checks;
 mod clock;
 mod discovery;
@@ -17,10 +18,13 @@ mod http;
 mod icmp;
 mod inbox;
 mod keepsake;
+mod notices;
 mod realtime;
+mod recorder;
 mod single;
 mod sockets;
 mod start;
+mod tracking;
 mod turns;
 mod uplink;
 

@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::alerts::Alert;
 use super::discovery::{self, Cluster};
 use super::exchange::{Exchange, ExchangeParts};
 use super::executors::Executors;
@@ -15,11 +16,13 @@ use super::herald::{Herald, notify};
 use super::http::{self, Desk};
 use super::inbox::{self, Notes};
 use super::keepsake::Keepsake;
+use super::recorder::Recorder;
 use super::turns::{Memory, Turns};
-use super::{checks, clock, realtime, single, uplink};
+use super::{checks, clock, notices, realtime, single, tracking, uplink};
 use crate::cloud::{Ec2, Imds};
-use crate::config::{Flags, PairFlags, Settings, load, settings_digest};
-use crate::failover::{Command, Input, Machine};
+use crate::config::{Failover, Flags, PairFlags, Settings, load, settings_digest};
+use crate::failover::{Command, Input};
+use crate::record::Header;
 use crate::types::SessionId;
 use crate::wire::{Key, Sender};
 
@@ -125,7 +128,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
     let (notes, inbox) = inbox::channel().context("cannot make the loop's eventfd")?;
     let exchange = open_exchange(settings, cluster, session)?;
     let now = clock::now();
-    let mut machine = Machine::new(
+    let mut header = Header::new(
         &cluster.me.id,
         session,
         settings.failover.clone(),
@@ -135,20 +138,23 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
     );
     let keepsake = Keepsake::in_directory(&settings.state_dir);
     match keepsake.load() {
-        Ok(stopped) => machine.recall(stopped),
+        Ok(stopped) => header.stopped = stopped,
         // A peer may then stay stopped; a node without a monitor would be worse.
         Err(error) => tracing::error!(
             "which peers an earlier monitor stopped is not known, start those by hand: {error:#}"
         ),
     }
     let turns = Turns {
-        machine,
+        // Made of the very header that a replay has, so that nothing else can enter.
+        machine: header.machine(),
         exchange,
         inbox,
         executors: Executors::start(ec2, keepsake, &notes, settings.api.timeout),
         herald: Herald::start(),
+        recorder: record(settings, header),
         watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
         linger: (settings.failover.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
+        severed_after: severed_after(&settings.failover),
         memory: Memory::new(cluster.name.clone(), cluster.roster.clone(), now),
     };
     let ended = spawn_loop(turns)?;
@@ -158,6 +164,10 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
     let device = settings.host.uplink.clone();
     tokio::spawn(uplink::watch(settings.uplink.clone(), device, random()?, board.clone()));
     checks::start(settings, ec2, &cluster.me.interface, &board);
+    let tracked = Alert::new("conntrack", &notes);
+    tokio::spawn(tracking::watch(settings.host.conntrack_alert, tracked));
+    let announced = Alert::new("notices", &notes);
+    tokio::spawn(notices::watch(settings.notices.clone(), announced, board.clone()));
     tokio::spawn(discovery::keep_looking(
         ec2.clone(),
         cluster.me.id.clone(),
@@ -178,6 +188,30 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
     Ok(Running { notes, ended })
 }
 
+/// Starts the recording that the settings ask for. Without it, the monitor runs as well.
+fn record(settings: &Settings, mut header: Header) -> Option<Recorder> {
+    let file = settings.record.file.as_ref()?;
+    header.wall = Some(clock::wall_text());
+    let limit = u64::from(settings.record.max_mib) << 20;
+    match Recorder::start(file, limit, &header) {
+        Ok((recorder, file)) => {
+            tracing::info!(file = %file.display(), "recording what this monitor decides from");
+            Some(recorder)
+        }
+        Err(error) => {
+            tracing::warn!(file = %file.display(), "nothing is recorded: {error}");
+            None
+        }
+    }
+}
+
+/// How long every heartbeat must be refused before this node finds itself cut off: as many as it
+/// can miss of a peer before it would judge it lost, less one, so that it doubts itself first. The
+/// half interval is for beats that are sent early.
+fn severed_after(numbers: &Failover) -> Duration {
+    (numbers.interval * numbers.lost_after.saturating_sub(2)).saturating_sub(numbers.interval / 2)
+}
+
 fn open_exchange(
     settings: &Settings,
     cluster: &Cluster,
@@ -191,12 +225,13 @@ fn open_exchange(
     let address = settings.heartbeat.bind.unwrap_or(cluster.me.address);
     let sender = Sender::new(me.clone(), session, &cluster.name, key);
     let parts = ExchangeParts { me, address, port, session, sender };
-    let (mut exchange, echo_fault) = Exchange::open(parts, clock::now())
+    let now = clock::now();
+    let (mut exchange, echo_fault) = Exchange::open(parts, now)
         .with_context(|| format!("cannot open the heartbeat socket {address}:{port}"))?;
     if let Some(error) = echo_fault {
         tracing::warn!(%error, "no ICMP echo to the peers: heartbeats alone tell who is lost");
     }
-    exchange.set_roster(&cluster.roster);
+    exchange.set_roster(&cluster.roster, now);
     Ok(exchange)
 }
 

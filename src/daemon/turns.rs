@@ -4,7 +4,7 @@
 //! other threads; lets the machine do what is due; carries its actions out or hands them over;
 //! and sleeps until the next deadline or the next arrival. Nothing in it waits for anything else.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,21 +16,25 @@ use super::exchange::Exchange;
 use super::executors::{Change, Executors, Read};
 use super::herald::{Herald, Tiding};
 use super::inbox::{Inbox, Note};
+use super::recorder::Recorder;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
+use crate::record::ACTIONS_A_TURN;
 use crate::status::{Counters, Report};
-use crate::types::{GroupName, Roster, Time};
+use crate::types::{Fault, Fitness, GroupName, Roster, Time};
 
 /// Events kept for the status.
 const HISTORY: usize = 200;
 /// Notes taken in one turn.
 const NOTES_A_TURN: usize = 1024;
-/// Actions carried out in one turn.
-const ACTIONS_A_TURN: usize = 4096;
 /// The longest sleep, so that the service manager's watchdog is fed whatever the machine plans.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// The shortest sleep after something could not be handed over, so that it is not tried again at
 /// once.
 const OVERLOAD_PAUSE: Duration = Duration::from_millis(20);
+
+/// The sleep after something that did not count came in a peer's name: should it be a flood, the
+/// loop reads it in batches. Arrivals are told by the kernel, so nothing is judged by this.
+const DISTURBED_PAUSE: Duration = Duration::from_millis(5);
 
 /// What the loop is made of.
 #[derive(Debug)]
@@ -45,11 +49,15 @@ pub(super) struct Turns {
     pub(super) executors: Executors,
     /// Whoever tells the outside.
     pub(super) herald: Herald,
+    /// Whoever writes down what the machine is told and what it wants, where that is wished.
+    pub(super) recorder: Option<Recorder>,
     /// Half the service manager's watchdog time, where it has one.
     pub(super) watchdog: Option<Duration>,
     /// How long it goes on once everything is handed over: for as many heartbeats as tell every
     /// peer that this node leaves, even if one of them is lost.
     pub(super) linger: Duration,
+    /// How long the kernel must have refused every heartbeat before this node is unfit.
+    pub(super) severed_after: Duration,
     /// What the loop remembers for the status.
     pub(super) memory: Memory,
 }
@@ -61,6 +69,7 @@ pub(super) struct Memory {
     roster: Arc<Roster>,
     started: Time,
     events: VecDeque<Event>,
+    alerts: BTreeMap<&'static str, String>,
     counters: Counters,
     lateness_max: Duration,
     planned: Option<Time>,
@@ -68,6 +77,9 @@ pub(super) struct Memory {
     fed: Option<Time>,
     ready: bool,
     exit_at: Option<Time>,
+    /// What the checks of this host found last.
+    checked: Fitness,
+    severed: bool,
 }
 
 impl Memory {
@@ -78,6 +90,7 @@ impl Memory {
             roster: Arc::new(roster),
             started: now,
             events: VecDeque::with_capacity(HISTORY),
+            alerts: BTreeMap::new(),
             counters: Counters::default(),
             lateness_max: Duration::ZERO,
             planned: None,
@@ -85,6 +98,8 @@ impl Memory {
             fed: None,
             ready: false,
             exit_at: None,
+            checked: Fitness::fit(),
+            severed: false,
         }
     }
 }
@@ -95,10 +110,13 @@ impl Turns {
         loop {
             let now = clock::now();
             if self.memory.exit_at.is_some_and(|at| at <= now) {
-                return;
+                break;
             }
             self.turn(now);
             self.sleep();
+        }
+        if let Some(recorder) = self.recorder {
+            recorder.finish();
         }
     }
 
@@ -115,10 +133,17 @@ impl Turns {
             let Some(note) = self.inbox.take() else { break };
             self.take_note(note, now);
         }
+        self.note_severed(now);
         self.machine.tick(now);
         for _ in 0..ACTIONS_A_TURN {
             let Some(action) = self.machine.poll_action() else { break };
+            if let Some(recorder) = &mut self.recorder {
+                recorder.action(&action);
+            }
             self.perform(action, now);
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.turn(now);
         }
         self.feed_watchdog(now);
         self.memory.planned = Some(self.machine.next_deadline());
@@ -127,6 +152,9 @@ impl Turns {
     /// The one place where the machine is told anything: what passes here, in order and with its
     /// time, is all it takes to repeat every decision.
     fn feed(&mut self, input: Input, now: Time) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.input(&input);
+        }
         self.machine.handle(input, now);
     }
 
@@ -134,10 +162,15 @@ impl Turns {
         match note {
             Note::Input(input) => {
                 if let Input::Roster { roster } = &input {
-                    self.exchange.set_roster(roster);
+                    self.exchange.set_roster(roster, now);
                     self.memory.roster = Arc::new(roster.clone());
                 }
-                self.feed(input, now);
+                if let Input::Fitness { fitness } = input {
+                    self.memory.checked = fitness;
+                    self.feed_fitness(now);
+                } else {
+                    self.feed(input, now);
+                }
             }
             Note::Done { id, call, outcome } => {
                 self.memory.counters.count_call(call, &ending(&outcome));
@@ -152,10 +185,32 @@ impl Turns {
                     self.feed(Input::Command { command }, now);
                 }
             }
+            Note::Alert { name, text: Some(text) } => drop(self.memory.alerts.insert(name, text)),
+            Note::Alert { name, text: None } => drop(self.memory.alerts.remove(name)),
             Note::Status(answer) => {
                 let _ = answer.send(Box::new(self.report(now)));
             }
         }
+    }
+
+    /// A node that cannot even send from its forwarding interface forwards nothing, and the
+    /// silence of its peers is its own. It must know before it would judge them lost, which no
+    /// check that runs every few seconds is in time for.
+    fn note_severed(&mut self, now: Time) {
+        let since = self.exchange.severed_since();
+        let severed = since.is_some_and(|since| now.since(since) >= self.severed_after);
+        if severed != self.memory.severed {
+            self.memory.severed = severed;
+            self.feed_fitness(now);
+        }
+    }
+
+    fn feed_fitness(&mut self, now: Time) {
+        let mut fitness = self.memory.checked.clone();
+        if self.memory.severed {
+            fitness.faults.insert(Fault::Forwarding);
+        }
+        self.feed(Input::Fitness { fitness }, now);
     }
 
     /// Refuses what the machine could only ignore, with the reason.
@@ -262,6 +317,7 @@ impl Turns {
             uptime: now.since(self.memory.started),
             roster: Roster::clone(&self.memory.roster),
             view: self.machine.view(now),
+            alerts: self.memory.alerts.values().cloned().collect(),
             events: self.memory.events.iter().cloned().collect(),
             counters,
             lateness_max: self.memory.lateness_max,
@@ -275,7 +331,12 @@ impl Turns {
         if !self.memory.refused.is_empty() {
             pause = pause.min(OVERLOAD_PAUSE);
         }
-        let watched = self.exchange.fds().chain([self.inbox.wake_fd()]);
+        let disturbed = self.exchange.is_disturbed();
+        if disturbed {
+            pause = pause.min(DISTURBED_PAUSE);
+        }
+        let sockets = (!disturbed).then(|| self.exchange.fds()).into_iter().flatten();
+        let watched = sockets.chain([self.inbox.wake_fd()]);
         let mut fds: Vec<PollFd<'_>> =
             watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
         // An interrupted or failed wait only means an early turn.

@@ -16,6 +16,9 @@ use crate::config::{Probe, Uplink};
 use crate::kernel::links;
 use crate::types::Fault;
 
+/// Answers read in one round.
+const MAX_DRAIN: usize = 1024;
+
 /// Counts rounds. Pure.
 ///
 /// The uplink can only be lost after it was seen to work: where nothing ever answers, ICMP or
@@ -98,7 +101,9 @@ struct Prober {
 impl Prober {
     fn new(settings: Uplink, device: Option<String>, token: u64) -> Self {
         let wants_icmp = settings.targets.iter().any(|one| matches!(one, Probe::Icmp(_)));
-        let open = || PeerSocket::echo(Ipv4Addr::UNSPECIFIED, device.as_deref(), clock::now());
+        let mark = EchoMark::new(token);
+        let open =
+            || PeerSocket::echo(Ipv4Addr::UNSPECIFIED, device.as_deref(), mark, clock::now());
         let icmp = match wants_icmp.then(open).transpose() {
             Ok(socket) => socket,
             Err(error) => {
@@ -106,7 +111,6 @@ impl Prober {
                 None
             }
         };
-        let mark = EchoMark::new(token);
         Self { settings, device, mark, sequence: 0, icmp, tcp_answered: Arc::default() }
     }
 
@@ -135,7 +139,7 @@ impl Prober {
         let mut answered = self.tcp_answered.swap(false, Ordering::Relaxed);
         let (targets, mark) = (&self.settings.targets, self.mark);
         if let Some(socket) = &mut self.icmp {
-            socket.drain(clock::now(), |datagram| {
+            socket.drain(clock::now(), MAX_DRAIN, |datagram| {
                 let asked = targets.contains(&Probe::Icmp(*datagram.from.ip()));
                 answered |= asked && mark.is_reply(datagram.bytes);
             });

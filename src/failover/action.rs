@@ -14,7 +14,7 @@ use crate::types::{Beat, GroupName, InstanceId, RouteTableId, RouteWrite, Time};
 pub struct ActionId(pub u64);
 
 /// One thing to do. Those with an id end in exactly one `Input::Done`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 pub enum Action {
     /// Send this heartbeat to a peer, now.
@@ -139,7 +139,7 @@ pub enum EventKind {
 }
 
 /// One thing that happened, for the log, the status and the history.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Event {
     /// When.
     #[serde(rename = "at_ms", with = "millis::time")]

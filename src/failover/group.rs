@@ -6,7 +6,7 @@ use super::slot::Slot;
 use crate::types::{Group as Spec, GroupName, InstanceId, Time};
 
 /// Why a group moves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum MoveKind {
     /// From a failed or sick holder to this node.
     Takeover,
@@ -21,7 +21,7 @@ pub(super) enum MoveKind {
 }
 
 /// A move under way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Move {
     pub(super) kind: MoveKind,
     pub(super) from: Option<InstanceId>,
@@ -40,7 +40,7 @@ pub(super) struct Wish {
 }
 
 /// A group and the state of all its routes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Group {
     pub(super) name: GroupName,
     pub(super) home: Option<InstanceId>,

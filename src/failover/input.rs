@@ -12,7 +12,7 @@ use crate::types::{
 };
 
 /// One thing that happened. Everything the machine knows came in as one of these.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "input", rename_all = "kebab-case")]
 pub enum Input {
     /// A heartbeat arrived: authentic, not replayed, from a member.
@@ -58,7 +58,7 @@ pub enum Input {
 }
 
 /// How an action ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Outcome {
     /// Of `Action::ReadRoutes`. A table that is asked for and absent does not exist.
@@ -81,12 +81,12 @@ pub enum Outcome {
 }
 
 /// The IPv4 routes of one table, by destination.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Routes(pub BTreeMap<Ipv4Net, RouteEntry>);
 
 /// What a person or the service manager may ask of a running monitor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
     /// Hand everything over and be ready to exit (SIGTERM).

@@ -23,7 +23,7 @@ const LATE_LIMIT: usize = 3;
 const LATE_WINDOW: Duration = Duration::from_secs(10);
 
 /// One node's decisions. See the module's documentation.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Machine {
     pub(super) me: Member,
     pub(super) session: SessionId,
@@ -35,20 +35,20 @@ pub struct Machine {
     pub(super) reads: Reads,
     pub(super) repairs: Repairs,
     /// What the host reported, without lateness.
-    reported: Fitness,
+    pub(super) reported: Fitness,
     /// The same with lateness: what counts.
-    fitness: Fitness,
+    pub(super) fitness: Fitness,
     pub(super) fit_since: Option<Time>,
     /// When the last pauses ended.
-    pauses: VecDeque<Time>,
+    pub(super) pauses: VecDeque<Time>,
     pub(super) leaving: bool,
-    may_exit_told: bool,
-    next_beat: Time,
-    next_look: Time,
-    due: Time,
-    next_id: u64,
+    pub(super) may_exit_told: bool,
+    pub(super) next_beat: Time,
+    pub(super) next_look: Time,
+    pub(super) due: Time,
+    pub(super) next_id: u64,
     pub(super) noise: Noise,
-    actions: VecDeque<Action>,
+    pub(super) actions: VecDeque<Action>,
 }
 
 impl Machine {
@@ -190,7 +190,9 @@ impl Machine {
 
     /// This node, fit or not, and all peers that could be given a group now.
     pub(super) fn able(&self) -> Vec<&InstanceId> {
-        let peers = self.peers.iter().filter(|(_, peer)| peer.can_hold()).map(|(id, _)| id);
+        let able =
+            |(id, peer): &(&InstanceId, &Peer)| peer.can_hold() && !self.repairs.has_stopped(id);
+        let peers = self.peers.iter().filter(able).map(|(id, _)| id);
         peers.chain([&self.me.id]).collect()
     }
 
@@ -255,7 +257,7 @@ impl Machine {
         self.report(now, level, EventKind::Fitness, About::text(text));
     }
 
-    fn judge_peers(&mut self, now: Time) {
+    pub(super) fn judge_peers(&mut self, now: Time) {
         let ids: Vec<InstanceId> = self.peers.keys().cloned().collect();
         for id in ids {
             let witnessed = self.is_witnessed(&id, now);

@@ -12,6 +12,7 @@ mod machine;
 mod order;
 mod peer;
 mod reads;
+mod rebase;
 mod repair;
 mod retry;
 mod show;

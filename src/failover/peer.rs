@@ -9,7 +9,7 @@ use crate::types::{
 };
 
 /// The last heartbeat of a peer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Heard {
     pub(super) session: SessionId,
     pub(super) beat: Beat,
@@ -17,14 +17,14 @@ pub(super) struct Heard {
 }
 
 /// Evidence about one peer, each item with its time, and the verdict last drawn from it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Peer {
     pub(super) member: Member,
     /// Since when it has been known to be a member.
-    met: Time,
+    pub(super) met: Time,
     pub(super) heard: Option<Heard>,
     /// Until when its silence says nothing, because this node was paused.
-    excused: Time,
+    pub(super) excused: Time,
     /// When its last echo reply came in.
     pub(super) echo_at: Option<Time>,
     /// When it was last asked for one.
@@ -155,9 +155,14 @@ impl Peer {
     /// Whether it is alive by its deeds: it moved a route when no request of its former life can
     /// have been under way any more, or did so twice.
     fn is_alive_by_deeds(&self, numbers: &Failover) -> bool {
-        let (Some(deed), Some(lost)) = (self.deed_at, self.lost_since) else { return false };
         let impaired = self.power_since_heard().is_some_and(|power| power.impaired);
-        !impaired && (self.deeds >= 2 || deed >= lost + straggler(numbers))
+        !impaired && (self.is_deed_late(numbers) || (self.deeds >= 2 && self.lost_since.is_some()))
+    }
+
+    /// Whether it moved a route when no request of its former life can have been under way.
+    pub(super) fn is_deed_late(&self, numbers: &Failover) -> bool {
+        let times = self.deed_at.zip(self.lost_since);
+        times.is_some_and(|(deed, lost)| deed >= lost + straggler(numbers))
     }
 
     /// The verdict: the table in `docs/failover.md`, row by row. `witnessed` says that another
@@ -206,13 +211,15 @@ impl Peer {
         self.lost_since = lasting(self.lost_since, !fresh, now);
         self.suspected_since = lasting(self.suspected_since, suspected, now);
         self.alive_since = lasting(self.alive_since, verdict == Verdict::Alive, now);
+        let changed = self.verdict != verdict;
         if fresh {
             self.deeds = 0;
             self.deed_at = None;
-            self.power = None;
             self.started_at = None;
         }
-        let changed = self.verdict != verdict;
+        if fresh && changed {
+            self.power = None;
+        }
         if changed {
             self.verdict = verdict;
             self.verdict_since = now;

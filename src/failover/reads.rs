@@ -21,7 +21,7 @@ const HURRIED: Duration = Duration::from_millis(100);
 const GIVE_UP: Duration = Duration::from_secs(15);
 
 /// A kind of read: at most one of it is under way, and failures back off.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 struct Line {
     pending: Option<(ActionId, Time)>,
     last: Option<Time>,
@@ -52,19 +52,48 @@ impl Line {
 }
 
 /// All reads.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Reads {
     routes: Line,
     power: BTreeMap<InstanceId, Line>,
     /// What EC2 said of this node itself, and when it was asked.
     pub(super) own_power: Option<(PowerReport, Time)>,
     hurried: bool,
+    /// Whether the read under way was hurried: if it fails, so is the next.
+    urgent: bool,
 }
 
 impl Reads {
     /// Asks for the routes to be read as soon as it is decent.
     pub(super) fn hurry(&mut self) {
         self.hurried = true;
+    }
+
+    /// Shows every time in it to `visit`.
+    pub(super) fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
+        let Self { routes, power, own_power, hurried: _, urgent: _ } = self;
+        for Line { pending, last, failures: _, not_before, told: _ } in
+            power.values_mut().chain([routes])
+        {
+            visit(not_before);
+            let pending = pending.as_mut().map(|(_, asked)| asked);
+            pending.into_iter().chain(last).for_each(&mut *visit);
+        }
+        if let Some((_, asked)) = own_power {
+            visit(asked);
+        }
+    }
+
+    /// Shows the id of every read under way to `visit`.
+    pub(super) fn each_id(&mut self, visit: &mut dyn FnMut(&mut ActionId)) {
+        let lines = self.power.values_mut().chain([&mut self.routes]);
+        lines.filter_map(|line| line.pending.as_mut()).for_each(|(id, _)| visit(id));
+    }
+
+    /// Shows every count of failures in a row to `visit`.
+    pub(super) fn each_failures(&mut self, visit: &mut dyn FnMut(&mut u32)) {
+        let lines = self.power.values_mut().chain([&mut self.routes]);
+        lines.for_each(|line| visit(&mut line.failures));
     }
 
     /// Drops every read under way and everything known from reads.
@@ -83,7 +112,10 @@ impl Machine {
         let mut due: BTreeMap<InstanceId, Duration> = self
             .peers
             .iter()
-            .filter(|(_, peer)| !matches!(peer.verdict, Verdict::Alive | Verdict::Sick))
+            .filter(|(id, peer)| {
+                !matches!(peer.verdict, Verdict::Alive | Verdict::Sick)
+                    || self.repairs.has_stopped(id)
+            })
             .map(|(id, peer)| (id.clone(), self.pace_for(peer)))
             .collect();
         if let Some(pace) = due.values().min().copied() {
@@ -122,7 +154,7 @@ impl Machine {
         if tables.is_empty() {
             return;
         }
-        self.reads.hurried = false;
+        self.reads.urgent = std::mem::take(&mut self.reads.hurried);
         let id = self.new_id();
         self.reads.routes.asked(id, now);
         self.push(Action::ReadRoutes { id, tables: tables.into_iter().collect() });
@@ -134,6 +166,7 @@ impl Machine {
     fn pace_for(&self, peer: &Peer) -> Duration {
         let attentive = ATTENTIVE.min(self.numbers.reread);
         match peer.verdict {
+            Verdict::Alive if self.repairs.has_stopped(&peer.member.id) => attentive,
             Verdict::Alive | Verdict::Gone | Verdict::Left => self.numbers.reread,
             Verdict::Down if self.rests_stopped(peer) => self.numbers.reread,
             _ => attentive,
@@ -176,6 +209,7 @@ impl Machine {
 
     fn routes_unread(&mut self, fault: &CloudFault, now: Time) {
         let noise = self.noise.next();
+        self.reads.hurried |= self.reads.urgent;
         let line = &mut self.reads.routes;
         line.failures += 1;
         let wait = backoff(fault.kind, line.failures, noise);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::machine::{About, Machine};
 use super::order::rank;
-use super::peer::Peer;
+use super::peer::{Peer, straggler};
 use super::retry::backoff;
 use super::{Action, ActionId, EventKind, Level, Verdict};
 use crate::types::{CloudFault, CloudFaultKind, InstanceId, InstanceState, StopOrigin, Time};
@@ -18,7 +18,7 @@ const HOUR: Duration = Duration::from_hours(1);
 const START_PATIENCE: Duration = Duration::from_mins(1);
 
 /// A power call under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Step {
     /// Noting down that the stop is natha's, so that a restart of this monitor knows it.
     Note,
@@ -33,6 +33,8 @@ enum Hold {
     Quiet,
     /// Something is missing.
     For(&'static str),
+    /// EC2 does not get on.
+    Stuck(&'static str),
     /// It has not helped so far.
     TooMany,
 }
@@ -40,13 +42,17 @@ enum Hold {
 const TOO_MANY: &str =
     "too many stops within an hour; none follows until this monitor is restarted";
 
+const PENDING: &str = "EC2 has shown it as pending for longer than repair.patience";
+
 /// The repair of one peer.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 struct Repair {
     pending: Option<(ActionId, Step, Time)>,
     failures: u32,
     not_before: Time,
     stop_asked: Option<Time>,
+    /// EC2 accepted a start, so that what is heard from now on is a new life.
+    started: bool,
     forced: bool,
     /// What it waits for.
     held: Option<&'static str>,
@@ -62,7 +68,7 @@ impl Repair {
 }
 
 /// All repairs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Repairs {
     of: BTreeMap<InstanceId, Repair>,
     /// Peers that this cluster's monitor on this node stopped and has not heard since.
@@ -75,6 +81,38 @@ pub(super) struct Repairs {
 impl Repairs {
     pub(super) fn recall(&mut self, stopped: BTreeSet<InstanceId>) {
         self.stopped = stopped;
+    }
+
+    /// Shows every time in it to `visit`.
+    pub(super) fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
+        let Self { of, stopped: _, stops, latched: _ } = self;
+        stops.iter_mut().for_each(&mut *visit);
+        for Repair {
+            pending,
+            failures: _,
+            not_before,
+            stop_asked,
+            started: _,
+            forced: _,
+            held: _,
+            told: _,
+        } in of.values_mut()
+        {
+            visit(not_before);
+            let pending = pending.as_mut().map(|(_, _, asked)| asked);
+            pending.into_iter().chain(stop_asked).for_each(&mut *visit);
+        }
+    }
+
+    /// Shows the id of every call under way to `visit`.
+    pub(super) fn each_id(&mut self, visit: &mut dyn FnMut(&mut ActionId)) {
+        let repairs = self.of.values_mut();
+        repairs.filter_map(|repair| repair.pending.as_mut()).for_each(|(id, ..)| visit(id));
+    }
+
+    /// Shows every count of failures in a row to `visit`.
+    pub(super) fn each_failures(&mut self, visit: &mut dyn FnMut(&mut u32)) {
+        self.of.values_mut().for_each(|repair| visit(&mut repair.failures));
     }
 
     /// Whether this node stopped `node` and has not heard it since.
@@ -117,15 +155,31 @@ impl Machine {
         }
     }
 
+    /// A peer that is heard needs no repair. But one whose stop was asked for may be heard in its
+    /// old life still, which is about to end: it is done with when EC2 has accepted its start, or
+    /// calls it running in words that are surely younger than the stop.
     fn repaired(&mut self, node: &InstanceId, now: Time) {
-        let repair = self.repairs.of.remove(node);
+        let Some(peer) = self.peers.get(node) else { return };
+        let repair = self.repairs.of.get(node);
+        // What is only noted down was not stopped yet: it came back by itself.
+        let is_noting = repair.is_some_and(Repair::is_noting);
+        let stop = repair.and_then(|repair| repair.stop_asked);
+        let is_started = repair.is_some_and(|repair| repair.started);
+        if self.repairs.has_stopped(node) && !is_noting && !is_started {
+            let surely = stop.unwrap_or(self.started) + straggler(&self.numbers);
+            let runs = peer.power.as_ref().is_some_and(|(power, asked)| {
+                power.state == Some(InstanceState::Running) && *asked >= surely
+            });
+            if !runs {
+                return;
+            }
+        }
+        self.repairs.of.remove(node);
         if !self.repairs.stopped.remove(node) {
             return;
         }
         self.remember();
-        let stop = repair.as_ref().and_then(|repair| repair.stop_asked);
-        // What is only noted down was not stopped yet: it came back by itself.
-        if repair.is_some_and(|repair| repair.is_noting()) {
+        if is_noting {
             return;
         }
         let took = stop.map(|asked| now.since(asked));
@@ -244,6 +298,7 @@ impl Machine {
         let (reason, level) = match hold {
             Hold::Quiet => return,
             Hold::For(reason) => (reason, Level::Warning),
+            Hold::Stuck(reason) => (reason, Level::Alert),
             Hold::TooMany => (TOO_MANY, Level::Alert),
         };
         self.repairs.latched |= hold == Hold::TooMany;
@@ -257,11 +312,17 @@ impl Machine {
 
     fn pursue_start(&mut self, node: &InstanceId, now: Time) {
         let Some(peer) = self.peers.get_mut(node) else { return };
-        let Some((power, _)) = peer.power.clone() else { return };
+        // What EC2 said a while ago, before it became silent, may be long over.
+        let valid = self.numbers.read_valid;
+        let recent = peer.power.clone().filter(|(_, asked)| now.since(*asked) <= valid);
+        let Some((power, _)) = recent else { return };
         let was_started = peer.started_at.is_some_and(|at| now.since(at) < START_PATIENCE);
         match power.state {
             Some(InstanceState::Pending) => {
-                peer.started_at = peer.started_at.or(Some(now));
+                let since = *peer.started_at.get_or_insert(now);
+                if now.since(since) >= self.numbers.repair.patience {
+                    self.hold_repair(node, "it does not start", Hold::Stuck(PENDING), now);
+                }
             }
             Some(InstanceState::Stopping) => self.force_stop(node, now),
             Some(InstanceState::Stopped) if !was_started && self.is_free(node, now) => {
@@ -314,7 +375,8 @@ impl Machine {
         let not_after = self.not_after(now);
         let Some(repair) = self.repairs.of.get(node) else { return };
         let hangs = repair.stop_asked.is_some_and(|asked| now.since(asked) >= patience);
-        if !hangs || repair.forced || !self.repairs.stopped.contains(node) {
+        let may = self.is_fit() && !self.leaving && self.repairs.stopped.contains(node);
+        if !hangs || repair.forced || !may {
             return;
         }
         let id = self.new_id();
@@ -351,13 +413,17 @@ impl Machine {
                 if let Some(peer) = self.peers.get_mut(&node) {
                     peer.started_at = Some(now);
                 }
+                if let Some(repair) = self.repairs.of.get_mut(&node) {
+                    repair.started = true;
+                }
             }
             (Step::Stop | Step::Start, Err(fault)) => self.power_failed(&node, step, fault, now),
         }
     }
 
-    /// The stop itself, decided anew: the note took time.
+    /// The stop itself, decided anew: the note took time, and the peer may have been heard.
     fn stop(&mut self, node: &InstanceId, now: Time) {
+        self.judge_peers(now);
         let Some(peer) = self.peers.get(node) else { return };
         if let Err(reason) = self.may_stop(peer, now) {
             self.repairs.stopped.remove(node);
@@ -370,6 +436,7 @@ impl Machine {
         let repair = self.repairs.of.entry(node.clone()).or_default();
         repair.pending = Some((id, Step::Stop, now));
         repair.stop_asked = Some(now);
+        repair.started = false;
         self.repairs.stops.push_back(now);
         self.push(Action::Stop { id, node: node.clone(), force: false, not_after });
         let text = format!("stopping it, to start it again: {evidence}");

@@ -14,6 +14,8 @@ pub(super) fn backoff(kind: CloudFaultKind, failures: u32, noise: u64) -> Durati
         CloudFaultKind::Unknown | CloudFaultKind::Unreachable => (200, 2_000),
         CloudFaultKind::Throttled => (400, 10_000),
         CloudFaultKind::NotFound | CloudFaultKind::Exists => (100, 10_000),
+        // At once, as the next request is signed anew; but not for ever.
+        CloudFaultKind::OutOfDate => (100, 60_000),
         CloudFaultKind::State => (2_000, 30_000),
         // A server-side error that generic clients hammer on; EC2 needs minutes to find room.
         CloudFaultKind::Capacity => (60_000, 600_000),
@@ -29,7 +31,7 @@ pub(super) fn backoff(kind: CloudFaultKind, failures: u32, noise: u64) -> Durati
 
 /// A stream of numbers without pattern, the same for the same seed (SplitMix64, Steele and others
 /// 2014). Good for jitter, not for secrets.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Noise(u64);
 
 impl Noise {
@@ -65,6 +67,12 @@ mod tests {
             let wait = backoff(CloudFaultKind::Throttled, 3, noise.next());
             assert!((800..=1_600).contains(&wait.as_millis()), "{wait:?}");
         }
+    }
+
+    #[test]
+    fn a_request_out_of_date_is_repeated_at_once_and_then_ever_more_rarely() {
+        assert!(backoff(CloudFaultKind::OutOfDate, 1, 0) <= Duration::from_millis(100));
+        assert_eq!(backoff(CloudFaultKind::OutOfDate, 60, 0), Duration::from_mins(1));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::types::{
 };
 
 /// What a read showed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Sight {
     /// The table itself does not exist.
     NoTable,
@@ -30,7 +30,7 @@ pub(super) enum Change {
 }
 
 /// A write that EC2 accepted and no read has confirmed yet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Written {
     interface: NetworkInterfaceId,
     at: Time,
@@ -38,7 +38,7 @@ struct Written {
 }
 
 /// A write under way.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Pending {
     pub(super) id: ActionId,
     interface: NetworkInterfaceId,
@@ -47,7 +47,7 @@ pub(super) struct Pending {
 }
 
 /// One route and everything this node knows about it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Slot {
     pub(super) resource: Resource,
     sight: Option<Sight>,
@@ -181,6 +181,25 @@ impl Slot {
         self.forget();
     }
 
+    /// Shows every time in it to `visit`.
+    pub(super) fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
+        let Self {
+            resource: _,
+            sight: _,
+            read_at,
+            since,
+            written,
+            pending: _,
+            failures: _,
+            retry_at,
+        } = self;
+        visit(since);
+        read_at.iter_mut().chain(retry_at).for_each(&mut *visit);
+        if let Some(Written { interface: _, at, before: _ }) = written {
+            visit(at);
+        }
+    }
+
     /// Forgets every read, and does not learn from the outcome of a write under way either: this
     /// node was paused and the world went on.
     pub(super) fn forget(&mut self) {
@@ -286,6 +305,16 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_was_accepted_during_a_pause_does_not_tell_how_the_route_is() {
+        let mut slot = slot_seen_at_one();
+        slot.sent(ActionId(1), eni(2));
+        slot.forget();
+        slot.accepted(Time::from_millis(5_000));
+        assert!(slot.pending.is_none());
+        assert_eq!(slot.current(), None);
+    }
+
+    #[test]
     fn a_read_from_before_the_write_tells_nothing_about_it() {
         let mut slot = slot_seen_at_one();
         write_two(&mut slot, 100);
@@ -359,16 +388,6 @@ mod tests {
         assert_eq!(slot.retry_at, Some(Time::from_millis(300)));
         write_two(&mut slot, 400);
         assert_eq!((slot.failures, slot.retry_at), (0, None));
-    }
-
-    #[test]
-    fn a_write_that_was_accepted_during_a_pause_does_not_tell_how_the_route_is() {
-        let mut slot = slot_seen_at_one();
-        slot.sent(ActionId(1), eni(2));
-        slot.forget();
-        slot.accepted(Time::from_millis(5_000));
-        assert!(slot.pending.is_none());
-        assert_eq!(slot.current(), None);
     }
 
     #[test]

@@ -196,6 +196,7 @@ impl Machine {
         let heard = peer.heard.as_ref()?;
         let ready = rules.enabled
             && peer.can_hold()
+            && !self.repairs.has_stopped(home)
             && alive_for >= hold
             && now.since(moved) >= hold
             && peer.hears(&self.me.id, self.session, &self.numbers)

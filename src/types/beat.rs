@@ -18,17 +18,21 @@ pub struct SessionId(pub u64);
 pub enum Fault {
     /// No probe of the internet is answered, though one was before.
     Uplink,
-    /// `ip_forward` is off, or the nft table is missing or changed.
+    /// `ip_forward` is off, or the nft table is missing or changed, or the forwarding interface
+    /// or its address is gone.
     Forwarding,
     /// EC2's source/dest check is on, so the VPC drops forwarded packets.
     SourceDestCheck,
     /// Its own loop ran late: it was paused, suspended or starved.
     Late,
+    /// AWS has announced that it is about to interrupt this instance.
+    Departing,
 }
 
 impl Fault {
     /// Every fault, in the order of its bit in the heartbeat packet.
-    pub const ALL: [Self; 4] = [Self::Uplink, Self::Forwarding, Self::SourceDestCheck, Self::Late];
+    pub const ALL: [Self; 5] =
+        [Self::Uplink, Self::Forwarding, Self::SourceDestCheck, Self::Late, Self::Departing];
 }
 
 impl fmt::Display for Fault {
@@ -38,12 +42,13 @@ impl fmt::Display for Fault {
             Self::Forwarding => "not forwarding",
             Self::SourceDestCheck => "source/dest check on",
             Self::Late => "running late",
+            Self::Departing => "about to be interrupted by AWS",
         })
     }
 }
 
 /// Whether a node can serve: it is fit while it knows of no fault.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Fitness {
     /// What is wrong; empty when fit.
     pub faults: BTreeSet<Fault>,
@@ -80,7 +85,7 @@ impl fmt::Display for Fitness {
 }
 
 /// What the sender knows of one peer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Hears {
     /// The peer.
     pub node: InstanceId,
@@ -101,7 +106,7 @@ impl Hears {
 }
 
 /// What the sender believes it holds.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Claim {
     /// The group.
     pub group: GroupName,
@@ -110,7 +115,7 @@ pub struct Claim {
 }
 
 /// The body of one heartbeat, authenticated, not replayed, from a known member.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Beat {
     /// Whether the sender can serve, and why not.
     pub fitness: Fitness,

@@ -21,6 +21,10 @@ pub enum CloudFaultKind {
     Throttled,
     /// Not allowed by IAM, or the credentials are missing or expired.
     Denied,
+    /// The request came out of date (`RequestExpired`): it bore a wall clock time too far from
+    /// EC2's, or credentials that had ended. Nothing was done. The SDK learns EC2's time from the
+    /// answer and gets new credentials, so the next attempt may well succeed.
+    OutOfDate,
     /// The thing named does not exist (`*.NotFound`, or no such route).
     NotFound,
     /// The thing to create is there already (`RouteAlreadyExists`).
@@ -61,10 +65,10 @@ impl CloudFaultKind {
             | "MissingAuthenticationToken"
             | "OptInRequired"
             | "PendingVerification"
-            | "RequestExpired"
             | "SignatureDoesNotMatch"
             | "UnauthorizedException"
             | "UnrecognizedClientException" => Self::Denied,
+            "RequestExpired" => Self::OutOfDate,
             "IncorrectInstanceState" | "IncorrectState" | "IncorrectSpotRequestState" => {
                 Self::State
             }
@@ -103,6 +107,7 @@ impl fmt::Display for CloudFaultKind {
             Self::Unreachable => "unreachable",
             Self::Throttled => "throttled",
             Self::Denied => "denied",
+            Self::OutOfDate => "out of date",
             Self::NotFound => "not found",
             Self::Exists => "exists already",
             Self::State => "wrong state",
@@ -114,7 +119,7 @@ impl fmt::Display for CloudFaultKind {
 }
 
 /// A failed API call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 #[error("{call}: {kind}: {message}")]
 pub struct CloudFault {
     /// What it means for us.
@@ -201,7 +206,7 @@ impl StopOrigin {
 }
 
 /// State of one instance, as far as it matters to its peers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PowerReport {
     /// Its state; none where EC2 does not know the id (`InvalidInstanceID.NotFound`).
     pub state: Option<InstanceState>,
@@ -212,7 +217,7 @@ pub struct PowerReport {
 }
 
 /// Where a route leads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteTarget {
     /// A network interface.
@@ -231,7 +236,7 @@ impl fmt::Display for RouteTarget {
 }
 
 /// One route of a table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RouteEntry {
     /// Where it leads.
     pub target: RouteTarget,

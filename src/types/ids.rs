@@ -7,10 +7,40 @@ use serde::{Deserialize, Serialize};
 
 /// Why a text is not the identifier it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not {wanted}")]
+#[error("`{}` is not {wanted}", shown(text))]
 pub struct IdError {
     text: String,
     wanted: &'static str,
+}
+
+/// The longest text of somebody else's that is shown, in characters.
+const SHOWN: usize = 80;
+
+/// A text of somebody else's for people: without what would command a terminal, or turn around
+/// what stands beside it.
+pub(crate) fn printable(text: &str) -> String {
+    let commands = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
+            || matches!(c, '\u{2066}'..='\u{2069}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if commands(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// The same, and not too long.
+pub(crate) fn shown(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => printable(&text[..end]) + "…",
+        None => printable(text),
+    }
 }
 
 /// Whether `text` is `prefix` and 8 or 17 lower-case hexadecimal digits, the two lengths EC2 has
@@ -119,6 +149,16 @@ text_id!(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_wrote_is_shown_without_its_commands_and_in_short() {
+        assert_eq!(printable("nat's \"é\""), "nat's \"é\"");
+        assert_eq!(printable("a\u{1b}[2J\n\u{202e}b"), "a\\u{1b}[2J\\u{a}\\u{202e}b");
+        assert_eq!(shown(&"é".repeat(SHOWN)), "é".repeat(SHOWN));
+        assert_eq!(shown(&"é".repeat(SHOWN + 1)), "é".repeat(SHOWN) + "…");
+        let told = InstanceId::try_from("i-\u{1b}".repeat(100_000)).unwrap_err().to_string();
+        assert!(!told.contains('\u{1b}') && told.len() < 500, "{told}");
+    }
 
     #[test]
     fn both_lengths_of_instance_ids_are_accepted() {

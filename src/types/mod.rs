@@ -12,6 +12,9 @@ pub use cloud::{
     CloudFault, CloudFaultKind, InstanceInfo, InstanceState, InterfaceInfo, PowerReport,
     RouteEntry, RouteTableInfo, RouteTarget, RouteWrite, RouteWriteVerb, StopOrigin, SubnetInfo,
 };
+pub(crate) use ids::printable;
+#[cfg(feature = "host")]
+pub(crate) use ids::shown;
 pub use ids::{
     GroupName, IdError, InstanceId, NetworkInterfaceId, RouteTableId, SubnetId, VpcId, Zone,
 };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{GroupName, InstanceId, NetworkInterfaceId, RouteTableId, Zone};
 
 /// One node of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Member {
     /// The instance.
     pub id: InstanceId,
@@ -36,7 +36,7 @@ pub enum Resource {
 }
 
 /// Resources that move together, in order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Group {
     /// Its name, the same on every node.
     pub name: GroupName,
@@ -47,7 +47,7 @@ pub struct Group {
 }
 
 /// The cluster as discovered or configured: the same on every node that sees the same account.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Roster {
     /// All nodes, this one included, ordered by id.
     pub members: Vec<Member>,

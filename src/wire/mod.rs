@@ -28,10 +28,12 @@
 //! With a key, a packet counts if its tag is right. Without one, only if it comes from the very
 //! address of the member it names. In both cases [`Sessions`] then keeps replays out.
 
+mod door;
 mod packet;
 mod reject;
 mod session;
 
+pub use door::Door;
 pub use packet::{Encoded, Key, MAX_PACKET, Packet, Sender};
 pub use reject::Rejected;
 pub use session::Sessions;

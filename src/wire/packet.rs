@@ -111,6 +111,12 @@ impl Sender {
         Self { me, session, cluster, key, sequence: 0 }
     }
 
+    /// The session that its packets carry.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
     /// Whether packets are tagged, so that their source address does not matter.
     #[must_use]
     pub fn authenticates(&self) -> bool {
@@ -160,6 +166,16 @@ impl Sender {
     /// Says which check failed first. The tag is checked before anything behind the header is
     /// looked at, so that nobody without the key reaches the rest of the decoder.
     pub fn decode(&self, datagram: &[u8]) -> Result<Packet, Rejected> {
+        self.decode_if(datagram, |_, _| Ok(()))
+    }
+
+    /// The same, but asks before it computes a tag, by far the most expensive step, whether a
+    /// packet that claims this session and sequence is worth it.
+    pub(super) fn decode_if(
+        &self,
+        datagram: &[u8],
+        worth_it: impl FnOnce(SessionId, u64) -> Result<(), Rejected>,
+    ) -> Result<Packet, Rejected> {
         if datagram.len() > MAX_PACKET {
             return Err(Rejected::Oversized);
         }
@@ -176,7 +192,7 @@ impl Sender {
         if header.u64()? != self.cluster {
             return Err(Rejected::ForeignCluster);
         }
-        let tag_len = self.check_tag(datagram, flags)?;
+        let tag_len = self.check_tag(datagram, flags, header.clone(), worth_it)?;
         if flags & !FLAGS_KNOWN != 0 {
             return Err(Rejected::Malformed);
         }
@@ -200,12 +216,19 @@ impl Sender {
     }
 
     /// Checks the tag where there must be one; its length in bytes.
-    fn check_tag(&self, datagram: &[u8], flags: u8) -> Result<usize, Rejected> {
+    fn check_tag(
+        &self,
+        datagram: &[u8],
+        flags: u8,
+        mut body: Reader<'_>,
+        worth_it: impl FnOnce(SessionId, u64) -> Result<(), Rejected>,
+    ) -> Result<usize, Rejected> {
         match (&self.key, flags & FLAG_TAGGED != 0) {
             (None, false) => Ok(0),
             (None, true) => Err(Rejected::Unverifiable),
             (Some(_), false) => Err(Rejected::Untagged),
             (Some(key), true) => {
+                worth_it(SessionId(body.u64()?), body.u64()?)?;
                 let (bytes, tag) =
                     datagram.split_last_chunk::<TAG_LEN>().ok_or(Rejected::Truncated)?;
                 if key.verify(bytes, tag) { Ok(TAG_LEN) } else { Err(Rejected::BadTag) }
@@ -279,6 +302,7 @@ fn bits_to_faults(bits: u8) -> Result<Fitness, Rejected> {
 }
 
 /// What is left of a packet.
+#[derive(Debug, Clone)]
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {

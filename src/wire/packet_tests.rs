@@ -119,8 +119,10 @@ fn the_sequence_rises() {
 /// tag is what nodes of different versions must agree on.
 #[test]
 fn the_bytes_of_a_packet_are_the_same_in_every_version() {
-    let digits = |byte: &u8| format!("{byte:02x}");
-    let hex = |bytes: &[u8]| bytes.iter().map(digits).collect::<Vec<String>>().concat();
+    let hex = |bytes: &[u8]| {
+        let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        digits.concat()
+    };
     let plain = sender("nat", None).encode(&small_beat()).bytes;
     assert_eq!(
         hex(&plain),
@@ -226,7 +228,7 @@ fn any_claim() -> impl Strategy<Value = Claim> {
 }
 
 fn any_beat() -> impl Strategy<Value = Beat> {
-    let faults = prop::collection::btree_set(prop::sample::select(&Fault::ALL[..]), 0..5);
+    let faults = prop::collection::btree_set(prop::sample::select(&Fault::ALL[..]), 0..=5);
     (faults, any::<bool>(), any::<u64>(), vec(any_hears(), 0..16), vec(any_claim(), 0..8)).prop_map(
         |(faults, leaving, settings_digest, hears, holds)| Beat {
             fitness: Fitness { faults },

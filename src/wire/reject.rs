@@ -22,6 +22,8 @@ pub enum Rejected {
     Unverifiable,
     /// Its tag is wrong: forged, damaged, or made with another key.
     BadTag,
+    /// Its tag was not looked at: too many packets of unknown sessions came at once.
+    Unchecked,
     /// A field has a value that this version never writes.
     Malformed,
     /// There are bytes after its end.
@@ -41,7 +43,7 @@ pub enum Rejected {
 
 impl Rejected {
     /// Every reason, in the order of declaration.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Oversized,
         Self::Truncated,
         Self::NotNatha,
@@ -50,6 +52,7 @@ impl Rejected {
         Self::Untagged,
         Self::Unverifiable,
         Self::BadTag,
+        Self::Unchecked,
         Self::Malformed,
         Self::TrailingBytes,
         Self::UnknownSender,
@@ -71,6 +74,7 @@ impl Rejected {
             Self::Untagged => "untagged",
             Self::Unverifiable => "unverifiable",
             Self::BadTag => "bad-tag",
+            Self::Unchecked => "unchecked",
             Self::Malformed => "malformed",
             Self::TrailingBytes => "trailing-bytes",
             Self::UnknownSender => "unknown-sender",
@@ -99,7 +103,7 @@ mod tests {
         assert_eq!(
             names.join(" "),
             "oversized truncated not-natha future-version foreign-cluster untagged unverifiable \
-             bad-tag malformed trailing-bytes unknown-sender wrong-address myself replayed \
+             bad-tag unchecked malformed trailing-bytes unknown-sender wrong-address myself replayed \
              unconfirmed"
         );
         assert!(Rejected::ALL.iter().all(|reason| reason.to_string() == reason.name()));

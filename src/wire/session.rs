@@ -14,9 +14,15 @@
 //! ```
 //!
 //! A session is thus believed only once it has acknowledged a number that this very run of the
-//! monitor drew, which no older recording can contain. A session that was replaced by a newer one
-//! never returns. While a candidate waits, the confirmed session stays in force, so a replay
-//! changes nothing but a counter and one extra line in the answer.
+//! monitor drew, which no older recording can contain. While a candidate waits, the confirmed
+//! session stays in force, so a replay changes nothing but a counter and one extra line in the
+//! answer.
+//!
+//! Of two sessions that have both acknowledged this run, the one confirmed later replaces the
+//! other. One case remains in which that is the wrong one: a packet of an earlier session that was
+//! held back on its way and arrives only now. It must not make this node deaf to the living
+//! session, or the peer would be taken for dead. So a replaced session returns if it goes on: with
+//! two packets in a row that are newer than all that was heard of it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -46,7 +52,9 @@ pub struct Sessions {
 struct Peer {
     confirmed: Option<Confirmed>,
     candidates: Vec<Candidate>,
-    retired: VecDeque<SessionId>,
+    retired: VecDeque<Confirmed>,
+    /// The replaced session that the last packet was of, if that was a new one.
+    returning: Option<SessionId>,
 }
 
 #[derive(Debug, Clone)]
@@ -89,6 +97,14 @@ impl Sessions {
         self.peers.entry(packet.from.clone()).or_default().accept(packet, acknowledged, at)
     }
 
+    /// Whether a sequence number of this session would be new; none where no peer's session in
+    /// force is this one.
+    pub(super) fn is_new(&self, session: SessionId, sequence: u64) -> Option<bool> {
+        let mut confirmed = self.peers.values().filter_map(|peer| peer.confirmed.as_ref());
+        let known = confirmed.find(|one| one.session == session);
+        known.map(|one| sequence > one.highest)
+    }
+
     /// Completes a beat that is about to be sent to `to` at `now`: it acknowledges the sessions
     /// of that peer that wait for it.
     pub fn acknowledge(&mut self, to: &InstanceId, beat: &mut Beat, now: Time) {
@@ -127,12 +143,26 @@ impl Peer {
                 return Err(Rejected::Replayed);
             }
             confirmed.highest = packet.sequence;
+            self.returning = None;
             return Ok(());
         }
-        if self.retired.contains(&packet.session) {
-            return Err(Rejected::Replayed);
+        if let Some(place) = self.retired.iter().position(|one| one.session == packet.session) {
+            return self.go_on(place, packet, acknowledged);
         }
         if acknowledged { self.confirm(packet) } else { self.remember(packet, at) }
+    }
+
+    /// Judges a packet of the replaced session in this place.
+    fn go_on(&mut self, place: usize, packet: &Packet, acknowledged: bool) -> Result<(), Rejected> {
+        let old = self.retired.get_mut(place).filter(|old| packet.sequence > old.highest);
+        let Some(old) = old.filter(|_| acknowledged) else { return Err(Rejected::Replayed) };
+        old.highest = packet.sequence;
+        if self.returning.replace(packet.session) != Some(packet.session) {
+            return Err(Rejected::Replayed);
+        }
+        self.returning = None;
+        self.retired.remove(place);
+        self.confirm(packet)
     }
 
     fn confirm(&mut self, packet: &Packet) -> Result<(), Rejected> {
@@ -146,7 +176,7 @@ impl Peer {
             if self.retired.len() == MAX_RETIRED {
                 self.retired.pop_front();
             }
-            self.retired.push_back(old.session);
+            self.retired.push_back(old);
         }
         self.candidates.retain(|one| one.session != packet.session);
         Ok(())

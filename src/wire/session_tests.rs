@@ -113,7 +113,7 @@ fn a_recorded_session_is_not_believed_by_a_fresh_receiver() {
 }
 
 #[test]
-fn a_replaced_session_never_returns() {
+fn a_packet_of_a_replaced_session_does_not_count() {
     let (mut a, mut old, _) = met();
     let unseen = old.send(&id('a'));
     let mut new = Node::start('b', 3);
@@ -121,6 +121,23 @@ fn a_replaced_session_never_returns() {
     let _ = new.receive(&a.send(&id('b')));
     assert_eq!(a.receive(&new.send(&id('a'))), Ok(()));
     assert_eq!(a.receive(&unseen), Err(Rejected::Replayed));
+    assert_eq!(a.receive(&unseen), Err(Rejected::Replayed));
+    assert_eq!(a.receive(&new.send(&id('a'))), Ok(()));
+}
+
+#[test]
+fn a_packet_that_was_held_back_makes_nobody_deaf_to_the_living_session() {
+    let (mut a, mut old) = (Node::start('a', 1), Node::start('b', 2));
+    let _ = old.receive(&a.send(&id('b')));
+    let held_back = old.send(&id('a'));
+    let mut new = Node::start('b', 3);
+    let _ = new.receive(&a.send(&id('b')));
+    assert_eq!(a.receive(&new.send(&id('a'))), Ok(()));
+    assert_eq!(a.receive(&held_back), Ok(()), "it has acknowledged this run as well");
+    assert_eq!(a.receive(&new.send(&id('a'))), Err(Rejected::Replayed));
+    assert_eq!(a.receive(&new.send(&id('a'))), Ok(()));
+    assert_eq!(a.receive(&held_back), Err(Rejected::Replayed));
+    assert_eq!(a.receive(&new.send(&id('a'))), Ok(()));
 }
 
 #[test]

@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 /// How long anything here may take at most.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A cluster with one node and one route table in each of two zones.
 pub(crate) struct Cluster {
@@ -228,6 +228,11 @@ impl Cluster {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+        self.remove_address(node);
+    }
+
+    /// Takes a node's address off its interface; its monitor goes on.
+    pub(crate) fn remove_address(&self, node: usize) {
         let address = format!("{}/32", self.nodes[node].address);
         ip(&["address", "delete", &address, "dev", "lo"]);
     }

@@ -6,7 +6,7 @@ use crate::source::{Source, code_only, identifier, line_number, without_tests, w
 
 /// What each top-level module of `src/` may import of the crate, itself aside. The reasons are in
 /// `docs/ARCHITECTURE.md`. `main` uses the library by its name.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("types", &[]),
     ("config", &["types"]),
     ("wire", &["types"]),
@@ -14,13 +14,17 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("plan", &["types", "config"]),
     ("kernel", &["types", "config", "plan"]),
     ("cloud", &["types", "config"]),
+    ("record", &["types", "config", "failover"]),
     ("status", &["types", "failover"]),
-    ("daemon", &["types", "config", "wire", "failover", "plan", "kernel", "cloud", "status"]),
+    (
+        "daemon",
+        &["types", "config", "wire", "failover", "plan", "kernel", "cloud", "record", "status"],
+    ),
     (
         "commands",
         &[
-            "types", "config", "wire", "failover", "plan", "kernel", "cloud", "status", "daemon",
-            "logging",
+            "types", "config", "wire", "failover", "plan", "kernel", "cloud", "record", "status",
+            "daemon", "logging",
         ],
     ),
     ("logging", &["types", "config"]),
@@ -30,7 +34,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
 ];
 
 /// Layers that decide and do nothing: their tests aside, none of [`IMPURE`] may be named in them.
-const PURE: [&str; 4] = ["types", "failover", "plan", "wire"];
+const PURE: [&str; 5] = ["types", "failover", "plan", "record", "wire"];
 
 /// Ways to the clock, the network, the disk, other threads and AWS.
 const IMPURE: [&str; 17] = [

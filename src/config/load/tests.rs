@@ -211,3 +211,12 @@ fn a_named_file_must_be_there() {
     let problem = read_file(&flags, &BTreeMap::new()).unwrap_err();
     assert!(problem.to_string().contains("/nonexistent/natha.toml (flag --config)"), "{problem}");
 }
+
+#[test]
+fn a_control_character_is_refused_and_not_shown() {
+    let tags = texts(&[("natha:cluster", "blue\u{1b}[2J")]);
+    let refused = resolve(&Sources { tags: Some(&tags), ..Sources::default() }).unwrap_err();
+    let told = refused.to_string();
+    assert!(told.contains("control character") && told.contains("tag natha:cluster"), "{told}");
+    assert!(!told.contains('\u{1b}'), "{told:?}");
+}

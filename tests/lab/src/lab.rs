@@ -343,6 +343,22 @@ impl Lab {
         }
     }
 
+    /// What a ping meter knows for certain of its probes after the first `seen`; it goes on.
+    ///
+    /// # Errors
+    /// When there is none with this number.
+    pub fn probes(&self, meter: u64, seen: usize) -> Result<Vec<ping::Probe>> {
+        self.client.ask(&Request::Probes { meter, seen })
+    }
+
+    /// What happened after so many events and calls.
+    ///
+    /// # Errors
+    /// When the lab does not answer.
+    pub fn news(&self, events: usize, calls: usize) -> Result<Timeline> {
+        self.client.ask(&Request::News { events, calls })
+    }
+
     /// Stops a flow meter.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! AWS account.
 
 pub mod bench;
+pub mod chaos;
 pub mod clock;
 pub mod cluster;
 pub mod control;
@@ -11,6 +12,7 @@ pub mod dataplane;
 pub mod ec2;
 pub mod first;
 pub mod guest;
+pub mod hostile;
 pub mod imds;
 pub mod lab;
 pub mod launch;
@@ -18,6 +20,7 @@ pub mod meter;
 pub mod net;
 pub mod process;
 pub mod scene;
+pub mod soak;
 pub mod spec;
 pub mod story;
 

@@ -29,7 +29,7 @@ failover.read_valid = \"3s\"
 
 [repair]
 after = \"20s\"
-settle = \"6s\"
+settle = \"19s\"
 
 [hand_back]
 hold = \"3s\"
@@ -293,6 +293,21 @@ impl Scene {
                 if of == host && *to == power)
         });
         let at_ms = found.with_context(|| format!("{host} was never {power:?}"))?.at_ms;
+        Ok(Duration::from_secs_f64(at_ms / 1e3))
+    }
+
+    /// When a zone's default route last came to lead there, as time since the lab began.
+    ///
+    /// # Errors
+    /// When it never did.
+    pub fn led_at(&self, zone: usize, to: &str) -> Result<Duration> {
+        let subnet = self.lab.zone(zone)?.private_subnet;
+        let events = self.lab.timeline()?.events;
+        let found = events.iter().rev().find(|event| {
+            matches!(&event.what, Happening::Route(route)
+                if route.subnet == subnet && route.to == to)
+        });
+        let at_ms = found.with_context(|| format!("zone {zone} never led to {to}"))?.at_ms;
         Ok(Duration::from_secs_f64(at_ms / 1e3))
     }
 

@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+#[cfg(feature = "sim")]
 use natha_prove::sim;
+use natha_prove::{bugs, model};
 
 /// Model check and simulation of natha's decision core.
 #[derive(Debug, Parser)]
@@ -15,13 +17,23 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    /// Visit every state of a small world: all schedules of faults, within bounds.
+    Check(model::Options),
     /// Run simulated clusters: random faults by seed, or the study of networks and settings.
+    #[cfg(feature = "sim")]
     Sim(sim::Options),
+    /// Put bugs into the decision core, one at a time: the check must find each.
+    Bugs(bugs::Options),
 }
 
 fn main() -> ExitCode {
-    let What::Sim(options) = Cli::parse().what;
-    match sim::command(&options) {
+    let done = match Cli::parse().what {
+        What::Check(options) => model::command(&options),
+        #[cfg(feature = "sim")]
+        What::Sim(options) => sim::command(&options),
+        What::Bugs(options) => bugs::command(&options),
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             complain(&error);

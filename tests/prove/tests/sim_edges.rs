@@ -88,6 +88,23 @@ fn what_an_earlier_run_stopped_is_forgotten_once_it_is_heard() {
 }
 
 #[test]
+fn a_start_that_hangs_is_alerted_once_patience_has_passed() {
+    let mut sim = Sim::new(2);
+    sim.panic(0);
+    sim.nodes[0].power = InstanceState::Pending;
+    let held = |sim: &Sim| {
+        let machine = sim.nodes[1].machine.as_ref().unwrap();
+        let repair = machine.view(sim.now).peers[&id(0)].repair.clone();
+        repair.is_some_and(|words| words.contains("pending for longer"))
+    };
+    sim.run(4 * MINUTE);
+    assert!(!held(&sim));
+    sim.run_until(2 * MINUTE, held);
+    assert_eq!(sim.stops().len(), 0);
+    assert_eq!(sim.holder(0), Some(1));
+}
+
+#[test]
 fn a_stop_that_ec2_refused_is_not_taken_for_natha_s_own_later() {
     let mut sim = Sim::new(2);
     sim.panic(0);
@@ -266,6 +283,20 @@ fn what_a_person_did_during_a_pause_is_seen_before_anything_is_written() {
     let thawed = sim.now;
     sim.run(3_000);
     assert_eq!(sim.writes_since(thawed), 0, "{:?}", sim.done);
+}
+
+#[test]
+fn a_request_out_of_date_delays_a_takeover_by_half_a_second_at_most() {
+    let mut sim = Sim::new(2);
+    sim.run(MINUTE);
+    sim.nodes[1].api = Api::Fails(CloudFaultKind::OutOfDate);
+    sim.panic(0);
+    // It loses the peer, writes, and is refused.
+    sim.run(500);
+    assert_eq!(sim.holder(0), Some(0));
+    sim.nodes[1].api = Api::Works;
+    sim.run(500);
+    assert_eq!(sim.holder(0), Some(1));
 }
 
 #[test]

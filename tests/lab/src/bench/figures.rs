@@ -25,7 +25,7 @@ const fn within(name: &'static str, budget: f64, meaning: &'static str) -> Figur
 }
 
 /// All of them, in the order of the table.
-pub(super) const ALL: [Figure; 30] = [
+pub(super) const ALL: [Figure; 43] = [
     within(
         "hard_kill.api50.outage_ms.median",
         600.0,
@@ -89,6 +89,19 @@ pub(super) const ALL: [Figure; 30] = [
     ),
     free("setup.unchanged_ms.max", "the longest of them"),
     free("binary.mib", "the release binary"),
+    free("soak.minutes", "random faults on a cluster of two and one of three: minutes, added up"),
+    free("soak.cycles", "times that faults came, were mended, and the cluster found back"),
+    free("soak.faults", "faults, up to ten at the same time"),
+    within("soak.violations", 0.0, "rules broken, as judged by packets and EC2's calls alone"),
+    free("soak.takeovers", "routes taken by a node from another one"),
+    free("soak.repairs", "nodes stopped and started by a peer"),
+    free("soak.hand_backs", "routes given by a node to another one"),
+    free("soak.pings_sent", "pings of the private hosts, 10 ms apart"),
+    free("soak.pings_lost", "of them lost, all while something was wrong"),
+    within("soak.rss_growth_mib", 4.0, "memory that a monitor gained since it was warm: the most"),
+    free("soak.rss_growth_over_minutes", "the longest time over which that was watched"),
+    within("soak.fd_growth", 8.0, "descriptors gained likewise"),
+    within("soak.thread_growth", 8.0, "threads gained likewise"),
 ];
 
 /// The figures that `only` asks for, each entry a figure's name or the beginning of some up to a
@@ -144,7 +157,8 @@ mod tests {
     fn names_are_unique_and_say_what_is_measured() {
         let names: std::collections::BTreeSet<_> = ALL.iter().map(|figure| figure.name).collect();
         assert_eq!(names.len(), ALL.len());
-        let units = ["_ms", "_mib", ".mib", "_percent", "_lost", ".stops", ".writes", ".ratio"];
+        let units =
+            ["_ms", "_mib", ".mib", "_percent", "_lost", ".stops", ".writes", ".ratio", "soak."];
         for name in names {
             assert!(units.iter().any(|unit| name.contains(unit)), "{name}");
         }

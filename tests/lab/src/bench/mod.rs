@@ -7,6 +7,7 @@ mod host;
 mod kills;
 mod pair;
 mod scale;
+mod soak;
 mod stats;
 pub mod table;
 mod yardstick;
@@ -56,7 +57,7 @@ struct Section {
 }
 
 /// All of them, in the order in which they are made.
-const SECTIONS: [Section; 11] = [
+const SECTIONS: [Section; 12] = [
     Section { names: &["binary.mib"], run: host::binary },
     Section { names: &["setup.unchanged_ms", "setup.unchanged_ms.max"], run: host::setup },
     Section { names: &["monitor.start_ms", "monitor.start_ms.max"], run: host::start },
@@ -68,6 +69,7 @@ const SECTIONS: [Section; 11] = [
     Section { names: &failures::UPLINK, run: failures::uplink_lost },
     Section { names: &failures::DAEMON, run: failures::daemon_killed },
     Section { names: &["hand_back.pings_lost"], run: kills::hand_back },
+    Section { names: &soak::NAMES, run: soak::soak },
 ];
 
 /// A figure that is computed from two others.
@@ -147,7 +149,8 @@ pub fn run(options: &Options) -> Result<Outcome> {
 }
 
 /// A figure in JSON: a whole number without a fraction.
-fn number(value: f64) -> Value {
+#[must_use]
+pub fn number(value: f64) -> Value {
     serde_json::from_str(&value.to_string()).unwrap_or_else(|_| json!(value))
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Scale {
     pub(super) blocked: Duration,
     /// How long an idle monitor is watched.
     pub(super) idle: Duration,
+    /// How long clusters are soaked in random faults.
+    pub(super) soak: Duration,
 }
 
 impl Scale {
@@ -48,6 +50,7 @@ impl Scale {
             daemon_dead: Duration::from_secs(90),
             blocked: Duration::from_mins(5),
             idle: Duration::from_mins(1),
+            soak: Duration::from_mins(10),
         }
     }
 
@@ -66,6 +69,7 @@ impl Scale {
             daemon_dead: Duration::from_secs(18),
             blocked: Duration::from_secs(75),
             idle: Duration::from_secs(30),
+            soak: Duration::from_mins(2),
         }
     }
 
@@ -85,6 +89,7 @@ impl Scale {
             fact("daemon_dead_s", json!(self.daemon_dead.as_secs())),
             fact("blocked_s", json!(self.blocked.as_secs())),
             fact("idle_s", json!(self.idle.as_secs())),
+            fact("soak_s", json!(self.soak.as_secs())),
         ])
     }
 }

@@ -1,8 +1,10 @@
 //! What can be typed.
 
 mod bench;
+mod chaos;
 mod demo;
 mod run;
+mod soak;
 
 use std::ffi::OsString;
 use std::net::Ipv4Addr;
@@ -113,6 +115,8 @@ pub(crate) enum Verb {
     Demo(demo::Demo),
     /// Measure the figures of `scripts/bench`, in labs of their own.
     Bench(Bench),
+    /// Run clusters under random faults and watch from outside that they break no rule.
+    Soak(soak::Soak),
     /// Show the figures of a file that `bench` wrote as Markdown tables.
     BenchTable {
         file: PathBuf,
@@ -120,9 +124,31 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "FILE")]
         into: Option<PathBuf>,
     },
+    /// Show the tests that stage the scenarios, as FILE::TEST.
+    ChaosTests,
+    /// Make figures of the report (JUnit) of a run of those tests.
+    ChaosFigures {
+        report: PathBuf,
+        /// Write them to this file instead of printing them.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// Show the scenarios and the results in such a file as a Markdown table.
+    ChaosTable {
+        file: PathBuf,
+        /// Put it into this document, between its marks, instead of printing it.
+        #[arg(long, value_name = "FILE")]
+        into: Option<PathBuf>,
+    },
     /// Tell when the first UDP packet comes from an address to a port.
     #[command(hide = true)]
     FirstPacket { from: Ipv4Addr, port: u16 },
+    /// Send packets that nobody should send: a `hostile::Order` as JSON.
+    #[command(hide = true)]
+    Hurl { order: String },
+    /// Record datagrams from an address to a UDP port, as JSON.
+    #[command(hide = true)]
+    Overhear { from: Ipv4Addr, port: u16, count: usize },
     /// The first process of a lab.
     #[command(hide = true)]
     First { directory: PathBuf },
@@ -188,6 +214,9 @@ pub(crate) struct Fault {
     /// Only calls of this host.
     #[arg(long)]
     pub(crate) host: Option<String>,
+    /// Only calls that name this id, of a table or an instance.
+    #[arg(long)]
+    pub(crate) about: Option<String>,
     /// Only so many times.
     #[arg(long)]
     pub(crate) times: Option<u64>,

@@ -14,6 +14,7 @@ use natha_lab::control::protocol::{Called, NetChange, Output, Request, Status, T
 use natha_lab::daemon::{self, Places, SOCKET};
 use natha_lab::ec2::{FaultRule, Faults, Principal};
 use natha_lab::guest::init;
+use natha_lab::hostile::{self, Order};
 use natha_lab::launch::{self, READY};
 use natha_lab::meter::{self, Report, What};
 use natha_lab::net::internet::INTERNET_HOST;
@@ -22,7 +23,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use serde_json::json;
 
-use super::{Cli, Cut, Fault, FaultKind, Up, Verb, bench, demo};
+use super::{Cli, Cut, Fault, FaultKind, Up, Verb, bench, chaos, demo, soak};
 
 /// Not as it should be: a program on a host failed, or pings were lost.
 pub(super) const NOT_SO: u8 = 3;
@@ -46,8 +47,19 @@ fn verb(cli: Cli) -> Result<ExitCode> {
         Verb::Up(up) => start(&up)?,
         Verb::Demo(demo) => return demo::run(&demo),
         Verb::Bench(options) => return bench::run(options),
+        Verb::Soak(options) => return soak::run(options),
         Verb::BenchTable { file, into } => bench::table(&file, into.as_deref())?,
+        Verb::ChaosTests => chaos::tests()?,
+        Verb::ChaosFigures { report, json } => chaos::figures(&report, json.as_deref())?,
+        Verb::ChaosTable { file, into } => chaos::table(&file, into.as_deref())?,
         Verb::FirstPacket { from, port } => natha_lab::bench::first_packet(from, port)?,
+        Verb::Hurl { order } => {
+            let order: Order = serde_json::from_str(&order)?;
+            say(&serde_json::to_string(&order.carry_out()?)?)?;
+        }
+        Verb::Overhear { from, port, count } => {
+            say(&serde_json::to_string(&hostile::overhear(from, port, count)?)?)?;
+        }
         Verb::List => {
             for (directory, owner) in launch::labs() {
                 say(&format!("{} (process {owner})", directory.display()))?;
@@ -263,8 +275,8 @@ fn api_fault(lab: &Client, fault: Fault) -> Result<()> {
             Some(Principal::Instance(host.instance))
         }
     };
-    let (action, times) = (fault.action, fault.times);
-    let rule = FaultRule { principal, action, times, fault: described };
+    let (action, about, times) = (fault.action, fault.about, fault.times);
+    let rule = FaultRule { principal, action, about, times, fault: described };
     lab.ask(&Request::AddApiFault { rule })
 }
 

@@ -24,6 +24,13 @@ pub enum Request {
     },
     /// What happened; answers [`Timeline`].
     Timeline,
+    /// What happened since; answers [`Timeline`].
+    News {
+        /// How many events the asker has seen.
+        events: usize,
+        /// How many calls.
+        calls: usize,
+    },
     /// Runs a program to its end; answers [`Output`].
     Exec {
         /// Where.
@@ -111,6 +118,14 @@ pub enum Request {
         /// Its number.
         meter: u64,
     },
+    /// What a ping meter has measured of the probes after the first `seen`, as far as it is
+    /// certain; it goes on. Answers a list of [`meter::ping::Probe`].
+    Probes {
+        /// Its number.
+        meter: u64,
+        /// How many probes the asker has seen.
+        seen: usize,
+    },
     /// Ends the lab.
     Down,
 }
@@ -147,6 +162,8 @@ pub enum NetChange {
     },
     /// Undoes everything but freezes and panics.
     Clear,
+    /// Replaces everything but freezes and panics.
+    Replace(NetFaults),
 }
 
 /// How a lab stands.
@@ -214,6 +231,10 @@ impl NetChange {
             Self::Unblock(block) => drop(faults.blocks.remove(&block)),
             Self::Loss { host, percent: 0 } => drop(faults.loss.remove(&host)),
             Self::Loss { host, percent } => drop(faults.loss.insert(host, percent.min(100))),
+            Self::Replace(wanted) => {
+                let silent = std::mem::take(&mut faults.silent);
+                *faults = NetFaults { silent, ..wanted };
+            }
             Self::Clear => {
                 let silent = std::mem::take(&mut faults.silent);
                 *faults = NetFaults { silent, ..NetFaults::default() };
@@ -229,7 +250,7 @@ impl NetChange {
             | Self::CutUplink { host }
             | Self::Mend { host }
             | Self::Loss { host, .. } => Some(host),
-            Self::Block(_) | Self::Unblock(_) | Self::Clear => None,
+            Self::Block(_) | Self::Unblock(_) | Self::Clear | Self::Replace(_) => None,
         }
     }
 }

@@ -64,6 +64,11 @@ async fn handle(shared: &Arc<Shared>, request: hyper::Request<Incoming>) -> Resu
             let calls = shared.world.lock().history().to_vec();
             json(Timeline { events: shared.state().timeline.clone(), calls })
         }
+        Request::News { events, calls } => {
+            let calls = shared.world.lock().history_after(calls).to_vec();
+            let events = shared.state().timeline.get(events..).unwrap_or_default().to_vec();
+            json(Timeline { events, calls })
+        }
         Request::Exec { host, argv, input, limit_ms } => {
             let limit = Duration::from_millis(limit_ms);
             let shared = Arc::clone(shared);
@@ -106,6 +111,7 @@ async fn handle(shared: &Arc<Shared>, request: hyper::Request<Incoming>) -> Resu
             let meters = Arc::clone(shared);
             json(spawn_blocking(move || meters.meters.stop(meter)).await??)
         }
+        Request::Probes { meter, seen } => json(shared.meters.probes(meter, seen)?),
         Request::Down => json(shared.order(Order::Down).await?),
     }
 }

@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::launch::READY;
 use crate::net::fabric::{Fabric, METADATA};
 use crate::net::internet::EC2_API;
+use crate::net::resolver;
 use crate::spec::Spec;
 use crate::{control, ec2, imds};
 use conductor::Conductor;
@@ -81,6 +82,7 @@ pub async fn run(places: Places) -> Result<()> {
         let clock = served.clock;
         ec2::serve(served.world.clone(), api, Arc::new(move || clock.now())).await
     });
+    resolver::serve()?;
     let metadata = listen(Listener::bind((METADATA, 80)).context("cannot listen for metadata")?)?;
     tokio::spawn(imds::serve(Arc::clone(&shared), metadata));
 

@@ -131,6 +131,7 @@ const ACTIONS: &[Action] = &[
         "NetworkInterfaceId",
         &["NetworkInterfaceId", "InstanceId", "DeviceIndex"],
     ),
+    write("DetachNetworkInterface", interfaces::detach, "AttachmentId", &["AttachmentId", "Force"]),
     write(
         "ModifyNetworkInterfaceAttribute",
         interfaces::modify,

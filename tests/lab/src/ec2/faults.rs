@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::filter::glob;
+use super::params::Params;
 use super::principal::Principal;
 
 /// All faults that are switched on. A call meets every one that matches it.
@@ -25,6 +26,9 @@ pub struct FaultRule {
     /// Which calls, with `*` and `?`, such as `Describe*`; none for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    /// Only calls one of whose parameters is this: the id of a table, an instance and so on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// How many more calls it meets; none for no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u64>,
@@ -106,12 +110,13 @@ impl Faults {
     }
 
     /// What a call meets; counts it against the rules that end after so many calls.
-    pub(super) fn meet(&mut self, principal: &Principal, action: &str) -> Conduct {
+    pub(super) fn meet(&mut self, principal: &Principal, action: &str, params: &Params) -> Conduct {
         let mut conduct = Conduct::default();
         for rule in &mut self.rules {
             let whom = rule.principal.as_ref().is_none_or(|wanted| wanted == principal);
             let which = rule.action.as_ref().is_none_or(|pattern| glob(pattern, action));
-            if !whom || !which || rule.times == Some(0) {
+            let what = rule.about.as_ref().is_none_or(|id| params.mention(id));
+            if !whom || !which || !what || rule.times == Some(0) {
                 continue;
             }
             rule.times = rule.times.map(|left| left - 1);
@@ -126,19 +131,26 @@ impl FaultRule {
     /// A fault for everyone's calls of one kind.
     #[must_use]
     pub fn on(action: &str, fault: Fault) -> Self {
-        Self { principal: None, action: Some(action.to_owned()), times: None, fault }
+        Self { principal: None, action: Some(action.to_owned()), about: None, times: None, fault }
     }
 
     /// A fault for all calls.
     #[must_use]
     pub fn everywhere(fault: Fault) -> Self {
-        Self { principal: None, action: None, times: None, fault }
+        Self { principal: None, action: None, about: None, times: None, fault }
     }
 
     /// Only for one caller.
     #[must_use]
     pub fn by(mut self, principal: Principal) -> Self {
         self.principal = Some(principal);
+        self
+    }
+
+    /// Only calls that name this id.
+    #[must_use]
+    pub fn about(mut self, id: &str) -> Self {
+        self.about = Some(id.to_owned());
         self
     }
 
@@ -176,9 +188,18 @@ mod tests {
         let alice = Principal::Instance("i-a".into());
         let mut faults = Faults::none();
         faults.add(FaultRule::on("Describe*", Fault::Hang).by(alice.clone()));
-        assert!(faults.meet(&alice, "DescribeVpcs").hang);
-        assert!(!faults.meet(&alice, "ReplaceRoute").hang);
-        assert!(!faults.meet(&Principal::Operator, "DescribeVpcs").hang);
+        assert!(faults.meet(&alice, "DescribeVpcs", &Params::new()).hang);
+        assert!(!faults.meet(&alice, "ReplaceRoute", &Params::new()).hang);
+        assert!(!faults.meet(&Principal::Operator, "DescribeVpcs", &Params::new()).hang);
+    }
+
+    #[test]
+    fn a_fault_about_one_thing_meets_only_calls_that_name_it() {
+        let mut faults = Faults::none();
+        faults.add(FaultRule::everywhere(Fault::Hang).about("i-1"));
+        let naming = |id| Params::new().with("InstanceId.1", "i-0").with("InstanceId.2", id);
+        assert!(faults.meet(&Principal::Operator, "X", &naming("i-1")).hang);
+        assert!(!faults.meet(&Principal::Operator, "X", &naming("i-12")).hang);
     }
 
     #[test]
@@ -186,8 +207,9 @@ mod tests {
         let mut faults = Faults::none();
         faults.add(FaultRule::everywhere(Fault::LatencyAfter { ms: 5 }));
         faults.add(FaultRule::everywhere(Fault::LatencyAfter { ms: 7 }).times(1));
-        let first = faults.meet(&Principal::Operator, "X").after;
-        let second = faults.meet(&Principal::Operator, "X").after;
+        let none = Params::new();
+        let first = faults.meet(&Principal::Operator, "X", &none).after;
+        let second = faults.meet(&Principal::Operator, "X", &none).after;
         assert_eq!((first.as_millis(), second.as_millis()), (12, 5));
         assert_eq!(faults.rules.len(), 1);
     }

@@ -143,6 +143,29 @@ pub(super) fn join(
     Ok(id)
 }
 
+/// Takes effect at once, as with `Force`; EC2 shows `detaching` for some seconds.
+pub(super) fn detach(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
+    let id = params.need("AttachmentId")?;
+    params.flag("Force")?;
+    let is_it = |interface: &&mut Interface| {
+        interface.attachment.as_ref().is_some_and(|attachment| attachment.id == id)
+    };
+    let Some(interface) = state.interfaces.values_mut().find(is_it) else {
+        return Err(ApiError::client(
+            "InvalidAttachmentID.NotFound",
+            format!("The attachment ID '{id}' does not exist"),
+        ));
+    };
+    if interface.device_index() == 0 {
+        return Err(ApiError::client(
+            "OperationNotPermitted",
+            "The network interface at device index 0 cannot be detached.",
+        ));
+    }
+    interface.attachment = None;
+    Ok(XmlBody::yes())
+}
+
 pub(super) fn modify(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
     let id = params.need("NetworkInterfaceId")?;
     let vpc = find(&state.interfaces, &error::INTERFACE, id)?.vpc.clone();

@@ -48,6 +48,11 @@ impl Params {
         self.values.get(name).map(String::as_str)
     }
 
+    /// Whether one of them is exactly this.
+    pub(super) fn mention(&self, value: &str) -> bool {
+        self.values.values().any(|one| one == value)
+    }
+
     /// One parameter that must be there.
     ///
     /// # Errors

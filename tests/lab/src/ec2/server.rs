@@ -150,7 +150,7 @@ async fn answer(
         let mut locked = world.lock();
         match sign::principal(&locked, &signed, clock()) {
             Ok(principal) => {
-                let conduct = locked.conduct(&principal, &action);
+                let conduct = locked.conduct(&principal, &action, &params);
                 (principal, conduct)
             }
             Err(error) => {

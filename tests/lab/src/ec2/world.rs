@@ -38,6 +38,8 @@ pub struct World {
     keys_made: u64,
     buckets: Buckets,
     history: Vec<CallRecord>,
+    /// How many calls the history has dropped.
+    dropped: usize,
     requests: u64,
 }
 
@@ -86,6 +88,7 @@ impl World {
             keys_made: 0,
             buckets: Buckets::default(),
             history: Vec::new(),
+            dropped: 0,
             requests: 0,
         }
     }
@@ -126,6 +129,12 @@ impl World {
         &self.history
     }
 
+    /// The calls after the first `seen` of all that there ever were, as far as they are kept.
+    #[must_use]
+    pub fn history_after(&self, seen: usize) -> &[CallRecord] {
+        self.history.get(seen.saturating_sub(self.dropped)..).unwrap_or_default()
+    }
+
     /// What packets should meet now.
     #[must_use]
     pub fn dataplane(&self, now: Duration) -> Dataplane {
@@ -164,13 +173,13 @@ impl World {
         params: &Params,
         now: Duration,
     ) -> Result<XmlBody, ApiError> {
-        let conduct = self.conduct(principal, action);
+        let conduct = self.conduct(principal, action, params);
         self.perform(principal, action, params, &conduct, now)
     }
 
     /// What the next call of this caller will meet. Each call asks once: counted faults end.
-    pub fn conduct(&mut self, principal: &Principal, action: &str) -> Conduct {
-        self.faults.meet(principal, action)
+    pub fn conduct(&mut self, principal: &Principal, action: &str, params: &Params) -> Conduct {
+        self.faults.meet(principal, action, params)
     }
 
     /// Makes one call that meets `conduct`, of which delays and silence are the server's part.
@@ -207,6 +216,7 @@ impl World {
         let changed = !Arc::ptr_eq(&before, &self.state);
         if self.history.len() >= HISTORY {
             self.history.drain(..HISTORY / 10);
+            self.dropped += HISTORY / 10;
         }
         self.history.push(CallRecord {
             at: now,

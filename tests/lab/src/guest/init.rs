@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 use crate::net::netns;
+use crate::net::resolver::RESOLVER;
 
 /// Where the binary under test appears inside.
 pub const NATHA: &str = "usr/local/bin/natha";
@@ -83,6 +84,9 @@ pub fn run(boot: &Boot) -> Result<()> {
     sethostname(&boot.hostname).context("cannot set the host name")?;
     fs::write("/etc/hostname", format!("{}\n", boot.hostname))?;
     fs::write("/etc/hosts", format!("127.0.0.1 localhost\n127.0.1.1 {}\n", boot.hostname))?;
+    // What the machine has there may be a link to a file that does not exist here.
+    drop(fs::remove_file("/etc/resolv.conf"));
+    fs::write("/etc/resolv.conf", format!("nameserver {RESOLVER}\n"))?;
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.thread_block().context("cannot hold SIGTERM")?;

@@ -1,7 +1,7 @@
-//! TCP connections that stay open: how many of them live through what happens.
+//! Flows that stay open, over TCP and UDP: how many of them live through what happens.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -15,6 +15,11 @@ use crate::net::netns::Netns;
 
 /// How long an answer may take, retransmissions included, before its flow counts as broken.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an answer to a datagram may take, and how often the last one is sent before its flow
+/// counts as broken.
+const ANSWER: Duration = Duration::from_secs(1);
+const LAST_TRIES: usize = 3;
 
 /// What was measured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +65,31 @@ impl Flows {
         Ok(Self { flows: flows.collect(), stop })
     }
 
+    /// The same over UDP. A datagram may be lost; a flow is broken when the last ones are.
+    ///
+    /// # Errors
+    /// When a socket cannot be opened.
+    pub fn datagrams(netns: &Netns, target: Ipv4Addr, count: u16, interval: u64) -> Result<Self> {
+        let address = SocketAddr::from((target, ECHO_PORT));
+        let sockets = netns.run(|| {
+            let open = |_| {
+                let socket = UdpSocket::bind(("0.0.0.0", 0))?;
+                socket.connect(address)?;
+                socket.set_read_timeout(Some(ANSWER))?;
+                Ok(socket)
+            };
+            let sockets: std::io::Result<Vec<_>> = (0..count).map(open).collect();
+            sockets.with_context(|| format!("cannot send to {address}"))
+        })?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let interval = Duration::from_millis(interval.max(1));
+        let flows = sockets.into_iter().map(|socket| {
+            let stop = Arc::clone(&stop);
+            thread::spawn(move || exchange(&socket, interval, &stop))
+        });
+        Ok(Self { flows: flows.collect(), stop })
+    }
+
     /// Stops after each flow's current message and sums up.
     #[must_use]
     pub fn stop(self) -> Report {
@@ -99,5 +129,41 @@ fn tick(
             return Ok(());
         }
         thread::sleep(interval);
+    }
+}
+
+/// Sends a number, waits for it to come back, and again; tells how many came back.
+fn exchange(
+    socket: &UdpSocket,
+    interval: Duration,
+    stop: &AtomicBool,
+) -> (u64, std::io::Result<()>) {
+    let (mut number, mut answered, mut tries) = (0_u64, 0, 0);
+    loop {
+        let last = stop.load(Ordering::Relaxed);
+        number += 1;
+        // An error here is one about an earlier datagram, such as an unreachable network.
+        let came_back = match socket.send(&number.to_be_bytes()) {
+            Ok(_) => receive(socket, number),
+            Err(problem) => Err(problem),
+        };
+        answered += u64::from(came_back.is_ok());
+        tries += usize::from(last);
+        match came_back {
+            Ok(()) if last => return (answered, Ok(())),
+            Err(problem) if tries >= LAST_TRIES => return (answered, Err(problem)),
+            _ => thread::sleep(interval),
+        }
+    }
+}
+
+/// Waits for a number; earlier ones may still be on their way.
+fn receive(socket: &UdpSocket, number: u64) -> std::io::Result<()> {
+    let mut buffer = [0; 8];
+    loop {
+        let count = socket.recv(&mut buffer)?;
+        if count == buffer.len() && u64::from_be_bytes(buffer) == number {
+            return Ok(());
+        }
     }
 }

@@ -33,6 +33,13 @@ pub enum What {
         /// From one probe to the next, in milliseconds.
         interval_ms: u64,
     },
+    /// The same over UDP: messages to the echo port, each flow from a port of its own.
+    Datagrams {
+        /// How many.
+        count: u16,
+        /// From one message on a flow to the next, in milliseconds.
+        interval_ms: u64,
+    },
     /// TCP connections that stay open and send a little now and then.
     Flows {
         /// How many.
@@ -48,7 +55,7 @@ pub enum What {
 pub enum Report {
     /// Of [`What::Ping`].
     Ping(ping::Report),
-    /// Of [`What::Flows`].
+    /// Of [`What::Flows`] and [`What::Datagrams`].
     Flows(flows::Report),
 }
 
@@ -73,6 +80,10 @@ impl Meters {
             What::Ping { interval_ms } => {
                 Running::Ping(ping::Ping::start(netns, order.target, interval_ms, clock)?)
             }
+            What::Datagrams { count, interval_ms } => {
+                let (target, pace) = (order.target, interval_ms);
+                Running::Flows(flows::Flows::datagrams(netns, target, count, pace)?)
+            }
             What::Flows { count, interval_ms } => {
                 Running::Flows(flows::Flows::start(netns, order.target, count, interval_ms)?)
             }
@@ -82,6 +93,18 @@ impl Meters {
         let number = running.0;
         running.1.insert(number, meter);
         Ok(number)
+    }
+
+    /// What a ping meter knows for certain of its probes after the first `seen`; it goes on.
+    ///
+    /// # Errors
+    /// When no ping meter has this number.
+    pub fn probes(&self, number: u64, seen: usize) -> Result<Vec<ping::Probe>> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        match running.1.get(&number) {
+            Some(Running::Ping(ping)) => Ok(ping.probes(seen)),
+            _ => anyhow::bail!("no ping meter has number {number}"),
+        }
     }
 
     /// Stops one and returns what it measured.

@@ -29,7 +29,7 @@ pub struct Report {
     /// Every run of lost probes, in order.
     pub outages: Vec<Outage>,
     /// For each probe when it was sent and how long its answer took; none for a lost one.
-    pub probes: Vec<(f64, Option<f64>)>,
+    pub probes: Vec<Probe>,
 }
 
 /// A run of lost probes.
@@ -58,6 +58,9 @@ impl Report {
         self.outages.iter().map(Outage::ms).fold(0.0, f64::max)
     }
 }
+
+/// When a probe was sent and how long its answer took, in milliseconds; none for a lost one.
+pub type Probe = (f64, Option<f64>);
 
 type Probes = Arc<Mutex<Vec<(Duration, Option<Duration>)>>>;
 
@@ -99,6 +102,17 @@ impl Ping {
             thread::spawn(move || receive(&socket, id, &probes, &drained, clock))
         };
         Ok(Self { probes, stop, sender, receiver, drained, clock })
+    }
+
+    /// The probes after the first `seen` that are answered, or that are lost by now.
+    #[must_use]
+    pub fn probes(&self, seen: usize) -> Vec<Probe> {
+        let certain = self.clock.now().saturating_sub(LAST_ANSWERS);
+        let probes = self.probes.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = probes.iter().skip(seen);
+        new.take_while(|(at, _)| *at <= certain)
+            .map(|(at, answer)| (ms(*at), answer.map(ms)))
+            .collect()
     }
 
     /// Stops sending, waits for the last answers and sums up.
@@ -213,8 +227,11 @@ fn answered(packet: &[u8], id: [u8; 2]) -> Option<usize> {
     usize::try_from(u64::from_be_bytes(number)).ok()
 }
 
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
 fn sum_up(probes: &[(Duration, Option<Duration>)], end: Duration) -> Report {
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let mut outages: Vec<Outage> = Vec::new();
     let mut open = false;
     for (at, answer) in probes {

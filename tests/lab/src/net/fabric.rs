@@ -12,6 +12,7 @@ use super::filter;
 use super::internet::{self, Internet};
 use super::netns::{self, Netns};
 use super::plan::{self, Change, FIRST_SUBNET_TABLE, Port, VPC_TABLE};
+use super::resolver::RESOLVER;
 use super::routes::{FAR_END, Table};
 use crate::dataplane::{Dataplane, Interface};
 
@@ -52,7 +53,7 @@ impl Fabric {
         internet::plain_router()?;
         let (internet, gateway) = Internet::new()?;
         netns::ip(&format!(
-            "link set lo up\naddr add {METADATA}/32 dev lo\n\
+            "link set lo up\naddr add {METADATA}/32 dev lo\naddr add {RESOLVER}/32 dev lo\n\
              rule add pref 100 lookup {VPC_TABLE}\n"
         ))?;
         // The router judges no connection: what a host has sent in the middle of one, passes.

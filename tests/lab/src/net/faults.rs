@@ -87,9 +87,14 @@ pub fn render(faults: &NetFaults, hosts: &BTreeMap<String, Host>) -> Result<Stri
         drops.push(format!("iifname \"igw\" oifname \"{link}\" drop"));
     }
     for (name, percent) in &faults.loss {
+        // nft refuses a comparison that always holds.
+        let chance = match percent {
+            100.. => String::new(),
+            percent => format!("numgen random mod 100 < {percent} "),
+        };
         for link in links(name) {
-            drops.push(format!("iifname \"{link}\" numgen random mod 100 < {percent} drop"));
-            drops.push(format!("oifname \"{link}\" numgen random mod 100 < {percent} drop"));
+            drops.push(format!("iifname \"{link}\" {chance}drop"));
+            drops.push(format!("oifname \"{link}\" {chance}drop"));
         }
     }
     for block in &faults.blocks {
@@ -169,6 +174,17 @@ mod tests {
         let rule = "ip saddr { 10.0.0.10 } ip daddr { 10.0.1.10 } udp dport 7300 drop";
         assert!(rules.contains(rule), "{rules}");
         assert!(!rules.contains("ip saddr { 10.0.1.10 }"));
+    }
+
+    #[test]
+    fn a_loss_of_everything_is_not_left_to_chance() {
+        let with = |percent| NetFaults {
+            loss: [("a".to_owned(), percent)].into(),
+            ..NetFaults::default()
+        };
+        assert!(render(&with(99), &hosts()).unwrap().contains("mod 100 < 99 drop"));
+        let all = render(&with(100), &hosts()).unwrap();
+        assert!(all.contains("iifname \"vif1\" drop") && !all.contains("numgen"), "{all}");
     }
 
     #[test]

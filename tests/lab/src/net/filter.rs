@@ -39,7 +39,8 @@ pub fn render(dataplane: &Dataplane, links: &BTreeMap<String, String>) -> String
          ct state established,related accept\n  \
          iifname vmap @send\n  oifname vmap @receive\n}}\n\
          chain input {{ type filter hook input priority 0; policy drop\n  \
-         iifname . ip saddr @own ip daddr 169.254.169.254 tcp dport 80 accept\n}}\n\
+         iifname . ip saddr @own ip daddr 169.254.169.254 tcp dport 80 accept\n  \
+         iifname . ip saddr @own ip daddr 169.254.169.253 udp dport 53 accept\n}}\n\
          chain output {{ type filter hook output priority 0\n  \
          icmp type time-exceeded drop\n  \
          icmp type destination-unreachable icmp code != 4 drop\n}}\n}}\n",

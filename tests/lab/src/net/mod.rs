@@ -7,4 +7,5 @@ pub mod filter;
 pub mod internet;
 pub mod netns;
 pub mod plan;
+pub mod resolver;
 pub mod routes;

@@ -41,10 +41,10 @@ const CONSOLE_LINES: usize = 15;
 const SHORTENED: &str = "\
 Settings are natha's defaults, heartbeats and detection included, but for the waits that come
 after the takeover, which are cut short so that you need not wait:
-  repair.after          17 s instead of 1 min   a failed node is stopped after this
-  repair.settle          4 s instead of 10 s    and when all routes were seen elsewhere for this
+  repair.after          19 s instead of 1 min   a failed node is stopped after this
+  repair.settle         18 s instead of 30 s    and when all routes were seen elsewhere for this
   api.timeout            2 s instead of 5 s     without which the first could not be so short
-  failover.read_valid    2 s instead of 5 s     likewise
+  failover.read_valid    3 s instead of 5 s     likewise
   hand_back.hold         3 s instead of 30 s    a node that is well again gets its routes after this
 ";
 

@@ -26,11 +26,11 @@ pub(super) const ZONE: &str = "us-east-1a";
 /// What the nodes' `/etc/natha/natha.toml` says, besides the heartbeat key.
 pub const SETTINGS: &str = "\
 api.timeout = \"2s\"
-failover.read_valid = \"2s\"
+failover.read_valid = \"3s\"
 
 [repair]
-after = \"17s\"
-settle = \"4s\"
+after = \"19s\"
+settle = \"18s\"
 
 [hand_back]
 hold = \"3s\"

@@ -174,3 +174,28 @@ fn one_source_destination_flag_is_seen_through_both_calls() {
     let refused = lab.code(1_000, "ModifyNetworkInterfaceAttribute", &two);
     assert_eq!(refused, "InvalidParameterCombination");
 }
+
+#[test]
+fn a_detached_interface_leaves_a_blackhole_and_a_primary_one_stays() {
+    let mut lab = Lab::new(timings());
+    let (public, node, table) = (lab.public.clone(), lab.nodes[0].clone(), lab.table.clone());
+    let made = lab.call(1_000, "CreateNetworkInterface", &[("SubnetId", &public)]).unwrap();
+    let interface = texts(&made, "networkInterfaceId")[0].to_owned();
+    let at = [("NetworkInterfaceId", &*interface), ("InstanceId", &node), ("DeviceIndex", "1")];
+    let attached = lab.call(1_000, "AttachNetworkInterface", &at).unwrap();
+    let attachment = texts(&attached, "attachmentId")[0].to_owned();
+    let route = [("RouteTableId", &*table), ALL, ("NetworkInterfaceId", &*interface)];
+    lab.call(1_000, "ReplaceRoute", &route).unwrap();
+    lab.call(1_000, "DetachNetworkInterface", &[("AttachmentId", &attachment)]).unwrap();
+    let shown = lab.call(1_000, "DescribeRouteTables", &[("RouteTableId.1", &table)]).unwrap();
+    assert!(texts(&shown, "state").contains(&"blackhole"));
+    let again = [("AttachmentId", &*attachment), ("Force", "true")];
+    let code = lab.code(1_000, "DetachNetworkInterface", &again);
+    assert_eq!(code, "InvalidAttachmentID.NotFound");
+    let first = lab.interfaces[0].clone();
+    let first = [("NetworkInterfaceId.1", first.as_str())];
+    let shown = lab.call(1_000, "DescribeNetworkInterfaces", &first).unwrap();
+    let primary = texts(&shown, "attachmentId")[0].to_owned();
+    let code = lab.code(1_000, "DetachNetworkInterface", &[("AttachmentId", &primary)]);
+    assert_eq!(code, "OperationNotPermitted");
+}

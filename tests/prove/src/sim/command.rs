@@ -12,7 +12,8 @@ use super::chaos::{Storm, storm};
 use super::report::{Published, flat};
 use super::study::{measure_promise, study};
 use super::weather::Beats;
-use super::workers::{processors, side_by_side};
+use super::workers::side_by_side;
+use crate::processors;
 
 /// Seeds done between two looks at whether one failed.
 const BATCH: usize = 256;

@@ -284,7 +284,8 @@ impl Sim {
 
     /// What a call meets: what is staged in the account, and how the node is treated.
     fn conduct(&mut self, by: usize, action: &str) -> Conduct {
-        let mut conduct = self.world.conduct(&self.principals[by], action);
+        // No fault that is staged here is about one thing alone, so nothing of the call is told.
+        let mut conduct = self.world.conduct(&self.principals[by], action, &Params::new());
         let is_read = action.starts_with("Describe");
         if is_read {
             conduct.stale = conduct.stale.max(self.noise.up_to(self.read_lag));

@@ -33,4 +33,4 @@ pub use report::{Published, flat, table as choice};
 pub use rules::Watch;
 pub use study::{Cell, Spread, default_beats, measure_promise, promise, study, weathers};
 pub use weather::{Beats, Calm, Death, Weather, calm, death};
-pub use workers::{processors, side_by_side};
+pub use workers::side_by_side;

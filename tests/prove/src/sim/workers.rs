@@ -31,9 +31,3 @@ pub fn side_by_side<J: Sync, R: Send>(
     results.sort_by_key(|(place, _)| *place);
     results.into_iter().map(|(_, result)| result).collect()
 }
-
-/// As many threads as there are processors.
-#[must_use]
-pub fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, Into::into)
-}

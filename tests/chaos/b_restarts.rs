@@ -1,14 +1,14 @@
-//! The monitor that acts is killed with SIGKILL at every step of a takeover, a repair and a
-//! hand-back. Its service manager starts it again, and all ends well.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Monitors that are killed, at every step of a takeover, a repair and a hand-back too, and started
+//! again by their service manager; and monitors that can write nothing down.
 
 use std::time::Duration;
 
 use natha_lab::Status;
 use natha_lab::daemon::shared::Power;
 use natha_lab::scene::{self, PATIENCE, QUICK, Scene};
+use serde_json::Value;
 
-const NATHA: &str = env!("CARGO_BIN_EXE_natha");
+use crate::NATHA;
 
 fn scene() -> Scene {
     Scene::start(&scene::service(2, NATHA, QUICK)).unwrap()
@@ -38,28 +38,28 @@ fn killed_at(step: impl Fn(&Status) -> bool) -> (Scene, u64) {
 }
 
 #[test]
-fn a_monitor_killed_when_it_has_stopped_its_peer_starts_it_after_its_restart() {
+fn s37_monitor_killed_when_it_has_stopped_its_peer_starts_it() {
     let (scene, boots) = killed_at(|status| !is(status, "nat-a", Power::Panicked));
     ends_well(&scene, boots);
     assert_eq!(scene.count("StopInstances").unwrap(), 1);
 }
 
 #[test]
-fn a_monitor_killed_while_its_peer_is_off_starts_it_after_its_restart() {
+fn s37_monitor_killed_while_its_peer_is_off_starts_it() {
     let (scene, boots) = killed_at(|status| is(status, "nat-a", Power::Off));
     ends_well(&scene, boots);
     assert_eq!(scene.count("StopInstances").unwrap(), 1);
 }
 
 #[test]
-fn a_monitor_killed_while_its_peer_boots_hands_back_after_its_restart() {
+fn s37_monitor_killed_while_its_peer_boots_hands_back() {
     let (scene, boots) =
         killed_at(|status| status.hosts.iter().any(|host| host.name == "nat-a" && host.boot > 1));
     ends_well(&scene, boots);
 }
 
 #[test]
-fn a_monitor_killed_again_and_again_while_it_takes_over_still_does() {
+fn s37_monitor_killed_again_and_again_while_it_takes_over_still_does() {
     let scene = Scene::start(&scene::service(2, NATHA, "failover.first_contact = \"5s\"")).unwrap();
     scene.freeze("nat-a").unwrap();
     // 300 ms until the peer is lost, 50 ms for the write, 50 ms to read back.
@@ -75,7 +75,7 @@ fn a_monitor_killed_again_and_again_while_it_takes_over_still_does() {
 }
 
 #[test]
-fn monitors_killed_during_a_hand_back_finish_it_without_losing_a_packet() {
+fn s37_monitors_killed_during_a_hand_back_finish_it() {
     let scene = scene();
     let zone = scene.zone(0).unwrap();
     let meter = scene.ping("host-a", 10).unwrap();
@@ -93,4 +93,61 @@ fn monitors_killed_during_a_hand_back_finish_it_without_losing_a_packet() {
     scene.wait_well().unwrap();
     scene.lost_nothing(meter).unwrap();
     scene.nobody_stopped().unwrap();
+}
+
+#[test]
+fn s35_monitor_killed_for_lack_of_memory_is_back_at_once_and_costs_nothing() {
+    let scene = scene();
+    let meters = ["host-a", "host-b"].map(|host| scene.ping(host, 10).unwrap());
+    let pid = || {
+        let status = natha_lab::cluster::status(&scene, "nat-a").unwrap_or_default();
+        status["pid"].as_u64()
+    };
+    let before = pid().unwrap();
+    // What the kernel's killer does to a process.
+    assert_eq!(scene.kill("nat-a", "natha").unwrap(), 1);
+    scene.wait_for(|| Ok(pid().is_some_and(|now| now != before))).unwrap();
+    scene.wait_well().unwrap();
+    assert_eq!(scene.route_writes().unwrap(), 0);
+    for meter in meters {
+        scene.lost_nothing(meter).unwrap();
+    }
+    scene.nobody_stopped().unwrap();
+}
+
+/// A takeover, a repair and a hand-back by a node on which nothing can be written to the disk.
+fn writes_nothing_down(break_disk: &str) {
+    let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
+    let meter = scene.ping("host-a", 10).unwrap();
+    let boots = scene.boots("nat-a").unwrap();
+    scene.sh("nat-b", break_disk).unwrap();
+    let write = "echo 1 > /var/lib/natha/written";
+    assert!(scene.sh("nat-b", write).is_err(), "the disk takes writes");
+    scene.panic("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    scene.wait_boot("nat-a", boots).unwrap();
+    let warned = |status: &Value| {
+        let events = status["events"].as_array();
+        events.is_some_and(|events| {
+            events.iter().any(|event| event["text"].to_string().contains("start it by hand"))
+        })
+    };
+    scene.wait_status("nat-b", warned).unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+    assert_eq!(scene.pinged(meter).unwrap().outages.len(), 1);
+    assert_eq!(scene.count("StopInstances").unwrap(), 1);
+}
+
+#[test]
+fn s36_node_with_a_read_only_disk_takes_over_and_repairs() {
+    writes_nothing_down("mount -o remount,ro /");
+}
+
+#[test]
+fn s36_node_with_a_full_disk_takes_over_and_repairs() {
+    writes_nothing_down(
+        "cp -a /var/lib/natha /tmp/kept && mount -t tmpfs -o size=256k none /var/lib/natha && \
+         cp -a /tmp/kept/. /var/lib/natha && ! cat /dev/zero > /var/lib/natha/filler 2>/dev/null",
+    );
 }

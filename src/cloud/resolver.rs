@@ -1,0 +1,117 @@
+//! Resolving the API's name, and remembering what it resolved to: a resolver that is down must
+//! not keep a takeover from EC2, whose addresses rarely change.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
+use tokio::net::lookup_host;
+use tokio::time::timeout;
+
+/// How long the system's resolver is waited for while an older answer is known. Well within the
+/// time that a connection may take.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// Names that are remembered: the API's is one.
+const NAMES_MAX: usize = 16;
+
+/// The system's resolver, with a memory. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Resolver {
+    known: Arc<Mutex<BTreeMap<String, Vec<IpAddr>>>>,
+}
+
+impl Resolver {
+    /// What `ask` finds, which is remembered; where it fails, or takes longer than `patience`,
+    /// what was found before. Without anything found before, `ask` is waited for.
+    async fn resolve<F>(
+        &self,
+        name: &str,
+        ask: F,
+        patience: Duration,
+    ) -> std::io::Result<Vec<IpAddr>>
+    where
+        F: Future<Output = std::io::Result<Vec<IpAddr>>>,
+    {
+        let Some(known) = self.recall(name) else {
+            let found = ask.await?;
+            self.learn(name, &found);
+            return Ok(found);
+        };
+        match timeout(patience, ask).await {
+            Ok(Ok(found)) if !found.is_empty() => {
+                self.learn(name, &found);
+                Ok(found)
+            }
+            failure => {
+                tracing::debug!(name, ?failure, "the resolver does not tell; using what it told");
+                Ok(known)
+            }
+        }
+    }
+
+    fn recall(&self, name: &str) -> Option<Vec<IpAddr>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn learn(&self, name: &str, found: &[IpAddr]) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if !found.is_empty() && (known.len() < NAMES_MAX || known.contains_key(name)) {
+            known.insert(name.to_owned(), found.to_vec());
+        }
+    }
+}
+
+impl ResolveDns for Resolver {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        let ask = async move {
+            let found = lookup_host((name, 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        };
+        DnsFuture::new(async move {
+            self.resolve(name, ask, PATIENCE).await.map_err(ResolveDnsError::new)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+    use std::io;
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const NAME: &str = "ec2.example";
+
+    fn at(last: u8) -> Vec<IpAddr> {
+        vec![Ipv4Addr::new(192, 0, 2, last).into()]
+    }
+
+    fn failure() -> io::Result<Vec<IpAddr>> {
+        Err(io::Error::other("no resolver"))
+    }
+
+    #[tokio::test]
+    async fn what_was_found_is_used_while_the_resolver_fails_or_is_silent() {
+        let resolver = Resolver::default();
+        let ask = |answer| resolver.resolve(NAME, ready(answer), Duration::from_mins(1));
+        assert_eq!(ask(Ok(at(1))).await.unwrap(), at(1));
+        assert_eq!(ask(failure()).await.unwrap(), at(1));
+        assert_eq!(ask(Ok(Vec::new())).await.unwrap(), at(1));
+        let silent = resolver.resolve(NAME, pending(), Duration::ZERO).await;
+        assert_eq!(silent.unwrap(), at(1));
+        assert_eq!(ask(Ok(at(2))).await.unwrap(), at(2), "a new answer counts");
+        assert_eq!(ask(failure()).await.unwrap(), at(2));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_was_never_found_is_not_made_up() {
+        let resolver = Resolver::default();
+        let learnt = resolver.resolve(NAME, ready(Ok(at(1))), Duration::ZERO).await;
+        assert!(learnt.is_ok());
+        let other = resolver.resolve("other.example", ready(failure()), Duration::ZERO).await;
+        assert!(other.is_err());
+    }
+}

@@ -1,0 +1,206 @@
+//! The machine as a state that can be compared: whenever it is, and however it numbered its
+//! actions.
+//!
+//! A model checker must see that a cluster at rest is the same cluster a minute later. So the
+//! present can be moved to one and the same moment, and what is older than any rule looks back is
+//! all equally old. Nothing else of the core depends on this file.
+
+use std::time::Duration;
+
+use super::group::Group;
+use super::machine::Machine;
+use super::peer::Peer;
+use super::{Action, ActionId};
+use crate::config::Failover;
+use crate::types::Time;
+
+/// Failures in a row after which a wait does not grow any more.
+const MOST_FAILURES: u32 = 8;
+
+impl Machine {
+    /// Moves every time in it back by `by`, but not to before `near`, and not to before `far` where
+    /// a rule has patience before a repair. A machine that is told times that are earlier by `by`
+    /// from now on does what it would have done, as long as no rule looks further back.
+    pub fn rebase(&mut self, by: Duration, near: Time, far: Time) {
+        for peer in self.peers.values_mut() {
+            peer.settle_old(&self.numbers, near + by);
+        }
+        self.each_time(&mut |time| *time = (*time - by).max(near));
+        self.each_far_time(&mut |time| *time = (*time - by).max(far));
+    }
+
+    /// Renames every action whose outcome it waits for, so that the ids do not tell how many there
+    /// were before. `next` is the highest id that is in use afterwards.
+    pub fn renumber(&mut self, mut rename: impl FnMut(ActionId) -> ActionId, next: u64) {
+        for slot in self.groups.values_mut().flat_map(|group| &mut group.slots) {
+            if let Some(pending) = &mut slot.pending {
+                pending.id = rename(pending.id);
+            }
+        }
+        self.reads.each_id(&mut |id| *id = rename(*id));
+        self.repairs.each_id(&mut |id| *id = rename(*id));
+        self.next_id = next;
+    }
+
+    /// Stops every counter where nothing depends on it any more. How often groups moved is told to
+    /// people and decides nothing; after so many failures the next pause is the longest there is;
+    /// and where the stream of jitter is does not matter.
+    pub fn cap_counts(&mut self) {
+        for group in self.groups.values_mut() {
+            group.generation = 0;
+            for slot in &mut group.slots {
+                slot.failures = slot.failures.min(MOST_FAILURES);
+            }
+        }
+        for peer in self.peers.values_mut() {
+            peer.deeds = peer.deeds.min(2);
+            peer.flaps = peer.flaps.min(16);
+            for claim in peer.heard.iter_mut().flat_map(|heard| &mut heard.beat.holds) {
+                claim.generation = 0;
+            }
+        }
+        let cap = |failures: &mut u32| *failures = (*failures).min(MOST_FAILURES);
+        self.reads.each_failures(&mut { cap });
+        self.repairs.each_failures(&mut { cap });
+        self.noise = super::retry::Noise::new(0);
+    }
+
+    fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
+        let Self {
+            me: _,
+            session: _,
+            numbers: _,
+            settings_digest: _,
+            started,
+            peers,
+            groups,
+            reads,
+            repairs,
+            reported: _,
+            fitness: _,
+            fit_since: _,
+            pauses,
+            leaving: _,
+            may_exit_told: _,
+            next_beat,
+            next_look,
+            due,
+            next_id: _,
+            noise: _,
+            actions,
+        } = self;
+        [started, next_beat, next_look, due].into_iter().chain(pauses).for_each(&mut *visit);
+        for peer in peers.values_mut() {
+            peer.each_time(visit);
+        }
+        for group in groups.values_mut() {
+            group.each_time(visit);
+        }
+        reads.each_time(visit);
+        repairs.each_time(visit);
+        for action in actions {
+            action.each_time(visit);
+        }
+    }
+
+    fn each_far_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
+        self.fit_since.iter_mut().for_each(&mut *visit);
+        for peer in self.peers.values_mut() {
+            [&mut peer.lost_since, &mut peer.suspected_since, &mut peer.started_at]
+                .into_iter()
+                .flatten()
+                .for_each(&mut *visit);
+        }
+    }
+}
+
+impl Action {
+    fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
+        match self {
+            Self::WriteRoute { not_after: time, .. }
+            | Self::Stop { not_after: time, .. }
+            | Self::Start { not_after: time, .. } => visit(time),
+            Self::Report { event } => visit(&mut event.at),
+            Self::SendBeat { .. }
+            | Self::SendEcho { .. }
+            | Self::ReadRoutes { .. }
+            | Self::ReadPower { .. }
+            | Self::Remember { .. }
+            | Self::MayExit => {}
+        }
+    }
+}
+
+impl Peer {
+    /// Draws the conclusions of comparisons between two times that are both about to be too old to
+    /// be told apart.
+    fn settle_old(&mut self, numbers: &Failover, old: Time) {
+        if self.deed_at.is_some_and(|at| at <= old) {
+            if self.is_deed_late(numbers) {
+                self.deeds = self.deeds.max(2);
+            } else if self.deeds < 2 {
+                self.deed_at = None;
+            }
+        }
+        let heard_at = self.heard.as_ref().map(|heard| heard.at);
+        let asked = self.power.as_ref().map(|(_, asked)| *asked);
+        if heard_at.is_some_and(|at| at <= old) && asked < heard_at {
+            self.power = None;
+        }
+    }
+
+    fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
+        let Self {
+            member: _,
+            met,
+            heard,
+            excused,
+            echo_at,
+            echo_asked,
+            power,
+            deeds: _,
+            deed_at,
+            verdict: _,
+            verdict_since,
+            lost_since: _,
+            suspected_since: _,
+            alive_since,
+            deaf_since,
+            started_at: _,
+            flaps: _,
+            handed_back_at,
+        } = self;
+        [met, excused, verdict_since].into_iter().for_each(&mut *visit);
+        if let Some(heard) = heard {
+            visit(&mut heard.at);
+        }
+        if let Some((_, asked)) = power {
+            visit(asked);
+        }
+        [echo_at, echo_asked, deed_at, alive_since, deaf_since, handed_back_at]
+            .into_iter()
+            .flatten()
+            .for_each(visit);
+    }
+}
+
+impl Group {
+    fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
+        let Self {
+            name: _,
+            home: _,
+            slots,
+            generation: _,
+            moving,
+            ordered_to: _,
+            foreign_told: _,
+            asserts: _,
+        } = self;
+        if let Some(moving) = moving {
+            visit(&mut moving.begun);
+        }
+        for slot in slots {
+            slot.each_time(visit);
+        }
+    }
+}

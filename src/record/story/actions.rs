@@ -1,0 +1,167 @@
+//! What was done, and why.
+
+use std::collections::BTreeMap;
+
+use super::Kind;
+use super::fold::Routine;
+use super::words::{Names, span};
+use crate::failover::{Action, ActionId, Event, GroupView, Level, View};
+use crate::record::Replay;
+use crate::types::{InstanceId, RouteTableId, RouteWrite, RouteWriteVerb, Time};
+
+/// An action that has begun.
+#[derive(Debug, Clone)]
+pub(super) struct Begun {
+    pub(super) at: Time,
+    pub(super) what: String,
+    pub(super) node: Option<InstanceId>,
+}
+
+/// Actions that have begun and not ended. Every one ends in one outcome, so none stays for good.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pending(BTreeMap<ActionId, Begun>);
+
+impl Pending {
+    /// Notes what has an end.
+    pub(super) fn begins(&mut self, action: &Action, at: Time, names: &Names) {
+        let node = match action {
+            Action::ReadPower { node, .. } => Some(node.clone()),
+            _ => None,
+        };
+        if let (Some(id), Some(what)) = (id_of(action), call(action, names)) {
+            self.0.insert(id, Begun { at, what, node });
+        }
+    }
+
+    /// What has ended.
+    pub(super) fn ends(&mut self, id: ActionId) -> Option<Begun> {
+        self.0.remove(&id)
+    }
+}
+
+fn id_of(action: &Action) -> Option<ActionId> {
+    match action {
+        Action::ReadRoutes { id, .. }
+        | Action::ReadPower { id, .. }
+        | Action::WriteRoute { id, .. }
+        | Action::Stop { id, .. }
+        | Action::Start { id, .. }
+        | Action::Remember { id, .. } => Some(*id),
+        Action::SendBeat { .. }
+        | Action::SendEcho { .. }
+        | Action::Report { .. }
+        | Action::MayExit => None,
+    }
+}
+
+/// A call to EC2 or to the disk in words.
+fn call(action: &Action, names: &Names) -> Option<String> {
+    Some(match action {
+        Action::ReadRoutes { tables, .. } => {
+            let tables: Vec<&str> = tables.iter().map(RouteTableId::as_str).collect();
+            format!("read the routes of {}", tables.join(", "))
+        }
+        Action::ReadPower { node, .. } => format!("ask EC2 about {}", names.node(node)),
+        Action::WriteRoute { write, .. } => {
+            let RouteWrite { verb, table, cidr, interface } = write;
+            let verb = match verb {
+                RouteWriteVerb::Replace => "lead",
+                RouteWriteVerb::Create => "create, leading",
+            };
+            format!("{verb} {cidr} of {table} to {}", names.interface(interface))
+        }
+        Action::Stop { node, force: false, .. } => format!("stop {}", names.node(node)),
+        Action::Stop { node, force: true, .. } => format!("stop {} by force", names.node(node)),
+        Action::Start { node, .. } => format!("start {}", names.node(node)),
+        Action::Remember { stopped, .. } => {
+            format!("keep on the disk that natha has stopped {}", names.nodes(stopped))
+        }
+        _ => return None,
+    })
+}
+
+/// The counter of an action that is no news; none where it is.
+pub(super) fn routine(action: &Action) -> Option<Routine> {
+    match action {
+        Action::SendBeat { to, .. } => Some(Routine::Sent(to.clone())),
+        Action::SendEcho { to } => Some(Routine::Asked(to.clone())),
+        Action::ReadRoutes { .. } | Action::ReadPower { .. } => Some(Routine::Read),
+        _ => None,
+    }
+}
+
+/// An action of a turn as a line of the story. `all` is what the turn led to.
+pub(super) fn tell(
+    action: &Action,
+    all: &[Action],
+    now: Time,
+    replay: &Replay,
+    names: &Names,
+) -> (Kind, String) {
+    let text = match action {
+        Action::Report { event } => return (Kind::Event, event_words(event, names)),
+        Action::MayExit => "everything is handed over: the monitor may exit".to_owned(),
+        Action::SendBeat { to, .. } => format!("heartbeat to {}", names.node(to)),
+        Action::SendEcho { to } => format!("echo request to {}", names.node(to)),
+        _ => {
+            let id = id_of(action).unwrap_or(ActionId(0)).0;
+            let what = call(action, names).unwrap_or_default();
+            let limit = limit_of(action).map_or(String::new(), |not_after| {
+                format!(", to be sent within {}", span(not_after.since(now)))
+            });
+            format!("#{id} {what}{limit}{}", reason(action, all, now, replay, names))
+        }
+    };
+    (Kind::Action, text)
+}
+
+fn limit_of(action: &Action) -> Option<Time> {
+    match action {
+        Action::WriteRoute { not_after, .. }
+        | Action::Stop { not_after, .. }
+        | Action::Start { not_after, .. } => Some(*not_after),
+        _ => None,
+    }
+}
+
+/// Why, where no event of the same turn tells it: what the node is doing with the group or peer.
+fn reason(action: &Action, all: &[Action], now: Time, replay: &Replay, names: &Names) -> String {
+    let told = |test: &dyn Fn(&Event) -> bool| {
+        all.iter().any(|action| matches!(action, Action::Report { event } if test(event)))
+    };
+    let doing = match action {
+        Action::WriteRoute { write, .. } => {
+            let View { groups, .. } = replay.machine().view(now);
+            let of = |(_, group): &(_, GroupView)| group.targets.contains_key(&write.table);
+            let Some((name, group)) = groups.into_iter().find(of) else { return String::new() };
+            if told(&|event| event.group.as_ref() == Some(&name)) {
+                return String::new();
+            }
+            let doing = group.doing.map(|doing| names.within(&doing));
+            doing.map(|doing| format!("group {name}: {doing}"))
+        }
+        Action::Stop { node, .. } | Action::Start { node, .. } => {
+            if told(&|event| event.node.as_ref() == Some(node)) {
+                return String::new();
+            }
+            let view = replay.machine().view(now);
+            view.peers.get(node).and_then(|peer| peer.repair.clone())
+        }
+        _ => None,
+    };
+    doing.map_or(String::new(), |doing| format!(" ({doing})"))
+}
+
+fn event_words(event: &Event, names: &Names) -> String {
+    let level = match event.level {
+        Level::Info => "",
+        Level::Warning => "warning: ",
+        Level::Alert => "alert: ",
+    };
+    let node = event.node.as_ref().map(|id| names.node(id));
+    let group = event.group.as_ref().map(|group| format!("group {group}"));
+    let about: Vec<String> = group.into_iter().chain(node).collect();
+    let about = if about.is_empty() { String::new() } else { about.join(", ") + ": " };
+    let took = event.took.map_or(String::new(), |took| format!(" (took {})", span(took)));
+    format!("{level}{about}{}{took}", names.within(&event.text))
+}

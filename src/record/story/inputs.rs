@@ -1,0 +1,311 @@
+//! What an input tells that was not known before.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+
+use super::actions::Pending;
+use super::fold::Routine;
+use super::words::{Names, span};
+use crate::config::Failover;
+use crate::failover::{ActionId, Command, Input, Outcome, Routes};
+use crate::types::{
+    Beat, Claim, CloudFault, CloudFaultKind, Fitness, InstanceId, PowerReport, Resource, Roster,
+    RouteEntry, RouteTableId, SessionId, StopOrigin, Time,
+};
+
+/// What an input is worth.
+pub(super) enum News {
+    /// These sentences.
+    Worth(Vec<String>),
+    /// A count.
+    Routine(Routine),
+}
+
+impl News {
+    fn of(texts: Vec<String>, otherwise: Routine) -> Self {
+        if texts.is_empty() { Self::Routine(otherwise) } else { Self::Worth(texts) }
+    }
+}
+
+/// A route, and where it led when it was last read.
+type Seen = BTreeMap<(RouteTableId, Ipv4Net), Option<RouteEntry>>;
+
+/// What the inputs so far have told.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    me: InstanceId,
+    session: SessionId,
+    detection: Duration,
+    roster: Roster,
+    beats: BTreeMap<InstanceId, (SessionId, Beat, Time)>,
+    echoes: BTreeMap<InstanceId, Time>,
+    fitness: Fitness,
+    power: BTreeMap<InstanceId, PowerReport>,
+    routes: Seen,
+    faults: BTreeMap<String, CloudFaultKind>,
+}
+
+impl Known {
+    pub(super) fn new(
+        me: &InstanceId,
+        session: SessionId,
+        numbers: &Failover,
+        roster: &Roster,
+    ) -> Self {
+        Self {
+            me: me.clone(),
+            session,
+            detection: numbers.detection(),
+            roster: roster.clone(),
+            beats: BTreeMap::new(),
+            echoes: BTreeMap::new(),
+            fitness: Fitness::fit(),
+            power: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            faults: BTreeMap::new(),
+        }
+    }
+
+    /// Takes an input in.
+    pub(super) fn learn(
+        &mut self,
+        input: &Input,
+        now: Time,
+        names: &mut Names,
+        pending: &mut Pending,
+    ) -> News {
+        match input {
+            Input::Beat { from, session, beat, at } => {
+                let texts = self.beat(from, *session, beat, *at, names);
+                self.beats.insert(from.clone(), (*session, beat.clone(), *at));
+                News::of(texts, Routine::Heard(from.clone()))
+            }
+            Input::Echo { from, at } => {
+                let before = self.echoes.insert(from.clone(), *at);
+                let gap = before.map(|before| at.since(before));
+                let text = match gap {
+                    None => Some(format!("{} answers echo", names.node(from))),
+                    Some(gap) if gap > Duration::from_secs(3) => Some(format!(
+                        "{} answers echo again, after {}",
+                        names.node(from),
+                        span(gap)
+                    )),
+                    Some(_) => None,
+                };
+                News::of(text.into_iter().collect(), Routine::Answered(from.clone()))
+            }
+            Input::Fitness { fitness } => {
+                let is_new = self.fitness != *fitness;
+                self.fitness = fitness.clone();
+                let text = is_new.then(|| format!("the checks of this host find it {fitness}"));
+                News::of(text.into_iter().collect(), Routine::SameFitness)
+            }
+            Input::Roster { roster } => {
+                names.learn(roster);
+                let texts = self.enrol(roster, names);
+                News::of(texts, Routine::SameRoster)
+            }
+            Input::Done { id, outcome } => self.done(*id, outcome, now, names, pending),
+            Input::Command { command } => News::Worth(vec![command_words(command, names)]),
+        }
+    }
+
+    fn beat(
+        &self,
+        from: &InstanceId,
+        session: SessionId,
+        beat: &Beat,
+        at: Time,
+        names: &Names,
+    ) -> Vec<String> {
+        let name = names.node(from);
+        let Some((old_session, old, heard)) = self.beats.get(from) else {
+            return vec![format!("the first heartbeat of {name}: it is {}", says(beat))];
+        };
+        let gap = at.since(*heard);
+        let mut texts = Vec::new();
+        if gap >= self.detection {
+            texts.push(format!("{name} is heard again, after {}: {}", span(gap), says(beat)));
+        }
+        if *old_session != session {
+            texts.push(format!("{name}'s monitor has started anew: {}", says(beat)));
+        } else if old.fitness != beat.fitness || old.leaving != beat.leaving {
+            texts.push(format!("{name} says that it is {}", says(beat)));
+        }
+        if old.settings_digest != beat.settings_digest {
+            texts.push(format!("{name} has other settings than before"));
+        }
+        if old.holds != beat.holds {
+            let claim = |claim: &Claim| format!("{} ({})", claim.group, claim.generation);
+            let claims: Vec<String> = beat.holds.iter().map(claim).collect();
+            let what = if claims.is_empty() { "nothing".to_owned() } else { claims.join(", ") };
+            texts.push(format!("{name} says that it holds {what}"));
+        }
+        texts.extend(self.hearing(&name, old, beat, names));
+        texts
+    }
+
+    /// What a sender says newly about whom it hears.
+    fn hearing(&self, name: &str, old: &Beat, new: &Beat, names: &Names) -> Vec<String> {
+        let hears_me = |beat: &Beat| {
+            let mine = beat.hears.iter().find(|h| h.node == self.me && h.session == self.session);
+            mine.is_some_and(|h| h.age().is_some_and(|age| age < self.detection))
+        };
+        let mut texts = Vec::new();
+        match (hears_me(old), hears_me(new)) {
+            (false, true) => texts.push(format!("{name} hears this node")),
+            (true, false) => texts.push(format!("{name} does not hear this node any more")),
+            _ => {}
+        }
+        for hears in &new.hears {
+            let failed = old.hears.iter().any(|h| h.node == hears.node && h.failed);
+            if failed != hears.failed {
+                let verb = if hears.failed { "judges" } else { "does not judge" };
+                let (of, end) = (names.node(&hears.node), if failed { " any more" } else { "" });
+                texts.push(format!("{name} {verb} {of} failed{end}"));
+            }
+        }
+        texts
+    }
+
+    fn enrol(&mut self, roster: &Roster, names: &Names) -> Vec<String> {
+        let old = std::mem::replace(&mut self.roster, roster.clone());
+        if old == *roster {
+            return Vec::new();
+        }
+        let mut texts = Vec::new();
+        for member in roster.members.iter().filter(|member| old.member(&member.id).is_none()) {
+            texts.push(format!("the roster has a new member: {}", names.node(&member.id)));
+        }
+        for member in old.members.iter().filter(|member| roster.member(&member.id).is_none()) {
+            texts.push(format!("the roster is without {} now", names.node(&member.id)));
+        }
+        if old.groups != roster.groups {
+            let groups: Vec<String> = roster.groups.iter().map(|g| g.name.to_string()).collect();
+            texts.push(format!("the groups have changed: {}", groups.join(", ")));
+        }
+        if texts.is_empty() {
+            texts.push("the roster has changed in details".to_owned());
+        }
+        texts
+    }
+
+    fn done(
+        &mut self,
+        id: ActionId,
+        outcome: &Outcome,
+        now: Time,
+        names: &Names,
+        pending: &mut Pending,
+    ) -> News {
+        let Some(begun) = pending.ends(id) else {
+            return News::Worth(vec![format!("#{} ended, which nothing began", id.0)]);
+        };
+        let took = span(now.since(begun.at));
+        let what = names.within(&begun.what);
+        let fault = match outcome {
+            Outcome::Expired => {
+                let text = format!("#{} came too late and was not sent: {what}", id.0);
+                return News::Worth(vec![text]);
+            }
+            Outcome::Routes { result: Ok(tables) } => {
+                self.faults.remove("routes");
+                let texts = self.read(tables, names);
+                return News::of(texts, Routine::NothingNew);
+            }
+            Outcome::Power { result: Ok(report) } => {
+                self.faults.remove("power");
+                let texts = self.powered(begun.node.as_ref(), report, names);
+                return News::of(texts, Routine::NothingNew);
+            }
+            Outcome::Written { result: Ok(()) } => {
+                let text = format!("#{} was accepted after {took}: {what}", id.0);
+                return News::Worth(vec![text]);
+            }
+            Outcome::Routes { result: Err(fault) } => ("routes", fault),
+            Outcome::Power { result: Err(fault) } => ("power", fault),
+            Outcome::Written { result: Err(fault) } => ("write", fault),
+        };
+        self.failed(fault, &format!("#{} failed after {took}: {what}", id.0))
+    }
+
+    fn failed(&mut self, (call, fault): (&str, &CloudFault), what: &str) -> News {
+        let before = self.faults.insert(call.to_owned(), fault.kind);
+        if before == Some(fault.kind) && call != "write" {
+            return News::Routine(Routine::FailedAgain);
+        }
+        News::Worth(vec![format!("{what}: {}: {}", fault.kind, fault.message)])
+    }
+
+    /// Routes of the cluster that lead elsewhere than when they were last read.
+    fn read(&mut self, tables: &BTreeMap<RouteTableId, Routes>, names: &Names) -> Vec<String> {
+        let mut texts = Vec::new();
+        let resources = self.roster.groups.iter().flat_map(|group| {
+            group.resources.iter().map(|resource| (group.name.clone(), resource.clone()))
+        });
+        for (group, Resource::DefaultRoute { table, cidr }) in resources {
+            let Some(routes) = tables.get(&table) else { continue };
+            let entry = routes.0.get(&cidr).cloned();
+            let before = self.routes.insert((table.clone(), cidr), entry.clone());
+            if before.as_ref() == Some(&entry) {
+                continue;
+            }
+            let to = names.route(entry.as_ref());
+            texts.push(match before {
+                None => format!("group {group}: {cidr} of {table} leads to {to}"),
+                Some(before) => {
+                    let from = names.route(before.as_ref());
+                    format!("group {group}: {cidr} of {table} leads to {to} now, not to {from}")
+                }
+            });
+        }
+        texts
+    }
+
+    fn powered(
+        &mut self,
+        node: Option<&InstanceId>,
+        report: &PowerReport,
+        names: &Names,
+    ) -> Vec<String> {
+        let Some(node) = node else { return Vec::new() };
+        if self.power.insert(node.clone(), report.clone()).as_ref() == Some(report) {
+            return Vec::new();
+        }
+        let name = names.node(node);
+        let mut text = match report.state {
+            Some(state) => format!("EC2 says that {name} is {state}"),
+            None => format!("EC2 does not know {name}"),
+        };
+        match report.stop_origin {
+            StopOrigin::User => text.push_str(", by a call to EC2"),
+            StopOrigin::Guest => text.push_str(", by its own shutdown"),
+            StopOrigin::Service => text.push_str(", by EC2"),
+            StopOrigin::Unknown => {}
+        }
+        if report.impaired {
+            text.push_str(", and impaired");
+        }
+        vec![text]
+    }
+}
+
+/// What a heartbeat says of its sender.
+fn says(beat: &Beat) -> String {
+    let leaving = if beat.leaving { ", and leaving" } else { "" };
+    format!("{}{leaving}", beat.fitness)
+}
+
+fn command_words(command: &Command, names: &Names) -> String {
+    match command {
+        Command::Leave => "this node is told to leave".to_owned(),
+        Command::HandOver { group, to: Some(to) } => {
+            format!("this node is told to give group {group} to {}", names.node(to))
+        }
+        Command::HandOver { group, to: None } => {
+            format!("this node is told to give group {group} to whoever fits best")
+        }
+    }
+}

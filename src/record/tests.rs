@@ -1,0 +1,333 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::{Entry, Header, Reader, Replay, Story, Turn, Writer, clock, difference};
+use crate::config::Failover;
+use crate::failover::{Action, ActionId, Command, Event, EventKind, Input, Level, Outcome, Routes};
+use crate::types::{
+    Beat, Claim, CloudFault, CloudFaultKind, Fault, Fitness, Group, Hears, InstanceId, Member,
+    PowerReport, Resource, Roster, RouteEntry, RouteTarget, RouteWrite, RouteWriteVerb, SessionId,
+    StopOrigin, Time,
+};
+
+const START: Time = Time::from_millis(5_000);
+
+fn id(n: u32) -> InstanceId {
+    format!("i-{n:08x}").parse().unwrap()
+}
+
+fn roster() -> Roster {
+    let member = |n: u32| Member {
+        id: id(n),
+        interface: format!("eni-{n:08x}").parse().unwrap(),
+        address: [10, 0, 0, u8::try_from(n).unwrap()].into(),
+        zone: Some("eu-west-1a".parse().unwrap()),
+        name: Some(format!("nat-{n}")),
+    };
+    let group = |n: u32| Group {
+        name: format!("g{n}").parse().unwrap(),
+        home: Some(id(n)),
+        resources: vec![Resource::DefaultRoute {
+            table: format!("rtb-{n:08x}").parse().unwrap(),
+            cidr: "0.0.0.0/0".parse().unwrap(),
+        }],
+    };
+    Roster { members: vec![member(1), member(2)], groups: vec![group(1), group(2)] }
+}
+
+fn header() -> Header {
+    let session = SessionId(u64::MAX - 1);
+    Header::new(&id(1), session, Failover::default(), u64::MAX, &roster(), START)
+}
+
+fn beat(age_ms: u16) -> Beat {
+    Beat {
+        fitness: Fitness::fit(),
+        leaving: false,
+        settings_digest: u64::MAX,
+        hears: vec![Hears { node: id(1), session: SessionId(7), age_ms, failed: false }],
+        holds: vec![Claim { group: "g2".parse().unwrap(), generation: 3 }],
+    }
+}
+
+fn heard(age_ms: u16, at: Time) -> Input {
+    Input::Beat { from: id(2), session: SessionId(9), beat: beat(age_ms), at }
+}
+
+fn routes(interface: &str) -> Outcome {
+    let target = RouteTarget::Interface(interface.parse().unwrap());
+    let entry = RouteEntry { target, blackhole: true };
+    let routes = Routes(BTreeMap::from([("0.0.0.0/0".parse().unwrap(), entry)]));
+    Outcome::Routes { result: Ok(BTreeMap::from([("rtb-00000001".parse().unwrap(), routes)])) }
+}
+
+/// Every kind of input, the frequent ones more than once.
+fn inputs(at: Time) -> Vec<Input> {
+    let fault = CloudFault {
+        kind: CloudFaultKind::Throttled,
+        call: "ReplaceRoute".to_owned(),
+        message: "not so fast".to_owned(),
+    };
+    let power = PowerReport { state: None, stop_origin: StopOrigin::Guest, impaired: true };
+    let done = |n, outcome| Input::Done { id: ActionId(n), outcome };
+    vec![
+        heard(3, at - Duration::from_nanos(70_001)),
+        heard(4, at),
+        heard(u16::MAX, at + Duration::from_nanos(1)),
+        Input::Echo { from: id(2), at: Time::default() },
+        Input::Fitness { fitness: Fitness::unfit(Fault::Uplink) },
+        Input::Roster { roster: roster() },
+        done(1, routes("eni-00000001")),
+        done(2, routes("eni-00000001")),
+        done(3, routes("eni-00000002")),
+        done(4, Outcome::Power { result: Ok(power) }),
+        done(5, Outcome::Written { result: Err(fault) }),
+        done(6, Outcome::Written { result: Ok(()) }),
+        done(u64::MAX, Outcome::Expired),
+        Input::Command { command: Command::Leave },
+        Input::Command {
+            command: Command::HandOver { group: "g1".parse().unwrap(), to: Some(id(2)) },
+        },
+    ]
+}
+
+/// Every kind of action.
+fn actions(at: Time) -> Vec<Action> {
+    let write = RouteWrite {
+        verb: RouteWriteVerb::Create,
+        table: "rtb-00000001".parse().unwrap(),
+        cidr: "0.0.0.0/0".parse().unwrap(),
+        interface: "eni-00000001".parse().unwrap(),
+    };
+    let not_after = at + Duration::from_nanos(300_000_001);
+    let event = |took, at| Event {
+        at,
+        level: Level::Alert,
+        kind: EventKind::Foreign,
+        node: None,
+        group: Some("g1".parse().unwrap()),
+        text: "what \"happened\"".to_owned(),
+        took,
+    };
+    let send = |to, age| Action::SendBeat { to, beat: beat(age) };
+    vec![
+        send(id(2), 1),
+        send(id(3), 1),
+        send(id(4), 2),
+        Action::SendEcho { to: id(2) },
+        Action::SendEcho { to: id(3) },
+        send(id(2), 2),
+        Action::SendEcho { to: id(2) },
+        Action::ReadRoutes { id: ActionId(1), tables: vec!["rtb-00000001".parse().unwrap()] },
+        Action::ReadPower { id: ActionId(2), node: id(2) },
+        Action::WriteRoute { id: ActionId(3), write, not_after },
+        Action::Stop { id: ActionId(4), node: id(2), force: true, not_after: at },
+        Action::Start { id: ActionId(5), node: id(2), not_after: START },
+        Action::Remember { id: ActionId(6), stopped: BTreeSet::from([id(2)]) },
+        Action::Report { event: event(None, at) },
+        Action::Report { event: event(Some(Duration::from_nanos(1_234_567)), START) },
+        Action::MayExit,
+    ]
+}
+
+#[test]
+fn every_turn_is_read_as_it_was_written() {
+    let mut header = header();
+    header.stopped = BTreeSet::from([id(2)]);
+    header.why = Some("a reason".to_owned());
+    header.numbers.interval = Duration::from_nanos(100_000_001);
+    let (mut writer, first) = Writer::begin(&header);
+    let (mut reader, read) = Reader::begin(&first).unwrap();
+    assert_eq!(read, header);
+    for step in [0, 1, 1, 999_999_999_999] {
+        let at = START + Duration::from_nanos(step);
+        for tick in [true, false] {
+            let turn = Turn { at, inputs: inputs(at), tick, actions: actions(at) };
+            let line = writer.turn(&turn);
+            assert_eq!(reader.next(&line).unwrap(), Entry::Turn(turn), "{line}");
+        }
+    }
+    let line = writer.end("done \"well\"");
+    assert_eq!(reader.next(&line).unwrap(), Entry::End("done \"well\"".to_owned()));
+    assert!(reader.next(&line).is_err(), "a line after the end");
+}
+
+#[test]
+fn a_routine_heartbeat_costs_few_bytes() {
+    let (mut writer, _) = Writer::begin(&header());
+    let at = START + Duration::from_hours(1);
+    let turn = |age, actions| Turn { at, inputs: vec![heard(age, at)], tick: true, actions };
+    let full = writer.turn(&turn(1, vec![]));
+    let line = writer.turn(&turn(2, vec![]));
+    assert!(full.len() > 150, "{full}");
+    assert!(line.len() < 90, "{line}");
+    // The same to every peer is written once.
+    let send = |n| Action::SendBeat { to: id(n), beat: beat(1) };
+    let two = writer.turn(&turn(3, vec![send(2), send(3)]));
+    assert_eq!(two.matches("settings_digest").count(), 1, "{two}");
+}
+
+#[test]
+fn what_is_no_recording_or_of_another_format_is_refused_with_the_reason() {
+    let (_, first) = Writer::begin(&header());
+    let future = first.replace("\"natha_recording\":1", "\"natha_recording\":2,\"new\":0");
+    let foreign = first.replace("\"me\":\"i-00000001\"", "\"me\":\"i-00000009\"");
+    let endless = first.replace("\"interval\":\"100ms\"", "\"interval\":\"20years\"");
+    let unknown = first.replace("\"adopt\":false", "\"adopt\":false,\"adapt\":1");
+    for (line, reason) in [
+        ("", "no recording of natha"),
+        ("{\"a\":1}", "no recording of natha"),
+        (&future, "the recording has format 2, and natha"),
+        (&foreign, "does not contain this node, i-00000009"),
+        (&endless, "interval is longer than a year"),
+        (&unknown, "unknown field `adapt`"),
+    ] {
+        let error = Reader::begin(line).unwrap_err();
+        assert_eq!(error.line, 1);
+        assert!(error.reason.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_number_that_a_recording_does_not_have_is_the_default_one() {
+    let (_, first) = Writer::begin(&header());
+    let older = first.replace(",\"adopt\":false", "").replace(",\"hold\":\"30s\"", "");
+    assert_ne!(older, first);
+    assert_eq!(Reader::begin(&older).unwrap().1, header());
+}
+
+#[test]
+fn a_line_that_makes_no_sense_is_named_with_the_reason() {
+    for (line, reason) in [
+        ("{\"t\":1", "EOF"),
+        ("{}", "neither a turn"),
+        ("{\"t\":1,\"end\":\"x\"}", "neither a turn"),
+        ("{\"t\":-1}", "back in time"),
+        ("{\"t\":-9223372036854775808}", "before the host booted"),
+        ("{\"t\":1,\"inn\":[]}", "unknown field `inn`"),
+        ("{\"t\":1,\"in\":[{\"is\":\"news\"}]}", "unknown variant `news`"),
+        (
+            "{\"t\":1,\"in\":[{\"is\":\"beat\",\"from\":\"i-00000002\",\"ago\":0}]}",
+            "the first heartbeat of i-00000002 is not given in full",
+        ),
+        ("{\"t\":1,\"in\":[{\"is\":\"same-routes\",\"id\":1}]}", "not given in full"),
+        ("{\"t\":1,\"out\":[{\"do\":\"beat\",\"to\":[]}]}", "not in full"),
+        (
+            "{\"t\":1,\"in\":[{\"is\":\"echo\",\"from\":\"i-00000002\",\
+             \"ago\":-9223372036854775808}]}",
+            "out of range",
+        ),
+    ] {
+        let (mut reader, _) = Reader::begin(&Writer::begin(&header()).1).unwrap();
+        let error = reader.next(line).unwrap_err();
+        assert_eq!(error.line, 2);
+        assert!(error.reason.contains(reason), "{line}: {error}");
+    }
+}
+
+/// What a live node would have recorded: its peer is heard for a while, then falls silent.
+fn silent_peer() -> (Header, Vec<Turn>) {
+    let header = header();
+    let mut machine = header.machine();
+    let mut turns = Vec::new();
+    let mut at = START;
+    while at < START + Duration::from_secs(5) {
+        let mut inputs = Vec::new();
+        if at.since(START) < Duration::from_secs(2) {
+            inputs.push(heard(3, at));
+        }
+        for input in &inputs {
+            machine.handle(input.clone(), at);
+        }
+        machine.tick(at);
+        let actions: Vec<Action> = std::iter::from_fn(|| machine.poll_action()).collect();
+        turns.push(Turn { at, inputs, tick: true, actions });
+        at = machine.next_deadline();
+    }
+    (header, turns)
+}
+
+#[test]
+fn a_recording_leads_to_the_same_actions_and_a_changed_one_does_not() {
+    let (header, turns) = silent_peer();
+    let mut replay = Replay::new(&header);
+    for turn in &turns {
+        assert_eq!(difference(&turn.actions, &replay.turn(turn)), None);
+    }
+    let mut replay = Replay::new(&header);
+    let without = turns.iter().map(|turn| Turn { inputs: Vec::new(), ..turn.clone() });
+    let found = without.into_iter().find_map(|turn| difference(&turn.actions, &replay.turn(&turn)));
+    assert!(matches!(found.unwrap().expected, Some(Action::Report { .. })));
+}
+
+#[test]
+fn a_missing_and_an_additional_action_are_differences() {
+    let all = actions(START);
+    let (head, last) = all.split_at(all.len() - 1);
+    let missing = difference(&all, head).unwrap();
+    assert_eq!((missing.index, missing.expected, missing.got), (15, last.first().cloned(), None));
+    let additional = difference(head, &all).unwrap();
+    assert_eq!((additional.expected, additional.got), (None, last.first().cloned()));
+    assert_eq!(difference(&all, &all), None);
+}
+
+#[test]
+fn the_story_tells_the_verdict_and_folds_the_heartbeats() {
+    let (header, turns) = silent_peer();
+    let mut story = Story::new(&header, false);
+    let mut replay = Replay::new(&header);
+    let mut moments = Vec::new();
+    for turn in &turns {
+        let got = replay.turn(turn);
+        moments.extend(story.turn(turn, &got, &replay));
+    }
+    moments.extend(story.close());
+    let lines: Vec<String> =
+        moments.iter().map(|one| format!("{} {}", clock(one.at), one.text)).collect();
+    let has = |text: &str| lines.iter().any(|line| line.contains(text));
+    assert!(has("the first heartbeat of nat-2: it is fit"), "{lines:#?}");
+    assert!(has("heartbeats from nat-2"), "{lines:#?}");
+    assert!(has("warning: nat-2: suspected (was alive)"), "{lines:#?}");
+    assert!(lines.len() < 15, "{lines:#?}");
+    assert!(story.opening(&header).contains("nat-1: i-00000001, eni-00000001"));
+}
+
+/// Reads, replays and tells whatever a text says, up to the first line that makes no sense.
+fn devour(text: &str) -> usize {
+    let mut lines = text.lines();
+    let Ok((mut reader, header)) = Reader::begin(lines.next().unwrap_or_default()) else {
+        return 0;
+    };
+    let (mut replay, mut story) = (Replay::new(&header), Story::new(&header, true));
+    for line in lines {
+        let Ok(Entry::Turn(turn)) = reader.next(line) else { break };
+        let got = replay.turn(&turn);
+        story.turn(&turn, &got, &replay);
+    }
+    reader.line()
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_recording_is_an_error_and_never_a_panic(
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), 0_u8..128), 1..4),
+    ) {
+        let (header, turns) = silent_peer();
+        let (mut writer, mut text) = Writer::begin(&header);
+        for turn in &turns[..20] {
+            text.push_str(&writer.turn(turn));
+        }
+        let at = START + Duration::from_secs(2);
+        text.push_str(&writer.turn(&Turn { at, inputs: inputs(at), tick: true, actions: vec![] }));
+        let mut bytes = text.into_bytes();
+        for (index, byte) in damage {
+            let at = index.index(bytes.len());
+            // A digit for a digit keeps the line readable, and makes its numbers absurd.
+            bytes[at] = if bytes[at].is_ascii_digit() { b'0' + byte % 10 } else { byte };
+        }
+        let read = devour(&String::from_utf8_lossy(&bytes));
+        prop_assert!(read <= 22);
+    }
+}

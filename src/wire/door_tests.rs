@@ -1,0 +1,88 @@
+//! Who is let in, and how much work a flood of forged packets can cause.
+
+use super::*;
+use crate::types::{Fitness, SessionId};
+use crate::wire::Key;
+
+const NOW: Time = Time::from_millis(1_000_000);
+const ME: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+const STRANGER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
+
+fn id(digit: char) -> InstanceId {
+    format!("i-0000000{digit}").parse().unwrap()
+}
+
+fn door(digit: char, session: u64, key: Option<&[u8]>) -> Door {
+    let sender = Sender::new(id(digit), SessionId(session), "nat", key.map(Key::derive));
+    let mut door = Door::new(id(digit), sender);
+    door.set_members([(id('a'), ME), (id('b'), PEER)]);
+    door
+}
+
+fn next(door: &mut Door, to: char) -> Vec<u8> {
+    let beat = Beat {
+        fitness: Fitness::fit(),
+        leaving: false,
+        settings_digest: 0,
+        hears: Vec::new(),
+        holds: Vec::new(),
+    };
+    door.next_packet(&id(to), beat, NOW).unwrap().0.bytes
+}
+
+/// Two nodes that hear each other.
+fn met(key: Option<&[u8]>) -> (Door, Door) {
+    let (mut a, mut b) = (door('a', 1, key), door('b', 2, key));
+    let _ = b.admit(&next(&mut a, 'b'), ME, NOW);
+    assert!(a.admit(&next(&mut b, 'a'), PEER, NOW).is_ok());
+    (a, b)
+}
+
+const KEY: Option<&[u8]> = Some(b"sixteen bytes or more");
+
+#[test]
+fn without_a_key_the_address_tells_who_it_is_and_with_one_the_tag_does() {
+    let (mut a, mut b) = met(None);
+    assert_eq!(a.admit(&next(&mut b, 'a'), STRANGER, NOW), Err(Rejected::WrongAddress));
+    let (mut a, mut b) = met(KEY);
+    assert_eq!(a.admit(&next(&mut b, 'a'), STRANGER, NOW).map(|_| ()), Ok(()));
+}
+
+#[test]
+fn forged_packets_beyond_a_turns_measure_are_refused_unseen() {
+    let (mut a, _) = met(KEY);
+    let forged = next(&mut door('b', 7, Some(b"another key of some length")), 'a');
+    for turn in 0..3 {
+        a.begin_turn();
+        for count in 0..1_000 {
+            let expected = if count < TAGS_A_TURN { Rejected::BadTag } else { Rejected::Unchecked };
+            assert_eq!(a.admit(&forged, PEER, NOW), Err(expected), "{turn}: {count}");
+        }
+    }
+}
+
+#[test]
+fn a_session_in_force_is_heard_whatever_came_before_it_in_the_turn() {
+    let (mut a, mut b) = met(KEY);
+    let forged = next(&mut door('b', 7, Some(b"another key of some length")), 'a');
+    for _ in 0..=TAGS_A_TURN {
+        let _ = a.admit(&forged, PEER, NOW);
+    }
+    let real = next(&mut b, 'a');
+    assert!(a.admit(&real, PEER, NOW).is_ok());
+    assert_eq!(a.admit(&real, PEER, NOW), Err(Rejected::Replayed));
+    let mut restarted = door('b', 3, KEY);
+    let first = next(&mut restarted, 'a');
+    assert_eq!(a.admit(&first, PEER, NOW), Err(Rejected::Unchecked));
+    a.begin_turn();
+    assert_eq!(a.admit(&first, PEER, NOW), Err(Rejected::Unconfirmed));
+}
+
+#[test]
+fn neither_oneself_nor_an_unknown_node_is_a_peer() {
+    let (mut a, _) = met(KEY);
+    assert_eq!(a.admit(&next(&mut door('a', 5, KEY), 'b'), PEER, NOW), Err(Rejected::Myself));
+    let unknown = next(&mut door('c', 6, KEY), 'b');
+    assert_eq!(a.admit(&unknown, PEER, NOW), Err(Rejected::UnknownSender));
+}

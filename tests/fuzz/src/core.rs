@@ -1,0 +1,300 @@
+//! The decision core, told anything by members of the cluster: authentic heartbeats of any
+//! content, at any time, over an EC2 that tells the truth. Whatever they say, the core stops only
+//! whom the rule allows to be stopped, and robs nobody who is well.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use natha::config::Failover;
+use natha::failover::{Action, ActionId, Command, Input, Machine, Outcome, Routes};
+use natha::types::{
+    Beat, CloudFault, CloudFaultKind, Group, InstanceId, InstanceState, Member, NetworkInterfaceId,
+    PowerReport, Resource, Roster, RouteEntry, RouteTableId, RouteTarget, SessionId, StopOrigin,
+    Time,
+};
+
+use crate::dice::Dice;
+
+/// Actions that one turn may lead to, far above what this small cluster needs.
+const ACTIONS_A_TURN: usize = 200;
+/// Answers that may be under way; more is a core that does not wait.
+const PENDING_MAX: usize = 100;
+
+fn id(n: usize) -> InstanceId {
+    format!("i-{n:08x}").parse().expect("an id")
+}
+
+fn interface(n: usize) -> NetworkInterfaceId {
+    format!("eni-{n:08x}").parse().expect("an id")
+}
+
+fn table(n: usize) -> RouteTableId {
+    format!("rtb-{n:08x}").parse().expect("an id")
+}
+
+fn roster(nodes: usize) -> Roster {
+    let member = |n: usize| Member {
+        id: id(n),
+        interface: interface(n),
+        address: [10, 0, 0, 10 + u8::try_from(n).expect("few nodes")].into(),
+        zone: None,
+        name: None,
+    };
+    let group = |n: usize| Group {
+        name: format!("g{n}").parse().expect("a name"),
+        home: Some(id(n)),
+        resources: vec![Resource::DefaultRoute {
+            table: table(n),
+            cidr: "0.0.0.0/0".parse().expect("a block"),
+        }],
+    };
+    Roster { members: (0..nodes).map(member).collect(), groups: (0..nodes).map(group).collect() }
+}
+
+/// What a peer has shown of itself.
+#[derive(Debug, Clone, Default)]
+struct Shown {
+    beat: Option<(Beat, Time)>,
+    power: Option<(InstanceState, Time)>,
+}
+
+/// Node 0's core, and the world as it is.
+struct World {
+    nodes: usize,
+    machine: Machine,
+    numbers: Failover,
+    now: Time,
+    /// Where each table leads: the truth, which only writes change.
+    routes: BTreeMap<RouteTableId, usize>,
+    /// The same as it was read last, and when that was.
+    read: Option<(BTreeMap<RouteTableId, usize>, Time)>,
+    power: Vec<InstanceState>,
+    shown: Vec<Shown>,
+    pending: VecDeque<Action>,
+    beaten: Vec<Option<Time>>,
+}
+
+impl World {
+    fn new(nodes: usize) -> Self {
+        let now = Time::from_millis(1_000_000);
+        let numbers = Failover::default();
+        let machine = Machine::new(&id(0), SessionId(1), numbers.clone(), 0, &roster(nodes), now);
+        let mut world = Self {
+            nodes,
+            machine,
+            numbers,
+            now,
+            routes: (0..nodes).map(|n| (table(n), n)).collect(),
+            read: None,
+            power: vec![InstanceState::Running; nodes],
+            shown: vec![Shown::default(); nodes],
+            pending: VecDeque::new(),
+            beaten: vec![None; nodes],
+        };
+        world.turn();
+        world
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.machine.handle(input, self.now);
+    }
+
+    /// Time passes at the core's own pace; the answers under way come in.
+    fn pass(&mut self, time: Duration, answers: bool) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now = self.machine.next_deadline().min(end).max(self.now);
+            if answers {
+                self.answer_all();
+            }
+            self.turn();
+        }
+    }
+
+    fn answer_all(&mut self) {
+        for _ in 0..self.pending.len() {
+            self.answer(false);
+        }
+    }
+
+    fn turn(&mut self) {
+        self.machine.tick(self.now);
+        assert!(self.machine.next_deadline() > self.now, "the core does not rest");
+        for count in 0.. {
+            let Some(action) = self.machine.poll_action() else { break };
+            assert!(count < ACTIONS_A_TURN, "no end of actions: {action:?}");
+            self.judge(&action);
+            if id_of(&action).is_some() {
+                self.pending.push_back(action);
+            }
+        }
+        assert!(self.pending.len() < PENDING_MAX, "the core asks without waiting");
+    }
+
+    /// EC2 does and answers, or fails, the oldest thing that was asked.
+    fn answer(&mut self, fails: bool) {
+        let Some(action) = self.pending.pop_front() else { return };
+        let id = id_of(&action).expect("only such are kept");
+        let fault = || CloudFault {
+            kind: CloudFaultKind::Unknown,
+            call: "Any".to_owned(),
+            message: "by the target".to_owned(),
+        };
+        let outcome = match action {
+            Action::ReadRoutes { .. } if fails => Outcome::Routes { result: Err(fault()) },
+            Action::ReadRoutes { tables, .. } => {
+                self.read = Some((self.routes.clone(), self.now));
+                let all = tables.into_iter().map(|table| {
+                    let entry = self.entry(&table);
+                    (table, entry)
+                });
+                Outcome::Routes { result: Ok(all.collect()) }
+            }
+            Action::ReadPower { .. } if fails => Outcome::Power { result: Err(fault()) },
+            Action::ReadPower { node, .. } => {
+                let n = self.index(&node);
+                self.shown[n].power = Some((self.power[n], self.now));
+                let state = Some(self.power[n]);
+                let report =
+                    PowerReport { state, stop_origin: StopOrigin::Unknown, impaired: false };
+                Outcome::Power { result: Ok(report) }
+            }
+            Action::WriteRoute { write, .. } if !fails => {
+                let to = (0..self.nodes).find(|n| interface(*n) == write.interface);
+                self.routes.insert(write.table, to.expect("judged before"));
+                Outcome::Written { result: Ok(()) }
+            }
+            _ if fails => Outcome::Written { result: Err(fault()) },
+            _ => Outcome::Written { result: Ok(()) },
+        };
+        self.tell(Input::Done { id, outcome });
+    }
+
+    fn entry(&self, table: &RouteTableId) -> Routes {
+        let target = RouteTarget::Interface(interface(self.routes[table]));
+        let cidr = "0.0.0.0/0".parse().expect("a block");
+        Routes(BTreeMap::from([(cidr, RouteEntry { target, blackhole: false })]))
+    }
+
+    fn index(&self, node: &InstanceId) -> usize {
+        (0..self.nodes).find(|n| id(*n) == *node).expect("a member")
+    }
+
+    /// Whether a peer's last heartbeat is young, and it is well by its own word.
+    fn is_well(&self, n: usize) -> bool {
+        self.shown[n].beat.as_ref().is_some_and(|(beat, at)| {
+            let fresh = self.now.since(*at) < self.numbers.detection();
+            fresh && beat.fitness.is_fit() && !beat.leaving
+        })
+    }
+
+    fn judge(&mut self, action: &Action) {
+        match action {
+            Action::SendBeat { to, beat } => {
+                let n = self.index(to);
+                assert!(beat.hears.len() < self.nodes && beat.holds.len() <= self.nodes);
+                let last = self.beaten[n].replace(self.now);
+                let rushed = last.is_some_and(|at| self.now.since(at) < self.numbers.interval / 4);
+                assert!(!rushed, "two heartbeats at once to {to}");
+            }
+            Action::WriteRoute { write, .. } => {
+                let to = (0..self.nodes).find(|n| interface(*n) == write.interface);
+                assert!(to.is_some(), "{write:?} leads out of the cluster");
+                let (Some((read, _)), Some(0)) = (&self.read, to) else { return };
+                let holder = read[&write.table];
+                let robbed = holder != 0 && self.routes[&write.table] == holder;
+                assert!(!robbed || !self.is_well(holder), "{write:?} robs {holder}, who is well");
+            }
+            Action::Stop { node, .. } => self.judge_stop(node),
+            Action::Start { node, .. } => assert_ne!(*node, id(0), "starts itself"),
+            _ => {}
+        }
+    }
+
+    /// The repair rule of `docs/failover.md`, as far as it shows from outside.
+    fn judge_stop(&self, node: &InstanceId) {
+        let n = self.index(node);
+        assert_ne!(n, 0, "stops itself");
+        let heard = self.shown[n].beat.as_ref().map(|(_, at)| self.now.since(*at));
+        let silent = heard.is_none_or(|ago| ago >= self.numbers.repair.after);
+        assert!(silent, "stops {node}, heard {heard:?} ago");
+        let valid = |at: Time| self.now.since(at) <= self.numbers.read_valid;
+        for of in [0, n] {
+            let power = self.shown[of].power;
+            let runs =
+                power.is_some_and(|(state, at)| state == InstanceState::Running && valid(at));
+            assert!(runs, "stops {node} while EC2 said of {of}: {power:?}");
+        }
+        let (read, at) = self.read.as_ref().expect("it has read");
+        assert!(valid(*at), "stops {node} by an old read");
+        let serving = read.values().any(|holder| *holder == n);
+        assert!(!serving && read[&table(0)] == 0, "stops {node}, routes lead to it: {read:?}");
+        let fresh = |m: &usize| {
+            let beat = self.shown[*m].beat.as_ref();
+            beat.is_some_and(|(_, at)| self.now.since(*at) < self.numbers.detection())
+        };
+        let witnesses = (1..self.nodes).filter(|m| *m != n).filter(fresh);
+        let votes = witnesses.filter(|m| {
+            let (beat, _) = self.shown[*m].beat.as_ref().expect("just looked");
+            beat.hears.iter().any(|one| one.node == *node && one.failed)
+        });
+        assert!((1 + votes.count()) * 2 >= self.nodes, "stops {node} without a majority");
+    }
+
+    fn hear(&mut self, n: usize, beat: Beat, session: SessionId) {
+        // What came in the pause before this turn is excused, not heard late: now is exact.
+        self.shown[n].beat = Some((beat.clone(), self.now));
+        self.tell(Input::Beat { from: id(n), session, beat, at: self.now });
+    }
+}
+
+fn id_of(action: &Action) -> Option<ActionId> {
+    match action {
+        Action::ReadRoutes { id, .. }
+        | Action::ReadPower { id, .. }
+        | Action::WriteRoute { id, .. }
+        | Action::Stop { id, .. }
+        | Action::Start { id, .. }
+        | Action::Remember { id, .. } => Some(*id),
+        Action::SendBeat { .. }
+        | Action::SendEcho { .. }
+        | Action::Report { .. }
+        | Action::MayExit => None,
+    }
+}
+
+/// The whole story.
+pub(crate) fn story(input: &[u8]) {
+    let mut dice = Dice::new(input);
+    let nodes = 2 + dice.below(2);
+    let mut world = World::new(nodes);
+    let everybody: Vec<InstanceId> = (0..nodes).map(id).collect();
+    // A short input is a short story: a byte is at most a minute.
+    while !dice.is_spent() {
+        let n = 1 + dice.below(nodes - 1);
+        match dice.below(10) {
+            0..=3 => {
+                let beat = dice.beat(&everybody, &["g0", "g1", "g2", "other"]);
+                world.hear(n, beat, SessionId(u64::from(dice.byte() % 3)));
+                world.turn();
+            }
+            4 => world.tell(Input::Echo { from: id(n), at: world.now }),
+            5 => world.answer(dice.chance()),
+            6 => {
+                use InstanceState::{
+                    Pending, Running, ShuttingDown, Stopped, Stopping, Terminated,
+                };
+                let states =
+                    [Running, Running, Stopping, Stopped, Pending, ShuttingDown, Terminated];
+                world.power[dice.below(nodes)] = *dice.pick(&states);
+            }
+            7 => {
+                let group = "g0".parse().expect("a name");
+                world
+                    .tell(Input::Command { command: Command::HandOver { group, to: Some(id(n)) } });
+            }
+            8 => world.pass(Duration::from_millis(u64::from(dice.byte())), dice.chance()),
+            _ => world.pass(Duration::from_millis(u64::from(dice.byte()) * 250), true),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Inputs to begin with: what is well formed, so that changes of it reach further than noise does.
+
+use natha::types::{Beat, Claim, Fault, Fitness, Hears, InstanceId, SessionId};
+use natha::wire::{Key, Sender};
+
+/// None: the target draws its decisions from its input, and any bytes are good.
+pub(crate) fn none() -> Vec<Vec<u8>> {
+    vec![(0..=255).collect()]
+}
+
+pub(crate) fn packets() -> Vec<Vec<u8>> {
+    let id: InstanceId = "i-0123456789abcdef0".parse().expect("an id");
+    let beat = Beat {
+        fitness: Fitness::unfit(Fault::Uplink),
+        leaving: true,
+        settings_digest: 5,
+        hears: vec![Hears {
+            node: "i-0123abcd".parse().expect("an id"),
+            session: SessionId(9),
+            age_ms: 40,
+            failed: true,
+        }],
+        holds: vec![Claim { group: "zone-a".parse().expect("a name"), generation: 3 }],
+    };
+    let whole = [None, Some(Key::derive(b"another key"))]
+        .map(|key| Sender::new(id.clone(), SessionId(1), "blue", key).encode(&beat).bytes);
+    let bodies = whole.clone().map(|packet| packet[14..].to_vec());
+    whole.into_iter().chain(bodies).collect()
+}
+
+pub(crate) fn files() -> Vec<Vec<u8>> {
+    let texts = [
+        "cluster = \"blue\"\napi.timeout = \"3s\"\n[heartbeat]\ninterval = \"50ms\"\n",
+        "[[group]]\nname = \"zone-a\"\ntables = [\"rtb-0123abcd\"]\nhome = \"nat-a\"\n",
+        "[repair]\nafter = \"20s\"\nsettle = \"6s\"\n[hand_back]\nhold = \"3s\"\n",
+        "[uplink]\ntargets = [\"icmp:1.1.1.1\", \"tcp:8.8.8.8:53\"]\ninterval = \"1s\"\n",
+    ];
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+pub(crate) fn tags() -> Vec<Vec<u8>> {
+    let texts = ["cluster=blue\nName=nat-a\nrepair.after=20s\nadopt=true\n"];
+    texts.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+pub(crate) fn listings() -> Vec<Vec<u8>> {
+    let text = r#"{"nftables":[{"metainfo":{"version":"1.0.6"}},{"table":{"family":"ip",
+        "name":"natha","handle":1}},{"set":{"name":"sources","elem":["10.0.0.0/16"]}},
+        {"chain":{"name":"seal","handle":2}},{"counter":{"name":"out","packets":1,"bytes":2}},
+        {"rule":{"chain":"seal","comment":"plan=00 listing=00"}},
+        {"rule":{"chain":"postrouting","handle":3,"expr":[{"masquerade":null}]}}]}"#;
+    vec![text.as_bytes().to_vec()]
+}

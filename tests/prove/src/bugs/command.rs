@@ -1,0 +1,151 @@
+//! `natha-prove bugs`.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use serde_json::json;
+
+use super::catalogue::Catalogue;
+use super::tree::{Found, Tree};
+
+/// A run of the checker that takes longer than this many seconds is not the small one it should be.
+const LIMIT: &str = "180";
+
+/// Which bugs.
+#[derive(Debug, Args)]
+#[command(after_help = "Each bug is put alone into a copy of the sources, under target/bugs. The \
+    check of that copy must break\nthe rule that the bug names; and without a bug, every run \
+    must hold.\n\n\
+    Exit status: 0 every bug is caught, 3 one is not, 1 error, 2 wrong usage.")]
+pub struct Options {
+    /// Only these bugs; then the sound core is not checked first.
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// Show what the checker says of each.
+    #[arg(long)]
+    story: bool,
+    /// Write the figures to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Jobs of the compiler and threads of the checker; as many as processors if not given.
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+}
+
+/// What was put to the test, and what came of it.
+struct Row<'a> {
+    name: &'a str,
+    rule: &'a str,
+    what: &'a str,
+    run: &'a str,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Where a bug does not fit the sources any more, the sound core breaks a rule, the copy does not
+/// compile, or something cannot be written.
+pub fn command(options: &Options) -> anyhow::Result<ExitCode> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize()?;
+    let mut catalogue = Catalogue::load(&source.join("tests/prove/bugs.toml"))?;
+    let known: BTreeSet<_> = catalogue.bugs.iter().map(|bug| bug.name.clone()).collect();
+    for name in &options.names {
+        ensure!(known.contains(name), "there is no bug `{name}`");
+    }
+    let mut tree = Tree::copy(&source, options.jobs)?;
+    let mut out = std::io::stdout().lock();
+    if options.names.is_empty() {
+        tree.build()?;
+        check_sound(&tree, &catalogue, options, &mut out)?;
+    } else {
+        catalogue.bugs.retain(|bug| options.names.contains(&bug.name));
+    }
+    writeln!(
+        out,
+        "{:<24} {:<30} {:>9} {:>6} {:>6}",
+        "bug", "caught by", "states", "build", "check"
+    )?;
+    let mut caught = 0;
+    for bug in &catalogue.bugs {
+        let begun = Instant::now();
+        tree.seed(bug)?;
+        tree.build().with_context(|| format!("bug `{}`", bug.name))?;
+        let row = Row { name: &bug.name, rule: &bug.rule, what: &bug.what, run: &bug.run };
+        let build = begun.elapsed().as_secs_f64();
+        caught += usize::from(row.put(&tree, build, options, &mut out)?);
+    }
+    let all = catalogue.bugs.len();
+    writeln!(out, "{caught} of {all} seeded bugs caught")?;
+    if let Some(file) = &options.json {
+        let figures = json!({ "prove.seeded_bugs": all, "prove.seeded_bugs_caught": caught });
+        let text = serde_json::to_string_pretty(&figures)? + "\n";
+        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(if caught == all { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+/// Without a bug every run holds; and without an assumption its rule does not.
+fn check_sound(
+    tree: &Tree,
+    catalogue: &Catalogue,
+    options: &Options,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let runs: BTreeSet<&str> = catalogue.bugs.iter().map(|bug| bug.run.as_str()).collect();
+    let mut states = 0;
+    for run in &runs {
+        let found = run_check(tree, run, &[], options)?;
+        ensure!(found.code == Some(0), "without a bug, check {run}:\n{}", found.text);
+        states += found.states;
+    }
+    let (runs, took) = (runs.len(), begun.elapsed().as_secs_f64());
+    writeln!(out, "without a bug: every rule holds in {runs} runs, {states} states, {took:.0} s")?;
+    for a in &catalogue.assumptions {
+        let row = Row { name: &a.name, rule: &a.rule, what: &a.what, run: &a.run };
+        let broken = row.put(tree, 0.0, options, out)?;
+        ensure!(broken, "`{}` is not needed: its rule holds without it", a.name);
+    }
+    Ok(())
+}
+
+impl Row<'_> {
+    /// Puts it to the test. Says whether its rule is broken, as it must be.
+    fn put(
+        &self,
+        tree: &Tree,
+        build: f64,
+        options: &Options,
+        out: &mut impl Write,
+    ) -> anyhow::Result<bool> {
+        let begun = Instant::now();
+        let found = run_check(tree, self.run, &["--until", self.rule], options)?;
+        let caught = found.code == Some(3) && found.broken.iter().any(|rule| rule == self.rule);
+        let others: Vec<&str> = found.broken.iter().map(String::as_str).collect();
+        let by = match (caught, others.is_empty()) {
+            (true, _) => self.rule.to_owned(),
+            (false, true) => "NOTHING".to_owned(),
+            (false, false) => format!("NOT {}, but {}", self.rule, others.join(", ")),
+        };
+        let took = begun.elapsed().as_secs_f64();
+        writeln!(out, "{:<24} {by:<30} {:>9} {build:>6.1} {took:>6.1}", self.name, found.states)?;
+        if !caught {
+            writeln!(out, "  {}\n  natha-prove check {}", self.what, self.run)?;
+        }
+        if options.story {
+            writeln!(out, "{}", found.text)?;
+        }
+        Ok(caught)
+    }
+}
+
+fn run_check(tree: &Tree, run: &str, more: &[&str], options: &Options) -> anyhow::Result<Found> {
+    let threads = options.jobs.unwrap_or_else(crate::processors).to_string();
+    let more = [more, &["--limit", LIMIT, "--threads", &threads]].concat();
+    tree.check(run, &more)
+}

@@ -1,0 +1,365 @@
+//! Whether what happens may happen, seen from outside.
+
+use natha::failover::{Action, Event, EventKind, Input, Machine, Outcome};
+use natha::types::{InstanceState, RouteWrite};
+
+use super::cloud::{Stopper, Target};
+use super::fault::Api;
+use super::node::{Ask, Node, Notes};
+use super::numbers::{LAG, LIMIT};
+use super::rule::Rule;
+use super::world::{World, group, node_of, owner_of, table_of};
+
+/// `failover.read_valid`, in ticks.
+const READ_VALID: u8 = 4;
+/// `failover.reread`.
+const REREAD: u8 = 4;
+/// The detection time.
+const DETECTION: u8 = 3;
+/// `hand_back.hold`.
+const HOLD: u8 = 5;
+/// `repair.max_per_hour`.
+const STOPS: u8 = 3;
+
+/// How long a route must have led to a node before its stop is wrong.
+const SURELY_SERVING: u8 = READ_VALID + LAG + LIMIT + 1;
+/// `repair.after`: how long a node must have been well before its stop is wrong.
+const SURELY_WELL: u8 = 24;
+/// How long two nodes must have been well and connected, and a route have rested, before a theft
+/// between them is wrong: longer than any silence from before is remembered.
+pub(super) const SURELY_CALM: u8 = 15;
+/// How long a route must have led out of the cluster before a write over it is wrong.
+const SURELY_OUT: u8 = REREAD + LAG + LIMIT + 2;
+/// How long a sole survivor may take to serve everything: EC2's status check may have to give up
+/// on a peer first that was seen to act, and a call that was refused is tried again after 10 s.
+const SURELY_SERVED: u8 = 45;
+/// Route writes, for each table, after which there should be none any more.
+const WRITES: u8 = 12;
+/// For how many ticks there must be no write before the next ones count anew.
+const QUIET: u8 = 30;
+
+impl World {
+    /// Notes what node `n` is told.
+    pub(super) fn hear(&mut self, n: usize, input: &Input) {
+        let notes = &mut self.nodes[n].notes;
+        match input {
+            Input::Beat { from, .. } => notes.heard[node_of(from)] = 0,
+            Input::Echo { from, .. } => notes.echoed[node_of(from)] = 0,
+            Input::Done { outcome: Outcome::Routes { result: Ok(_) }, .. } => {
+                // Asked for at the tick before.
+                notes.routes_read.fill(Some(1));
+                notes.blind = false;
+            }
+            Input::Done {
+                outcome: Outcome::Written { result: Err(_) } | Outcome::Expired, ..
+            } => {
+                notes.taking.clear();
+            }
+            _ => {}
+        }
+    }
+
+    /// Judges what node `n` has just decided.
+    pub(super) fn judge_decision(&mut self, n: usize, machine: &Machine, action: &Action) {
+        let fit = machine.fitness().is_fit();
+        let broken = match action {
+            Action::Report { event } => {
+                self.note_takeover(n, event);
+                Vec::new()
+            }
+            Action::WriteRoute { write, .. } => self.judge_write(n, write, fit),
+            Action::Stop { node, .. } => self.judge_stop_decision(n, node_of(node), fit),
+            Action::Start { node, .. } => {
+                Rule::Unknown.try_it();
+                let notes = &self.nodes[n].notes;
+                let is_known = notes.power_read[node_of(node)].is_some();
+                let unknown = (!is_known).then_some(Rule::Unknown);
+                unknown.into_iter().chain(notes.is_blind().then_some(Rule::Blind)).collect()
+            }
+            _ => Vec::new(),
+        };
+        for rule in broken {
+            self.breach(rule);
+        }
+    }
+
+    /// Notes which tables a takeover is about: its first write needs no read.
+    fn note_takeover(&mut self, n: usize, event: &Event) {
+        let name = event.group.as_ref();
+        let Some(found) = (0..self.nodes.len()).find(|g| Some(&group(*g)) == name) else { return };
+        let tables = found * self.tables..(found + 1) * self.tables;
+        let taking = &mut self.nodes[n].notes.taking;
+        match event.kind {
+            EventKind::TakeoverBegun => taking.extend(tables),
+            EventKind::TakeoverDone => taking.retain(|table| !tables.contains(table)),
+            _ => {}
+        }
+    }
+
+    fn judge_write(&self, n: usize, write: &RouteWrite, fit: bool) -> Vec<Rule> {
+        Rule::Blind.try_it();
+        Rule::Unread.try_it();
+        let notes = &self.nodes[n].notes;
+        let mut broken = Vec::new();
+        if notes.is_blind() {
+            broken.push(Rule::Blind);
+        }
+        let at = table_of(&write.table);
+        if !is_fresh(notes.routes_read[at]) && !notes.taking.contains(&at) {
+            broken.push(Rule::Unread);
+        }
+        if owner_of(&write.interface) != n {
+            broken.extend(self.judge_gift(n, write));
+            return broken;
+        }
+        Rule::Unfit.try_it();
+        if !fit {
+            broken.push(Rule::Unfit);
+        }
+        if self.is_theft(n, at) {
+            broken.push(Rule::Robbed);
+        }
+        broken
+    }
+
+    fn judge_stop_decision(&mut self, n: usize, node: usize, fit: bool) -> Vec<Rule> {
+        for rule in [Rule::Unknown, Rule::TooManyStops, Rule::StopHeard] {
+            rule.try_it();
+        }
+        let notes = &mut self.nodes[n].notes;
+        let mut broken = Vec::new();
+        if notes.is_blind() {
+            broken.push(Rule::Blind);
+        }
+        if !fit {
+            broken.push(Rule::Unfit);
+        }
+        let reads = notes.routes_read.iter().all(|age| is_fresh(*age));
+        if !reads || ![n, node].iter().all(|n| is_fresh(notes.power_read[*n])) {
+            broken.push(Rule::Unknown);
+        }
+        if notes.heard[node].min(notes.echoed[node]) < DETECTION {
+            broken.push(Rule::StopHeard);
+        }
+        if notes.stops == STOPS {
+            broken.push(Rule::TooManyStops);
+        }
+        notes.stops += 1;
+        broken
+    }
+
+    /// Judges a route that is given to a peer.
+    fn judge_gift(&self, n: usize, write: &RouteWrite) -> Vec<Rule> {
+        let mut broken = Vec::new();
+        let to = owner_of(&write.interface);
+        let at = table_of(&write.table);
+        Rule::WrongTarget.try_it();
+        if self.nodes[n].notes.heard[to] > DETECTION {
+            broken.push(Rule::WrongTarget);
+        }
+        let home = self.home(at);
+        let group = home * self.tables..(home + 1) * self.tables;
+        let shares = group.into_iter().any(|t| self.cloud.now.routes[t] == Target::Node(to));
+        if to == home && !shares {
+            Rule::EarlyHandBack.try_it();
+        }
+        if to == home && !shares && self.nodes[to].notes.up < HOLD {
+            broken.push(Rule::EarlyHandBack);
+        }
+        broken
+    }
+
+    /// Whether it would rob a live holder that node `n` take this table.
+    fn is_theft(&self, n: usize, at: usize) -> bool {
+        let Target::Node(holder) = self.cloud.now.routes[at] else { return false };
+        Rule::Robbed.try_it();
+        let calm = |n: usize| self.nodes[n].notes.well >= SURELY_CALM;
+        let linked = self.linked[n * self.nodes.len() + holder] >= SURELY_CALM;
+        holder != n && calm(n) && calm(holder) && linked && self.led[at] >= SURELY_CALM
+    }
+
+    /// Judges what EC2 is about to carry out for node `by`.
+    pub(super) fn judge_change(&mut self, by: usize, ask: &Ask) {
+        match ask {
+            Ask::Write(write) => {
+                let at = table_of(&write.table);
+                Rule::WriteStorm.try_it();
+                let out = self.cloud.now.routes[at] == Target::Out && self.led[at] >= SURELY_OUT;
+                if out && self.nodes[by].notes.well >= SURELY_OUT {
+                    self.breach(Rule::Foreign);
+                }
+            }
+            Ask::Stop(node) => self.judge_stop(by, *node),
+            Ask::Start(node) => {
+                Rule::UnaskedStart.try_it();
+                let power = self.cloud.now.power[*node];
+                let is_stopped = power.state == InstanceState::Stopped;
+                if is_stopped && power.by == Some(Stopper::User { calm: true }) {
+                    self.breach(Rule::UnaskedStart);
+                }
+            }
+            Ask::ReadRoutes | Ask::ReadPower(_) => {}
+        }
+    }
+
+    fn judge_stop(&mut self, by: usize, node: usize) {
+        let power = &self.cloud.now.power;
+        if power[node].state != InstanceState::Running {
+            return;
+        }
+        [Rule::MutualStop, Rule::StopServing, Rule::StopWell].into_iter().for_each(Rule::try_it);
+        let stopped = |n: usize| {
+            power[n].state != InstanceState::Running
+                && matches!(power[n].by, Some(Stopper::Natha(_)))
+        };
+        let others = (0..self.nodes.len()).filter(|n| *n != node);
+        let all = others.into_iter().all(stopped);
+        let mutual =
+            power[by].state != InstanceState::Running && power[by].by == Some(Stopper::Natha(node));
+        if all || mutual {
+            self.breach(Rule::MutualStop);
+        }
+        let served = (0..self.led.len()).any(|t| {
+            self.cloud.now.routes[t] == Target::Node(node) && self.led[t] >= SURELY_SERVING
+        });
+        if served && self.nodes[node].forwards() {
+            self.breach(Rule::StopServing);
+        }
+        if self.nodes[node].notes.well >= SURELY_WELL {
+            self.breach(Rule::StopWell);
+        }
+    }
+
+    /// Notes how things are at the end of a tick.
+    pub(super) fn note(&mut self) {
+        for n in 0..self.nodes.len() {
+            let running = self.cloud.now.power[n].state == InstanceState::Running;
+            let answers = self.nodes[n].forwards();
+            self.cloud.now.power[n].check(answers);
+            self.nodes[n].note(running);
+        }
+        let rows = self.nodes.len();
+        for pair in 0..rows * rows {
+            let (a, b) = (pair / rows, pair % rows);
+            let linked = self.is_heard(a, b) && self.is_heard(b, a) && !self.is_late(a, b);
+            count(&mut self.linked[pair], linked, SURELY_CALM);
+        }
+        for t in 0..self.led.len() {
+            count(&mut self.led[t], true, SURELY_CALM);
+        }
+        count(&mut self.quiet, true, QUIET);
+        if self.quiet == QUIET {
+            self.writes = 0;
+        }
+        let tables = u8::try_from(self.led.len()).unwrap_or(u8::MAX);
+        if self.writes > tables.saturating_mul(WRITES) {
+            self.breach(Rule::WriteStorm);
+        }
+        self.note_sole();
+        self.note_out();
+    }
+
+    fn is_late(&self, a: usize, b: usize) -> bool {
+        use super::fault::Fault::Slow;
+        self.is_broken(Slow(a, b)) || self.is_broken(Slow(b, a))
+    }
+
+    fn note_sole(&mut self) {
+        let mut working = (0..self.nodes.len()).filter(|n| self.nodes[*n].forwards());
+        let sole = working.next().filter(|n| working.next().is_none() && self.is_well(*n));
+        let is_stale = self.is_broken(super::fault::Fault::Stale);
+        self.sole = sole.filter(|_| !is_stale).map(|sole| match self.sole {
+            Some((same, ticks)) if same == sole => (sole, (ticks + 1).min(SURELY_SERVED)),
+            _ => (sole, 0),
+        });
+        let Some((sole, SURELY_SERVED)) = self.sole else { return };
+        Rule::Unserved.try_it();
+        let served =
+            |target: &Target| matches!(target, Target::Out) || *target == Target::Node(sole);
+        if !self.cloud.now.routes.iter().all(served) {
+            self.breach(Rule::Unserved);
+        }
+    }
+
+    fn note_out(&mut self) {
+        for t in 0..self.led.len() {
+            let out = self.cloud.now.routes[t] == Target::Out && self.led[t] >= SURELY_OUT;
+            let home = self.home(t);
+            let told = self.nodes.iter().any(|node| {
+                let notes = &node.notes;
+                notes.well >= SURELY_OUT && notes.told.contains(&home)
+            });
+            let able = self.nodes.iter().any(|node| node.notes.well >= SURELY_OUT);
+            if out && able {
+                [Rule::Foreign, Rule::Untold].into_iter().for_each(Rule::try_it);
+            }
+            if out && able && !told {
+                self.breach(Rule::Untold);
+            }
+        }
+    }
+
+    /// Whether everything in node `n` works.
+    pub(super) fn is_well(&self, n: usize) -> bool {
+        self.nodes[n].works(self.cloud.now.power[n].state == InstanceState::Running)
+    }
+}
+
+impl Node {
+    fn works(&self, running: bool) -> bool {
+        let fit = self.machine.as_ref().is_some_and(|machine| machine.fitness().is_fit());
+        running && fit && self.forwards() && self.fit && self.api == Api::Works
+    }
+
+    fn note(&mut self, running: bool) {
+        let (works, frozen) = (self.works(running), self.frozen);
+        let up = !frozen && self.machine.is_some() && self.fit;
+        let Notes {
+            well,
+            up: up_for,
+            down,
+            frozen: frozen_for,
+            blind,
+            routes_read,
+            power_read,
+            heard,
+            echoed,
+            ..
+        } = &mut self.notes;
+        count(well, works, SURELY_WELL);
+        count(down, !up, DETECTION + 2);
+        count(up_for, up || *down < DETECTION + 2, HOLD);
+        // Thawed: what was known is void if the pause was longer than it takes to lose a peer.
+        if !frozen && *frozen_for > DETECTION {
+            *blind = true;
+        }
+        count(frozen_for, frozen, DETECTION + 1);
+        if *blind {
+            routes_read.fill(None);
+            power_read.fill(None);
+        }
+        for age in routes_read.iter_mut().chain(power_read).flatten() {
+            *age = (*age + 1).min(READ_VALID + 1);
+        }
+        for age in heard.iter_mut().chain(echoed) {
+            *age = age.saturating_add(1).min(DETECTION + 1);
+        }
+    }
+}
+
+impl Notes {
+    /// Whether it was paused and has read nothing since: in its first turn after the pause, too.
+    fn is_blind(&self) -> bool {
+        self.blind || self.frozen > DETECTION
+    }
+}
+
+/// Whether a read of this age may be relied on.
+fn is_fresh(age: Option<u8>) -> bool {
+    age.is_some_and(|age| age <= READ_VALID)
+}
+
+/// One more tick, up to `most`, or none.
+fn count(ticks: &mut u8, holds: bool, most: u8) {
+    *ticks = if holds { (*ticks + 1).min(most) } else { 0 };
+}

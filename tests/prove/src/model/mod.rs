@@ -1,0 +1,43 @@
+//! The model check: every schedule of faults, within bounds, of two or three real machines.
+//!
+//! A state is a whole small world: the machines that ship, as much of EC2 and of the network as
+//! they see, and what an onlooker remembers in order to judge. From each state an adversary either
+//! lets a second pass, breaks something, or mends what is broken; the checker visits every state
+//! that any of its choices lead to. What holds in all of them is in [`Rule`].
+//!
+//! | part | what |
+//! |---|---|
+//! | `numbers` | the settings, in seconds, and the bounds that follow from them |
+//! | `scope` | what the adversary may do, and how often |
+//! | `fault` | what can be broken, and how |
+//! | `world`, `node`, `cloud`, `calls` | everything there is |
+//! | `tick` | one second of it |
+//! | `judge` | whether what is about to happen may happen |
+//! | `settle` | whether everything comes to rest once nothing is broken |
+//! | `check` | the run of the checker and its result |
+//! | `story` | a counterexample in words |
+
+mod calls;
+mod check;
+mod cloud;
+mod command;
+mod fault;
+mod judge;
+mod node;
+mod numbers;
+mod rule;
+mod scope;
+mod scopes;
+mod settle;
+mod story;
+mod tick;
+mod world;
+
+pub use check::{Choice, Effort, Report, check};
+pub use command::{Options, command};
+pub use fault::{Api, Fault, Led};
+pub use numbers::settings;
+pub use rule::Rule;
+pub use scope::{Kind, Scope};
+pub use story::tell;
+pub use world::World;

@@ -1,0 +1,140 @@
+//! One node: its machine, its host, its calls, and what an onlooker notes of it.
+
+use std::collections::BTreeSet;
+
+use natha::failover::{ActionId, Input, Machine, Outcome};
+use natha::types::{InstanceId, RouteWrite, Time};
+
+use super::fault::Api;
+
+/// What a machine asks of EC2.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Ask {
+    ReadRoutes,
+    ReadPower(usize),
+    Write(RouteWrite),
+    Stop(usize),
+    Start(usize),
+}
+
+/// A call that was decided and not sent yet.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Call {
+    pub(super) id: ActionId,
+    pub(super) ask: Ask,
+    pub(super) not_after: Option<Time>,
+}
+
+/// An outcome that is on its way, in so many ticks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Awaited {
+    pub(super) left: u8,
+    pub(super) id: ActionId,
+    pub(super) outcome: Outcome,
+}
+
+/// What an onlooker notes of a node, in order to judge it. Counters of ticks stop where no rule
+/// asks for more.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Notes {
+    /// Ticks for which everything in it and its API have worked.
+    pub(super) well: u8,
+    /// Ticks for which its monitor had run, fit, when its peers could tell last.
+    pub(super) up: u8,
+    /// Ticks for which it has not.
+    pub(super) down: u8,
+    /// Ticks for which it has been frozen.
+    pub(super) frozen: u8,
+    /// It was paused and has read no route since.
+    pub(super) blind: bool,
+    /// Ticks since it asked for the last read that succeeded, of each table; none since its
+    /// start, its last pause, or a write of that table whose outcome it does not know.
+    pub(super) routes_read: Vec<Option<u8>>,
+    /// The same for each node's power.
+    pub(super) power_read: Vec<Option<u8>>,
+    /// Tables that it is taking over, no write having failed so far.
+    pub(super) taking: BTreeSet<usize>,
+    /// Ticks since it last heard each node.
+    pub(super) heard: Vec<u8>,
+    /// Ticks since each node last answered its echo.
+    pub(super) echoed: Vec<u8>,
+    /// Stops that this run of its monitor has asked for.
+    pub(super) stops: u8,
+    /// Groups of which it has alerted that they lead out of the cluster.
+    pub(super) told: BTreeSet<usize>,
+    /// It has alerted that it stops nobody any more.
+    pub(super) latched: bool,
+}
+
+/// One node.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Node {
+    pub(super) machine: Option<Machine>,
+    /// How often its monitor has started.
+    pub(super) boots: u8,
+    /// Its kernel runs: it forwards and answers echo.
+    pub(super) kernel: bool,
+    pub(super) frozen: bool,
+    pub(super) fit: bool,
+    pub(super) api: Api,
+    /// What has arrived and was not handled yet.
+    pub(super) inbox: Vec<Input>,
+    pub(super) outbox: Vec<Call>,
+    pub(super) awaited: Vec<Awaited>,
+    /// What it keeps on disk.
+    pub(super) remembered: BTreeSet<InstanceId>,
+    pub(super) notes: Notes,
+}
+
+impl Node {
+    pub(super) fn new() -> Self {
+        Self {
+            machine: None,
+            boots: 0,
+            kernel: true,
+            frozen: false,
+            fit: true,
+            api: Api::Works,
+            inbox: Vec::new(),
+            outbox: Vec::new(),
+            awaited: Vec::new(),
+            remembered: BTreeSet::new(),
+            notes: Notes::default(),
+        }
+    }
+
+    /// Whether packets to it are forwarded.
+    pub(super) fn forwards(&self) -> bool {
+        self.kernel && !self.frozen
+    }
+
+    /// Its monitor ends, and what it was about to send with it.
+    pub(super) fn end_monitor(&mut self) {
+        self.machine = None;
+        self.inbox.clear();
+        self.outbox.clear();
+        self.awaited.clear();
+    }
+
+    /// Renames its actions, oldest first, so that equal states are seen to be equal.
+    pub(super) fn renumber(&mut self) {
+        let Some(machine) = &mut self.machine else { return };
+        let mut ids = BTreeSet::new();
+        let collect = |id| {
+            ids.insert(id);
+            id
+        };
+        machine.renumber(collect, 0);
+        ids.extend(self.outbox.iter().map(|call| call.id));
+        ids.extend(self.awaited.iter().map(|awaited| awaited.id));
+        let ids: Vec<ActionId> = ids.into_iter().collect();
+        let rename = |id: ActionId| {
+            let place = ids.binary_search(&id).expect("every id was collected");
+            ActionId(u64::try_from(place).unwrap_or(u64::MAX) + 1)
+        };
+        let highest = u64::try_from(ids.len()).unwrap_or(u64::MAX);
+        machine.renumber(rename, highest);
+        self.outbox.iter_mut().for_each(|call| call.id = rename(call.id));
+        self.awaited.iter_mut().for_each(|awaited| awaited.id = rename(awaited.id));
+    }
+}

@@ -1,0 +1,210 @@
+//! What must hold in every state.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How often each rule had something to judge: a rule that never had holds for no reason.
+static TRIED: [AtomicU64; Rule::ALL.len()] = [const { AtomicU64::new(0) }; Rule::ALL.len()];
+
+/// The rules, named after the invariants of the design.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rule {
+    /// Two nodes do not stop each other.
+    MutualStop,
+    /// A node that serves is not stopped.
+    StopServing,
+    /// A node that has been well is not stopped.
+    StopWell,
+    /// A node that has just been heard is not stopped.
+    StopHeard,
+    /// An unfit node takes nothing and stops nobody.
+    Unfit,
+    /// A live holder is not robbed.
+    Robbed,
+    /// A foreign target is left alone.
+    Foreign,
+    /// A route is led only to a node that can serve, as far as its peers could tell.
+    WrongTarget,
+    /// No answer, or an error, allows nothing.
+    Unknown,
+    /// After a pause, nothing is changed before it is read.
+    Blind,
+    /// Every change but a takeover's first follows a fresh read.
+    Unread,
+    /// A home gets its group back only once it has been well.
+    EarlyHandBack,
+    /// Only what natha stopped, or what stopped by itself, is started.
+    UnaskedStart,
+    /// Stops are capped.
+    TooManyStops,
+    /// Route writes come to an end.
+    WriteStorm,
+    /// A sole survivor serves everything.
+    Unserved,
+    /// Everything comes to rest, at home.
+    NoRest,
+    /// What was stopped is started again.
+    LeftStopped,
+    /// A heartbeat is never held up.
+    HeldUp,
+    /// What natha leaves alone is told.
+    Untold,
+}
+
+impl Rule {
+    /// All of them.
+    pub const ALL: [Self; 20] = [
+        Self::MutualStop,
+        Self::StopServing,
+        Self::StopWell,
+        Self::StopHeard,
+        Self::Unfit,
+        Self::Robbed,
+        Self::Foreign,
+        Self::WrongTarget,
+        Self::Unknown,
+        Self::Blind,
+        Self::Unread,
+        Self::EarlyHandBack,
+        Self::UnaskedStart,
+        Self::TooManyStops,
+        Self::WriteStorm,
+        Self::Unserved,
+        Self::NoRest,
+        Self::LeftStopped,
+        Self::HeldUp,
+        Self::Untold,
+    ];
+
+    /// Its name: the invariant's number, and a word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MutualStop => "S1 mutual stop",
+            Self::StopServing => "S2 stop of a serving node",
+            Self::StopWell => "S2 stop of a well node",
+            Self::StopHeard => "S2 stop of a node just heard",
+            Self::Unfit => "S2, S3 unfit actor",
+            Self::Robbed => "S3 robbed holder",
+            Self::Foreign => "S4 foreign target",
+            Self::WrongTarget => "S4 wrong target",
+            Self::Unknown => "S5 unknown taken for known",
+            Self::Blind => "S6 blind after a pause",
+            Self::Unread => "S6 change without a read",
+            Self::EarlyHandBack => "S7 early hand-back",
+            Self::UnaskedStart => "S12 unasked start",
+            Self::TooManyStops => "S12 too many stops",
+            Self::WriteStorm => "S12 storm of writes",
+            Self::Unserved => "L1 unserved",
+            Self::NoRest => "L2, L3 no rest at home",
+            Self::LeftStopped => "L5 left stopped",
+            Self::HeldUp => "L6 heartbeat held up",
+            Self::Untold => "L7 untold",
+        }
+    }
+
+    /// What it says.
+    #[must_use]
+    pub const fn statement(self) -> &'static str {
+        match self {
+            Self::MutualStop => {
+                "EC2 never accepts a stop of a node by one that it is itself stopping at that \
+                 node's request, and natha never has every node stopped"
+            }
+            Self::StopServing => {
+                "no stop is accepted of a node that forwards while a route has led to it for \
+                 longer than the oldest read that a stop may rely on, EC2's lag and a call's \
+                 time limit together"
+            }
+            Self::StopWell => {
+                "no stop is accepted of a node that has been well, with a working API, for the \
+                 whole of repair.after"
+            }
+            Self::StopHeard => {
+                "no node asks for a stop of one whose heartbeat or echo has reached it within the detection \
+                 time"
+            }
+            Self::Unfit => "a node that finds itself unfit takes no route and stops nobody",
+            Self::Robbed => {
+                "no node takes a route from a live, fit holder that it has been connected to and \
+                 that has held it for a while, unless the holder is leaving"
+            }
+            Self::Foreign => {
+                "a route that somebody led out of the cluster is not written once a read could \
+                 show it"
+            }
+            Self::WrongTarget => {
+                "a route is led to the writer itself, or given to a peer whose heartbeats \
+                 reached the writer within the detection time"
+            }
+            Self::Unknown => {
+                "a stop or a start follows successful reads, within read_valid, of the routes \
+                 and of the power of both nodes; an error is no answer"
+            }
+            Self::Blind => {
+                "after a pause longer than the detection time a successful read of the \
+                            routes comes before any change"
+            }
+            Self::Unread => {
+                "every route write but the first of a takeover follows a read of that route \
+                 asked for within read_valid"
+            }
+            Self::EarlyHandBack => {
+                "a group is given back only to a home whose monitor has run, fit, for at least \
+                 hand_back.hold"
+            }
+            Self::UnaskedStart => {
+                "natha starts only an instance that natha stopped, or that stopped by itself or \
+                 by EC2; never one that a person stopped"
+            }
+            Self::TooManyStops => "one run of a monitor stops at most repair.max_per_hour times",
+            Self::WriteStorm => {
+                "with nothing new broken or mended, route writes come to an end after a handful"
+            }
+            Self::Unserved | Self::NoRest | Self::LeftStopped | Self::HeldUp | Self::Untold => {
+                self.promise()
+            }
+        }
+    }
+
+    /// What is to come about, as against what must not happen.
+    const fn promise(self) -> &'static str {
+        match self {
+            Self::Unserved => {
+                "when one node alone has been well for longer than detection, grace, first \
+                 contact and a call take together, every route of the cluster leads to it"
+            }
+            Self::NoRest => {
+                "from every state, once nothing is broken any more, every group comes to be at \
+                 home, and then nothing is written any more"
+            }
+            Self::LeftStopped => {
+                "from every state, once nothing is broken any more, every node that natha \
+                 stopped comes to run again, or an alert stands"
+            }
+            Self::HeldUp => {
+                "a monitor that runs sends a heartbeat to every peer in every interval, whatever \
+                 its calls do"
+            }
+            Self::Untold => {
+                "a route that leads out of the cluster while a fit node can read it is alerted"
+            }
+            _ => self.statement(),
+        }
+    }
+
+    /// Notes that it has something to judge.
+    pub(super) fn try_it(self) {
+        TRIED[self.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often each had, since this was last asked.
+    pub(super) fn tried() -> Vec<u64> {
+        TRIED.iter().map(|tried| tried.swap(0, Ordering::Relaxed)).collect()
+    }
+
+    /// Its place in [`Rule::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}

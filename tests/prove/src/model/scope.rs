@@ -1,0 +1,118 @@
+//! What the adversary may do in one run of the checker.
+
+use super::fault::{Api, Fault, Led};
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the same words as in `Fault` and `Api`")]
+pub enum Kind {
+    Crash,
+    Restart,
+    Kill,
+    Freeze,
+    Unfit,
+    Deaf,
+    Cut,
+    NoEcho,
+    Slow,
+    Refuses,
+    Hangs,
+    LosesReplies,
+    Delays,
+    Repeats,
+    Stale,
+    Led,
+    UserStop,
+    Overdue,
+}
+
+impl Kind {
+    /// Every kind that the rules hold under.
+    pub const ALLOWED: [Self; 17] = [
+        Self::Crash,
+        Self::Restart,
+        Self::Kill,
+        Self::Freeze,
+        Self::Unfit,
+        Self::Deaf,
+        Self::Cut,
+        Self::NoEcho,
+        Self::Slow,
+        Self::Refuses,
+        Self::Hangs,
+        Self::LosesReplies,
+        Self::Delays,
+        Self::Repeats,
+        Self::Stale,
+        Self::Led,
+        Self::UserStop,
+    ];
+
+    /// Every fault of this kind among `nodes` nodes and `tables` tables.
+    pub(super) fn faults(self, nodes: usize, tables: usize) -> Vec<Fault> {
+        let each = |make: fn(usize) -> Fault| (0..nodes).map(make).collect();
+        let api = |api| (0..nodes).map(|n| Fault::Api(n, api)).collect();
+        let pairs = (0..nodes).flat_map(|a| (0..nodes).map(move |b| (a, b)));
+        match self {
+            Self::Crash => each(Fault::Crash),
+            Self::Restart => each(Fault::Restart),
+            Self::Kill => each(Fault::Kill),
+            Self::Freeze => each(Fault::Freeze),
+            Self::Unfit => each(Fault::Unfit),
+            Self::UserStop => each(Fault::UserStop),
+            Self::Deaf => pairs.filter(|(a, b)| a != b).map(|(a, b)| Fault::Deaf(a, b)).collect(),
+            Self::Slow => pairs.filter(|(a, b)| a != b).map(|(a, b)| Fault::Slow(a, b)).collect(),
+            Self::Cut => pairs.filter(|(a, b)| a < b).map(|(a, b)| Fault::Cut(a, b)).collect(),
+            Self::NoEcho => {
+                pairs.filter(|(a, b)| a < b).map(|(a, b)| Fault::NoEcho(a, b)).collect()
+            }
+            Self::Refuses => api(Api::Refuses),
+            Self::Hangs => api(Api::Hangs),
+            Self::LosesReplies => api(Api::LosesReplies),
+            Self::Delays => api(Api::Delays),
+            Self::Repeats => api(Api::Repeats),
+            Self::Stale => vec![Fault::Stale],
+            Self::Overdue => vec![Fault::Overdue],
+            Self::Led => (0..tables)
+                .flat_map(|table| {
+                    let to = (0..nodes).map(Led::To).chain([Led::Out, Led::Nowhere]);
+                    to.map(move |led| Fault::Led(table, led))
+                })
+                .collect(),
+        }
+    }
+}
+
+/// One run's bounds.
+#[derive(Debug, Clone)]
+pub struct Scope {
+    /// Its name.
+    pub name: &'static str,
+    /// How many nodes there are.
+    pub nodes: usize,
+    /// How many tables each node's home group has.
+    pub tables: usize,
+    /// What may go wrong.
+    pub kinds: Vec<Kind>,
+    /// How many things may go wrong in one schedule. Mending is free.
+    pub strikes: u8,
+    /// For how many seconds a fault lasts, one of these, or none for any time.
+    pub lasts: Option<Vec<u8>>,
+    /// Whether the monitors start at the beginning, all at once, with the routes in every
+    /// position; otherwise the cluster is at rest.
+    pub booting: bool,
+}
+
+impl Scope {
+    /// How many tables there are in all. Table `t` is of the home group of node `t / tables`.
+    #[must_use]
+    pub fn all_tables(&self) -> usize {
+        self.nodes * self.tables
+    }
+
+    /// Everything that may go wrong.
+    pub(super) fn faults(&self) -> Vec<Fault> {
+        let tables = self.all_tables();
+        self.kinds.iter().flat_map(|kind| kind.faults(self.nodes, tables)).collect()
+    }
+}

@@ -1,0 +1,66 @@
+//! The runs of the checker: which bounds, in the quick run and in the full one.
+//!
+//! The kinds of faults are many, so not all of them can meet in one run at every second. Each run
+//! puts together those that interact; one has all kinds of them, each for one of a few times that
+//! lie between the times that the machine looks at.
+
+use super::scope::{Kind, Scope};
+
+/// A fault is over before it is noticed; is noticed; is longer than an old request may live; is
+/// longer than the patience before a stop, for the first node in the order and for the second.
+const LASTS: [u8; 5] = [1, 4, 12, 30, 50];
+const FEW: [u8; 3] = [2, 12, 50];
+
+use Kind::{
+    Crash, Cut, Deaf, Delays, Freeze, Hangs, Kill, Led, LosesReplies, NoEcho, Refuses, Repeats,
+    Restart, Slow, Stale, Unfit, UserStop,
+};
+
+fn scope(name: &'static str, nodes: usize, strikes: u8, kinds: &[Kind]) -> Scope {
+    Scope { name, nodes, tables: 1, kinds: kinds.to_vec(), strikes, lasts: None, booting: false }
+}
+
+fn lasting(lasts: &[u8], scope: Scope) -> Scope {
+    Scope { lasts: Some(lasts.to_vec()), ..scope }
+}
+
+fn booting(scope: Scope) -> Scope {
+    Scope { booting: true, ..scope }
+}
+
+/// A minute's worth.
+pub(super) fn quick() -> Vec<Scope> {
+    vec![
+        scope("n2-any-one", 2, 1, &Kind::ALLOWED),
+        scope("n2-crashes", 2, 2, &[Crash, Restart]),
+        scope("n2-people", 2, 2, &[Crash, Led]),
+        lasting(&FEW, scope("n2-few-two", 2, 2, &[Crash, Freeze, Cut, Hangs, Unfit])),
+        lasting(&FEW, scope("n2-deep", 2, 3, &[Crash, Cut])),
+        booting(scope("n2-boot", 2, 1, &[Crash, Cut])),
+        scope("n3-any-one", 3, 1, &Kind::ALLOWED),
+        scope("n3-crashes", 3, 2, &[Crash, Restart]),
+    ]
+}
+
+/// The full space.
+pub(super) fn full() -> Vec<Scope> {
+    vec![
+        scope("n2-pauses", 2, 2, &[Crash, Restart, Kill, Freeze]),
+        scope("n2-network", 2, 2, &[Crash, Cut, Deaf, NoEcho]),
+        scope("n2-slow", 2, 2, &[Crash, Cut, Slow]),
+        scope("n2-api", 2, 2, &[Crash, Hangs, LosesReplies, Refuses]),
+        scope("n2-late-calls", 2, 2, &[Crash, Cut, Delays, Repeats, Stale]),
+        scope("n2-people", 2, 2, &[Crash, Led, UserStop, Cut]),
+        lasting(&LASTS, scope("n2-all-two", 2, 2, &Kind::ALLOWED)),
+        lasting(&FEW, scope("n2-deep", 2, 3, &[Crash, Restart, Freeze, Cut])),
+        lasting(&LASTS, booting(scope("n2-boot", 2, 1, &Kind::ALLOWED))),
+        Scope {
+            tables: 2,
+            ..lasting(&FEW, scope("n2-tables", 2, 2, &[Crash, Freeze, Cut, Hangs, LosesReplies]))
+        },
+        scope("n3-any-one", 3, 1, &Kind::ALLOWED),
+        scope("n3-crashes", 3, 3, &[Crash, Restart]),
+        lasting(&FEW, scope("n3-two", 3, 2, &[Crash, Freeze, Cut, Hangs, Unfit])),
+        lasting(&FEW, booting(scope("n3-boot", 3, 1, &[Crash, Freeze, Cut]))),
+    ]
+}

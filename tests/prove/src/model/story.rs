@@ -1,0 +1,84 @@
+//! A schedule in words.
+
+use std::fmt::Write as _;
+
+use super::check::{Choice, Space};
+use super::node::Ask;
+use super::scope::Scope;
+use super::world::{World, owner_of, table_of};
+use stateright::Model;
+
+/// How much is told of what follows a schedule after which there is no rest.
+const TAIL: u16 = 150;
+
+/// Replays a schedule and tells it, second by second: what was broken, where the routes led, and
+/// what the machines said.
+#[must_use]
+pub fn tell(scope: &Scope, choices: &[Choice]) -> String {
+    let space = Space::new(scope);
+    let mut story = String::new();
+    let Some(mut world) = space.init_states().into_iter().next() else { return story };
+    let mut second = 0;
+    let mut shown = String::new();
+    for choice in choices {
+        let next = space.step(&world, *choice);
+        match choice {
+            Choice::Wait => second += 1,
+            Choice::Strike(fault) => drop(writeln!(story, "{second:>4} s  {fault}")),
+            Choice::Mend(fault) => drop(writeln!(story, "{second:>4} s  mended: {fault}")),
+        }
+        let now = outline(&next);
+        if now != shown {
+            let _ = writeln!(story, "{second:>4} s    {now}");
+            shown = now;
+        }
+        world = next;
+    }
+    if world.broken.is_none() {
+        let _ = writeln!(story, "{second:>4} s  nothing more goes wrong");
+        world.mend_all();
+        for _ in 0..TAIL {
+            world.tick();
+            world.revive();
+            second += 1;
+            let now = outline(&world);
+            if now != shown {
+                let _ = writeln!(story, "{second:>4} s    {now}");
+                shown = now;
+            }
+            if world.broken.is_some() {
+                break;
+            }
+        }
+    }
+    if let Some(rule) = world.broken {
+        let _ = writeln!(story, "{second:>4} s  BROKEN: {}: {}", rule.name(), rule.statement());
+    }
+    story
+}
+
+/// Routes, powers and verdicts in a line.
+fn outline(world: &World) -> String {
+    let mut line = format!("routes {:?}, power", world.cloud.now.routes);
+    for power in &world.cloud.now.power {
+        let _ = write!(line, " {}", power.state);
+    }
+    for (n, node) in world.nodes.iter().enumerate() {
+        let Some(machine) = &node.machine else { continue };
+        let view = machine.view(super::numbers::NOW);
+        let verdicts: Vec<&str> = view.peers.values().map(|peer| peer.verdict.name()).collect();
+        let _ = write!(line, "; {n} finds {}", verdicts.join(", "));
+        for call in &node.outbox {
+            let _ = match &call.ask {
+                Ask::Write(write) => {
+                    let (table, to) = (table_of(&write.table), owner_of(&write.interface));
+                    write!(line, ", leads table {table} to node {to}")
+                }
+                Ask::Stop(node) => write!(line, ", stops node {node}"),
+                Ask::Start(node) => write!(line, ", starts node {node}"),
+                Ask::ReadRoutes | Ask::ReadPower(_) => Ok(()),
+            };
+        }
+    }
+    line
+}

@@ -1,0 +1,297 @@
+//! A small world, and one second of it.
+
+use natha::failover::{Input, Machine};
+use natha::types::{
+    CloudFaultKind, Fault as Trouble, Fitness, Group, GroupName, InstanceId, Member,
+    NetworkInterfaceId, Resource, Roster, RouteTableId, RouteTarget, SessionId,
+};
+
+use super::cloud::{Cloud, Knowledge, Power, Stopper, Target};
+use super::fault::{Api, Fault, Led};
+use super::judge::SURELY_CALM;
+use super::node::{Ask, Node, Notes};
+use super::numbers::{NOW, settings};
+use super::rule::Rule;
+use super::scope::{Kind, Scope};
+
+/// A packet that is on its way, in so many ticks.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Packet {
+    pub(super) left: u8,
+    pub(super) to: usize,
+    pub(super) input: Input,
+}
+
+/// A change that EC2 will carry out later.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Held {
+    pub(super) left: u8,
+    pub(super) by: usize,
+    pub(super) ask: Ask,
+}
+
+/// Everything there is. The time is always [`NOW`]: what passes is subtracted from the past.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct World {
+    pub(super) nodes: Vec<Node>,
+    pub(super) cloud: Cloud,
+    pub(super) packets: Vec<Packet>,
+    pub(super) held: Vec<Held>,
+    /// What is broken, and for how many ticks where the scope bounds that.
+    pub(super) faults: Vec<(Fault, u8)>,
+    /// How much may still go wrong.
+    pub(super) strikes: u8,
+    pub(super) tables: usize,
+    /// Ticks for which each route has led where it leads.
+    pub(super) led: Vec<u8>,
+    /// Ticks for which each pair of nodes has heard each other; row by row.
+    pub(super) linked: Vec<u8>,
+    /// Route writes since something was last broken or mended.
+    pub(super) writes: u8,
+    /// Ticks since the last of them.
+    pub(super) quiet: u8,
+    /// The node that alone has been well, while the others forwarded nothing, and for how many
+    /// ticks.
+    pub(super) sole: Option<(usize, u8)>,
+    /// The rule that the last step broke.
+    pub(super) broken: Option<Rule>,
+}
+
+pub(super) fn id(n: usize) -> InstanceId {
+    format!("i-{:08x}", n + 1).parse().expect("a well-formed id")
+}
+
+pub(super) fn interface(n: usize) -> NetworkInterfaceId {
+    format!("eni-{:08x}", n + 1).parse().expect("a well-formed id")
+}
+
+pub(super) fn table(n: usize) -> RouteTableId {
+    format!("rtb-{:08x}", n + 1).parse().expect("a well-formed id")
+}
+
+pub(super) fn group(n: usize) -> GroupName {
+    format!("g{n}").parse().expect("a well-formed name")
+}
+
+pub(super) fn node_of(id: &InstanceId) -> usize {
+    number(id.as_str())
+}
+
+pub(super) fn table_of(id: &RouteTableId) -> usize {
+    number(id.as_str())
+}
+
+pub(super) fn owner_of(id: &NetworkInterfaceId) -> usize {
+    number(id.as_str())
+}
+
+/// The number behind an id made above.
+fn number(id: &str) -> usize {
+    let digits = id.rsplit('-').next().unwrap_or_default();
+    usize::from_str_radix(digits, 16).map_or(0, |number| number - 1)
+}
+
+impl World {
+    /// A cluster whose monitors start now, with the routes as given.
+    pub(super) fn booting(scope: &Scope, routes: Vec<Target>) -> Self {
+        let nodes = scope.nodes;
+        let knowledge = Knowledge { routes, power: vec![Power::RUNNING; nodes] };
+        let mut world = Self {
+            nodes: (0..nodes).map(|_| Node::new()).collect(),
+            cloud: Cloud::new(knowledge, scope.kinds.contains(&Kind::Stale)),
+            packets: Vec::new(),
+            held: Vec::new(),
+            faults: Vec::new(),
+            strikes: scope.strikes,
+            tables: scope.tables,
+            led: vec![0; scope.all_tables()],
+            linked: vec![0; nodes * nodes],
+            writes: 0,
+            quiet: 0,
+            sole: None,
+            broken: None,
+        };
+        (0..nodes).for_each(|n| world.boot(n));
+        world
+    }
+
+    /// The home of a table's group.
+    pub(super) fn home(&self, table: usize) -> usize {
+        table / self.tables
+    }
+
+    fn roster(&self) -> Roster {
+        let member = |n: usize| Member {
+            id: id(n),
+            interface: interface(n),
+            address: [10, 0, 0, u8::try_from(10 + n).unwrap_or(u8::MAX)].into(),
+            zone: None,
+            name: None,
+        };
+        let group = |n: usize| Group {
+            name: group(n),
+            home: Some(id(n)),
+            resources: (0..self.tables)
+                .map(|t| Resource::DefaultRoute {
+                    table: table(n * self.tables + t),
+                    cidr: "0.0.0.0/0".parse().expect("a well-formed network"),
+                })
+                .collect(),
+        };
+        let nodes = 0..self.nodes.len();
+        Roster { members: nodes.clone().map(member).collect(), groups: nodes.map(group).collect() }
+    }
+
+    /// Starts node `n`'s monitor.
+    pub(super) fn boot(&mut self, n: usize) {
+        let roster = self.roster();
+        let (nodes, tables) = (self.nodes.len(), self.cloud.now.routes.len());
+        let node = &mut self.nodes[n];
+        node.end_monitor();
+        node.boots += 1;
+        let session = SessionId(u64::from(node.boots) << 8 | n as u64);
+        let numbers = settings().failover;
+        let mut machine = Machine::new(&id(n), session, numbers, 1, &roster, NOW);
+        machine.recall(node.remembered.clone());
+        node.machine = Some(machine);
+        node.kernel = true;
+        node.frozen = false;
+        if !node.fit {
+            node.inbox.push(Input::Fitness { fitness: Fitness::unfit(Trouble::Uplink) });
+        }
+        node.notes = Notes {
+            routes_read: vec![None; tables],
+            power_read: vec![None; nodes],
+            heard: vec![u8::MAX; nodes],
+            echoed: vec![u8::MAX; nodes],
+            // A monitor that is back before it was missed was never away.
+            up: node.notes.up,
+            down: node.notes.down,
+            ..Notes::default()
+        };
+    }
+
+    /// Breaks something.
+    pub(super) fn strike(&mut self, fault: Fault) {
+        self.strikes -= 1;
+        self.sole = None;
+        self.writes = 0;
+        match fault {
+            Fault::Crash(n) => {
+                self.nodes[n].end_monitor();
+                self.nodes[n].kernel = false;
+                self.nodes[n].frozen = false;
+            }
+            Fault::Restart(n) => self.boot(n),
+            Fault::Kill(n) => self.nodes[n].end_monitor(),
+            Fault::Freeze(n) => self.nodes[n].frozen = true,
+            Fault::Unfit(n) => {
+                self.nodes[n].api = Api::Hangs;
+                self.set_fit(n, false);
+            }
+            Fault::Api(n, api) => self.nodes[n].api = api,
+            Fault::Led(table, led) => {
+                let target = match led {
+                    Led::To(n) => Target::Node(n),
+                    Led::Out => Target::Out,
+                    Led::Nowhere => Target::Nowhere,
+                };
+                self.lead(table, target);
+            }
+            Fault::UserStop(n) => {
+                let calm = self.nodes[n].notes.well >= SURELY_CALM;
+                self.stop(n, Stopper::User { calm });
+            }
+            Fault::Deaf(..)
+            | Fault::Cut(..)
+            | Fault::NoEcho(..)
+            | Fault::Slow(..)
+            | Fault::Stale
+            | Fault::Overdue => {}
+        }
+        if !fault.is_momentary() {
+            self.faults.push((fault, 0));
+            self.faults.sort_unstable();
+        }
+    }
+
+    /// Mends what is broken.
+    pub(super) fn mend(&mut self, fault: Fault) {
+        self.writes = 0;
+        self.sole = None;
+        self.faults.retain(|(broken, _)| *broken != fault);
+        match fault {
+            Fault::Kill(n) if self.nodes[n].kernel && self.nodes[n].machine.is_none() => {
+                self.boot(n);
+            }
+            Fault::Freeze(n) => self.nodes[n].frozen = false,
+            Fault::Unfit(n) => {
+                self.nodes[n].api = Api::Works;
+                self.set_fit(n, true);
+            }
+            Fault::Api(n, _) => self.nodes[n].api = Api::Works,
+            Fault::UserStop(n) => {
+                let _ = self.start(n);
+            }
+            Fault::Overdue => {
+                for held in &mut self.held {
+                    held.left = 0;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn set_fit(&mut self, n: usize, fit: bool) {
+        let node = &mut self.nodes[n];
+        node.fit = fit;
+        let fitness = if fit { Fitness::fit() } else { Fitness::unfit(Trouble::Uplink) };
+        if node.machine.is_some() {
+            node.inbox.push(Input::Fitness { fitness });
+        }
+    }
+
+    pub(super) fn is_broken(&self, fault: Fault) -> bool {
+        self.faults.iter().any(|(broken, _)| *broken == fault)
+    }
+
+    /// Whether heartbeats from one node reach another.
+    pub(super) fn is_heard(&self, from: usize, to: usize) -> bool {
+        let (a, b) = (from.min(to), from.max(to));
+        !self.is_broken(Fault::Deaf(from, to)) && !self.is_broken(Fault::Cut(a, b))
+    }
+
+    /// Breaks a rule; of several in one step the first in [`Rule::ALL`] is told.
+    pub(super) fn breach(&mut self, rule: Rule) {
+        self.broken = Some(self.broken.map_or(rule, |broken| broken.min(rule)));
+    }
+
+    pub(super) fn lead(&mut self, table: usize, target: Target) {
+        if self.cloud.now.routes[table] != target {
+            self.cloud.now.routes[table] = target;
+            self.led[table] = 0;
+        }
+    }
+
+    /// Whether every route leads to its home, but for those led out of the cluster.
+    pub(super) fn is_at_home(&self) -> bool {
+        let routes = self.cloud.now.routes.iter().enumerate();
+        routes.into_iter().all(|(table, target)| {
+            matches!(target, Target::Out) || *target == Target::Node(self.home(table))
+        })
+    }
+
+    pub(super) fn is_calling(&self) -> bool {
+        let mutates = |ask: &Ask| matches!(ask, Ask::Write(_) | Ask::Stop(_) | Ask::Start(_));
+        !self.held.is_empty()
+            || self.nodes.iter().any(|node| node.outbox.iter().any(|call| mutates(&call.ask)))
+    }
+}
+
+/// A target of the model as EC2 tells it.
+pub(super) fn told_as(n: usize) -> RouteTarget {
+    RouteTarget::Interface(interface(n))
+}
+
+/// A failure without an answer.
+pub(super) const SILENCE: CloudFaultKind = CloudFaultKind::Unknown;
