@@ -305,16 +305,6 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_was_accepted_during_a_pause_does_not_tell_how_the_route_is() {
-        let mut slot = slot_seen_at_one();
-        slot.sent(ActionId(1), eni(2));
-        slot.forget();
-        slot.accepted(Time::from_millis(5_000));
-        assert!(slot.pending.is_none());
-        assert_eq!(slot.current(), None);
-    }
-
-    #[test]
     fn a_read_from_before_the_write_tells_nothing_about_it() {
         let mut slot = slot_seen_at_one();
         write_two(&mut slot, 100);
@@ -388,6 +378,16 @@ mod tests {
         assert_eq!(slot.retry_at, Some(Time::from_millis(300)));
         write_two(&mut slot, 400);
         assert_eq!((slot.failures, slot.retry_at), (0, None));
+    }
+
+    #[test]
+    fn a_write_that_was_accepted_during_a_pause_does_not_tell_how_the_route_is() {
+        let mut slot = slot_seen_at_one();
+        slot.sent(ActionId(1), eni(2));
+        slot.forget();
+        slot.accepted(Time::from_millis(5_000));
+        assert!(slot.pending.is_none());
+        assert_eq!(slot.current(), None);
     }
 
     #[test]

@@ -119,10 +119,8 @@ fn the_sequence_rises() {
 /// tag is what nodes of different versions must agree on.
 #[test]
 fn the_bytes_of_a_packet_are_the_same_in_every_version() {
-    let hex = |bytes: &[u8]| {
-        let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        digits.concat()
-    };
+    let digits = |byte: &u8| format!("{byte:02x}");
+    let hex = |bytes: &[u8]| bytes.iter().map(digits).collect::<Vec<String>>().concat();
     let plain = sender("nat", None).encode(&small_beat()).bytes;
     assert_eq!(
         hex(&plain),

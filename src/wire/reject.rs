@@ -103,8 +103,8 @@ mod tests {
         assert_eq!(
             names.join(" "),
             "oversized truncated not-natha future-version foreign-cluster untagged unverifiable \
-             bad-tag unchecked malformed trailing-bytes unknown-sender wrong-address myself replayed \
-             unconfirmed"
+             bad-tag unchecked malformed trailing-bytes unknown-sender wrong-address myself \
+             replayed unconfirmed"
         );
         assert!(Rejected::ALL.iter().all(|reason| reason.to_string() == reason.name()));
     }
