@@ -80,6 +80,48 @@ fn a_session_in_force_is_heard_whatever_came_before_it_in_the_turn() {
 }
 
 #[test]
+fn members_are_found_by_name_and_by_address_and_this_node_is_none() {
+    let mut door = door('a', 1, KEY);
+    assert_eq!(door.address(&id('b')), Some(PEER));
+    assert_eq!((door.address(&id('a')), door.address(&id('c'))), (None, None));
+    assert_eq!(door.peer_at(PEER), Some(&id('b')));
+    assert_eq!((door.peer_at(ME), door.peer_at(STRANGER)), (None, None));
+    door.set_members([(id('c'), STRANGER)]);
+    assert_eq!((door.address(&id('b')), door.peer_at(STRANGER)), (None, Some(&id('c'))));
+}
+
+#[test]
+fn a_packet_goes_to_a_member_and_carries_this_run_s_session() {
+    let mut door = door('a', 7, KEY);
+    let beat = || Beat {
+        fitness: Fitness::fit(),
+        leaving: false,
+        settings_digest: 0,
+        hears: Vec::new(),
+        holds: Vec::new(),
+    };
+    let (encoded, address) = door.next_packet(&id('b'), beat(), NOW).unwrap();
+    assert_eq!(address, PEER);
+    let reader = Sender::new(id('b'), SessionId(1), "nat", KEY.map(Key::derive));
+    assert_eq!(reader.decode(&encoded.bytes).unwrap().session, SessionId(7));
+    assert!(door.next_packet(&id('c'), beat(), NOW).is_none());
+}
+
+#[test]
+fn a_member_that_left_and_came_back_begins_anew() {
+    let (mut a, mut b) = met(KEY);
+    assert!(a.admit(&next(&mut b, 'a'), PEER, NOW).is_ok());
+    a.set_members([]);
+    assert_eq!(a.admit(&next(&mut b, 'a'), PEER, NOW), Err(Rejected::UnknownSender));
+    a.set_members([(id('b'), PEER)]);
+    let mut silent = door('b', 2, KEY);
+    for _ in 0..9 {
+        let _ = next(&mut silent, 'a');
+    }
+    assert_eq!(a.admit(&next(&mut silent, 'a'), PEER, NOW), Err(Rejected::Unconfirmed));
+}
+
+#[test]
 fn neither_oneself_nor_an_unknown_node_is_a_peer() {
     let (mut a, _) = met(KEY);
     assert_eq!(a.admit(&next(&mut door('a', 5, KEY), 'b'), PEER, NOW), Err(Rejected::Myself));

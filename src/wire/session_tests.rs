@@ -232,6 +232,38 @@ fn of_many_replaced_sessions_none_returns_and_their_memory_is_bounded() {
 }
 
 #[test]
+fn a_replaced_session_returns_only_by_two_new_packets_in_a_row_that_acknowledge() {
+    let (mut a, mut old, _) = met();
+    let mut new = restart(&mut a, 3);
+    let first = old.send(&id('a'));
+    assert_eq!(a.receive(&first), Err(Rejected::Replayed));
+    assert_eq!(a.receive(&first), Err(Rejected::Replayed), "once more is not newer");
+    assert_eq!(a.receive(&new.send(&id('a'))), Ok(()));
+    assert_eq!(a.receive(&old.send(&id('a'))), Err(Rejected::Replayed), "not in a row");
+    assert_eq!(a.receive(&new.send(&id('a'))), Ok(()));
+    for _ in 0..3 {
+        let mut silent = old.send(&id('a'));
+        silent.beat.hears.clear();
+        assert_eq!(a.receive(&silent), Err(Rejected::Replayed), "it does not hear this run");
+    }
+    assert_eq!(a.receive(&old.send(&id('a'))), Err(Rejected::Replayed));
+    assert_eq!(a.receive(&old.send(&id('a'))), Ok(()));
+    assert_eq!(a.receive(&new.send(&id('a'))), Err(Rejected::Replayed), "now that is the old one");
+}
+
+#[test]
+fn a_sequence_is_new_or_not_only_in_a_session_in_force() {
+    let (mut a, mut b, recorded) = met();
+    let last = recorded.last().unwrap();
+    assert_eq!(a.sessions.is_new(last.session, last.sequence + 1), Some(true));
+    assert_eq!(a.sessions.is_new(last.session, last.sequence), Some(false));
+    assert_eq!(a.sessions.is_new(SessionId(99), 1), None);
+    let _ = a.receive(&Node::start('b', 50).send(&id('a')));
+    assert_eq!(a.sessions.is_new(SessionId(50), 2), None, "a candidate is not in force");
+    assert_eq!(a.receive(&b.send(&id('a'))), Ok(()));
+}
+
+#[test]
 fn who_is_no_member_any_more_is_forgotten_and_the_others_are_not() {
     let (mut a, mut b, _) = met();
     a.sessions.retain(|node| *node == id('b'));

@@ -121,7 +121,9 @@ pub(super) fn roster(nodes: usize) -> Roster {
 /// Numbers of the tests' own, so that a change of the defaults changes no test: a peer is late
 /// after 150 ms and lost after 300 ms.
 pub(super) fn numbers() -> Failover {
-    Failover { interval: millis(100), lost_after: 3, ..Failover::default() }
+    let mut numbers = Failover { interval: millis(100), lost_after: 3, ..Failover::default() };
+    numbers.repair.settle = secs(10);
+    numbers
 }
 
 pub(super) fn secs(seconds: u64) -> Duration {

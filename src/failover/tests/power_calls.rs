@@ -137,6 +137,33 @@ fn a_peer_that_hangs_in_stopping_is_stopped_by_force_once() {
 }
 
 #[test]
+fn who_is_unfit_or_leaving_stops_nobody_by_force() {
+    let unfit = |desk: &mut Desk| desk.fitness(Fitness::unfit(Fault::Uplink));
+    let leave = |desk: &mut Desk| desk.command(Command::Leave);
+    for away in [unfit as fn(&mut Desk), leave] {
+        let mut desk = stopped();
+        ec2_says(&mut desk, InstanceState::Stopping);
+        desk.run(200_000);
+        away(&mut desk);
+        desk.run(200_000);
+        assert_eq!(desk.stops(), [(1, false)]);
+    }
+}
+
+#[test]
+fn a_peer_that_is_heard_in_its_old_life_is_not_taken_for_repaired() {
+    let mut desk = stopped();
+    desk.beats.insert(1, Desk::fine(0));
+    desk.run(9_000);
+    assert_eq!(desk.verdict(1), Verdict::Alive);
+    assert!(desk.events(EventKind::RepairDone).is_empty(), "its stop may still take effect");
+    assert_eq!(desk.remembered(), Some([id(1)].into()));
+    desk.run(5_000);
+    assert_eq!(desk.events(EventKind::RepairDone).len(), 1, "EC2 says running, long after");
+    assert_eq!(desk.remembered(), Some([].into()));
+}
+
+#[test]
 fn what_somebody_else_stops_is_not_forced() {
     let mut desk = Desk::new(2);
     desk.lose(1);
@@ -243,11 +270,9 @@ fn a_throttled_stop_by_force_does_not_make_the_first_one_forgotten() {
     desk.calls = Answer::No(CloudFaultKind::Throttled);
     desk.run(310_000);
     assert_eq!(desk.stops(), [(1, false), (1, true)]);
-    desk.beats.insert(1, Desk::fine(0));
-    desk.run(1_000);
-    assert_eq!(desk.events(EventKind::RepairDone).len(), 0, "its old life may speak");
     ec2_says(&mut desk, InstanceState::Running);
-    desk.run(5_000);
+    desk.beats.insert(1, Desk::fine(0));
+    desk.run(3_000);
     let done = desk.events(EventKind::RepairDone);
     assert!(done[0].took.is_some_and(|took| took > secs(305)), "{done:?}");
 }

@@ -3,7 +3,7 @@
 use super::desk::*;
 use crate::failover::{Action, ActionId, EventKind, Input, Level, Outcome, Verdict};
 use crate::types::{
-    CloudFaultKind, Fault, Fitness, InstanceState, PowerReport, Roster, StopOrigin, Time,
+    Claim, CloudFaultKind, Fault, Fitness, InstanceState, PowerReport, Roster, StopOrigin, Time,
 };
 
 fn route_reads(desk: &Desk) -> Vec<(Time, ActionId)> {
@@ -200,6 +200,19 @@ fn a_failed_read_is_told_once_and_tried_again_with_growing_waits() {
     desk.reads = Answer::No(CloudFaultKind::Throttled);
     desk.run(5_000);
     assert_eq!(desk.events(EventKind::ApiFailed).len(), 1, "a new failure is told anew");
+}
+
+#[test]
+fn a_hurried_read_that_fails_is_followed_by_a_hurried_one() {
+    let mut desk = Desk::new(2);
+    desk.run(2_000);
+    desk.reads = Answer::No(CloudFaultKind::Throttled);
+    desk.beat_mut(1).holds = vec![Claim { group: group(1).name, generation: 1 }];
+    desk.run_until(500, |desk| !desk.events(EventKind::ApiFailed).is_empty());
+    desk.reads = Answer::Yes;
+    let before = route_reads(&desk).len();
+    desk.run(600);
+    assert_eq!(route_reads(&desk).len(), before + 1, "not only after the regular pace");
 }
 
 #[test]
