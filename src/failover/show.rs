@@ -8,20 +8,26 @@ use super::machine::Machine;
 use super::slot::{Sight, Slot};
 use super::wish::Place;
 use super::{GroupView, PeerView, View};
-use crate::types::{Beat, Claim, Hears, InstanceId, Resource, RouteTableId, RouteTarget, Time};
+use crate::types::{
+    Beat, Claim, Hears, InstanceId, Resource, RouteTableId, RouteTarget, SessionId, Time,
+};
+
+/// What is told in place of the session of a peer that was never heard.
+const NO_SESSION: SessionId = SessionId(0);
 
 impl Machine {
     /// The heartbeat to send now.
     pub(super) fn beat(&self, now: Time) -> Beat {
         let hears = self.peers.iter().filter_map(|(id, peer)| {
-            let heard = peer.heard.as_ref()?;
-            let age = now.since(heard.at).as_millis();
-            Some(Hears {
-                node: id.clone(),
-                session: heard.session,
-                age_ms: u16::try_from(age).unwrap_or(u16::MAX),
-                failed: peer.is_failed(),
-            })
+            // Of a peer that was never heard, only the judgement is told: a majority may need it.
+            let failed = peer.is_failed();
+            let (session, age) = match &peer.heard {
+                Some(heard) => (heard.session, now.since(heard.at).as_millis()),
+                None if failed => (NO_SESSION, u128::MAX),
+                None => return None,
+            };
+            let age_ms = u16::try_from(age).unwrap_or(u16::MAX);
+            Some(Hears { node: id.clone(), session, age_ms, failed })
         });
         let held = self.groups.values().filter(|group| self.holder(group) == Some(&self.me.id));
         Beat {

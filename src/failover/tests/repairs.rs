@@ -335,3 +335,23 @@ fn routes_on_a_node_that_is_not_well_settle_nothing() {
     desk.run(MINUTES);
     assert_eq!(desk.stops().len(), 0);
 }
+
+/// Found by the model check: where a peer died and both others were restarted, neither could tell
+/// the other that it judges the peer failed, and so nobody ever repaired it.
+#[test]
+fn a_judgement_of_a_peer_that_was_never_heard_is_told() {
+    let mut desk = Desk::starting(0, 3, numbers());
+    desk.lose(1);
+    let told = |desk: &Desk| {
+        let beats = desk.told.iter().rev().find_map(|(_, action)| match action {
+            Action::SendBeat { beat, .. } => Some(beat.hears.clone()),
+            _ => None,
+        });
+        beats.unwrap().into_iter().find(|line| line.node == id(1))
+    };
+    desk.run(5_000);
+    assert_eq!(told(&desk), None, "an unmet peer is not judged");
+    desk.run(MINUTES);
+    let line = told(&desk).unwrap();
+    assert_eq!((line.failed, line.age()), (true, None));
+}
