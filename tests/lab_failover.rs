@@ -66,3 +66,20 @@ fn slow_calls_and_slow_routes_delay_a_takeover_and_cost_a_hand_back_nothing() {
     assert_eq!(scene.count("ReplaceRoute").unwrap(), 2, "one there, one back");
     scene.nobody_stopped().unwrap();
 }
+
+#[test]
+fn a_route_that_a_person_leads_to_a_dead_nat_is_taken_once_its_status_check_fails() {
+    let mut spec = scene::spec(2, NATHA, "failover.read_valid = \"5s\"\nrepair.enabled = false");
+    spec.ec2.status_fail_ms = 25_000;
+    let scene = Scene::start(&spec).unwrap();
+    scene.panic("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    scene.wait_verdict("nat-b", "nat-a", "unreachable").unwrap();
+    // Twice `read_valid`, after which a move can be no request from before its death.
+    scene.pass(Duration::from_secs(11));
+    scene.route_to(0, "nat-a").unwrap();
+    scene.wait_verdict("nat-b", "nat-a", "cut-off").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    scene.wait_verdict("nat-b", "nat-a", "unreachable").unwrap();
+    scene.nobody_stopped().unwrap();
+}

@@ -174,7 +174,7 @@ fn what_is_no_recording_or_of_another_format_is_refused_with_the_reason() {
     let (_, first) = Writer::begin(&header());
     let future = first.replace("\"natha_recording\":1", "\"natha_recording\":2,\"new\":0");
     let foreign = first.replace("\"me\":\"i-00000001\"", "\"me\":\"i-00000009\"");
-    let endless = first.replace("\"interval\":\"100ms\"", "\"interval\":\"20years\"");
+    let endless = first.replace("\"interval\":\"90ms\"", "\"interval\":\"20years\"");
     let unknown = first.replace("\"adopt\":false", "\"adopt\":false,\"adapt\":1");
     for (line, reason) in [
         ("", "no recording of natha"),

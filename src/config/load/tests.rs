@@ -123,9 +123,9 @@ fn slow_calls_and_slow_detection_ask_for_a_longer_stagger() {
 #[test]
 fn timings_that_contradict_each_other_are_refused() {
     for (text, part) in [
-        ("repair.settle = '5s'", "two reads"),
+        ("repair.settle = '5s'", "before it can show it"),
         ("hand_back.hold = '1h'", "hand_back.hold_max"),
-        ("failover.read_valid = '2s'", "failover.read_valid"),
+        ("failover.read_valid = '4s'", "failover.read_valid"),
         ("heartbeat.interval = '10s'\nrepair = { stagger = '80s', after = '2m' }", "first contact"),
     ] {
         let problem = only_problem(text);

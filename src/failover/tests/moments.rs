@@ -98,6 +98,7 @@ fn a_start_without_effect_is_repeated_when_a_minute_has_passed() {
 fn routes_have_settled_when_the_settle_time_has_passed() {
     let mut numbers = numbers();
     numbers.repair.after = secs(2);
+    numbers.repair.settle = secs(10);
     let mut desk = Desk::with(2, numbers);
     desk.lose(1);
     desk.run_until(400, |desk| desk.moved().len() == 1);

@@ -218,6 +218,7 @@ fn routes_that_were_not_read_lately_settle_nothing() {
 fn routes_must_have_been_on_this_side_for_the_settle_time() {
     let mut numbers = numbers();
     numbers.repair.after = secs(15);
+    numbers.repair.settle = secs(10);
     let mut desk = Desk::with(2, numbers);
     desk.lose(1);
     desk.run(8_000);

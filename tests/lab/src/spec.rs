@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::ec2::Timings;
 use serde::{Deserialize, Serialize};
 
 /// Everything that is chosen before a lab starts.
@@ -70,11 +71,20 @@ pub struct Ec2Spec {
     pub propagation_ms: u64,
     /// How long every API call takes, in milliseconds.
     pub latency_ms: u64,
+    /// From a guest's last sign of life until its status check is `impaired`, in milliseconds.
+    pub status_fail_ms: u64,
 }
 
 impl Default for Ec2Spec {
     fn default() -> Self {
-        Self { boot_ms: 500, stop_ms: 300, force_ms: 300, propagation_ms: 0, latency_ms: 0 }
+        Self {
+            boot_ms: 500,
+            stop_ms: 300,
+            force_ms: 300,
+            propagation_ms: 0,
+            latency_ms: 0,
+            status_fail_ms: Timings::default().status_fail_ms,
+        }
     }
 }
 

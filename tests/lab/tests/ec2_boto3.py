@@ -127,6 +127,12 @@ def check_interfaces(public, group, nodes, eni):
     second = ec2.create_network_interface(SubnetId=public, Groups=[group])["NetworkInterface"]
     attach = dict(NetworkInterfaceId=second["NetworkInterfaceId"], InstanceId=nodes[0])
     assert outcome(ec2.attach_network_interface, **attach, DeviceIndex=0) == "InvalidParameterValue"
+    attached = ec2.attach_network_interface(**attach, DeviceIndex=1)["AttachmentId"]
+    first = answer["Attachment"]["AttachmentId"]
+    assert outcome(ec2.detach_network_interface, AttachmentId=first) == "OperationNotPermitted"
+    ec2.detach_network_interface(AttachmentId=attached)
+    gone = outcome(ec2.detach_network_interface, AttachmentId=attached)
+    assert gone == "InvalidAttachmentID.NotFound", gone
     ec2.attach_network_interface(**attach, DeviceIndex=1)
     attach["InstanceId"] = nodes[1]
     again = outcome(ec2.attach_network_interface, **attach, DeviceIndex=1)

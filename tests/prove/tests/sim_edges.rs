@@ -90,8 +90,10 @@ fn what_an_earlier_run_stopped_is_forgotten_once_it_is_heard() {
 #[test]
 fn a_start_that_hangs_is_alerted_once_patience_has_passed() {
     let mut sim = Sim::new(2);
-    sim.panic(0);
-    sim.nodes[0].power = InstanceState::Pending;
+    sim.world_mut().timings_mut().start_ms = 20 * MINUTE;
+    sim.stop_by_user(0);
+    sim.run(MINUTE);
+    sim.start_by_user(0);
     let held = |sim: &Sim| {
         let machine = sim.nodes[1].machine.as_ref().unwrap();
         let repair = machine.view(sim.now).peers[&id(0)].repair.clone();

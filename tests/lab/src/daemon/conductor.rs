@@ -401,6 +401,8 @@ impl Conductor {
         let still = |running: &&Running| matches!(running.power, Power::Frozen | Power::Panicked);
         let silent = self.running.values().filter(still).map(|running| running.name.clone());
         self.faults.silent = silent.collect();
+        let unseen = self.faults.silent.union(&self.faults.cut_link).cloned().collect();
+        self.shared.world.lock().lose_sight(&unseen, self.shared.clock.now());
         self.fabric.apply_faults(&self.faults, &self.seen)
     }
 

@@ -93,6 +93,7 @@ fn run_one(
         auto_public: plugs.iter().any(|plug| plug.public),
         profile: profile.map(str::to_owned),
         health: Health::default(),
+        unreachable: None,
         client_token: params.get("ClientToken").unwrap_or_default().to_owned(),
         tags: params.tags_for("instance"),
     };

@@ -175,6 +175,8 @@ pub(super) struct Instance {
     pub(super) auto_public: bool,
     pub(super) profile: Option<String>,
     pub(super) health: Health,
+    /// Since when EC2's status checks get no answer from its guest.
+    pub(super) unreachable: Option<Duration>,
     pub(super) client_token: String,
     pub(super) tags: Tags,
 }

@@ -42,6 +42,8 @@ pub struct Timings {
     pub terminate_ms: u64,
     /// From `running` until the status checks are no longer `initializing`. Milliseconds.
     pub status_ms: u64,
+    /// From a guest's last sign of life until its status check is `impaired`. Milliseconds.
+    pub status_fail_ms: u64,
     /// From a successful call until packets meet its effect: routes, source/destination check,
     /// security groups. Milliseconds.
     pub propagation_ms: u64,
@@ -59,6 +61,8 @@ impl Default for Timings {
             force_ms: 1_000,
             terminate_ms: 2_000,
             status_ms: 2_000,
+            // One check a minute, and the second one that fails in a row counts.
+            status_fail_ms: 120_000,
             propagation_ms: 0,
             read_lag_ms: 0,
             credentials_ms: 6 * 3_600_000,
@@ -129,6 +133,10 @@ impl Timings {
 
     pub(super) fn status(self) -> Duration {
         Duration::from_millis(self.status_ms)
+    }
+
+    pub(super) fn status_fail(self) -> Duration {
+        Duration::from_millis(self.status_fail_ms)
     }
 
     pub(super) fn propagation(self) -> Duration {

@@ -1,6 +1,6 @@
 //! Building a VPC in a few lines of Rust, and looking at it without the API.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use super::error::{self, ApiError};
 use super::instances;
 use super::interfaces;
-use super::model::{Health, Phase, Public, RouteTarget, find, find_mut};
+use super::model::{Health, Instance, Phase, Public, RouteTarget, find, find_mut};
 use super::params::Params;
 use super::power;
 use super::vpcs;
@@ -288,6 +288,26 @@ impl World {
             find_mut(&mut state.instances, &error::INSTANCE, instance)?.health = health;
             Ok(())
         })
+    }
+
+    /// Tells whose guests, by name, give no sign of life; all others do.
+    pub fn lose_sight(&mut self, of: &BTreeSet<String>, now: Duration) {
+        let unreachable = |instance: &Instance| {
+            let name = instance.tags.get("Name");
+            name.is_some_and(|name| of.contains(name))
+                .then_some(instance.unreachable.unwrap_or(now))
+        };
+        let mut instances = self.state.instances.values();
+        if instances.all(|instance| instance.unreachable == unreachable(instance)) {
+            return;
+        }
+        let told = self.set_up(now, |state, _| {
+            for instance in state.instances.values_mut() {
+                instance.unreachable = unreachable(instance);
+            }
+            Ok(())
+        });
+        debug_assert!(told.is_ok(), "a change that nothing can refuse");
     }
 
     /// EC2 itself stops an instance, as at the end of its host's life.

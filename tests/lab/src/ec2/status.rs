@@ -1,10 +1,13 @@
 //! DescribeInstanceStatus.
 
+use std::time::Duration;
+
 use super::error::{self, ApiError};
 use super::filter::{self, Filtered, PageSize};
-use super::model::{Instance, Phase, State, Tags, named};
+use super::model::{Health, Instance, Phase, State, Tags, named};
 use super::params::Params;
 use super::power;
+use super::settings::Timings;
 use super::world::Ctx;
 use super::xml::XmlBody;
 
@@ -50,12 +53,20 @@ fn judge<'a>(instance: &'a Instance, ctx: &Ctx<'_>) -> Shown<'a> {
         Phase::Running => "ok",
         _ => "not-applicable",
     };
-    let health = instance.health;
+    let health = instance.health_at(ctx.now, ctx.settings.timings);
     Shown {
         instance,
         system: check(health.system_impaired),
         guest: check(health.instance_impaired),
         ebs: check(health.ebs_impaired),
+    }
+}
+
+impl Instance {
+    /// The results of its status checks: a guest that has not answered for long fails its own.
+    pub(super) fn health_at(&self, now: Duration, timings: Timings) -> Health {
+        let silent = self.unreachable.is_some_and(|since| since + timings.status_fail() <= now);
+        Health { instance_impaired: self.health.instance_impaired || silent, ..self.health }
     }
 }
 

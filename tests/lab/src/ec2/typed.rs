@@ -94,7 +94,7 @@ impl World {
         let params = Params::new().with("InstanceId.1", instance).with("IncludeAllInstances", true);
         self.recorded((principal, "DescribeInstanceStatus", &params), conduct, now, |world, _| {
             let found = find(&world.seen(conduct, now).instances, &error::INSTANCE, instance)?;
-            let health = found.health;
+            let health = found.health_at(now, world.settings.timings);
             let impaired = health.system_impaired || health.instance_impaired;
             Ok(found.phase == Phase::Running && impaired)
         })

@@ -56,23 +56,16 @@ impl<'a> Director<'a> {
         let begun = match &what {
             Strike::Panic { node } => self.while_on(*node, Lab::panic)?,
             Strike::Freeze { node } => self.while_on(*node, Lab::freeze)?,
-            Strike::KillMonitor { node } => {
-                self.interfere(*node, now);
-                self.while_on(*node, |lab, name| {
-                    lab.sh(name, &format!("touch {HOLD}"))?;
-                    lab.kill(name, "natha").map(drop)
-                })?
-            }
+            Strike::KillMonitor { node } => self.interfere(*node, now, |lab, name| {
+                lab.sh(name, &format!("touch {HOLD}"))?;
+                lab.kill(name, "natha").map(drop)
+            })?,
             Strike::CrashMonitor { node } => {
-                self.interfere(*node, now);
-                self.while_on(*node, |lab, name| lab.kill(name, "natha").map(drop))?
+                self.interfere(*node, now, |lab, name| lab.kill(name, "natha").map(drop))?
             }
-            Strike::RestartMonitor { node } => {
-                self.interfere(*node, now);
-                self.while_on(*node, |lab, name| {
-                    lab.sh(name, "kill -TERM $(pidof natha) || true").map(drop)
-                })?
-            }
+            Strike::RestartMonitor { node } => self.interfere(*node, now, |lab, name| {
+                lab.sh(name, "kill -TERM $(pidof natha) || true").map(drop)
+            })?,
             Strike::PowerOff { node } => self.power_off(*node)?,
             Strike::DeleteRoute { zone } => self.edit("DeleteRoute", *zone, None)?,
             Strike::Foreign { zone, gateway } => self.lead_away(*zone, *gateway)?,
@@ -206,9 +199,24 @@ impl<'a> Director<'a> {
         Ok(())
     }
 
-    fn interfere(&mut self, node: usize, now: Duration) {
+    /// Does something to a node's monitor. The observer is told before, and told when it is over
+    /// even where it could not be done to the end.
+    fn interfere(
+        &mut self,
+        node: usize,
+        now: Duration,
+        act: impl Fn(&Lab, &str) -> Result<()>,
+    ) -> Result<bool> {
+        if self.power(node)? != Power::On {
+            return Ok(false);
+        }
         self.tells.push((now, Seen::Monitor(node, false)));
         self.returning.remove(&node);
+        let done = self.while_on(node, act)?;
+        if !done {
+            self.held.push(node);
+        }
+        Ok(done)
     }
 
     /// Lets go of monitors that have had their time to come back.

@@ -212,5 +212,6 @@ done"
     spec.ec2.force_ms = ms(pace::STOPPING);
     spec.ec2.boot_ms = ms(pace::STARTING);
     spec.ec2.latency_ms = ms(pace::LATENCY);
+    spec.ec2.status_fail_ms = ms(pace::STATUS);
     spec
 }

@@ -191,6 +191,13 @@ impl Model {
     }
 }
 
+impl Table {
+    /// Whether a person led it where it leads.
+    pub(super) fn led_by_person(&self) -> bool {
+        self.touched >= self.since
+    }
+}
+
 impl Node {
     fn is_well(&self) -> bool {
         let runs = self.power == Power::On && self.stopped.is_none();

@@ -11,6 +11,9 @@ const BOOT: Duration = Duration::from_secs(10);
 pub(super) const STOPPING: Duration = Duration::from_secs(3);
 /// The same for a start.
 pub(super) const STARTING: Duration = Duration::from_secs(2);
+/// From a guest's last sign of life until its status check is `impaired`. On AWS it takes a minute
+/// or two.
+pub(super) const STATUS: Duration = Duration::from_mins(1);
 /// How long every API call takes, on top of what its faults add.
 pub(super) const LATENCY: Duration = Duration::from_millis(50);
 
@@ -114,6 +117,12 @@ hold_max = \"5s\""
         self.surely_serving() + self.timeout + Duration::from_secs(4)
     }
 
+    /// The same, where a person has led the route to a node that is dead. For all that its peers
+    /// can tell, the node did it, and is alive; until its status check says otherwise.
+    pub(super) fn dead_end(&self) -> Duration {
+        STATUS + self.served_again()
+    }
+
     /// How long a private host may go unserved while the same node is well all the time. A
     /// monitor that has just started is patient with a peer that it never heard; then its API
     /// calls may have to be repeated.
@@ -128,7 +137,7 @@ hold_max = \"5s\""
     pub(super) fn home_again(&self, nodes: usize) -> Duration {
         let ranks = u32::try_from(nodes).unwrap_or(u32::MAX);
         let repair = self.after + self.stagger * ranks + self.settle + STOPPING + STARTING + BOOT;
-        repair + self.first_contact + self.hold_max + self.served_again()
+        repair + self.first_contact + self.hold_max + self.dead_end()
     }
 
     /// When a person helps, if natha has not repaired by itself what it may repair.
@@ -136,7 +145,7 @@ hold_max = \"5s\""
     pub(super) fn people_come(&self, nodes: usize) -> Duration {
         let ranks = u32::try_from(nodes).unwrap_or(u32::MAX);
         let repair = self.after + self.stagger * ranks + self.settle + STOPPING + STARTING + BOOT;
-        repair + Duration::from_secs(10)
+        repair + STATUS + Duration::from_secs(10)
     }
 }
 

@@ -205,7 +205,11 @@ impl Observer {
             return;
         }
         let silent = now.saturating_sub(table.answered.max(table.touched));
-        let bound = self.pace.served_again();
+        let dead_end = match table.target {
+            Target::Node(holder) => !self.model.nodes[holder].is_on() && table.led_by_person(),
+            _ => false,
+        };
+        let bound = if dead_end { self.pace.dead_end() } else { self.pace.served_again() };
         let nodes = 0..self.model.nodes.len();
         let able = nodes.map(|node| self.able_for(node, table.target, now)).max();
         let able = able.unwrap_or_default();

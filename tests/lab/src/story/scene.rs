@@ -38,8 +38,14 @@ hold = \"3s\"
 
 /// How the simulated EC2 behaves: a call as slow as a quick one of AWS's, power as quick as
 /// patience asks for.
-pub(super) const EC2: Ec2Spec =
-    Ec2Spec { boot_ms: 3000, stop_ms: 2000, force_ms: 1000, propagation_ms: 0, latency_ms: 50 };
+pub(super) const EC2: Ec2Spec = Ec2Spec {
+    boot_ms: 3000,
+    stop_ms: 2000,
+    force_ms: 1000,
+    propagation_ms: 0,
+    latency_ms: 50,
+    status_fail_ms: 120_000,
+};
 
 /// Two nodes and a private host for each, found by tags, with a cluster key.
 pub(super) fn spec(natha: PathBuf, settings: &str) -> Result<Spec> {

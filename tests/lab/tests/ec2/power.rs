@@ -148,3 +148,22 @@ fn status_lists_running_instances_unless_all_are_asked_for() {
     assert_eq!(texts(&answer, "instanceId").len(), 2);
     assert!(texts(&answer, "status").contains(&"not-applicable"));
 }
+
+#[test]
+fn a_guest_that_gives_no_sign_of_life_fails_its_status_check_after_two_minutes() {
+    let mut lab = Lab::new(timings());
+    let node = lab.nodes[0].clone();
+    let guest = |lab: &mut Lab, at_ms: u64| {
+        let answer = lab.call(at_ms, "DescribeInstanceStatus", &one(&node)).unwrap();
+        let checks = texts(&answer, "status");
+        checks.iter().filter(|check| **check == "impaired").count()
+    };
+    assert_eq!(guest(&mut lab, 5_000), 0);
+    lab.world.lose_sight(&["node-a".to_owned()].into(), at(10_000));
+    assert_eq!(guest(&mut lab, 129_999), 0);
+    assert_eq!(guest(&mut lab, 130_000), 1, "its own check, not its host's");
+    lab.world.lose_sight(&["node-a".to_owned(), "node-b".to_owned()].into(), at(131_000));
+    assert_eq!(guest(&mut lab, 132_000), 1, "still since the first loss");
+    lab.world.lose_sight(&["node-b".to_owned()].into(), at(133_000));
+    assert_eq!(guest(&mut lab, 134_000), 0);
+}

@@ -15,6 +15,9 @@ use super::catalogue::Bug;
 const PARTS: [&str; 4] = ["Cargo.lock", "src", "tests/lab", "tests/prove/src"];
 /// The members of its workspace.
 const MEMBERS: &str = "members = [\".\", \"tests/lab\", \"tests/prove\"]";
+/// Their version: what is compiled of them must not be taken for what is compiled of the sound
+/// sources, which cargo tells apart by name and version alone.
+const VERSION: &str = "version = \"0.0.0\"";
 /// The name of the checker that is built, so that it does not take the sound one's place.
 const PROGRAM: &str = "natha-prove-seeded";
 
@@ -53,8 +56,10 @@ impl Tree {
                 .with_context(|| format!("copying {part} into {}", root.display()))?;
         }
         let text = fs::read_to_string(source.join("Cargo.toml"))?;
-        let members = text.lines().find(|line| line.starts_with("members ="));
-        let text = text.replacen(members.context("the workspace has members")?, MEMBERS, 1);
+        let line = |key: &str| text.lines().find(|line| line.starts_with(key));
+        let members = line("members =").context("the workspace has members")?;
+        let version = line("version =").context("the workspace has a version")?;
+        let text = text.replacen(members, MEMBERS, 1).replacen(version, VERSION, 1);
         write(&root.join("Cargo.toml"), text.as_bytes())?;
         let manifest = root.join("tests/prove/Cargo.toml");
         let text = fs::read_to_string(source.join("tests/prove/Cargo.toml"))?;

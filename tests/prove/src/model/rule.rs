@@ -120,8 +120,8 @@ impl Rule {
                  whole of repair.after"
             }
             Self::StopHeard => {
-                "no node asks for a stop of one whose heartbeat or echo has reached it within the detection \
-                 time"
+                "no node asks for a stop of one whose heartbeat or echo has reached it within the \
+                 detection time"
             }
             Self::Unfit => "a node that finds itself unfit takes no route and stops nobody",
             Self::Robbed => {

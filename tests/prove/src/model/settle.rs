@@ -123,6 +123,15 @@ impl World {
                 let _ = self.start(n);
             }
         }
+        // An alert that nothing is repaired any more brings a person, too.
+        if self.nodes.iter().any(|node| node.notes.latched) {
+            for n in 0..self.nodes.len() {
+                let running = self.cloud.now.power[n].state == InstanceState::Running;
+                if running && !self.nodes[n].kernel {
+                    self.boot(n);
+                }
+            }
+        }
         let works = |n: usize| self.nodes[n].machine.is_some() && self.nodes[n].forwards();
         let all = self.nodes.len();
         let working = (0..all).filter(|n| works(*n)).count();
