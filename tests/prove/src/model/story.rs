@@ -68,6 +68,9 @@ fn outline(world: &World) -> String {
         let view = machine.view(super::numbers::NOW);
         let verdicts: Vec<&str> = view.peers.values().map(|peer| peer.verdict.name()).collect();
         let _ = write!(line, "; {n} finds {}", verdicts.join(", "));
+        for words in view.peers.values().filter_map(|peer| peer.repair.as_ref()) {
+            let _ = write!(line, " ({words})");
+        }
         for call in &node.outbox {
             let _ = match &call.ask {
                 Ask::Write(write) => {
