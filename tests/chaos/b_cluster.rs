@@ -145,7 +145,7 @@ fn s43_two_nodes_that_judge_each_other_failed_in_turns_never_stop_both() {
 #[test]
 fn s44_nodes_with_different_settings_cover_for_each_other_and_stop_nobody() {
     let mut spec = scene::spec(2, NATHA, QUICK);
-    let other = QUICK.replace("settle = \"6s\"", "settle = \"7s\"");
+    let other = QUICK.replace("settle = \"19s\"", "settle = \"20s\"");
     assert_ne!(other, QUICK);
     let commands = "natha setup && exec natha monitor";
     spec.hosts[0].user_data = Some(scene::user_data(&other, commands));

@@ -109,7 +109,7 @@ hand_back.hold = \"3s\"
 
 [repair]
 after = \"20s\"
-settle = \"6s\"
+settle = \"19s\"
 patience = \"1m\"
 ";
 

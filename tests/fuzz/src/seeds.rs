@@ -32,7 +32,7 @@ pub(crate) fn files() -> Vec<Vec<u8>> {
     let texts = [
         "cluster = \"blue\"\napi.timeout = \"3s\"\n[heartbeat]\ninterval = \"50ms\"\n",
         "[[group]]\nname = \"zone-a\"\ntables = [\"rtb-0123abcd\"]\nhome = \"nat-a\"\n",
-        "[repair]\nafter = \"20s\"\nsettle = \"6s\"\n[hand_back]\nhold = \"3s\"\n",
+        "[repair]\nafter = \"20s\"\nsettle = \"19s\"\n[hand_back]\nhold = \"3s\"\n",
         "[uplink]\ntargets = [\"icmp:1.1.1.1\", \"tcp:8.8.8.8:53\"]\ninterval = \"1s\"\n",
     ];
     texts.iter().map(|text| text.as_bytes().to_vec()).collect()
