@@ -1,7 +1,7 @@
 //! Three nodes and more.
 
 use natha::failover::{EventKind, Verdict};
-use natha_prove::sim::{Api, Sim, id};
+use natha_prove::sim::{Api, Mutation, Sim, id};
 
 const MINUTE: u64 = 60_000;
 
@@ -72,4 +72,38 @@ fn two_of_three_dead_leaves_the_third_with_everything() {
     for n in 0..3 {
         assert_eq!(sim.holder(n), Some(2));
     }
+}
+
+#[test]
+fn two_monitors_that_never_heard_a_dead_third_repair_it_once_ec2_calls_it_impaired() {
+    let mut sim = Sim::new(3);
+    sim.panic(0);
+    sim.run(2_000);
+    for n in [1, 2] {
+        sim.kill_daemon(n);
+        sim.boot(n);
+    }
+    sim.run(5 * MINUTE);
+    assert_eq!(sim.stops().len(), 0, "its silence alone says nothing: {:?}", sim.done);
+    sim.impair(0, true);
+    sim.run_until(2 * MINUTE, |sim| !sim.stops().is_empty());
+    sim.run_until(4 * MINUTE, |sim| sim.holder(0) == Some(0));
+    // The turns of both are long over: both may stop it at the same moment, which is one stop.
+    assert!(
+        sim.stops().iter().all(|stop| matches!(&stop.what, Mutation::Stop(node) if *node == id(0)))
+    );
+}
+
+#[test]
+fn one_monitor_that_never_heard_a_living_third_does_not_help_to_have_it_stopped() {
+    let mut sim = Sim::new(3);
+    for peer in [1, 2] {
+        sim.block_heartbeats(0, peer);
+        sim.block_echo(0, peer);
+    }
+    sim.run(1_000);
+    sim.kill_daemon(1);
+    sim.boot(1);
+    sim.run(20 * MINUTE);
+    assert_eq!(sim.stops().len(), 0, "{:?}", sim.done);
 }
