@@ -132,6 +132,7 @@ impl Peer {
             self.echo_at = self.echo_at.max(Some(now));
         }
         self.suspected_since = self.suspected_since.map(|_| now);
+        self.alive_since = self.alive_since.map(|_| now);
         let unmet = self.verdict == Verdict::Unmet;
         if unmet {
             self.met = now;

@@ -3,7 +3,7 @@
 //! A run goes in cycles. A *storm* of faults, drawn from a seed; then everything is mended, and the
 //! cluster must find back by itself: every group at home, every node running. Then it is left
 //! alone, and must leave everything alone; then an operator orders a group away, and it comes
-//! home. What it does all the while is judged by an [`observer`], which sees EC2's calls, power
+//! home. What it does all the while is judged by an observer, which sees EC2's calls, power
 //! and packets, and nothing that natha says.
 
 mod census;

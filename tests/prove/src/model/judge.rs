@@ -18,6 +18,9 @@ const REREAD: u8 = 4;
 const DETECTION: u8 = 3;
 /// `hand_back.hold`.
 const HOLD: u8 = 5;
+/// The same after a pause of the giver: it can hide as much of the home's absence as it takes to
+/// lose it.
+const HOLD_UNSEEN: u8 = HOLD - DETECTION;
 /// `repair.max_per_hour`.
 const STOPS: u8 = 3;
 
@@ -151,6 +154,8 @@ impl World {
     /// Judges a route that is given to a peer.
     fn judge_gift(&self, n: usize, write: &RouteWrite) -> Vec<Rule> {
         let mut broken = Vec::new();
+        let was_paused = self.nodes[n].notes.awake < HOLD + DETECTION;
+        let surely_up = if was_paused { HOLD_UNSEEN } else { HOLD };
         let to = owner_of(&write.interface);
         let at = table_of(&write.table);
         Rule::WrongTarget.try_it();
@@ -163,7 +168,7 @@ impl World {
         if to == home && !shares {
             Rule::EarlyHandBack.try_it();
         }
-        if to == home && !shares && self.nodes[to].notes.up < HOLD {
+        if to == home && !shares && self.nodes[to].notes.up < surely_up {
             broken.push(Rule::EarlyHandBack);
         }
         broken
@@ -319,6 +324,7 @@ impl Node {
             up: up_for,
             down,
             frozen: frozen_for,
+            awake,
             blind,
             routes_read,
             power_read,
@@ -334,6 +340,7 @@ impl Node {
             *blind = true;
         }
         count(frozen_for, frozen, DETECTION + 1);
+        count(awake, !frozen, HOLD + DETECTION);
         if *blind {
             routes_read.fill(None);
             power_read.fill(None);

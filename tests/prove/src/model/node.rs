@@ -45,6 +45,8 @@ pub(super) struct Notes {
     pub(super) down: u8,
     /// Ticks for which it has been frozen.
     pub(super) frozen: u8,
+    /// Ticks for which it has not been.
+    pub(super) awake: u8,
     /// It was paused and has read no route since.
     pub(super) blind: bool,
     /// Ticks since it asked for the last read that succeeded, of each table; none since its

@@ -150,7 +150,7 @@ impl Rule {
             }
             Self::EarlyHandBack => {
                 "a group is given back only to a home whose monitor has run, fit, for at least \
-                 hand_back.hold"
+                 hand_back.hold, less the detection time after a pause of the giver"
             }
             Self::UnaskedStart => {
                 "natha starts only an instance that natha stopped, or that stopped by itself or \
