@@ -21,6 +21,8 @@ const HOLD: u8 = 5;
 /// The same after a pause of the giver: it can hide as much of the home's absence as it takes to
 /// lose it.
 const HOLD_UNSEEN: u8 = HOLD - DETECTION;
+/// For how long a peer counts as alive that another one hears.
+const VOUCHED: u8 = 2 * DETECTION;
 /// `repair.max_per_hour`.
 const STOPS: u8 = 3;
 
@@ -159,7 +161,9 @@ impl World {
         let to = owner_of(&write.interface);
         let at = table_of(&write.table);
         Rule::WrongTarget.try_it();
-        if self.nodes[n].notes.heard[to] > DETECTION {
+        // A third node that hears it vouches for it for as long again.
+        let heard = if self.nodes.len() > 2 { VOUCHED } else { DETECTION };
+        if self.nodes[n].notes.heard[to] > heard {
             broken.push(Rule::WrongTarget);
         }
         let home = self.home(at);
@@ -349,7 +353,7 @@ impl Node {
             *age = (*age + 1).min(READ_VALID + 1);
         }
         for age in heard.iter_mut().chain(echoed) {
-            *age = age.saturating_add(1).min(DETECTION + 1);
+            *age = age.saturating_add(1).min(VOUCHED + 1);
         }
     }
 }

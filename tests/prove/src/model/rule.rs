@@ -134,7 +134,8 @@ impl Rule {
             }
             Self::WrongTarget => {
                 "a route is led to the writer itself, or given to a peer whose heartbeats \
-                 reached the writer within the detection time"
+                 reached the writer within the detection time, or twice that where a third node \
+                 may vouch for it"
             }
             Self::Unknown => {
                 "a stop or a start follows successful reads, within read_valid, of the routes \

@@ -30,7 +30,7 @@ pub(super) struct Held {
     pub(super) ask: Ask,
 }
 
-/// Everything there is. The time is always [`NOW`]: what passes is subtracted from the past.
+/// Everything there is. The time is always `NOW`: what passes is subtracted from the past.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct World {
     pub(super) nodes: Vec<Node>,
