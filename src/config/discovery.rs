@@ -116,10 +116,10 @@ pub fn discover(
     let mut warnings = Vec::new();
     let members = members(me, vpc, &wanted.instances, instances, &mut warnings)?;
     let mut groups = if let Some(pair) = &settings.pair {
-        let group = |table: &RouteTableId, home: &InstanceId| Group {
-            name: named(table.as_str(), table),
-            home: members.iter().any(|member| member.id == *home).then(|| home.clone()),
-            resources: vec![default_route(table, Ipv4Net::default())],
+        let group = |table: &RouteTableId, home: &InstanceId| {
+            let home = members.iter().any(|member| member.id == *home).then(|| home.clone());
+            let routes = vec![default_route(table, Ipv4Net::default())];
+            Group::new(named(table.as_str(), table), home, routes)
         };
         vec![group(&pair.my_table, &me.id), group(&pair.peer_table, &pair.peer)]
     } else if settings.groups.is_empty() {
@@ -197,6 +197,7 @@ fn member(instance: &InstanceInfo) -> Result<Member, Problem> {
         zone: instance.zone.clone(),
         // A tag may hold anything, and this one goes to terminals and logs.
         name: instance.tags.get("Name").map(|name| printable(name)),
+        public: interface.public,
     })
 }
 
@@ -235,11 +236,8 @@ fn configured_groups(
             }
             found.map(|member| member.id.clone())
         });
-        groups.push(Group {
-            name: group.name.clone(),
-            home,
-            resources: group.tables.iter().map(|table| default_route(table, group.cidr)).collect(),
-        });
+        let routes = group.tables.iter().map(|table| default_route(table, group.cidr)).collect();
+        groups.push(Group::new(group.name.clone(), home, routes));
     }
     groups
 }
@@ -302,11 +300,8 @@ fn tagged_groups(from: &Tagged<'_>, warnings: &mut Vec<Problem>) -> Vec<Group> {
         if !taken.insert(name.clone()) {
             name = named(tables[0].as_str(), tables[0]);
         }
-        groups.push(Group {
-            name,
-            home: found.map(|member| member.id.clone()),
-            resources: tables.iter().map(|id| default_route(id, Ipv4Net::default())).collect(),
-        });
+        let routes = tables.iter().map(|id| default_route(id, Ipv4Net::default())).collect();
+        groups.push(Group::new(name, found.map(|member| member.id.clone()), routes));
     }
     groups
 }

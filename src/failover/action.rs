@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::types::millis;
-use crate::types::{Beat, GroupName, InstanceId, RouteTableId, RouteWrite, Time};
+use crate::types::{
+    Assignment, Beat, GroupName, InstanceId, Resource, RouteTableId, RouteWrite, Time,
+};
 
 /// Ties an outcome to the action it is of. A late outcome of an action that was given up finds
 /// nothing that waits for it.
@@ -36,6 +38,13 @@ pub enum Action {
         /// The tables, all in one call.
         tables: Vec<RouteTableId>,
     },
+    /// Read who holds these resources, which are no routes and all of one kind.
+    ReadHolders {
+        /// Which action this is.
+        id: ActionId,
+        /// The resources.
+        resources: Vec<Resource>,
+    },
     /// Read the state of one node, which may be this one.
     ReadPower {
         /// Which action this is.
@@ -50,6 +59,15 @@ pub enum Action {
         /// The write.
         write: RouteWrite,
         /// If the request has not been sent by then, it must not be sent: this node was paused.
+        not_after: Time,
+    },
+    /// Give one resource that is no route to a member.
+    Assign {
+        /// Which action this is.
+        id: ActionId,
+        /// Which, and to whom.
+        assignment: Assignment,
+        /// As for `WriteRoute`.
         not_after: Time,
     },
     /// Stop a failed node.
@@ -118,9 +136,9 @@ pub enum EventKind {
     HandOverBegun,
     /// A hand-over or hand-back ended, read back.
     HandOverDone,
-    /// A route was not where it should be and is written again.
+    /// A resource was not where it should be and is written again.
     Drift,
-    /// A route leads out of the cluster and is left alone.
+    /// A resource leads out of the cluster and is left alone.
     Foreign,
     /// A repair's stop was sent.
     RepairStop,

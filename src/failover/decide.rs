@@ -1,18 +1,19 @@
 //! From wishes to writes, and from outcomes to what is told about them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::group::{Move, MoveKind, Wish};
+use super::group::{Group, Move, MoveKind, Wish};
 use super::machine::{About, Machine};
 use super::peer::{Peer, words};
 use super::retry::backoff;
-use super::slot::Slot;
+use super::slot::{Slot, Write};
 use super::wish::Place;
 use super::{Action, ActionId, EventKind, Level};
-use crate::types::{CloudFault, CloudFaultKind, GroupName, NetworkInterfaceId, Time};
+use crate::types::{CloudFault, CloudFaultKind, GroupName, Member, ResourceKind, Time};
 
 impl Machine {
-    /// One look at every route of every group.
+    /// One look at every resource of every group.
     pub(super) fn decide(&mut self, now: Time) {
         let names: Vec<GroupName> = self.groups.keys().cloned().collect();
         for name in names {
@@ -35,30 +36,51 @@ impl Machine {
             return;
         }
         let Some(wish) = self.wish(group, slot, now) else { return };
+        if self.waits_for_others(group, slot, now) {
+            return;
+        }
+        let kind = slot.resource.kind();
         let read_since = now - self.numbers.read_valid;
         // The first write of a takeover may use the last known target: it saves a call, and the
         // worst that can come of it is undone by the next read.
         let is_urgent = wish.kind == MoveKind::Takeover && slot.failures == 0;
         if !is_urgent && !slot.is_read_since(read_since) {
-            self.reads.hurry();
+            self.reads.hurry_for(kind);
             return;
         }
-        let Some(interface) = self.interface_of(&wish) else { return };
-        let Some(write) = slot.write_to(&interface) else { return };
+        let Some(member) = self.receiver(&wish) else { return };
+        let (Some(write), Some(target)) = (slot.write_to(member), slot.resource.target(member))
+        else {
+            return;
+        };
         self.begin_move(name, &wish, now);
         let id = self.new_id();
         let not_after = self.not_after(now);
         if let Some(group) = self.groups.get_mut(name) {
-            group.slots[at].sent(id, interface);
+            group.slots[at].sent(id, target);
         }
-        self.push(Action::WriteRoute { id, write, not_after });
+        self.push(match write {
+            Write::Route(write) => Action::WriteRoute { id, write, not_after },
+            Write::Assign(assignment) => Action::Assign { id, assignment, not_after },
+        });
     }
 
-    fn interface_of(&self, wish: &Wish) -> Option<NetworkInterfaceId> {
+    /// Whether a resource's turn has not come: those of an earlier kind are still on their way, at
+    /// their first attempt. One that fails holds nobody up.
+    fn waits_for_others(&self, group: &Group, slot: &Slot, now: Time) -> bool {
+        let kind = slot.resource.kind();
+        group
+            .slots
+            .iter()
+            .filter(|other| other.resource.kind() < kind && other.failures == 0)
+            .any(|other| other.pending.is_some() || self.wish(group, other, now).is_some())
+    }
+
+    fn receiver(&self, wish: &Wish) -> Option<&Member> {
         if wish.to == self.me.id {
-            return Some(self.me.interface.clone());
+            return Some(&self.me);
         }
-        self.peers.get(&wish.to).map(|peer| peer.member.interface.clone())
+        self.peers.get(&wish.to).map(|peer| &peer.member)
     }
 
     /// Notes a move when its first write goes out.
@@ -92,22 +114,28 @@ impl Machine {
             MoveKind::HandOver => (EventKind::HandOverBegun, "handing it over", Level::Info),
             MoveKind::HandBack => (EventKind::HandOverBegun, "handing it back", Level::Info),
             MoveKind::Assert => (EventKind::Drift, "keeping its own group", Level::Alert),
-            MoveKind::Drift => (EventKind::Drift, "setting the route", Level::Warning),
+            MoveKind::Drift => (EventKind::Drift, "setting it right", Level::Warning),
         };
         let text = format!("{verb} ({} to {}): {}", from_words(wish), wish.to, wish.reason);
         let about = About { node: wish.from.clone(), ..About::group(name, text) };
         self.report(now, level, kind, about);
     }
 
-    /// Ends a move once a read shows every route where it was to go, or that it went elsewhere.
+    /// Ends a move once a read shows every resource where it was to go, or that it went elsewhere.
     fn conclude_move(&mut self, name: &GroupName, now: Time) {
         let Some(group) = self.groups.get(name) else { return };
         let Some(moving) = group.moving.clone() else { return };
         if group.slots.iter().any(|slot| slot.pending.is_some() || slot.retry_at.is_some()) {
             return;
         }
-        if !group.slots.iter().all(|slot| slot.is_read_since(moving.begun)) {
-            self.reads.hurry();
+        let unread: BTreeSet<ResourceKind> = group
+            .slots
+            .iter()
+            .filter(|slot| !slot.is_read_since(moving.begun))
+            .map(|slot| slot.resource.kind())
+            .collect();
+        if !unread.is_empty() {
+            unread.into_iter().for_each(|kind| self.reads.hurry_for(kind));
             return;
         }
         let arrived = group.slots.iter().all(
@@ -142,9 +170,9 @@ impl Machine {
             MoveKind::Drift => (EventKind::Drift, "set"),
         };
         let (level, text) = if arrived {
-            (Level::Info, format!("{done}: every route leads to {}; {}", moving.to, moving.reason))
+            (Level::Info, format!("{done}: all of it is with {}; {}", moving.to, moving.reason))
         } else {
-            (Level::Warning, format!("not {done}: some route now leads elsewhere"))
+            (Level::Warning, format!("not {done}: a part of it is elsewhere now"))
         };
         let about =
             About { node: moving.from.clone(), took: Some(took), ..About::group(name, text) };
@@ -157,7 +185,8 @@ impl Machine {
             return;
         };
         let Some(to) = group.ordered_to.clone() else { return };
-        let can_take = self.peers.get(&to).is_some_and(Peer::can_hold);
+        let takes = |peer: &Peer| peer.can_hold() && peer.serves(name);
+        let can_take = self.peers.get(&to).is_some_and(takes);
         let is_here = |slot: &Slot| match self.place(slot) {
             Place::Member { node, .. } => node == self.me.id,
             Place::Unknown => true,
@@ -177,25 +206,25 @@ impl Machine {
         self.report(now, Level::Warning, EventKind::HandOverDone, About::group(name, text));
     }
 
-    /// Alerts once about routes that lead out of the cluster, and once when they are back.
+    /// Alerts once about what leads out of the cluster, and once when it is back.
     fn tell_foreign(&mut self, name: &GroupName, now: Time) {
         let Some(group) = self.groups.get(name) else { return };
         if group.slots.iter().any(|slot| slot.current().is_none()) {
             return;
         }
         let foreign = group.slots.iter().find_map(|slot| match self.place(slot) {
-            Place::Foreign(target) => Some(target),
+            Place::Foreign(target) => Some((slot.resource.to_string(), target)),
             _ => None,
         });
         if foreign.is_some() == group.foreign_told {
             return;
         }
         let (level, text) = match &foreign {
-            Some(target) => (
+            Some((resource, target)) => (
                 Level::Alert,
-                format!("a route leads to {target}, which is no member; it is left alone"),
+                format!("{resource} leads to {target}, which is no member; it is left alone"),
             ),
-            None => (Level::Info, "no route leads out of the cluster any more".to_owned()),
+            None => (Level::Info, "nothing leads out of the cluster any more".to_owned()),
         };
         if let Some(group) = self.groups.get_mut(name) {
             group.foreign_told = foreign.is_some();
@@ -214,8 +243,8 @@ impl Machine {
         }
     }
 
-    /// Takes in the outcome of a route write. Says whether `id` was one.
-    pub(super) fn route_written(
+    /// Takes in the outcome of a resource's write. Says whether `id` was one.
+    pub(super) fn resource_written(
         &mut self,
         id: ActionId,
         result: &Result<(), CloudFault>,
@@ -230,17 +259,25 @@ impl Machine {
             }
             Err(fault) => self.write_failed(&name, at, fault, now),
         }
-        self.reads.hurry();
+        self.hurry_slot(&name, at);
         true
     }
 
-    /// Takes in that a route write was given up before it was sent.
-    pub(super) fn route_expired(&mut self, id: ActionId, now: Time) {
+    /// Asks for the resources of a slot's kind to be read soon.
+    fn hurry_slot(&mut self, name: &GroupName, at: usize) {
+        let slot = self.groups.get(name).map(|group| &group.slots[at]);
+        if let Some(kind) = slot.map(|slot| slot.resource.kind()) {
+            self.reads.hurry_for(kind);
+        }
+    }
+
+    /// Takes in that a resource's write was given up before it was sent.
+    pub(super) fn resource_expired(&mut self, id: ActionId, now: Time) {
         let Some((name, at)) = self.find_pending(id) else { return };
         if let Some(group) = self.groups.get_mut(&name) {
             group.slots[at].failed(now);
         }
-        self.reads.hurry();
+        self.hurry_slot(&name, at);
     }
 
     fn write_failed(&mut self, name: &GroupName, at: usize, fault: &CloudFault, now: Time) {
@@ -261,7 +298,7 @@ impl Machine {
             return;
         }
         let text = format!(
-            "{fault} (failure {failures} in a row); reading the routes, then trying again in {}",
+            "{fault} (failure {failures} in a row); reading it, then trying again in {}",
             words(wait)
         );
         self.report(now, level, EventKind::ApiFailed, About::group(name, text));
@@ -274,7 +311,7 @@ impl Machine {
         })
     }
 
-    /// How long this node's reads have shown every one of these groups' routes on nodes that
+    /// How long this node's reads have shown every resource of every group on nodes that
     /// `accept` agrees with; none where they do not.
     pub(super) fn all_settled_on(
         &self,

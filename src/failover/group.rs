@@ -1,9 +1,9 @@
-//! One group: its routes, and the move that is under way.
+//! One group: its resources, and the move that is under way.
 
 use std::time::Duration;
 
 use super::slot::Slot;
-use crate::types::{Group as Spec, GroupName, InstanceId, Time};
+use crate::types::{Group as Spec, GroupName, InstanceId, Time, Traits};
 
 /// Why a group moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,11 +39,14 @@ pub(super) struct Wish {
     pub(super) reason: String,
 }
 
-/// A group and the state of all its routes.
+/// A group and the state of all its resources.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Group {
     pub(super) name: GroupName,
     pub(super) home: Option<InstanceId>,
+    /// Who holds it rather than whom, its home first.
+    pub(super) prefer: Vec<InstanceId>,
+    pub(super) traits: Traits,
     pub(super) slots: Vec<Slot>,
     pub(super) generation: u32,
     pub(super) moving: Option<Move>,
@@ -61,6 +64,8 @@ impl Group {
         Self {
             name: spec.name.clone(),
             home: spec.home.clone(),
+            prefer: preference(spec),
+            traits: spec.traits.clone(),
             slots: slots.collect(),
             generation: 0,
             moving: None,
@@ -73,6 +78,8 @@ impl Group {
     /// Takes over a new specification, keeping what is known of the routes that stay.
     pub(super) fn respecify(&mut self, spec: &Spec, now: Time) {
         self.home.clone_from(&spec.home);
+        self.prefer = preference(spec);
+        self.traits.clone_from(&spec.traits);
         let mut old = std::mem::take(&mut self.slots);
         for resource in &spec.resources {
             let known = old.iter().position(|slot| slot.resource == *resource);
@@ -89,4 +96,10 @@ impl Group {
         }
         Some(oldest)
     }
+}
+
+/// The home, then the others that are preferred.
+fn preference(spec: &Spec) -> Vec<InstanceId> {
+    let others = spec.prefer.iter().filter(|node| spec.home.as_ref() != Some(node));
+    spec.home.iter().chain(others).cloned().collect()
 }

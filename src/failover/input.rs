@@ -1,14 +1,14 @@
 //! What the machine is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::action::ActionId;
 use crate::types::{
-    Beat, CloudFault, Fitness, GroupName, InstanceId, PowerReport, Roster, RouteEntry,
-    RouteTableId, SessionId, Time,
+    Beat, CloudFault, Fitness, GroupName, InstanceId, PowerReport, Resource, Roster, RouteEntry,
+    RouteTableId, Seen, SessionId, Time,
 };
 
 /// One thing that happened. Everything the machine knows came in as one of these.
@@ -38,6 +38,12 @@ pub enum Input {
         /// The findings.
         fitness: Fitness,
     },
+    /// The groups whose service checks fail here now. Before the first of these, this node does
+    /// not know whether it can serve a group that has a check.
+    Checks {
+        /// All of them.
+        failing: BTreeSet<GroupName>,
+    },
     /// Membership and groups as discovered now.
     Roster {
         /// The roster, this node included.
@@ -66,12 +72,17 @@ pub enum Outcome {
         /// The tables' routes.
         result: Result<BTreeMap<RouteTableId, Routes>, CloudFault>,
     },
+    /// Of `Action::ReadHolders`.
+    Holders {
+        /// What was read, for each resource that was asked for.
+        result: Result<Vec<(Resource, Seen)>, CloudFault>,
+    },
     /// Of `Action::ReadPower`.
     Power {
         /// The node's state.
         result: Result<PowerReport, CloudFault>,
     },
-    /// Of `Action::WriteRoute`, `Action::Stop`, `Action::Start` and `Action::Remember`.
+    /// Of `Action::WriteRoute`, `Action::Assign`, `Action::Stop`, `Action::Start` and `Action::Remember`.
     Written {
         /// Whether it was accepted.
         result: Result<(), CloudFault>,

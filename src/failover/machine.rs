@@ -39,6 +39,8 @@ pub struct Machine {
     /// The same with lateness: what counts.
     pub(super) fitness: Fitness,
     pub(super) fit_since: Option<Time>,
+    /// The groups whose service checks fail here; none before the first results.
+    pub(super) failing: Option<BTreeSet<GroupName>>,
     /// When the last pauses ended.
     pub(super) pauses: VecDeque<Time>,
     pub(super) leaving: bool,
@@ -80,6 +82,7 @@ impl Machine {
             reported: Fitness::fit(),
             fitness: Fitness::fit(),
             fit_since: Some(now),
+            failing: None,
             pauses: VecDeque::new(),
             leaving: false,
             may_exit_told: false,
@@ -114,6 +117,7 @@ impl Machine {
                 self.reported = fitness;
                 self.weigh_fitness(now);
             }
+            Input::Checks { failing } => self.failing = Some(failing),
             Input::Roster { roster } => self.enrol(&roster, now),
             Input::Done { id, outcome } => self.done(id, outcome, now),
             Input::Command { command } => self.command(command),
@@ -188,12 +192,21 @@ impl Machine {
         self.peers.keys().chain([&self.me.id])
     }
 
-    /// This node, fit or not, and all peers that could be given a group now.
-    pub(super) fn able(&self) -> Vec<&InstanceId> {
-        let able =
-            |(id, peer): &(&InstanceId, &Peer)| peer.can_hold() && !self.repairs.has_stopped(id);
+    /// This node, fit or not, and all peers that could be given `group` now, in the order in which
+    /// they may take it.
+    pub(super) fn heirs(&self, group: &Group) -> Vec<&InstanceId> {
+        let able = |(id, peer): &(&InstanceId, &Peer)| {
+            peer.can_hold() && peer.serves(&group.name) && !self.repairs.has_stopped(id)
+        };
         let peers = self.peers.iter().filter(able).map(|(id, _)| id);
-        peers.chain([&self.me.id]).collect()
+        super::order::heirs(&group.name, &group.prefer, peers.chain([&self.me.id]))
+    }
+
+    /// Whether this node can serve `group`: it is fit, and knows that the group's service works
+    /// here, where that is checked.
+    pub(super) fn serves(&self, group: &Group) -> bool {
+        let passes = self.failing.as_ref().is_some_and(|failing| !failing.contains(&group.name));
+        self.is_fit() && (!group.traits.checked || passes)
     }
 
     fn heard(&mut self, from: &InstanceId, session: SessionId, beat: Beat, at: Time) {
@@ -266,6 +279,7 @@ impl Machine {
             let before = peer.verdict;
             let is_new = peer.conclude(verdict, now);
             peer.note_hearing(&self.me.id, self.session, &self.numbers, now);
+            peer.note_serving(now);
             if !is_new {
                 continue;
             }
@@ -300,14 +314,15 @@ impl Machine {
     fn done(&mut self, id: ActionId, outcome: Outcome, now: Time) {
         match outcome {
             Outcome::Routes { result } => self.routes_read(id, result, now),
+            Outcome::Holders { result } => self.holders_read(id, result, now),
             Outcome::Power { result } => self.power_read(id, result, now),
             Outcome::Written { result } => {
-                if !self.route_written(id, &result, now) {
+                if !self.resource_written(id, &result, now) {
                     self.power_written(id, &result, now);
                 }
             }
             Outcome::Expired => {
-                self.route_expired(id, now);
+                self.resource_expired(id, now);
                 self.power_expired(id);
             }
         }
@@ -318,7 +333,7 @@ impl Machine {
             Command::Leave => self.leaving = true,
             Command::HandOver { group, to } => {
                 let Some(found) = self.groups.get(&group) else { return };
-                let heirs = super::order::heirs(&group, found.home.as_ref(), self.able());
+                let heirs = self.heirs(found);
                 let best = heirs.into_iter().find(|node| **node != self.me.id).cloned();
                 let to = to.or(best);
                 if let Some(group) = self.groups.get_mut(&group) {
@@ -346,6 +361,8 @@ impl Machine {
                 .and_modify(|group| group.respecify(spec, now))
                 .or_insert_with(|| Group::new(spec, now));
         }
+        let slots = self.groups.values().flat_map(|group| &group.slots);
+        self.reads.know(&slots.map(|slot| slot.resource.kind()).collect());
         self.reads.hurry();
     }
 

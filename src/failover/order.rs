@@ -4,15 +4,19 @@ use sha2::{Digest, Sha256};
 
 use crate::types::{GroupName, InstanceId};
 
-/// The order in which nodes may take `group`: its home first, then the others by rendezvous hash
-/// (Thaler and Ravishankar 1998), so that the groups of one failed node spread over the rest.
+/// The order in which nodes may take `group`: those preferred as listed, its home first, then the
+/// others by rendezvous hash (Thaler and Ravishankar 1998), so that the groups of one failed node
+/// spread over the rest.
 pub(super) fn heirs<'a>(
     group: &GroupName,
-    home: Option<&InstanceId>,
+    prefer: &[InstanceId],
     candidates: impl IntoIterator<Item = &'a InstanceId>,
 ) -> Vec<&'a InstanceId> {
     let mut heirs: Vec<&InstanceId> = candidates.into_iter().collect();
-    heirs.sort_by_cached_key(|node| (Some(*node) != home, weight(group, node), (*node).clone()));
+    let place = |node: &InstanceId| prefer.iter().position(|one| one == node);
+    heirs.sort_by_cached_key(|node| {
+        (place(node).unwrap_or(usize::MAX), weight(group, node), (*node).clone())
+    });
     heirs
 }
 
@@ -48,7 +52,7 @@ mod tests {
     fn the_home_is_the_first_heir() {
         let nodes: Vec<_> = (0..5).map(node).collect();
         for n in &nodes {
-            let order = heirs(&"g".parse().unwrap(), Some(n), &nodes);
+            let order = heirs(&"g".parse().unwrap(), std::slice::from_ref(n), &nodes);
             assert_eq!(order[0], n);
             assert_eq!(order.len(), 5);
         }
@@ -58,8 +62,8 @@ mod tests {
     fn the_order_does_not_depend_on_the_order_of_the_candidates() {
         let nodes: Vec<_> = (0..5).map(node).collect();
         let group = "g".parse().unwrap();
-        let forward = heirs(&group, None, &nodes);
-        let backward = heirs(&group, None, nodes.iter().rev());
+        let forward = heirs(&group, &[], &nodes);
+        let backward = heirs(&group, &[], nodes.iter().rev());
         assert_eq!(forward, backward);
     }
 
@@ -68,7 +72,7 @@ mod tests {
     fn the_order_is_the_same_in_every_version() {
         let nodes: Vec<_> = (0..5).map(node).collect();
         let order = |group: &str| -> Vec<usize> {
-            let heirs = heirs(&group.parse().unwrap(), None, &nodes);
+            let heirs = heirs(&group.parse().unwrap(), &[], &nodes);
             heirs.iter().map(|id| nodes.iter().position(|n| n == *id).unwrap()).collect()
         };
         assert_eq!(order("zone-a"), [1, 3, 0, 4, 2]);
@@ -88,7 +92,7 @@ mod tests {
     fn groups_of_one_node_spread_over_the_others() {
         let nodes: Vec<_> = (0..4).map(node).collect();
         let first: BTreeSet<_> = (0..20)
-            .map(|g| heirs(&format!("g{g}").parse().unwrap(), None, &nodes)[0].clone())
+            .map(|g| heirs(&format!("g{g}").parse().unwrap(), &[], &nodes)[0].clone())
             .collect();
         assert_eq!(first.len(), 4, "20 groups find 4 different first heirs");
     }

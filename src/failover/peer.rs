@@ -1,11 +1,12 @@
 //! What is known about one peer, and what follows from it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Verdict;
 use crate::config::Failover;
 use crate::types::{
-    Beat, Fitness, InstanceId, InstanceState, Member, PowerReport, SessionId, Time,
+    Beat, Fitness, GroupName, InstanceId, InstanceState, Member, PowerReport, SessionId, Time,
 };
 
 /// The last heartbeat of a peer.
@@ -42,6 +43,8 @@ pub(super) struct Peer {
     pub(super) suspected_since: Option<Time>,
     /// Since when it has been alive without a break.
     pub(super) alive_since: Option<Time>,
+    /// Groups that it once could not serve: whether it can by its last word, and since when.
+    pub(super) serving: BTreeMap<GroupName, (bool, Time)>,
     /// Since when it has been without this node's heartbeats, without a break.
     pub(super) deaf_since: Option<Time>,
     /// When natha last asked EC2 to start it, or it was seen on its way up.
@@ -69,6 +72,7 @@ impl Peer {
             lost_since: None,
             suspected_since: None,
             alive_since: None,
+            serving: BTreeMap::new(),
             deaf_since: None,
             started_at: None,
             flaps: 0,
@@ -133,6 +137,11 @@ impl Peer {
         }
         self.suspected_since = self.suspected_since.map(|_| now);
         self.alive_since = self.alive_since.map(|_| now);
+        for (serves, since) in self.serving.values_mut() {
+            if *serves {
+                *since = now;
+            }
+        }
         let unmet = self.verdict == Verdict::Unmet;
         if unmet {
             self.met = now;
@@ -253,7 +262,41 @@ impl Peer {
         )
     }
 
-    /// Whether it can be given a group.
+    /// Records which groups it can serve, by the word of its last heartbeat.
+    pub(super) fn note_serving(&mut self, now: Time) {
+        let Some(heard) = &self.heard else { return };
+        for (group, (serves, since)) in &mut self.serving {
+            let served = !heard.beat.unfit_for.contains(group);
+            if *serves != served {
+                (*serves, *since) = (served, now);
+            }
+        }
+        for group in &heard.beat.unfit_for {
+            self.serving.entry(group.clone()).or_insert((false, now));
+        }
+    }
+
+    /// Whether it can serve the group as far as its own word goes, fitness aside.
+    pub(super) fn serves(&self, group: &GroupName) -> bool {
+        self.serving.get(group).is_none_or(|(serves, _)| *serves)
+    }
+
+    /// Since when it has said that it cannot serve the group; none while it can.
+    pub(super) fn unfit_for_since(&self, group: &GroupName) -> Option<Time> {
+        self.serving.get(group).filter(|(serves, _)| !serves).map(|(_, since)| *since)
+    }
+
+    /// Since when it has been alive and able to serve the group, without a break.
+    pub(super) fn well_since(&self, group: &GroupName) -> Option<Time> {
+        let alive = self.alive_since?;
+        match self.serving.get(group) {
+            None => Some(alive),
+            Some((true, since)) => Some(alive.max(*since)),
+            Some((false, _)) => None,
+        }
+    }
+
+    /// Whether it can be given a group that it serves.
     pub(super) fn can_hold(&self) -> bool {
         self.verdict == Verdict::Alive
     }

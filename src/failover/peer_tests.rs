@@ -28,6 +28,7 @@ fn unmet() -> Peer {
         address: [10, 0, 0, 1].into(),
         zone: None,
         name: None,
+        public: None,
     };
     Peer::new(member, MET)
 }
@@ -39,6 +40,7 @@ fn beat() -> Beat {
         settings_digest: 1,
         hears: vec![Hears { node: id(0), session: ME, age_ms: 0, failed: false }],
         holds: Vec::<Claim>::new(),
+        unfit_for: std::collections::BTreeSet::new(),
     }
 }
 

@@ -9,14 +9,16 @@ use super::retry::backoff;
 use super::slot::{Change, Sight};
 use super::{Action, ActionId, EventKind, Level, Routes, Verdict};
 use crate::types::{
-    CloudFault, GroupName, InstanceId, InstanceState, PowerReport, Resource, RouteTableId,
-    RouteTarget, StopOrigin, Time,
+    CloudFault, GroupName, InstanceId, InstanceState, PowerReport, Resource, ResourceKind,
+    RouteEntry, RouteTableId, Seen, StopOrigin, Time,
 };
 
 /// Pace of reads while a peer is not well or a group is not at rest.
 const ATTENTIVE: Duration = Duration::from_secs(2);
 /// The least time between two reads of the same thing.
 const HURRIED: Duration = Duration::from_millis(100);
+/// The same for DNS records: Route 53 lets a whole account make 5 requests a second.
+const HURRIED_DNS: Duration = Duration::from_secs(1);
 /// A read that has not come back after this long is given up.
 const GIVE_UP: Duration = Duration::from_secs(15);
 
@@ -29,6 +31,10 @@ struct Line {
     not_before: Time,
     /// Whether the failure was told.
     told: bool,
+    /// Whether to read as soon as it is decent.
+    hurried: bool,
+    /// Whether the read under way was hurried: if it fails, so is the next.
+    urgent: bool,
 }
 
 impl Line {
@@ -54,27 +60,42 @@ impl Line {
 /// All reads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(super) struct Reads {
-    routes: Line,
+    /// One for each kind of resource that there is.
+    kinds: BTreeMap<ResourceKind, Line>,
     power: BTreeMap<InstanceId, Line>,
     /// What EC2 said of this node itself, and when it was asked.
     pub(super) own_power: Option<(PowerReport, Time)>,
-    hurried: bool,
-    /// Whether the read under way was hurried: if it fails, so is the next.
-    urgent: bool,
 }
 
 impl Reads {
-    /// Asks for the routes to be read as soon as it is decent.
+    /// Takes in which kinds of resources there are.
+    pub(super) fn know(&mut self, kinds: &BTreeSet<ResourceKind>) {
+        self.kinds.retain(|kind, _| kinds.contains(kind));
+        for kind in kinds {
+            self.kinds.entry(*kind).or_default();
+        }
+    }
+
+    /// Asks for all resources to be read as soon as it is decent.
     pub(super) fn hurry(&mut self) {
-        self.hurried = true;
+        for line in self.kinds.values_mut() {
+            line.hurried = true;
+        }
+    }
+
+    /// The same for those of one kind.
+    pub(super) fn hurry_for(&mut self, kind: ResourceKind) {
+        if let Some(line) = self.kinds.get_mut(&kind) {
+            line.hurried = true;
+        }
     }
 
     /// Shows every time in it to `visit`.
     pub(super) fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
-        let Self { routes, power, own_power, hurried: _, urgent: _ } = self;
-        for Line { pending, last, failures: _, not_before, told: _ } in
-            power.values_mut().chain([routes])
-        {
+        let Self { kinds, power, own_power } = self;
+        for line in power.values_mut().chain(kinds.values_mut()) {
+            let Line { pending, last, failures: _, not_before, told: _, hurried: _, urgent: _ } =
+                line;
             visit(not_before);
             let pending = pending.as_mut().map(|(_, asked)| asked);
             pending.into_iter().chain(last).for_each(&mut *visit);
@@ -86,29 +107,34 @@ impl Reads {
 
     /// Shows the id of every read under way to `visit`.
     pub(super) fn each_id(&mut self, visit: &mut dyn FnMut(&mut ActionId)) {
-        let lines = self.power.values_mut().chain([&mut self.routes]);
+        let lines = self.power.values_mut().chain(self.kinds.values_mut());
         lines.filter_map(|line| line.pending.as_mut()).for_each(|(id, _)| visit(id));
     }
 
     /// Shows every count of failures in a row to `visit`.
     pub(super) fn each_failures(&mut self, visit: &mut dyn FnMut(&mut u32)) {
-        let lines = self.power.values_mut().chain([&mut self.routes]);
+        let lines = self.power.values_mut().chain(self.kinds.values_mut());
         lines.for_each(|line| visit(&mut line.failures));
     }
 
     /// Drops every read under way and everything known from reads.
     pub(super) fn forget(&mut self) {
-        self.routes.pending = None;
+        for line in self.kinds.values_mut() {
+            line.pending = None;
+        }
         self.power.clear();
         self.own_power = None;
-        self.hurried = true;
+        self.hurry();
     }
 }
 
 impl Machine {
     /// Asks for what is due.
     pub(super) fn read(&mut self, now: Time) {
-        self.read_routes(now);
+        let kinds: Vec<ResourceKind> = self.reads.kinds.keys().copied().collect();
+        for kind in kinds {
+            self.read_kind(kind, now);
+        }
         let mut due: BTreeMap<InstanceId, Duration> = self
             .peers
             .iter()
@@ -131,33 +157,42 @@ impl Machine {
         }
     }
 
-    fn read_routes(&mut self, now: Time) {
-        let pace = if self.reads.hurried {
-            HURRIED
-        } else if self.groups.values().any(|group| group.moving.is_some()) {
-            ATTENTIVE.min(self.numbers.reread)
-        } else {
-            let paces = self.peers.values().map(|peer| self.pace_for(peer));
-            paces.min().unwrap_or(self.numbers.reread)
+    /// Reads all resources of one kind, where that is due: one call each, so that one API's
+    /// trouble keeps nobody from reading what another API has.
+    fn read_kind(&mut self, kind: ResourceKind, now: Time) {
+        let Some(line) = self.reads.kinds.get(&kind) else { return };
+        let pace = match kind {
+            ResourceKind::Dns if line.hurried => HURRIED_DNS,
+            _ if line.hurried => HURRIED,
+            _ => self.pace(),
         };
-        if !self.reads.routes.is_due(now, pace) {
+        if !line.is_due(now, pace) {
             return;
         }
-        let tables: BTreeSet<RouteTableId> = self
-            .groups
-            .values()
-            .flat_map(|group| &group.slots)
-            .map(|slot| match &slot.resource {
-                Resource::DefaultRoute { table, .. } => table.clone(),
-            })
-            .collect();
-        if tables.is_empty() {
-            return;
-        }
-        self.reads.urgent = std::mem::take(&mut self.reads.hurried);
+        let slots = self.groups.values().flat_map(|group| &group.slots);
+        let wanted: BTreeSet<Resource> =
+            slots.map(|slot| slot.resource.clone()).filter(|one| one.kind() == kind).collect();
         let id = self.new_id();
-        self.reads.routes.asked(id, now);
-        self.push(Action::ReadRoutes { id, tables: tables.into_iter().collect() });
+        if let Some(line) = self.reads.kinds.get_mut(&kind) {
+            line.urgent = std::mem::take(&mut line.hurried);
+            line.asked(id, now);
+        }
+        self.push(if kind == ResourceKind::Route {
+            let tables = wanted.iter().filter_map(Resource::route).map(|(table, _)| table);
+            let tables: BTreeSet<RouteTableId> = tables.cloned().collect();
+            Action::ReadRoutes { id, tables: tables.into_iter().collect() }
+        } else {
+            Action::ReadHolders { id, resources: wanted.into_iter().collect() }
+        });
+    }
+
+    /// How often resources are read where nothing hurries.
+    fn pace(&self) -> Duration {
+        if self.groups.values().any(|group| group.moving.is_some()) {
+            return ATTENTIVE.min(self.numbers.reread);
+        }
+        let paces = self.peers.values().map(|peer| self.pace_for(peer));
+        paces.min().unwrap_or(self.numbers.reread)
     }
 
     /// How often EC2 is asked while a peer is as it is. One that is gone, that left, or that is
@@ -187,30 +222,77 @@ impl Machine {
         result: Result<BTreeMap<RouteTableId, Routes>, CloudFault>,
         now: Time,
     ) {
-        let Some(asked) = self.reads.routes.take(id) else { return };
-        let tables = match result {
-            Ok(tables) => tables,
-            Err(fault) => return self.routes_unread(&fault, now),
+        let look = |resource: &Resource, tables: &BTreeMap<RouteTableId, Routes>| {
+            let (table, cidr) = resource.route()?;
+            Some(match tables.get(table) {
+                None => Sight::Absent,
+                Some(routes) => routes.0.get(&cidr).cloned().map_or(Sight::Free, Sight::At),
+            })
         };
-        if self.reads.routes.told {
-            let text = "the routes can be read again".to_owned();
-            self.report(now, Level::Info, EventKind::ApiFailed, About::text(text));
+        self.kind_read(id, result, look, now);
+    }
+
+    pub(super) fn holders_read(
+        &mut self,
+        id: ActionId,
+        result: Result<Vec<(Resource, Seen)>, CloudFault>,
+        now: Time,
+    ) {
+        let look = |resource: &Resource, seen: &Vec<(Resource, Seen)>| {
+            let (_, seen) = seen.iter().find(|(read, _)| read == resource)?;
+            match seen {
+                Seen::Absent => Some(Sight::Absent),
+                Seen::Free => Some(Sight::Free),
+                Seen::At(target) => {
+                    Some(Sight::At(RouteEntry { target: target.clone(), blackhole: false }))
+                }
+                // This node's own change stays unconfirmed.
+                Seen::Settling => None,
+            }
+        };
+        self.kind_read(id, result, look, now);
+    }
+
+    /// Takes in a read of all resources of one kind, in which `look` finds one of them.
+    fn kind_read<T>(
+        &mut self,
+        id: ActionId,
+        result: Result<T, CloudFault>,
+        look: impl Fn(&Resource, &T) -> Option<Sight>,
+        now: Time,
+    ) {
+        let mut lines = self.reads.kinds.iter_mut();
+        let found = lines.find_map(|(kind, line)| Some((*kind, line.take(id)?)));
+        let Some((kind, asked)) = found else { return };
+        let seen = match result {
+            Ok(seen) => seen,
+            Err(fault) => return self.kind_unread(kind, &fault, now),
+        };
+        if let Some(line) = self.reads.kinds.get_mut(&kind) {
+            let told = line.told;
+            *line = Line { last: line.last, hurried: line.hurried, ..Line::default() };
+            if told {
+                let text = format!("the {kind} can be read again");
+                self.report(now, Level::Info, EventKind::ApiFailed, About::text(text));
+            }
         }
-        let last = self.reads.routes.last;
-        self.reads.routes = Line { last, ..Line::default() };
         let names: Vec<GroupName> = self.groups.keys().cloned().collect();
         for name in names {
             let slots = self.groups.get(&name).map_or(0, |group| group.slots.len());
             for at in 0..slots {
-                self.route_seen(&name, at, &tables, asked);
+                let slot = self.groups.get(&name).map(|group| &group.slots[at]);
+                let resource = slot.map(|slot| &slot.resource).filter(|one| one.kind() == kind);
+                if let Some(sight) = resource.and_then(|resource| look(resource, &seen)) {
+                    self.resource_seen(&name, at, sight, asked);
+                }
             }
         }
     }
 
-    fn routes_unread(&mut self, fault: &CloudFault, now: Time) {
+    fn kind_unread(&mut self, kind: ResourceKind, fault: &CloudFault, now: Time) {
         let noise = self.noise.next();
-        self.reads.hurried |= self.reads.urgent;
-        let line = &mut self.reads.routes;
+        let Some(line) = self.reads.kinds.get_mut(&kind) else { return };
+        line.hurried |= line.urgent;
         line.failures += 1;
         let wait = backoff(fault.kind, line.failures, noise);
         line.not_before = now + wait;
@@ -222,37 +304,27 @@ impl Machine {
         self.report(now, Level::Warning, EventKind::ApiFailed, About::text(text));
     }
 
-    fn route_seen(
-        &mut self,
-        name: &GroupName,
-        at: usize,
-        tables: &BTreeMap<RouteTableId, Routes>,
-        asked: Time,
-    ) {
+    fn resource_seen(&mut self, name: &GroupName, at: usize, sight: Sight, asked: Time) {
         let settle = self.numbers.read_valid;
         let Some(group) = self.groups.get_mut(name) else { return };
         let slot = &mut group.slots[at];
-        let Resource::DefaultRoute { table, cidr } = &slot.resource;
-        let sight = match tables.get(table) {
-            None => Sight::NoTable,
-            Some(routes) => routes.0.get(cidr).cloned().map_or(Sight::NoRoute, Sight::Route),
-        };
         // A write that is being answered while this read was under way settles on its own.
         if slot.pending.is_some() {
             return;
         }
         slot.retry_at = slot.retry_at.filter(|retry| *retry > asked);
+        let resource = slot.resource.clone();
         let Change::Moved(before) = slot.observe(sight.clone(), asked, settle) else { return };
         if before.is_some() {
-            self.note_deed(&sight, asked);
+            self.note_deed(&resource, &sight, asked);
         }
     }
 
-    /// A lost peer that moved a route to itself is alive.
-    fn note_deed(&mut self, sight: &Sight, asked: Time) {
-        let Sight::Route(entry) = sight else { return };
-        let RouteTarget::Interface(interface) = &entry.target else { return };
-        let doer = self.peers.values_mut().find(|peer| peer.member.interface == *interface);
+    /// A lost peer that moved a resource to itself is alive.
+    fn note_deed(&mut self, resource: &Resource, sight: &Sight, asked: Time) {
+        let Sight::At(entry) = sight else { return };
+        let mut peers = self.peers.values_mut();
+        let doer = peers.find(|peer| resource.target(&peer.member).as_ref() == Some(&entry.target));
         if let Some(peer) = doer.filter(|peer| peer.lost_since.is_some_and(|lost| asked > lost)) {
             peer.deeds += 1;
             peer.deed_at = Some(asked);

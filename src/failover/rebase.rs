@@ -79,6 +79,7 @@ impl Machine {
             reported: _,
             fitness: _,
             fit_since: _,
+            failing: _,
             pauses,
             leaving: _,
             may_exit_told: _,
@@ -118,12 +119,14 @@ impl Action {
     fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
         match self {
             Self::WriteRoute { not_after: time, .. }
+            | Self::Assign { not_after: time, .. }
             | Self::Stop { not_after: time, .. }
             | Self::Start { not_after: time, .. } => visit(time),
             Self::Report { event } => visit(&mut event.at),
             Self::SendBeat { .. }
             | Self::SendEcho { .. }
             | Self::ReadRoutes { .. }
+            | Self::ReadHolders { .. }
             | Self::ReadPower { .. }
             | Self::Remember { .. }
             | Self::MayExit => {}
@@ -165,12 +168,14 @@ impl Peer {
             lost_since: _,
             suspected_since: _,
             alive_since,
+            serving,
             deaf_since,
             started_at: _,
             flaps: _,
             handed_back_at,
         } = self;
         [met, excused, verdict_since].into_iter().for_each(&mut *visit);
+        serving.values_mut().for_each(|(_, since)| visit(since));
         if let Some(heard) = heard {
             visit(&mut heard.at);
         }
@@ -189,6 +194,8 @@ impl Group {
         let Self {
             name: _,
             home: _,
+            prefer: _,
+            traits: _,
             slots,
             generation: _,
             moving,

@@ -1,6 +1,6 @@
 //! What the machine tells of itself: to its peers in heartbeats, to people in the status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::group::{Group, MoveKind};
@@ -8,9 +8,7 @@ use super::machine::Machine;
 use super::slot::{Sight, Slot};
 use super::wish::Place;
 use super::{GroupView, PeerView, View};
-use crate::types::{
-    Beat, Claim, Hears, InstanceId, Resource, RouteTableId, RouteTarget, SessionId, Time,
-};
+use crate::types::{Beat, Claim, GroupName, Hears, InstanceId, RouteTarget, SessionId, Time};
 
 /// What is told in place of the session of a peer that was never heard.
 const NO_SESSION: SessionId = SessionId(0);
@@ -35,13 +33,34 @@ impl Machine {
             leaving: self.leaving,
             settings_digest: self.settings_digest,
             hears: hears.collect(),
-            holds: held
-                .map(|group| Claim { group: group.name.clone(), generation: group.generation })
-                .collect(),
+            holds: held.map(|group| self.claim(group)).collect(),
+            unfit_for: self.unfit_for(),
         }
     }
 
-    /// The member that every route of the group leads to, as far as is known.
+    fn claim(&self, group: &Group) -> Claim {
+        let to = group.moving.as_ref().map(|moving| &moving.to).filter(|to| **to != self.me.id);
+        Claim { group: group.name.clone(), generation: group.generation, to: to.cloned() }
+    }
+
+    /// The groups that this node tells its peers that it cannot serve. One that does not know yet
+    /// says so only of groups that it surely does not hold: it must not be relieved for a restart
+    /// of its monitor.
+    fn unfit_for(&self) -> BTreeSet<GroupName> {
+        let is_elsewhere = |group: &Group| {
+            group.slots.iter().all(
+                |slot| matches!(self.place(slot), Place::Member { node, .. } if node != self.me.id),
+            )
+        };
+        let checked = self.groups.values().filter(|group| group.traits.checked);
+        let unfit = checked.filter(|group| match &self.failing {
+            Some(failing) => failing.contains(&group.name),
+            None => is_elsewhere(group),
+        });
+        unfit.map(|group| group.name.clone()).collect()
+    }
+
+    /// The member that every resource of the group leads to, as far as is known.
     fn holder(&self, group: &Group) -> Option<&InstanceId> {
         let mut holder: Option<&InstanceId> = None;
         for slot in &group.slots {
@@ -89,7 +108,7 @@ impl Machine {
                 MoveKind::Takeover => "taking over",
                 MoveKind::HandOver => "handing over",
                 MoveKind::HandBack => "handing back",
-                MoveKind::Assert | MoveKind::Drift => "setting routes",
+                MoveKind::Assert | MoveKind::Drift => "setting it right",
             };
             format!("{verb}, to {}", moving.to)
         });
@@ -111,14 +130,16 @@ impl Machine {
                 since.map(|at| wait.saturating_sub(now.since(at))).filter(|left| !left.is_zero())
             };
             let repair = left(peer.suspected_since, self.numbers.repair.after);
-            let hold = left(peer.alive_since, self.hold(peer));
-            let away = self.groups.values().any(|group| {
+            let away = self.groups.values().filter(|group| {
                 group.home.as_ref() == Some(id) && self.holder(group) == Some(&self.me.id)
             });
+            let holds =
+                away.filter_map(|group| left(peer.well_since(&group.name), self.hold(group, peer)));
+            let hold = holds.min();
             if let Some(left) = repair.filter(|_| self.numbers.repair.enabled) {
                 timers.insert(format!("repair of {id} at the earliest"), left);
             }
-            if let Some(left) = hold.filter(|_| away) {
+            if let Some(left) = hold {
                 timers.insert(format!("hand-back to {id} at the earliest"), left);
             }
         }
@@ -126,11 +147,10 @@ impl Machine {
     }
 }
 
-fn target_of(slot: &Slot) -> (RouteTableId, Option<RouteTarget>) {
-    let Resource::DefaultRoute { table, .. } = &slot.resource;
+fn target_of(slot: &Slot) -> (String, Option<RouteTarget>) {
     let target = match slot.current() {
-        Some(Sight::Route(entry)) => Some(entry.target),
-        Some(Sight::NoRoute | Sight::NoTable) | None => None,
+        Some(Sight::At(entry)) => Some(entry.target),
+        Some(Sight::Free | Sight::Absent) | None => None,
     };
-    (table.clone(), target)
+    (slot.resource.to_string(), target)
 }

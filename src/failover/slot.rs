@@ -1,21 +1,30 @@
-//! One route of a group: where it was seen, what was written to it, what is under way.
+//! One resource of a group: where it was seen, what was written to it, what is under way.
 
 use std::time::Duration;
 
 use super::ActionId;
 use crate::types::{
-    NetworkInterfaceId, Resource, RouteEntry, RouteTarget, RouteWrite, RouteWriteVerb, Time,
+    Assignment, Member, Resource, RouteEntry, RouteTarget, RouteWrite, RouteWriteVerb, Time,
 };
 
 /// What a read showed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Sight {
-    /// The table itself does not exist.
-    NoTable,
-    /// The table has no such route.
-    NoRoute,
-    /// The route.
-    Route(RouteEntry),
+    /// What it would be written to does not exist: no such table, allocation or hosted zone.
+    Absent,
+    /// Nobody holds it: the table has no such route, the address is with no interface.
+    Free,
+    /// It leads there.
+    At(RouteEntry),
+}
+
+/// A change that is to be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Write {
+    /// Of a route.
+    Route(RouteWrite),
+    /// Of anything else.
+    Assign(Assignment),
 }
 
 /// What came of comparing a read with what was known.
@@ -32,7 +41,7 @@ pub(super) enum Change {
 /// A write that EC2 accepted and no read has confirmed yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Written {
-    interface: NetworkInterfaceId,
+    target: RouteTarget,
     at: Time,
     before: Option<Sight>,
 }
@@ -41,12 +50,12 @@ struct Written {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Pending {
     pub(super) id: ActionId,
-    interface: NetworkInterfaceId,
-    /// This node was paused since: that it was accepted says nothing of how the route is now.
+    target: RouteTarget,
+    /// This node was paused since: that it was accepted says nothing of how it is now.
     is_old: bool,
 }
 
-/// One route and everything this node knows about it.
+/// One resource and everything this node knows about it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Slot {
     pub(super) resource: Resource,
@@ -78,10 +87,9 @@ impl Slot {
     /// Where it leads as far as is known: an accepted write counts until a read tells otherwise.
     pub(super) fn current(&self) -> Option<Sight> {
         match &self.written {
-            Some(written) => Some(Sight::Route(RouteEntry {
-                target: RouteTarget::Interface(written.interface.clone()),
-                blackhole: false,
-            })),
+            Some(written) => {
+                Some(Sight::At(RouteEntry { target: written.target.clone(), blackhole: false }))
+            }
             None => self.sight.clone(),
         }
     }
@@ -109,8 +117,8 @@ impl Slot {
             return Change::None;
         }
         if let Some(written) = &self.written {
-            let is_ours = matches!(&sight, Sight::Route(entry)
-                if entry.target == RouteTarget::Interface(written.interface.clone()));
+            let is_ours = matches!(&sight, Sight::At(entry)
+                if entry.target == written.target);
             if !is_ours {
                 let too_early = asked < written.at;
                 let stale =
@@ -142,21 +150,33 @@ impl Slot {
         Change::None
     }
 
-    /// The request that points this route at `interface`, or none where the table is missing or
-    /// nothing is known of it.
-    pub(super) fn write_to(&self, interface: &NetworkInterfaceId) -> Option<RouteWrite> {
+    /// The request that gives this resource to `member`, or none where it has nothing to be
+    /// written to or nothing is known of it.
+    pub(super) fn write_to(&self, member: &Member) -> Option<Write> {
         let verb = match self.current()? {
-            Sight::NoTable => return None,
-            Sight::NoRoute => RouteWriteVerb::Create,
-            Sight::Route(_) => RouteWriteVerb::Replace,
+            Sight::Absent => return None,
+            Sight::Free => RouteWriteVerb::Create,
+            Sight::At(_) => RouteWriteVerb::Replace,
         };
-        let Resource::DefaultRoute { table, cidr } = &self.resource;
-        Some(RouteWrite { verb, table: table.clone(), cidr: *cidr, interface: interface.clone() })
+        let interface = member.interface.clone();
+        Some(match self.resource.route() {
+            Some((table, cidr)) => {
+                Write::Route(RouteWrite { verb, table: table.clone(), cidr, interface })
+            }
+            None => Write::Assign(Assignment {
+                resource: self.resource.clone(),
+                interface,
+                address: match self.resource.target(member)? {
+                    RouteTarget::Address(address) => address,
+                    _ => member.address,
+                },
+            }),
+        })
     }
 
-    /// Notes that a write was sent.
-    pub(super) fn sent(&mut self, id: ActionId, interface: NetworkInterfaceId) {
-        self.pending = Some(Pending { id, interface, is_old: false });
+    /// Notes that a write was sent, which leads it to `target`.
+    pub(super) fn sent(&mut self, id: ActionId, target: RouteTarget) {
+        self.pending = Some(Pending { id, target, is_old: false });
         self.retry_at = None;
     }
 
@@ -169,7 +189,7 @@ impl Slot {
             return self.forget();
         }
         let before = self.current();
-        self.written = Some(Written { interface: pending.interface, at: now, before });
+        self.written = Some(Written { target: pending.target, at: now, before });
     }
 
     /// Notes that the write under way failed or was given up. Nothing is known until the next
@@ -195,7 +215,7 @@ impl Slot {
         } = self;
         visit(since);
         read_at.iter_mut().chain(retry_at).for_each(&mut *visit);
-        if let Some(Written { interface: _, at, before: _ }) = written {
+        if let Some(Written { target: _, at, before: _ }) = written {
             visit(at);
         }
     }
@@ -215,7 +235,7 @@ impl Slot {
 /// Whether both lead to the same place; a blackhole comes and goes with the target's power.
 fn same_target(before: Option<&Sight>, after: &Sight) -> bool {
     match (before, after) {
-        (Some(Sight::Route(before)), Sight::Route(after)) => before.target == after.target,
+        (Some(Sight::At(before)), Sight::At(after)) => before.target == after.target,
         (Some(before), after) => before == after,
         (None, _) => false,
     }
@@ -224,13 +244,33 @@ fn same_target(before: Option<&Sight>, after: &Sight) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::NetworkInterfaceId;
 
     fn eni(n: u8) -> NetworkInterfaceId {
         format!("eni-{n:08x}").parse().unwrap()
     }
 
     fn at(n: u8) -> Sight {
-        Sight::Route(RouteEntry { target: RouteTarget::Interface(eni(n)), blackhole: false })
+        Sight::At(RouteEntry { target: RouteTarget::Interface(eni(n)), blackhole: false })
+    }
+
+    fn member(n: u8) -> Member {
+        Member {
+            id: format!("i-{n:08x}").parse().unwrap(),
+            interface: eni(n),
+            address: [10, 0, 0, n].into(),
+            zone: None,
+            name: None,
+            public: None,
+        }
+    }
+
+    /// The request that points it at a member's interface.
+    fn route_to(slot: &Slot, n: u8) -> Option<RouteWrite> {
+        match slot.write_to(&member(n))? {
+            Write::Route(write) => Some(write),
+            Write::Assign(assignment) => panic!("a route is assigned: {assignment:?}"),
+        }
     }
 
     fn slot_seen_at_one() -> Slot {
@@ -246,7 +286,7 @@ mod tests {
     const SETTLE: Duration = Duration::from_secs(5);
 
     fn write_two(slot: &mut Slot, ms: u64) {
-        slot.sent(ActionId(1), eni(2));
+        slot.sent(ActionId(1), RouteTarget::Interface(eni(2)));
         slot.accepted(Time::from_millis(ms));
     }
 
@@ -273,7 +313,7 @@ mod tests {
         let mut slot = slot_seen_at_one();
         write_two(&mut slot, 100);
         let dark = RouteEntry { target: RouteTarget::Interface(eni(1)), blackhole: true };
-        let change = slot.observe(Sight::Route(dark), Time::from_millis(150), SETTLE);
+        let change = slot.observe(Sight::At(dark), Time::from_millis(150), SETTLE);
         assert_eq!(change, Change::None);
         assert_eq!(slot.current(), Some(at(2)));
     }
@@ -298,10 +338,10 @@ mod tests {
     #[test]
     fn after_a_failed_write_nothing_is_known() {
         let mut slot = slot_seen_at_one();
-        slot.sent(ActionId(1), eni(2));
+        slot.sent(ActionId(1), RouteTarget::Interface(eni(2)));
         slot.failed(Time::from_millis(300));
         assert_eq!(slot.current(), None);
-        assert_eq!(slot.write_to(&eni(2)), None);
+        assert_eq!(route_to(&slot, 2), None);
     }
 
     #[test]
@@ -341,29 +381,29 @@ mod tests {
     fn a_route_that_turns_dark_has_not_moved() {
         let mut slot = slot_seen_at_one();
         let dark = RouteEntry { target: RouteTarget::Interface(eni(1)), blackhole: true };
-        let change = slot.observe(Sight::Route(dark.clone()), Time::from_millis(50), SETTLE);
-        assert_eq!((change, slot.current()), (Change::None, Some(Sight::Route(dark))));
+        let change = slot.observe(Sight::At(dark.clone()), Time::from_millis(50), SETTLE);
+        assert_eq!((change, slot.current()), (Change::None, Some(Sight::At(dark))));
         assert_eq!(slot.since, Time::from_millis(10));
     }
 
     #[test]
     fn a_route_is_replaced_where_there_is_one_and_created_where_there_is_none() {
         let mut slot = slot_seen_at_one();
-        let write = slot.write_to(&eni(7)).unwrap();
+        let write = route_to(&slot, 7).unwrap();
         assert_eq!((write.verb, write.interface.clone()), (RouteWriteVerb::Replace, eni(7)));
-        slot.observe(Sight::NoRoute, Time::from_millis(20), SETTLE);
-        assert_eq!(slot.write_to(&eni(7)).unwrap().verb, RouteWriteVerb::Create);
-        slot.observe(Sight::NoTable, Time::from_millis(30), SETTLE);
-        assert_eq!(slot.write_to(&eni(7)), None);
+        slot.observe(Sight::Free, Time::from_millis(20), SETTLE);
+        assert_eq!(route_to(&slot, 7).unwrap().verb, RouteWriteVerb::Create);
+        slot.observe(Sight::Absent, Time::from_millis(30), SETTLE);
+        assert_eq!(route_to(&slot, 7), None);
     }
 
     #[test]
     fn a_route_that_was_missing_and_still_is_after_a_write_may_be_a_stale_read() {
         let mut slot = slot_seen_at_one();
-        slot.observe(Sight::NoRoute, Time::from_millis(20), SETTLE);
+        slot.observe(Sight::Free, Time::from_millis(20), SETTLE);
         write_two(&mut slot, 100);
-        assert_eq!(slot.observe(Sight::NoRoute, Time::from_millis(150), SETTLE), Change::None);
-        let change = slot.observe(Sight::NoTable, Time::from_millis(160), SETTLE);
+        assert_eq!(slot.observe(Sight::Free, Time::from_millis(150), SETTLE), Change::None);
+        let change = slot.observe(Sight::Absent, Time::from_millis(160), SETTLE);
         assert_eq!(change, Change::Moved(Some(at(2))));
     }
 
@@ -371,7 +411,7 @@ mod tests {
     fn failures_are_counted_until_a_write_is_accepted() {
         let mut slot = slot_seen_at_one();
         for failures in 1..=3 {
-            slot.sent(ActionId(1), eni(2));
+            slot.sent(ActionId(1), RouteTarget::Interface(eni(2)));
             slot.failed(Time::from_millis(300));
             assert_eq!(slot.failures, failures);
         }
@@ -383,7 +423,7 @@ mod tests {
     #[test]
     fn a_write_that_was_accepted_during_a_pause_does_not_tell_how_the_route_is() {
         let mut slot = slot_seen_at_one();
-        slot.sent(ActionId(1), eni(2));
+        slot.sent(ActionId(1), RouteTarget::Interface(eni(2)));
         slot.forget();
         slot.accepted(Time::from_millis(5_000));
         assert!(slot.pending.is_none());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::types::millis;
-use crate::types::{Fitness, GroupName, InstanceId, PowerReport, RouteTableId, RouteTarget};
+use crate::types::{Fitness, GroupName, InstanceId, PowerReport, RouteTarget};
 
 /// What follows from the evidence about a peer. The table in `docs/failover.md` is the rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -90,8 +90,9 @@ pub struct GroupView {
     pub home: Option<InstanceId>,
     /// The member all its resources were last seen on; none if split, foreign or unknown.
     pub holder: Option<InstanceId>,
-    /// Where each table's route was last seen.
-    pub targets: BTreeMap<RouteTableId, Option<RouteTarget>>,
+    /// Where each resource was last seen to lead, by the resource's name: a table, an address, a
+    /// DNS name.
+    pub targets: BTreeMap<String, Option<RouteTarget>>,
     /// Age of that read; none if never read.
     #[serde(rename = "read_age_ms", with = "millis::option")]
     pub read_age: Option<Duration>,

@@ -1,14 +1,13 @@
-//! What this node wants of each route, from nothing but what it observes now.
+//! What this node wants of each resource, from nothing but what it observes now.
 
 use std::time::Duration;
 
 use super::Verdict;
 use super::group::{Group, MoveKind, Wish};
 use super::machine::Machine;
-use super::order::heirs;
 use super::peer::{Peer, straggler, words};
 use super::slot::{Sight, Slot};
-use crate::types::{InstanceId, RouteTarget, Time};
+use crate::types::{InstanceId, ResourceKind, RouteTarget, Time};
 
 /// How long each heir waits for the one before it to act.
 const HEIR_PATIENCE: Duration = Duration::from_secs(3);
@@ -17,12 +16,12 @@ const SPLIT_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a node takes its own group back unasked before it leaves that to people.
 const MAX_ASSERTS: u32 = 3;
 
-/// Where a route leads, in terms of the cluster.
+/// Where a resource leads, in terms of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
     /// Not known, or nothing that can be written.
     Unknown,
-    /// Nowhere: there is no route, or it leads to an interface that is gone.
+    /// Nowhere: nobody holds it, or it is a route to an interface that is gone.
     Vacant,
     /// To a member.
     Member { node: InstanceId, blackhole: bool },
@@ -33,42 +32,44 @@ pub(super) enum Place {
 impl Machine {
     pub(super) fn place(&self, slot: &Slot) -> Place {
         let entry = match slot.current() {
-            None | Some(Sight::NoTable) => return Place::Unknown,
-            Some(Sight::NoRoute) => return Place::Vacant,
-            Some(Sight::Route(entry)) => entry,
+            None | Some(Sight::Absent) => return Place::Unknown,
+            Some(Sight::Free) => return Place::Vacant,
+            Some(Sight::At(entry)) => entry,
         };
-        let RouteTarget::Interface(interface) = &entry.target else {
-            return Place::Foreign(entry.target.to_string());
-        };
-        let owner = std::iter::once(&self.me)
-            .chain(self.peers.values().map(|peer| &peer.member))
-            .find(|member| member.interface == *interface);
-        match owner {
-            Some(member) => Place::Member { node: member.id.clone(), blackhole: entry.blackhole },
-            None if entry.blackhole => Place::Vacant,
-            None => Place::Foreign(interface.to_string()),
+        let mut members =
+            std::iter::once(&self.me).chain(self.peers.values().map(|peer| &peer.member));
+        let owner = members.find(|one| slot.resource.target(one).as_ref() == Some(&entry.target));
+        match (owner, &entry.target) {
+            (Some(member), _) => {
+                Place::Member { node: member.id.clone(), blackhole: entry.blackhole }
+            }
+            (None, RouteTarget::Interface(_)) if entry.blackhole => Place::Vacant,
+            (None, target) => Place::Foreign(target.to_string()),
         }
     }
 
-    /// Whether any route leads here that should be given away before this node leaves.
+    /// Whether anything is here that should be given away before this node leaves.
     pub(super) fn holds_something_to_give(&self) -> bool {
-        let can_give = self.peers.values().any(Peer::can_hold);
-        can_give
-            && self.groups.values().flat_map(|group| &group.slots).any(|slot| {
-                slot.pending.is_some()
-                    || slot.is_unconfirmed()
-                    || matches!(self.place(slot), Place::Member { node, .. } if node == self.me.id)
-                    || self.place(slot) == Place::Unknown
-            })
+        let is_to_give = |slot: &Slot| {
+            slot.pending.is_some()
+                || slot.is_unconfirmed()
+                || matches!(self.place(slot), Place::Member { node, .. } if node == self.me.id)
+                || self.place(slot) == Place::Unknown
+        };
+        let can_take = |peer: &Peer, group: &Group| peer.can_hold() && peer.serves(&group.name);
+        self.groups.values().any(|group| {
+            self.peers.values().any(|peer| can_take(peer, group))
+                && group.slots.iter().any(is_to_give)
+        })
     }
 
-    /// What this node wants of one route, if anything.
+    /// What this node wants of one resource, if anything.
     pub(super) fn wish(&self, group: &Group, slot: &Slot, now: Time) -> Option<Wish> {
         match self.place(slot) {
             Place::Unknown => None,
             Place::Member { node, .. } if node == self.me.id => self.wish_mine(group, slot, now),
             // Who cannot serve takes nothing.
-            _ if !self.is_fit() || self.leaving => None,
+            _ if !self.serves(group) || self.leaving => None,
             Place::Foreign(target) => self.wish_foreign(group, slot, &target, now),
             Place::Vacant => self.wish_vacant(group, slot, now),
             Place::Member { node, blackhole } => {
@@ -90,38 +91,42 @@ impl Machine {
         if !self.has_looked(now) || !self.is_claimant(group, slot.since, patience, now) {
             return None;
         }
-        Some(self.to_me(MoveKind::Drift, None, "the route was missing or led nowhere".to_owned()))
+        let reason = match slot.resource.kind() {
+            ResourceKind::Route => "the route was missing or led nowhere",
+            _ => "nobody held it",
+        };
+        Some(self.to_me(MoveKind::Drift, None, reason.to_owned()))
     }
 
-    /// A route that leads here: keep it, or give it away on purpose.
+    /// A resource that is here: keep it, or give it away on purpose.
     fn wish_mine(&self, group: &Group, slot: &Slot, now: Time) -> Option<Wish> {
         let give = |kind, to: &InstanceId, reason: String| {
             let from = Some(self.me.id.clone());
             Some(Wish { kind, from, to: to.clone(), reason })
         };
-        let able = self.able();
         if self.leaving {
-            let order = heirs(&group.name, group.home.as_ref(), able.iter().copied());
-            let heir = order.into_iter().find(|node| **node != self.me.id)?;
+            let heir = self.heirs(group).into_iter().find(|node| **node != self.me.id)?;
             return give(MoveKind::HandOver, heir, "this node is leaving".to_owned());
         }
         if let Some(to) = group.ordered_to.as_ref().filter(|to| **to != self.me.id) {
-            let peer = self.peers.get(to).filter(|peer| peer.can_hold())?;
+            let can_take = |peer: &&Peer| peer.can_hold() && peer.serves(&group.name);
+            let peer = self.peers.get(to).filter(can_take)?;
             return give(MoveKind::HandOver, &peer.member.id, "an operator asked".to_owned());
         }
-        if let Some(home) = group.home.as_ref().filter(|home| **home != self.me.id)
-            && let Some(reason) = self.may_hand_back(group, home, now)
-        {
-            return give(MoveKind::HandBack, home, reason);
+        for preferred in group.prefer.iter().take_while(|node| **node != self.me.id) {
+            if let Some(reason) = self.may_hand_back(group, preferred, now) {
+                return give(MoveKind::HandBack, preferred, reason);
+            }
         }
         let other = self.other_holder(group).filter(|other| {
-            now.since(slot.since) >= SPLIT_PATIENCE
-                && heirs(&group.name, group.home.as_ref(), [&self.me.id, *other])[0] == *other
+            let first =
+                self.heirs(group).into_iter().find(|one| [*other, &self.me.id].contains(one));
+            now.since(slot.since) >= SPLIT_PATIENCE && first == Some(*other)
         })?;
         give(MoveKind::HandOver, other, format!("{other} holds the rest of the group"))
     }
 
-    /// A route that leads to a peer: take it if the peer cannot serve it.
+    /// A resource that a peer has: take it if the peer cannot serve it.
     fn wish_taken(
         &self,
         group: &Group,
@@ -135,23 +140,33 @@ impl Machine {
             let reason = format!("{} took it and does not hear this node", peer.member.id);
             return Some(self.to_me(MoveKind::Assert, from, reason));
         }
-        let since = self.loss(peer, slot, blackhole, now)?;
+        let since = self.loss(group, peer, slot, blackhole, now)?;
         if !self.is_claimant(group, since, HEIR_PATIENCE, now) {
             return None;
         }
-        let reason =
-            format!("{} is {}: {}", peer.member.id, peer.verdict.name(), peer.evidence(now));
+        let verdict = match peer.verdict {
+            Verdict::Alive => "alive, but its service check fails",
+            verdict => verdict.name(),
+        };
+        let reason = format!("{} is {verdict}: {}", peer.member.id, peer.evidence(now));
         Some(self.to_me(MoveKind::Takeover, from, reason))
     }
 
-    /// Since when a peer's groups may be taken; none while they may not.
-    fn loss(&self, peer: &Peer, slot: &Slot, blackhole: bool, now: Time) -> Option<Time> {
+    /// Since when a peer's part of a group may be taken; none while it may not.
+    fn loss(
+        &self,
+        group: &Group,
+        peer: &Peer,
+        slot: &Slot,
+        blackhole: bool,
+        now: Time,
+    ) -> Option<Time> {
         let waited = |since: Time, wait: Duration| {
             let from = since + wait;
             (now >= from).then_some(from)
         };
         match peer.verdict {
-            Verdict::Alive => None,
+            Verdict::Alive => peer.unfit_for_since(&group.name),
             Verdict::Sick
             | Verdict::Suspected
             | Verdict::Unreachable
@@ -171,30 +186,38 @@ impl Machine {
     }
 
     /// Whether it is this node's turn to fill a gap that has been there `since` then: it is the
-    /// first heir that can, or those before it let their time pass.
+    /// first heir that can, or those before it let their time pass. Where a living node holds a part
+    /// of the group already, the rest is its to take before anybody else's.
     fn is_claimant(&self, group: &Group, since: Time, patience: Duration, now: Time) -> bool {
         let unmet_home = group
             .home
             .as_ref()
             .and_then(|home| self.peers.get(home))
             .is_some_and(|home| home.verdict == Verdict::Unmet);
-        let order = heirs(&group.name, group.home.as_ref(), self.able());
+        let mut order = self.heirs(group);
+        order.sort_by_key(|node| !self.holds_a_part(group, node));
         let Some(place) = order.iter().position(|node| **node == self.me.id) else { return false };
         let place = u32::try_from(place).unwrap_or(u32::MAX).saturating_add(unmet_home.into());
         now >= since + patience.saturating_mul(place)
     }
 
-    /// The reason for giving `group` back to its home now, if it may be. What an operator has
-    /// just sent here stays for as long as a home must be well.
+    /// Whether `node` has a resource of the group, as far as is known.
+    fn holds_a_part(&self, group: &Group, node: &InstanceId) -> bool {
+        group.slots.iter().any(|slot| {
+            matches!(self.place(slot), Place::Member { node: holder, .. } if holder == *node)
+        })
+    }
+
+    /// The reason for giving `group` back to `home`, a node that is preferred to this one, now, if
+    /// it may be. What an operator has just sent here stays for as long as a home must be well.
     fn may_hand_back(&self, group: &Group, home: &InstanceId, now: Time) -> Option<String> {
-        let rules = &self.numbers.hand_back;
         let peer = self.peers.get(home)?;
-        let hold = self.hold(peer);
-        let alive_for = now.since(peer.alive_since?);
+        let hold = self.hold(group, peer);
+        let alive_for = now.since(peer.well_since(&group.name)?);
         // What somebody has just moved here on purpose does not bounce back.
         let moved = group.slots.iter().map(|slot| slot.since).max()?;
         let heard = peer.heard.as_ref()?;
-        let ready = rules.enabled
+        let ready = group.traits.hand_back.unwrap_or(self.numbers.hand_back.enabled)
             && peer.can_hold()
             && !self.repairs.has_stopped(home)
             && alive_for >= hold
@@ -205,10 +228,11 @@ impl Machine {
         ready.then(|| format!("{home} has been alive and fit for {}", words(alive_for)))
     }
 
-    /// How long a home must have been well before it gets its groups back.
-    pub(super) fn hold(&self, peer: &Peer) -> Duration {
+    /// How long a node that is preferred must have been well before it gets the group back.
+    pub(super) fn hold(&self, group: &Group, peer: &Peer) -> Duration {
         let rules = &self.numbers.hand_back;
-        rules.hold.saturating_mul(1 << peer.flaps.min(16)).min(rules.hold_max)
+        let hold = group.traits.hold.unwrap_or(rules.hold);
+        hold.saturating_mul(1 << peer.flaps.min(16)).min(rules.hold_max.max(hold))
     }
 
     /// Another live node that holds a part of the group.
@@ -216,7 +240,8 @@ impl Machine {
         group.slots.iter().find_map(|slot| match self.place(slot) {
             Place::Member { node, .. } => {
                 let (id, peer) = self.peers.get_key_value(&node)?;
-                (peer.can_hold() && !slot.is_unconfirmed() && slot.pending.is_none()).then_some(id)
+                let can_hold = peer.can_hold() && peer.serves(&group.name);
+                (can_hold && !slot.is_unconfirmed() && slot.pending.is_none()).then_some(id)
             }
             _ => None,
         })

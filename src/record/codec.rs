@@ -54,6 +54,7 @@ impl Codec {
             }
             Input::Echo { from, at } => Told::Echo { from, ago: between(at, now) },
             Input::Fitness { fitness } => Told::Fitness { fitness },
+            Input::Checks { failing } => Told::Checks { failing },
             Input::Roster { roster } => Told::Roster { roster },
             Input::Done { id, outcome } if self.routes.as_ref() == Some(&outcome) => {
                 Told::SameRoutes { id }
@@ -85,9 +86,13 @@ impl Codec {
             }
             Action::SendEcho { to } => Wanted::Echo { to: vec![to] },
             Action::ReadRoutes { id, tables } => Wanted::ReadRoutes { id, tables },
+            Action::ReadHolders { id, resources } => Wanted::ReadHolders { id, resources },
             Action::ReadPower { id, node } => Wanted::ReadPower { id, node },
             Action::WriteRoute { id, write, not_after } => {
                 Wanted::WriteRoute { id, write, within: between(now, not_after) }
+            }
+            Action::Assign { id, assignment, not_after } => {
+                Wanted::Assign { id, assignment, within: between(now, not_after) }
             }
             Action::Stop { id, node, force, not_after } => {
                 Wanted::Stop { id, node, force, within: between(now, not_after) }
@@ -128,6 +133,7 @@ impl Codec {
             }
             Told::Echo { from, ago } => Input::Echo { from, at: apart(now, negated(ago)?)? },
             Told::Fitness { fitness } => Input::Fitness { fitness },
+            Told::Checks { failing } => Input::Checks { failing },
             Told::Roster { roster } => Input::Roster { roster },
             Told::Done { id, outcome } => {
                 self.remember(&outcome);
@@ -171,9 +177,13 @@ impl Codec {
                 return Ok(());
             }
             Wanted::ReadRoutes { id, tables } => Action::ReadRoutes { id, tables },
+            Wanted::ReadHolders { id, resources } => Action::ReadHolders { id, resources },
             Wanted::ReadPower { id, node } => Action::ReadPower { id, node },
             Wanted::WriteRoute { id, write, within } => {
                 Action::WriteRoute { id, write, not_after: apart(now, within)? }
+            }
+            Wanted::Assign { id, assignment, within } => {
+                Action::Assign { id, assignment, not_after: apart(now, within)? }
             }
             Wanted::Stop { id, node, force, within } => {
                 Action::Stop { id, node, force, not_after: apart(now, within)? }

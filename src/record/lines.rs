@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::failover::{ActionId, Command, EventKind, Level, Outcome};
 use crate::types::SessionId;
-use crate::types::{Beat, Fitness, GroupName, InstanceId, Roster, RouteTableId, RouteWrite};
+use crate::types::{
+    Assignment, Beat, Fitness, GroupName, InstanceId, Resource, Roster, RouteTableId, RouteWrite,
+};
 
 /// A line: a turn has `t`, the last line may have `end`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -46,6 +48,9 @@ pub(super) enum Told {
     },
     Fitness {
         fitness: Fitness,
+    },
+    Checks {
+        failing: BTreeSet<GroupName>,
     },
     Roster {
         roster: Roster,
@@ -90,6 +95,10 @@ pub(super) enum Wanted {
         id: ActionId,
         tables: Vec<RouteTableId>,
     },
+    ReadHolders {
+        id: ActionId,
+        resources: Vec<Resource>,
+    },
     ReadPower {
         id: ActionId,
         node: InstanceId,
@@ -97,6 +106,11 @@ pub(super) enum Wanted {
     WriteRoute {
         id: ActionId,
         write: RouteWrite,
+        within: i64,
+    },
+    Assign {
+        id: ActionId,
+        assignment: Assignment,
         within: i64,
     },
     Stop {

@@ -25,6 +25,7 @@ fn roster() -> Roster {
         address: [10, 0, 0, u8::try_from(n).unwrap()].into(),
         zone: Some("eu-west-1a".parse().unwrap()),
         name: Some(format!("nat-{n}")),
+        public: None,
     };
     let group = |n: u32| Group {
         name: format!("g{n}").parse().unwrap(),
@@ -33,6 +34,8 @@ fn roster() -> Roster {
             table: format!("rtb-{n:08x}").parse().unwrap(),
             cidr: "0.0.0.0/0".parse().unwrap(),
         }],
+        prefer: Vec::new(),
+        traits: crate::types::Traits::default(),
     };
     Roster { members: vec![member(1), member(2)], groups: vec![group(1), group(2)] }
 }
@@ -48,7 +51,8 @@ fn beat(age_ms: u16) -> Beat {
         leaving: false,
         settings_digest: u64::MAX,
         hears: vec![Hears { node: id(1), session: SessionId(7), age_ms, failed: false }],
-        holds: vec![Claim { group: "g2".parse().unwrap(), generation: 3 }],
+        holds: vec![Claim { group: "g2".parse().unwrap(), generation: 3, to: None }],
+        unfit_for: BTreeSet::new(),
     }
 }
 

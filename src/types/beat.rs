@@ -112,6 +112,9 @@ pub struct Claim {
     pub group: GroupName,
     /// How often the group has moved, as far as the sender knows.
     pub generation: u32,
+    /// Whom it is about to be given to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<InstanceId>,
 }
 
 /// The body of one heartbeat, authenticated, not replayed, from a known member.
@@ -127,4 +130,7 @@ pub struct Beat {
     pub hears: Vec<Hears>,
     /// What the sender holds.
     pub holds: Vec<Claim>,
+    /// Groups that it cannot serve, though it is fit: their service checks fail.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unfit_for: BTreeSet<GroupName>,
 }

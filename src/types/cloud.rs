@@ -222,6 +222,8 @@ pub struct PowerReport {
 pub enum RouteTarget {
     /// A network interface.
     Interface(NetworkInterfaceId),
+    /// An address: what a DNS record gives.
+    Address(Ipv4Addr),
     /// Anything else, by its id: an internet gateway, a NAT gateway, a transit gateway.
     Other(String),
 }
@@ -230,6 +232,7 @@ impl fmt::Display for RouteTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Interface(id) => f.write_str(id.as_str()),
+            Self::Address(address) => write!(f, "{address}"),
             Self::Other(id) => f.write_str(id),
         }
     }
@@ -283,6 +286,8 @@ pub struct InterfaceInfo {
     pub mac: String,
     /// Its primary private address.
     pub address: Ipv4Addr,
+    /// The public address of that one.
+    pub public: Option<Ipv4Addr>,
     /// Its subnet.
     pub subnet: SubnetId,
     /// Whether EC2 drops packets that are not to or from its own addresses.

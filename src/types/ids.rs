@@ -52,6 +52,18 @@ fn is_resource_id(text: &str, prefix: &str) -> bool {
     })
 }
 
+fn is_dns_name(text: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}
+
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $wanted:literal, $valid:expr) => {
         $(#[$doc])*
@@ -128,6 +140,27 @@ text_id!(
     VpcId,
     "a VPC id such as vpc-0123456789abcdef0",
     |text| is_resource_id(text, "vpc-")
+);
+text_id!(
+    /// An Elastic IP's allocation.
+    AllocationId,
+    "an allocation id such as eipalloc-0123456789abcdef0",
+    |text| is_resource_id(text, "eipalloc-")
+);
+text_id!(
+    /// A hosted zone of Route 53.
+    HostedZoneId,
+    "a hosted zone id such as Z0123456789ABCDEFGHIJ",
+    |text| text.starts_with('Z')
+        && text.len() <= 32
+        && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+);
+text_id!(
+    /// A DNS name in lower case, without the dot at its end (RFC 1035, section 2.3.1; `_` is
+    /// allowed as in RFC 8552).
+    DnsName,
+    "a DNS name in lower case such as db.example.com",
+    is_dns_name
 );
 text_id!(
     /// An availability zone by name, such as `eu-west-1a`.

@@ -4,6 +4,7 @@ mod beat;
 mod cloud;
 mod ids;
 pub(crate) mod millis;
+mod resource;
 mod roster;
 mod time;
 
@@ -16,7 +17,9 @@ pub(crate) use ids::printable;
 #[cfg(feature = "host")]
 pub(crate) use ids::shown;
 pub use ids::{
-    GroupName, IdError, InstanceId, NetworkInterfaceId, RouteTableId, SubnetId, VpcId, Zone,
+    AllocationId, DnsName, GroupName, HostedZoneId, IdError, InstanceId, NetworkInterfaceId,
+    RouteTableId, SubnetId, VpcId, Zone,
 };
-pub use roster::{Group, Member, Resource, Roster};
+pub use resource::{Assignment, Resource, ResourceKind, Seen};
+pub use roster::{Group, Member, Roster, Traits};
 pub use time::Time;

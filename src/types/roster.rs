@@ -1,11 +1,12 @@
 //! Who is in the cluster and what they hold.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
-use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{GroupName, InstanceId, NetworkInterfaceId, RouteTableId, Zone};
+use super::millis;
+use super::{GroupName, InstanceId, NetworkInterfaceId, Resource, Zone};
 
 /// One node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,19 +21,9 @@ pub struct Member {
     pub zone: Option<Zone>,
     /// Its `Name` tag, for people.
     pub name: Option<String>,
-}
-
-/// Something that one node holds at a time and that an API call moves.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Resource {
-    /// The route for `cidr` (`0.0.0.0/0` unless configured) in one table.
-    DefaultRoute {
-        /// The table.
-        table: RouteTableId,
-        /// The destination.
-        cidr: Ipv4Net,
-    },
+    /// The public address of its forwarding interface's primary private one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<Ipv4Addr>,
 }
 
 /// Resources that move together, in order.
@@ -42,8 +33,47 @@ pub struct Group {
     pub name: GroupName,
     /// The node that holds it when all is well; none where the rank order decides.
     pub home: Option<InstanceId>,
-    /// What moves, first to last.
+    /// Who holds it rather than whom, its home first; those not named come after.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prefer: Vec<InstanceId>,
+    /// What moves, ordered by kind.
     pub resources: Vec<Resource>,
+    /// How it differs from the other groups.
+    #[serde(default, skip_serializing_if = "Traits::is_plain")]
+    pub traits: Traits,
+}
+
+impl Group {
+    /// A group like all others, whose home comes first.
+    #[must_use]
+    pub fn new(name: GroupName, home: Option<InstanceId>, resources: Vec<Resource>) -> Self {
+        let prefer = home.iter().cloned().collect();
+        Self { name, home, prefer, resources, traits: Traits::default() }
+    }
+}
+
+/// How a group differs from the cluster's other groups.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Traits {
+    /// A service check tells whether a node can hold it. As long as a node does not know, it does
+    /// not take it.
+    pub checked: bool,
+    /// Whether it goes back to who is preferred by itself; none: as for all groups.
+    pub hand_back: Option<bool>,
+    /// How long that one must have been well before; none: as for all groups.
+    #[serde(rename = "hold_ms", with = "millis::option")]
+    pub hold: Option<Duration>,
+    /// The receiver of a planned move puts addresses on its host first: it is told a little before.
+    pub prepared: bool,
+}
+
+impl Traits {
+    /// Whether it differs in nothing.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The cluster as discovered or configured: the same on every node that sees the same account.

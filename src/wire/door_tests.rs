@@ -27,6 +27,7 @@ fn next(door: &mut Door, to: char) -> Vec<u8> {
         settings_digest: 0,
         hears: Vec::new(),
         holds: Vec::new(),
+        unfit_for: std::collections::BTreeSet::new(),
     };
     door.next_packet(&id(to), beat, NOW).unwrap().0.bytes
 }
@@ -99,6 +100,7 @@ fn a_packet_goes_to_a_member_and_carries_this_run_s_session() {
         settings_digest: 0,
         hears: Vec::new(),
         holds: Vec::new(),
+        unfit_for: std::collections::BTreeSet::new(),
     };
     let (encoded, address) = door.next_packet(&id('b'), beat(), NOW).unwrap();
     assert_eq!(address, PEER);

@@ -1,5 +1,6 @@
 //! Encoding and decoding of one packet.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -80,7 +81,8 @@ pub struct Sender {
 pub struct Encoded {
     /// The datagram.
     pub bytes: Vec<u8>,
-    /// How many claims found no room in it. They are the last ones in the beat's order.
+    /// How many claims, and groups that it cannot serve, found no room in it. They are the last ones
+    /// in the beat's order.
     pub claims_omitted: usize,
 }
 
@@ -141,7 +143,9 @@ impl Sender {
         out.push(faults_to_bits(&beat.fitness));
         out.extend(beat.settings_digest.to_be_bytes());
         put_hears(&mut out, &beat.hears);
-        let claims_omitted = put_claims(&mut out, &beat.holds, room);
+        // What it cannot serve goes before what it holds, and leaves room for the next count.
+        let names_omitted = put_names(&mut out, &beat.unfit_for, room - 1);
+        let claims_omitted = names_omitted + put_claims(&mut out, &beat.holds, room);
         if claims_omitted > 0
             && let Some(flags) = out.get_mut(flags_at)
         {
@@ -206,6 +210,7 @@ impl Sender {
             leaving: flags & FLAG_LEAVING != 0,
             settings_digest: body.u64()?,
             hears: body.hears()?,
+            unfit_for: body.names()?,
             holds: body.claims()?,
         };
         if !body.0.is_empty() {
@@ -269,19 +274,47 @@ fn put_claims(out: &mut Vec<u8>, claims: &[Claim], room: usize) -> usize {
     out.push(0);
     let mut count = 0_u8;
     for claim in claims {
-        let name = claim.group.as_str().as_bytes();
-        if count == u8::MAX || out.len() + 1 + name.len() + 4 > room {
+        let start = out.len();
+        put_name(out, &claim.group);
+        out.extend(claim.generation.to_be_bytes());
+        match &claim.to {
+            Some(to) => put_instance(out, to),
+            None => out.push(0),
+        }
+        if count == u8::MAX || out.len() > room {
+            out.truncate(start);
             break;
         }
-        out.push(u8::try_from(name.len()).unwrap_or_default());
-        out.extend(name);
-        out.extend(claim.generation.to_be_bytes());
         count += 1;
     }
     if let Some(place) = out.get_mut(count_at) {
         *place = count;
     }
     claims.len() - usize::from(count)
+}
+
+/// Appends the names that fit below `room` bytes; how many did not.
+fn put_names(out: &mut Vec<u8>, names: &BTreeSet<GroupName>, room: usize) -> usize {
+    let count_at = out.len();
+    out.push(0);
+    let mut count = 0_u8;
+    for name in names {
+        if count == u8::MAX || out.len() + 1 + name.as_str().len() > room {
+            break;
+        }
+        put_name(out, name);
+        count += 1;
+    }
+    if let Some(place) = out.get_mut(count_at) {
+        *place = count;
+    }
+    names.len() - usize::from(count)
+}
+
+fn put_name(out: &mut Vec<u8>, name: &GroupName) {
+    let name = name.as_str().as_bytes();
+    out.push(u8::try_from(name.len()).unwrap_or_default());
+    out.extend(name);
 }
 
 fn faults_to_bits(fitness: &Fitness) -> u8 {
@@ -328,6 +361,18 @@ impl<'a> Reader<'a> {
 
     fn instance(&mut self) -> Result<InstanceId, Rejected> {
         let digits = usize::from(self.byte()?);
+        self.instance_of(digits)
+    }
+
+    /// One that may be absent.
+    fn maybe_instance(&mut self) -> Result<Option<InstanceId>, Rejected> {
+        match usize::from(self.byte()?) {
+            0 => Ok(None),
+            digits => self.instance_of(digits).map(Some),
+        }
+    }
+
+    fn instance_of(&mut self, digits: usize) -> Result<InstanceId, Rejected> {
         if !matches!(digits, 8 | 17) {
             return Err(Rejected::Malformed);
         }
@@ -368,13 +413,22 @@ impl<'a> Reader<'a> {
         let count = usize::from(self.byte()?);
         let mut all = Vec::new();
         for _ in 0..count {
-            let length = usize::from(self.byte()?);
-            let name = str::from_utf8(self.take(length)?).map_err(|_| Rejected::Malformed)?;
-            let group: GroupName = name.parse().map_err(|_| Rejected::Malformed)?;
+            let group = self.name()?;
             let generation = u32::from_be_bytes(self.array()?);
-            all.push(Claim { group, generation });
+            all.push(Claim { group, generation, to: self.maybe_instance()? });
         }
         Ok(all)
+    }
+
+    fn names(&mut self) -> Result<BTreeSet<GroupName>, Rejected> {
+        let count = self.byte()?;
+        (0..count).map(|_| self.name()).collect()
+    }
+
+    fn name(&mut self) -> Result<GroupName, Rejected> {
+        let length = usize::from(self.byte()?);
+        let name = str::from_utf8(self.take(length)?).map_err(|_| Rejected::Malformed)?;
+        name.parse().map_err(|_| Rejected::Malformed)
     }
 }
 

@@ -24,7 +24,8 @@ fn small_beat() -> Beat {
             age_ms: 40,
             failed: true,
         }],
-        holds: vec![Claim { group: "zone-a".parse().unwrap(), generation: 3 }],
+        holds: vec![Claim { group: "zone-a".parse().unwrap(), generation: 3, to: None }],
+        unfit_for: BTreeSet::new(),
     }
 }
 
@@ -72,7 +73,11 @@ fn every_proper_beginning_of_a_packet_is_truncated() {
 fn a_packet_never_outgrows_its_limit_and_says_what_it_left_out() {
     let mut beat = small_beat();
     beat.holds = (0..60)
-        .map(|place| Claim { group: format!("{place:0>64}").parse().unwrap(), generation: place })
+        .map(|place| Claim {
+            group: format!("{place:0>64}").parse().unwrap(),
+            generation: place,
+            to: None,
+        })
         .collect();
     let mut from = sender("nat", Some(KEY));
     let encoded = from.encode(&beat);
@@ -98,6 +103,7 @@ fn a_full_cluster_of_zone_groups_fits() {
         .map(|place| Claim {
             group: format!("ap-northeast-{place}").parse().unwrap(),
             generation: u32::MAX,
+            to: None,
         })
         .collect();
     assert_eq!(sender("nat", Some(KEY)).encode(&beat).claims_omitted, 0);
@@ -156,7 +162,11 @@ fn claims_fill_a_packet_to_its_last_byte_and_not_beyond() {
             lengths.extend([left / 2 - 5, left.div_ceil(2) - 5 + last]);
             lengths
                 .iter()
-                .map(|length| Claim { group: "x".repeat(*length).parse().unwrap(), generation: 1 })
+                .map(|length| Claim {
+                    group: "x".repeat(*length).parse().unwrap(),
+                    generation: 1,
+                    to: None,
+                })
                 .collect()
         };
         beat.holds = claims(0);
@@ -221,8 +231,11 @@ fn any_hears() -> impl Strategy<Value = Hears> {
 }
 
 fn any_claim() -> impl Strategy<Value = Claim> {
-    ("[a-zA-Z0-9._-]{1,64}", any::<u32>())
-        .prop_map(|(name, generation)| Claim { group: name.parse().unwrap(), generation })
+    ("[a-zA-Z0-9._-]{1,64}", any::<u32>()).prop_map(|(name, generation)| Claim {
+        group: name.parse().unwrap(),
+        generation,
+        to: None,
+    })
 }
 
 fn any_beat() -> impl Strategy<Value = Beat> {
@@ -234,6 +247,7 @@ fn any_beat() -> impl Strategy<Value = Beat> {
             settings_digest,
             hears,
             holds,
+            unfit_for: BTreeSet::new(),
         },
     )
 }

@@ -35,6 +35,7 @@ impl Node {
             settings_digest: 0,
             hears: self.hears.clone(),
             holds: Vec::new(),
+            unfit_for: std::collections::BTreeSet::new(),
         };
         self.sessions.acknowledge(to, &mut beat, NOW);
         Packet {

@@ -26,6 +26,7 @@ fn node(n: u8, zone: &str) -> InstanceInfo {
                 address: Ipv4Addr::new(10, 0, index, n),
                 subnet: "subnet-0000000a".parse().unwrap(),
                 source_dest_check: false,
+                public: None,
             })
             .collect(),
         tags: tags(&[(CLUSTER_TAG, "blue"), ("Name", &format!("nat-{n}"))]),
@@ -67,7 +68,8 @@ fn summary(found: &Discovered) -> Vec<String> {
         let tables: Vec<_> = group
             .resources
             .iter()
-            .map(|Resource::DefaultRoute { table, .. }| table.as_str())
+            .filter_map(Resource::route)
+            .map(|(table, _)| table.as_str())
             .collect();
         format!("{}={home}:{}", group.name, tables.join(","))
     };

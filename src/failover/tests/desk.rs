@@ -107,11 +107,18 @@ pub(super) fn member(n: usize) -> Member {
         address: [10, 0, 0, u8::try_from(10 + n).unwrap()].into(),
         zone: None,
         name: None,
+        public: None,
     }
 }
 
 pub(super) fn group(n: usize) -> Group {
-    Group { name: format!("g{n}").parse().unwrap(), home: Some(id(n)), resources: vec![route(n)] }
+    Group {
+        name: format!("g{n}").parse().unwrap(),
+        home: Some(id(n)),
+        resources: vec![route(n)],
+        prefer: Vec::new(),
+        traits: crate::types::Traits::default(),
+    }
 }
 
 pub(super) fn roster(nodes: usize) -> Roster {
@@ -177,6 +184,7 @@ impl Desk {
             settings_digest: DIGEST,
             hears: vec![Hears { node: id(me), session: SESSION, age_ms: 0, failed: false }],
             holds: Vec::new(),
+            unfit_for: BTreeSet::new(),
         }
     }
 
@@ -305,6 +313,9 @@ impl Desk {
                     self.routes.insert(write.table, Some(entry));
                 }
                 self.answer_write(id, self.writes);
+            }
+            Action::ReadHolders { .. } | Action::Assign { .. } => {
+                unreachable!("the groups of this desk are made of routes")
             }
             Action::Stop { id, .. } | Action::Start { id, .. } => self.answer_write(id, self.calls),
             Action::Remember { id, .. } => self.answer_write(id, self.notes),

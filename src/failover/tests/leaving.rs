@@ -14,7 +14,7 @@ fn a_leaving_node_gives_what_it_has_to_the_first_of_the_others_and_goes() {
     desk.command(Command::Leave);
     desk.run(50);
     let others: Vec<InstanceId> = (1..3).map(id).collect();
-    let heir = heirs(&group(0).name, Some(&id(0)), &others)[0];
+    let heir = heirs(&group(0).name, &[id(0)], &others)[0];
     let heir = usize::from(*heir == id(2)) + 1;
     assert_eq!(desk.moved(), [(0, heir), (1, 1)]);
     let told = desk.events(EventKind::HandOverBegun);

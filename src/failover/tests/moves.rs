@@ -368,10 +368,10 @@ fn only_a_takeover_soon_after_a_hand_back_is_a_flap() {
 #[test]
 fn what_peers_tell_of_a_group_s_moves_is_counted_on() {
     let mut desk = Desk::new(2);
-    desk.beat_mut(1).holds = vec![Claim { group: group(1).name, generation: 8 }];
+    desk.beat_mut(1).holds = vec![Claim { group: group(1).name, generation: 8, to: None }];
     desk.run(200);
     assert_eq!(generation(&desk, 1), 8);
-    desk.beat_mut(1).holds = vec![Claim { group: group(1).name, generation: 5 }];
+    desk.beat_mut(1).holds = vec![Claim { group: group(1).name, generation: 5, to: None }];
     desk.run(200);
     assert_eq!(generation(&desk, 1), 8, "it never falls");
     desk.lose(1);

@@ -207,7 +207,7 @@ fn a_hurried_read_that_fails_is_followed_by_a_hurried_one() {
     let mut desk = Desk::new(2);
     desk.run(2_000);
     desk.reads = Answer::No(CloudFaultKind::Throttled);
-    desk.beat_mut(1).holds = vec![Claim { group: group(1).name, generation: 1 }];
+    desk.beat_mut(1).holds = vec![Claim { group: group(1).name, generation: 1, to: None }];
     desk.run_until(500, |desk| !desk.events(EventKind::ApiFailed).is_empty());
     desk.reads = Answer::Yes;
     let before = route_reads(&desk).len();

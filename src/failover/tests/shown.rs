@@ -82,7 +82,7 @@ fn the_view_shows_every_peer_with_its_evidence() {
     assert_eq!((peer.power, peer.power_age, peer.repair), (None, None, None));
     let g0 = &view.groups[&group(0).name];
     assert_eq!((g0.home.clone(), g0.holder.clone()), (Some(id(0)), Some(id(0))));
-    assert_eq!(g0.targets, [(table(0), to(0).map(|entry| entry.target))].into());
+    assert_eq!(g0.targets, [(table(0).to_string(), to(0).map(|entry| entry.target))].into());
     assert!(g0.read_age.is_some_and(|age| age <= secs(10) && age > secs(0)), "{g0:?}");
     assert_eq!((g0.generation, g0.doing.clone()), (0, None));
     assert!(view.timers.is_empty(), "{view:?}");
@@ -131,7 +131,7 @@ fn targets_show_what_is_there_and_nothing_where_there_is_nothing() {
     desk.routes.remove(&table(2));
     desk.run(11_000);
     let view = desk.view();
-    let shown = |n: usize| view.groups[&group(n).name].targets[&table(n)].clone();
+    let shown = |n: usize| view.groups[&group(n).name].targets[&table(n).to_string()].clone();
     assert_eq!(shown(0), abroad().map(|entry| entry.target));
     assert_eq!((shown(1), shown(2)), (None, None));
 }

@@ -7,7 +7,9 @@ use super::fold::Routine;
 use super::words::{Names, span};
 use crate::failover::{Action, ActionId, Event, GroupView, Level, View};
 use crate::record::Replay;
-use crate::types::{InstanceId, RouteTableId, RouteWrite, RouteWriteVerb, Time};
+use crate::types::{
+    Assignment, InstanceId, Resource, RouteTableId, RouteWrite, RouteWriteVerb, Time,
+};
 
 /// An action that has begun.
 #[derive(Debug, Clone)]
@@ -42,8 +44,10 @@ impl Pending {
 fn id_of(action: &Action) -> Option<ActionId> {
     match action {
         Action::ReadRoutes { id, .. }
+        | Action::ReadHolders { id, .. }
         | Action::ReadPower { id, .. }
         | Action::WriteRoute { id, .. }
+        | Action::Assign { id, .. }
         | Action::Stop { id, .. }
         | Action::Start { id, .. }
         | Action::Remember { id, .. } => Some(*id),
@@ -61,6 +65,10 @@ fn call(action: &Action, names: &Names) -> Option<String> {
             let tables: Vec<&str> = tables.iter().map(RouteTableId::as_str).collect();
             format!("read the routes of {}", tables.join(", "))
         }
+        Action::ReadHolders { resources, .. } => {
+            let resources: Vec<String> = resources.iter().map(ToString::to_string).collect();
+            format!("ask who holds {}", resources.join(", "))
+        }
         Action::ReadPower { node, .. } => format!("ask EC2 about {}", names.node(node)),
         Action::WriteRoute { write, .. } => {
             let RouteWrite { verb, table, cidr, interface } = write;
@@ -69,6 +77,10 @@ fn call(action: &Action, names: &Names) -> Option<String> {
                 RouteWriteVerb::Create => "create, leading",
             };
             format!("{verb} {cidr} of {table} to {}", names.interface(interface))
+        }
+        Action::Assign { assignment, .. } => {
+            let Assignment { resource, interface, .. } = assignment;
+            format!("give {resource} to {}", names.interface(interface))
         }
         Action::Stop { node, force: false, .. } => format!("stop {}", names.node(node)),
         Action::Stop { node, force: true, .. } => format!("stop {} by force", names.node(node)),
@@ -85,7 +97,9 @@ pub(super) fn routine(action: &Action) -> Option<Routine> {
     match action {
         Action::SendBeat { to, .. } => Some(Routine::Sent(to.clone())),
         Action::SendEcho { to } => Some(Routine::Asked(to.clone())),
-        Action::ReadRoutes { .. } | Action::ReadPower { .. } => Some(Routine::Read),
+        Action::ReadRoutes { .. } | Action::ReadHolders { .. } | Action::ReadPower { .. } => {
+            Some(Routine::Read)
+        }
         _ => None,
     }
 }
@@ -118,9 +132,24 @@ pub(super) fn tell(
 fn limit_of(action: &Action) -> Option<Time> {
     match action {
         Action::WriteRoute { not_after, .. }
+        | Action::Assign { not_after, .. }
         | Action::Stop { not_after, .. }
         | Action::Start { not_after, .. } => Some(*not_after),
         _ => None,
+    }
+}
+
+/// What a write may be of, by the names that the status gives it: a route is a default route's or a
+/// virtual IP's.
+fn written(action: &Action) -> Vec<String> {
+    match action {
+        Action::WriteRoute { write: RouteWrite { table, cidr, .. }, .. } => {
+            let (table, cidr) = (table.clone(), *cidr);
+            let vip = Resource::Vip { table: table.clone(), address: cidr.addr() };
+            vec![Resource::DefaultRoute { table, cidr }.to_string(), vip.to_string()]
+        }
+        Action::Assign { assignment, .. } => vec![assignment.resource.to_string()],
+        _ => Vec::new(),
     }
 }
 
@@ -130,9 +159,12 @@ fn reason(action: &Action, all: &[Action], now: Time, replay: &Replay, names: &N
         all.iter().any(|action| matches!(action, Action::Report { event } if test(event)))
     };
     let doing = match action {
-        Action::WriteRoute { write, .. } => {
+        Action::WriteRoute { .. } | Action::Assign { .. } => {
+            let written = written(action);
             let View { groups, .. } = replay.machine().view(now);
-            let of = |(_, group): &(_, GroupView)| group.targets.contains_key(&write.table);
+            let of = |(_, group): &(_, GroupView)| {
+                written.iter().any(|resource| group.targets.contains_key(resource))
+            };
             let Some((name, group)) = groups.into_iter().find(of) else { return String::new() };
             if told(&|event| event.group.as_ref() == Some(&name)) {
                 return String::new();

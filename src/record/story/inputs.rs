@@ -1,6 +1,6 @@
 //! What an input tells that was not known before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -11,8 +11,8 @@ use super::words::{Names, span};
 use crate::config::Failover;
 use crate::failover::{ActionId, Command, Input, Outcome, Routes};
 use crate::types::{
-    Beat, Claim, CloudFault, CloudFaultKind, Fitness, InstanceId, PowerReport, Resource, Roster,
-    RouteEntry, RouteTableId, SessionId, StopOrigin, Time,
+    Beat, Claim, CloudFault, CloudFaultKind, Fitness, GroupName, InstanceId, PowerReport, Resource,
+    Roster, RouteEntry, RouteTableId, Seen, SessionId, StopOrigin, Time,
 };
 
 /// What an input is worth.
@@ -30,7 +30,7 @@ impl News {
 }
 
 /// A route, and where it led when it was last read.
-type Seen = BTreeMap<(RouteTableId, Ipv4Net), Option<RouteEntry>>;
+type SeenRoutes = BTreeMap<(RouteTableId, Ipv4Net), Option<RouteEntry>>;
 
 /// What the inputs so far have told.
 #[derive(Debug, Clone)]
@@ -43,7 +43,9 @@ pub(super) struct Known {
     echoes: BTreeMap<InstanceId, Time>,
     fitness: Fitness,
     power: BTreeMap<InstanceId, PowerReport>,
-    routes: Seen,
+    routes: SeenRoutes,
+    holders: BTreeMap<Resource, Seen>,
+    failing: Option<BTreeSet<GroupName>>,
     faults: BTreeMap<String, CloudFaultKind>,
 }
 
@@ -64,6 +66,8 @@ impl Known {
             fitness: Fitness::fit(),
             power: BTreeMap::new(),
             routes: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            failing: None,
             faults: BTreeMap::new(),
         }
     }
@@ -102,6 +106,17 @@ impl Known {
                 let text = is_new.then(|| format!("the checks of this host find it {fitness}"));
                 News::of(text.into_iter().collect(), Routine::SameFitness)
             }
+            Input::Checks { failing } => {
+                let is_new = self.failing.as_ref() != Some(failing);
+                self.failing = Some(failing.clone());
+                let names: Vec<&str> = failing.iter().map(GroupName::as_str).collect();
+                let text = match names.as_slice() {
+                    [] => "every service check passes".to_owned(),
+                    names => format!("the service checks fail of {}", names.join(", ")),
+                };
+                let texts = is_new.then_some(text);
+                News::of(texts.into_iter().collect(), Routine::SameFitness)
+            }
             Input::Roster { roster } => {
                 names.learn(roster);
                 let texts = self.enrol(roster, names);
@@ -137,8 +152,19 @@ impl Known {
         if old.settings_digest != beat.settings_digest {
             texts.push(format!("{name} has other settings than before"));
         }
+        if old.unfit_for != beat.unfit_for {
+            let groups: Vec<&str> = beat.unfit_for.iter().map(GroupName::as_str).collect();
+            let what = if groups.is_empty() { "nothing".to_owned() } else { groups.join(", ") };
+            texts.push(format!("{name} says that its service checks fail for {what}"));
+        }
         if old.holds != beat.holds {
-            let claim = |claim: &Claim| format!("{} ({})", claim.group, claim.generation);
+            let claim = |claim: &Claim| match &claim.to {
+                None => format!("{} ({})", claim.group, claim.generation),
+                Some(to) => {
+                    let to = names.node(to);
+                    format!("{} ({}, about to be given to {to})", claim.group, claim.generation)
+                }
+            };
             let claims: Vec<String> = beat.holds.iter().map(claim).collect();
             let what = if claims.is_empty() { "nothing".to_owned() } else { claims.join(", ") };
             texts.push(format!("{name} says that it holds {what}"));
@@ -215,6 +241,11 @@ impl Known {
                 let texts = self.read(tables, names);
                 return News::of(texts, Routine::NothingNew);
             }
+            Outcome::Holders { result: Ok(seen) } => {
+                self.faults.remove("holders");
+                let texts = self.seen(seen, names);
+                return News::of(texts, Routine::NothingNew);
+            }
             Outcome::Power { result: Ok(report) } => {
                 self.faults.remove("power");
                 let texts = self.powered(begun.node.as_ref(), report, names);
@@ -225,6 +256,7 @@ impl Known {
                 return News::Worth(vec![text]);
             }
             Outcome::Routes { result: Err(fault) } => ("routes", fault),
+            Outcome::Holders { result: Err(fault) } => ("holders", fault),
             Outcome::Power { result: Err(fault) } => ("power", fault),
             Outcome::Written { result: Err(fault) } => ("write", fault),
         };
@@ -245,8 +277,9 @@ impl Known {
         let resources = self.roster.groups.iter().flat_map(|group| {
             group.resources.iter().map(|resource| (group.name.clone(), resource.clone()))
         });
-        for (group, Resource::DefaultRoute { table, cidr }) in resources {
-            let Some(routes) = tables.get(&table) else { continue };
+        for (group, resource) in resources {
+            let Some((table, cidr)) = resource.route() else { continue };
+            let Some(routes) = tables.get(table) else { continue };
             let entry = routes.0.get(&cidr).cloned();
             let before = self.routes.insert((table.clone(), cidr), entry.clone());
             if before.as_ref() == Some(&entry) {
@@ -258,6 +291,25 @@ impl Known {
                 Some(before) => {
                     let from = names.route(before.as_ref());
                     format!("group {group}: {cidr} of {table} leads to {to} now, not to {from}")
+                }
+            });
+        }
+        texts
+    }
+
+    /// Resources that are with somebody else than when they were last read.
+    fn seen(&mut self, seen: &[(Resource, Seen)], names: &Names) -> Vec<String> {
+        let mut texts = Vec::new();
+        for (resource, now) in seen {
+            let before = self.holders.insert(resource.clone(), now.clone());
+            if before.as_ref() == Some(now) {
+                continue;
+            }
+            let to = names.seen(now);
+            texts.push(match before {
+                None => format!("{resource} is with {to}"),
+                Some(before) => {
+                    format!("{resource} is with {to} now, not with {}", names.seen(&before))
                 }
             });
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::types::{InstanceId, NetworkInterfaceId, Roster, RouteEntry, RouteTarget};
+use crate::types::{InstanceId, NetworkInterfaceId, Roster, RouteEntry, RouteTarget, Seen};
 
 /// What the nodes are called. One that has left keeps its name.
 #[derive(Debug, Clone, Default)]
@@ -51,11 +51,26 @@ impl Names {
     /// Where a route leads.
     pub(super) fn route(&self, entry: Option<&RouteEntry>) -> String {
         let Some(entry) = entry else { return "nowhere: there is no route".to_owned() };
-        let to = match &entry.target {
-            RouteTarget::Interface(id) => self.interface(id),
-            RouteTarget::Other(id) => id.clone(),
-        };
+        let to = self.target(&entry.target);
         if entry.blackhole { format!("{to} (blackhole)") } else { to }
+    }
+
+    /// Whom something that is no route was seen with.
+    pub(super) fn seen(&self, seen: &Seen) -> String {
+        match seen {
+            Seen::Absent => "nobody: it does not exist".to_owned(),
+            Seen::Free => "nobody".to_owned(),
+            Seen::Settling => "whom this node gave it to, but not everywhere yet".to_owned(),
+            Seen::At(target) => self.target(target),
+        }
+    }
+
+    fn target(&self, target: &RouteTarget) -> String {
+        match target {
+            RouteTarget::Interface(id) => self.interface(id),
+            RouteTarget::Address(address) => address.to_string(),
+            RouteTarget::Other(id) => id.clone(),
+        }
     }
 
     /// A text in which the nodes have their names.
