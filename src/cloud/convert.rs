@@ -12,7 +12,7 @@ use crate::types::{
 };
 
 /// A required text field, parsed.
-fn field<T>(call: &str, name: &str, value: Option<&str>) -> Result<T, CloudFault>
+pub(super) fn field<T>(call: &str, name: &str, value: Option<&str>) -> Result<T, CloudFault>
 where
     T: std::str::FromStr<Err: std::fmt::Display>,
 {
@@ -65,6 +65,11 @@ fn attached(
             .map_err(|_| unexpected(call, format!("deviceIndex {index}")))?,
         mac: from.mac_address().unwrap_or("").to_ascii_lowercase(),
         address: field(call, "privateIpAddress", Some(address))?,
+        public: from
+            .association()
+            .and_then(sdk::InstanceNetworkInterfaceAssociation::public_ip)
+            .map(|address| field(call, "publicIp", Some(address)))
+            .transpose()?,
         subnet: field(call, "subnetId", from.subnet_id())?,
         // Where the answer is silent, the check is taken to be on: EC2's default.
         source_dest_check: from.source_dest_check().unwrap_or(true),

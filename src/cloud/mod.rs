@@ -6,6 +6,7 @@
 mod convert;
 mod ec2;
 mod errors;
+mod holders;
 mod imds;
 mod notices;
 mod resolver;

@@ -52,7 +52,7 @@ pub enum Sent {
 
 /// A gate at its place in the SDK, noting when it stopped a request.
 #[derive(Debug, Clone)]
-struct Gatekeeper {
+pub(super) struct Gatekeeper {
     gate: Gate,
     stopped: Arc<AtomicBool>,
 }
@@ -76,17 +76,29 @@ impl Intercept for Gatekeeper {
     }
 }
 
+impl Gatekeeper {
+    /// For one request.
+    pub(super) fn new(gate: &Gate) -> Self {
+        Self { gate: gate.clone(), stopped: Arc::default() }
+    }
+
+    /// Whether it stopped the request.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+}
+
 /// Sends a request through a gate, once.
 macro_rules! send {
     ($name:expr, $gate:expr, $request:expr) => {{
-        let stopped = Arc::new(AtomicBool::new(false));
-        let keeper = Gatekeeper { gate: $gate.clone(), stopped: stopped.clone() };
-        match call($name, $request.customize().interceptor(keeper).send()).await {
-            Err(_) if stopped.load(Ordering::Relaxed) => Ok(None),
+        let keeper = $crate::cloud::writes::Gatekeeper::new($gate);
+        match call($name, $request.customize().interceptor(keeper.clone()).send()).await {
+            Err(_) if keeper.has_stopped() => Ok(None),
             other => other.map(Some),
         }
     }};
 }
+pub(super) use send;
 
 /// The verdict of a dry run: EC2 answers it with an error, in the good case as well.
 fn of_dry_run<T>(name: &str, answer: Result<T, CloudFault>) -> Result<(), CloudFault> {
@@ -98,7 +110,7 @@ fn of_dry_run<T>(name: &str, answer: Result<T, CloudFault>) -> Result<(), CloudF
 }
 
 /// Whether a request went out.
-fn sent<T>(answer: Option<&T>) -> Sent {
+pub(super) fn sent<T>(answer: Option<&T>) -> Sent {
     if answer.is_some() { Sent::Accepted } else { Sent::Expired }
 }
 

@@ -25,6 +25,7 @@ fn member(text: &str, letter: char, last: u8) -> Member {
         address: std::net::Ipv4Addr::new(10, 0, last, 10),
         zone: Some(format!("eu-west-1{letter}").parse().unwrap()),
         name: Some(format!("nat-{letter}")),
+        public: None,
     }
 }
 
@@ -96,8 +97,7 @@ fn unwell() -> Report {
     let lost = report.view.groups.get_mut(&"eu-west-1b".parse().unwrap()).unwrap();
     lost.holder = None;
     let target = RouteTarget::Other("igw-0123abcd".to_owned());
-    let table: RouteTableId = "rtb-0123abcd".parse().unwrap();
-    lost.targets = BTreeMap::from([(table, Some(target))]);
+    lost.targets = BTreeMap::from([("rtb-0123abcd".to_owned(), Some(target))]);
     lost.doing = Some("left alone".to_owned());
     report.events.push(Event {
         at: Time::from_millis(19_929_000),

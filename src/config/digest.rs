@@ -72,11 +72,9 @@ mod tests {
 
     #[test]
     fn groups_count_in_whatever_order_they_are_written() {
-        let group = |name: &str, table: &str| GroupSetting {
-            name: name.parse().unwrap(),
-            home: None,
-            tables: vec![table.parse().unwrap()],
-            cidr: ipnet::Ipv4Net::default(),
+        let group = |name: &str, table: &str| {
+            let tables = vec![table.parse().unwrap()];
+            GroupSetting::of_tables(name.parse().unwrap(), None, tables, ipnet::Ipv4Net::default())
         };
         let (a, b) = (group("a", "rtb-00000001"), group("b", "rtb-00000002"));
         let with = |groups| settings_digest(&Settings { groups, ..Settings::default() });

@@ -97,7 +97,7 @@ impl File<'_> {
         };
         let cidr = fields.read("cidr", Some("0.0.0.0/0"));
         if let (Some(name), Some(tables), Some(home), Some(cidr)) = (name, tables, home, cidr) {
-            layer.groups.push(GroupSetting { name, home, tables, cidr });
+            layer.groups.push(GroupSetting::of_tables(name, home, tables, cidr));
         }
     }
 }

@@ -305,6 +305,30 @@ pub struct GroupSetting {
     pub hold: Option<Duration>,
 }
 
+impl GroupSetting {
+    /// A group of default routes alone.
+    #[must_use]
+    pub fn of_tables(
+        name: GroupName,
+        home: Option<Home>,
+        tables: Vec<RouteTableId>,
+        cidr: Ipv4Net,
+    ) -> Self {
+        Self {
+            name,
+            home,
+            prefer: Vec::new(),
+            tables,
+            cidr,
+            resources: Vec::new(),
+            local: Local::Off,
+            check: None,
+            hand_back: None,
+            hold: None,
+        }
+    }
+}
+
 /// Something besides default routes that a group moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResourceSetting {

@@ -16,7 +16,8 @@ use super::keepsake::Keepsake;
 use crate::cloud::{Ec2, Gate, Sent};
 use crate::failover::{ActionId, Outcome, Routes};
 use crate::types::{
-    CloudFault, CloudFaultKind, InstanceId, PowerReport, RouteTableId, RouteWrite, Time,
+    Assignment, CloudFault, CloudFaultKind, InstanceId, PowerReport, Resource, ResourceKind,
+    RouteTableId, RouteWrite, Seen, Time,
 };
 
 /// Changes that may wait. A cluster moves at most a few hundred tables at once.
@@ -44,6 +45,12 @@ pub(super) trait Cloud: Clone + Send + Sync + 'static {
         tables: &[RouteTableId],
     ) -> impl Future<Output = Result<BTreeMap<RouteTableId, Routes>, CloudFault>> + Send;
 
+    /// Who holds these resources, which are no routes and all of one kind.
+    fn holders(
+        &self,
+        resources: &[Resource],
+    ) -> impl Future<Output = Result<Vec<(Resource, Seen)>, CloudFault>> + Send;
+
     /// The state of a node.
     fn power(
         &self,
@@ -63,6 +70,8 @@ pub(super) trait Cloud: Clone + Send + Sync + 'static {
 pub(super) enum Change {
     /// Write a route.
     Route(RouteWrite),
+    /// Give a resource that is no route to a member.
+    Assign(Assignment),
     /// Stop a node.
     Stop { node: InstanceId, force: bool },
     /// Start a node.
@@ -74,6 +83,8 @@ pub(super) enum Change {
 pub(super) enum Read {
     /// Route tables.
     Routes(Vec<RouteTableId>),
+    /// Who holds resources of one kind that are no routes.
+    Holders(Vec<Resource>),
     /// The state of a node.
     Power(InstanceId),
 }
@@ -178,6 +189,7 @@ impl Change {
                 crate::types::RouteWriteVerb::Replace => "ReplaceRoute",
                 crate::types::RouteWriteVerb::Create => "CreateRoute",
             },
+            Self::Assign(assignment) => assign_call(assignment.resource.kind()),
             Self::Stop { .. } => "StopInstances",
             Self::Start { .. } => "StartInstances",
         }
@@ -186,9 +198,10 @@ impl Change {
 
 impl Read {
     /// The API call's name.
-    pub(super) const fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         match self {
             Self::Routes(_) => "DescribeRouteTables",
+            Self::Holders(resources) => holders_call(resources.first()),
             Self::Power(_) => "DescribeInstances",
         }
     }
@@ -197,8 +210,28 @@ impl Read {
     fn failed(&self, fault: CloudFault) -> Outcome {
         match self {
             Self::Routes(_) => Outcome::Routes { result: Err(fault) },
+            Self::Holders(_) => Outcome::Holders { result: Err(fault) },
             Self::Power(_) => Outcome::Power { result: Err(fault) },
         }
+    }
+}
+
+/// The call that gives away a resource of this kind.
+const fn assign_call(kind: ResourceKind) -> &'static str {
+    match kind {
+        ResourceKind::Route => "ReplaceRoute",
+        ResourceKind::PrivateIp => "AssignPrivateIpAddresses",
+        ResourceKind::Eip => "AssociateAddress",
+        ResourceKind::Dns => "ChangeResourceRecordSets",
+    }
+}
+
+/// The call that tells who holds resources like this one.
+fn holders_call(resource: Option<&Resource>) -> &'static str {
+    match resource.map(Resource::kind) {
+        Some(ResourceKind::PrivateIp) => "DescribeNetworkInterfaces",
+        Some(ResourceKind::Dns) => "ListResourceRecordSets",
+        Some(ResourceKind::Eip | ResourceKind::Route) | None => "DescribeAddresses",
     }
 }
 
@@ -244,6 +277,7 @@ async fn run_read<C: Cloud>(cloud: &C, read: &Read, limit: Duration) -> Outcome 
     let work = async {
         match read {
             Read::Routes(tables) => Outcome::Routes { result: cloud.routes(tables).await },
+            Read::Holders(resources) => Outcome::Holders { result: cloud.holders(resources).await },
             Read::Power(node) => Outcome::Power { result: cloud.power(node).await },
         }
     };
@@ -278,6 +312,10 @@ impl Cloud for Ec2 {
         Ok(found.into_iter().map(|table| (table.id, Routes(table.routes))).collect())
     }
 
+    async fn holders(&self, resources: &[Resource]) -> Result<Vec<(Resource, Seen)>, CloudFault> {
+        Self::holders(self, resources).await
+    }
+
     async fn power(&self, node: &InstanceId) -> Result<PowerReport, CloudFault> {
         Self::power(self, node).await
     }
@@ -285,6 +323,7 @@ impl Cloud for Ec2 {
     async fn change(&self, change: &Change, gate: &Gate) -> Result<Sent, CloudFault> {
         match change {
             Change::Route(write) => self.write_route(write, gate).await,
+            Change::Assign(assignment) => self.assign(assignment, gate).await,
             Change::Stop { node, force } => self.stop(node, *force, gate).await,
             Change::Start { node } => self.start(node, gate).await,
         }

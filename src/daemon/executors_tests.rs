@@ -34,6 +34,11 @@ impl Cloud for Fake {
         Ok(BTreeMap::new())
     }
 
+    async fn holders(&self, _: &[Resource]) -> Result<Vec<(Resource, Seen)>, CloudFault> {
+        self.conduct(self.reads_hang).await;
+        Ok(Vec::new())
+    }
+
     async fn power(&self, _: &InstanceId) -> Result<PowerReport, CloudFault> {
         self.conduct(self.reads_hang).await;
         Ok(PowerReport { state: None, stop_origin: StopOrigin::Unknown, impaired: false })
@@ -76,6 +81,7 @@ async fn next(inbox: &mut Inbox) -> (ActionId, Outcome) {
 fn fault(outcome: Outcome) -> CloudFaultKind {
     match outcome {
         Outcome::Routes { result } => result.unwrap_err().kind,
+        Outcome::Holders { result } => result.unwrap_err().kind,
         Outcome::Power { result } => result.unwrap_err().kind,
         Outcome::Written { result } => result.unwrap_err().kind,
         Outcome::Expired => panic!("expired"),

@@ -13,6 +13,7 @@ fn header() -> Header {
         address: [10, 0, 0, 1].into(),
         zone: None,
         name: None,
+        public: None,
     };
     let roster = Roster { members: vec![me.clone()], groups: Vec::new() };
     Header::new(&me.id, SessionId(1), Failover::default(), 1, &roster, Time::default())

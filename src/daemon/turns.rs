@@ -257,9 +257,13 @@ impl Turns {
                 return;
             }
             Action::ReadRoutes { id, tables } => (id, doers.read(id, Read::Routes(tables))),
+            Action::ReadHolders { id, resources } => (id, doers.read(id, Read::Holders(resources))),
             Action::ReadPower { id, node } => (id, doers.read(id, Read::Power(node))),
             Action::WriteRoute { id, write, not_after } => {
                 (id, doers.change(id, Change::Route(write), not_after))
+            }
+            Action::Assign { id, assignment, not_after } => {
+                (id, doers.change(id, Change::Assign(assignment), not_after))
             }
             Action::Stop { id, node, force, not_after } => {
                 (id, doers.change(id, Change::Stop { node, force }, not_after))
@@ -348,6 +352,7 @@ impl Turns {
 fn ending(outcome: &Outcome) -> String {
     let fault = match outcome {
         Outcome::Routes { result } => result.as_ref().err(),
+        Outcome::Holders { result } => result.as_ref().err(),
         Outcome::Power { result } => result.as_ref().err(),
         Outcome::Written { result } => result.as_ref().err(),
         Outcome::Expired => return "expired".to_owned(),

@@ -135,7 +135,9 @@ impl Machine {
             .map(|slot| slot.resource.kind())
             .collect();
         if !unread.is_empty() {
-            unread.into_iter().for_each(|kind| self.reads.hurry_for(kind));
+            for kind in unread {
+                self.reads.hurry_for(kind);
+            }
             return;
         }
         let arrived = group.slots.iter().all(

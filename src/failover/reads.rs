@@ -283,7 +283,7 @@ impl Machine {
                 let slot = self.groups.get(&name).map(|group| &group.slots[at]);
                 let resource = slot.map(|slot| &slot.resource).filter(|one| one.kind() == kind);
                 if let Some(sight) = resource.and_then(|resource| look(resource, &seen)) {
-                    self.resource_seen(&name, at, sight, asked);
+                    self.resource_seen(&name, at, &sight, asked);
                 }
             }
         }
@@ -304,7 +304,7 @@ impl Machine {
         self.report(now, Level::Warning, EventKind::ApiFailed, About::text(text));
     }
 
-    fn resource_seen(&mut self, name: &GroupName, at: usize, sight: Sight, asked: Time) {
+    fn resource_seen(&mut self, name: &GroupName, at: usize, sight: &Sight, asked: Time) {
         let settle = self.numbers.read_valid;
         let Some(group) = self.groups.get_mut(name) else { return };
         let slot = &mut group.slots[at];
@@ -316,7 +316,7 @@ impl Machine {
         let resource = slot.resource.clone();
         let Change::Moved(before) = slot.observe(sight.clone(), asked, settle) else { return };
         if before.is_some() {
-            self.note_deed(&resource, &sight, asked);
+            self.note_deed(&resource, sight, asked);
         }
     }
 

@@ -175,7 +175,9 @@ impl Peer {
             handed_back_at,
         } = self;
         [met, excused, verdict_since].into_iter().for_each(&mut *visit);
-        serving.values_mut().for_each(|(_, since)| visit(since));
+        for (_, since) in serving.values_mut() {
+            visit(since);
+        }
         if let Some(heard) = heard {
             visit(&mut heard.at);
         }

@@ -239,12 +239,12 @@ fn a_pair_of_flags_needs_no_tags_and_is_the_same_on_both_nodes() {
 #[test]
 fn configured_groups_go_before_tags() {
     let nodes = [node(1, "eu-west-1a"), node(2, "eu-west-1b")];
-    let group = GroupSetting {
-        name: "own".parse().unwrap(),
-        home: Some(Home::Zone("eu-west-1b".parse().unwrap())),
-        tables: vec!["rtb-00000001".parse().unwrap(), "rtb-000000ff".parse().unwrap()],
-        cidr: Ipv4Net::default(),
-    };
+    let group = GroupSetting::of_tables(
+        "own".parse().unwrap(),
+        Some(Home::Zone("eu-west-1b".parse().unwrap())),
+        vec!["rtb-00000001".parse().unwrap(), "rtb-000000ff".parse().unwrap()],
+        Ipv4Net::default(),
+    );
     let settings = Settings { groups: vec![group], ..Settings::default() };
     let tables = [table(1, "a", None), table(2, "a", None)];
     let found = discover(&nodes[0], &settings, &nodes, &tables, &subnets()).unwrap();
