@@ -70,7 +70,7 @@ fn beat() -> Beat {
         settings_digest: 0,
         hears: Vec::new(),
         holds: Vec::new(),
-        unfit_for: BTreeSet::new(),
+        unfit_for: std::collections::BTreeSet::new(),
     }
 }
 

@@ -6,8 +6,7 @@ use super::*;
 use crate::failover::{EventKind, GroupView, PeerView, Verdict, View};
 use crate::status::{Counters, KEY_REASONS};
 use crate::types::{
-    Fault, Fitness, GroupName, InstanceId, InstanceState, PowerReport, Roster, RouteTableId,
-    StopOrigin, Time,
+    Fault, Fitness, GroupName, InstanceId, InstanceState, PowerReport, Roster, StopOrigin, Time,
 };
 use crate::wire::Rejected;
 
