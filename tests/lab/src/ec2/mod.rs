@@ -5,6 +5,7 @@
 //! real EC2 and how that is tested.
 
 mod actions;
+mod addresses;
 mod error;
 mod faults;
 mod filter;
@@ -15,9 +16,11 @@ mod listing;
 mod model;
 mod network;
 mod params;
+mod placing;
 mod power;
 mod principal;
 mod routes;
+mod secondary;
 mod server;
 mod settings;
 mod setup;

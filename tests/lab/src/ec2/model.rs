@@ -23,6 +23,7 @@ pub(super) struct State {
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) interfaces: BTreeMap<String, Interface>,
     pub(super) instances: BTreeMap<String, Instance>,
+    pub(super) allocations: BTreeMap<String, Allocation>,
     /// Public addresses given out so far.
     pub(super) public_given: u32,
 }
@@ -139,6 +140,14 @@ pub(super) struct Attachment {
     pub(super) device_index: u32,
     pub(super) since: Duration,
     pub(super) delete_on_termination: bool,
+}
+
+/// An Elastic IP address. What it is associated with is in the interfaces' `public`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Allocation {
+    pub(super) id: String,
+    pub(super) address: Ipv4Addr,
+    pub(super) tags: Tags,
 }
 
 #[derive(Debug, Clone, PartialEq)]

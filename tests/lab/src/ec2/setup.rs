@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use super::error::{self, ApiError};
 use super::instances;
 use super::interfaces;
-use super::model::{Health, Instance, Phase, Public, RouteTarget, find, find_mut};
+use super::model::{Health, Instance, Phase, RouteTarget, find, find_mut};
 use super::params::Params;
 use super::power;
 use super::vpcs;
@@ -236,25 +236,6 @@ impl World {
             let id = interfaces::add(state, wanted)?;
             interfaces::join(state, &id, instance, device_index, true, ctx)?;
             Ok(id)
-        })
-    }
-
-    /// Gives an interface an Elastic IP address on its primary private address.
-    ///
-    /// # Errors
-    /// `InvalidNetworkInterfaceID.NotFound`.
-    pub fn give_elastic_address(
-        &mut self,
-        interface: &str,
-        now: Duration,
-    ) -> Result<Ipv4Addr, ApiError> {
-        self.set_up(now, |state, ctx| {
-            find(&state.interfaces, &error::INTERFACE, interface)?;
-            let address = power::next_public(state, ctx.settings);
-            let elastic = Some((state.new_id("eipalloc"), state.new_id("eipassoc")));
-            let interface = find_mut(&mut state.interfaces, &error::INTERFACE, interface)?;
-            interface.public.insert(interface.address(), Public { address, elastic });
-            Ok(address)
         })
     }
 

@@ -27,6 +27,8 @@ pub(super) fn requests(action: &str, unbounded: bool) -> Size {
         "ModifyNetworkInterfaceAttribute"
         | "CreateNetworkInterface"
         | "AttachNetworkInterface"
+        | "AssignPrivateIpAddresses"
+        | "UnassignPrivateIpAddresses"
         | "TerminateInstances" => size(100.0, 5.0),
         "CreateTags" | "DeleteTags" => size(100.0, 10.0),
         describe if describe.starts_with("Describe") => size(100.0, 20.0),

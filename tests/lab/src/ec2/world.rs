@@ -296,7 +296,7 @@ impl World {
         if conduct.throttle || (self.settings.buckets && !self.within_rate(name, params, now)) {
             return Err(ApiError::throttled());
         }
-        let resources = action.resources(params);
+        let resources = action.resources(params, &self.state);
         let policy = self.policies.get(principal);
         if conduct.deny || policy.is_some_and(|policy| !policy.allows(name, &resources)) {
             return Err(self.denial(principal, name));
