@@ -3,11 +3,12 @@
 use super::error::ApiError;
 use super::model::State;
 use super::params::Params;
+use super::service::Service;
 use super::world::Ctx;
 use super::xml::XmlBody;
 use super::{
-    addresses, groups, instances, interfaces, listing, power, routes, secondary, status, tables,
-    tags, vpcs,
+    addresses, groups, instances, interfaces, listing, power, route53, routes, secondary, status,
+    tables, tags, vpcs,
 };
 
 /// A call that only looks.
@@ -25,6 +26,7 @@ pub(super) enum Run {
 /// One call.
 pub(super) struct Action {
     pub(super) name: &'static str,
+    pub(super) service: Service,
     pub(super) run: Run,
     /// The parameter that names what a permission is about.
     resource: &'static str,
@@ -42,7 +44,15 @@ const COMMON: &[&str] = &["Action", "Version", "DryRun"];
 const LIST: &[&str] = &["Filter", "MaxResults", "NextToken"];
 
 const fn read(name: &'static str, run: Read, ids: &'static [&'static str]) -> Action {
-    Action { name, run: Run::Read(run), resource: "", also: &[], lacks: &[], params: ids }
+    Action {
+        name,
+        service: Service::Ec2,
+        run: Run::Read(run),
+        resource: "",
+        also: &[],
+        lacks: &[],
+        params: ids,
+    }
 }
 
 const fn write(
@@ -51,7 +61,26 @@ const fn write(
     resource: &'static str,
     params: &'static [&'static str],
 ) -> Action {
-    Action { name, run: Run::Write(run), resource, also: &[], lacks: &[], params }
+    Action {
+        name,
+        service: Service::Ec2,
+        run: Run::Write(run),
+        resource,
+        also: &[],
+        lacks: &[],
+        params,
+    }
+}
+
+/// A call of Route 53: nothing about it is common with those of EC2.
+const fn route53(
+    name: &'static str,
+    run: Run,
+    resource: &'static str,
+    params: &'static [&'static str],
+) -> Action {
+    let lacks = &["DryRun", "Filter", "MaxResults", "NextToken"];
+    Action { name, service: Service::Route53, run, resource, also: &[], lacks, params }
 }
 
 /// What a route may lead to.
@@ -243,6 +272,26 @@ const ACTIONS: &[Action] = &[
     },
     write("CreateTags", tags::create, "ResourceId", &["ResourceId", "Tag"]),
     write("DeleteTags", tags::delete, "ResourceId", &["ResourceId", "Tag"]),
+    route53(
+        "ChangeResourceRecordSets",
+        Run::Write(route53::change),
+        "HostedZoneId",
+        &["HostedZoneId", "Comment", "Change"],
+    ),
+    route53("GetChange", Run::Read(route53::get_change), "", &["Id"]),
+    route53(
+        "ListResourceRecordSets",
+        Run::Read(route53::list_records),
+        "HostedZoneId",
+        &["HostedZoneId", "StartRecordName", "StartRecordType", "MaxItems"],
+    ),
+    route53("GetHostedZone", Run::Read(route53::get_zone), "HostedZoneId", &["HostedZoneId"]),
+    route53(
+        "ListHostedZonesByName",
+        Run::Read(route53::list_zones),
+        "",
+        &["DNSName", "HostedZoneId", "MaxItems"],
+    ),
 ];
 
 /// The names of all calls.

@@ -9,7 +9,7 @@ use super::params::Params;
 use super::settings::WorldSettings;
 use super::world::Ctx;
 use super::xml::XmlBody;
-use super::{power, routes, tags};
+use super::{power, route53, routes, tags};
 
 /// Where an Elastic IP address is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -308,9 +308,10 @@ fn allocation_by(state: &State, association: &str) -> Option<String> {
     elastic.find(|(_, id)| id == association).map(|(allocation, _)| allocation.clone())
 }
 
-/// What a permission knows an id as: an association is its Elastic IP address.
+/// What a permission knows an id as: an association is its Elastic IP address, and an id of Route 53
+/// is without its kind.
 pub(super) fn permitted_as(state: &State, id: &str) -> String {
-    allocation_by(state, id).unwrap_or_else(|| id.to_owned())
+    allocation_by(state, id).unwrap_or_else(|| route53::bare_id(id).to_owned())
 }
 
 /// EC2 has no `Malformed` for these ids: whatever is unknown is not found.

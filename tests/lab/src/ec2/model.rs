@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::error::{self, ApiError, Kind};
+use super::route53::Zone;
 
 /// Tags of a resource.
 pub(super) type Tags = BTreeMap<String, String>;
@@ -24,6 +25,8 @@ pub(super) struct State {
     pub(super) interfaces: BTreeMap<String, Interface>,
     pub(super) instances: BTreeMap<String, Instance>,
     pub(super) allocations: BTreeMap<String, Allocation>,
+    /// Route 53's hosted zones.
+    pub(super) zones: BTreeMap<String, Zone>,
     /// Public addresses given out so far.
     pub(super) public_given: u32,
 }
