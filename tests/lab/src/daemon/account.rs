@@ -56,7 +56,9 @@ impl Account {
     /// What the lab adds to the environment of everything on an instance.
     #[must_use]
     pub fn guest_environment(&self) -> Vec<(String, String)> {
-        vec![("AWS_ENDPOINT_URL_EC2".into(), format!("http://{EC2_API}"))]
+        ["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_ROUTE_53"]
+            .map(|name| (name.to_owned(), format!("http://{EC2_API}")))
+            .into()
     }
 
     /// The environment in which AWS clients in the internet act for the account's owner.
