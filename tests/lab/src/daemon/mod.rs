@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod conductor;
+mod extras;
 pub mod shared;
 
 use std::fs;

@@ -303,6 +303,23 @@ impl World {
         })
     }
 
+    /// Sets what an instance runs at its next boots.
+    ///
+    /// # Errors
+    /// `InvalidInstanceID.NotFound`.
+    pub fn set_user_data(
+        &mut self,
+        instance: &str,
+        user_data: &str,
+        now: Duration,
+    ) -> Result<(), ApiError> {
+        self.set_up(now, |state, _| {
+            let instance = find_mut(&mut state.instances, &error::INSTANCE, instance)?;
+            instance.user_data = Some(user_data.to_owned());
+            Ok(())
+        })
+    }
+
     /// The state of an instance.
     #[must_use]
     pub fn phase(&self, instance: &str) -> Option<Phase> {

@@ -238,6 +238,12 @@ impl World {
         outcome
     }
 
+    /// Makes what is true now have been true from the beginning: no change of it is on its way to
+    /// packets or listings any more. For the end of a set-up.
+    pub fn settle(&mut self) {
+        self.past = VecDeque::from([(Duration::ZERO, Arc::clone(&self.state))]);
+    }
+
     /// The guest of an instance has shut itself down.
     pub fn guest_shut_down(&mut self, instance: &str, now: Duration) {
         self.advance(now);
