@@ -1,5 +1,5 @@
-//! The simulated EC2 and Route 53 beside moto: the same questions to both, and `docs/lab.md` says exactly what
-//! each of them answers and, where they differ, what the real EC2 does.
+//! The simulated EC2 and Route 53 beside moto: the same questions to both, and `docs/lab.md` says
+//! exactly what each of them answers and, where they differ, what AWS does.
 
 mod support;
 
