@@ -1,12 +1,18 @@
 //! The simulated EC2's semantics, in virtual time.
 
 #[cfg(test)]
+mod addresses;
+#[cfg(test)]
 mod consistency;
 #[cfg(test)]
 mod listings;
 #[cfg(test)]
 mod power;
 #[cfg(test)]
+mod route53;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod scene;
+#[cfg(test)]
+mod secondary;
