@@ -29,6 +29,6 @@ pub use load::{DEFAULT_FILE, Given, Resolved, Sources, load, resolve};
 pub use problem::{Origin, Problem, Problems};
 pub use reference::{group_reference, reference};
 pub use settings::{
-    Api, Failover, HandBack, Heartbeat, Host, Key, Notices, Pair, Probe, Record, Repair, Settings,
-    Uplink,
+    AcceptMode, Api, Failover, HandBack, Heartbeat, Host, Key, Notices, Pair, Probe, Record,
+    Repair, Role, Settings, Uplink,
 };

@@ -57,6 +57,8 @@ impl Default for Settings {
             },
             host: Host {
                 nat: None,
+                accept: Vec::new(),
+                accept_mode: AcceptMode::Lo,
                 uplink: None,
                 sources: Vec::new(),
                 clamp_mss: true,
@@ -88,6 +90,15 @@ impl Default for Settings {
     }
 }
 
+/// What kind of host `natha setup` makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Role {
+    /// It translates and forwards.
+    pub nat: bool,
+    /// It answers on virtual IPs, which are not its own in the eyes of the VPC.
+    pub vips: bool,
+}
+
 impl Settings {
     /// Whether the cluster moves default routes: those of tagged tables or of a pair, or those of a
     /// group.
@@ -108,7 +119,14 @@ impl Settings {
     /// virtual IP. EC2's source/dest check would drop them.
     #[must_use]
     pub fn takes_foreign_packets(&self) -> bool {
-        self.is_nat() || self.groups.iter().any(|group| group.vips().next().is_some())
+        self.role() != Role { nat: false, vips: false }
+    }
+
+    /// What kind of host this is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        let vips = self.groups.iter().any(|group| group.vips().next().is_some());
+        Role { nat: self.is_nat(), vips: vips || !self.host.accept.is_empty() }
     }
 }
 
@@ -130,6 +148,11 @@ pub struct Api {
 pub struct Host {
     /// Whether it is a NAT; none where the groups tell, see [`Settings::is_nat`].
     pub nat: Option<bool>,
+    /// Virtual IPs that this host answers on without holding them: a load balancer sends it their
+    /// packets.
+    pub accept: Vec<Ipv4Addr>,
+    /// How it takes these packets in.
+    pub accept_mode: AcceptMode,
     /// The interface towards the internet; none means the one with the default route.
     pub uplink: Option<String>,
     /// Whose traffic is translated; empty means the VPC's own CIDR blocks.
@@ -314,6 +337,15 @@ pub struct Record {
     pub file: Option<PathBuf>,
     /// Its size in MiB at which the recording ends.
     pub max_mib: u32,
+}
+
+/// How a host takes in packets to virtual IPs that it does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AcceptMode {
+    /// Each is an address of `lo`.
+    Lo,
+    /// They are redirected to the address of the interface that they come in by.
+    Redirect,
 }
 
 /// Two nodes and their tables: the inputs of the `nat_monitor.sh` that AWS published in 2013.

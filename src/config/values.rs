@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::group::{Home, Local};
-use super::settings::Probe;
+use super::settings::{AcceptMode, Probe};
 use crate::types::{
     AllocationId, DnsName, GroupName, HostedZoneId, InstanceId, RouteTableId, printable,
 };
@@ -251,6 +251,23 @@ impl Value for Probe {
         match self {
             Self::Icmp(address) => format!("icmp:{address}"),
             Self::Tcp(address) => format!("tcp:{address}"),
+        }
+    }
+}
+
+impl Value for AcceptMode {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        match text {
+            "lo" => Ok(Self::Lo),
+            "redirect" => Ok(Self::Redirect),
+            _ => Err("is neither lo nor redirect".to_owned()),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Lo => "lo".to_owned(),
+            Self::Redirect => "redirect".to_owned(),
         }
     }
 }

@@ -16,9 +16,10 @@ use super::herald::{Herald, notify};
 use super::http::{self, Desk};
 use super::inbox::{self, Notes};
 use super::keepsake::Keepsake;
+use super::local::{self, Local};
 use super::recorder::Recorder;
 use super::turns::{Memory, Turns};
-use super::{checks, clock, notices, realtime, single, tracking, uplink};
+use super::{checks, clock, notices, realtime, services, single, tracking, uplink};
 use crate::cloud::{Clouds, Imds};
 use crate::config::{Failover, Flags, PairFlags, Settings, load, settings_digest};
 use crate::failover::{Command, Input};
@@ -60,9 +61,9 @@ pub async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
 }
 
 /// Everything that has to be known before the loop can run.
-struct Found {
-    looker: Looker,
-    cluster: Cluster,
+pub(super) struct Found {
+    pub(super) looker: Looker,
+    pub(super) cluster: Cluster,
 }
 
 /// Asks until everything is known. Only settings that are wrong end this.
@@ -91,7 +92,7 @@ async fn find(
 }
 
 /// One attempt: the outer result is about settings, the inner one about what may pass.
-async fn attempt(
+pub(super) async fn attempt(
     flags: &Flags,
     pair: &PairFlags,
     settings: &Settings,
@@ -123,6 +124,7 @@ async fn attempt(
 /// A loop that runs.
 struct Running {
     notes: Notes,
+    local: Local,
     ended: oneshot::Receiver<()>,
 }
 
@@ -150,6 +152,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
             "which peers an earlier monitor stopped is not known, start those by hand: {error:#}"
         ),
     }
+    let (duties, local) = local::start(settings, cluster.me.address, &notes);
     let turns = Turns {
         // Made of the very header that a replay has, so that nothing else can enter.
         machine: header.machine(),
@@ -158,6 +161,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
         executors: Executors::start(clouds, keepsake, &notes, settings.api.timeout),
         herald: Herald::start(),
         recorder: record(settings, header),
+        local: duties,
         watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
         linger: (settings.failover.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
         severed_after: severed_after(&settings.failover),
@@ -183,7 +187,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
         groups = cluster.roster.groups.len(),
         "the monitor runs"
     );
-    Ok(Running { notes, ended })
+    Ok(Running { notes, local, ended })
 }
 
 /// Starts what finds out about this host: whether it can serve, and what a person should know.
@@ -194,6 +198,7 @@ fn watch_host(found: &Found, notes: &Notes) -> anyhow::Result<()> {
         let device = settings.host.uplink.clone();
         tokio::spawn(uplink::watch(settings.uplink.clone(), device, random()?, board.clone()));
     }
+    services::start(settings, notes);
     checks::start(settings, clouds.ec2(), &cluster.me.interface, &board);
     let tracked = Alert::new("conntrack", notes);
     tokio::spawn(tracking::watch(settings.host.conntrack_alert, tracked));
@@ -269,9 +274,10 @@ fn spawn_loop(turns: Turns) -> anyhow::Result<oneshot::Receiver<()>> {
     Ok(ended)
 }
 
-/// Waits for the end: of the loop, or by signal.
+/// Waits for the end: of the loop, or by signal. What this host carried for groups that were handed
+/// over is taken off it; what nobody could take stays.
 async fn watch(running: Running, signals: &mut Signals) -> anyhow::Result<()> {
-    let Running { notes, mut ended } = running;
+    let Running { notes, local, mut ended } = running;
     tokio::select! {
         end = &mut ended => return end.map_err(|_| anyhow!("the loop's thread has died")),
         () = signals.end() => {}
@@ -281,7 +287,7 @@ async fn watch(running: Running, signals: &mut Signals) -> anyhow::Result<()> {
     notes.input(Input::Command { command: Command::Leave }).await;
     tokio::select! {
         end = timeout(LEAVE_LIMIT, &mut ended) => match end {
-            Ok(end) => end.map_err(|_| anyhow!("the loop's thread has died")),
+            Ok(end) => end.map_err(|_| anyhow!("the loop's thread has died"))?,
             Err(_) => bail!(
                 "not everything could be handed over within {}: the peers will take the rest",
                 humantime::format_duration(LEAVE_LIMIT)
@@ -289,6 +295,8 @@ async fn watch(running: Running, signals: &mut Signals) -> anyhow::Result<()> {
         },
         () = signals.end() => bail!("ended by a second signal, before everything was handed over"),
     }
+    local.finish().await;
+    Ok(())
 }
 
 /// The signals that end the monitor. SIGHUP is taken and ignored: settings are read at the start
