@@ -115,8 +115,8 @@ impl Settings {
         self.host.nat.unwrap_or_else(|| self.moves_default_routes())
     }
 
-    /// Whether packets that are not to this host's own addresses reach it: as a NAT, or to a virtual
-    /// IP. EC2's source/dest check would drop them.
+    /// Whether packets that are not to this host's own addresses reach it: as a NAT, or to a
+    /// virtual IP. EC2's source/dest check would drop them.
     #[must_use]
     pub fn takes_foreign_packets(&self) -> bool {
         self.role() != Role { nat: false, vips: false }
