@@ -6,8 +6,9 @@ mod lab_support;
 use std::time::Duration;
 
 use lab_support::{LONG, eventually, nat_lab, reaches};
+use natha_lab::daemon::shared::{HostView, Power};
 use natha_lab::ec2::Principal;
-use natha_lab::{Lab, Spec};
+use natha_lab::{Lab, Spec, Status};
 
 fn power(lab: &Lab, host: &str, wanted: &str) {
     lab.wait_until(LONG, |status| {
@@ -184,14 +185,37 @@ fn a_node_signs_with_its_own_credentials_and_is_known_by_them() {
     let (python, path) = places.trim().split_once('\n').unwrap();
     let script = format!(
         "import sys\nsys.path = {path}\nimport boto3\n\
-         c = boto3.client('ec2', region_name='us-east-1')\nprint(len(c.describe_vpcs()['Vpcs']))"
+         here = dict(region_name='us-east-1')\n\
+         print(len(boto3.client('ec2', **here).describe_vpcs()['Vpcs']))\n\
+         print(boto3.client('route53', **here).list_hosted_zones_by_name()['HostedZones'])"
     );
     let host = lab.host("nat-b").unwrap();
     let done = lab.exec("nat-b", &[python, "-c", &script], Duration::from_mins(1)).unwrap();
     assert_eq!(done.code, 0, "{}", done.stderr);
     let calls = lab.timeline().unwrap().calls;
-    let call = calls.iter().find(|call| call.action == "DescribeVpcs").unwrap();
-    assert_eq!(call.principal, Principal::Instance(host.instance));
+    for action in ["DescribeVpcs", "ListHostedZonesByName"] {
+        let call = calls.iter().find(|call| call.action == action).unwrap();
+        assert_eq!(call.principal, Principal::Instance(host.instance.clone()), "{action}");
+    }
+}
+
+#[test]
+fn what_runs_right_after_a_boot_runs_on_the_instance_and_not_on_the_machine_below() {
+    let spec = Spec::nodes(8);
+    let lab = Lab::start(&spec).unwrap();
+    let named = |host: &HostView| {
+        let inside = lab.sh(&host.name, "cat /etc/hostname").unwrap();
+        assert_eq!(inside.trim(), format!("ip-{}", host.private[0]).replace('.', "-"));
+    };
+    lab.status().unwrap().hosts.iter().for_each(named);
+    let host = lab.host("nat-a").unwrap();
+    lab.ec2("RebootInstances", &[("InstanceId.1", &host.instance)]).unwrap();
+    let again = |status: &Status| {
+        let found = status.hosts.iter().find(|it| it.name == host.name);
+        found.is_some_and(|it| it.boot > host.boot && it.power == Power::On)
+    };
+    lab.wait_until(LONG, again).unwrap();
+    named(&host);
 }
 
 #[test]
