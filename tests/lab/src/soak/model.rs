@@ -8,6 +8,10 @@ use crate::daemon::shared::Power;
 use crate::ec2::CallRecord;
 use crate::net::faults::NetFaults;
 
+/// For how long after something was blocked between two nodes one may still have lost the other:
+/// longer than it takes to hear it again.
+const UNHEARD: Duration = Duration::from_secs(2);
+
 /// How things stand.
 #[derive(Debug)]
 pub(super) struct Model {
@@ -53,6 +57,8 @@ pub(super) struct Table {
     pub(super) since: Duration,
     /// When a person last changed it.
     pub(super) touched: Duration,
+    /// When a node that could not be heard by another last led it to itself.
+    shown: Duration,
     /// When one of the zone's pings was last answered.
     pub(super) answered: Duration,
     pub(super) sent: u64,
@@ -85,6 +91,7 @@ impl Model {
             target: Target::Node(zone),
             since: now,
             touched: Duration::ZERO,
+            shown: Duration::ZERO,
             answered: now,
             sent: 0,
             lost: 0,
@@ -165,7 +172,8 @@ impl Model {
     }
 
     /// Carries out a change of a route that EC2 accepted.
-    pub(super) fn route(&mut self, call: &CallRecord, by_person: bool) {
+    /// `by` is the node that asked for it; none for a person.
+    pub(super) fn route(&mut self, call: &CallRecord, by: Option<usize>) {
         let Some(zone) = param(call, "RouteTableId").and_then(|id| self.cast.zone(id)) else {
             return;
         };
@@ -174,12 +182,20 @@ impl Model {
             (_, Some(id)) => self.cast.node(id).map_or(Target::Foreign, Target::Node),
             (_, None) => Target::Foreign,
         };
+        let is_cut_off = |by: usize| {
+            let mut others = (0..self.nodes.len()).filter(|other| *other != by);
+            others.any(|other| self.connected_for(by, other, call.at) < UNHEARD)
+        };
+        let shows = by.is_some_and(|by| target == Target::Node(by) && is_cut_off(by));
         let table = &mut self.tables[zone];
         if table.target != target {
             (table.target, table.since) = (target, call.at);
         }
-        if by_person {
+        if by.is_none() {
             table.touched = call.at;
+        }
+        if shows {
+            table.shown = call.at;
         }
     }
 
@@ -192,9 +208,10 @@ impl Model {
 }
 
 impl Table {
-    /// Whether a person led it where it leads.
-    pub(super) fn led_by_person(&self) -> bool {
-        self.touched >= self.since
+    /// Whether it looks as if the node that it leads to lived, whether it does or not: a person led
+    /// it there, or that node did when it could not be heard. Either is a sign of life to its peers.
+    pub(super) fn looks_alive(&self) -> bool {
+        self.touched.max(self.shown) >= self.since
     }
 }
 

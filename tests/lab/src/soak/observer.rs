@@ -183,7 +183,7 @@ impl Observer {
             "ReplaceRoute" | "CreateRoute" if done => {
                 self.judge_write(by, call);
                 self.count_write(by, call);
-                self.model.route(call, false);
+                self.model.route(call, Some(by));
                 self.last_change = call.at;
             }
             "StopInstances" if done => self.see_stop(by, call),
@@ -219,7 +219,7 @@ impl Observer {
             return;
         }
         match &*call.action {
-            "ReplaceRoute" | "CreateRoute" | "DeleteRoute" => self.model.route(call, true),
+            "ReplaceRoute" | "CreateRoute" | "DeleteRoute" => self.model.route(call, None),
             "StopInstances" => {
                 let id = super::model::param(call, "InstanceId.1");
                 if let Some(node) = id.and_then(|id| self.model.cast.node(id)) {

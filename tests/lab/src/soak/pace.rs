@@ -117,8 +117,9 @@ hold_max = \"5s\""
         self.surely_serving() + self.timeout + Duration::from_secs(4)
     }
 
-    /// The same, where a person has led the route to a node that is dead. For all that its peers
-    /// can tell, the node did it, and is alive; until its status check says otherwise.
+    /// The same, where a person has led the route to a node that is dead, or the node did it itself
+    /// shortly before its death, when it was cut off. For all that its peers can tell, it is alive;
+    /// until its status check says otherwise.
     pub(super) fn dead_end(&self) -> Duration {
         STATUS + self.served_again()
     }

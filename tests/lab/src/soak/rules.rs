@@ -206,7 +206,7 @@ impl Observer {
         }
         let silent = now.saturating_sub(table.answered.max(table.touched));
         let dead_end = match table.target {
-            Target::Node(holder) => !self.model.nodes[holder].is_on() && table.led_by_person(),
+            Target::Node(holder) => !self.model.nodes[holder].is_on() && table.looks_alive(),
             _ => false,
         };
         let bound = if dead_end { self.pace.dead_end() } else { self.pace.served_again() };

@@ -281,6 +281,23 @@ fn a_private_host_that_nobody_serves_is_found_unless_nobody_can() {
 }
 
 #[test]
+fn a_node_that_dies_after_a_deed_while_it_was_cut_off_is_covered_when_its_status_check_fails() {
+    let mut past = Past::of(2);
+    past.part();
+    past.write(1, 0, 1);
+    past.pass(1);
+    past.write(0, 0, 0);
+    past.power(0, Power::Panicked);
+    past.see(Seen::Event(Happening::Faults(NetFaults::default())));
+    past.pass(80);
+    past.see(Seen::Ping(0, false));
+    assert_eq!(past.rules(), [], "for all that its peer can tell, it lives");
+    past.pass(80);
+    past.see(Seen::Ping(0, false));
+    assert_eq!(past.rules(), [Rule::Unserved]);
+}
+
+#[test]
 fn a_change_or_a_lost_ping_at_rest_is_found() {
     let mut past = Past::of(2);
     repaired(&mut past);
