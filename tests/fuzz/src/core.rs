@@ -39,14 +39,12 @@ fn roster(nodes: usize) -> Roster {
         address: [10, 0, 0, 10 + u8::try_from(n).expect("few nodes")].into(),
         zone: None,
         name: None,
+        public: None,
     };
-    let group = |n: usize| Group {
-        name: format!("g{n}").parse().expect("a name"),
-        home: Some(id(n)),
-        resources: vec![Resource::DefaultRoute {
-            table: table(n),
-            cidr: "0.0.0.0/0".parse().expect("a block"),
-        }],
+    let group = |n: usize| {
+        let cidr = "0.0.0.0/0".parse().expect("a block");
+        let route = Resource::DefaultRoute { table: table(n), cidr };
+        Group::new(format!("g{n}").parse().expect("a name"), Some(id(n)), vec![route])
     };
     Roster { members: (0..nodes).map(member).collect(), groups: (0..nodes).map(group).collect() }
 }
@@ -251,6 +249,8 @@ impl World {
 fn id_of(action: &Action) -> Option<ActionId> {
     match action {
         Action::ReadRoutes { id, .. }
+        | Action::ReadHolders { id, .. }
+        | Action::Assign { id, .. }
         | Action::ReadPower { id, .. }
         | Action::WriteRoute { id, .. }
         | Action::Stop { id, .. }

@@ -20,7 +20,12 @@ pub(crate) fn packets() -> Vec<Vec<u8>> {
             age_ms: 40,
             failed: true,
         }],
-        holds: vec![Claim { group: "zone-a".parse().expect("a name"), generation: 3 }],
+        holds: vec![Claim {
+            group: "zone-a".parse().expect("a name"),
+            generation: 3,
+            to: Some("i-0123abcd".parse().expect("an id")),
+        }],
+        unfit_for: ["db".parse().expect("a name")].into(),
     };
     let whole = [None, Some(Key::derive(b"another key"))]
         .map(|key| Sender::new(id.clone(), SessionId(1), "blue", key).encode(&beat).bytes);
