@@ -208,8 +208,9 @@ impl Model {
 }
 
 impl Table {
-    /// Whether it looks as if the node that it leads to lived, whether it does or not: a person led
-    /// it there, or that node did when it could not be heard. Either is a sign of life to its peers.
+    /// Whether it looks as if the node that it leads to lived, whether it does or not: a person
+    /// led it there, or that node did when it could not be heard. To its peers, either is a sign
+    /// of life.
     pub(super) fn looks_alive(&self) -> bool {
         self.touched.max(self.shown) >= self.since
     }
