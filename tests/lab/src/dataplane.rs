@@ -72,6 +72,22 @@ pub enum Target {
     Blackhole,
 }
 
+/// What name servers and resolvers answer about a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// Its addresses, and for how many seconds they may be kept.
+    Addresses {
+        /// The record's TTL, in seconds.
+        ttl: u32,
+        /// At least one.
+        addresses: Vec<Ipv4Addr>,
+    },
+    /// It exists, but has no address of this kind.
+    NoAddress,
+    /// It does not exist.
+    Unknown,
+}
+
 /// An instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {

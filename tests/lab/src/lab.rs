@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
 
 use crate::control::client::Client;
 use crate::control::protocol::{Called, NetChange, Output, Request, Status, Timeline};
@@ -337,9 +338,9 @@ impl Lab {
     /// # Errors
     /// When there is none with this number.
     pub fn pinged(&self, meter: u64) -> Result<ping::Report> {
-        match self.client.ask(&Request::Measured { meter })? {
+        match self.stop_meter(meter)? {
             meter::Report::Ping(report) => Ok(report),
-            meter::Report::Flows(_) => bail!("meter {meter} measures flows"),
+            _ => bail!("meter {meter} does not ping"),
         }
     }
 
@@ -359,14 +360,24 @@ impl Lab {
         self.client.ask(&Request::News { events, calls })
     }
 
+    /// Asks anything.
+    pub(crate) fn ask<T: DeserializeOwned>(&self, request: &Request) -> Result<T> {
+        self.client.ask(request)
+    }
+
+    /// Stops a meter of any kind.
+    pub(crate) fn stop_meter(&self, meter: u64) -> Result<meter::Report> {
+        self.client.ask(&Request::Measured { meter })
+    }
+
     /// Stops a flow meter.
     ///
     /// # Errors
     /// When there is none with this number.
     pub fn flowed(&self, meter: u64) -> Result<flows::Report> {
-        match self.client.ask(&Request::Measured { meter })? {
+        match self.stop_meter(meter)? {
             meter::Report::Flows(report) => Ok(report),
-            meter::Report::Ping(_) => bail!("meter {meter} pings"),
+            _ => bail!("meter {meter} does not measure flows"),
         }
     }
 }

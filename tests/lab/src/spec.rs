@@ -1,10 +1,16 @@
 //! What a lab is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
+
+use ipnet::Ipv4Net;
 
 use crate::ec2::Timings;
 use serde::{Deserialize, Serialize};
+
+/// The names of the route tables.
+pub const TABLES: [&str; 4] = ["public", "private-a", "private-b", "private-c"];
 
 /// Everything that is chosen before a lab starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,9 +24,68 @@ pub struct Spec {
     /// Tags of the private subnets' route tables, besides `Name`.
     #[serde(default)]
     pub table_tags: BTreeMap<String, String>,
+    /// Further routes than those that every lab has.
+    #[serde(default)]
+    pub routes: Vec<RouteSpec>,
+    /// Elastic IP addresses.
+    #[serde(default)]
+    pub addresses: Vec<AddressSpec>,
+    /// Public hosted zones.
+    #[serde(default)]
+    pub zones: Vec<ZoneSpec>,
+    /// Whom every host lets in, besides the VPC.
+    #[serde(default)]
+    pub ingress: Vec<Ipv4Net>,
     /// How EC2 behaves.
     #[serde(default)]
     pub ec2: Ec2Spec,
+}
+
+/// A route to a host, such as that of a virtual IP address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSpec {
+    /// The table: `public`, `private-a`, `private-b` or `private-c`.
+    pub table: String,
+    /// The destination.
+    pub destination: Ipv4Net,
+    /// The host.
+    pub to: String,
+}
+
+/// An Elastic IP address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddressSpec {
+    /// Its `Name` tag.
+    pub name: String,
+    /// The host that it is associated with from the start.
+    #[serde(default)]
+    pub on: Option<String>,
+    /// The private address that it is associated with; none for the host's primary one.
+    #[serde(default)]
+    pub private: Option<Ipv4Addr>,
+}
+
+/// A public hosted zone of Route 53.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ZoneSpec {
+    /// Its name, such as `example.test`.
+    pub name: String,
+    /// The A records that it has from the start, by name.
+    #[serde(default)]
+    pub records: BTreeMap<String, RecordSpec>,
+}
+
+/// An A record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordSpec {
+    /// Seconds.
+    pub ttl: u32,
+    /// What it says.
+    pub addresses: Vec<Ipv4Addr>,
 }
 
 /// One instance.
@@ -42,7 +107,16 @@ pub struct HostSpec {
     /// Whether its source/dest check is on from the start, as EC2 launches instances.
     #[serde(default = "yes")]
     pub source_dest_check: bool,
-    /// What it runs as root at every boot, a `#!` script.
+    /// Its primary private address; none for the lowest free one of its subnet.
+    #[serde(default)]
+    pub address: Option<Ipv4Addr>,
+    /// Its secondary private addresses.
+    #[serde(default)]
+    pub secondary: Vec<Ipv4Addr>,
+    /// What it runs as root at every boot, a `#!` script. In it, `{{instance.HOST}}`,
+    /// `{{interface.HOST}}`, `{{address.HOST}}`, `{{eip.NAME}}`, `{{eip-address.NAME}}`,
+    /// `{{zone.NAME}}` and `{{table.NAME}}` stand for ids and addresses that are known only once
+    /// the account is made.
     #[serde(default)]
     pub user_data: Option<String>,
 }
@@ -55,6 +129,8 @@ pub enum Role {
     Node,
     /// In the zone's private subnet, with nothing but a route to a node.
     Private,
+    /// In the zone's public subnet, with a public address, without `natha`.
+    Public,
 }
 
 /// Times of the simulated EC2.
@@ -73,6 +149,8 @@ pub struct Ec2Spec {
     pub latency_ms: u64,
     /// From a guest's last sign of life until its status check is `impaired`, in milliseconds.
     pub status_fail_ms: u64,
+    /// From a change of a record until the name servers have it, in milliseconds.
+    pub dns_sync_ms: u64,
 }
 
 impl Default for Ec2Spec {
@@ -84,6 +162,7 @@ impl Default for Ec2Spec {
             propagation_ms: 0,
             latency_ms: 0,
             status_fail_ms: Timings::default().status_fail_ms,
+            dns_sync_ms: Timings::default().dns_sync_ms,
         }
     }
 }
@@ -93,14 +172,8 @@ impl Spec {
     /// each of their zones. The default route of each zone's private subnet leads to its node.
     #[must_use]
     pub fn nodes(nodes: u8) -> Self {
-        let host = |zone: u8, kind: &str, role| HostSpec {
-            name: format!("{kind}-{}", char::from(b'a' + zone)),
-            zone: zone % 3,
-            role,
-            tags: BTreeMap::new(),
-            metadata_tags: false,
-            source_dest_check: true,
-            user_data: None,
+        let host = |zone: u8, kind: &str, role| {
+            HostSpec::new(&format!("{kind}-{}", char::from(b'a' + zone)), zone % 3, role)
         };
         let natters = (0..nodes).map(|zone| host(zone, "nat", Role::Node));
         let privates = (0..nodes.min(3)).map(|zone| host(zone, "host", Role::Private));
@@ -108,8 +181,52 @@ impl Spec {
             hosts: natters.chain(privates).collect(),
             natha: None,
             table_tags: BTreeMap::new(),
+            routes: Vec::new(),
+            addresses: Vec::new(),
+            zones: Vec::new(),
+            ingress: Vec::new(),
             ec2: Ec2Spec::default(),
         }
+    }
+
+    /// Adds a host.
+    #[must_use]
+    pub fn with_host(mut self, host: HostSpec) -> Self {
+        self.hosts.push(host);
+        self
+    }
+
+    /// Adds a route to a host to each of these tables.
+    #[must_use]
+    pub fn with_route(mut self, destination: Ipv4Net, to: &str, tables: &[&str]) -> Self {
+        self.routes.extend(tables.iter().map(|table| RouteSpec {
+            table: (*table).to_owned(),
+            destination,
+            to: to.to_owned(),
+        }));
+        self
+    }
+
+    /// Adds an Elastic IP address, on a host's primary private address where one is named.
+    #[must_use]
+    pub fn with_address(mut self, name: &str, on: Option<&str>) -> Self {
+        let on = on.map(str::to_owned);
+        self.addresses.push(AddressSpec { name: name.to_owned(), on, private: None });
+        self
+    }
+
+    /// Adds a hosted zone.
+    #[must_use]
+    pub fn with_zone(mut self, name: &str) -> Self {
+        self.zones.push(ZoneSpec { name: name.to_owned(), records: BTreeMap::new() });
+        self
+    }
+
+    /// Lets everything into every host that comes from these addresses, besides the VPC's.
+    #[must_use]
+    pub fn with_ingress(mut self, from: Ipv4Net) -> Self {
+        self.ingress.push(from);
+        self
     }
 
     /// Makes the nodes a cluster of this name: tags on them and on the private route tables.
@@ -141,7 +258,7 @@ impl Spec {
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        let mut names = std::collections::BTreeSet::new();
+        let mut names = BTreeSet::new();
         for host in &self.hosts {
             let HostSpec { name, zone, .. } = host;
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
@@ -155,7 +272,47 @@ impl Spec {
                 faults.push(format!("{name}: zone {zone} does not exist, there are 0, 1 and 2"));
             }
         }
+        for RouteSpec { table, destination, to } in &self.routes {
+            if !TABLES.contains(&&**table) {
+                let tables = TABLES.join(", ");
+                faults.push(format!("route {destination}: no table `{table}`, only {tables}"));
+            }
+            if !names.contains(to) {
+                faults.push(format!("route {destination}: no host is named `{to}`"));
+            }
+        }
+        let mut given = BTreeSet::new();
+        for AddressSpec { name, on, .. } in &self.addresses {
+            if !given.insert(name) {
+                faults.push(format!("two Elastic IP addresses are named `{name}`"));
+            }
+            if let Some(host) = on.as_ref().filter(|host| !names.contains(host)) {
+                faults.push(format!("Elastic IP address {name}: no host is named `{host}`"));
+            }
+        }
+        let zones: BTreeSet<&String> = self.zones.iter().map(|zone| &zone.name).collect();
+        if zones.len() < self.zones.len() {
+            faults.push("two hosted zones have the same name".to_owned());
+        }
         faults
+    }
+}
+
+impl HostSpec {
+    /// A host with nothing special about it.
+    #[must_use]
+    pub fn new(name: &str, zone: u8, role: Role) -> Self {
+        Self {
+            name: name.to_owned(),
+            zone,
+            role,
+            tags: BTreeMap::new(),
+            metadata_tags: false,
+            source_dest_check: true,
+            address: None,
+            secondary: Vec::new(),
+            user_data: None,
+        }
     }
 }
 
@@ -182,5 +339,14 @@ mod tests {
         spec.hosts[1].zone = 7;
         spec.hosts[2].name = "a b".into();
         assert_eq!(spec.faults().len(), 3);
+        let vip = "192.168.100.1/32".parse().unwrap();
+        let spec = Spec::nodes(1)
+            .with_route(vip, "nat-a", &["public", "secret"])
+            .with_route(vip, "nobody", &["private-a"])
+            .with_address("one", Some("nobody"))
+            .with_address("one", None)
+            .with_zone("example.test")
+            .with_zone("example.test");
+        assert_eq!(spec.faults().len(), 5, "{:?}", spec.faults());
     }
 }

@@ -149,6 +149,16 @@ pub(crate) enum Verb {
     /// Record datagrams from an address to a UDP port, as JSON.
     #[command(hide = true)]
     Overhear { from: Ipv4Addr, port: u16, count: usize },
+    /// Greet whoever connects with a line, in the background; without a port, on the socket that
+    /// is the standard input.
+    #[command(hide = true)]
+    Greet {
+        line: String,
+        #[arg(long)]
+        port: Option<u16>,
+        #[arg(long)]
+        http: bool,
+    },
     /// The first process of a lab.
     #[command(hide = true)]
     First { directory: PathBuf },

@@ -13,6 +13,7 @@ use natha_lab::control::client::Client;
 use natha_lab::control::protocol::{Called, NetChange, Output, Request, Status, Timeline};
 use natha_lab::daemon::{self, Places, SOCKET};
 use natha_lab::ec2::{FaultRule, Faults, Principal};
+use natha_lab::greet::{self, Greeting};
 use natha_lab::guest::init;
 use natha_lab::hostile::{self, Order};
 use natha_lab::launch::{self, READY};
@@ -59,6 +60,13 @@ fn verb(cli: Cli) -> Result<ExitCode> {
         }
         Verb::Overhear { from, port, count } => {
             say(&serde_json::to_string(&hostile::overhear(from, port, count)?)?)?;
+        }
+        Verb::Greet { line, port, http } => {
+            let greeting = Greeting { line, http };
+            match port {
+                Some(port) => greet::start(port, &greeting)?,
+                None => greet::serve(&greeting)?,
+            }
         }
         Verb::List => {
             for (directory, owner) in launch::labs() {

@@ -126,6 +126,12 @@ pub enum Request {
         /// How many probes the asker has seen.
         seen: usize,
     },
+    /// What a meter of connections has measured so far; it goes on. Answers a
+    /// [`meter::tcp::Report`].
+    SoFar {
+        /// Its number.
+        meter: u64,
+    },
     /// Ends the lab.
     Down,
 }

@@ -21,6 +21,8 @@ use super::protocol::{Called, NetChange, Output, Request, Status, Timeline};
 use crate::daemon::shared::{Happening, Order, Power, Shared};
 use crate::ec2::{Params, Principal};
 use crate::guest::processes;
+use crate::net::internet::INTERNET_HOST;
+use crate::net::resolver::RESOLVER;
 use crate::process;
 
 /// The longest request.
@@ -100,18 +102,20 @@ async fn handle(shared: &Arc<Shared>, request: hyper::Request<Incoming>) -> Resu
         Request::Thaw { host } => json(kernel(shared, host, Power::On).await?),
         Request::Panic { host } => json(kernel(shared, host, Power::Panicked).await?),
         Request::Measure(order) => {
-            let netns = match order.host.as_str() {
-                INTERNET => shared.internet.clone(),
-                host => shared.place(host)?.netns,
+            let (netns, resolver) = match order.host.as_str() {
+                INTERNET => (shared.internet.clone(), INTERNET_HOST),
+                host => (shared.place(host)?.netns, RESOLVER.parse()?),
             };
             let meters = Arc::clone(shared);
-            json(spawn_blocking(move || meters.meters.start(&order, &netns, meters.clock)).await??)
+            let start = move || meters.meters.start(&order, &netns, resolver, meters.clock);
+            json(spawn_blocking(start).await??)
         }
         Request::Measured { meter } => {
             let meters = Arc::clone(shared);
             json(spawn_blocking(move || meters.meters.stop(meter)).await??)
         }
         Request::Probes { meter, seen } => json(shared.meters.probes(meter, seen)?),
+        Request::SoFar { meter } => json(shared.meters.so_far(meter)?),
         Request::Down => json(shared.order(Order::Down).await?),
     }
 }

@@ -8,12 +8,12 @@ use anyhow::{Context, Result, anyhow};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::VPC;
+use super::{VPC, extras};
 use crate::ec2::{
     ApiError, Credentials, Fault, FaultRule, InstanceSpec, RouteVia, Timings, World, WorldSettings,
 };
 use crate::net::internet::EC2_API;
-use crate::spec::{HostSpec, Role, Spec};
+use crate::spec::{HostSpec, Role, Spec, TABLES};
 
 /// The region.
 pub const REGION: &str = "us-east-1";
@@ -33,10 +33,23 @@ pub struct Account {
     pub zones: Vec<Zone>,
     /// The public subnets' route table.
     pub public_table: String,
+    /// The Elastic IP addresses, by name.
+    pub elastic: BTreeMap<String, Elastic>,
+    /// The ids of the hosted zones, by name.
+    pub hosted_zones: BTreeMap<String, String>,
     /// The owner's access key, for clients in the internet.
     pub access_key: String,
     /// Its secret.
     pub secret_key: String,
+}
+
+/// An Elastic IP address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elastic {
+    /// Its allocation id.
+    pub allocation: String,
+    /// The address.
+    pub address: Ipv4Addr,
 }
 
 /// A zone's subnets.
@@ -56,7 +69,9 @@ impl Account {
     /// What the lab adds to the environment of everything on an instance.
     #[must_use]
     pub fn guest_environment(&self) -> Vec<(String, String)> {
-        vec![("AWS_ENDPOINT_URL_EC2".into(), format!("http://{EC2_API}"))]
+        ["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_ROUTE_53"]
+            .map(|name| (name.to_owned(), format!("http://{EC2_API}")))
+            .into()
     }
 
     /// The environment in which AWS clients in the internet act for the account's owner.
@@ -68,6 +83,16 @@ impl Account {
         all.push(("AWS_SECRET_ACCESS_KEY".into(), self.secret_key.clone()));
         all.push(("AWS_EC2_METADATA_DISABLED".into(), "true".into()));
         all
+    }
+
+    /// A route table by its name: one of [`TABLES`].
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<&str> {
+        let number = TABLES.iter().position(|table| *table == name)?;
+        match number.checked_sub(1) {
+            None => Some(&self.public_table),
+            Some(zone) => self.zones.get(zone).map(|zone| &*zone.private_table),
+        }
     }
 
     /// The zone that a subnet is in.
@@ -93,7 +118,7 @@ pub fn make(spec: &Spec, now: Duration) -> Result<(World, Account)> {
     };
     let operator = settings.operators.first().cloned().context("an account without an owner")?;
     let mut world = World::new(settings);
-    let account = network(&mut world, spec, &operator, now)?;
+    let mut account = network(&mut world, spec, &operator, now)?;
     let mut nodes: BTreeMap<u8, Vec<String>> = BTreeMap::new();
     for host in &spec.hosts {
         let interface = launch(&mut world, &account, host, now)
@@ -109,12 +134,15 @@ pub fn make(spec: &Spec, now: Duration) -> Result<(World, Account)> {
         let via = RouteVia::Interface(node.clone());
         world.create_route(&zone.private_table, Ipv4Net::default(), &via, now).map_err(refused)?;
     }
+    extras::make(&mut world, &mut account, spec, now)?;
     world.advance(now);
+    world.settle();
     world.timings_mut().start_ms = spec.ec2.boot_ms;
     world.timings_mut().stop_ms = spec.ec2.stop_ms;
     world.timings_mut().force_ms = spec.ec2.force_ms;
     world.timings_mut().status_fail_ms = spec.ec2.status_fail_ms;
     world.timings_mut().propagation_ms = spec.ec2.propagation_ms;
+    world.timings_mut().dns_sync_ms = spec.ec2.dns_sync_ms;
     if spec.ec2.latency_ms > 0 {
         let fault = Fault::LatencyBefore { ms: spec.ec2.latency_ms };
         world.faults_mut().add(FaultRule::everywhere(fault));
@@ -131,7 +159,8 @@ fn network(
     let block: Ipv4Net = VPC.parse()?;
     let vpc = world.create_vpc(block, now).map_err(refused)?;
     let gateway = world.create_gateway(&vpc, now).map_err(refused)?;
-    let group = world.create_group(&vpc, "lab", &[block], now).map_err(refused)?;
+    let from: Vec<Ipv4Net> = [block].into_iter().chain(spec.ingress.iter().copied()).collect();
+    let group = world.create_group(&vpc, "lab", &from, now).map_err(refused)?;
     let mut zones = Vec::new();
     for (number, letter) in (0_u8..).zip(["a", "b", "c"]) {
         let name = format!("{REGION}{letter}");
@@ -160,27 +189,40 @@ fn network(
     world.create_route(&public_table, Ipv4Net::default(), &via, now).map_err(refused)?;
     let (access_key, secret_key) =
         (operator.access_key_id.clone(), operator.secret_access_key.clone());
-    Ok(Account { vpc, gateway, group, zones, public_table, access_key, secret_key })
+    Ok(Account {
+        vpc,
+        gateway,
+        group,
+        zones,
+        public_table,
+        elastic: BTreeMap::new(),
+        hosted_zones: BTreeMap::new(),
+        access_key,
+        secret_key,
+    })
 }
 
 fn launch(world: &mut World, account: &Account, host: &HostSpec, now: Duration) -> Result<String> {
     let zone = account.zones.get(usize::from(host.zone)).context("there are three zones")?;
     let subnet = match host.role {
-        Role::Node => &zone.public_subnet,
+        Role::Node | Role::Public => &zone.public_subnet,
         Role::Private => &zone.private_subnet,
     };
     let mut spec = InstanceSpec::new(&host.name, subnet);
     spec.groups = vec![account.group.clone()];
-    spec.public = host.role == Role::Node;
-    spec.user_data.clone_from(&host.user_data);
+    spec.public = host.role != Role::Private;
+    spec.address = host.address;
     spec.tags.clone_from(&host.tags);
     let instance = world.run_instance(&spec, now).map_err(refused)?;
     let interface = world.primary_interface(&instance).context("it has no interface")?;
     world.set_source_dest_check(&interface, host.source_dest_check, now).map_err(refused)?;
+    for address in &host.secondary {
+        world.assign_private_address(&interface, *address, now).map_err(refused)?;
+    }
     Ok(interface)
 }
 
-fn refused(error: ApiError) -> anyhow::Error {
+pub(super) fn refused(error: ApiError) -> anyhow::Error {
     let ApiError { code, message, .. } = error;
     anyhow!("EC2 refuses: {code}: {message}")
 }

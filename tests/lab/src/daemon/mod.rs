@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod conductor;
+mod extras;
 pub mod shared;
 
 use std::fs;
@@ -20,8 +21,8 @@ use tokio::sync::mpsc;
 use crate::clock::Clock;
 use crate::launch::READY;
 use crate::net::fabric::{Fabric, METADATA};
-use crate::net::internet::EC2_API;
-use crate::net::resolver;
+use crate::net::internet::{EC2_API, INTERNET_HOST, RESOLVERS};
+use crate::net::resolver::{self, Names, RESOLVER};
 use crate::spec::Spec;
 use crate::{control, ec2, imds};
 use conductor::Conductor;
@@ -82,7 +83,7 @@ pub async fn run(places: Places) -> Result<()> {
         let clock = served.clock;
         ec2::serve(served.world.clone(), api, Arc::new(move || clock.now())).await
     });
-    resolver::serve()?;
+    serve_names(&shared)?;
     let metadata = listen(Listener::bind((METADATA, 80)).context("cannot listen for metadata")?)?;
     tokio::spawn(imds::serve(Arc::clone(&shared), metadata));
 
@@ -95,6 +96,31 @@ pub async fn run(places: Places) -> Result<()> {
     writeln!(stdout(), "{READY}").context("cannot say that the lab is ready")?;
     conductor.run().await;
     Ok(())
+}
+
+/// Starts the resolvers of the VPC and of the internet, and makes programs in the internet use them.
+fn serve_names(shared: &Arc<Shared>) -> Result<()> {
+    let known = Arc::clone(shared);
+    let names: Names = Arc::new(move |name| {
+        let now = known.clock.now();
+        known.world.lock().resolve(name, now)
+    });
+    resolver::serve(RESOLVER.parse().context("the resolver's address")?, Arc::clone(&names))?;
+    for address in RESOLVERS.into_iter().chain([INTERNET_HOST]) {
+        let names = Arc::clone(&names);
+        shared.internet.run(|| resolver::serve(address, names))?;
+    }
+    let (own, seen) = (shared.places.outside.join("resolv.conf"), "/etc/resolv.conf");
+    fs::write(&own, format!("nameserver {INTERNET_HOST}\n"))?;
+    // Where there is no such file there is nothing to hide; only the lab sees this one.
+    match fs::canonicalize(seen) {
+        Ok(seen) => mount(Some(&own), &seen, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .with_context(|| format!("cannot put a file in the place of {}", seen.display())),
+        Err(error) => {
+            tracing::warn!(%error, "programs in the internet find no resolver: no {seen}");
+            Ok(())
+        }
+    }
 }
 
 fn listen(listener: Listener) -> Result<TcpListener> {

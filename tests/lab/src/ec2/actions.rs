@@ -3,9 +3,13 @@
 use super::error::ApiError;
 use super::model::State;
 use super::params::Params;
+use super::service::Service;
 use super::world::Ctx;
 use super::xml::XmlBody;
-use super::{groups, instances, interfaces, listing, power, routes, status, tables, tags, vpcs};
+use super::{
+    addresses, groups, instances, interfaces, listing, power, route53, routes, secondary, status,
+    tables, tags, vpcs,
+};
 
 /// A call that only looks.
 pub(super) type Read = fn(&State, &Ctx<'_>, &Params) -> Result<XmlBody, ApiError>;
@@ -22,9 +26,14 @@ pub(super) enum Run {
 /// One call.
 pub(super) struct Action {
     pub(super) name: &'static str,
+    pub(super) service: Service,
     pub(super) run: Run,
     /// The parameter that names what a permission is about.
     resource: &'static str,
+    /// Further ones.
+    also: &'static [&'static str],
+    /// Parameters that other calls of its kind have and this one has not.
+    lacks: &'static [&'static str],
     /// The first parts of the names of its parameters, besides those that all calls have.
     params: &'static [&'static str],
 }
@@ -35,7 +44,15 @@ const COMMON: &[&str] = &["Action", "Version", "DryRun"];
 const LIST: &[&str] = &["Filter", "MaxResults", "NextToken"];
 
 const fn read(name: &'static str, run: Read, ids: &'static [&'static str]) -> Action {
-    Action { name, run: Run::Read(run), resource: "", params: ids }
+    Action {
+        name,
+        service: Service::Ec2,
+        run: Run::Read(run),
+        resource: "",
+        also: &[],
+        lacks: &[],
+        params: ids,
+    }
 }
 
 const fn write(
@@ -44,7 +61,26 @@ const fn write(
     resource: &'static str,
     params: &'static [&'static str],
 ) -> Action {
-    Action { name, run: Run::Write(run), resource, params }
+    Action {
+        name,
+        service: Service::Ec2,
+        run: Run::Write(run),
+        resource,
+        also: &[],
+        lacks: &[],
+        params,
+    }
+}
+
+/// A call of Route 53: nothing about it is common with those of EC2.
+const fn route53(
+    name: &'static str,
+    run: Run,
+    resource: &'static str,
+    params: &'static [&'static str],
+) -> Action {
+    let lacks = &["DryRun", "Filter", "MaxResults", "NextToken"];
+    Action { name, service: Service::Route53, run, resource, also: &[], lacks, params }
 }
 
 /// What a route may lead to.
@@ -68,6 +104,20 @@ const TARGETS: &[&str] = &[
 ];
 const RULES: &[&str] =
     &["GroupId", "IpPermissions", "TagSpecification", "IpProtocol", "FromPort", "ToPort", "CidrIp"];
+const ASSOCIATE: &[&str] = &[
+    "AllocationId",
+    "PublicIp",
+    "InstanceId",
+    "NetworkInterfaceId",
+    "PrivateIpAddress",
+    "AllowReassociation",
+];
+const ASSIGN: &[&str] = &[
+    "NetworkInterfaceId",
+    "PrivateIpAddress",
+    "SecondaryPrivateIpAddressCount",
+    "AllowReassignment",
+];
 const REVOKE: &[&str] = &["GroupId", "IpPermissions", "SecurityGroupRuleId"];
 
 const ACTIONS: &[Action] = &[
@@ -191,8 +241,57 @@ const ACTIONS: &[Action] = &[
         "InstanceId",
         &["InstanceId", "Force", "SkipOsShutdown"],
     ),
+    Action {
+        lacks: &["MaxResults", "NextToken"],
+        ..read("DescribeAddresses", addresses::describe, &["AllocationId", "PublicIp"])
+    },
+    write("AllocateAddress", addresses::allocate, "", &["Domain", "TagSpecification"]),
+    Action {
+        also: &["NetworkInterfaceId", "InstanceId"],
+        ..write("AssociateAddress", addresses::associate, "AllocationId", ASSOCIATE)
+    },
+    write(
+        "DisassociateAddress",
+        addresses::disassociate,
+        "AssociationId",
+        &["AssociationId", "PublicIp"],
+    ),
+    // These two have no DryRun in botocore's model.
+    Action {
+        lacks: &["DryRun"],
+        ..write("AssignPrivateIpAddresses", secondary::assign, "NetworkInterfaceId", ASSIGN)
+    },
+    Action {
+        lacks: &["DryRun"],
+        ..write(
+            "UnassignPrivateIpAddresses",
+            secondary::unassign,
+            "NetworkInterfaceId",
+            &["NetworkInterfaceId", "PrivateIpAddress"],
+        )
+    },
     write("CreateTags", tags::create, "ResourceId", &["ResourceId", "Tag"]),
     write("DeleteTags", tags::delete, "ResourceId", &["ResourceId", "Tag"]),
+    route53(
+        "ChangeResourceRecordSets",
+        Run::Write(route53::change),
+        "HostedZoneId",
+        &["HostedZoneId", "Comment", "Change"],
+    ),
+    route53("GetChange", Run::Read(route53::get_change), "", &["Id"]),
+    route53(
+        "ListResourceRecordSets",
+        Run::Read(route53::list_records),
+        "HostedZoneId",
+        &["HostedZoneId", "StartRecordName", "StartRecordType", "MaxItems"],
+    ),
+    route53("GetHostedZone", Run::Read(route53::get_zone), "HostedZoneId", &["HostedZoneId"]),
+    route53(
+        "ListHostedZonesByName",
+        Run::Read(route53::list_zones),
+        "",
+        &["DNSName", "HostedZoneId", "MaxItems"],
+    ),
 ];
 
 /// The names of all calls.
@@ -202,27 +301,32 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 /// Finds a call.
 pub(super) fn find(name: &str) -> Result<&'static Action, ApiError> {
-    ACTIONS.iter().find(|action| action.name == name).ok_or_else(|| {
-        ApiError::client(
-            "InvalidAction",
-            format!("The action {name} is not valid for this web service."),
-        )
-    })
+    ACTIONS.iter().find(|action| action.name == name).ok_or_else(|| unknown(name))
+}
+
+/// What EC2 says about an action that it does not have.
+pub(super) fn unknown(name: &str) -> ApiError {
+    ApiError::client(
+        "InvalidAction",
+        format!("The action {name} is not valid for this web service."),
+    )
 }
 
 impl Action {
     /// The ids that a permission must cover.
-    pub(super) fn resources(&self, params: &Params) -> Vec<String> {
+    pub(super) fn resources(&self, params: &Params, state: &State) -> Vec<String> {
         let mut ids = params.list(self.resource);
-        ids.extend(params.get(self.resource).map(str::to_owned));
-        ids
+        let single = [self.resource].into_iter().chain(self.also.iter().copied());
+        ids.extend(single.filter_map(|name| params.get(name)).map(str::to_owned));
+        ids.iter().map(|id| addresses::permitted_as(state, id)).collect()
     }
 
     /// Refuses parameters that the call does not have.
     pub(super) fn check(&self, params: &Params) -> Result<(), ApiError> {
         let list: &[&str] = if matches!(self.run, Run::Read(_)) { LIST } else { &[] };
         let known = |root: &str| {
-            self.params.contains(&root) || COMMON.contains(&root) || list.contains(&root)
+            let usual = COMMON.contains(&root) || list.contains(&root);
+            self.params.contains(&root) || (usual && !self.lacks.contains(&root))
         };
         let root = |name: &str| name.split('.').next().unwrap_or(name).to_owned();
         match params.names().find(|name| !known(&root(name))) {

@@ -98,5 +98,11 @@ pub(super) const GROUP: Kind = Kind { code: "InvalidGroup", word: "security grou
 /// Network interfaces.
 pub(super) const INTERFACE: Kind =
     Kind { code: "InvalidNetworkInterfaceID", word: "networkInterface", prefix: "eni" };
+/// Elastic IP addresses.
+pub(super) const ALLOCATION: Kind =
+    Kind { code: "InvalidAllocationID", word: "allocation", prefix: "eipalloc" };
+/// What they are associated by.
+pub(super) const ASSOCIATION: Kind =
+    Kind { code: "InvalidAssociationID", word: "association", prefix: "eipassoc" };
 /// Instances.
 pub(super) const INSTANCE: Kind = Kind { code: "InvalidInstanceID", word: "instance", prefix: "i" };

@@ -67,6 +67,8 @@ pub enum Fault {
     LostReply,
     /// `StartInstances` and `RunInstances` fail with `InsufficientInstanceCapacity`.
     NoCapacity,
+    /// `ChangeResourceRecordSets` fails with `PriorRequestNotComplete`.
+    PriorRequest,
     /// The connection is reset; nothing is done.
     Unreachable,
 }
@@ -93,6 +95,8 @@ pub struct Conduct {
     pub server_error: bool,
     /// No room to start instances.
     pub no_capacity: bool,
+    /// Route 53 is still at work on another change.
+    pub prior_request: bool,
     /// Age of what Describe calls see.
     pub stale: Duration,
 }
@@ -174,6 +178,7 @@ impl Conduct {
             Fault::Stale { ms } => self.stale = self.stale.max(Duration::from_millis(ms)),
             Fault::LostReply => self.lost_reply = true,
             Fault::NoCapacity => self.no_capacity = true,
+            Fault::PriorRequest => self.prior_request = true,
             Fault::Unreachable => self.unreachable = true,
         }
     }

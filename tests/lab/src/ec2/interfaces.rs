@@ -368,7 +368,10 @@ impl Filtered for Shown<'_> {
             "addresses.primary" => {
                 i.addresses.iter().map(|a| (*a == i.address()).to_string()).collect()
             }
-            "addresses.private-ip-address" => i.addresses.iter().map(Ipv4Addr::to_string).collect(),
+            // Both are about all of them (botocore's model).
+            "addresses.private-ip-address" | "private-ip-address" => {
+                i.addresses.iter().map(Ipv4Addr::to_string).collect()
+            }
             "association.allocation-id" => elastic().map(|(id, _)| id.clone()).collect(),
             "association.association-id" => elastic().map(|(_, id)| id.clone()).collect(),
             "association.ip-owner-id" => {
@@ -383,7 +386,6 @@ impl Filtered for Shown<'_> {
             "mac-address" => vec![i.mac.clone()],
             "network-interface-id" => vec![i.id.clone()],
             "owner-id" => vec![self.account.to_owned()],
-            "private-ip-address" => vec![i.address().to_string()],
             "requester-managed" => vec!["false".to_owned()],
             "source-dest-check" => vec![i.source_dest_check.to_string()],
             "status" => vec![self.status().to_owned()],

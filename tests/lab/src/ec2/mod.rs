@@ -5,6 +5,7 @@
 //! real EC2 and how that is tested.
 
 mod actions;
+mod addresses;
 mod error;
 mod faults;
 mod filter;
@@ -15,10 +16,14 @@ mod listing;
 mod model;
 mod network;
 mod params;
+mod placing;
 mod power;
 mod principal;
+mod route53;
 mod routes;
+mod secondary;
 mod server;
+mod service;
 mod settings;
 mod setup;
 mod sign;

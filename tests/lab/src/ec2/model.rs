@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::error::{self, ApiError, Kind};
+use super::route53::Zone;
 
 /// Tags of a resource.
 pub(super) type Tags = BTreeMap<String, String>;
@@ -23,6 +24,9 @@ pub(super) struct State {
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) interfaces: BTreeMap<String, Interface>,
     pub(super) instances: BTreeMap<String, Instance>,
+    pub(super) allocations: BTreeMap<String, Allocation>,
+    /// Route 53's hosted zones.
+    pub(super) zones: BTreeMap<String, Zone>,
     /// Public addresses given out so far.
     pub(super) public_given: u32,
 }
@@ -139,6 +143,14 @@ pub(super) struct Attachment {
     pub(super) device_index: u32,
     pub(super) since: Duration,
     pub(super) delete_on_termination: bool,
+}
+
+/// An Elastic IP address. What it is associated with is in the interfaces' `public`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Allocation {
+    pub(super) id: String,
+    pub(super) address: Ipv4Addr,
+    pub(super) tags: Tags,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -1,13 +1,15 @@
 //! What packets meet: computed from what is true now and from what was true when changes that
 //! have reached the network were made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use super::model::{Group, Interface, Peer, Phase, RouteTarget, Rule, RuleKey, State, Subnet};
 use crate::dataplane::{self, Dataplane, Permission, Power, Target};
 
-/// Power, interfaces and addresses are those of now; routes, the source/destination check and
-/// security groups are those of `then`, except for what did not exist yet.
+/// Power, interfaces, their primary addresses and the public addresses that EC2 gives at start are
+/// those of now. Routes, the source/destination check, security groups, secondary private addresses
+/// and Elastic IP addresses are those of `then`, except for what did not exist yet.
 pub(super) fn dataplane(now: &State, then: &State) -> Dataplane {
     let alive = |i: &Interface| i.attachment.as_ref().map(|a| (a.instance.clone(), a.device_index));
     let interfaces = now
@@ -21,8 +23,8 @@ pub(super) fn dataplane(now: &State, then: &State) -> Dataplane {
                 device_index,
                 mac: interface.mac.clone(),
                 subnet: interface.subnet.clone(),
-                addresses: interface.addresses.clone(),
-                public: interface.public.iter().map(|(a, p)| (*a, p.address)).collect(),
+                addresses: addresses(interface, old),
+                public: public(interface, old),
                 source_dest_check: old.source_dest_check,
                 ingress: permissions(now, then, old, |group| &group.ingress),
                 egress: permissions(now, then, old, |group| &group.egress),
@@ -53,6 +55,30 @@ pub(super) fn dataplane(now: &State, then: &State) -> Dataplane {
         })
         .collect();
     Dataplane { interfaces, subnets, instances }
+}
+
+/// The primary address does not change; the others come and go once packets meet the change.
+fn addresses(interface: &Interface, old: &Interface) -> Vec<Ipv4Addr> {
+    let primary = interface.address();
+    let others = old.addresses.iter().copied().filter(|address| *address != primary);
+    std::iter::once(primary).chain(others).collect()
+}
+
+/// The public address of each private one. An Elastic one counts from when packets meet it until
+/// they meet its end, and goes before one that EC2 gave.
+fn public(interface: &Interface, old: &Interface) -> BTreeMap<Ipv4Addr, Ipv4Addr> {
+    let private: BTreeSet<Ipv4Addr> =
+        interface.public.keys().chain(old.public.keys()).copied().collect();
+    let found = private.into_iter().filter_map(|private| {
+        let (new, old) = (interface.public.get(&private), old.public.get(&private));
+        let elastic = old.filter(|public| public.elastic.is_some());
+        let given = new.filter(|public| public.elastic.is_none());
+        // Until packets meet the Elastic one, the address that it displaces serves on.
+        let displaced = new.and(old);
+        let shown = elastic.or(given).or(displaced)?;
+        Some((private, shown.address))
+    });
+    found.collect()
 }
 
 fn show_subnet(now: &State, then: &State, subnet: &Subnet) -> dataplane::Subnet {

@@ -1,5 +1,7 @@
 //! Starting, stopping, rebooting and terminating instances, and what time does to them.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::error::{self, ApiError};
@@ -278,23 +280,38 @@ impl Instance {
     }
 }
 
-/// A public address of EC2's own is given at every start, and it is another one each time.
-fn give_public_address(state: &mut State, settings: &WorldSettings, id: &str) {
+/// A public address of EC2's own is given at every start, and it is another one each time. An
+/// instance whose primary address has an Elastic one gets none.
+pub(super) fn give_public_address(state: &mut State, settings: &WorldSettings, id: &str) {
     let wants = state.instances.get(id).is_some_and(|instance| instance.auto_public);
     let Some(primary) = state.primary_of(id).filter(|_| wants) else { return };
-    let address = next_public(state, settings);
+    let taken = |i: &super::model::Interface| i.public.contains_key(&i.address());
+    if state.interfaces.get(&primary).is_none_or(taken) {
+        return;
+    }
+    let Some(address) = next_public(state, settings) else { return };
     if let Some(interface) = state.interfaces.get_mut(&primary) {
         let private = interface.address();
         interface.public.entry(private).or_insert(Public { address, elastic: None });
     }
 }
 
-/// The next address of the pool; the pool is used again from its beginning once it is through.
-pub(super) fn next_public(state: &mut State, settings: &WorldSettings) -> std::net::Ipv4Addr {
-    state.public_given += 1;
+/// The next free address of the pool; the pool is used again from its beginning once it is through.
+/// None where all are in use.
+pub(super) fn next_public(state: &mut State, settings: &WorldSettings) -> Option<Ipv4Addr> {
+    let lent = state.interfaces.values().flat_map(|i| i.public.values()).map(|p| p.address);
+    let used: BTreeSet<Ipv4Addr> =
+        state.allocations.values().map(|a| a.address).chain(lent).collect();
     let count = u32::try_from(settings.public_pool.hosts().count()).unwrap_or(u32::MAX).max(1);
     let first = u32::from(settings.public_pool.network());
-    std::net::Ipv4Addr::from(first + 1 + (state.public_given + 9) % count)
+    for _ in 0..count {
+        state.public_given = state.public_given.wrapping_add(1);
+        let address = Ipv4Addr::from(first + 1 + state.public_given.wrapping_add(9) % count);
+        if !used.contains(&address) {
+            return Some(address);
+        }
+    }
+    None
 }
 
 fn drop_public_address(state: &mut State, id: &str) {

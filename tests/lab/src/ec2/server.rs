@@ -1,4 +1,4 @@
-//! The Query API over HTTP/1.1.
+//! The APIs over HTTP/1.1: EC2's Query protocol, and Route 53's REST on the same address.
 
 use std::convert::Infallible;
 use std::future::{Future, pending};
@@ -15,8 +15,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 
+use super::actions;
 use super::error::ApiError;
 use super::params::Params;
+use super::route53;
+use super::service::Service;
 use super::sign::{self, Signed};
 use super::world::World;
 use super::xml;
@@ -131,9 +134,10 @@ async fn answer(
     clock: &Clock,
 ) -> Result<Response<Full<Bytes>>, Silence> {
     let (head, body) = request.into_parts();
+    let service = Service::of(head.uri.path());
     let Ok(body) = Limited::new(body, BODY).collect().await else {
         let error = ApiError::new(413, "RequestEntityTooLarge", "The request body is too large");
-        return Ok(refuse(world, &error));
+        return Ok(refuse(world, service, &error));
     };
     let body = body.to_bytes();
     let signed = Signed {
@@ -142,9 +146,13 @@ async fn answer(
         headers: &head.headers,
         body: &body,
     };
-    let (params, action) = match read(&signed) {
+    let read = match service {
+        Service::Ec2 => read(&signed),
+        Service::Route53 => route53::rest::read(&signed),
+    };
+    let (params, action) = match read {
         Ok(read) => read,
-        Err(error) => return Ok(refuse(world, &error)),
+        Err(error) => return Ok(refuse(world, service, &error)),
     };
     let (principal, conduct) = {
         let mut locked = world.lock();
@@ -155,7 +163,7 @@ async fn answer(
             }
             Err(error) => {
                 drop(locked);
-                return Ok(refuse(world, &error));
+                return Ok(refuse(world, service, &error));
             }
         }
     };
@@ -170,7 +178,10 @@ async fn answer(
     let outcome = {
         let mut locked = world.lock();
         let outcome = locked.perform(&principal, &action, &params, &conduct, clock());
-        outcome.map(|body| body.document(&action, &locked.request_id()))
+        outcome.map(|body| match service {
+            Service::Ec2 => body.document(&action, &locked.request_id()),
+            Service::Route53 => route53::rest::document(&action, &body),
+        })
     };
     world.ring();
     rest(conduct.after).await;
@@ -179,7 +190,7 @@ async fn answer(
     }
     Ok(match outcome {
         Ok(document) => respond(StatusCode::OK, document),
-        Err(error) => refuse(world, &error),
+        Err(error) => refuse(world, service, &error),
     })
 }
 
@@ -197,6 +208,9 @@ fn read(request: &Signed<'_>) -> Result<(Params, String), ApiError> {
         .get("Action")
         .ok_or_else(|| ApiError::client("MissingAction", "The request is missing an action"))?
         .to_owned();
+    if actions::find(&action).is_ok_and(|action| action.service != Service::Ec2) {
+        return Err(actions::unknown(&action));
+    }
     if params.get("Version") != Some("2016-11-15") {
         return Err(ApiError::client(
             "NoSuchVersion",
@@ -206,10 +220,14 @@ fn read(request: &Signed<'_>) -> Result<(Params, String), ApiError> {
     Ok((params, action))
 }
 
-fn refuse(world: &SharedWorld, error: &ApiError) -> Response<Full<Bytes>> {
+fn refuse(world: &SharedWorld, service: Service, error: &ApiError) -> Response<Full<Bytes>> {
     let id = world.lock().request_id();
     let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST);
-    respond(status, xml::error_document(error, &id))
+    let document = match service {
+        Service::Ec2 => xml::error_document(error, &id),
+        Service::Route53 => route53::rest::error_document(error, &id),
+    };
+    respond(status, document)
 }
 
 fn respond(status: StatusCode, document: String) -> Response<Full<Bytes>> {

@@ -51,6 +51,10 @@ pub struct Timings {
     pub read_lag_ms: u64,
     /// How long temporary keys are valid. Milliseconds.
     pub credentials_ms: u64,
+    /// From a change of a record until every name server has it: `PENDING`. Milliseconds.
+    pub dns_sync_ms: u64,
+    /// How long Route 53 works on a change of a zone and takes no other one. Milliseconds.
+    pub dns_busy_ms: u64,
 }
 
 impl Default for Timings {
@@ -66,6 +70,8 @@ impl Default for Timings {
             propagation_ms: 0,
             read_lag_ms: 0,
             credentials_ms: 6 * 3_600_000,
+            dns_sync_ms: 2_000,
+            dns_busy_ms: 0,
         }
     }
 }
@@ -149,5 +155,13 @@ impl Timings {
 
     pub(super) fn credentials(self) -> Duration {
         Duration::from_millis(self.credentials_ms)
+    }
+
+    pub(super) fn dns_sync(self) -> Duration {
+        Duration::from_millis(self.dns_sync_ms)
+    }
+
+    pub(super) fn dns_busy(self) -> Duration {
+        Duration::from_millis(self.dns_busy_ms)
     }
 }

@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use super::error::{self, ApiError};
 use super::instances;
 use super::interfaces;
-use super::model::{Health, Instance, Phase, Public, RouteTarget, find, find_mut};
+use super::model::{Health, Instance, Phase, RouteTarget, find, find_mut};
 use super::params::Params;
 use super::power;
 use super::vpcs;
@@ -239,25 +239,6 @@ impl World {
         })
     }
 
-    /// Gives an interface an Elastic IP address on its primary private address.
-    ///
-    /// # Errors
-    /// `InvalidNetworkInterfaceID.NotFound`.
-    pub fn give_elastic_address(
-        &mut self,
-        interface: &str,
-        now: Duration,
-    ) -> Result<Ipv4Addr, ApiError> {
-        self.set_up(now, |state, ctx| {
-            find(&state.interfaces, &error::INTERFACE, interface)?;
-            let address = power::next_public(state, ctx.settings);
-            let elastic = Some((state.new_id("eipalloc"), state.new_id("eipassoc")));
-            let interface = find_mut(&mut state.interfaces, &error::INTERFACE, interface)?;
-            interface.public.insert(interface.address(), Public { address, elastic });
-            Ok(address)
-        })
-    }
-
     /// Sets the source/destination check of an interface.
     ///
     /// # Errors
@@ -318,6 +299,23 @@ impl World {
         self.set_up(now, |state, ctx| {
             let instance = find_mut(&mut state.instances, &error::INSTANCE, instance)?;
             power::stop_by_service(instance, ctx);
+            Ok(())
+        })
+    }
+
+    /// Sets what an instance runs at its next boots.
+    ///
+    /// # Errors
+    /// `InvalidInstanceID.NotFound`.
+    pub fn set_user_data(
+        &mut self,
+        instance: &str,
+        user_data: &str,
+        now: Duration,
+    ) -> Result<(), ApiError> {
+        self.set_up(now, |state, _| {
+            let instance = find_mut(&mut state.instances, &error::INSTANCE, instance)?;
+            instance.user_data = Some(user_data.to_owned());
             Ok(())
         })
     }

@@ -12,6 +12,7 @@ use hyper::HeaderMap;
 
 use super::error::ApiError;
 use super::principal::{Credentials, Principal};
+use super::service::Service;
 use super::world::World;
 
 /// How far a signature's time may be from the service's.
@@ -44,6 +45,16 @@ pub(super) fn principal(
     request: &Signed<'_>,
     now: Duration,
 ) -> Result<Principal, ApiError> {
+    let service = Service::of(request.path);
+    signer(world, request, service, now).map_err(|error| service.unsigned(error))
+}
+
+fn signer(
+    world: &World,
+    request: &Signed<'_>,
+    service: Service,
+    now: Duration,
+) -> Result<Principal, ApiError> {
     let header = text(request.headers, "authorization").ok_or_else(missing)?;
     let authorization = Authorization::parse(header).ok_or_else(malformed)?;
     let stamp = text(request.headers, "x-amz-date").ok_or_else(missing)?;
@@ -52,13 +63,14 @@ pub(super) fn principal(
         return Err(refused("AWS was not able to validate the provided access credentials"));
     };
     if !stamp.starts_with(authorization.date)
-        || authorization.region != world.settings().region
-        || authorization.service != "ec2"
+        || authorization.region != service.region(world.settings())
+        || authorization.service != service.name()
     {
+        let name = service.name();
         return Err(ApiError::new(
             401,
             "AuthFailure",
-            "Credential should be scoped to a valid region and the service 'ec2'.",
+            format!("Credential should be scoped to a valid region and the service '{name}'."),
         ));
     }
     let clock = world.settings().epoch + now;

@@ -80,6 +80,7 @@ fn tags_of<'a>(state: &'a mut State, id: &str) -> Result<&'a mut Tags, ApiError>
         "igw" => (&error::GATEWAY, state.gateways.get_mut(id).map(|r| &mut r.tags)),
         "sg" => (&error::GROUP, state.groups.get_mut(id).map(|r| &mut r.tags)),
         "eni" => (&error::INTERFACE, state.interfaces.get_mut(id).map(|r| &mut r.tags)),
+        "eipalloc" => (&error::ALLOCATION, state.allocations.get_mut(id).map(|r| &mut r.tags)),
         "i" => (&error::INSTANCE, state.instances.get_mut(id).map(|r| &mut r.tags)),
         _ => {
             return Err(ApiError::client("InvalidID", format!("The ID '{id}' is not valid")));

@@ -15,6 +15,10 @@ const fn size(burst: f64, refill: f64) -> Size {
     Size { burst, refill }
 }
 
+/// Route 53's one bucket for all calls of an account: five requests a second (Route 53 guide,
+/// quotas).
+pub(super) const ROUTE53: Size = size(5.0, 5.0);
+
 /// The request bucket of a call.
 pub(super) fn requests(action: &str, unbounded: bool) -> Size {
     match action {
@@ -27,6 +31,8 @@ pub(super) fn requests(action: &str, unbounded: bool) -> Size {
         "ModifyNetworkInterfaceAttribute"
         | "CreateNetworkInterface"
         | "AttachNetworkInterface"
+        | "AssignPrivateIpAddresses"
+        | "UnassignPrivateIpAddresses"
         | "TerminateInstances" => size(100.0, 5.0),
         "CreateTags" | "DeleteTags" => size(100.0, 10.0),
         describe if describe.starts_with("Describe") => size(100.0, 20.0),

@@ -251,30 +251,39 @@ pub(super) fn free_address(
     wanted: Option<&str>,
 ) -> Result<Ipv4Addr, ApiError> {
     let taken = taken(state, subnet);
-    // The first four addresses and the last one are EC2's own.
-    let mut usable = subnet.cidr.hosts().skip(3);
     let Some(text) = wanted else {
-        return usable.find(|address| !taken.contains(address)).ok_or_else(|| {
+        return usable(subnet).find(|address| !taken.contains(address)).ok_or_else(|| {
             ApiError::client(
                 "InsufficientFreeAddressesInSubnet",
                 format!("The specified subnet '{}' has no free addresses", subnet.id),
             )
         });
     };
+    let address = usable_address(subnet, text)?;
+    if taken.contains(&address) {
+        return Err(ApiError::client(
+            "InvalidIPAddress.InUse",
+            format!("Address {address} is in use."),
+        ));
+    }
+    Ok(address)
+}
+
+/// The addresses that interfaces can have: the first four and the last one are EC2's own.
+fn usable(subnet: &Subnet) -> impl Iterator<Item = Ipv4Addr> {
+    subnet.cidr.hosts().skip(3)
+}
+
+/// Reads an address that an interface of this subnet can have.
+pub(super) fn usable_address(subnet: &Subnet, text: &str) -> Result<Ipv4Addr, ApiError> {
     let address: Ipv4Addr = text
         .parse()
         .map_err(|_| ApiError::value(format!("invalid value for parameter address: {text}")))?;
     if !subnet.cidr.contains(&address) {
         return Err(ApiError::value("Address does not fall within the subnet's address range"));
     }
-    if !usable.any(|usable| usable == address) {
+    if !usable(subnet).any(|usable| usable == address) {
         return Err(ApiError::value("Address is in subnet's reserved address range"));
-    }
-    if taken.contains(&address) {
-        return Err(ApiError::client(
-            "InvalidIPAddress.InUse",
-            format!("Address {address} is in use."),
-        ));
     }
     Ok(address)
 }

@@ -12,6 +12,7 @@ use super::faults::{Conduct, Faults};
 use super::model::State;
 use super::params::Params;
 use super::principal::{self, Credentials, Keyring, Policy, Principal};
+use super::service::Service;
 use super::settings::WorldSettings;
 use super::throttle::{self, Buckets};
 use super::xml::XmlBody;
@@ -67,6 +68,13 @@ pub(super) struct Ctx<'a> {
     pub(super) settings: &'a WorldSettings,
     pub(super) now: Duration,
     pub(super) no_capacity: bool,
+    pub(super) prior_request: bool,
+}
+
+impl<'a> Ctx<'a> {
+    fn new(settings: &'a WorldSettings, now: Duration) -> Self {
+        Self { settings, now, no_capacity: false, prior_request: false }
+    }
 }
 
 impl World {
@@ -230,6 +238,12 @@ impl World {
         outcome
     }
 
+    /// Makes what is true now have been true from the beginning: no change of it is on its way to
+    /// packets or listings any more. For the end of a set-up.
+    pub fn settle(&mut self) {
+        self.past = VecDeque::from([(Duration::ZERO, Arc::clone(&self.state))]);
+    }
+
     /// The guest of an instance has shut itself down.
     pub fn guest_shut_down(&mut self, instance: &str, now: Duration) {
         self.advance(now);
@@ -275,7 +289,7 @@ impl World {
     ) -> Result<T, ApiError> {
         self.advance(now);
         let mut draft = (*self.state).clone();
-        let ctx = Ctx { settings: &self.settings, now, no_capacity: false };
+        let ctx = Ctx::new(&self.settings, now);
         let made = change(&mut draft, &ctx)?;
         self.commit(draft, now);
         Ok(made)
@@ -291,21 +305,25 @@ impl World {
     ) -> Result<&'static Action, ApiError> {
         let action = actions::find(name)?;
         if conduct.server_error {
-            return Err(ApiError::new(500, "InternalError", "An internal error has occurred"));
+            return Err(action.service.failed());
         }
-        if conduct.throttle || (self.settings.buckets && !self.within_rate(name, params, now)) {
-            return Err(ApiError::throttled());
+        if conduct.throttle || (self.settings.buckets && !self.within_rate(action, params, now)) {
+            return Err(action.service.throttled());
         }
-        let resources = action.resources(params);
+        let resources = action.resources(params, &self.state);
         let policy = self.policies.get(principal);
         if conduct.deny || policy.is_some_and(|policy| !policy.allows(name, &resources)) {
-            return Err(self.denial(principal, name));
+            return Err(self.denial(principal, action));
         }
         action.check(params)?;
         Ok(action)
     }
 
-    fn within_rate(&mut self, action: &str, params: &Params, now: Duration) -> bool {
+    fn within_rate(&mut self, action: &Action, params: &Params, now: Duration) -> bool {
+        if action.service == Service::Route53 {
+            return self.buckets.take("Route 53", throttle::ROUTE53, 1.0, now);
+        }
+        let action = action.name;
         let bounded = params.names().any(|name| {
             name == "MaxResults" || name.starts_with("Filter.") || name.contains("Id.")
         });
@@ -320,7 +338,7 @@ impl World {
         self.buckets.take(&format!("{action} (instances)"), size, f64::from(count), now)
     }
 
-    fn denial(&self, principal: &Principal, action: &str) -> ApiError {
+    fn denial(&self, principal: &Principal, action: &Action) -> ApiError {
         let account = &self.settings.account;
         let user = match principal {
             Principal::Operator => format!("arn:aws:iam::{account}:user/operator"),
@@ -328,11 +346,7 @@ impl World {
                 format!("arn:aws:sts::{account}:assumed-role/natha/{id}")
             }
         };
-        let message = format!(
-            "You are not authorized to perform this operation. User: {user} is not authorized to \
-             perform: ec2:{action} because no identity-based policy allows the ec2:{action} action"
-        );
-        ApiError::new(403, "UnauthorizedOperation", message)
+        action.service.denied(&user, action.name)
     }
 
     fn read(
@@ -343,7 +357,7 @@ impl World {
         now: Duration,
     ) -> Result<XmlBody, ApiError> {
         let seen = self.seen(conduct, now);
-        let ctx = Ctx { settings: &self.settings, now, no_capacity: false };
+        let ctx = Ctx::new(&self.settings, now);
         let body = run(seen, &ctx, params)?;
         if params.flag("DryRun")? == Some(true) { Err(ApiError::dry_run()) } else { Ok(body) }
     }
@@ -363,7 +377,8 @@ impl World {
     ) -> Result<XmlBody, ApiError> {
         let dry = params.flag("DryRun")? == Some(true);
         let mut draft = (*self.state).clone();
-        let ctx = Ctx { settings: &self.settings, now, no_capacity: conduct.no_capacity };
+        let Conduct { no_capacity, prior_request, .. } = *conduct;
+        let ctx = Ctx { no_capacity, prior_request, ..Ctx::new(&self.settings, now) };
         let outcome = run(&mut draft, &ctx, params);
         if dry {
             return match outcome {

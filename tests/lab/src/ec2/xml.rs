@@ -89,7 +89,8 @@ pub(super) fn error_document(error: &ApiError, request_id: &str) -> String {
     )
 }
 
-fn escape(text: &str) -> String {
+/// Makes a text safe inside an element.
+pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -2,6 +2,7 @@
 
 pub mod flows;
 pub mod ping;
+pub mod tcp;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -18,14 +19,15 @@ use crate::net::netns::Netns;
 pub struct Order {
     /// From which host.
     pub host: String,
-    /// To which address; an address of the internet host for flows.
+    /// To which address: one of the internet host for flows; of no account for connections to a
+    /// name.
     pub target: Ipv4Addr,
     /// How.
     pub what: What,
 }
 
 /// A kind of measurement.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub enum What {
     /// ICMP echo.
@@ -40,6 +42,8 @@ pub enum What {
         /// From one message on a flow to the next, in milliseconds.
         interval_ms: u64,
     },
+    /// New TCP connections, one after the other.
+    Tcp(tcp::Aim),
     /// TCP connections that stay open and send a little now and then.
     Flows {
         /// How many.
@@ -57,6 +61,8 @@ pub enum Report {
     Ping(ping::Report),
     /// Of [`What::Flows`] and [`What::Datagrams`].
     Flows(flows::Report),
+    /// Of [`What::Tcp`].
+    Tcp(tcp::Report),
 }
 
 /// The meters that run.
@@ -68,15 +74,26 @@ pub struct Meters {
 enum Running {
     Ping(ping::Ping),
     Flows(flows::Flows),
+    Tcp(tcp::Tcp),
 }
 
 impl Meters {
-    /// Starts one in a host's network and returns its number.
+    /// Starts one in a host's network, where `resolver` looks names up, and returns its number.
     ///
     /// # Errors
     /// When its sockets cannot be opened, or a flow cannot be established.
-    pub fn start(&self, order: &Order, netns: &Netns, clock: Clock) -> Result<u64> {
+    pub fn start(
+        &self,
+        order: &Order,
+        netns: &Netns,
+        resolver: Ipv4Addr,
+        clock: Clock,
+    ) -> Result<u64> {
         let meter = match order.what {
+            What::Tcp(ref aim) => {
+                let (target, aim) = (order.target, aim.clone());
+                Running::Tcp(tcp::Tcp::start(netns, target, resolver, aim, clock)?)
+            }
             What::Ping { interval_ms } => {
                 Running::Ping(ping::Ping::start(netns, order.target, interval_ms, clock)?)
             }
@@ -107,6 +124,18 @@ impl Meters {
         }
     }
 
+    /// What a meter of connections has measured so far; it goes on.
+    ///
+    /// # Errors
+    /// When no such meter has this number.
+    pub fn so_far(&self, number: u64) -> Result<tcp::Report> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        match running.1.get(&number) {
+            Some(Running::Tcp(tcp)) => Ok(tcp.so_far()),
+            _ => anyhow::bail!("no meter of connections has number {number}"),
+        }
+    }
+
     /// Stops one and returns what it measured.
     ///
     /// # Errors
@@ -119,6 +148,7 @@ impl Meters {
         match meter {
             Running::Ping(ping) => ping.stop().map(Report::Ping),
             Running::Flows(flows) => Ok(Report::Flows(flows.stop())),
+            Running::Tcp(tcp) => tcp.stop().map(Report::Tcp),
         }
     }
 }

@@ -232,29 +232,31 @@ fn ms(time: Duration) -> f64 {
 }
 
 fn sum_up(probes: &[(Duration, Option<Duration>)], end: Duration) -> Report {
+    let probes: Vec<Probe> = probes.iter().map(|(at, answer)| (ms(*at), answer.map(ms))).collect();
+    let outages = outages(&probes, ms(end));
+    let lost = outages.iter().map(|outage| outage.lost).sum();
+    Report { sent: probes.len(), lost, outages, probes }
+}
+
+/// The runs of lost probes; the last one ends with the meter, if with nothing else.
+pub(super) fn outages(probes: &[Probe], end_ms: f64) -> Vec<Outage> {
     let mut outages: Vec<Outage> = Vec::new();
     let mut open = false;
-    for (at, answer) in probes {
+    for (at_ms, answer) in probes {
         match (answer, open) {
             (None, false) => {
-                let (start_ms, end_ms) = (ms(*at), ms(end));
-                outages.push(Outage { start_ms, end_ms, lost: 1 });
+                outages.push(Outage { start_ms: *at_ms, end_ms, lost: 1 });
                 open = true;
             }
             (None, true) => outages.iter_mut().last().into_iter().for_each(|it| it.lost += 1),
             (Some(_), true) => {
-                outages.iter_mut().last().into_iter().for_each(|it| it.end_ms = ms(*at));
+                outages.iter_mut().last().into_iter().for_each(|it| it.end_ms = *at_ms);
                 open = false;
             }
             (Some(_), false) => {}
         }
     }
-    Report {
-        sent: probes.len(),
-        lost: outages.iter().map(|outage| outage.lost).sum(),
-        outages,
-        probes: probes.iter().map(|(at, answer)| (ms(*at), answer.map(ms))).collect(),
-    }
+    outages
 }
 
 #[cfg(test)]

@@ -23,8 +23,9 @@ pub const EC2_API: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 53);
 pub const ECHO_PORT: u16 = 7;
 /// The port of the internet host that answers HTTP with the address the request came from.
 pub const WHOAMI_PORT: u16 = 80;
-/// Well-known resolvers' addresses, which the internet host also answers to.
-const ALSO: [&str; 4] = ["1.1.1.1", "8.8.8.8", "9.9.9.9", "203.0.113.53"];
+/// Well-known resolvers' addresses, which the internet host also answers to, with the lab's names.
+pub const RESOLVERS: [Ipv4Addr; 3] =
+    [Ipv4Addr::new(1, 1, 1, 1), Ipv4Addr::new(8, 8, 8, 8), Ipv4Addr::new(9, 9, 9, 9)];
 
 /// The router's side of its link to the gateway, `/30`, and the gateway's side.
 const ROUTER_SIDE: &str = "169.254.100.1";
@@ -67,7 +68,10 @@ impl Internet {
              route add default via {INTERNET_HOST} dev out onlink\n\
              route add 10.0.0.0/8 via {ROUTER_SIDE} dev vpc\n"
         ))?;
-        let also: String = ALSO.map(|address| format!("addr add {address}/32 dev lo\n")).concat();
+        let also = RESOLVERS.iter().chain([&EC2_API]);
+        let also: Vec<String> =
+            also.map(|address| format!("addr add {address}/32 dev lo\n")).collect();
+        let also = also.concat();
         internet.ip(&format!(
             "link set lo up\naddr add {INTERNET_HOST}/24 dev eth0\n{also}link set eth0 up\n\
              neigh replace 203.0.113.1 lladdr {out_mac} dev eth0 nud permanent\n\

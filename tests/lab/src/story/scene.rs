@@ -45,6 +45,7 @@ pub(super) const EC2: Ec2Spec = Ec2Spec {
     propagation_ms: 0,
     latency_ms: 50,
     status_fail_ms: 120_000,
+    dns_sync_ms: 2_000,
 };
 
 /// Two nodes and a private host for each, found by tags, with a cluster key.

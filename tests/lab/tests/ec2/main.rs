@@ -1,6 +1,8 @@
 //! The simulated EC2's semantics, in virtual time.
 
 #[cfg(test)]
+mod addresses;
+#[cfg(test)]
 mod consistency;
 #[cfg(test)]
 mod listings;
@@ -10,3 +12,5 @@ mod power;
 mod routes;
 #[cfg(test)]
 mod scene;
+#[cfg(test)]
+mod secondary;
