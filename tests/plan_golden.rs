@@ -1,12 +1,14 @@
-//! The rendered nft table, byte for byte.
+//! The rendered nft tables, byte for byte.
 //!
 //! Where a change of the table is meant: run with `NATHA_BLESS=1`, and review the difference.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
-use natha::plan::TableSpec;
+use natha::plan::{NftTable, TableSpec, VipTable};
 
 fn spec(links: &[&str], sources: &[&str], local: &[&str], clamp_mss: bool) -> TableSpec {
     let networks = |list: &[&str]| list.iter().map(|net| net.parse().unwrap()).collect();
@@ -16,10 +18,12 @@ fn spec(links: &[&str], sources: &[&str], local: &[&str], clamp_mss: bool) -> Ta
         sources: networks(sources),
         local: networks(local),
         clamp_mss,
+        nat: true,
+        accept: BTreeSet::new(),
     }
 }
 
-fn compare(name: &str, spec: &TableSpec) {
+fn compare(name: &str, spec: &impl NftTable) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
     let rendered = spec.render() + "\n";
     if std::env::var_os("NATHA_BLESS").is_some() {
@@ -47,6 +51,35 @@ fn one_subnet_of_a_vpc_without_clamping() {
     compare("one_subnet.json", &spec);
 }
 
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 20, 11);
+
+#[test]
+fn a_nat_that_answers_on_a_virtual_ip() {
+    let spec = spec(&["ens5"], &["10.0.0.0/16"], &["10.0.0.0/16"], true);
+    compare("nat_accepting.json", &TableSpec { accept: [VIP].into(), ..spec });
+}
+
+#[test]
+fn a_backend_that_answers_on_a_virtual_ip() {
+    let spec = spec(&["ens5"], &[], &["10.0.0.0/16"], true);
+    compare("backend.json", &TableSpec { nat: false, accept: [VIP].into(), ..spec });
+}
+
+#[test]
+fn a_host_that_is_no_nat_has_no_table() {
+    let spec = TableSpec { nat: false, ..spec(&["ens5"], &[], &[], true) };
+    assert!(spec.is_empty());
+    assert_eq!(spec.render(), TableSpec::NAME.removal());
+    assert!(VipTable::default().is_empty());
+}
+
+#[test]
+fn virtual_ips_that_are_redirected_and_one_that_is_no_longer() {
+    let (second, third) = (Ipv4Addr::new(192, 168, 20, 12), Ipv4Addr::new(192, 168, 20, 13));
+    let redirected = BTreeMap::from([(VIP, None), (second, Some(5432))]);
+    compare("vips.json", &VipTable { redirected, closed: [third].into() });
+}
+
 #[test]
 fn any_difference_in_the_plan_is_a_difference_in_the_digest() {
     let base = spec(&["ens5"], &["10.0.0.0/16"], &["10.0.0.0/16"], true);
@@ -56,6 +89,8 @@ fn any_difference_in_the_plan_is_a_difference_in_the_digest() {
         spec(&["ens5"], &["10.0.2.0/24"], &["10.0.0.0/16"], true),
         spec(&["ens5"], &["10.0.0.0/16"], &["10.0.0.0/15"], true),
         spec(&["ens5"], &["10.0.0.0/16"], &["10.0.0.0/16"], false),
+        TableSpec { nat: false, ..base.clone() },
+        TableSpec { accept: [VIP].into(), ..base.clone() },
     ];
     for other in others {
         assert_ne!(base.digest(), other.digest(), "{other:?}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::cloud::{Ec2, Identity, Imds};
-use crate::config::{Api, Host};
+use crate::config::{Api, Host, Role};
 use crate::plan::{CloudFacts, CloudInterface, HostPlan};
 use crate::types::{CloudFaultKind, NetworkInterfaceId};
 
@@ -96,8 +96,8 @@ pub(super) struct Told {
 }
 
 /// What AWS tells of this instance, if the settings need it.
-pub(super) async fn ask(host: &Host, api: &Api) -> anyhow::Result<Option<Told>> {
-    if !host.source_dest_check && !host.sources.is_empty() {
+pub(super) async fn ask(host: &Host, role: Role, api: &Api) -> anyhow::Result<Option<Told>> {
+    if !host.source_dest_check && (!host.sources.is_empty() || !role.nat) {
         return Ok(None);
     }
     let identity = Imds::new().identity().await.context(

@@ -1,4 +1,4 @@
-//! `natha setup`: makes this host a NAT.
+//! `natha setup`: makes this host a NAT, or whatever else its groups need it to be.
 //!
 //! Everything that can be known to be wrong is found before the first change. Each change is in
 //! the undo journal before it is made; if one fails, those before it are undone. At the end
@@ -143,7 +143,7 @@ impl Survey {
         }
         let mut untold = None;
         let mut region = None;
-        if let Some(told) = ask(&host, &settings.api).await? {
+        if let Some(told) = ask(&host, settings.role(), &settings.api).await? {
             facts.cloud = Some(told.facts);
             region = Some(told.region);
             match told.tags {
@@ -156,7 +156,7 @@ impl Survey {
                 }
             }
         }
-        let plan = HostPlan::new(&host, &facts)?;
+        let plan = HostPlan::new(&host, settings.role(), &facts)?;
         let state_dir = settings.state_dir.clone();
         let mut survey = Self { plan, facts, checks: None, state_dir, untold };
         if !survey.plan.unchecked.is_empty() {
@@ -277,6 +277,29 @@ fn not_settable(items: &[Item]) -> Option<String> {
     })
 }
 
+/// What the host is for once it is as planned.
+fn purpose(plan: &HostPlan) -> String {
+    fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+        items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+    }
+    let HostPlan { table, addresses, unchecked, .. } = plan;
+    let mut purposes = Vec::new();
+    if table.nat {
+        purposes.push(format!("translates {} towards `{}`", list(&table.sources), table.uplink));
+    }
+    let accepted = list(addresses.iter().chain(&table.accept));
+    if !accepted.is_empty() {
+        purposes.push(format!("answers on {accepted}"));
+    }
+    if !table.nat && !unchecked.is_empty() {
+        purposes.push("gets packets for virtual IPs from the VPC".to_owned());
+    }
+    if purposes.is_empty() {
+        return "This host is no NAT and needs nothing for its groups".to_owned();
+    }
+    format!("This host {}", purposes.join(" and "))
+}
+
 /// Puts together what was found, what was changed and what came of it.
 fn report(
     plan: &HostPlan,
@@ -297,11 +320,7 @@ fn report(
         .collect();
     let settled: Vec<Item> = items.iter().chain(shown).cloned().collect();
     warnings.extend(not_settable(&settled));
-    let what = format!(
-        "This host translates {} towards `{}`",
-        plan.table.sources.iter().map(Ipv4Net::to_string).collect::<Vec<_>>().join(", "),
-        plan.table.uplink
-    );
+    let what = purpose(plan);
     let changed = rows.iter().filter(|row| row.outcome == Outcome::Changed).count();
     let (result, summary) = if !left.is_empty() {
         let list = left.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");

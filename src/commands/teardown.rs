@@ -119,7 +119,9 @@ async fn undo(applier: &Applier, entry: &Entry, ec2: &mut Lazy<'_>) -> anyhow::R
     match &entry.subject {
         Subject::SourceDestCheck(id) => restore_check(id, entry, ec2.get().await?).await,
         // Whatever was under the name before setup, a table of natha's stays no longer.
-        Subject::Table | Subject::Sysctl(_) => Ok(applier.undo(entry, None).await?),
+        Subject::Table | Subject::Sysctl(_) | Subject::Address(_) => {
+            Ok(applier.undo(entry, None).await?)
+        }
     }
 }
 

@@ -61,7 +61,24 @@ pub(super) fn breaches(settings: &Settings) -> Vec<Breach> {
     let mut found = timing(settings);
     found.extend(repair_timing(settings));
     found.extend(membership(settings));
+    found.extend(accepted(settings));
     found
+}
+
+/// What no host can answer on for others.
+fn accepted(settings: &Settings) -> Option<Breach> {
+    let unfit = settings.host.accept.iter().find(|address| {
+        address.is_loopback()
+            || address.is_link_local()
+            || address.is_multicast()
+            || address.is_unspecified()
+            || address.is_broadcast()
+    })?;
+    Some(Breach {
+        keys: &["host.accept"],
+        what: format!("{unfit} is no address that packets are routed to"),
+        remedy: "name virtual IPs, which are outside the VPC".to_owned(),
+    })
 }
 
 fn show(duration: Duration) -> String {

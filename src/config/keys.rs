@@ -123,6 +123,27 @@ pub(super) static KEYS: &[Key] = &[
         "Time limit of one API call, connection included."
     ),
     key!(
+        "host.nat",
+        host.nat,
+        BOOL,
+        "Whether `natha setup` makes this host a NAT. Not set: unless groups are configured and \
+         none of them has `tables`."
+    ),
+    key!(
+        "host.accept",
+        host.accept,
+        Range::Words("IPv4 addresses"),
+        "Virtual IPs that this host answers on without holding them: those of a load balancer \
+         that sends it packets as they are."
+    ),
+    key!(
+        "host.accept_mode",
+        host.accept_mode,
+        Range::Words("lo or redirect"),
+        "How it does that: the virtual IPs are addresses of `lo`, or they are redirected to the \
+         address of the interface that the packets come in by."
+    ),
+    key!(
         "host.uplink",
         host.uplink,
         Range::Words("interface name"),

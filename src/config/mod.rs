@@ -23,6 +23,6 @@ pub use flags::{Flags, PairFlags};
 pub use load::{DEFAULT_FILE, Given, Resolved, Sources, load, reference, resolve};
 pub use problem::{Origin, Problem, Problems};
 pub use settings::{
-    Api, Failover, GroupSetting, HandBack, Heartbeat, Home, Host, Key, Notices, Pair, Probe,
-    Record, Repair, Settings, Uplink,
+    AcceptMode, Api, Check, Failover, GroupSetting, HandBack, Heartbeat, Home, Host, Key, Local,
+    Notices, Pair, Probe, Record, Repair, ResourceSetting, Role, ServiceProbe, Settings, Uplink,
 };

@@ -50,6 +50,9 @@ impl Default for Settings {
             cluster: None,
             api: Api { region: None, endpoint: None, timeout: Duration::from_secs(5) },
             host: Host {
+                nat: None,
+                accept: Vec::new(),
+                accept_mode: AcceptMode::Lo,
                 uplink: None,
                 sources: Vec::new(),
                 clamp_mss: true,
@@ -80,6 +83,30 @@ impl Default for Settings {
     }
 }
 
+/// What kind of host `natha setup` makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Role {
+    /// It translates and forwards.
+    pub nat: bool,
+    /// It answers on virtual IPs, which are not its own in the eyes of the VPC.
+    pub vips: bool,
+}
+
+impl Settings {
+    /// What kind of host this is. Where `host.nat` does not say, it is a NAT unless groups are
+    /// configured and none of them has a default route.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        let routes = self.groups.iter().any(|group| !group.tables.is_empty());
+        let is_vip = |one: &ResourceSetting| matches!(one, ResourceSetting::Vip { .. });
+        let mut resources = self.groups.iter().flat_map(|group| &group.resources);
+        Role {
+            nat: self.host.nat.unwrap_or(self.groups.is_empty() || routes),
+            vips: !self.host.accept.is_empty() || resources.any(is_vip),
+        }
+    }
+}
+
 /// How to reach the EC2 API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Api {
@@ -94,6 +121,13 @@ pub struct Api {
 /// What `natha setup` makes true of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
+    /// Whether this host is a NAT; none means as [`Settings::role`] finds.
+    pub nat: Option<bool>,
+    /// Virtual IPs that this host answers on without holding them: a load balancer sends it their
+    /// packets.
+    pub accept: Vec<Ipv4Addr>,
+    /// How it takes these packets in.
+    pub accept_mode: AcceptMode,
     /// The interface towards the internet; none means the one with the default route.
     pub uplink: Option<String>,
     /// Whose traffic is translated; empty means the VPC's own CIDR blocks.
@@ -375,6 +409,15 @@ pub enum Local {
     Dnat(u16),
     /// Somebody else sees to it: keepalived, a static address.
     Off,
+}
+
+/// How a host takes in packets to virtual IPs that it does not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AcceptMode {
+    /// Each is an address of `lo`.
+    Lo,
+    /// They are redirected to the address of the interface that they come in by.
+    Redirect,
 }
 
 /// A service check: what is asked, how often, and how many answers count.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::settings::{Home, Probe};
+use super::settings::{AcceptMode, Home, Probe};
 use crate::types::{GroupName, InstanceId, RouteTableId, Zone};
 
 /// What a setting may be.
@@ -211,6 +211,23 @@ impl Value for Probe {
         match self {
             Self::Icmp(address) => format!("icmp:{address}"),
             Self::Tcp(address) => format!("tcp:{address}"),
+        }
+    }
+}
+
+impl Value for AcceptMode {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        match text {
+            "lo" => Ok(Self::Lo),
+            "redirect" => Ok(Self::Redirect),
+            _ => Err("is neither lo nor redirect".to_owned()),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Lo => "lo".to_owned(),
+            Self::Redirect => "redirect".to_owned(),
         }
     }
 }

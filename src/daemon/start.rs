@@ -16,9 +16,10 @@ use super::herald::{Herald, notify};
 use super::http::{self, Desk};
 use super::inbox::{self, Notes};
 use super::keepsake::Keepsake;
+use super::local::{self, Local};
 use super::recorder::Recorder;
 use super::turns::{Memory, Turns};
-use super::{checks, clock, notices, realtime, single, tracking, uplink};
+use super::{checks, clock, notices, realtime, services, single, tracking, uplink};
 use crate::cloud::{Ec2, Imds};
 use crate::config::{Failover, Flags, PairFlags, Settings, load, settings_digest};
 use crate::failover::{Command, Input};
@@ -118,6 +119,7 @@ async fn attempt(
 /// A loop that runs.
 struct Running {
     notes: Notes,
+    local: Local,
     ended: oneshot::Receiver<()>,
 }
 
@@ -144,6 +146,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
             "which peers an earlier monitor stopped is not known, start those by hand: {error:#}"
         ),
     }
+    let (duties, local) = local::start(settings, cluster.me.address, &notes);
     let turns = Turns {
         // Made of the very header that a replay has, so that nothing else can enter.
         machine: header.machine(),
@@ -152,6 +155,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
         executors: Executors::start(ec2, keepsake, &notes, settings.api.timeout),
         herald: Herald::start(),
         recorder: record(settings, header),
+        local: duties,
         watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
         linger: (settings.failover.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
         severed_after: severed_after(&settings.failover),
@@ -163,6 +167,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
     let board = FitnessBoard::new(notes.clone());
     let device = settings.host.uplink.clone();
     tokio::spawn(uplink::watch(settings.uplink.clone(), device, random()?, board.clone()));
+    services::start(settings, &notes);
     checks::start(settings, ec2, &cluster.me.interface, &board);
     let tracked = Alert::new("conntrack", &notes);
     tokio::spawn(tracking::watch(settings.host.conntrack_alert, tracked));
@@ -185,7 +190,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
         groups = cluster.roster.groups.len(),
         "the monitor runs"
     );
-    Ok(Running { notes, ended })
+    Ok(Running { notes, local, ended })
 }
 
 /// Starts the recording that the settings ask for. Without it, the monitor runs as well.
@@ -255,9 +260,10 @@ fn spawn_loop(turns: Turns) -> anyhow::Result<oneshot::Receiver<()>> {
     Ok(ended)
 }
 
-/// Waits for the end: of the loop, or by signal.
+/// Waits for the end: of the loop, or by signal. What this host carried for groups that were handed
+/// over is taken off it; what nobody could take stays.
 async fn watch(running: Running, signals: &mut Signals) -> anyhow::Result<()> {
-    let Running { notes, mut ended } = running;
+    let Running { notes, local, mut ended } = running;
     tokio::select! {
         end = &mut ended => return end.map_err(|_| anyhow!("the loop's thread has died")),
         () = signals.end() => {}
@@ -267,7 +273,7 @@ async fn watch(running: Running, signals: &mut Signals) -> anyhow::Result<()> {
     notes.input(Input::Command { command: Command::Leave }).await;
     tokio::select! {
         end = timeout(LEAVE_LIMIT, &mut ended) => match end {
-            Ok(end) => end.map_err(|_| anyhow!("the loop's thread has died")),
+            Ok(end) => end.map_err(|_| anyhow!("the loop's thread has died"))?,
             Err(_) => bail!(
                 "not everything could be handed over within {}: the peers will take the rest",
                 humantime::format_duration(LEAVE_LIMIT)
@@ -275,6 +281,8 @@ async fn watch(running: Running, signals: &mut Signals) -> anyhow::Result<()> {
         },
         () = signals.end() => bail!("ended by a second signal, before everything was handed over"),
     }
+    local.finish().await;
+    Ok(())
 }
 
 /// The signals that end the monitor. SIGHUP is taken and ignored: settings are read at the start

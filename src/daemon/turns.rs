@@ -10,14 +10,16 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
+use tokio::sync::watch;
 
 use super::clock;
 use super::exchange::Exchange;
 use super::executors::{Change, Executors, Read};
 use super::herald::{Herald, Tiding};
 use super::inbox::{Inbox, Note};
+use super::local::Duties;
 use super::recorder::Recorder;
-use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
+use crate::failover::{Action, ActionId, Command, Event, GroupView, Input, Machine, Outcome, View};
 use crate::record::ACTIONS_A_TURN;
 use crate::status::{Counters, Report};
 use crate::types::{Fault, Fitness, GroupName, Roster, Time};
@@ -51,6 +53,8 @@ pub(super) struct Turns {
     pub(super) herald: Herald,
     /// Whoever writes down what the machine is told and what it wants, where that is wished.
     pub(super) recorder: Option<Recorder>,
+    /// Where this node says which groups its host has to carry, where any has a part on it.
+    pub(super) local: Option<watch::Sender<Duties>>,
     /// Half the service manager's watchdog time, where it has one.
     pub(super) watchdog: Option<Duration>,
     /// How long it goes on once everything is handed over: for as many heartbeats as tell every
@@ -135,6 +139,7 @@ impl Turns {
         }
         self.note_severed(now);
         self.machine.tick(now);
+        self.say_local(now);
         for _ in 0..ACTIONS_A_TURN {
             let Some(action) = self.machine.poll_action() else { break };
             if let Some(recorder) = &mut self.recorder {
@@ -147,6 +152,18 @@ impl Turns {
         }
         self.feed_watchdog(now);
         self.memory.planned = Some(self.machine.next_deadline());
+    }
+
+    /// Says which groups this host has to carry. Before the calls of this turn are handed over, so
+    /// that a host is about to answer when the first packet can come.
+    fn say_local(&self, now: Time) {
+        let Some(sender) = &self.local else { return };
+        let duties = duties(&self.machine.view(now));
+        sender.send_if_modified(|said| {
+            let news = *said != duties;
+            *said = duties;
+            news
+        });
     }
 
     /// The one place where the machine is told anything: what passes here, in order and with its
@@ -346,6 +363,15 @@ impl Turns {
         // An interrupted or failed wait only means an early turn.
         let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(pause)), None);
     }
+}
+
+/// Which groups the host has to carry: those that this node holds, and none that another one does.
+/// Of a group that no single node holds nothing is known.
+fn duties(view: &View) -> Duties {
+    let duty = |(name, group): (&GroupName, &GroupView)| {
+        group.holder.as_ref().map(|holder| (name.clone(), *holder == view.me))
+    };
+    view.groups.iter().filter_map(duty).collect()
 }
 
 /// How an action ended, for the counters.

@@ -22,6 +22,7 @@ impl Machine {
                 self.pursue(&name, at, now);
             }
             self.conclude_move(&name, now);
+            self.settle_gift(&name, now);
             self.drop_order(&name, now);
             self.tell_foreign(&name, now);
             self.settle_asserts(&name);
@@ -48,6 +49,22 @@ impl Machine {
             self.reads.hurry_for(kind);
             return;
         }
+        // A hand-back can wait: it begins once all of the group is known, and so can end.
+        if wish.kind == MoveKind::HandBack && group.moving.is_none() {
+            let unread = group.slots.iter().filter(|slot| !slot.is_read_since(read_since));
+            let unread: BTreeSet<ResourceKind> = unread.map(|slot| slot.resource.kind()).collect();
+            if !unread.is_empty() {
+                for kind in unread {
+                    self.reads.hurry_for(kind);
+                }
+                return;
+            }
+        }
+        if !self.is_announced(name, &wish, now) {
+            return;
+        }
+        let Some(group) = self.groups.get(name) else { return };
+        let slot = &group.slots[at];
         let Some(member) = self.receiver(&wish) else { return };
         let (Some(write), Some(target)) = (slot.write_to(member), slot.resource.target(member))
         else {
@@ -76,7 +93,7 @@ impl Machine {
             .any(|other| other.pending.is_some() || self.wish(group, other, now).is_some())
     }
 
-    fn receiver(&self, wish: &Wish) -> Option<&Member> {
+    pub(super) fn receiver(&self, wish: &Wish) -> Option<&Member> {
         if wish.to == self.me.id {
             return Some(&self.me);
         }
@@ -135,7 +152,8 @@ impl Machine {
             .map(|slot| slot.resource.kind())
             .collect();
         if !unread.is_empty() {
-            for kind in unread {
+            // Route 53 takes up to a minute until a change is everywhere: the usual pace will do.
+            for kind in unread.into_iter().filter(|kind| *kind != ResourceKind::Dns) {
                 self.reads.hurry_for(kind);
             }
             return;
@@ -211,14 +229,13 @@ impl Machine {
     /// Alerts once about what leads out of the cluster, and once when it is back.
     fn tell_foreign(&mut self, name: &GroupName, now: Time) {
         let Some(group) = self.groups.get(name) else { return };
-        if group.slots.iter().any(|slot| slot.current().is_none()) {
-            return;
-        }
         let foreign = group.slots.iter().find_map(|slot| match self.place(slot) {
             Place::Foreign(target) => Some((slot.resource.to_string(), target)),
             _ => None,
         });
-        if foreign.is_some() == group.foreign_told {
+        // What cannot be read may lead anywhere: it takes no alert back, and it holds none up.
+        let is_known = group.slots.iter().all(|slot| slot.current().is_some());
+        if foreign.is_some() == group.foreign_told || (foreign.is_none() && !is_known) {
             return;
         }
         let (level, text) = match &foreign {

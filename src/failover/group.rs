@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::prepare::Gift;
 use super::slot::Slot;
 use crate::types::{Group as Spec, GroupName, InstanceId, Time, Traits};
 
@@ -16,7 +17,7 @@ pub(super) enum MoveKind {
     HandBack,
     /// Back to this node, which is its home and was not asked.
     Assert,
-    /// A route that was missing, led nowhere, or leads out of the cluster and is adopted.
+    /// What was missing, led nowhere, or leads out of the cluster and is adopted.
     Drift,
 }
 
@@ -30,7 +31,7 @@ pub(super) struct Move {
     pub(super) reason: String,
 }
 
-/// What this node wants of one route.
+/// What this node wants of one resource.
 #[derive(Debug, Clone)]
 pub(super) struct Wish {
     pub(super) kind: MoveKind,
@@ -50,9 +51,15 @@ pub(super) struct Group {
     pub(super) slots: Vec<Slot>,
     pub(super) generation: u32,
     pub(super) moving: Option<Move>,
+    /// A planned move whose receiver is being told of it.
+    pub(super) gift: Option<Gift>,
+    /// Whether this node's host must carry its addresses; none where that is not known.
+    pub(super) local: Option<bool>,
+    /// When a peer last told that it is about to give it to this node.
+    pub(super) promised: Option<Time>,
     /// An operator's wish to have it elsewhere.
     pub(super) ordered_to: Option<InstanceId>,
-    /// Whether the alert about a route that leads out of the cluster is out.
+    /// Whether the alert about a resource that leads out of the cluster is out.
     pub(super) foreign_told: bool,
     /// Times this node took it back unasked, since its taker was last heard properly.
     pub(super) asserts: u32,
@@ -69,13 +76,16 @@ impl Group {
             slots: slots.collect(),
             generation: 0,
             moving: None,
+            gift: None,
+            local: None,
+            promised: None,
             ordered_to: None,
             foreign_told: false,
             asserts: 0,
         }
     }
 
-    /// Takes over a new specification, keeping what is known of the routes that stay.
+    /// Takes over a new specification, keeping what is known of the resources that stay.
     pub(super) fn respecify(&mut self, spec: &Spec, now: Time) {
         self.home.clone_from(&spec.home);
         self.prefer = preference(spec);
@@ -88,7 +98,7 @@ impl Group {
         }
     }
 
-    /// How old the oldest read of it is; none if one of its routes was never read.
+    /// How old the oldest read of it is; none if one of its resources was never read.
     pub(super) fn read_age(&self, now: Time) -> Option<Duration> {
         let mut oldest = Duration::ZERO;
         for slot in &self.slots {

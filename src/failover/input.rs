@@ -82,7 +82,8 @@ pub enum Outcome {
         /// The node's state.
         result: Result<PowerReport, CloudFault>,
     },
-    /// Of `Action::WriteRoute`, `Action::Assign`, `Action::Stop`, `Action::Start` and `Action::Remember`.
+    /// Of `Action::WriteRoute`, `Action::Assign`, `Action::Stop`, `Action::Start` and
+    /// `Action::Remember`.
     Written {
         /// Whether it was accepted.
         result: Result<(), CloudFault>,

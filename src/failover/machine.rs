@@ -135,6 +135,7 @@ impl Machine {
         self.repair(now);
         self.read(now);
         self.exchange(now);
+        self.settle_local(now);
         self.next_look = now + PACE;
         self.due = self.deadline(now);
     }
@@ -217,7 +218,7 @@ impl Machine {
         }
         let Some(peer) = self.peers.get_mut(from) else { return };
         if peer.heard.as_ref().is_none_or(|heard| heard.at <= at) {
-            // Somebody moved a route: who gets it should know before its next regular read.
+            // Somebody moves a resource: who gets it should know before its next regular read.
             if peer.heard.as_ref().is_some_and(|heard| heard.beat.holds != beat.holds) {
                 self.reads.hurry();
             }
@@ -279,7 +280,7 @@ impl Machine {
             let before = peer.verdict;
             let is_new = peer.conclude(verdict, now);
             peer.note_hearing(&self.me.id, self.session, &self.numbers, now);
-            peer.note_serving(now);
+            peer.note_serving(|name| self.groups.contains_key(name), now);
             if !is_new {
                 continue;
             }
@@ -372,6 +373,7 @@ impl Machine {
         if leaves || now >= self.next_beat {
             self.next_beat = now + self.numbers.interval;
             let beat = self.beat(now);
+            self.note_told(now);
             let peers: Vec<InstanceId> = self.peers.keys().cloned().collect();
             for to in peers {
                 self.push(Action::SendBeat { to, beat: beat.clone() });

@@ -11,6 +11,7 @@ mod input;
 mod machine;
 mod order;
 mod peer;
+mod prepare;
 mod reads;
 mod rebase;
 mod repair;

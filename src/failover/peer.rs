@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Verdict;
+use super::machine::Machine;
 use crate::config::Failover;
 use crate::types::{
-    Beat, Fitness, GroupName, InstanceId, InstanceState, Member, PowerReport, SessionId, Time,
+    Beat, Fitness, GroupName, Hears, InstanceId, InstanceState, Member, PowerReport, SessionId,
+    Time,
 };
 
 /// The last heartbeat of a peer.
@@ -32,7 +34,7 @@ pub(super) struct Peer {
     pub(super) echo_asked: Option<Time>,
     /// What EC2 said of it, and when it was asked.
     pub(super) power: Option<(PowerReport, Time)>,
-    /// Routes it moved after it was lost: how many, and when the last was seen.
+    /// Resources it moved after it was lost: how many, and when the last was seen.
     pub(super) deeds: u32,
     pub(super) deed_at: Option<Time>,
     pub(super) verdict: Verdict,
@@ -162,14 +164,14 @@ impl Peer {
         self.power.as_ref().filter(|(_, asked)| *asked >= heard_at).map(|(report, _)| report)
     }
 
-    /// Whether it is alive by its deeds: it moved a route when no request of its former life can
+    /// Whether it is alive by its deeds: it moved a resource when no request of its former life can
     /// have been under way any more, or did so twice.
     fn is_alive_by_deeds(&self, numbers: &Failover) -> bool {
         let impaired = self.power_since_heard().is_some_and(|power| power.impaired);
         !impaired && (self.is_deed_late(numbers) || (self.deeds >= 2 && self.lost_since.is_some()))
     }
 
-    /// Whether it moved a route when no request of its former life can have been under way.
+    /// Whether it moved a resource when no request of its former life can have been under way.
     pub(super) fn is_deed_late(&self, numbers: &Failover) -> bool {
         let times = self.deed_at.zip(self.lost_since);
         times.is_some_and(|(deed, lost)| deed >= lost + straggler(numbers))
@@ -262,8 +264,9 @@ impl Peer {
         )
     }
 
-    /// Records which groups it can serve, by the word of its last heartbeat.
-    pub(super) fn note_serving(&mut self, now: Time) {
+    /// Records which groups it can serve, of those that this node knows, by the word of its last
+    /// heartbeat.
+    pub(super) fn note_serving(&mut self, is_known: impl Fn(&GroupName) -> bool, now: Time) {
         let Some(heard) = &self.heard else { return };
         for (group, (serves, since)) in &mut self.serving {
             let served = !heard.beat.unfit_for.contains(group);
@@ -271,7 +274,8 @@ impl Peer {
                 (*serves, *since) = (served, now);
             }
         }
-        for group in &heard.beat.unfit_for {
+        self.serving.retain(|group, _| is_known(group));
+        for group in heard.beat.unfit_for.iter().filter(|group| is_known(group)) {
             self.serving.entry(group.clone()).or_insert((false, now));
         }
     }
@@ -312,6 +316,15 @@ impl Peer {
         })
     }
 
+    /// The latest moment at which it had surely received what `me` sent until then, by its own word
+    /// and but for the time that packets travel; none where it does not hear this run of `me`.
+    pub(super) fn heard_me_at(&self, me: &Machine) -> Option<Time> {
+        let heard = self.heard.as_ref()?;
+        let is_me = |hears: &&Hears| hears.node == me.me.id && hears.session == me.session;
+        let about_me = heard.beat.hears.iter().find(is_me)?;
+        Some(heard.at - about_me.age()?)
+    }
+
     /// Whether its last heartbeat showed other settings than those with this digest.
     pub(super) fn settings_differ(&self, digest: u64) -> bool {
         self.heard.as_ref().is_some_and(|heard| heard.beat.settings_digest != digest)
@@ -347,7 +360,7 @@ impl Peer {
             None => "EC2 not asked yet".to_owned(),
         };
         let deeds = if self.deeds > 0 {
-            format!(", it moved {} route(s) since it was lost", self.deeds)
+            format!(", it moved {} resource(s) since it was lost", self.deeds)
         } else {
             String::new()
         };

@@ -368,7 +368,7 @@ fn the_evidence_names_every_source_and_its_age() {
     assert!(told.contains("no heartbeat since"), "{told}");
     assert!(told.contains("echo never answered"), "{told}");
     assert!(told.contains("EC2 not asked yet"), "{told}");
-    assert!(!told.contains("route"), "{told}");
+    assert!(!told.contains("moved"), "{told}");
     let mut peer = lost();
     peer.echo_at = Some(HEARD);
     peer.power = Some((power(Some(InstanceState::Running)), HEARD));
@@ -377,7 +377,7 @@ fn the_evidence_names_every_source_and_its_age() {
     assert!(told.contains("heartbeat 9999 ms ago (fit)"), "{told}");
     assert!(told.contains("echo 9999 ms ago"), "{told}");
     assert!(told.contains("EC2 says running"), "{told}");
-    assert!(told.contains("moved 1 route"), "{told}");
+    assert!(told.contains("moved 1 resource"), "{told}");
     peer.power = Some((power(None), HEARD));
     let told = peer.evidence(HEARD + ms(10_900));
     assert!(told.contains("heartbeat 10 s ago"), "{told}");

@@ -320,8 +320,12 @@ impl Machine {
         }
     }
 
-    /// A lost peer that moved a resource to itself is alive.
+    /// A lost peer that moved a resource to itself is alive. An Elastic IP follows the private IP
+    /// that it is on without a request of its own.
     fn note_deed(&mut self, resource: &Resource, sight: &Sight, asked: Time) {
+        if matches!(resource, Resource::Eip { on: Some(_), .. }) {
+            return;
+        }
         let Sight::At(entry) = sight else { return };
         let mut peers = self.peers.values_mut();
         let doer = peers.find(|peer| resource.target(&peer.member).as_ref() == Some(&entry.target));

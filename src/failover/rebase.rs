@@ -202,12 +202,17 @@ impl Group {
             generation: _,
             moving,
             ordered_to: _,
+            gift,
+            local: _,
+            promised,
             foreign_told: _,
             asserts: _,
         } = self;
         if let Some(moving) = moving {
             visit(&mut moving.begun);
         }
+        let told = gift.as_mut().and_then(|gift| gift.told.as_mut());
+        told.into_iter().chain(promised).for_each(&mut *visit);
         for slot in slots {
             slot.each_time(visit);
         }

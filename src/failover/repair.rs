@@ -260,7 +260,7 @@ impl Machine {
         if peer.started_at.is_some_and(|at| now.since(at) < rules.patience) {
             return Err(Hold::For("it was started a short while ago and may still boot"));
         }
-        self.may_stop_by_routes(peer, now)?;
+        self.may_stop_by_resources(peer, now)?;
         let place = rank(&self.me.id, self.everyone());
         if now.since(suspected) < rules.after + rules.stagger.saturating_mul(place) {
             return Err(Hold::Quiet);
@@ -271,18 +271,18 @@ impl Machine {
         Ok(())
     }
 
-    /// The part of the repair rule that routes and the other members decide: a peer that is alive
-    /// and cut off shows it by the routes, and with three or more a majority must agree.
-    fn may_stop_by_routes(&self, peer: &Peer, now: Time) -> Result<(), Hold> {
+    /// The part of the repair rule that the resources and the other members decide: a peer that is
+    /// alive and cut off shows it by what it holds, and with three or more a majority must agree.
+    fn may_stop_by_resources(&self, peer: &Peer, now: Time) -> Result<(), Hold> {
         let node = &peer.member.id;
         let agrees = |other: &InstanceId| {
             *other == self.me.id
                 || self.peers.get(other).is_some_and(|p| p.can_hold() && p.judges_failed(node))
         };
-        let has_routes = self.groups.values().any(|group| !group.slots.is_empty());
-        let settled = self.all_settled_on(agrees, now).filter(|_| has_routes);
+        let has_any = self.groups.values().any(|group| !group.slots.is_empty());
+        let settled = self.all_settled_on(agrees, now).filter(|_| has_any);
         if settled.is_none_or(|settled| settled < self.numbers.repair.settle) {
-            return Err(Hold::For("not every route has been seen on this side for long enough"));
+            return Err(Hold::For("not everything has been seen on this side for long enough"));
         }
         let members = self.peers.len() + 1;
         let agreeing = self.everyone().filter(|other| agrees(other)).count();

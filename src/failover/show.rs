@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::group::{Group, MoveKind};
+use super::group::{Group, Move, MoveKind};
 use super::machine::Machine;
 use super::slot::{Sight, Slot};
 use super::wish::Place;
@@ -27,7 +27,11 @@ impl Machine {
             let age_ms = u16::try_from(age).unwrap_or(u16::MAX);
             Some(Hears { node: id.clone(), session, age_ms, failed })
         });
-        let held = self.groups.values().filter(|group| self.holder(group) == Some(&self.me.id));
+        let is_told = |group: &&Group| {
+            let is_given = group.traits.prepared && self.given_to(group).is_some();
+            is_given || self.holder(group) == Some(&self.me.id)
+        };
+        let held = self.groups.values().filter(is_told);
         Beat {
             fitness: self.fitness().clone(),
             leaving: self.leaving,
@@ -38,9 +42,18 @@ impl Machine {
         }
     }
 
+    /// Only who prepares for a group asks whom it is given to.
     fn claim(&self, group: &Group) -> Claim {
-        let to = group.moving.as_ref().map(|moving| &moving.to).filter(|to| **to != self.me.id);
-        Claim { group: group.name.clone(), generation: group.generation, to: to.cloned() }
+        let to = self.given_to(group).filter(|_| group.traits.prepared).cloned();
+        Claim { group: group.name.clone(), generation: group.generation, to }
+    }
+
+    /// Whom this node is giving a group to, or is about to.
+    fn given_to<'a>(&'a self, group: &'a Group) -> Option<&'a InstanceId> {
+        let gives =
+            |moving: &&Move| moving.from.as_ref() == Some(&self.me.id) && moving.to != self.me.id;
+        let moving = group.moving.as_ref().filter(gives).map(|moving| &moving.to);
+        moving.or(group.gift.as_ref().map(|gift| &gift.to))
     }
 
     /// The groups that this node tells its peers that it cannot serve. One that does not know yet
@@ -131,7 +144,8 @@ impl Machine {
             };
             let repair = left(peer.suspected_since, self.numbers.repair.after);
             let away = self.groups.values().filter(|group| {
-                group.home.as_ref() == Some(id) && self.holder(group) == Some(&self.me.id)
+                let mut preferred = group.prefer.iter().take_while(|node| **node != self.me.id);
+                preferred.any(|node| node == id) && self.holder(group) == Some(&self.me.id)
             });
             let holds =
                 away.filter_map(|group| left(peer.well_since(&group.name), self.hold(group, peer)));

@@ -109,6 +109,11 @@ impl Slot {
         self.written.is_some()
     }
 
+    /// Whether a write is under way that leads it to `target`.
+    pub(super) fn is_led_to(&self, target: &RouteTarget) -> bool {
+        self.pending.as_ref().is_some_and(|pending| pending.target == *target)
+    }
+
     /// Takes in what a read showed that was asked for at `asked`. Within `settle` of an accepted
     /// write, a read that still shows the state before it is taken for EC2's eventual
     /// consistency, not for somebody's deed.
@@ -193,7 +198,7 @@ impl Slot {
     }
 
     /// Notes that the write under way failed or was given up. Nothing is known until the next
-    /// read: the request may have taken effect, or the route is not what it was believed to be.
+    /// read: the request may have taken effect, or the resource is not where it was believed to be.
     pub(super) fn failed(&mut self, retry_at: Time) {
         self.pending = None;
         self.failures += 1;

@@ -13,6 +13,8 @@ use crate::types::{InstanceId, ResourceKind, RouteTarget, Time};
 const HEIR_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a group may be split over two live nodes before one gives its part away.
 const SPLIT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long one that has failed again must be well at least, however short the hold is.
+const LEAST_HOLD: Duration = Duration::from_secs(1);
 /// How often a node takes its own group back unasked before it leaves that to people.
 const MAX_ASSERTS: u32 = 3;
 
@@ -51,20 +53,33 @@ impl Machine {
     /// Whether anything is here that should be given away before this node leaves.
     pub(super) fn holds_something_to_give(&self) -> bool {
         let is_to_give = |slot: &Slot| {
-            slot.pending.is_some()
-                || slot.is_unconfirmed()
-                || matches!(self.place(slot), Place::Member { node, .. } if node == self.me.id)
-                || self.place(slot) == Place::Unknown
+            let is_here =
+                matches!(self.place(slot), Place::Member { node, .. } if node == self.me.id);
+            // A DNS record that was accepted needs nobody any more, and up to a minute.
+            let may_fail = slot.is_unconfirmed() && slot.resource.kind() != ResourceKind::Dns;
+            slot.pending.is_some() || may_fail || is_here || slot.current().is_none()
         };
-        let can_take = |peer: &Peer, group: &Group| peer.can_hold() && peer.serves(&group.name);
+        let can_take = |peer: &Peer, group: &Group, slot: &Slot| {
+            peer.can_hold()
+                && peer.serves(&group.name)
+                && slot.resource.target(&peer.member).is_some()
+        };
         self.groups.values().any(|group| {
-            self.peers.values().any(|peer| can_take(peer, group))
-                && group.slots.iter().any(is_to_give)
+            group
+                .slots
+                .iter()
+                .filter(|slot| is_to_give(slot))
+                .any(|slot| self.peers.values().any(|peer| can_take(peer, group, slot)))
         })
     }
 
-    /// What this node wants of one resource, if anything.
+    /// What this node wants of one resource, if anything that can be.
     pub(super) fn wish(&self, group: &Group, slot: &Slot, now: Time) -> Option<Wish> {
+        let wish = self.wish_for(group, slot, now)?;
+        slot.resource.target(self.receiver(&wish)?).map(|_| wish)
+    }
+
+    fn wish_for(&self, group: &Group, slot: &Slot, now: Time) -> Option<Wish> {
         match self.place(slot) {
             Place::Unknown => None,
             Place::Member { node, .. } if node == self.me.id => self.wish_mine(group, slot, now),
@@ -104,6 +119,9 @@ impl Machine {
             let from = Some(self.me.id.clone());
             Some(Wish { kind, from, to: to.clone(), reason })
         };
+        if let Some(wish) = self.wish_under_way(group) {
+            return Some(wish);
+        }
         if self.leaving {
             let heir = self.heirs(group).into_iter().find(|node| **node != self.me.id)?;
             return give(MoveKind::HandOver, heir, "this node is leaving".to_owned());
@@ -124,6 +142,20 @@ impl Machine {
             now.since(slot.since) >= SPLIT_PATIENCE && first == Some(*other)
         })?;
         give(MoveKind::HandOver, other, format!("{other} holds the rest of the group"))
+    }
+
+    /// What began to go to a peer goes there as a whole, as long as that peer can take it.
+    fn wish_under_way(&self, group: &Group) -> Option<Wish> {
+        let moving = group.moving.as_ref().filter(|moving| moving.to != self.me.id)?;
+        let elsewhere = group.ordered_to.as_ref().is_some_and(|to| *to != moving.to);
+        let able = |peer: &&Peer| peer.can_hold() && peer.serves(&group.name);
+        let peer = self.peers.get(&moving.to).filter(able)?;
+        let goes_on = !elsewhere
+            && moving.from.as_ref() == Some(&self.me.id)
+            && !self.repairs.has_stopped(&peer.member.id)
+            && self.holds_a_part(group, &moving.to);
+        let (kind, reason) = (moving.kind, moving.reason.clone());
+        goes_on.then(|| Wish { kind, from: moving.from.clone(), to: moving.to.clone(), reason })
     }
 
     /// A resource that a peer has: take it if the peer cannot serve it.
@@ -186,8 +218,8 @@ impl Machine {
     }
 
     /// Whether it is this node's turn to fill a gap that has been there `since` then: it is the
-    /// first heir that can, or those before it let their time pass. Where a living node holds a part
-    /// of the group already, the rest is its to take before anybody else's.
+    /// first heir that can, or those before it let their time pass. Where a living node holds a
+    /// part of the group already, the rest is its to take before anybody else's.
     fn is_claimant(&self, group: &Group, since: Time, patience: Duration, now: Time) -> bool {
         let unmet_home = group
             .home
@@ -231,7 +263,10 @@ impl Machine {
     /// How long a node that is preferred must have been well before it gets the group back.
     pub(super) fn hold(&self, group: &Group, peer: &Peer) -> Duration {
         let rules = &self.numbers.hand_back;
-        let hold = group.traits.hold.unwrap_or(rules.hold);
+        let mut hold = group.traits.hold.unwrap_or(rules.hold);
+        if peer.flaps > 0 {
+            hold = hold.max(LEAST_HOLD);
+        }
         hold.saturating_mul(1 << peer.flaps.min(16)).min(rules.hold_max.max(hold))
     }
 

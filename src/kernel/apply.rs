@@ -1,10 +1,12 @@
 //! Carrying out one change at a time, and undoing it.
 
+use super::addresses::{self, AddressError};
 use super::journal::{Entry, Journal, JournalError, Store};
 use super::nft::{Nft, NftError};
 use super::sysctl::{self, SysctlError};
 use crate::plan::{
-    HostPlan, Item, Standing, Subject, Sysctl, SysctlKey, TableSpec, TableState, diff_sysctl,
+    HostPlan, Item, LOOPBACK, Standing, Subject, Sysctl, SysctlKey, TableSpec, TableState,
+    diff_sysctl,
 };
 
 /// Why a change could not be made or undone.
@@ -16,6 +18,9 @@ pub enum ApplyError {
     /// A sysctl failed.
     #[error(transparent)]
     Sysctl(#[from] SysctlError),
+    /// An address failed.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// The journal failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -109,7 +114,7 @@ impl Applier {
         Ok(())
     }
 
-    /// Makes the table and the sysctls as planned, as far as `items` say that they differ.
+    /// Makes the table, the sysctls and the addresses as planned, as far as `items` say that they differ.
     /// Returns how each of them stood right before.
     ///
     /// # Errors
@@ -131,6 +136,11 @@ impl Applier {
                 Subject::Sysctl(key) => {
                     let wanted = plan.sysctls.iter().find(|sysctl| sysctl.key == *key);
                     changed.extend(wanted.map(|s| self.sysctl(s)).transpose()?);
+                }
+                Subject::Address(address) => {
+                    self.record(&item.subject, item.found.clone(), &item.wanted)?;
+                    addresses::add(LOOPBACK, *address).await?;
+                    changed.push(item.clone());
                 }
                 Subject::SourceDestCheck(_) => {}
             }
@@ -212,7 +222,7 @@ impl Applier {
         self.store.save(&self.journal)
     }
 
-    /// Undoes one change of the table or of a sysctl. Source/dest checks are EC2's matter.
+    /// Undoes one change of the table, of a sysctl or of an address. Source/dest checks are EC2's matter.
     /// `table` is the table to bring back in place of natha's present one.
     ///
     /// # Errors
@@ -230,6 +240,10 @@ impl Applier {
             }
             .map_err(ApplyError::from),
             Subject::Sysctl(key) => undo_sysctl(key, entry),
+            Subject::Address(address) => {
+                let was_there = addresses::remove(LOOPBACK, *address).await?;
+                Ok(if was_there { Undone::Restored } else { Undone::Already })
+            }
             Subject::SourceDestCheck(_) => Ok(Undone::Already),
         }
     }

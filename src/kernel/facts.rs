@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::Ipv4Addr;
 
+use super::addresses::{self, AddressError};
 use super::links::{self, LinksError};
 use super::nft::{Nft, NftError};
 use super::sysctl::{self, SysctlError};
@@ -20,6 +22,9 @@ pub enum FactsError {
     /// A sysctl could not be read.
     #[error(transparent)]
     Sysctl(#[from] SysctlError),
+    /// The addresses could not be read.
+    #[error(transparent)]
+    Addresses(#[from] AddressError),
     /// The amount of memory could not be read.
     #[error("cannot read the amount of memory from /proc/meminfo: {0}")]
     Memory(String),
@@ -37,9 +42,19 @@ pub async fn gather(nft: &Nft) -> Result<HostFacts, FactsError> {
         table: nft.table().await?,
         others: nft.others().await?,
         cloud: None,
+        own: own().await?,
         links,
         default_routes,
     })
+}
+
+/// Every IPv4 address of the host, with the interface that has it.
+///
+/// # Errors
+/// Where the kernel does not tell.
+pub async fn own() -> Result<BTreeMap<Ipv4Addr, String>, AddressError> {
+    let found = addresses::read().await?;
+    Ok(found.into_iter().map(|own| (own.address, own.link)).collect())
 }
 
 /// The sysctls of a plan, as they are now.

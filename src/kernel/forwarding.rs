@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::addresses::AddressError;
 use super::apply::{Applier, ApplyError};
 use super::facts;
 use super::journal::{self, JournalError, Store};
@@ -29,6 +30,9 @@ pub enum ForwardingError {
     /// A sysctl failed.
     #[error(transparent)]
     Sysctl(#[from] SysctlError),
+    /// The addresses could not be read.
+    #[error(transparent)]
+    Addresses(#[from] AddressError),
     /// A change failed.
     #[error(transparent)]
     Apply(#[from] ApplyError),
@@ -42,10 +46,11 @@ pub enum ForwardingError {
 pub async fn check_forwarding(state_dir: &Path) -> Result<Vec<Item>, ForwardingError> {
     let mut plan = journal::last_plan(state_dir)?.ok_or(ForwardingError::NotSetUp)?;
     plan.sysctls.retain(Sysctl::forwards);
+    plan.addresses.clear();
     drifted(&plan, &Nft::find()?).await
 }
 
-/// What has drifted of the table and of all sysctls. Empty when all is well.
+/// What has drifted of the table, of all sysctls and of the addresses. Empty when all is well.
 ///
 /// # Errors
 /// Where it cannot be found out.
@@ -54,7 +59,7 @@ pub async fn check_plan(state_dir: &Path) -> Result<Vec<Item>, ForwardingError> 
     drifted(&plan, &Nft::find()?).await
 }
 
-/// Makes the table and the sysctls again what the plan says, and returns what was changed. A step
+/// Makes the table, the sysctls and the addresses again what the plan says, and returns what was changed. A step
 /// that fails leaves those before it in place: each of them is part of the plan.
 ///
 /// # Errors
@@ -74,6 +79,7 @@ async fn drifted(plan: &HostPlan, nft: &Nft) -> Result<Vec<Item>, ForwardingErro
     let facts = HostFacts {
         sysctls: facts::readings(&plan.sysctls)?,
         table: nft.table().await?,
+        own: facts::own().await?,
         ..HostFacts::default()
     };
     let mut items = diff(plan, &facts);

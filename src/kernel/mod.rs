@@ -3,7 +3,9 @@
 //! Nothing here decides what should be: [`crate::plan`] does. This layer reads facts, carries out
 //! changes one at a time, and writes down beforehand what each change replaced.
 
+pub mod addresses;
 pub mod apply;
+pub mod carry;
 pub mod facts;
 pub mod forwarding;
 pub mod journal;

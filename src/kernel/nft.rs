@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::run::{Program, RunError};
-use crate::plan::{Listing, OtherChain, TableSpec, TableState};
+use crate::plan::{Listing, Name, NftTable, OtherChain, TableSpec, TableState};
 
 /// A transaction takes some 20 ms; a busy host may need more, a stuck one is given up.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -26,8 +26,8 @@ pub enum NftError {
         source: serde_json::Error,
     },
     /// The table is not there after it was loaded.
-    #[error("nft loaded the table `ip natha`, but it is not there: another program removes it")]
-    Vanished,
+    #[error("nft loaded the table `ip {0}`, but it is not there: another program removes it")]
+    Vanished(&'static str),
 }
 
 /// The `nft` program.
@@ -45,18 +45,34 @@ impl Nft {
         Ok(Self { program: Program::find("nft", "nftables")? })
     }
 
-    /// Natha's own table.
+    /// The table of natha's own that setup loads.
     ///
     /// # Errors
     /// Where nft fails.
     pub async fn table(&self) -> Result<TableState, NftError> {
+        self.state(TableSpec::NAME).await
+    }
+
+    /// One of natha's own tables.
+    async fn state(&self, name: Name) -> Result<TableState, NftError> {
         let tables = self.list(&["tables", "ip"]).await?;
         let objects = tables["nftables"].as_array().map_or(&[][..], Vec::as_slice);
-        if !objects.iter().any(|object| object["table"]["name"] == "natha") {
+        if !objects.iter().any(|object| object["table"]["name"] == name.as_str()) {
             return Ok(TableState::Absent);
         }
-        let listing = self.list(&["table", "ip", "natha"]).await?;
+        let listing = self.list(&["table", "ip", name.as_str()]).await?;
         Ok(TableState::Present(Listing::new(&listing)))
+    }
+
+    /// Whether a table is there as it was made from `spec`, or absent where that is empty.
+    ///
+    /// # Errors
+    /// Where nft fails.
+    pub async fn has<T: NftTable>(&self, spec: &T) -> Result<bool, NftError> {
+        Ok(match self.state(T::NAME).await? {
+            TableState::Absent => spec.is_empty(),
+            TableState::Present(listing) => !spec.is_empty() && listing.is(&spec.digest()),
+        })
     }
 
     /// Other programs' chains at the forward hook.
@@ -72,24 +88,26 @@ impl Nft {
         Ok(found)
     }
 
-    /// Replaces natha's table in one transaction, and then seals it.
+    /// Replaces one of natha's tables in one transaction, and then seals it; removes it where
+    /// `spec` is empty.
     ///
     /// # Errors
     /// Where nft fails. A transaction that fails changes nothing.
-    pub async fn replace(&self, spec: &TableSpec) -> Result<(), NftError> {
+    pub async fn replace<T: NftTable>(&self, spec: &T) -> Result<(), NftError> {
         self.load(&spec.render()).await?;
-        match self.table().await? {
-            TableState::Absent => Err(NftError::Vanished),
+        match self.state(T::NAME).await? {
+            TableState::Absent if spec.is_empty() => Ok(()),
+            TableState::Absent => Err(NftError::Vanished(T::NAME.as_str())),
             TableState::Present(listing) => self.load(&spec.render_seal(&listing.digest)).await,
         }
     }
 
-    /// Removes natha's table, if it is there.
+    /// Removes the table that setup loads, if it is there.
     ///
     /// # Errors
     /// Where nft fails.
     pub async fn remove(&self) -> Result<(), NftError> {
-        self.load(TableSpec::REMOVAL).await
+        self.load(&TableSpec::NAME.removal()).await
     }
 
     async fn load(&self, commands: &str) -> Result<(), NftError> {

@@ -4,10 +4,12 @@
 //! limit, is killed when it is over, and what it printed is part of the error.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Where programs are looked for, in this order.
@@ -133,6 +135,59 @@ impl Program {
         };
         let ((), stdout, stderr) = tokio::try_join!(feed, read(output), read(errors))?;
         Ok((child.wait().await?, stdout, stderr))
+    }
+}
+
+/// Runs a program of the operator's, which tells by its status whether all is well. It gets no
+/// input, what it prints goes nowhere, its environment is `PATH` and `LC_ALL`, and it is started in
+/// `/`. At the time limit it is killed with everything that it has started and that has not left
+/// its process group.
+///
+/// # Errors
+/// If it cannot be started, does not end within `limit`, or ends with another status than 0.
+pub async fn check(path: &Path, args: &[String], limit: Duration) -> Result<(), RunError> {
+    let command = [&[path.display().to_string()], args].concat().join(" ");
+    #[expect(clippy::disallowed_methods, reason = "this is the runner that the ban points to")]
+    let spawned = tokio::process::Command::new(path)
+        .args(args)
+        .env_clear()
+        .env("LC_ALL", "C")
+        .env("PATH", DIRECTORIES.join(":"))
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn();
+    let io = |source| RunError::Io { command: command.clone(), source };
+    let mut child = spawned.map_err(io)?;
+    let mut group = ProcessGroup(child.id());
+    match tokio::time::timeout(limit, child.wait()).await {
+        Err(_elapsed) => {
+            drop(group);
+            // It was killed: this only takes its remains away.
+            child.wait().await.map_err(io)?;
+            Err(RunError::TimedOut { command, limit })
+        }
+        Ok(ended) => {
+            group.0 = None;
+            let status = ended.map_err(io)?;
+            let told = || RunError::Failed { command, status, stderr: "it says no".to_owned() };
+            if status.success() { Ok(()) } else { Err(told()) }
+        }
+    }
+}
+
+/// Kills all of a process group when it goes, unless it was emptied.
+struct ProcessGroup(Option<u32>);
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0.and_then(|id| i32::try_from(id).ok()) {
+            // One that has ended meanwhile is as good.
+            let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
+        }
     }
 }
 

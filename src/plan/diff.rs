@@ -1,10 +1,11 @@
 //! What is not as planned.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HostFacts, HostPlan, Reading, Sysctl, SysctlKey, TableState};
+use super::{HostFacts, HostPlan, LOOPBACK, NftTable, Reading, Sysctl, SysctlKey, TableState};
 use crate::types::NetworkInterfaceId;
 
 /// One thing that the plan says something about.
@@ -15,6 +16,8 @@ pub enum Subject {
     Table,
     /// A sysctl.
     Sysctl(SysctlKey),
+    /// An address that this host answers on, as one of `lo`.
+    Address(Ipv4Addr),
     /// An interface's source/dest check.
     SourceDestCheck(NetworkInterfaceId),
 }
@@ -24,6 +27,7 @@ impl fmt::Display for Subject {
         match self {
             Self::Table => f.write_str("nft table ip natha"),
             Self::Sysctl(key) => key.fmt(f),
+            Self::Address(address) => write!(f, "interface with {address}"),
             Self::SourceDestCheck(interface) => write!(f, "source/dest check of {interface}"),
         }
     }
@@ -64,12 +68,22 @@ impl fmt::Display for Item {
 }
 
 /// Compares every part of the plan with the facts, in the order in which it is to be changed: the
-/// table, the sysctls with forwarding last, and then the source/dest checks, because until those
-/// are off the VPC lets nothing through that this host forwards.
+/// table, the sysctls with forwarding last, the addresses, and then the source/dest checks, because
+/// until those are off the VPC lets nothing through that is not for this host's own addresses.
 #[must_use]
 pub fn diff(plan: &HostPlan, facts: &HostFacts) -> Vec<Item> {
-    let mut items = vec![table(plan, &facts.table)];
+    let mut items: Vec<Item> = table(plan, &facts.table).into_iter().collect();
     items.extend(plan.sysctls.iter().map(|s| sysctl(s, facts.sysctls.get(&s.key))));
+    items.extend(plan.addresses.iter().map(|address| {
+        let found = facts.own.get(address).cloned();
+        Item {
+            subject: Subject::Address(*address),
+            // On whichever interface it is, the host answers on it.
+            standing: standing(found.is_some()),
+            found,
+            wanted: LOOPBACK.to_owned(),
+        }
+    }));
     items.extend(plan.unchecked.iter().map(|unchecked| {
         let attached = facts.cloud.iter().flat_map(|cloud| &cloud.interfaces);
         let check = attached
@@ -89,9 +103,12 @@ fn standing(right: bool) -> Standing {
     if right { Standing::Right } else { Standing::Differs }
 }
 
-fn table(plan: &HostPlan, state: &TableState) -> Item {
+/// How the table stands; none where there is none and should be none.
+fn table(plan: &HostPlan, state: &TableState) -> Option<Item> {
     let digest = plan.table.digest();
+    let gone = plan.table.is_empty();
     let (found, right) = match state {
+        TableState::Absent if gone => return None,
         TableState::Absent => (None, false),
         TableState::Present(listing) if listing.is(&digest) => (Some(digest.to_string()), true),
         TableState::Present(listing) => match &listing.seal {
@@ -100,7 +117,8 @@ fn table(plan: &HostPlan, state: &TableState) -> Item {
         },
     };
     let standing = standing(right);
-    Item { subject: Subject::Table, found, wanted: digest.to_string(), standing }
+    let wanted = if gone { "not there".to_owned() } else { digest.to_string() };
+    Some(Item { subject: Subject::Table, found, wanted, standing })
 }
 
 /// How one sysctl stands. One that is not there is to be changed: those of connection tracking

@@ -1,6 +1,7 @@
 //! What was read of a host before anything is decided about it.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
@@ -12,6 +13,8 @@ use crate::types::NetworkInterfaceId;
 pub struct HostFacts {
     /// The network interfaces, loopback left out.
     pub links: Vec<Link>,
+    /// Every IPv4 address of the host, with the interface that has it, loopback included.
+    pub own: BTreeMap<Ipv4Addr, String>,
     /// The IPv4 default routes of the main routing table.
     pub default_routes: Vec<DefaultRoute>,
     /// `MemTotal` in bytes.

@@ -2,13 +2,14 @@
 //! translated, which interfaces take part.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{CloudInterface, HostFacts, Link};
 use super::{Sysctl, TableSpec, sysctl};
-use crate::config::Host;
+use crate::config::{AcceptMode, Host, Role};
 use crate::types::NetworkInterfaceId;
 
 /// Why no plan can be made. Nothing has been changed when this is found.
@@ -87,6 +88,9 @@ pub struct HostPlan {
     pub sysctls: Vec<Sysctl>,
     /// The interfaces whose source/dest check is to be off.
     pub unchecked: Vec<Unchecked>,
+    /// The addresses that `lo` is to have, so that this host answers on them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub addresses: BTreeSet<Ipv4Addr>,
 }
 
 impl HostPlan {
@@ -100,12 +104,16 @@ impl HostPlan {
     ///
     /// # Errors
     /// When the facts leave no clear choice.
-    pub fn new(host: &Host, facts: &HostFacts) -> Result<Self, Problem> {
+    pub fn new(host: &Host, role: Role, facts: &HostFacts) -> Result<Self, Problem> {
         let uplink = choose_uplink(host, facts)?;
         let attached = facts.cloud.as_ref().map_or(&[][..], |cloud| &cloud.interfaces);
         let vpc = facts.cloud.as_ref().map_or(&[][..], |cloud| &cloud.vpc_cidrs);
-        let sources = if host.sources.is_empty() { vpc } else { &host.sources };
-        if sources.is_empty() {
+        let sources = match (role.nat, host.sources.is_empty()) {
+            (false, _) => &[],
+            (true, true) => vpc,
+            (true, false) => &host.sources,
+        };
+        if role.nat && sources.is_empty() {
             return Err(Problem::NoSources);
         }
         let taking_part: Vec<&Link> = facts
@@ -114,20 +122,29 @@ impl HostPlan {
             .filter(|link| link.name == uplink.name || is_ours(link, attached, sources))
             .collect();
         let links: BTreeSet<String> = taking_part.iter().map(|link| link.name.clone()).collect();
-        let unchecked = if host.source_dest_check {
+        // The VPC delivers only what is for an interface's own addresses, and a virtual IP is none.
+        let unchecked = if host.source_dest_check && (role.nat || role.vips) {
             attached_ids(uplink, &taking_part, attached)?
         } else {
             Vec::new()
         };
+        let accept: BTreeSet<Ipv4Addr> = host.accept.iter().copied().collect();
+        let (addresses, accept) = match host.accept_mode {
+            AcceptMode::Lo => (accept, BTreeSet::new()),
+            AcceptMode::Redirect => (BTreeSet::new(), accept),
+        };
         Ok(Self {
-            sysctls: sysctl::wanted(host, facts, &links),
+            sysctls: sysctl::wanted(host, role, facts, &links),
             unchecked,
+            addresses,
             table: TableSpec {
                 uplink: uplink.name.clone(),
                 links,
                 sources: Ipv4Net::aggregate(&sources.to_vec()),
                 local: Ipv4Net::aggregate(&[sources, vpc].concat()),
                 clamp_mss: host.clamp_mss,
+                nat: role.nat,
+                accept,
             },
         })
     }
@@ -183,7 +200,7 @@ fn attached_ids(
 mod tests {
     use super::*;
     use crate::config::Settings;
-    use crate::plan::{CloudFacts, DefaultRoute};
+    use crate::plan::{CloudFacts, DefaultRoute, NftTable, Reading, SysctlKey};
 
     const ENI: [&str; 2] = ["eni-0000000000000000a", "eni-0000000000000000b"];
 
@@ -220,13 +237,17 @@ mod tests {
         }
     }
 
+    const NAT: Role = Role { nat: true, vips: false };
+    const VIPS: Role = Role { nat: false, vips: true };
+    const NEITHER: Role = Role { nat: false, vips: false };
+
     fn host() -> Host {
         Settings::default().host
     }
 
     #[test]
     fn the_best_default_route_tells_the_uplink_and_the_vpc_the_sources() {
-        let plan = HostPlan::new(&host(), &facts()).unwrap();
+        let plan = HostPlan::new(&host(), NAT, &facts()).unwrap();
         assert_eq!(plan.table.uplink, "ens5");
         assert_eq!(plan.table.links, ["ens5".to_owned(), "ens6".to_owned()].into());
         assert_eq!(plan.table.sources, ["10.0.0.0/16".parse().unwrap()]);
@@ -237,7 +258,7 @@ mod tests {
     #[test]
     fn given_sources_narrow_what_is_translated_but_not_what_is_local() {
         let sources = vec!["10.0.2.0/24".parse().unwrap(), "192.168.0.0/16".parse().unwrap()];
-        let plan = HostPlan::new(&Host { sources, ..host() }, &facts()).unwrap();
+        let plan = HostPlan::new(&Host { sources, ..host() }, NAT, &facts()).unwrap();
         let shown = |list: &[Ipv4Net]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(shown(&plan.table.sources), ["10.0.2.0/24", "192.168.0.0/16"]);
         assert_eq!(shown(&plan.table.local), ["10.0.0.0/16", "192.168.0.0/16"]);
@@ -248,25 +269,61 @@ mod tests {
         let facts = HostFacts { cloud: None, ..facts() };
         let sources = vec!["10.0.1.0/24".parse().unwrap()];
         let host = Host { sources, source_dest_check: false, ..host() };
-        let plan = HostPlan::new(&host, &facts).unwrap();
+        let plan = HostPlan::new(&host, NAT, &facts).unwrap();
         assert_eq!(plan.table.links, ["ens5".to_owned(), "ens6".to_owned()].into());
         assert!(plan.unchecked.is_empty());
 
         let nothing = Host { sources: Vec::new(), ..host };
-        assert_eq!(HostPlan::new(&nothing, &facts), Err(Problem::NoSources));
+        assert_eq!(HostPlan::new(&nothing, NAT, &facts), Err(Problem::NoSources));
     }
 
     #[test]
     fn an_uplink_that_is_not_attached_by_ec2_is_refused() {
         let host = Host { uplink: Some("docker0".to_owned()), ..host() };
-        let refused = HostPlan::new(&host, &facts());
+        let refused = HostPlan::new(&host, NAT, &facts());
         assert!(matches!(refused, Err(Problem::NotAttached { .. })), "{refused:?}");
     }
 
     #[test]
     fn forwarding_is_turned_on_last() {
-        let plan = HostPlan::new(&host(), &facts()).unwrap();
+        let plan = HostPlan::new(&host(), NAT, &facts()).unwrap();
         let last = plan.sysctls.last().unwrap();
         assert_eq!(last.key.to_string(), "net.ipv4.ip_forward");
+    }
+
+    #[test]
+    fn a_host_that_is_no_nat_neither_forwards_nor_translates() {
+        let plan = HostPlan::new(&host(), NEITHER, &facts()).unwrap();
+        assert!(plan.table.is_empty() && plan.sysctls.is_empty() && plan.unchecked.is_empty());
+        let plan = HostPlan::new(&host(), VIPS, &HostFacts { cloud: None, ..facts() });
+        assert!(matches!(plan, Err(Problem::NotAttached { .. })), "{plan:?}");
+    }
+
+    #[test]
+    fn what_answers_on_virtual_ips_is_unchecked_and_its_filters_are_loose() {
+        let mut facts = facts();
+        let strict = Reading { value: 1, settable: true };
+        facts.sysctls.insert(SysctlKey::conf("all", "rp_filter"), strict);
+        let plan = HostPlan::new(&host(), VIPS, &facts).unwrap();
+        let ids: Vec<&str> = plan.unchecked.iter().map(|u| u.interface.as_str()).collect();
+        assert_eq!(ids, ENI);
+        let keys: Vec<String> = plan.sysctls.iter().map(|s| s.key.to_string()).collect();
+        assert_eq!(keys, ["net.ipv4.conf.ens5.rp_filter", "net.ipv4.conf.ens6.rp_filter"]);
+        assert!(plan.table.is_empty());
+    }
+
+    #[test]
+    fn what_is_accepted_is_an_address_of_lo_or_redirected() {
+        let vip = Ipv4Addr::new(192, 168, 20, 11);
+        let accepting = |accept_mode| {
+            let host = Host { accept: vec![vip], accept_mode, ..host() };
+            HostPlan::new(&host, VIPS, &facts()).unwrap()
+        };
+        let lo = accepting(AcceptMode::Lo);
+        assert_eq!(lo.addresses, BTreeSet::from([vip]));
+        assert!(lo.table.is_empty());
+        let redirected = accepting(AcceptMode::Redirect);
+        assert!(redirected.addresses.is_empty() && !redirected.table.is_empty());
+        assert_eq!(redirected.table.accept, BTreeSet::from([vip]));
     }
 }

@@ -9,7 +9,7 @@
 use serde_json::Value;
 
 use super::Digest;
-use super::table::SEAL;
+use super::rules::SEAL;
 
 /// Natha's table as it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -36,7 +36,7 @@ impl OtherChain {
             .map(|object| &object["chain"])
             .filter(|chain| chain["hook"] == "forward" && chain["type"] == "filter")
             .filter(|chain| chain["family"] == "ip" || chain["family"] == "inet")
-            .filter(|chain| chain["table"] != super::table::TABLE)
+            .filter(|chain| chain["table"] != super::table::TABLE.as_str())
             .map(|chain| (text(&chain["family"]), text(&chain["table"]), text(&chain["name"])))
             .collect()
     }
@@ -64,9 +64,13 @@ fn drops_all(rule: &Value) -> bool {
     })
 }
 
-/// What to tell about each chain that may drop the traffic, with the commands that allow it.
+/// What to tell about each chain that may drop the traffic that a NAT forwards, with the commands
+/// that allow it.
 #[must_use]
 pub fn warnings(spec: &TableSpec, others: &[OtherChain]) -> Vec<String> {
+    if !spec.nat {
+        return Vec::new();
+    }
     others.iter().filter(|c| c.drops && !c.allows).map(|chain| warning(spec, chain)).collect()
 }
 
@@ -105,6 +109,8 @@ mod tests {
             sources: vec!["10.0.0.0/16".parse().unwrap()],
             local: vec![],
             clamp_mss: true,
+            nat: true,
+            accept: [].into(),
         };
         !warnings(&spec, &[chain]).is_empty()
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{HostFacts, Reading};
-use crate::config::Host;
+use crate::config::{Host, Role};
 
 /// Memory one tracked connection takes, in bytes, rounded up: `struct nf_conn` with its
 /// extensions comes from slabs of 256 to 384 bytes on 64-bit kernels.
@@ -137,7 +137,16 @@ pub fn conntrack_max(memory: u64) -> u64 {
 /// Every sysctl in the order it is to be set: forwarding comes last, so that no packet is
 /// forwarded by a host that is half set up. (Turning it on also makes the kernel set
 /// `all.accept_redirects` to 0, and turning it off to 1: undone first, it does no harm either.)
-pub(super) fn wanted(host: &Host, facts: &HostFacts, links: &BTreeSet<String>) -> Vec<Sysctl> {
+pub(super) fn wanted(
+    host: &Host,
+    role: Role,
+    facts: &HostFacts,
+    links: &BTreeSet<String>,
+) -> Vec<Sysctl> {
+    let loose = || loose_rp_filter(&facts.sysctls, links);
+    if !role.nat {
+        return if role.vips { loose() } else { Vec::new() };
+    }
     let mut list = conntrack(host, facts);
     // The kernel sends redirects if `all` or the interface says so, and copies `default` to
     // interfaces that are attached later.
@@ -146,8 +155,8 @@ pub(super) fn wanted(host: &Host, facts: &HostFacts, links: &BTreeSet<String>) -
     for name in ["send_redirects", "accept_redirects"] {
         list.extend(scopes.iter().map(|s| Sysctl::must(SysctlKey::conf(s, name), 0)));
     }
-    if links.len() > 1 {
-        list.extend(loose_rp_filter(&facts.sysctls, links));
+    if links.len() > 1 || role.vips {
+        list.extend(loose());
     }
     list.extend(links.iter().map(|link| Sysctl::must(SysctlKey::conf(link, "forwarding"), 1)));
     list.push(Sysctl::must(SysctlKey::new(IP_FORWARD), 1));
@@ -172,7 +181,8 @@ fn conntrack(host: &Host, facts: &HostFacts) -> Vec<Sysctl> {
 }
 
 /// With several interfaces, a source behind the inner one is also reachable by the default route
-/// through the uplink, and the strict filter drops what it sends. The larger value of `all` and
+/// through the uplink, and the strict filter drops what it sends. A virtual IP's packets come in by
+/// whichever interface its route points at, wherever the way back to their sender leads. The larger value of `all` and
 /// the interface counts, and 2 is loose, so the interface's own value is enough.
 fn loose_rp_filter(read: &BTreeMap<SysctlKey, Reading>, links: &BTreeSet<String>) -> Vec<Sysctl> {
     let value = |scope: &str| {

@@ -12,29 +12,30 @@
 //!   that conntrack cannot place (untranslated, they would leave under a private address), and
 //!   strangers that use this host as their router to the internet. A connection that somebody's
 //!   own DNAT rule let in stays, and so does traffic that both begins and ends in the VPC.
+//!
+//! Where the host is no NAT, none of this is there: only what it is to answer on, if anything.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use nftables::batch::Batch;
 use nftables::expr::{
-    BinaryOperation, CT, Expression, Fib, FibFlag, FibResult, Meta, MetaKey, NamedExpression,
-    Payload, PayloadField, Prefix, RT, RTKey, TcpOption,
+    BinaryOperation, Expression, Fib, FibFlag, FibResult, MetaKey, NamedExpression, Prefix, RT,
+    RTKey, TcpOption,
 };
-use nftables::schema::{
-    Chain, Counter, NfListObject, Nftables, Rule, Set, SetFlag, SetType, SetTypeValue, Table,
-};
-use nftables::stmt::{Counter as CounterUse, Mangle, Match, Operator, Statement};
-use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
+use nftables::schema::{Counter, NfListObject, Set, SetFlag, SetType, SetTypeValue};
+use nftables::stmt::{Counter as CounterUse, Mangle, Statement};
+use nftables::types::{NfChainType, NfFamily, NfHook};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// Its name, in the family `ip`.
-pub(super) const TABLE: &str = "natha";
-/// The chain that carries the seal; no packet passes it.
-pub(super) const SEAL: &str = "seal";
+use super::rules::{Name, NftTable, ct, field, ip, is, is_in, is_not, list_of, meta, text};
+use super::vips::{DSTNAT, redirection};
+
+/// Its name.
+pub(super) const TABLE: Name = Name::new("natha");
 /// The named counters.
 const COUNTERS: [&str; 4] = ["to_uplink", "from_uplink", "new_flows", "dropped"];
 
@@ -77,57 +78,45 @@ pub struct TableSpec {
     pub local: Vec<Ipv4Net>,
     /// Whether TCP's MSS is clamped to the path MTU.
     pub clamp_mss: bool,
+    /// Whether it translates and filters at all: where not, none of the above counts.
+    #[serde(default = "is_nat", skip_serializing_if = "Clone::clone")]
+    pub nat: bool,
+    /// Addresses that are no addresses of this host, and that it answers on nevertheless.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub accept: BTreeSet<Ipv4Addr>,
+}
+
+/// What a plan was that was written down before there were hosts that are no NAT.
+const fn is_nat() -> bool {
+    true
+}
+
+impl NftTable for TableSpec {
+    const NAME: Name = TABLE;
+
+    fn is_empty(&self) -> bool {
+        !self.nat && self.accept.is_empty()
+    }
+
+    fn fill<'a>(&'a self, batch: &mut Batch<'a>) {
+        if self.nat {
+            self.fill_nat(batch);
+        }
+        if !self.accept.is_empty() {
+            batch.add(TABLE.chain("accept", Some((NfChainType::NAT, NfHook::Prerouting, DSTNAT))));
+        }
+        for body in self.accept.iter().flat_map(|address| redirection(*address, None)) {
+            batch.add(NfListObject::Rule(TABLE.rule("accept", body)));
+        }
+    }
 }
 
 impl TableSpec {
-    /// The commands that remove the table, there or not.
-    pub const REMOVAL: &str = r#"{"nftables": [
-        {"add": {"table": {"family": "ip", "name": "natha"}}},
-        {"delete": {"table": {"family": "ip", "name": "natha"}}}
-    ]}"#;
-
-    /// The commands that replace the table whole, as the JSON that `nft -j -f -` takes.
-    ///
-    /// # Panics
-    /// Never: the types are plain data with text keys.
-    #[must_use]
-    pub fn render(&self) -> String {
-        serde_json::to_string_pretty(&self.commands()).expect("plain data becomes JSON")
-    }
-
-    /// The digest of what [`Self::render`] returns.
-    #[must_use]
-    pub fn digest(&self) -> Digest {
-        Digest::of(self.render().as_bytes())
-    }
-
-    /// The commands that write down, inside the table, what it was made from and how it looked
-    /// right after: `listing` is the digest of its listing.
-    ///
-    /// # Panics
-    /// Never, as for [`Self::render`].
-    #[must_use]
-    pub fn render_seal(&self, listing: &Digest) -> String {
-        let mut batch = Batch::new();
-        batch.add(chain(SEAL, None));
-        let comment = format!("plan={} listing={listing}", self.digest());
-        batch.add(NfListObject::Rule(Rule {
-            comment: Some(comment.into()),
-            ..rule(SEAL, vec![Statement::Return(None)])
-        }));
-        serde_json::to_string_pretty(&batch.to_nftables()).expect("plain data becomes JSON")
-    }
-
-    fn commands(&self) -> Nftables<'_> {
-        let mut batch = Batch::new();
-        // Deleting a table that is not there fails, adding one that is there does not.
-        batch.add(table());
-        batch.delete(table());
-        batch.add(table());
+    fn fill_nat<'a>(&'a self, batch: &mut Batch<'a>) {
         for name in COUNTERS {
             batch.add(NfListObject::Counter(Counter {
                 family: NfFamily::IP,
-                table: TABLE.into(),
+                table: TABLE.as_str().into(),
                 name: name.into(),
                 handle: None,
                 packets: Some(0),
@@ -138,13 +127,12 @@ impl TableSpec {
         batch.add(set("local", SetType::Ipv4Addr, networks(&self.local)));
         let names = self.links.iter().map(|name| text(name)).collect();
         batch.add(set("links", SetType::Ifname, names));
-        batch.add(chain("forward", Some((NfChainType::Filter, NfHook::Forward, 0))));
-        batch.add(chain("postrouting", Some((NfChainType::NAT, NfHook::Postrouting, 100))));
+        batch.add(TABLE.chain("forward", Some((NfChainType::Filter, NfHook::Forward, 0))));
+        batch.add(TABLE.chain("postrouting", Some((NfChainType::NAT, NfHook::Postrouting, 100))));
         for body in self.forward() {
-            batch.add(NfListObject::Rule(rule("forward", body)));
+            batch.add(NfListObject::Rule(TABLE.rule("forward", body)));
         }
-        batch.add(NfListObject::Rule(rule("postrouting", self.translate())));
-        batch.to_nftables()
+        batch.add(NfListObject::Rule(TABLE.rule("postrouting", self.translate())));
     }
 
     fn forward(&self) -> Vec<Vec<Statement<'_>>> {
@@ -152,7 +140,7 @@ impl TableSpec {
         let back = || is(meta(MetaKey::Iifname), text(&self.uplink));
         let from_source = || is(ip("saddr"), text("@sources"));
         let to_source = || is(ip("daddr"), text("@sources"));
-        let placed = || is_in(ct("state"), set_of(&["established", "related"]));
+        let placed = || is_in(ct("state"), list_of(&["established", "related"]));
         let drop = || [count("dropped"), Statement::Drop(None)];
 
         let mut rules = Vec::new();
@@ -190,43 +178,17 @@ impl TableSpec {
     }
 }
 
-fn table<'a>() -> NfListObject<'a> {
-    NfListObject::Table(Table { family: NfFamily::IP, name: TABLE.into(), handle: None })
-}
-
-fn chain<'a>(name: &'static str, hook: Option<(NfChainType, NfHook, i32)>) -> NfListObject<'a> {
-    let mut chain =
-        Chain { family: NfFamily::IP, table: TABLE.into(), name: name.into(), ..Chain::default() };
-    if let Some((kind, hook, priority)) = hook {
-        chain._type = Some(kind);
-        chain.hook = Some(hook);
-        chain.prio = Some(priority);
-        chain.policy = Some(NfChainPolicy::Accept);
-    }
-    NfListObject::Chain(chain)
-}
-
 fn set<'a>(name: &'static str, kind: SetType, elements: Vec<Expression<'a>>) -> NfListObject<'a> {
     let interval = kind == SetType::Ipv4Addr;
     NfListObject::Set(Box::new(Set {
         family: NfFamily::IP,
-        table: TABLE.into(),
+        table: TABLE.as_str().into(),
         name: name.into(),
         set_type: SetTypeValue::Single(kind),
         flags: interval.then(|| HashSet::from([SetFlag::Interval])),
         elem: Some(elements.into()),
         ..Set::default()
     }))
-}
-
-fn rule<'a>(chain: &'static str, body: Vec<Statement<'a>>) -> Rule<'a> {
-    Rule {
-        family: NfFamily::IP,
-        table: TABLE.into(),
-        chain: chain.into(),
-        expr: body.into(),
-        ..Rule::default()
-    }
 }
 
 fn networks<'a>(list: &[Ipv4Net]) -> Vec<Expression<'a>> {
@@ -238,49 +200,6 @@ fn networks<'a>(list: &[Ipv4Net]) -> Vec<Expression<'a>> {
             }))
         })
         .collect()
-}
-
-fn text(text: &str) -> Expression<'_> {
-    Expression::String(Cow::Borrowed(text))
-}
-
-fn meta<'a>(key: MetaKey) -> Expression<'a> {
-    Expression::Named(NamedExpression::Meta(Meta { key }))
-}
-
-fn ct<'a>(key: &'static str) -> Expression<'a> {
-    Expression::Named(NamedExpression::CT(CT { key: key.into(), family: None, dir: None }))
-}
-
-fn field<'a>(protocol: &'static str, field: &'static str) -> Expression<'a> {
-    Expression::Named(NamedExpression::Payload(Payload::PayloadField(PayloadField {
-        protocol: protocol.into(),
-        field: field.into(),
-    })))
-}
-
-fn ip<'a>(name: &'static str) -> Expression<'a> {
-    field("ip", name)
-}
-
-fn set_of<'a>(items: &[&'static str]) -> Expression<'a> {
-    Expression::List(items.iter().map(|item| text(item)).collect())
-}
-
-fn compare<'a>(left: Expression<'a>, op: Operator, right: Expression<'a>) -> Statement<'a> {
-    Statement::Match(Match { left, right, op })
-}
-
-fn is<'a>(left: Expression<'a>, right: Expression<'a>) -> Statement<'a> {
-    compare(left, Operator::EQ, right)
-}
-
-fn is_not<'a>(left: Expression<'a>, right: Expression<'a>) -> Statement<'a> {
-    compare(left, Operator::NEQ, right)
-}
-
-fn is_in<'a>(left: Expression<'a>, right: Expression<'a>) -> Statement<'a> {
-    compare(left, Operator::IN, right)
 }
 
 fn count<'a>(name: &'static str) -> Statement<'a> {

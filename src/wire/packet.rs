@@ -17,7 +17,11 @@ const VERSION: u8 = 1;
 const FLAG_TAGGED: u8 = 1;
 const FLAG_LEAVING: u8 = 2;
 const FLAG_CLAIMS_OMITTED: u8 = 4;
-const FLAGS_KNOWN: u8 = FLAG_TAGGED + FLAG_LEAVING + FLAG_CLAIMS_OMITTED;
+/// The body also tells which groups the sender cannot serve, and to whom it gives what it claims.
+/// Without this flag it is as it was before there were such things, so that nodes of both versions
+/// hear each other as long as nobody makes use of them.
+const FLAG_SERVICES: u8 = 8;
+const FLAGS_KNOWN: u8 = FLAG_TAGGED + FLAG_LEAVING + FLAG_CLAIMS_OMITTED + FLAG_SERVICES;
 const HEARS_FAILED: u8 = 1;
 const TAG_LEN: usize = 32;
 const KEY_LABEL: &[u8] = b"natha heartbeat 1";
@@ -81,8 +85,8 @@ pub struct Sender {
 pub struct Encoded {
     /// The datagram.
     pub bytes: Vec<u8>,
-    /// How many claims, and groups that it cannot serve, found no room in it. They are the last ones
-    /// in the beat's order.
+    /// How many claims, and groups that it cannot serve, found no room in it. They are the last
+    /// ones in the beat's order.
     pub claims_omitted: usize,
 }
 
@@ -144,8 +148,10 @@ impl Sender {
         out.extend(beat.settings_digest.to_be_bytes());
         put_hears(&mut out, &beat.hears);
         // What it cannot serve goes before what it holds, and leaves room for the next count.
-        let names_omitted = put_names(&mut out, &beat.unfit_for, room - 1);
-        let claims_omitted = names_omitted + put_claims(&mut out, &beat.holds, room);
+        let services = tells_services(beat);
+        let names_omitted =
+            if services { put_names(&mut out, &beat.unfit_for, room - 1) } else { 0 };
+        let claims_omitted = names_omitted + put_claims(&mut out, &beat.holds, services, room);
         if claims_omitted > 0
             && let Some(flags) = out.get_mut(flags_at)
         {
@@ -161,7 +167,8 @@ impl Sender {
     fn flags(&self, beat: &Beat) -> u8 {
         let tagged = if self.key.is_some() { FLAG_TAGGED } else { 0 };
         let leaving = if beat.leaving { FLAG_LEAVING } else { 0 };
-        tagged + leaving
+        let services = if tells_services(beat) { FLAG_SERVICES } else { 0 };
+        tagged + leaving + services
     }
 
     /// Takes a datagram apart.
@@ -205,13 +212,14 @@ impl Sender {
         let session = SessionId(body.u64()?);
         let sequence = body.u64()?;
         let from = body.instance()?;
+        let services = flags & FLAG_SERVICES != 0;
         let beat = Beat {
             fitness: bits_to_faults(body.byte()?)?,
             leaving: flags & FLAG_LEAVING != 0,
             settings_digest: body.u64()?,
             hears: body.hears()?,
-            unfit_for: body.names()?,
-            holds: body.claims()?,
+            unfit_for: if services { body.names()? } else { BTreeSet::new() },
+            holds: body.claims(services)?,
         };
         if !body.0.is_empty() {
             return Err(Rejected::TrailingBytes);
@@ -268,8 +276,14 @@ fn put_hears(out: &mut Vec<u8>, hears: &[Hears]) {
     }
 }
 
-/// Appends the claims that fit below `room` bytes; how many did not.
-fn put_claims(out: &mut Vec<u8>, claims: &[Claim], room: usize) -> usize {
+/// Whether it tells what only [`FLAG_SERVICES`] makes room for.
+fn tells_services(beat: &Beat) -> bool {
+    !beat.unfit_for.is_empty() || beat.holds.iter().any(|claim| claim.to.is_some())
+}
+
+/// Appends the claims that fit below `room` bytes, with their receivers or without; how many did
+/// not.
+fn put_claims(out: &mut Vec<u8>, claims: &[Claim], receivers: bool, room: usize) -> usize {
     let count_at = out.len();
     out.push(0);
     let mut count = 0_u8;
@@ -278,6 +292,7 @@ fn put_claims(out: &mut Vec<u8>, claims: &[Claim], room: usize) -> usize {
         put_name(out, &claim.group);
         out.extend(claim.generation.to_be_bytes());
         match &claim.to {
+            _ if !receivers => {}
             Some(to) => put_instance(out, to),
             None => out.push(0),
         }
@@ -409,20 +424,30 @@ impl<'a> Reader<'a> {
         Ok(all)
     }
 
-    fn claims(&mut self) -> Result<Vec<Claim>, Rejected> {
+    fn claims(&mut self, receivers: bool) -> Result<Vec<Claim>, Rejected> {
         let count = usize::from(self.byte()?);
         let mut all = Vec::new();
         for _ in 0..count {
             let group = self.name()?;
             let generation = u32::from_be_bytes(self.array()?);
-            all.push(Claim { group, generation, to: self.maybe_instance()? });
+            let to = if receivers { self.maybe_instance()? } else { None };
+            all.push(Claim { group, generation, to });
         }
         Ok(all)
     }
 
     fn names(&mut self) -> Result<BTreeSet<GroupName>, Rejected> {
         let count = self.byte()?;
-        (0..count).map(|_| self.name()).collect()
+        let mut all = BTreeSet::new();
+        for _ in 0..count {
+            let name = self.name()?;
+            // In order and once each: one set has one encoding.
+            if all.last() >= Some(&name) {
+                return Err(Rejected::Malformed);
+            }
+            all.insert(name);
+        }
+        Ok(all)
     }
 
     fn name(&mut self) -> Result<GroupName, Rejected> {

@@ -31,6 +31,14 @@ fn small_beat() -> Beat {
 
 const KEY: &[u8] = b"sixteen bytes or more";
 
+/// One that makes use of service checks, and gives something away.
+fn serving_beat() -> Beat {
+    let mut beat = small_beat();
+    beat.holds[0].to = Some(id("i-0123abcd"));
+    beat.unfit_for = ["db", "web"].into_iter().map(|name| name.parse().unwrap()).collect();
+    beat
+}
+
 #[test]
 fn what_is_wrong_is_told_apart() {
     let tagged = sender("nat", Some(KEY)).encode(&small_beat()).bytes;
@@ -62,11 +70,53 @@ fn what_is_wrong_is_told_apart() {
 
 #[test]
 fn every_proper_beginning_of_a_packet_is_truncated() {
-    let plain = sender("nat", None).encode(&small_beat()).bytes;
-    for length in 0..plain.len() {
-        let result = sender("nat", None).decode(&plain[..length]);
-        assert_eq!(result.map(|_| ()), Err(Rejected::Truncated), "at {length}");
+    for beat in [small_beat(), serving_beat()] {
+        let plain = sender("nat", None).encode(&beat).bytes;
+        for length in 0..plain.len() {
+            let result = sender("nat", None).decode(&plain[..length]);
+            assert_eq!(result.map(|_| ()), Err(Rejected::Truncated), "at {length}");
+        }
     }
+}
+
+#[test]
+fn what_a_node_cannot_serve_goes_before_what_it_holds() {
+    let mut beat = small_beat();
+    let name = |n: u32| -> GroupName { format!("{n:0>32}").parse().unwrap() };
+    beat.hears = (0..15)
+        .map(|n| Hears {
+            node: id(&format!("i-{n:0>17x}")),
+            session: SessionId(n),
+            age_ms: 1,
+            failed: false,
+        })
+        .collect();
+    beat.holds = (0..20)
+        .map(|n| Claim { group: name(n), generation: n, to: Some(id("i-0123abcd")) })
+        .collect();
+    beat.unfit_for = (0..20).map(name).collect();
+    let mut from = sender("nat", Some(KEY));
+    let encoded = from.encode(&beat);
+    let packet = from.decode(&encoded.bytes).unwrap();
+    assert_eq!(packet.beat.unfit_for, beat.unfit_for, "20 groups of a cluster of 16 nodes fit");
+    assert!(packet.claims_omitted && encoded.claims_omitted > 0);
+    assert_eq!(packet.beat.holds, beat.holds[..20 - encoded.claims_omitted]);
+}
+
+#[test]
+fn groups_out_of_order_or_named_twice_are_no_packet() {
+    let from = sender("nat", None);
+    let bytes = sender("nat", None).encode(&serving_beat()).bytes;
+    let at = bytes.windows(7).position(|bytes| bytes == b"\x02db\x03web").unwrap();
+    for names in [*b"\x03web\x02db", *b"\x02db\x03dba"] {
+        let mut swapped = bytes.clone();
+        swapped[at..at + 7].copy_from_slice(&names);
+        let is_ordered = names.starts_with(b"\x02");
+        assert_eq!(from.decode(&swapped).is_ok(), is_ordered, "{names:?}");
+    }
+    let mut twice = bytes.clone();
+    twice.splice(at..at + 7, *b"\x02db\x02db");
+    assert_eq!(from.decode(&twice).map(|_| ()), Err(Rejected::Malformed));
 }
 
 #[test]
@@ -133,6 +183,14 @@ fn the_bytes_of_a_packet_are_the_same_in_every_version() {
         "4e5448410102a3bd041e1c450e19000000000000004d000000000000000111\
          0123456789abcdef0001000000000000000501080123abcd0000000000\
          00000900280101067a6f6e652d6100000003"
+    );
+    let serving = sender("nat", None).encode(&serving_beat()).bytes;
+    assert_eq!(
+        hex(&serving),
+        "4e544841010aa3bd041e1c450e19000000000000004d000000000000000111\
+         0123456789abcdef0001000000000000000501080123abcd0000000000\
+         0000090028010202646203776562\
+         01067a6f6e652d6100000003080123abcd"
     );
     let tagged = sender("nat", Some(KEY)).encode(&small_beat()).bytes;
     assert_eq!(
@@ -231,23 +289,27 @@ fn any_hears() -> impl Strategy<Value = Hears> {
 }
 
 fn any_claim() -> impl Strategy<Value = Claim> {
-    ("[a-zA-Z0-9._-]{1,64}", any::<u32>()).prop_map(|(name, generation)| Claim {
+    let to = prop::option::of(any_id());
+    ("[a-zA-Z0-9._-]{1,64}", any::<u32>(), to).prop_map(|(name, generation, to)| Claim {
         group: name.parse().unwrap(),
         generation,
-        to: None,
+        to,
     })
 }
 
 fn any_beat() -> impl Strategy<Value = Beat> {
     let faults = prop::collection::btree_set(prop::sample::select(&Fault::ALL[..]), 0..=5);
-    (faults, any::<bool>(), any::<u64>(), vec(any_hears(), 0..16), vec(any_claim(), 0..8)).prop_map(
-        |(faults, leaving, settings_digest, hears, holds)| Beat {
+    let unfit_for = prop::collection::btree_set("[a-z]{1,8}", 0..4)
+        .prop_map(|names| names.iter().map(|name| name.parse().unwrap()).collect());
+    let told = (vec(any_hears(), 0..16), vec(any_claim(), 0..6), unfit_for);
+    (faults, any::<bool>(), any::<u64>(), told).prop_map(
+        |(faults, leaving, settings_digest, (hears, holds, unfit_for))| Beat {
             fitness: Fitness { faults },
             leaving,
             settings_digest,
             hears,
             holds,
-            unfit_for: BTreeSet::new(),
+            unfit_for,
         },
     )
 }
@@ -286,13 +348,15 @@ proptest! {
     #[test]
     fn random_bodies_that_decode_are_what_would_be_encoded(
         body in vec(any::<u8>(), 0..200),
-        flags in 0_u8..8,
+        flags in 0_u8..16,
     ) {
         let mut bytes = sender("nat", None).encode(&small_beat()).bytes;
         bytes.truncate(14);
         bytes[5] = flags & !FLAG_TAGGED;
         bytes.extend(&body);
         if let Ok(packet) = sender("nat", None).decode(&bytes) {
+            // A receiver that found no room leaves the flag without a use.
+            prop_assume!((flags & FLAG_SERVICES != 0) == tells_services(&packet.beat));
             let mut same = Sender::new(packet.from, packet.session, "nat", None);
             same.sequence = packet.sequence.wrapping_sub(1);
             let mut again = same.encode(&packet.beat).bytes;

@@ -9,9 +9,9 @@ use crate::failover::{
     Verdict, View,
 };
 use crate::types::{
-    Beat, CloudFault, CloudFaultKind, Fitness, Group, Hears, InstanceId, InstanceState, Member,
-    NetworkInterfaceId, PowerReport, Resource, Roster, RouteEntry, RouteTableId, RouteTarget,
-    RouteWrite, SessionId, StopOrigin, Time,
+    Assignment, Beat, CloudFault, CloudFaultKind, Fitness, Group, Hears, InstanceId, InstanceState,
+    Member, NetworkInterfaceId, PowerReport, Resource, ResourceKind, Roster, RouteEntry,
+    RouteTableId, RouteTarget, RouteWrite, Seen, SessionId, StopOrigin, Time,
 };
 
 /// The machine's own session.
@@ -49,10 +49,16 @@ pub(super) struct Desk {
     pub(super) echo: BTreeSet<usize>,
     /// The tables that exist, and where their default route leads.
     pub(super) routes: BTreeMap<RouteTableId, Option<RouteEntry>>,
+    /// Who holds what is no route.
+    pub(super) holders: BTreeMap<Resource, Seen>,
+    /// What this node may not write.
+    pub(super) denied: BTreeSet<ResourceKind>,
     pub(super) power: BTreeMap<InstanceId, PowerReport>,
     pub(super) reads: Answer,
     /// Whether only reads of routes go without an answer.
     pub(super) hides_routes: bool,
+    /// Kinds of what is no route of which nobody answers how they are.
+    pub(super) hidden: BTreeSet<ResourceKind>,
     pub(super) writes: Answer,
     pub(super) calls: Answer,
     pub(super) notes: Answer,
@@ -155,8 +161,14 @@ impl Desk {
 
     /// Node `me`, at the moment of its start.
     pub(super) fn starting(me: usize, nodes: usize, numbers: Failover) -> Self {
+        Self::of(me, &roster(nodes), numbers)
+    }
+
+    /// The same in a cluster like this.
+    pub(super) fn of(me: usize, roster: &Roster, numbers: Failover) -> Self {
         let now = Time::from_millis(1_000_000);
-        let machine = Machine::new(&id(me), SESSION, numbers.clone(), DIGEST, &roster(nodes), now);
+        let nodes = roster.members.len();
+        let machine = Machine::new(&id(me), SESSION, numbers.clone(), DIGEST, roster, now);
         let peers = (0..nodes).filter(|n| *n != me);
         Self {
             machine,
@@ -165,9 +177,12 @@ impl Desk {
             beats: peers.clone().map(|n| (n, Self::fine(me))).collect(),
             echo: peers.collect(),
             routes: (0..nodes).map(|n| (table(n), to(n))).collect(),
+            holders: BTreeMap::new(),
+            denied: BTreeSet::new(),
             power: (0..nodes).map(|n| (id(n), report(InstanceState::Running))).collect(),
             reads: Answer::Yes,
             hides_routes: false,
+            hidden: BTreeSet::new(),
             writes: Answer::Yes,
             calls: Answer::Yes,
             notes: Answer::Yes,
@@ -306,6 +321,9 @@ impl Desk {
                 let result = Ok(self.power[&node].clone());
                 self.answer_read(id, |fault| Outcome::Power { result: fault.map_or(result, Err) });
             }
+            Action::WriteRoute { id, .. } if self.denied.contains(&ResourceKind::Route) => {
+                self.answer_write(id, Answer::No(CloudFaultKind::Denied));
+            }
             Action::WriteRoute { id, write, .. } => {
                 if matches!(self.writes, Answer::Yes | Answer::Lost) {
                     let target = RouteTarget::Interface(write.interface);
@@ -314,12 +332,50 @@ impl Desk {
                 }
                 self.answer_write(id, self.writes);
             }
-            Action::ReadHolders { .. } | Action::Assign { .. } => {
-                unreachable!("the groups of this desk are made of routes")
+            Action::ReadHolders { resources, .. }
+                if resources.iter().any(|one| self.hidden.contains(&one.kind())) => {}
+            Action::ReadHolders { id, resources } => {
+                let seen = |one: Resource| {
+                    let seen = self.holders.get(&one).cloned().unwrap_or(Seen::Absent);
+                    (one, seen)
+                };
+                let result = Ok(resources.into_iter().map(seen).collect());
+                let outcome =
+                    |fault: Option<_>| Outcome::Holders { result: fault.map_or(result, Err) };
+                self.answer_read(id, outcome);
+            }
+            Action::Assign { id, assignment, .. } => {
+                if self.denied.contains(&assignment.resource.kind()) {
+                    return self.answer_write(id, Answer::No(CloudFaultKind::Denied));
+                }
+                if matches!(self.writes, Answer::Yes | Answer::Lost) {
+                    self.assign(assignment);
+                }
+                self.answer_write(id, self.writes);
             }
             Action::Stop { id, .. } | Action::Start { id, .. } => self.answer_write(id, self.calls),
             Action::Remember { id, .. } => self.answer_write(id, self.notes),
             Action::SendBeat { .. } | Action::Report { .. } | Action::MayExit => {}
+        }
+    }
+
+    /// What EC2 and Route 53 do: an Elastic IP goes along with the private IP that it is on.
+    fn assign(&mut self, assignment: Assignment) {
+        let Assignment { resource, interface, address } = assignment;
+        let target = match resource {
+            Resource::Dns { .. } => RouteTarget::Address(address),
+            _ => RouteTarget::Interface(interface),
+        };
+        for (other, seen) in &mut self.holders {
+            let goes_along = match (other, &resource) {
+                (Resource::Eip { on, .. }, Resource::PrivateIp { address }) => {
+                    *on == Some(*address)
+                }
+                _ => false,
+            };
+            if goes_along || *other == resource {
+                *seen = Seen::At(target.clone());
+            }
         }
     }
 

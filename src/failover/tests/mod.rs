@@ -2,11 +2,14 @@
 
 mod desk;
 mod evidence;
+mod gifts;
+mod kinds;
 mod leaving;
 mod moments;
 mod moves;
 mod power_calls;
 mod readings;
 mod repairs;
+mod services;
 mod shown;
 mod wishes;

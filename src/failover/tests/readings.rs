@@ -239,7 +239,7 @@ fn a_lost_peer_s_deeds_are_seen_in_the_routes() {
     desk.run(8_000);
     assert_eq!(desk.verdict(1), Verdict::CutOff, "{:#?}", desk.texts());
     let told = desk.events(EventKind::Verdict).pop().unwrap();
-    assert!(told.text.contains("it moved 2 route(s)"), "{told:?}");
+    assert!(told.text.contains("it moved 2 resource(s)"), "{told:?}");
 }
 
 #[test]

@@ -186,7 +186,7 @@ fn a_peer_with_other_settings_is_not_stopped() {
 
 #[test]
 fn while_a_route_leads_elsewhere_or_was_not_settled_nobody_is_stopped() {
-    let unsettled = "it is not stopped: not every route has been seen on this side for long enough";
+    let unsettled = "it is not stopped: not everything has been seen on this side for long enough";
     let why = held_by(2, |desk| {
         desk.routes.insert(table(0), abroad());
         desk.run(11_000);
@@ -210,7 +210,7 @@ fn routes_that_were_not_read_lately_settle_nothing() {
     desk.hides_routes = true;
     desk.run(60_000);
     assert_eq!(desk.stops().len(), 0);
-    let unsettled = "it is not stopped: not every route has been seen on this side for long enough";
+    let unsettled = "it is not stopped: not everything has been seen on this side for long enough";
     assert_eq!(held(&desk), [unsettled]);
 }
 
@@ -268,7 +268,7 @@ fn of_three_a_majority_must_judge_the_peer_failed() {
         let mut desk = of_three(silent);
         assert_eq!(desk.stops().len(), 0);
         // Its own table on a node that does not agree is the first thing missing.
-        let unsettled = "not every route has been seen on this side for long enough";
+        let unsettled = "not everything has been seen on this side for long enough";
         assert!(held(&desk).iter().all(|why| why.ends_with(unsettled)), "{:?}", held(&desk));
         desk.routes.insert(table(2), to(0));
         desk.beat_mut(2).hears.clear();

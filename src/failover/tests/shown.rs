@@ -190,7 +190,7 @@ fn what_is_done_with_a_group_is_told_in_words() {
     assert_eq!(start(lose), format!("taking over, to {}", id(0)));
     assert_eq!(start(give), format!("handing over, to {}", id(1)));
     assert_eq!(start(hand_back), format!("handing back, to {}", id(1)));
-    assert_eq!(start(set), format!("setting routes, to {}", id(0)));
+    assert_eq!(start(set), format!("setting it right, to {}", id(0)));
 }
 
 #[test]

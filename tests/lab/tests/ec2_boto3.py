@@ -203,6 +203,72 @@ def check_groups(group):
     assert shown["IpPermissions"][0]["UserIdGroupPairs"][0]["GroupId"] == group
 
 
+def check_addresses(nodes, enis, alone):
+    """Two nodes of which the second one is `alone`: it has one interface."""
+    a, b = enis
+    made = ec2.allocate_address(Domain="vpc", TagSpecifications=named("elastic-ip", "web"))
+    eip, public = made["AllocationId"], made["PublicIp"]
+    shown = ec2.describe_addresses(AllocationIds=[eip])["Addresses"]
+    assert [t["Value"] for t in shown[0]["Tags"]] == ["web"] and "AssociationId" not in shown[0]
+    first = ec2.associate_address(AllocationId=eip, NetworkInterfaceId=a)["AssociationId"]
+    again = ec2.associate_address(AllocationId=eip, NetworkInterfaceId=a)["AssociationId"]
+    assert first == again
+    strict = dict(AllocationId=eip, NetworkInterfaceId=b, AllowReassociation=False)
+    code, status, text = fault(ec2.associate_address, **strict)
+    assert (code, status) == ("Resource.AlreadyAssociated", 400)
+    assert text == f"resource {eip} is already associated with associate-id {first}", text
+    dry = dict(AllocationId=eip, NetworkInterfaceId=b, DryRun=True)
+    assert fault(ec2.associate_address, **dry)[:2] == ("DryRunOperation", 412)
+    several = outcome(ec2.associate_address, AllocationId=eip, InstanceId=nodes[0])
+    assert several == "InvalidInstanceID", several
+    assert alone == nodes[1]
+    second = ec2.associate_address(AllocationId=eip, InstanceId=alone)["AssociationId"]
+    filters = [{"Name": "network-interface-id", "Values": [b]},
+               {"Name": "public-ip", "Values": [public]},
+               {"Name": "association-id", "Values": [second]}]
+    shown = ec2.describe_addresses(Filters=filters)["Addresses"][0]
+    assert (shown["InstanceId"], shown["Domain"]) == (alone, "vpc"), shown
+    instance = ec2.describe_instances(InstanceIds=[alone])["Reservations"][0]["Instances"][0]
+    assert instance["PublicIpAddress"] == public
+    ec2.disassociate_address(AssociationId=second)
+    gone = outcome(ec2.disassociate_address, AssociationId=second)
+    assert gone == "InvalidAssociationID.NotFound", gone
+    unknown = outcome(ec2.associate_address, AllocationId="eipalloc-1", NetworkInterfaceId=a)
+    assert unknown == "InvalidAllocationID.NotFound", unknown
+    return eip
+
+
+def private_of(eni):
+    answer = ec2.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"][0]
+    return answer["PrivateIpAddresses"]
+
+
+def check_secondary(enis, eip):
+    a, b = enis
+    one = dict(PrivateIpAddresses=["10.0.0.50"])
+    made = ec2.assign_private_ip_addresses(NetworkInterfaceId=a, **one)
+    assert made["AssignedPrivateIpAddresses"] == [{"PrivateIpAddress": "10.0.0.50"}], made
+    ec2.associate_address(
+        AllocationId=eip, NetworkInterfaceId=a, PrivateIpAddress="10.0.0.50")
+    code, _, text = fault(ec2.assign_private_ip_addresses, NetworkInterfaceId=b, **one)
+    assert (code, text) == (
+        "InvalidParameterValue", "[10.0.0.50] assigned, but move is not allowed."), text
+    ec2.assign_private_ip_addresses(NetworkInterfaceId=b, AllowReassignment=True, **one)
+    assert [p["PrivateIpAddress"] for p in private_of(a)] == [private_of(a)[0]["PrivateIpAddress"]]
+    moved = private_of(b)[1]
+    assert (moved["Primary"], moved["Association"]["AllocationId"]) == (False, eip), moved
+    found = ec2.describe_network_interfaces(
+        Filters=[{"Name": "addresses.private-ip-address", "Values": ["10.0.0.50"]}])
+    assert [i["NetworkInterfaceId"] for i in found["NetworkInterfaces"]] == [b]
+    primary = private_of(b)[0]["PrivateIpAddress"]
+    for call in (ec2.assign_private_ip_addresses, ec2.unassign_private_ip_addresses):
+        code = outcome(call, NetworkInterfaceId=b, PrivateIpAddresses=[primary])
+        assert code == "InvalidParameterValue", code
+    ec2.unassign_private_ip_addresses(NetworkInterfaceId=b, **one)
+    assert len(private_of(b)) == 1
+    assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[eip])["Addresses"][0]
+
+
 def check_listings(vpc, public, table, nodes):
     subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]
     assert len(subnets) == 2 and subnets[0]["AvailabilityZone"] == "eu-central-1a"
@@ -256,5 +322,7 @@ ec2.start_instances(InstanceIds=[nodes[0]])
 for node in (nodes[0], replacement):
     until(node, lambda node=node: state(node), "running")
 check_interfaces(public, group, [nodes[0], replacement], a)
+enis = [a, primary(replacement)["NetworkInterfaceId"]]
+check_secondary(enis, check_addresses([nodes[0], replacement], enis, replacement))
 check_signatures()
 print("every check passed")

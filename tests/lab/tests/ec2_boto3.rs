@@ -1,5 +1,5 @@
-//! The simulated EC2 seen from outside: boto3 makes every call, signed, and every answer must be
-//! one that botocore's own model of EC2 allows.
+//! The simulated EC2 and Route 53 seen from outside: boto3 makes every call, signed, and every
+//! answer must be one that botocore's own models of them allow.
 
 mod support;
 
@@ -10,7 +10,13 @@ use natha_lab::ec2::{Principal, action_names};
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_can_make_every_call_and_every_answer_fits_botocores_model() {
     let served = support::serve_world(std::time::SystemTime::now()).await;
-    let printed = support::python("ec2_boto3.py", &[&served.endpoint]).await;
+    let zone = {
+        let mut world = served.world.lock();
+        world.timings_mut().dns_sync_ms = 300;
+        world.create_hosted_zone("example.test", std::time::Duration::ZERO).unwrap()
+    };
+    let mut printed = support::python("ec2_boto3.py", &[&served.endpoint]).await;
+    printed += &support::python("route53_boto3.py", &[&served.endpoint, &zone]).await;
     let called: BTreeSet<String> =
         served.world.lock().history().iter().map(|call| call.action.clone()).collect();
     let missed: Vec<&str> = action_names().filter(|name| !called.contains(*name)).collect();

@@ -1,4 +1,4 @@
-"""Checks EC2 answers against botocore's own model of EC2."""
+"""Checks answers of EC2 and Route 53 against botocore's own models of them."""
 
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -13,10 +13,15 @@ except ImportError as error:
 
 REGION = "eu-central-1"
 KEY, SECRET = "AKIALABOPERATOR00001", "lab/operator/secret/key/of/40/characters"
-NAMESPACE = "{http://ec2.amazonaws.com/doc/2016-11-15/}"
+NAMESPACES = {
+    "ec2": "{http://ec2.amazonaws.com/doc/2016-11-15/}",
+    "route53": "{https://route53.amazonaws.com/doc/2013-04-01/}",
+}
+CONTENT = "text/xml;charset=UTF-8"
 
 
-def client(endpoint, key=KEY, secret=SECRET, token=None, region=REGION, retries=0, timeout=20):
+def client(endpoint, key=KEY, secret=SECRET, token=None, region=REGION, retries=0, timeout=20,
+           service="ec2"):
     session = boto3.session.Session(
         aws_access_key_id=key, aws_secret_access_key=secret, aws_session_token=token
     )
@@ -25,7 +30,7 @@ def client(endpoint, key=KEY, secret=SECRET, token=None, region=REGION, retries=
         read_timeout=timeout,
         connect_timeout=timeout,
     )
-    return session.client("ec2", endpoint_url=endpoint, region_name=region, config=config)
+    return session.client(service, endpoint_url=endpoint, region_name=region, config=config)
 
 
 def outcome(call, *args, **kwargs):
@@ -48,32 +53,36 @@ def fault(call, *args, **kwargs):
     raise AssertionError(f"succeeded but should not have: {answer}")
 
 
-def watch(ec2):
+def watch(service):
     """Makes a client check the raw XML of every successful answer."""
+    name = service.meta.service_model.service_name
+    space = NAMESPACES[name]
 
     def check(http_response, parsed, model, **_):
         if http_response.status_code >= 300:
             return
         root = ElementTree.fromstring(http_response.content)
-        expected = f"{NAMESPACE}{model.name}Response"
+        expected = f"{space}{model.name}Response"
         assert root.tag == expected, f"{root.tag} instead of {expected}"
         content = http_response.headers["Content-Type"]
-        assert content == "text/xml;charset=UTF-8", content
+        assert content == CONTENT, content
+        assert all(element.tag.startswith(space) for element in root.iter()), model.name
         children = list(root)
-        assert bare(children[0]) == "requestId" and children[0].text, model.name
+        if name == "ec2":
+            assert bare(children[0]) == "requestId" and children[0].text, model.name
+            children = children[1:]
         if model.output_shape is None:
-            rest = [bare(child) for child in children[1:]]
+            rest = [bare(child) for child in children]
             assert rest in ([], ["return"]), f"{model.name}: unexpected {rest}"
             return
-        check_structure(children[1:], model.output_shape, model.name)
+        check_structure(children, model.output_shape, model.name)
 
-    ec2.meta.events.register("after-call.ec2", check)
-    return ec2
+    service.meta.events.register(f"after-call.{name}", check)
+    return service
 
 
 def bare(element):
-    assert element.tag.startswith(NAMESPACE), f"{element.tag} is outside the namespace"
-    return element.tag[len(NAMESPACE):]
+    return element.tag.split("}")[1]
 
 
 def check_structure(elements, shape, where):
@@ -81,6 +90,9 @@ def check_structure(elements, shape, where):
         member.serialization.get("name", name): member for name, member in shape.members.items()
     }
     seen = set()
+    required = {
+        shape.members[name].serialization.get("name", name) for name in shape.required_members
+    }
     for element in elements:
         name = bare(element)
         path = f"{where}.{name}"
@@ -90,6 +102,7 @@ def check_structure(elements, shape, where):
         assert name not in seen, f"{path} comes twice"
         seen.add(name)
         check_value(element, members[name], path)
+    assert required <= seen, f"{where}: {sorted(required - seen)} missing"
 
 
 def check_value(element, shape, path):

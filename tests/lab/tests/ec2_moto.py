@@ -1,6 +1,6 @@
 """Asks the lab and moto the same questions and prints both answers as JSON.
 
-Argument: the lab's endpoint. Each probe builds what it needs in a fresh VPC and returns a short
+Arguments: the lab's endpoint, the id of a hosted zone in it. Each probe builds what it needs in a fresh VPC and returns a short
 text: what a caller of the API would see. The Rust test compares the texts with docs/lab.md.
 """
 
@@ -19,15 +19,36 @@ except ImportError as error:
 
 PROBES = {}
 ALL = "0.0.0.0/0"
+FREE = "10.0.0.50"
+ZONE = "example.test"
 
 
-def probe(name):
+def probe(name, place=None):
+    """Asks in a fresh place: a `Site`, or `Records`."""
+
     def keep(function):
         assert name not in PROBES, name
-        PROBES[name] = function
+        PROBES[name] = (function, place or Site)
         return function
 
     return keep
+
+
+class Records:
+    """A name of its own in the hosted zone."""
+
+    count = 0
+
+    def __init__(self, ec2, image, dns, zone):
+        self.dns, self.zone = dns, zone
+        Records.count += 1
+        self.record = f"r{Records.count}.{ZONE}"
+
+    def change(self, action, value="192.0.2.1", name=None):
+        record = {"Name": name or self.record, "Type": "A", "TTL": 5,
+                  "ResourceRecords": [{"Value": value}]}
+        return self.dns.change_resource_record_sets(HostedZoneId=self.zone, ChangeBatch={
+            "Changes": [{"Action": action, "ResourceRecordSet": record}]})["ChangeInfo"]
 
 
 class Site:
@@ -35,7 +56,7 @@ class Site:
 
     count = 0
 
-    def __init__(self, ec2, image):
+    def __init__(self, ec2, image, *_):
         self.ec2, self.image = ec2, image
         Site.count += 1
         self.vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
@@ -92,6 +113,35 @@ class Site:
     def replace(self, block=ALL, **target):
         return self.ec2.replace_route(
             RouteTableId=self.table, DestinationCidrBlock=block, **target)
+
+    def elastic(self):
+        """An Elastic IP address, in a VPC that has a gateway."""
+        gateway = self.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+        self.ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=self.vpc)
+        return self.ec2.allocate_address(Domain="vpc")["AllocationId"]
+
+    def associate(self, eip, eni, **more):
+        return self.ec2.associate_address(AllocationId=eip, NetworkInterfaceId=eni, **more)
+
+    def address(self, eip):
+        return self.ec2.describe_addresses(AllocationIds=[eip])["Addresses"][0]
+
+    def at(self, eip):
+        """Which interface has an Elastic IP address."""
+        holder = self.address(eip).get("NetworkInterfaceId")
+        return dict(zip(self.enis, "ab")).get(holder, "nobody")
+
+    def assign(self, eni, address=FREE, **more):
+        return self.ec2.assign_private_ip_addresses(
+            NetworkInterfaceId=eni, PrivateIpAddresses=[address], **more)
+
+    def private(self, eni):
+        answer = self.ec2.describe_network_interfaces(NetworkInterfaceIds=[eni])
+        return [p["PrivateIpAddress"] for p in answer["NetworkInterfaces"][0]["PrivateIpAddresses"]]
+
+    def holders(self, address=FREE):
+        """Which interfaces have a private address."""
+        return " ".join(n for n, eni in zip("ab", self.enis) if address in self.private(eni))
 
     def routes(self):
         answer = self.ec2.describe_route_tables(RouteTableIds=[self.table])
@@ -380,13 +430,218 @@ def _(site):
     return outcome(client(site.ec2.meta.endpoint_url, secret="wrong").describe_vpcs)
 
 
-def answers(endpoint):
+@probe("AssociateAddress to another interface")
+def _(site):
+    eip = site.elastic()
+    site.associate(eip, site.enis[0])
+    return f"{outcome(site.associate, eip, site.enis[1])}, address at {site.at(eip)}"
+
+
+@probe("AssociateAddress with AllowReassociation false to another interface")
+def _(site):
+    eip = site.elastic()
+    site.associate(eip, site.enis[0])
+    code = outcome(site.associate, eip, site.enis[1], AllowReassociation=False)
+    return f"{code}, address at {site.at(eip)}"
+
+
+@probe("AssociateAddress to the same interface again")
+def _(site):
+    eip = site.elastic()
+    site.associate(eip, site.enis[0])
+    return f"{outcome(site.associate, eip, site.enis[0])}, address at {site.at(eip)}"
+
+
+@probe("AssociateAddress with DryRun")
+def _(site):
+    eip = site.elastic()
+    return f"{outcome(site.associate, eip, site.enis[0], DryRun=True)}, address at {site.at(eip)}"
+
+
+@probe("AssociateAddress to a private address that the interface does not have")
+def _(site):
+    return outcome(site.associate, site.elastic(), site.enis[0], PrivateIpAddress="10.0.0.77")
+
+
+@probe("AssociateAddress by InstanceId with two interfaces")
+def _(site):
+    site.second_interface(site.nodes[1])
+    return outcome(site.ec2.associate_address, AllocationId=site.elastic(),
+                   InstanceId=site.nodes[1])
+
+
+@probe("AssociateAddress in a VPC without an internet gateway")
+def _(site):
+    eip = site.ec2.allocate_address(Domain="vpc")["AllocationId"]
+    return outcome(site.associate, eip, site.enis[0])
+
+
+@probe("AssociateAddress of an unknown allocation")
+def _(site):
+    return outcome(site.associate, "eipalloc-0123456789abcdef0", site.enis[0])
+
+
+@probe("DisassociateAddress of an unknown association")
+def _(site):
+    return outcome(site.ec2.disassociate_address, AssociationId="eipassoc-0123456789abcdef0")
+
+
+@probe("Instances that show an Elastic IP address after its move")
+def _(site):
+    eip = site.elastic()
+    for eni in site.enis:
+        site.associate(eip, eni, AllowReassociation=True)
+    public = site.address(eip)["PublicIp"]
+    shown = [site.describe(node).get("PublicIpAddress") == public for node in site.nodes]
+    return " ".join(name for name, yes in zip("ab", shown) if yes)
+
+
+@probe("Elastic IP address of a stopped instance")
+def _(site):
+    eip = site.elastic()
+    site.associate(eip, site.enis[0])
+    site.stop(site.nodes[0])
+    public = site.address(eip)["PublicIp"]
+    shown = site.describe(site.nodes[0]).get("PublicIpAddress")
+    return f"at {site.at(eip)}, {'shown' if shown == public else 'not shown'}"
+
+
+@probe("Elastic IP address of a terminated instance")
+def _(site):
+    eip = site.elastic()
+    site.associate(eip, site.enis[0])
+    site.terminate(site.nodes[0])
+    return f"at {site.at(eip)}"
+
+
+@probe("Filter instance-id of addresses")
+def _(site):
+    site.associate(site.elastic(), site.enis[0])
+    filters = [{"Name": "instance-id", "Values": [site.nodes[0]]}]
+    return f"{len(site.ec2.describe_addresses(Filters=filters)['Addresses'])} of 1"
+
+
+@probe("AssignPrivateIpAddresses answers with")
+def _(site):
+    answer = site.assign(site.enis[0])["AssignedPrivateIpAddresses"]
+    return "the new address" if [a["PrivateIpAddress"] for a in answer] == [FREE] else "others, too"
+
+
+@probe("AssignPrivateIpAddresses of a taken address")
+def _(site):
+    site.assign(site.enis[0])
+    return f"{outcome(site.assign, site.enis[1])}, address at {site.holders()}"
+
+
+@probe("AssignPrivateIpAddresses of a taken address with AllowReassignment")
+def _(site):
+    site.assign(site.enis[0])
+    code = outcome(site.assign, site.enis[1], AllowReassignment=True)
+    return f"{code}, address at {site.holders()}"
+
+
+@probe("AssignPrivateIpAddresses of another's primary address with AllowReassignment")
+def _(site):
+    own = site.private(site.enis[0])[0]
+    code = outcome(site.assign, site.enis[1], own, AllowReassignment=True)
+    return f"{code}, address at {site.holders(own)}"
+
+
+@probe("AssignPrivateIpAddresses outside of the subnet")
+def _(site):
+    return outcome(site.assign, site.enis[0], "10.0.2.50")
+
+
+@probe("UnassignPrivateIpAddresses of the primary address")
+def _(site):
+    own = site.private(site.enis[0])[:1]
+    return outcome(site.ec2.unassign_private_ip_addresses, NetworkInterfaceId=site.enis[0],
+                   PrivateIpAddresses=own)
+
+
+@probe("UnassignPrivateIpAddresses of an address that is not there")
+def _(site):
+    return outcome(site.ec2.unassign_private_ip_addresses, NetworkInterfaceId=site.enis[0],
+                   PrivateIpAddresses=[FREE])
+
+
+@probe("Elastic IP address of a private address that moves")
+def _(site):
+    eip = site.elastic()
+    site.assign(site.enis[0])
+    site.associate(eip, site.enis[0], PrivateIpAddress=FREE)
+    site.assign(site.enis[1], AllowReassignment=True)
+    return f"at {site.at(eip)}"
+
+
+@probe("Filter addresses.private-ip-address with a secondary address")
+def _(site):
+    site.assign(site.enis[0])
+    filters = [{"Name": "addresses.private-ip-address", "Values": [FREE]},
+               {"Name": "vpc-id", "Values": [site.vpc]}]
+    found = site.ec2.describe_network_interfaces(Filters=filters)["NetworkInterfaces"]
+    return f"{len(found)} of 1"
+
+
+@probe("CREATE of a record that exists", Records)
+def _(site):
+    site.change("CREATE")
+    return outcome(site.change, "CREATE", "192.0.2.2")
+
+
+@probe("DELETE of a record with another value", Records)
+def _(site):
+    site.change("CREATE")
+    return outcome(site.change, "DELETE", "192.0.2.2")
+
+
+@probe("DELETE of a record that does not exist", Records)
+def _(site):
+    return outcome(site.change, "DELETE")
+
+
+@probe("UPSERT of a record twice", Records)
+def _(site):
+    site.change("UPSERT")
+    return outcome(site.change, "UPSERT", "192.0.2.2")
+
+
+@probe("UPSERT of an A record that is no address", Records)
+def _(site):
+    return outcome(site.change, "UPSERT", "300.1.1.1")
+
+
+@probe("UPSERT of a name outside of the zone", Records)
+def _(site):
+    return outcome(site.change, "UPSERT", name="a.elsewhere.test")
+
+
+@probe("Status of a change just made", Records)
+def _(site):
+    return site.change("UPSERT")["Status"]
+
+
+@probe("Ids of two changes", Records)
+def _(site):
+    ids = {site.change("UPSERT", value)["Id"] for value in ("192.0.2.1", "192.0.2.2")}
+    return "two" if len(ids) == 2 else "one"
+
+
+@probe("GetHostedZone of an unknown zone", Records)
+def _(site):
+    return outcome(site.dns.get_hosted_zone, Id="Z0123456789ABC")
+
+
+def answers(endpoint, zone=None):
     ec2 = client(endpoint)
+    dns = client(endpoint, service="route53", region="us-east-1")
+    if zone is None:
+        zone = dns.create_hosted_zone(Name=ZONE, CallerReference="1")["HostedZone"]["Id"]
     found = {}
     image = "ami-0123456789abcdef0"
-    for name, ask in PROBES.items():
+    for name, (ask, place) in PROBES.items():
         try:
-            found[name] = ask(Site(ec2, image))
+            found[name] = ask(place(ec2, image, dns, zone))
         except Exception as error:  # an answer that breaks the client is an answer, too
             found[name] = f"{type(error).__name__}"
     return found
@@ -397,7 +652,7 @@ server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
 try:
     host, port = server.get_host_and_port()
-    judged = {"moto": answers(f"http://{host}:{port}"), "lab": answers(sys.argv[1])}
+    judged = {"moto": answers(f"http://{host}:{port}"), "lab": answers(*sys.argv[1:3])}
 finally:
     server.stop()
 print(json.dumps({"version": moto.__version__, **judged}))

@@ -95,7 +95,7 @@ pub async fn run(places: Places) -> Result<()> {
     Ok(())
 }
 
-/// Starts the resolvers of the VPC and of the internet, and makes programs in the internet use them.
+/// Starts the resolvers of the VPC and of the internet; programs in the internet ask the latter.
 fn serve_names(shared: &Arc<Shared>) -> Result<()> {
     let known = Arc::clone(shared);
     let names: Names = Arc::new(move |name| {

@@ -308,8 +308,8 @@ fn allocation_by(state: &State, association: &str) -> Option<String> {
     elastic.find(|(_, id)| id == association).map(|(allocation, _)| allocation.clone())
 }
 
-/// What a permission knows an id as: an association is its Elastic IP address, and an id of Route 53
-/// is without its kind.
+/// What a permission knows an id as: an association is its Elastic IP address, and an id of
+/// Route 53 is without its kind.
 pub(super) fn permitted_as(state: &State, id: &str) -> String {
     allocation_by(state, id).unwrap_or_else(|| route53::bare_id(id).to_owned())
 }

@@ -74,6 +74,18 @@ impl Service {
         }
     }
 
+    /// What a signature for another service or Region gets.
+    pub(super) fn out_of_scope(self) -> ApiError {
+        let text = format!(
+            "Credential should be scoped to a valid region and the service '{}'.",
+            self.name()
+        );
+        match self {
+            Self::Ec2 => ApiError::new(401, "AuthFailure", text),
+            Self::Route53 => ApiError::new(403, "SignatureDoesNotMatch", text),
+        }
+    }
+
     /// How it words that a signature is not good, given EC2's words.
     pub(super) fn unsigned(self, error: ApiError) -> ApiError {
         match (self, error.code.as_str()) {

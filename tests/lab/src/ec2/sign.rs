@@ -66,12 +66,7 @@ fn signer(
         || authorization.region != service.region(world.settings())
         || authorization.service != service.name()
     {
-        let name = service.name();
-        return Err(ApiError::new(
-            401,
-            "AuthFailure",
-            format!("Credential should be scoped to a valid region and the service '{name}'."),
-        ));
+        return Err(service.out_of_scope());
     }
     let clock = world.settings().epoch + now;
     let apart = clock.duration_since(time).unwrap_or_else(|early| early.duration());

@@ -9,6 +9,8 @@ mod listings;
 #[cfg(test)]
 mod power;
 #[cfg(test)]
+mod route53;
+#[cfg(test)]
 mod routes;
 #[cfg(test)]
 mod scene;

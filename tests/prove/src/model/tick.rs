@@ -115,6 +115,9 @@ impl World {
                 Action::WriteRoute { id, write, not_after } => {
                     self.ask(n, id, Ask::Write(write), Some(not_after));
                 }
+                Action::ReadHolders { .. } | Action::Assign { .. } => {
+                    unreachable!("the groups here are made of routes")
+                }
                 Action::Stop { id, node, not_after, .. } => {
                     self.ask(n, id, Ask::Stop(node_of(&node)), Some(not_after));
                 }

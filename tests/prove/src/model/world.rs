@@ -127,16 +127,16 @@ impl World {
             address: [10, 0, 0, u8::try_from(10 + n).unwrap_or(u8::MAX)].into(),
             zone: None,
             name: None,
+            public: None,
         };
-        let group = |n: usize| Group {
-            name: group(n),
-            home: Some(id(n)),
-            resources: (0..self.tables)
+        let group = |n: usize| {
+            let resources = (0..self.tables)
                 .map(|t| Resource::DefaultRoute {
                     table: table(n * self.tables + t),
                     cidr: "0.0.0.0/0".parse().expect("a well-formed network"),
                 })
-                .collect(),
+                .collect();
+            Group::new(group(n), Some(id(n)), resources)
         };
         let nodes = 0..self.nodes.len();
         Roster { members: nodes.clone().map(member).collect(), groups: nodes.map(group).collect() }

@@ -183,7 +183,9 @@ impl Sim {
     pub fn set_route(&mut self, table: &RouteTableId, target: Option<&RouteTarget>) {
         let via = target.map(|target| match target {
             RouteTarget::Interface(id) => RouteVia::Interface(id.to_string()),
-            RouteTarget::Other(_) => RouteVia::Gateway(self.gateway.clone()),
+            RouteTarget::Other(_) | RouteTarget::Address(_) => {
+                RouteVia::Gateway(self.gateway.clone())
+            }
         });
         let now = self.now.since_boot();
         let put = self.world.put_route(table.as_str(), everywhere(), via.as_ref(), now);

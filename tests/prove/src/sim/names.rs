@@ -53,11 +53,12 @@ pub fn roster(nodes: usize) -> Roster {
         address: address(n),
         zone: None,
         name: None,
+        public: None,
     };
-    let group = |n: usize| Group {
-        name: format!("g{n}").parse().expect("the text is a group name"),
-        home: Some(id(n)),
-        resources: vec![Resource::DefaultRoute { table: table(n), cidr: everywhere() }],
+    let group = |n: usize| {
+        let name = format!("g{n}").parse().expect("the text is a group name");
+        let route = Resource::DefaultRoute { table: table(n), cidr: everywhere() };
+        Group::new(name, Some(id(n)), vec![route])
     };
     Roster { members: (0..nodes).map(member).collect(), groups: (0..nodes).map(group).collect() }
 }

@@ -114,6 +114,9 @@ impl Sim {
             Action::WriteRoute { id, write, .. } => {
                 self.ask(n, id, Ask::Change(Mutation::Route(write)));
             }
+            Action::ReadHolders { .. } | Action::Assign { .. } => {
+                unreachable!("the groups here are made of routes")
+            }
             Action::Stop { id, node, .. } => self.ask(n, id, Ask::Change(Mutation::Stop(node))),
             Action::Start { id, node, .. } => self.ask(n, id, Ask::Change(Mutation::Start(node))),
             Action::Remember { id, stopped } => {

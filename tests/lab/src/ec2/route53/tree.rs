@@ -120,8 +120,8 @@ mod tests {
     #[test]
     fn elements_are_read_with_their_text_and_without_namespaces() {
         let read = read(
-            "<?xml version=\"1.0\"?>\n<!-- a > b --><r:A xmlns:r='x>y'><B c=\"d\"> &lt;1&#38;&#x41; \
-             </B><C/><C>2</C></r:A>\n",
+            "<?xml version=\"1.0\"?>\n<!-- a > b --><r:A xmlns:r='x>y'><B c=\"d\"> \
+             &lt;1&#38;&#x41; </B><C/><C>2</C></r:A>\n",
         )
         .unwrap();
         assert_eq!((read.name.as_str(), read.children.len()), ("A", 3));

@@ -1,0 +1,108 @@
+//! Keeps the host as the held groups need it: it takes in packets to their addresses, and to no
+//! addresses of groups that others hold. At once when that changes, and every few seconds in case
+//! somebody else has changed it. In a task of its own: the loop only says what is due.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::alerts::Alert;
+use super::inbox::Notes;
+use crate::config::{GroupSetting, Settings};
+use crate::kernel::{addresses, carry};
+use crate::plan::parts_of;
+use crate::types::GroupName;
+
+/// Time between two looks while nothing changes.
+const EVERY: Duration = Duration::from_secs(5);
+/// Time limit of one round: nft has 10 s of them.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// Which groups this node has to carry now, and which it must not; nothing is known of the others.
+pub(super) type Duties = BTreeMap<GroupName, bool>;
+
+/// What the task works with.
+#[derive(Debug)]
+struct Job {
+    groups: Vec<GroupSetting>,
+    state_dir: PathBuf,
+    /// The first address of the forwarding interface, by which that is found.
+    address: Ipv4Addr,
+}
+
+/// The task, for whoever waits for its end.
+#[derive(Debug)]
+pub(super) struct Local(Option<JoinHandle<()>>);
+
+/// Starts it on the current runtime, where a group has or had anything to carry. The sender is the
+/// loop's: when that drops it, the task does what was said last and ends.
+pub(super) fn start(
+    settings: &Settings,
+    address: Ipv4Addr,
+    notes: &Notes,
+) -> (Option<watch::Sender<Duties>>, Local) {
+    let carries = |group: &GroupSetting| !parts_of(group, "").is_empty();
+    if !settings.groups.iter().any(carries) && !carry::has_record(&settings.state_dir) {
+        return (None, Local(None));
+    }
+    let job =
+        Job { groups: settings.groups.clone(), state_dir: settings.state_dir.clone(), address };
+    let (sender, duties) = watch::channel(Duties::new());
+    let task = tokio::spawn(keep(job, duties, Alert::new("local", notes)));
+    (Some(sender), Local(Some(task)))
+}
+
+impl Local {
+    /// Waits until the task has done what the loop said last. Call it when the loop has ended.
+    pub(super) async fn finish(self) {
+        let Some(task) = self.0 else { return };
+        if timeout(LIMIT, task).await.is_err() {
+            tracing::error!("addresses of groups that were handed over may still be on this host");
+        }
+    }
+}
+
+async fn keep(job: Job, mut duties: watch::Receiver<Duties>, mut alert: Alert) {
+    let mut rounds = interval(EVERY);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let last = tokio::select! {
+            changed = duties.changed() => changed.is_err(),
+            _ = rounds.tick() => false,
+        };
+        let due = duties.borrow_and_update().clone();
+        alert.set(job.round(&due).await).await;
+        if last {
+            return;
+        }
+    }
+}
+
+impl Job {
+    /// One round. Returns what is wrong.
+    async fn round(&self, due: &Duties) -> Option<String> {
+        let error = match timeout(LIMIT, self.reconcile(due)).await {
+            Ok(Ok(errors)) if errors.is_empty() => return None,
+            Ok(Ok(errors)) => errors.join("; "),
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => format!("no end within {}", humantime::format_duration(LIMIT)),
+        };
+        Some(format!("this host's side of its groups is not as it should be: {error}"))
+    }
+
+    async fn reconcile(&self, due: &Duties) -> anyhow::Result<Vec<String>> {
+        let own = addresses::read().await?;
+        let link = own.into_iter().find(|own| own.address == self.address);
+        let link = link.ok_or_else(|| anyhow::anyhow!("no interface has {}", self.address))?.link;
+        let outcome = carry::reconcile(&self.state_dir, &self.groups, due, &link).await?;
+        for change in &outcome.changes {
+            tracing::info!("{change}");
+        }
+        Ok(outcome.errors.iter().map(ToString::to_string).collect())
+    }
+}

@@ -1,0 +1,373 @@
+//! Groups of several kinds of resources: in which order they move, and what becomes of halves.
+
+use super::desk::*;
+use crate::failover::{Action, Command, EventKind};
+use crate::types::{
+    Group, InstanceState, Member, Resource, ResourceKind, Roster, RouteTarget, Seen, Time, Traits,
+};
+
+pub(super) const PRIVATE: [u8; 4] = [10, 0, 0, 100];
+
+pub(super) fn private() -> Resource {
+    Resource::PrivateIp { address: PRIVATE.into() }
+}
+
+pub(super) fn eip(on: Option<[u8; 4]>) -> Resource {
+    let allocation = "eipalloc-00000001".parse().unwrap();
+    Resource::Eip { allocation, address: [192, 0, 2, 1].into(), on: on.map(Into::into) }
+}
+
+pub(super) fn record(public: bool) -> Resource {
+    let (zone, name) = ("Z0000001".parse().unwrap(), "db.example.com".parse().unwrap());
+    Resource::Dns { zone, name, ttl: 60, public }
+}
+
+pub(super) fn seen_at(n: usize) -> Seen {
+    Seen::At(RouteTarget::Interface(eni(n)))
+}
+
+pub(super) fn told(n: usize) -> Seen {
+    Seen::At(RouteTarget::Address(member(n).address))
+}
+
+/// A cluster with one group, `g1`, whose home is node 1.
+pub(super) fn cluster(nodes: usize, resources: Vec<Resource>, traits: Traits) -> Roster {
+    let group = Group { traits, ..Group::new(group(1).name, Some(id(1)), resources) };
+    Roster { members: (0..nodes).map(member).collect(), groups: vec![group] }
+}
+
+/// Node 0, three seconds after its start; node `at` holds all of the group.
+pub(super) fn desk_of(nodes: usize, at: usize, resources: &[Resource], traits: Traits) -> Desk {
+    let mut desk = Desk::of(0, &cluster(nodes, resources.to_vec(), traits), numbers());
+    desk.routes.insert(table(1), to(at));
+    for one in resources.iter().filter(|one| one.kind() != ResourceKind::Route) {
+        let seen = if one.kind() == ResourceKind::Dns { told(at) } else { seen_at(at) };
+        desk.holders.insert(one.clone(), seen);
+    }
+    desk.run(3_000);
+    desk
+}
+
+fn all_kinds() -> Vec<Resource> {
+    vec![route(1), private(), eip(Some(PRIVATE)), record(false)]
+}
+
+/// When and of which kind the changes were that it asked for.
+fn changes(desk: &Desk) -> Vec<(Time, ResourceKind)> {
+    let change = |(at, action): &(Time, Action)| match action {
+        Action::WriteRoute { .. } => Some((*at, ResourceKind::Route)),
+        Action::Assign { assignment, .. } => Some((*at, assignment.resource.kind())),
+        _ => None,
+    };
+    desk.told.iter().filter_map(change).collect()
+}
+
+fn kinds(desk: &Desk) -> Vec<ResourceKind> {
+    changes(desk).into_iter().map(|(_, kind)| kind).collect()
+}
+
+/// Whether node `n` holds all that this desk's group has.
+fn is_all_at(desk: &Desk, n: usize) -> bool {
+    let holders = desk.holders.values().all(|seen| *seen == seen_at(n) || *seen == told(n));
+    holders && desk.routes[&table(1)] == to(n)
+}
+
+const IN_ORDER: [ResourceKind; 4] =
+    [ResourceKind::Route, ResourceKind::PrivateIp, ResourceKind::Eip, ResourceKind::Dns];
+
+#[test]
+fn kinds_are_taken_in_order_each_when_the_one_before_it_is_accepted() {
+    let mut desk = desk_of(2, 1, &all_kinds(), Traits::default());
+    desk.lose(1);
+    desk.run_until(2_000, |desk| is_all_at(desk, 0));
+    assert_eq!(kinds(&desk), IN_ORDER);
+    let times: Vec<Time> = changes(&desk).into_iter().map(|(at, _)| at).collect();
+    assert!(times.is_sorted_by(|a, b| a < b), "one after the other: {times:?}");
+    assert!(times[3].since(times[0]) <= millis(200), "and without a pause: {times:?}");
+    desk.run(3_000);
+    assert_eq!(desk.events(EventKind::TakeoverDone).len(), 1, "{:#?}", desk.texts());
+}
+
+#[test]
+fn resources_of_one_kind_are_taken_side_by_side() {
+    let mut desk = desk_of(2, 1, &[route(1), route(2), private()], Traits::default());
+    desk.routes.insert(table(2), to(1));
+    desk.run(11_000);
+    desk.lose(1);
+    desk.run_until(2_000, |desk| is_all_at(desk, 0));
+    let times: Vec<Time> = changes(&desk).into_iter().map(|(at, _)| at).collect();
+    assert!(times[0] == times[1] && times[1] < times[2], "{times:?}");
+}
+
+#[test]
+fn one_kind_that_is_denied_does_not_keep_the_others_back_and_is_alerted() {
+    for denied in IN_ORDER {
+        let resources = vec![route(1), private(), eip(None), record(false)];
+        let mut desk = desk_of(2, 1, &resources, Traits::default());
+        desk.denied.insert(denied);
+        desk.lose(1);
+        desk.run(2_000);
+        let elsewhere = |desk: &Desk| {
+            let others = desk.holders.iter().filter(|(one, _)| one.kind() != denied);
+            let held = others.into_iter().all(|(_, seen)| *seen == seen_at(0) || *seen == told(0));
+            held && (denied == ResourceKind::Route || desk.routes[&table(1)] == to(0))
+        };
+        assert!(elsewhere(&desk), "{denied}: the rest is moved: {:#?}", desk.texts());
+        let alerts = desk.events(EventKind::ApiFailed);
+        assert!(!alerts.is_empty(), "{denied}: {:#?}", desk.texts());
+        desk.run(120_000);
+        assert!(elsewhere(&desk), "{denied}: and stays");
+        let times = changes(&desk).into_iter().filter(|(_, kind)| *kind == denied).count();
+        assert!(times < 10, "{denied}: tried again ever more rarely, {times} times");
+        desk.denied.clear();
+        desk.run_until(90_000, |desk| is_all_at(desk, 0));
+    }
+}
+
+#[test]
+fn a_node_that_starts_in_the_midst_of_a_takeover_completes_it() {
+    // What the run before it had moved: each step, in the order of kinds.
+    for moved in 1..4 {
+        let mut desk = Desk::of(0, &cluster(2, all_kinds(), Traits::default()), numbers());
+        let at = |place: usize| usize::from(place >= moved);
+        desk.routes.insert(table(1), to(at(0)));
+        desk.holders.insert(private(), seen_at(at(1)));
+        // It goes along with the private IP.
+        desk.holders.insert(eip(Some(PRIVATE)), seen_at(at(1).min(at(2))));
+        desk.holders.insert(record(false), told(at(3)));
+        desk.lose(1);
+        desk.run_until(60_000, |desk| is_all_at(desk, 0));
+        assert!(kinds(&desk).is_sorted(), "{moved}: {:?}", kinds(&desk));
+    }
+}
+
+#[test]
+fn a_hand_back_in_parts_is_completed_by_a_holder_that_starts_anew() {
+    for moved in 1..4 {
+        let mut desk = Desk::of(0, &cluster(2, all_kinds(), Traits::default()), numbers());
+        let at = |place: usize| usize::from(place < moved);
+        desk.routes.insert(table(1), to(at(0)));
+        desk.holders.insert(private(), seen_at(at(1)));
+        desk.holders.insert(eip(Some(PRIVATE)), seen_at(at(1).max(at(2))));
+        desk.holders.insert(record(false), told(at(3)));
+        desk.run_until(20_000, |desk| is_all_at(desk, 1));
+    }
+}
+
+#[test]
+fn the_living_node_that_has_a_part_takes_the_rest_before_any_other() {
+    for (part_at, soon) in [(2, false), (0, true)] {
+        let resources = [route(1), eip(None)];
+        let mut desk = Desk::of(0, &cluster(3, resources.to_vec(), Traits::default()), numbers());
+        desk.routes.insert(table(1), to(part_at));
+        desk.holders.insert(eip(None), seen_at(1));
+        desk.run(3_000);
+        desk.lose(1);
+        desk.run(2_500);
+        let taken = desk.holders[&eip(None)] == seen_at(0);
+        assert_eq!(taken, soon, "the route is at node {part_at}: {:#?}", desk.texts());
+        desk.run_until(2_000, |desk| desk.holders[&eip(None)] == seen_at(0));
+    }
+}
+
+#[test]
+fn halves_at_two_living_nodes_come_together_at_the_first_in_the_order() {
+    let resources = [route(1), eip(None), record(false)];
+    let mut desk = desk_of(2, 1, &resources, Traits::default());
+    desk.holders.insert(eip(None), seen_at(0));
+    desk.run_until(20_000, |desk| is_all_at(desk, 1));
+    assert_eq!(kinds(&desk), [ResourceKind::Eip], "only what is here is given");
+}
+
+#[test]
+fn an_elastic_ip_goes_with_its_private_ip() {
+    let resources = [private(), eip(Some(PRIVATE))];
+    let mut desk = desk_of(2, 1, &resources, Traits::default());
+    desk.lose(1);
+    desk.run(2_000);
+    assert!(desk.holders.values().all(|seen| *seen == seen_at(0)), "{:?}", desk.holders);
+    let assigned = desk.told.iter().find_map(|(_, action)| match action {
+        Action::Assign { assignment, .. } => Some(assignment.clone()),
+        _ => None,
+    });
+    let assigned = assigned.unwrap();
+    assert_eq!((assigned.resource, assigned.interface), (private(), eni(0)));
+}
+
+/// One request of a peer's former life moves both, and shows no life.
+#[test]
+fn an_elastic_ip_that_went_along_is_no_second_deed() {
+    for (on, resources) in [(Some(PRIVATE), 2), (None, 2)] {
+        let all = [private(), eip(on)];
+        let mut desk = desk_of(2, 0, &all[..resources], Traits::default());
+        desk.run(10_000);
+        desk.lose(1);
+        desk.run(1_000);
+        desk.writes = Answer::Never;
+        desk.holders.insert(private(), seen_at(1));
+        desk.holders.insert(eip(on), seen_at(1));
+        desk.run(4_000);
+        let is_cut_off = desk.verdict(1) == crate::failover::Verdict::CutOff;
+        assert_eq!(is_cut_off, on.is_none(), "{on:?}: {:#?}", desk.texts());
+    }
+}
+
+#[test]
+fn a_hand_back_begins_only_once_all_of_the_group_is_known_and_goes_on_in_order() {
+    let mut desk = desk_of(2, 0, &all_kinds(), Traits::default());
+    desk.hidden.insert(ResourceKind::Dns);
+    desk.pause(1_000);
+    desk.run(60_000);
+    assert_eq!(kinds(&desk), [], "the record cannot be read: {:#?}", desk.texts());
+    desk.hidden.clear();
+    desk.run_until(60_000, |desk| is_all_at(desk, 1));
+    assert_eq!(kinds(&desk), IN_ORDER);
+    desk.run(3_000);
+    let (begun, done) = (EventKind::HandOverBegun, EventKind::HandOverDone);
+    assert_eq!((desk.events(begun).len(), desk.events(done).len()), (1, 1), "{:#?}", desk.texts());
+    assert!(desk.events(done)[0].text.contains("handed back"), "one hand-back, as a whole");
+}
+
+#[test]
+fn dns_records_are_read_at_most_once_a_second_and_nothing_else_hurries_for_them() {
+    let resources = [route(1), record(false)];
+    let mut desk = desk_of(2, 1, &resources, Traits::default());
+    desk.lose(1);
+    desk.run_until(2_000, |desk| is_all_at(desk, 0));
+    // Route 53 takes a minute until it is everywhere.
+    desk.holders.insert(record(false), Seen::Settling);
+    let begun = desk.told.len();
+    desk.run(60_000);
+    let reads = |desk: &Desk, is_dns: bool| -> Vec<Time> {
+        let of = |(at, action): &(Time, Action)| match action {
+            Action::ReadRoutes { .. } if !is_dns => Some(*at),
+            Action::ReadHolders { .. } if is_dns => Some(*at),
+            _ => None,
+        };
+        desk.told[begun..].iter().filter_map(of).collect()
+    };
+    for (is_dns, least) in [(true, 1_000), (false, 1_900)] {
+        let times = reads(&desk, is_dns);
+        assert!((20..=61).contains(&times.len()), "{is_dns}: {}", times.len());
+        let short = times.windows(2).filter(|two| two[1].since(two[0]) < millis(least)).count();
+        assert!(short <= 1, "{is_dns}: {times:?}");
+    }
+    assert_eq!(desk.events(EventKind::TakeoverDone).len(), 0, "not before it is everywhere");
+    desk.holders.insert(record(false), told(0));
+    desk.run(3_000);
+    assert_eq!(desk.events(EventKind::TakeoverDone).len(), 1);
+}
+
+#[test]
+fn a_dns_record_that_was_hurried_for_again_and_again_is_still_read_once_a_second() {
+    let mut desk = desk_of(2, 1, &[record(false)], Traits::default());
+    let begun = desk.told.len();
+    for generation in 0..50 {
+        let group = group(1).name;
+        desk.beat_mut(1).holds = vec![crate::types::Claim { group, generation, to: None }];
+        desk.run(100);
+    }
+    let reads = desk.told[begun..].iter();
+    let reads = reads.filter(|(_, action)| matches!(action, Action::ReadHolders { .. })).count();
+    assert!((4..=6).contains(&reads), "{reads} reads in five seconds");
+}
+
+#[test]
+fn a_leaving_node_does_not_wait_until_a_record_is_everywhere_nor_for_what_is_gone() {
+    let resources = [route(1), eip(None), record(false)];
+    let mut desk = desk_of(2, 0, &resources, Traits::default());
+    desk.command(Command::Leave);
+    desk.run_until(2_000, |desk| desk.holders[&record(false)] == told(1));
+    desk.holders.insert(record(false), Seen::Settling);
+    desk.run_until(2_000, |desk| desk.count(|action| *action == Action::MayExit) == 1);
+    assert!(desk.holders[&eip(None)] == seen_at(1) && desk.routes[&table(1)] == to(1));
+
+    let mut desk = desk_of(2, 1, &resources, Traits::default());
+    desk.holders.remove(&eip(None));
+    desk.run(11_000);
+    desk.command(Command::Leave);
+    desk.run(2_000);
+    assert_eq!(desk.count(|action| *action == Action::MayExit), 1, "an absent one is not here");
+}
+
+/// A record with a public address can only be held by a node that has one.
+#[test]
+fn what_a_node_can_never_hold_it_does_not_wish_for() {
+    let resources = [route(1), record(true)];
+    let public = |n: u8| Some([192, 0, 2, n].into());
+    let mut roster = cluster(2, resources.to_vec(), Traits::default());
+    roster.members[1] = Member { public: public(9), ..member(1) };
+    for (own, done) in [(None, 0), (public(8), 1)] {
+        roster.members[0].public = own;
+        let mut desk = Desk::of(0, &roster, numbers());
+        desk.routes.insert(table(1), to(1));
+        let at_home = Seen::At(RouteTarget::Address([192, 0, 2, 9].into()));
+        desk.holders.insert(record(true), at_home);
+        desk.run(3_000);
+        desk.lose(1);
+        desk.run(10_000);
+        assert_eq!(desk.routes[&table(1)], to(0), "the rest is taken");
+        let expected = [ResourceKind::Route, ResourceKind::Dns];
+        assert_eq!(kinds(&desk), expected[..=done], "{own:?}");
+        let ended = desk.events(EventKind::TakeoverDone);
+        assert!(ended[0].text.starts_with(["not taken", "taken over"][done]), "{ended:?}");
+    }
+}
+
+#[test]
+fn what_nobody_holds_is_taken_by_the_first_heir_and_what_leads_out_is_told() {
+    let resources = [route(1), private(), eip(None), record(false)];
+    let group = crate::types::Group {
+        home: Some(id(0)),
+        ..cluster(2, resources.to_vec(), Traits::default()).groups[0].clone()
+    };
+    let roster = Roster { groups: vec![group], ..cluster(2, Vec::new(), Traits::default()) };
+    let mut desk = Desk::of(0, &roster, numbers());
+    desk.routes.insert(table(1), None);
+    for one in &resources[1..] {
+        desk.holders.insert(one.clone(), Seen::Free);
+    }
+    desk.run_until(10_000, |desk| is_all_at(desk, 0));
+    assert_eq!(kinds(&desk), IN_ORDER);
+    desk.holders.insert(eip(None), Seen::At(RouteTarget::Interface(eni(7))));
+    // What cannot be read does not hold the alert up.
+    desk.hidden.insert(ResourceKind::Dns);
+    desk.pause(1_000);
+    desk.run(12_000);
+    let told = desk.events(EventKind::Foreign);
+    assert!(told.len() == 1 && told[0].text.contains("192.0.2.1"), "{told:?}");
+    assert_eq!(desk.power[&id(1)], report(InstanceState::Running));
+}
+
+#[test]
+fn twenty_groups_of_a_failed_node_spread_over_the_three_that_are_left() {
+    let name = |g: usize| -> crate::types::GroupName { format!("service-{g}").parse().unwrap() };
+    let mut taken = Vec::new();
+    for me in [0, 1, 2] {
+        let group = |g: usize| Group::new(name(g), Some(id(3)), vec![route(10 + g), eip_of(g)]);
+        let roster =
+            Roster { members: (0..4).map(member).collect(), groups: (0..20).map(group).collect() };
+        let mut desk = Desk::of(me, &roster, numbers());
+        for g in 0..20 {
+            desk.routes.insert(table(10 + g), to(3));
+            desk.holders.insert(eip_of(g), seen_at(3));
+        }
+        desk.run(3_000);
+        desk.lose(3);
+        desk.run(2_500);
+        let mine = (0..20).filter(|g| desk.routes[&table(10 + g)] == to(me));
+        let mine: Vec<usize> = mine.collect();
+        assert!((3..=12).contains(&mine.len()), "node {me} takes {mine:?}");
+        let whole = |g: &usize| desk.holders[&eip_of(*g)] == seen_at(me);
+        assert!(mine.iter().all(whole), "each as a whole");
+        taken.extend(mine);
+    }
+    taken.sort_unstable();
+    assert_eq!(taken, (0..20).collect::<Vec<usize>>(), "each group by one node alone");
+}
+
+fn eip_of(g: usize) -> Resource {
+    let allocation = format!("eipalloc-{g:08x}").parse().unwrap();
+    let address = [192, 0, 2, u8::try_from(g).unwrap()].into();
+    Resource::Eip { allocation, address, on: None }
+}

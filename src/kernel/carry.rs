@@ -1,0 +1,311 @@
+//! Makes the host take in packets to the addresses of the groups that it holds, and of no others.
+//!
+//! Only what natha put there is ever removed. It is written down before it is put there, so that a
+//! run that dies leaves nothing behind that the next one does not know of; and it counts only in
+//! the boot in which it was written, because after a reboot none of it is there any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use super::addresses::{self, AddressError};
+use super::journal::{JournalError, boot_id};
+use super::nft::{Nft, NftError};
+use super::run::RunError;
+use crate::config::GroupSetting;
+use crate::plan::{Carried, NftTable, VipTable, carried, vip_table};
+use crate::types::GroupName;
+
+/// How long another run on this host may take before this one gives up.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
+/// How often the lock is tried meanwhile.
+const LOCK_EVERY: Duration = Duration::from_millis(20);
+
+/// Why the host could not be made to take in packets, or to take them in no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum CarryError {
+    /// A file could not be used.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file of what natha put there makes no sense.
+    #[error(
+        "{} is damaged: look which addresses natha has put on this host (`ip address`), take off \
+         those that it does not hold, and remove the file", path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where it broke.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Another run is at it.
+    #[error("{} is locked: another `natha` changes this host's addresses", .0.display())]
+    Busy(PathBuf),
+    /// The id of this boot could not be read.
+    #[error(transparent)]
+    Boot(#[from] JournalError),
+    /// An address failed.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// The nft program is not there.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// nft failed.
+    #[error(transparent)]
+    Nft(#[from] NftError),
+    /// An address was put on and is not there.
+    #[error("{0} was put on and is gone again: another program removes it")]
+    Vanished(Carried),
+}
+
+/// What has been written down.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Record {
+    /// The kernel's id of the boot in which it was written.
+    boot: String,
+    /// What natha put there.
+    put: BTreeSet<Carried>,
+    /// Whether it loaded its table.
+    table: bool,
+}
+
+/// One thing that was changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What.
+    pub part: Carried,
+    /// Whether it is there now.
+    pub present: bool,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.present { "put there" } else { "removed" };
+        write!(f, "{} {what}", self.part)
+    }
+}
+
+/// What came of it. What could be done was done, whatever else failed.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What was changed.
+    pub changes: Vec<Change>,
+    /// What failed.
+    pub errors: Vec<CarryError>,
+}
+
+/// Makes the host carry what follows from `duties`, see [`carried`]: addresses by rtnetlink, the
+/// table by nft, which is not needed where no group is redirected.
+///
+/// # Errors
+/// Where what natha put there is not known: nothing is changed then.
+pub async fn reconcile(
+    state_dir: &Path,
+    groups: &[GroupSetting],
+    duties: &BTreeMap<GroupName, bool>,
+    forwarding: &str,
+) -> Result<Outcome, CarryError> {
+    let store = Store::open(state_dir).await?;
+    let mut record = store.load()?;
+    let wanted = carried(groups, duties, forwarding, &record.put);
+    let mut outcome = Outcome::default();
+    settle_addresses(&store, &mut record, &wanted, &mut outcome).await?;
+    let table = vip_table(groups, forwarding, &wanted);
+    if let Err(error) = settle_table(&store, &mut record, &wanted, &table, &mut outcome).await {
+        outcome.errors.push(error);
+    }
+    Ok(outcome)
+}
+
+/// The addresses that natha put on this host's interfaces.
+///
+/// # Errors
+/// Where that is not known.
+pub fn put_there(state_dir: &Path) -> Result<BTreeSet<Carried>, CarryError> {
+    Ok(load(&state_dir.join(FILE), &boot_id()?)?.put)
+}
+
+/// Whether anything was ever put on this host, and may still be there.
+#[must_use]
+pub fn has_record(state_dir: &Path) -> bool {
+    state_dir.join(FILE).exists()
+}
+
+async fn settle_addresses(
+    store: &Store,
+    record: &mut Record,
+    wanted: &BTreeSet<Carried>,
+    outcome: &mut Outcome,
+) -> Result<(), CarryError> {
+    let is_address = |part: &&Carried| matches!(part, Carried::Address { .. });
+    if !wanted.iter().chain(&record.put).any(|part| is_address(&part)) {
+        return Ok(());
+    }
+    let own = addresses::read().await?;
+    let is_there = |part: &Carried| own.iter().any(|one| one.address == part.address());
+    let missing: Vec<Carried> =
+        wanted.iter().filter(is_address).filter(|part| !is_there(part)).cloned().collect();
+    let surplus: Vec<Carried> =
+        record.put.iter().filter(is_address).filter(|p| !wanted.contains(p)).cloned().collect();
+    let mut planned = record.clone();
+    planned.put.extend(missing.iter().cloned());
+    store.update(record, planned)?;
+    for part in &missing {
+        let Carried::Address { link, address } = part else { continue };
+        match addresses::add(link, *address).await {
+            Ok(None) => outcome.changes.push(Change { part: part.clone(), present: true }),
+            // Somebody else put it there a moment ago: it is not natha's to remove.
+            Ok(Some(_)) => drop(record.put.remove(part)),
+            Err(error) => outcome.errors.push(error.into()),
+        }
+    }
+    let mut left = record.clone();
+    for part in &surplus {
+        let Carried::Address { link, address } = part else { continue };
+        match addresses::remove(link, *address).await {
+            Ok(was_there) => {
+                left.put.remove(part);
+                if was_there {
+                    outcome.changes.push(Change { part: part.clone(), present: false });
+                }
+            }
+            Err(error) => outcome.errors.push(error.into()),
+        }
+    }
+    store.update(&mut *record, left)?;
+    if !outcome.changes.is_empty() {
+        let now = addresses::read().await?;
+        let gone = outcome
+            .changes
+            .iter()
+            .filter(|change| change.present)
+            .find(|change| now.iter().all(|one| one.address != change.part.address()));
+        outcome.errors.extend(gone.map(|change| CarryError::Vanished(change.part.clone())));
+    }
+    Ok(())
+}
+
+async fn settle_table(
+    store: &Store,
+    record: &mut Record,
+    wanted: &BTreeSet<Carried>,
+    table: &VipTable,
+    outcome: &mut Outcome,
+) -> Result<(), CarryError> {
+    if table.is_empty() && !record.table {
+        return Ok(());
+    }
+    let is_rule = |part: &&Carried| !matches!(part, Carried::Address { .. });
+    let rules: BTreeSet<Carried> = wanted.iter().filter(is_rule).cloned().collect();
+    let before: BTreeSet<Carried> = record.put.iter().filter(is_rule).cloned().collect();
+    let mut planned = record.clone();
+    planned.put.extend(rules.iter().cloned());
+    planned.table = true;
+    store.update(record, planned)?;
+    let nft = Nft::find()?;
+    if !nft.has(table).await? {
+        nft.replace(table).await?;
+        let put = rules.difference(&before).map(|part| (part, true));
+        let removed = before.difference(&rules).map(|part| (part, false));
+        let change = |(part, present): (&Carried, bool)| Change { part: part.clone(), present };
+        outcome.changes.extend(put.chain(removed).map(change));
+    }
+    let mut left = record.clone();
+    left.put.retain(|part| !is_rule(&part) || rules.contains(part));
+    left.table = !table.is_empty();
+    store.update(record, left)
+}
+
+/// The name of the file in the state directory.
+const FILE: &str = "carried.json";
+
+/// Where it is written down. While this value lives, no other run changes what it is about.
+struct Store {
+    path: PathBuf,
+    boot: String,
+    _lock: Flock<File>,
+}
+
+impl Store {
+    async fn open(directory: &Path) -> Result<Self, CarryError> {
+        let io = |doing, path: &Path| {
+            let path = path.to_owned();
+            move |source| CarryError::Io { doing, path, source }
+        };
+        fs::create_dir_all(directory).map_err(io("create the directory", directory))?;
+        let path = directory.join("carried.lock");
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true);
+        let mut file = options.open(&path).map_err(io("open", &path))?;
+        let mut rounds = tokio::time::interval(LOCK_EVERY);
+        let attempts = LOCK_LIMIT.as_millis() / LOCK_EVERY.as_millis();
+        for _ in 0..attempts {
+            rounds.tick().await;
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => {
+                    let (path, boot) = (directory.join(FILE), boot_id()?);
+                    return Ok(Self { path, boot, _lock: lock });
+                }
+                Err((same, _)) => file = same,
+            }
+        }
+        Err(CarryError::Busy(path))
+    }
+
+    fn load(&self) -> Result<Record, CarryError> {
+        load(&self.path, &self.boot)
+    }
+
+    /// Writes down `fresh` where it differs from `record`, which it then becomes.
+    fn update(&self, record: &mut Record, fresh: Record) -> Result<(), CarryError> {
+        if *record != fresh {
+            self.save(&fresh)?;
+            *record = fresh;
+        }
+        Ok(())
+    }
+
+    /// Writes it down whole, on the disk when this returns.
+    fn save(&self, record: &Record) -> Result<(), CarryError> {
+        let fresh = self.path.with_extension("new");
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(&fresh)?;
+            file.write_all(&serde_json::to_vec_pretty(record)?)?;
+            file.sync_all()?;
+            fs::rename(&fresh, &self.path)?;
+            let directory = self.path.parent().unwrap_or(Path::new("/"));
+            File::open(directory)?.sync_all()
+        };
+        let failed = |source| CarryError::Io { doing: "write", path: self.path.clone(), source };
+        write().map_err(failed)
+    }
+}
+
+/// What counts in this boot; nothing where nothing was written down.
+fn load(path: &Path, boot: &str) -> Result<Record, CarryError> {
+    let nothing = || Record { boot: boot.to_owned(), put: BTreeSet::new(), table: false };
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(nothing()),
+        Err(source) => {
+            return Err(CarryError::Io { doing: "read", path: path.to_owned(), source });
+        }
+    };
+    let damaged = |source| CarryError::Damaged { path: path.to_owned(), source };
+    let record: Record = serde_json::from_slice(&text).map_err(damaged)?;
+    Ok(if record.boot == boot { record } else { nothing() })
+}

@@ -1,0 +1,199 @@
+//! What this host has to take in packets to the addresses of the groups that it holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use super::VipTable;
+use crate::config::{GroupSetting, Local, ResourceSetting};
+use crate::types::GroupName;
+
+/// The loopback interface: an address on it belongs to the host and to none of its networks.
+pub const LOOPBACK: &str = "lo";
+
+/// One thing that makes a host take in packets to an address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Carried {
+    /// The address is the host's own, as `address/32` on this interface.
+    Address {
+        /// The interface.
+        link: String,
+        /// The address.
+        address: Ipv4Addr,
+    },
+    /// Packets to it are redirected to the address of the interface that they come in by.
+    Redirect(Ipv4Addr),
+    /// The same, and TCP and UDP to this port.
+    Port(Ipv4Addr, u16),
+}
+
+impl Carried {
+    /// The address that it is about.
+    #[must_use]
+    pub const fn address(&self) -> Ipv4Addr {
+        match self {
+            Self::Address { address, .. } | Self::Redirect(address) | Self::Port(address, _) => {
+                *address
+            }
+        }
+    }
+}
+
+impl fmt::Display for Carried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address { link, address } => write!(f, "{address} on {link}"),
+            Self::Redirect(address) => write!(f, "redirection of {address}"),
+            Self::Port(address, port) => write!(f, "redirection of {address} to port {port}"),
+        }
+    }
+}
+
+/// What a host carries for a group while it holds it. `forwarding` is the name of its forwarding
+/// interface: a private IP belongs to a subnet, so it goes on the interface in that subnet.
+#[must_use]
+pub fn parts_of(group: &GroupSetting, forwarding: &str) -> BTreeSet<Carried> {
+    if group.local == Local::Off {
+        return BTreeSet::new();
+    }
+    let on = |link: &str, address: Ipv4Addr| Carried::Address { link: link.to_owned(), address };
+    let part = |resource: &ResourceSetting| match resource {
+        ResourceSetting::PrivateIp { address } => Some(on(forwarding, *address)),
+        ResourceSetting::Vip { address, .. } => match group.local {
+            Local::Lo => Some(on(LOOPBACK, *address)),
+            Local::Redirect => Some(Carried::Redirect(*address)),
+            Local::Dnat(port) => Some(Carried::Port(*address, port)),
+            Local::Off => None,
+        },
+        ResourceSetting::Eip { .. } | ResourceSetting::Dns { .. } => None,
+    };
+    group.resources.iter().filter_map(part).collect()
+}
+
+/// What this host should carry now.
+///
+/// `duties` tells which groups it has to carry (`true`) and which it must not (`false`). Of a group
+/// that is not in it nothing is known: it keeps what it has. What `there` has of no configured
+/// group is left over from other settings and goes.
+#[must_use]
+pub fn carried(
+    groups: &[GroupSetting],
+    duties: &BTreeMap<GroupName, bool>,
+    forwarding: &str,
+    there: &BTreeSet<Carried>,
+) -> BTreeSet<Carried> {
+    let of_group = |group: &GroupSetting| {
+        let parts = parts_of(group, forwarding);
+        match duties.get(&group.name) {
+            Some(true) => parts,
+            Some(false) => BTreeSet::new(),
+            None => parts.intersection(there).cloned().collect(),
+        }
+    };
+    groups.iter().flat_map(of_group).collect()
+}
+
+/// The table for what is carried. A virtual IP that this host could redirect and does not carry now
+/// is closed: what is left of its connections here ends, instead of going on beside the holder's.
+#[must_use]
+pub fn vip_table(
+    groups: &[GroupSetting],
+    forwarding: &str,
+    carried: &BTreeSet<Carried>,
+) -> VipTable {
+    let mut table = VipTable::default();
+    for part in carried {
+        match part {
+            Carried::Redirect(address) => drop(table.redirected.insert(*address, None)),
+            Carried::Port(address, port) => drop(table.redirected.insert(*address, Some(*port))),
+            Carried::Address { .. } => {}
+        }
+    }
+    for part in groups.iter().flat_map(|group| parts_of(group, forwarding)) {
+        let is_rule = !matches!(part, Carried::Address { .. });
+        if is_rule && !table.redirected.contains_key(&part.address()) {
+            table.closed.insert(part.address());
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 20, 11);
+    const PRIVATE: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 200);
+
+    fn group(name: &str, local: Local, resources: Vec<ResourceSetting>) -> GroupSetting {
+        let name = name.parse().unwrap();
+        let cidr = ipnet::Ipv4Net::default();
+        GroupSetting { resources, local, ..GroupSetting::of_tables(name, None, Vec::new(), cidr) }
+    }
+
+    fn vip() -> ResourceSetting {
+        ResourceSetting::Vip { address: VIP, tables: Vec::new() }
+    }
+
+    fn private() -> ResourceSetting {
+        ResourceSetting::PrivateIp { address: PRIVATE }
+    }
+
+    fn on(link: &str, address: Ipv4Addr) -> Carried {
+        Carried::Address { link: link.to_owned(), address }
+    }
+
+    fn duty(list: &[(&str, bool)]) -> BTreeMap<GroupName, bool> {
+        list.iter().map(|(name, carry)| (name.parse().unwrap(), *carry)).collect()
+    }
+
+    #[test]
+    fn each_way_has_its_parts_and_a_private_ip_goes_on_its_interface_in_all_but_off() {
+        let parts = |local| parts_of(&group("g", local, vec![vip(), private()]), "ens5");
+        let expected = |first| BTreeSet::from([first, on("ens5", PRIVATE)]);
+        assert_eq!(parts(Local::Lo), expected(on("lo", VIP)));
+        assert_eq!(parts(Local::Redirect), expected(Carried::Redirect(VIP)));
+        assert_eq!(parts(Local::Dnat(5432)), expected(Carried::Port(VIP, 5432)));
+        assert_eq!(parts(Local::Off), BTreeSet::new());
+    }
+
+    #[test]
+    fn what_is_held_is_carried_what_is_not_goes_and_what_is_not_known_stays() {
+        let groups = [group("a", Local::Lo, vec![vip()]), group("b", Local::Lo, vec![private()])];
+        let both = BTreeSet::from([on("lo", VIP), on("ens5", PRIVATE)]);
+        let none = BTreeSet::new();
+        let now = |duties: &[(&str, bool)], there| carried(&groups, &duty(duties), "ens5", there);
+        assert_eq!(now(&[("a", true), ("b", true)], &none), both);
+        assert_eq!(now(&[("a", false), ("b", true)], &both), [on("ens5", PRIVATE)].into());
+        assert_eq!(now(&[("a", false)], &both), [on("ens5", PRIVATE)].into());
+        assert_eq!(now(&[], &none), none);
+        assert_eq!(now(&[], &both), both);
+    }
+
+    #[test]
+    fn what_belongs_to_no_group_any_more_goes() {
+        let groups = [group("a", Local::Redirect, vec![vip()])];
+        let there = BTreeSet::from([on("lo", VIP), on("ens5", PRIVATE), Carried::Redirect(VIP)]);
+        assert_eq!(
+            carried(&groups, &duty(&[]), "ens5", &there),
+            BTreeSet::from([Carried::Redirect(VIP)])
+        );
+    }
+
+    #[test]
+    fn a_virtual_ip_that_could_be_redirected_and_is_not_is_closed() {
+        let other = Ipv4Addr::new(192, 168, 20, 12);
+        let second = ResourceSetting::Vip { address: other, tables: Vec::new() };
+        let groups = [
+            group("a", Local::Redirect, vec![vip()]),
+            group("b", Local::Dnat(80), vec![second]),
+            group("c", Local::Lo, vec![private()]),
+        ];
+        let table = vip_table(&groups, "ens5", &[Carried::Port(other, 80)].into());
+        assert_eq!(table.redirected, BTreeMap::from([(other, Some(80))]));
+        assert_eq!(table.closed, BTreeSet::from([VIP]));
+    }
+}

@@ -1,0 +1,195 @@
+//! Building blocks of nft tables, and what all of natha's tables have: they are replaced whole, and
+//! carry a seal.
+
+use std::borrow::Cow;
+
+use nftables::batch::Batch;
+use nftables::expr::{
+    CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, SetItem,
+};
+use nftables::schema::{Chain, NfListObject, Rule, Table};
+use nftables::stmt::{Match, Operator, Statement};
+use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
+
+use super::Digest;
+
+/// The chain that carries the seal; no packet passes it.
+pub(super) const SEAL: &str = "seal";
+
+/// An nft table of natha's own, in the family `ip`, made from `Self`.
+pub trait NftTable {
+    /// Its name.
+    const NAME: Name;
+
+    /// Whether there is nothing to have a table for: it is then removed.
+    fn is_empty(&self) -> bool;
+
+    /// Adds what is in it.
+    #[doc(hidden)]
+    fn fill<'a>(&'a self, batch: &mut Batch<'a>);
+
+    /// The commands that replace the table whole, or remove it where it is empty, as the JSON that
+    /// `nft -j -f -` takes.
+    ///
+    /// # Panics
+    /// Never: the types are plain data with text keys.
+    fn render(&self) -> String {
+        let mut batch = Batch::new();
+        Self::NAME.clear(&mut batch);
+        if !self.is_empty() {
+            batch.add(Self::NAME.table());
+            self.fill(&mut batch);
+        }
+        serde_json::to_string_pretty(&batch.to_nftables()).expect("plain data becomes JSON")
+    }
+
+    /// The digest of what [`Self::render`] returns.
+    fn digest(&self) -> Digest {
+        Digest::of(self.render().as_bytes())
+    }
+
+    /// The commands that write down, inside the table, what it was made from and how it looked
+    /// right after: `listing` is the digest of its listing.
+    ///
+    /// # Panics
+    /// Never, as for [`Self::render`].
+    fn render_seal(&self, listing: &Digest) -> String {
+        Self::NAME.seal(&self.digest(), listing)
+    }
+}
+
+/// The name of a table in the family `ip`.
+#[derive(Debug, Clone, Copy)]
+pub struct Name(&'static str);
+
+impl Name {
+    pub(super) const fn new(name: &'static str) -> Self {
+        Self(name)
+    }
+
+    /// As nft has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.0
+    }
+
+    /// The commands that remove the table, there or not.
+    ///
+    /// # Panics
+    /// Never: the types are plain data with text keys.
+    #[must_use]
+    pub fn removal(self) -> String {
+        let mut batch = Batch::new();
+        self.clear(&mut batch);
+        serde_json::to_string_pretty(&batch.to_nftables()).expect("plain data becomes JSON")
+    }
+
+    /// The table itself.
+    fn table<'a>(self) -> NfListObject<'a> {
+        NfListObject::Table(Table { family: NfFamily::IP, name: self.0.into(), handle: None })
+    }
+
+    /// The commands after which the table is not there. Deleting one that is not there fails,
+    /// adding one that is there does not.
+    fn clear(self, batch: &mut Batch<'_>) {
+        batch.add(self.table());
+        batch.delete(self.table());
+    }
+
+    /// A chain, at a hook or at none.
+    pub(super) fn chain<'a>(
+        self,
+        name: &'static str,
+        hook: Option<(NfChainType, NfHook, i32)>,
+    ) -> NfListObject<'a> {
+        let mut chain = Chain {
+            family: NfFamily::IP,
+            table: self.0.into(),
+            name: name.into(),
+            ..Chain::default()
+        };
+        if let Some((kind, hook, priority)) = hook {
+            chain._type = Some(kind);
+            chain.hook = Some(hook);
+            chain.prio = Some(priority);
+            chain.policy = Some(NfChainPolicy::Accept);
+        }
+        NfListObject::Chain(chain)
+    }
+
+    /// A rule of a chain.
+    pub(super) fn rule<'a>(self, chain: &'static str, body: Vec<Statement<'a>>) -> Rule<'a> {
+        Rule {
+            family: NfFamily::IP,
+            table: self.0.into(),
+            chain: chain.into(),
+            expr: body.into(),
+            ..Rule::default()
+        }
+    }
+
+    fn seal(self, plan: &Digest, listing: &Digest) -> String {
+        let mut batch = Batch::new();
+        batch.add(self.chain(SEAL, None));
+        let comment = format!("plan={plan} listing={listing}");
+        batch.add(NfListObject::Rule(Rule {
+            comment: Some(comment.into()),
+            ..self.rule(SEAL, vec![Statement::Return(None)])
+        }));
+        serde_json::to_string_pretty(&batch.to_nftables()).expect("plain data becomes JSON")
+    }
+}
+
+pub(super) fn text(text: &str) -> Expression<'_> {
+    Expression::String(Cow::Borrowed(text))
+}
+
+pub(super) fn port<'a>(number: u16) -> Expression<'a> {
+    Expression::Number(number.into())
+}
+
+pub(super) fn meta<'a>(key: MetaKey) -> Expression<'a> {
+    Expression::Named(NamedExpression::Meta(Meta { key }))
+}
+
+pub(super) fn ct<'a>(key: &'static str) -> Expression<'a> {
+    Expression::Named(NamedExpression::CT(CT { key: key.into(), family: None, dir: None }))
+}
+
+pub(super) fn field<'a>(protocol: &'static str, field: &'static str) -> Expression<'a> {
+    Expression::Named(NamedExpression::Payload(Payload::PayloadField(PayloadField {
+        protocol: protocol.into(),
+        field: field.into(),
+    })))
+}
+
+pub(super) fn ip<'a>(name: &'static str) -> Expression<'a> {
+    field("ip", name)
+}
+
+/// Names of a bit field, any of which counts.
+pub(super) fn list_of<'a>(items: &[&'static str]) -> Expression<'a> {
+    Expression::List(items.iter().map(|item| text(item)).collect())
+}
+
+/// An anonymous set.
+pub(super) fn set_of<'a>(items: &[&'static str]) -> Expression<'a> {
+    let items = items.iter().map(|item| SetItem::Element(text(item))).collect();
+    Expression::Named(NamedExpression::Set(items))
+}
+
+fn compare<'a>(left: Expression<'a>, op: Operator, right: Expression<'a>) -> Statement<'a> {
+    Statement::Match(Match { left, right, op })
+}
+
+pub(super) fn is<'a>(left: Expression<'a>, right: Expression<'a>) -> Statement<'a> {
+    compare(left, Operator::EQ, right)
+}
+
+pub(super) fn is_not<'a>(left: Expression<'a>, right: Expression<'a>) -> Statement<'a> {
+    compare(left, Operator::NEQ, right)
+}
+
+pub(super) fn is_in<'a>(left: Expression<'a>, right: Expression<'a>) -> Statement<'a> {
+    compare(left, Operator::IN, right)
+}
