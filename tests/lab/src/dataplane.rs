@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 
 /// The whole VPC as its packets should find it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -73,7 +74,8 @@ pub enum Target {
 }
 
 /// What name servers and resolvers answer about a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Lookup {
     /// Its addresses, and for how many seconds they may be kept.
     Addresses {

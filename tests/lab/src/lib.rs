@@ -26,6 +26,7 @@ pub mod services;
 pub mod soak;
 pub mod spec;
 pub mod story;
+pub mod whereabouts;
 
 pub use control::protocol::{NetChange, Output, Status, Timeline};
 pub use lab::Lab;

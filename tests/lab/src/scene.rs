@@ -120,7 +120,8 @@ impl Scene {
     pub fn route(&self, zone: usize) -> Result<String> {
         let status = self.lab.status()?;
         let subnet = &status.account.zones[zone].private_subnet;
-        let route = status.routes.into_iter().find(|route| route.subnet == *subnet);
+        let mut routes = status.routes.into_iter();
+        let route = routes.find(|route| route.is_default_of(subnet));
         Ok(route.map(|route| route.to).unwrap_or_default())
     }
 
@@ -131,7 +132,7 @@ impl Scene {
     pub fn wait_route(&self, zone: usize, to: &str) -> Result<()> {
         let there = |status: &crate::Status| {
             let subnet = &status.account.zones[zone].private_subnet;
-            status.routes.iter().any(|route| route.subnet == *subnet && route.to == to)
+            status.routes.iter().any(|route| route.is_default_of(subnet) && route.to == to)
         };
         let waited = self.lab.wait_until(PATIENCE, there);
         waited.map(drop).map_err(|error| self.explain(error.context(format!("zone {zone}: {to}"))))
@@ -305,7 +306,7 @@ impl Scene {
         let events = self.lab.timeline()?.events;
         let found = events.iter().rev().find(|event| {
             matches!(&event.what, Happening::Route(route)
-                if route.subnet == subnet && route.to == to)
+                if route.is_default_of(&subnet) && route.to == to)
         });
         let at_ms = found.with_context(|| format!("zone {zone} never led to {to}"))?.at_ms;
         Ok(Duration::from_secs_f64(at_ms / 1e3))

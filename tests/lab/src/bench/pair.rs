@@ -96,7 +96,7 @@ pub(super) fn stops(lab: &Lab) -> Result<usize> {
 pub(super) fn await_route(lab: &Lab, zone: usize, host: &str) -> Result<()> {
     let leads = |status: &Status| {
         let subnet = &status.account.zones[zone].private_subnet;
-        status.routes.iter().any(|route| route.subnet == *subnet && route.to == host)
+        status.routes.iter().any(|route| route.is_default_of(subnet) && route.to == host)
     };
     lab.wait_until(PATIENCE, leads).map(drop).with_context(|| format!("zone {zone} to {host}"))
 }

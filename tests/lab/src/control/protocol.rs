@@ -132,6 +132,11 @@ pub enum Request {
         /// Its number.
         meter: u64,
     },
+    /// What the resolvers answer about a name; answers a [`crate::dataplane::Lookup`].
+    Resolve {
+        /// The name.
+        name: String,
+    },
     /// Ends the lab.
     Down,
 }

@@ -116,6 +116,7 @@ async fn handle(shared: &Arc<Shared>, request: hyper::Request<Incoming>) -> Resu
         }
         Request::Probes { meter, seen } => json(shared.meters.probes(meter, seen)?),
         Request::SoFar { meter } => json(shared.meters.so_far(meter)?),
+        Request::Resolve { name } => json(shared.world.lock().resolve(&name, shared.clock.now())),
         Request::Down => json(shared.order(Order::Down).await?),
     }
 }

@@ -117,6 +117,14 @@ pub struct RouteView {
     pub to: String,
 }
 
+impl RouteView {
+    /// Whether it is the default route of a subnet.
+    #[must_use]
+    pub fn is_default_of(&self, subnet: &str) -> bool {
+        self.subnet == subnet && self.destination == "0.0.0.0/0"
+    }
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {

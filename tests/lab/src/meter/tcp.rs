@@ -372,6 +372,38 @@ mod tests {
         assert_eq!(reigns, [("a".into(), 0.0, 10.0, 2), ("b".into(), 40.0, 50.0, 2)]);
     }
 
+    /// A resolver that answers with this TTL, and with another address each time.
+    async fn finder(ttl: u32) -> Finder {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let resolver = socket.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut buffer = [0; dns::LONGEST];
+            for last in 1.. {
+                let (count, from) = socket.recv_from(&mut buffer).await.unwrap();
+                let addresses = vec![Ipv4Addr::new(192, 0, 2, last)];
+                let answer =
+                    dns::answer(&buffer[..count], |_| Lookup::Addresses { ttl, addresses });
+                socket.send_to(&answer.unwrap(), from).await.unwrap();
+            }
+        });
+        Finder { resolver, ..Finder::new("db.example.test".into(), Ipv4Addr::LOCALHOST) }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_looked_up_again_only_when_its_ttl_is_over() {
+        let kept = finder(60).await;
+        let fleeting = finder(0).await;
+        for last in 1..=3 {
+            assert_eq!(kept.find().await.unwrap(), Ipv4Addr::new(192, 0, 2, 1));
+            assert_eq!(fleeting.find().await.unwrap(), Ipv4Addr::new(192, 0, 2, last));
+        }
+        let second = Duration::from_secs(1);
+        *kept.kept.lock().await = Some((Instant::now() + second, Ipv4Addr::LOCALHOST));
+        assert_eq!(kept.find().await.unwrap(), Ipv4Addr::LOCALHOST);
+        *kept.kept.lock().await = Some((Instant::now(), Ipv4Addr::LOCALHOST));
+        assert_eq!(kept.find().await.unwrap(), Ipv4Addr::new(192, 0, 2, 2));
+    }
+
     #[test]
     fn an_outage_that_does_not_end_lasts_until_the_meter_stops() {
         let report = report(&[(0.0, Some("a")), (10.0, None)]);

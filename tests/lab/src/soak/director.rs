@@ -239,7 +239,7 @@ impl<'a> Director<'a> {
     pub(super) fn hand_over(&mut self, zone: usize, now: Duration) -> Result<bool> {
         let status = self.lab.status()?;
         let zone_of = &status.account.zones[zone];
-        let route = status.routes.iter().find(|route| route.subnet == zone_of.private_subnet);
+        let route = status.routes.iter().find(|it| it.is_default_of(&zone_of.private_subnet));
         let Some(holder) = route.map(|route| route.to.clone()) else { return Ok(false) };
         if !holder.starts_with("nat-") {
             return Ok(false);
@@ -261,7 +261,7 @@ impl<'a> Director<'a> {
     fn lead_home(&self, zone: usize) -> Result<()> {
         let status = self.lab.status()?;
         let subnet = &status.account.zones[zone].private_subnet;
-        let route = status.routes.iter().find(|route| route.subnet == *subnet);
+        let route = status.routes.iter().find(|route| route.is_default_of(subnet));
         // Nowhere: it leads to a node without power, and natha sees to that.
         let abroad = |to: &str| !to.starts_with("nat-") && to != "nowhere";
         if route.is_some_and(|route| abroad(&route.to)) {

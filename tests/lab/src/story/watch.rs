@@ -88,7 +88,7 @@ impl Watch {
 
     fn happening(&self, happening: &Happening) -> Option<(String, What, String)> {
         match happening {
-            Happening::Route(route) => {
+            Happening::Route(route) if route.is_default_of(&route.subnet) => {
                 let zone = self.names.zone(&route.subnet)?.clone();
                 let text = format!("packets of {zone}'s private hosts now go to {}", route.to);
                 let what = What::Route { zone, to: route.to.clone() };
@@ -116,7 +116,10 @@ impl Watch {
                 let what = What::Told { event: "problem".to_owned(), node: None, group: None };
                 Some(("lab".to_owned(), what, text.clone()))
             }
-            Happening::RouteRemoved(_) | Happening::Faults(_) | Happening::Killed { .. } => None,
+            Happening::Route(_)
+            | Happening::RouteRemoved(_)
+            | Happening::Faults(_)
+            | Happening::Killed { .. } => None,
         }
     }
 

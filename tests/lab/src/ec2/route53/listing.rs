@@ -17,15 +17,19 @@ pub(in crate::ec2) fn get_change(
     ctx: &Ctx<'_>,
     params: &Params,
 ) -> Result<XmlBody, ApiError> {
-    let id = bare_id(params.need("Id")?);
-    let mut changes = state.zones.values().flat_map(|zone| &zone.changes);
-    let Some(change) = changes.find(|change| change.id == id) else {
-        let message = format!("A change with the specified change ID does not exist: {id}");
-        return Err(ApiError::new(404, "NoSuchChange", message));
-    };
     let mut body = XmlBody::new();
-    show_change(&mut body, change, ctx);
+    show_change(&mut body, find_change(state, params.need("Id")?)?, ctx);
     Ok(body)
+}
+
+/// Finds a change of any zone.
+pub(in crate::ec2) fn find_change<'a>(state: &'a State, id: &str) -> Result<&'a Change, ApiError> {
+    let id = bare_id(id);
+    let mut changes = state.zones.values().flat_map(|zone| &zone.changes);
+    changes.find(|change| change.id == id).ok_or_else(|| {
+        let message = format!("A change with the specified change ID does not exist: {id}");
+        ApiError::new(404, "NoSuchChange", message)
+    })
 }
 
 /// Writes a `ChangeInfo`.

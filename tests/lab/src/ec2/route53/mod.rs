@@ -7,7 +7,7 @@ mod tree;
 mod zone;
 
 pub(super) use batch::change;
-pub(super) use listing::{get_change, get_zone, list_records, list_zones};
+pub(super) use listing::{find_change, get_change, get_zone, list_records, list_zones};
 pub(super) use zone::Zone;
 
 use std::net::Ipv4Addr;
@@ -30,6 +30,15 @@ pub(super) fn bare_id(id: &str) -> &str {
 
 fn zone<'a>(state: &'a State, id: &str) -> Result<&'a Zone, ApiError> {
     state.zones.get(bare_id(id)).ok_or_else(|| no_such_zone(id))
+}
+
+/// The TTL and the addresses of a name's A record, where it has one.
+pub(super) fn address_record(
+    state: &State,
+    id: &str,
+    name: &str,
+) -> Result<Option<(u32, Vec<Ipv4Addr>)>, ApiError> {
+    Ok(zone(state, id)?.address_record(name))
 }
 
 fn no_such_zone(id: &str) -> ApiError {

@@ -34,11 +34,11 @@ pub(super) struct RecordSet {
 
 /// A change that was accepted.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Change {
+pub(in crate::ec2) struct Change {
     pub(super) id: String,
     pub(super) submitted: Duration,
     /// When all name servers have it.
-    pub(super) synced: Duration,
+    pub(in crate::ec2) synced: Duration,
     pub(super) comment: Option<String>,
 }
 
@@ -59,6 +59,11 @@ impl RecordSet {
     /// Its place in listings.
     pub(super) fn key(&self) -> Key {
         Key::new(&self.name, &self.kind)
+    }
+
+    /// The values of an A record.
+    fn addresses(&self) -> Vec<Ipv4Addr> {
+        self.values.iter().filter_map(|value| value.parse().ok()).collect()
     }
 }
 
@@ -148,13 +153,18 @@ impl Zone {
         Ok(())
     }
 
+    /// The TTL and the addresses of a name's A record as the API has it.
+    pub(super) fn address_record(&self, name: &str) -> Option<(u32, Vec<Ipv4Addr>)> {
+        let found = self.records.get(&Key::new(&full_name(name)?, "A"))?;
+        Some((found.ttl, found.addresses()))
+    }
+
     /// What the name servers answer about a name of the zone, with its final dot.
     pub(super) fn lookup(&self, name: &str, now: Duration) -> Lookup {
         let served = self.served.iter().rev().find(|(from, _)| *from <= now);
         let Some((_, records)) = served.or(self.served.first()) else { return Lookup::Unknown };
         if let Some(found) = records.get(&Key::new(name, "A")) {
-            let addresses = found.values.iter().filter_map(|value| value.parse().ok()).collect();
-            return Lookup::Addresses { ttl: found.ttl, addresses };
+            return Lookup::Addresses { ttl: found.ttl, addresses: found.addresses() };
         }
         let below = format!(".{name}");
         // A name that only has names below it exists, too (RFC 8020).
