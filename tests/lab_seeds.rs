@@ -47,6 +47,11 @@ fn databases(scene: &Scene, client: &str, to: &str) -> Result<Vec<String>, Strin
     Ok(found.lines().map(str::to_owned).collect())
 }
 
+/// Waits until every route to this destination leads to a host.
+fn wait_led(scene: &Scene, destination: &str, to: &str) {
+    scene.wait_leads(destination.parse().unwrap(), to).unwrap();
+}
+
 /// Waits until a client finds this database and no other.
 fn wait_database(scene: &Scene, client: &str, to: &str, database: &str) {
     let there = || Ok(databases(scene, client, to).is_ok_and(|found| found == [database]));

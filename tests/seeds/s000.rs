@@ -7,7 +7,7 @@ use natha_lab::meter::tcp::Aim;
 use natha_lab::patterns::{self, QUICK, services};
 use natha_lab::{Scene, Spec};
 
-use crate::{NATHA, address, databases, wait_database};
+use crate::{NATHA, address, databases, wait_database, wait_led};
 
 const VIP: &str = "10.0.0.2";
 /// What the web server's program has in its settings, the same before and after.
@@ -40,14 +40,14 @@ address = \"{VIP}\"
 
 /// Kills the holder and returns the outage that the web server saw, in milliseconds.
 fn follows(scene: &Scene) -> f64 {
-    scene.wait_led("10.0.0.2/32", "db30").unwrap();
+    wait_led(scene, "10.0.0.2/32", "db30");
     for client in ["web", "web-b"] {
         assert_eq!(databases(scene, client, CONNECTION).unwrap(), ["DB30"], "{client}");
     }
     let meter = scene.connect("web", address(VIP), Aim::port(5432).connected()).unwrap();
     scene.wait_for(|| Ok(scene.connected_so_far(meter)?.sent > 20)).unwrap();
     scene.panic("db30").unwrap();
-    scene.wait_led("10.0.0.2/32", "db31").unwrap();
+    wait_led(scene, "10.0.0.2/32", "db31");
     for client in ["web", "web-b"] {
         wait_database(scene, client, CONNECTION, "DB31");
     }
@@ -84,7 +84,7 @@ fn seed_000_a_database_in_another_zone_answers_at_the_same_address() {
 fn seed_000_packets_for_the_address_go_to_the_servers_own_port() {
     // As the document's first way: whatever the port, it is the database's.
     let scene = Scene::start(&spec("dnat:5432", "*")).unwrap();
-    scene.wait_led("10.0.0.2/32", "db30").unwrap();
+    wait_led(&scene, "10.0.0.2/32", "db30");
     for host in ["db30", "db31"] {
         assert!(!scene.has_address(host, "lo", VIP).unwrap(), "{host}");
     }
@@ -99,10 +99,10 @@ fn seed_000_packets_for_the_address_go_to_the_servers_own_port() {
 fn seed_000_the_address_goes_back_and_nothing_stays_behind() {
     let scene = Scene::start(&spec("lo", "*")).unwrap();
     let meter = scene.connect("web", address(VIP), Aim::port(5432).connected()).unwrap();
-    scene.wait_led("10.0.0.2/32", "db30").unwrap();
+    wait_led(&scene, "10.0.0.2/32", "db30");
     let done = scene.natha("db30", &["handover", "db"]).unwrap();
     assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
-    scene.wait_led("10.0.0.2/32", "db31").unwrap();
+    wait_led(&scene, "10.0.0.2/32", "db31");
     scene.wait_for(|| Ok(!scene.has_address("db30", "lo", VIP)?)).unwrap();
     wait_database(&scene, "web", CONNECTION, "DB31");
     let report = scene.connected(meter).unwrap();

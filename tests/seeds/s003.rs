@@ -8,7 +8,7 @@ use natha_lab::meter::tcp::Aim;
 use natha_lab::patterns::{self, QUICK, services};
 use natha_lab::{Scene, Spec};
 
-use crate::{INTERNET, NATHA, address, banners, databases, wait_database};
+use crate::{INTERNET, NATHA, address, banners, databases, wait_database, wait_led};
 
 const VIP: &str = "10.1.0.10";
 const ROUTE: &str = "10.1.0.10/32";
@@ -42,14 +42,14 @@ fn greeters(config: &str) -> Spec {
 fn seed_003_the_routes_of_both_client_subnets_follow() {
     let scene = Scene::start(&route_table("")).unwrap();
     let clients = ["client-a2", "client-c2"];
-    scene.wait_led(ROUTE, "node1").unwrap();
+    wait_led(&scene, ROUTE, "node1");
     let meters = clients
         .map(|client| scene.connect(client, address(VIP), Aim::port(5432).connected()).unwrap());
     for client in clients {
         assert_eq!(databases(&scene, client, CONNECTION).unwrap(), ["DB1"], "{client}");
     }
     scene.panic("node1").unwrap();
-    scene.wait_led(ROUTE, "node2").unwrap();
+    wait_led(&scene, ROUTE, "node2");
     for client in clients {
         wait_database(&scene, client, CONNECTION, "DB2");
     }
@@ -70,10 +70,10 @@ fn seed_003_the_group_moves_when_only_the_protected_service_dies() {
     let check = "\n[group.check]\ntcp = \"127.0.0.1:5432\"\ninterval = \"250ms\"\n\
                  timeout = \"200ms\"\nfall = 2\nrise = 2\n";
     let scene = Scene::start(&route_table(check)).unwrap();
-    scene.wait_led(ROUTE, "node1").unwrap();
+    wait_led(&scene, ROUTE, "node1");
     wait_database(&scene, "client-a2", CONNECTION, "DB1");
     scene.sh("node1", services::POSTGRES_CRASH).unwrap();
-    scene.wait_led(ROUTE, "node2").unwrap();
+    wait_led(&scene, ROUTE, "node2");
     wait_database(&scene, "client-a2", CONNECTION, "DB2");
     wait_database(&scene, "client-c2", CONNECTION, "DB2");
     // Its host lives, and everybody knows.
@@ -81,7 +81,7 @@ fn seed_003_the_group_moves_when_only_the_protected_service_dies() {
     scene.nobody_stopped().unwrap();
     // With the service back, so is the address.
     scene.sh("node1", services::POSTGRES_AGAIN).unwrap();
-    scene.wait_led(ROUTE, "node1").unwrap();
+    wait_led(&scene, ROUTE, "node1");
     wait_database(&scene, "client-c2", CONNECTION, "DB1");
     scene.wait_well().unwrap();
 }
@@ -103,11 +103,11 @@ fn seed_003_checks_of_every_kind_move_the_group() {
             .with_host(patterns::client("client-a2", 0))
             .with_route(ROUTE.parse().unwrap(), "node1", &["private-a", "private-c"]);
         let scene = Scene::start(&spec).unwrap();
-        scene.wait_led(ROUTE, "node1").unwrap();
+        wait_led(&scene, ROUTE, "node1");
         assert_eq!(scene.kill_greeters("node1").unwrap(), 1);
-        scene.wait_led(ROUTE, "node2").unwrap();
+        wait_led(&scene, ROUTE, "node2");
         assert_eq!(scene.kill_greeters("node2").unwrap(), 1);
-        let stays = || natha_lab::scene::ensure(scene.leads(ROUTE, "node2")?, "it moved");
+        let stays = || scene.ensure_led(ROUTE, "node2");
         scene.watch(Duration::from_secs(5), stays).unwrap();
     }
 }

@@ -11,7 +11,7 @@ use natha_lab::patterns::services::{self, Keepalived, VRRP_DEAF, VRRP_HEARS};
 use natha_lab::patterns::{self, QUICK};
 use natha_lab::{Scene, Spec};
 
-use crate::{NATHA, address, banners};
+use crate::{NATHA, address, banners, wait_led};
 
 const VIP: &str = "192.168.20.11";
 const ROUTE: &str = "192.168.20.11/32";
@@ -75,13 +75,13 @@ fn flap(scene: &Scene) {
 #[test]
 fn seed_004_the_route_follows_keepalived_across_zones() {
     let scene = Scene::start_unwell(&spec(TAKE, "")).unwrap();
-    scene.wait_led(ROUTE, NODES[0]).unwrap();
+    wait_led(&scene, ROUTE, NODES[0]);
     wait_master(&scene, NODES[0], true);
     let meter = scene.connect("client", address(VIP), Aim::port(80).http()).unwrap();
     scene.wait_served(meter, NODES[0]).unwrap();
     let boots = scene.boots(NODES[0]).unwrap();
     scene.panic(NODES[0]).unwrap();
-    scene.wait_led(ROUTE, NODES[1]).unwrap();
+    wait_led(&scene, ROUTE, NODES[1]);
     let report = scene.wait_served(meter, NODES[1]).unwrap();
     assert_eq!(banners(&report), NODES);
     assert_eq!(report.outages.len(), 1, "{:?}", report.outages);
@@ -97,7 +97,7 @@ fn seed_004_the_route_follows_keepalived_across_zones() {
         scene.wait_for(done).unwrap();
     }
     scene.wait_boot(NODES[0], boots).unwrap();
-    scene.wait_led(ROUTE, NODES[0]).unwrap();
+    wait_led(&scene, ROUTE, NODES[0]);
     scene.wait_served(meter, NODES[0]).unwrap();
 }
 
@@ -105,11 +105,11 @@ fn seed_004_the_route_follows_keepalived_across_zones() {
 fn seed_004_scripts_alone_leave_the_route_at_the_wrong_node_after_a_flap() {
     // What the next test repairs: known since 2015, keepalived issues #100, #950, #2087.
     let scene = Scene::start_unwell(&spec(TAKE, "")).unwrap();
-    scene.wait_led(ROUTE, NODES[0]).unwrap();
+    wait_led(&scene, ROUTE, NODES[0]);
     wait_master(&scene, NODES[0], true);
     flap(&scene);
-    scene.wait_led(ROUTE, NODES[1]).unwrap();
-    let wrong = || natha_lab::scene::ensure(scene.leads(ROUTE, NODES[1])?, "somebody moved it");
+    wait_led(&scene, ROUTE, NODES[1]);
+    let wrong = || scene.ensure_led(ROUTE, NODES[1]);
     scene.watch(Duration::from_secs(6), wrong).unwrap();
     assert!(scene.has_address(NODES[0], "ens5", VIP).unwrap(), "MASTER without packets");
     assert!(!scene.has_address(NODES[1], "ens5", VIP).unwrap(), "packets for nobody");
@@ -118,21 +118,21 @@ fn seed_004_scripts_alone_leave_the_route_at_the_wrong_node_after_a_flap() {
 #[test]
 fn seed_004_a_monitor_that_observes_keeps_the_route_at_the_master() {
     let scene = Scene::start_unwell(&spec(TAKE, "exec natha monitor --observe")).unwrap();
-    scene.wait_led(ROUTE, NODES[0]).unwrap();
+    wait_led(&scene, ROUTE, NODES[0]);
     wait_master(&scene, NODES[0], true);
     let meter = scene.connect("client", address(VIP), Aim::port(80).http()).unwrap();
     scene.wait_served(meter, NODES[0]).unwrap();
     flap(&scene);
     // Wherever the scripts led it in between: it ends where the address is.
-    scene.wait_led(ROUTE, NODES[0]).unwrap();
-    let right = || natha_lab::scene::ensure(scene.leads(ROUTE, NODES[0])?, "it went astray");
+    wait_led(&scene, ROUTE, NODES[0]);
+    let right = || scene.ensure_led(ROUTE, NODES[0]);
     scene.watch(Duration::from_secs(6), right).unwrap();
     scene.wait_served(meter, NODES[0]).unwrap();
     // keepalived alone dies: the host lives, and its monitor with it. Its address stays behind on
     // its interface until somebody removes it; keepalived's own end does.
     scene.sh(NODES[0], "kill -TERM $(cat /run/keepalived.pid)").unwrap();
     wait_master(&scene, NODES[0], false);
-    scene.wait_led(ROUTE, NODES[1]).unwrap();
+    wait_led(&scene, ROUTE, NODES[1]);
     scene.wait_served(meter, NODES[1]).unwrap();
     scene.nobody_stopped().unwrap();
 }

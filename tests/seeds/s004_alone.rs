@@ -7,7 +7,7 @@ use natha_lab::meter::tcp::Aim;
 use natha_lab::patterns::{self, QUICK, services};
 use natha_lab::{Scene, Spec};
 
-use crate::{NATHA, address};
+use crate::{NATHA, address, wait_led};
 
 const VIPS: [&str; 2] = ["192.168.20.11", "192.168.20.12"];
 const ROUTES: [&str; 2] = ["192.168.20.11/32", "192.168.20.12/32"];
@@ -46,7 +46,7 @@ fn restart(scene: &Scene, node: &str) {
 
 fn wait_both(scene: &Scene, node: &str) {
     for route in ROUTES {
-        scene.wait_led(route, node).unwrap();
+        wait_led(scene, route, node);
     }
 }
 
@@ -89,10 +89,7 @@ fn seed_004_alone_without_preemption_the_address_stays() {
     wait_both(&scene, "lvs-1");
     restart(&scene, "lvs-2");
     scene.wait_verdict("lvs-1", "lvs-2", "alive").unwrap();
-    let stays = || {
-        let both = scene.leads(ROUTES[0], "lvs-1")? && scene.leads(ROUTES[1], "lvs-1")?;
-        natha_lab::scene::ensure(both, "it went back")
-    };
+    let stays = || ROUTES.into_iter().try_for_each(|route| scene.ensure_led(route, "lvs-1"));
     scene.watch(Duration::from_secs(8), stays).unwrap();
 }
 

@@ -1,38 +1,20 @@
 //! What is watched from outside while an address moves.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::ec2::CallRecord;
 use crate::meter::tcp::Report;
-use crate::scene::{PATIENCE, Scene};
-
-/// Where every route to this destination leads: hosts by name, by subnet.
-fn targets(status: &crate::Status, destination: &str) -> Vec<String> {
-    let routes = status.routes.iter().filter(|route| route.destination == destination);
-    routes.map(|route| route.to.clone()).collect()
-}
+use crate::scene::Scene;
 
 impl Scene {
-    /// Waits until every route to `destination` leads to a host, and there is one.
+    /// Fails unless every route to `destination` leads to a host, and there is one.
     ///
     /// # Errors
-    /// When that is not so in time.
-    pub fn wait_led(&self, destination: &str, to: &str) -> Result<()> {
-        let there = |status: &crate::Status| {
-            let targets = targets(status, destination);
-            !targets.is_empty() && targets.iter().all(|target| target == to)
-        };
-        let waited = self.wait_until(PATIENCE, there).map(drop);
-        waited.map_err(|error| self.explain(error.context(format!("{destination} to {to}"))))
-    }
-
-    /// Whether every route to `destination` leads to a host.
-    ///
-    /// # Errors
-    /// When the lab does not answer.
-    pub fn leads(&self, destination: &str, to: &str) -> Result<bool> {
-        let targets = targets(&self.status()?, destination);
-        Ok(!targets.is_empty() && targets.iter().all(|target| target == to))
+    /// When that is not so, or the lab does not answer.
+    pub fn ensure_led(&self, destination: &str, to: &str) -> Result<()> {
+        let led = self.leads(destination.parse()?)?;
+        ensure!(led.iter().eq([to]), "{destination} leads to {led:?} and not to {to}");
+        Ok(())
     }
 
     /// Waits until the last connections of a meter were served with this banner.
