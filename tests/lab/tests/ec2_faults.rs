@@ -10,7 +10,7 @@ use natha_lab::ec2::{Fault, FaultRule, InstanceSpec, Principal};
 async fn a_client_meets_every_fault_that_is_switched_on_for_it() {
     let served = support::serve_world(SystemTime::now()).await;
     let now = Duration::ZERO;
-    let (keys, principal) = {
+    let (keys, principal, zone) = {
         let mut world = served.world.lock();
         let vpc = world.create_vpc("10.0.0.0/16".parse().unwrap(), now).unwrap();
         let block = "10.0.0.0/24".parse().unwrap();
@@ -25,13 +25,18 @@ async fn a_client_meets_every_fault_that_is_switched_on_for_it() {
             ("CreateVpc", Fault::LostReply),
             ("DescribeInstances", Fault::Unreachable),
             ("DescribeRouteTables", Fault::LatencyAfter { ms: 300 }),
+            ("GetHostedZone", Fault::Throttle),
+            ("ListResourceRecordSets", Fault::Deny),
+            ("ListHostedZonesByName", Fault::ServerError),
+            ("ChangeResourceRecordSets", Fault::LostReply),
         ] {
             world.faults_mut().add(FaultRule::on(action, fault).by(principal.clone()));
         }
-        (world.credentials_for(&node, now).unwrap(), principal)
+        let zone = world.create_hosted_zone("example.test", now).unwrap();
+        (world.credentials_for(&node, now).unwrap(), principal, zone)
     };
     let token = keys.session_token.clone().unwrap();
-    let arguments = [&served.endpoint, &keys.access_key_id, &keys.secret_access_key, &token];
+    let arguments = [&served.endpoint, &keys.access_key_id, &keys.secret_access_key, &token, &zone];
     support::python("ec2_faults.py", &arguments.map(String::as_str)).await;
     let world = served.world.lock();
     let mine: Vec<(&str, bool)> = world
@@ -48,6 +53,10 @@ async fn a_client_meets_every_fault_that_is_switched_on_for_it() {
             ("DescribeInstanceStatus", false),
             ("CreateVpc", true),
             ("DescribeRouteTables", true),
+            ("GetHostedZone", false),
+            ("ListResourceRecordSets", false),
+            ("ListHostedZonesByName", false),
+            ("ChangeResourceRecordSets", true),
         ],
         "a call that hangs or cannot get through is not done"
     );

@@ -164,7 +164,7 @@ fn elastic_addresses_lead_the_internet_to_their_private_ones_and_move_after_thei
     spec.hosts[0].secondary = vec![FLOATING];
     spec.addresses[1].on = Some("nat-a".to_owned());
     spec.addresses[1].private = Some(FLOATING);
-    spec.ec2 = Ec2Spec { propagation_ms: 700, ..Ec2Spec::default() };
+    spec.ec2 = Ec2Spec { propagation_ms: 1500, ..Ec2Spec::default() };
     let lab = start(&spec);
     lab.sh("nat-a", &format!("ip addr add {FLOATING}/32 dev ens5")).unwrap();
     let account = lab.account().unwrap();
@@ -182,7 +182,7 @@ fn elastic_addresses_lead_the_internet_to_their_private_ones_and_move_after_thei
     let report = lab.connected(first).unwrap();
     assert_eq!(banners(&report), ["I am a", "I am b"]);
     let (asked, in_force) = (moved.at.as_secs_f64() * 1e3, moved.in_force.unwrap());
-    assert_eq!(in_force, moved.at + Duration::from_millis(700));
+    assert_eq!(in_force, moved.at + Duration::from_millis(1500));
     let last = report.reigns()[0].to_ms;
     assert!(last > asked + 300.0, "packets met a half-done move: {last} after {asked}");
     let next = report.reigns()[1].from_ms;
@@ -202,7 +202,7 @@ fn a_name_is_followed_from_the_internet_and_from_the_vpc_once_its_change_is_in_s
         .with_address("a", Some("nat-a"))
         .with_address("b", Some("nat-b"))
         .with_zone("example.test");
-    spec.ec2.dns_sync_ms = 500;
+    spec.ec2.dns_sync_ms = 3000;
     let lab = start(&spec);
     let account = lab.account().unwrap();
     let zone = account.hosted_zones["example.test"].clone();

@@ -184,14 +184,18 @@ fn a_node_signs_with_its_own_credentials_and_is_known_by_them() {
     let (python, path) = places.trim().split_once('\n').unwrap();
     let script = format!(
         "import sys\nsys.path = {path}\nimport boto3\n\
-         c = boto3.client('ec2', region_name='us-east-1')\nprint(len(c.describe_vpcs()['Vpcs']))"
+         here = dict(region_name='us-east-1')\n\
+         print(len(boto3.client('ec2', **here).describe_vpcs()['Vpcs']))\n\
+         print(boto3.client('route53', **here).list_hosted_zones_by_name()['HostedZones'])"
     );
     let host = lab.host("nat-b").unwrap();
     let done = lab.exec("nat-b", &[python, "-c", &script], Duration::from_mins(1)).unwrap();
     assert_eq!(done.code, 0, "{}", done.stderr);
     let calls = lab.timeline().unwrap().calls;
-    let call = calls.iter().find(|call| call.action == "DescribeVpcs").unwrap();
-    assert_eq!(call.principal, Principal::Instance(host.instance));
+    for action in ["DescribeVpcs", "ListHostedZonesByName"] {
+        let call = calls.iter().find(|call| call.action == action).unwrap();
+        assert_eq!(call.principal, Principal::Instance(host.instance.clone()), "{action}");
+    }
 }
 
 #[test]

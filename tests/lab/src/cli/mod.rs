@@ -254,6 +254,8 @@ pub(crate) enum FaultKind {
     LostReply,
     /// InsufficientInstanceCapacity.
     NoCapacity,
+    /// PriorRequestNotComplete, of Route 53.
+    PriorRequest,
     /// Reset connections.
     Unreachable,
 }
