@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
+#[path = "monitor/take.rs"]
+mod take;
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;

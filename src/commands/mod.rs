@@ -14,6 +14,7 @@ pub mod replay;
 mod report;
 pub mod setup;
 pub mod status;
+pub mod take;
 pub mod teardown;
 
 /// Done, but something is not as it should be.

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -29,8 +29,7 @@ pub(super) type Duties = BTreeMap<GroupName, bool>;
 /// What the task works with.
 #[derive(Debug)]
 struct Job {
-    groups: Vec<GroupSetting>,
-    state_dir: PathBuf,
+    settings: Settings,
     /// The first address of the forwarding interface, by which that is found.
     address: Ipv4Addr,
 }
@@ -50,8 +49,7 @@ pub(super) fn start(
     if !settings.groups.iter().any(carries) && !carry::has_record(&settings.state_dir) {
         return (None, Local(None));
     }
-    let job =
-        Job { groups: settings.groups.clone(), state_dir: settings.state_dir.clone(), address };
+    let job = Job { settings: settings.clone(), address };
     let (sender, duties) = watch::channel(Duties::new());
     let task = tokio::spawn(keep(job, duties, Alert::new("local", notes)));
     (Some(sender), Local(Some(task)))
@@ -96,13 +94,26 @@ impl Job {
     }
 
     async fn reconcile(&self, due: &Duties) -> anyhow::Result<Vec<String>> {
-        let own = addresses::read().await?;
-        let link = own.into_iter().find(|own| own.address == self.address);
-        let link = link.ok_or_else(|| anyhow::anyhow!("no interface has {}", self.address))?.link;
-        let outcome = carry::reconcile(&self.state_dir, &self.groups, due, &link).await?;
+        let outcome = carry(&self.settings, self.address, due).await?;
         for change in &outcome.changes {
             tracing::info!("{change}");
         }
         Ok(outcome.errors.iter().map(ToString::to_string).collect())
     }
+}
+
+/// Makes the host carry what follows from `due`, once. `address` is the first address of the
+/// forwarding interface, by which that is found.
+///
+/// # Errors
+/// Where nothing could be done.
+pub(super) async fn carry(
+    settings: &Settings,
+    address: Ipv4Addr,
+    due: &Duties,
+) -> anyhow::Result<carry::Outcome> {
+    let own = addresses::read().await?;
+    let link = own.into_iter().find(|own| own.address == address);
+    let link = link.ok_or_else(|| anyhow!("no interface has {address}"))?.link;
+    Ok(carry::reconcile(&settings.state_dir, &settings.groups, due, &link).await?)
 }

@@ -26,8 +26,12 @@ mod services;
 mod single;
 mod sockets;
 mod start;
+mod take;
+mod taking;
 mod tracking;
 mod turns;
 mod uplink;
 
 pub use start::run;
+pub use take::{Request, Taken, take};
+pub use taking::{Fate, Step};

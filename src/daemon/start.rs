@@ -61,10 +61,10 @@ pub async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
 }
 
 /// Everything that has to be known before the loop can run.
-struct Found {
-    settings: Settings,
-    ec2: Ec2,
-    cluster: Cluster,
+pub(super) struct Found {
+    pub(super) settings: Settings,
+    pub(super) ec2: Ec2,
+    pub(super) cluster: Cluster,
 }
 
 /// Asks until everything is known. Only settings that are wrong end this.
@@ -93,7 +93,7 @@ async fn find(
 }
 
 /// One attempt: the outer result is about settings, the inner one about what may pass.
-async fn attempt(
+pub(super) async fn attempt(
     flags: &Flags,
     pair: &PairFlags,
     settings: &Settings,

@@ -1,11 +1,15 @@
 //! The host's IPv4 addresses, by rtnetlink: read, put on an interface, taken off it, watched.
 //!
-//! What natha puts on is `address/32` of scope `host`. The scope keeps the kernel from choosing it
-//! as the source of connections that others open: it would leave under an address of the whole
-//! group, and its answers would go to whoever holds that. Services that bind it still use it, and
-//! what comes in for it is answered from it. The kernel would tell neighbours about it if they
-//! asked by ARP; in a VPC nobody asks, since the VPC itself answers ARP and goes by its route
-//! tables and interfaces alone.
+//! What natha puts on must not become the source of connections that others open: they would leave
+//! under an address of the whole group, and their answers would go to whoever holds that. On
+//! loopback, scope `host` keeps the kernel from choosing it. On another interface the prefix of 32
+//! bits does: an address whose network holds the gateway goes before it. (There, scope `host` would
+//! make it the first address of the interface, which is what a redirection leads to.) Services that
+//! bind it still use it, and what comes in for it is answered from it.
+//!
+//! The kernel answers neighbours who ask for such an address by ARP, and never announces one of
+//! loopback. In a VPC nobody asks: the VPC itself answers ARP, and goes by its route tables and
+//! interfaces alone.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,6 +21,8 @@ use netlink_packet_route::link::LinkAttribute;
 use nix::errno::Errno;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinHandle;
+
+use crate::plan::LOOPBACK;
 
 /// The kernel answers and obeys within a millisecond.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -89,7 +95,9 @@ pub async fn add(link: &str, address: Ipv4Addr) -> Result<Option<String>, Addres
         let index = links.iter().find(|(_, name)| *name == link).map(|(index, _)| *index);
         let index = index.ok_or_else(|| AddressError::NoLink(link.to_owned()))?;
         let mut request = handle.address().add(index, IpAddr::V4(address), 32);
-        request.message_mut().header.scope = AddressScope::Host;
+        if link == LOOPBACK {
+            request.message_mut().header.scope = AddressScope::Host;
+        }
         match request.execute().await {
             Err(error) if is(&error, Errno::EEXIST) => Ok(Some(link.to_owned())),
             Err(source) => Err(refused("add", address, link, source)),

@@ -79,9 +79,11 @@ fn closing<'a>(address: Ipv4Addr) -> Vec<Vec<Statement<'a>>> {
     };
     let reset = Reject { _type: Some(RejectType::TCPReset), expr: None };
     let is_tcp = is(meta(MetaKey::L4proto), text("tcp"));
-    let translated = is_in(ct("status"), text("dnat"));
+    let translated = || is_in(ct("status"), text("dnat"));
+    // The reset itself is a reply of the same connection, and must reach a client on this host.
+    let sent = || is(ct("direction"), text("original"));
     vec![
-        vec![began_to(), translated.clone(), is_tcp, Statement::Reject(Some(reset))],
-        vec![began_to(), translated, Statement::Drop(None)],
+        vec![began_to(), sent(), translated(), is_tcp, Statement::Reject(Some(reset))],
+        vec![began_to(), sent(), translated(), Statement::Drop(None)],
     ]
 }

@@ -6,7 +6,9 @@
 mod fake_aws;
 mod netns;
 
+mod accepting;
 mod against_aws;
+mod carrying;
 mod changes;
 mod refusals;
 mod traffic;

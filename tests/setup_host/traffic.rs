@@ -22,7 +22,7 @@ const INTERNET: &str = "198.51.100.1";
 /// Where nothing answers by itself: connections that are dropped end by this.
 const PATIENCE: Duration = Duration::from_millis(700);
 
-fn wire(a: (&Netns, &str, &str), b: (&Netns, &str, &str)) {
+pub(crate) fn wire(a: (&Netns, &str, &str), b: (&Netns, &str, &str)) {
     let (left, right) = (a.0, b.0);
     must(
         "ip",

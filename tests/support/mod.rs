@@ -76,8 +76,13 @@ impl Cluster {
         cluster
     }
 
+    /// The time of the lab's EC2.
+    pub(crate) fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     async fn populate(&mut self) {
-        let now = self.began.elapsed();
+        let now = self.now();
         let vpc = self.world.lock().create_vpc("10.0.0.0/16".parse().unwrap(), now).unwrap();
         for (n, letter) in ["a", "b"].into_iter().enumerate() {
             let zone = format!("eu-central-1{letter}");
