@@ -1,4 +1,4 @@
-//! The EC2 client: what natha reads.
+//! The EC2 client: what natha reads, and what all clients share.
 
 use std::error::Error;
 use std::future::Future;
@@ -32,10 +32,10 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 const MAX_PAGES: usize = 200;
 
 /// The most ids in one filter (EC2 API reference, `Filter`: 200 values).
-const MAX_FILTER_VALUES: usize = 200;
+pub(super) const MAX_FILTER_VALUES: usize = 200;
 
 /// Things on one page. EC2 takes 5 to 100 for route tables, the narrowest of its calls.
-const PAGE_SIZE: i32 = 100;
+pub(super) const PAGE_SIZE: i32 = 100;
 
 /// A client of the EC2 API. Cloning it is cheap and shares the warm connection.
 ///
@@ -54,31 +54,14 @@ impl Ec2 {
     /// # Errors
     /// Where no region can be found.
     pub async fn connect(api: &Api, own_region: Option<&str>) -> Result<Self, CloudFault> {
-        let region = RegionProviderChain::first_try(api.region.clone().map(Region::new))
-            .or_else(EnvironmentVariableRegionProvider::new())
-            .or_else(own_region.map(|name| Region::new(name.to_owned())))
-            .or_default_provider()
-            .region()
-            .await
-            .ok_or_else(|| {
-                unexpected("connect", "no region: set `api.region`, `--region` or AWS_REGION")
-            })?;
-        let client = aws_smithy_http_client::Builder::new()
-            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
-            .build_with_resolver(Resolver::default());
-        let shared = aws_config::defaults(BehaviorVersion::latest()).http_client(client);
-        Ok(Self::with(&shared.region(region).load().await, api))
+        Ok(Self::with(&shared(api, own_region).await?, api))
     }
 
     /// A client with this region and these credentials.
     pub(super) fn with(shared: &SdkConfig, api: &Api) -> Self {
-        let limits = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_LIMIT.min(api.timeout))
-            .operation_timeout(api.timeout)
-            .build();
         let mut config = aws_sdk_ec2::config::Builder::from(shared)
             .retry_config(RetryConfig::disabled())
-            .timeout_config(limits)
+            .timeout_config(limits(api))
             .interceptor(WholeReplies);
         if let Some(endpoint) = &api.endpoint {
             config = config.endpoint_url(endpoint);
@@ -210,6 +193,24 @@ impl Ec2 {
         self.tables_where(vec![filter("vpc-id", [vpc.as_str()]), tag]).await
     }
 
+    /// The route tables of a VPC that have a route to exactly one of these destinations.
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn route_tables_to(
+        &self,
+        vpc: &VpcId,
+        destinations: &[Ipv4Net],
+    ) -> Result<Vec<RouteTableInfo>, CloudFault> {
+        let mut found = Vec::new();
+        for some in destinations.chunks(MAX_FILTER_VALUES) {
+            let some: Vec<String> = some.iter().map(ToString::to_string).collect();
+            let to = filter("route.destination-cidr-block", some.iter().map(String::as_str));
+            found.extend(self.tables_where(vec![filter("vpc-id", [vpc.as_str()]), to]).await?);
+        }
+        Ok(found)
+    }
+
     /// All route tables of a VPC.
     ///
     /// # Errors
@@ -291,6 +292,32 @@ impl Ec2 {
     }
 }
 
+/// The region, the credentials and the connections of all clients. See [`Ec2::connect`].
+pub(super) async fn shared(api: &Api, own_region: Option<&str>) -> Result<SdkConfig, CloudFault> {
+    let region = RegionProviderChain::first_try(api.region.clone().map(Region::new))
+        .or_else(EnvironmentVariableRegionProvider::new())
+        .or_else(own_region.map(|name| Region::new(name.to_owned())))
+        .or_default_provider()
+        .region()
+        .await
+        .ok_or_else(|| {
+            unexpected("connect", "no region: set `api.region`, `--region` or AWS_REGION")
+        })?;
+    let client = aws_smithy_http_client::Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
+        .build_with_resolver(Resolver::default());
+    let shared = aws_config::defaults(BehaviorVersion::latest()).http_client(client);
+    Ok(shared.region(region).load().await)
+}
+
+/// The time limits of one call.
+pub(super) fn limits(api: &Api) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_LIMIT.min(api.timeout))
+        .operation_timeout(api.timeout)
+        .build()
+}
+
 /// A filter: any of the values.
 pub(super) fn filter<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) -> Filter {
     let values = values.into_iter().map(str::to_owned).collect();
@@ -311,31 +338,31 @@ where
     let ms = begun.elapsed().as_millis();
     match result {
         Ok(answer) => {
-            tracing::debug!(call = name, ms, "EC2 answered");
+            tracing::debug!(call = name, ms, "the API answered");
             Ok(answer)
         }
         Err(error) => {
             let fault = fault(name, &error);
-            tracing::debug!(call = name, ms, error = %fault, "EC2 call failed");
+            tracing::debug!(call = name, ms, error = %fault, "the API call failed");
             Err(fault)
         }
     }
 }
 
 /// Walks the pages of one list, up to [`MAX_PAGES`].
-struct Pages {
+pub(super) struct Pages {
     call: &'static str,
     read: usize,
     token: Option<String>,
 }
 
 impl Pages {
-    fn new(call: &'static str) -> Self {
+    pub(super) fn new(call: &'static str) -> Self {
         Self { call, read: 0, token: None }
     }
 
     /// Whether there is a page to ask for, with [`Self::token`].
-    fn more(&mut self) -> Result<bool, CloudFault> {
+    pub(super) fn more(&mut self) -> Result<bool, CloudFault> {
         if self.read > 0 && self.token.is_none() {
             return Ok(false);
         }
@@ -347,12 +374,12 @@ impl Pages {
     }
 
     /// The token of the page to ask for; none for the first.
-    fn token(&mut self) -> Option<String> {
+    pub(super) fn token(&mut self) -> Option<String> {
         self.token.take()
     }
 
     /// Notes the token that a page ended with.
-    fn after(&mut self, token: Option<&str>) {
+    pub(super) fn after(&mut self, token: Option<&str>) {
         self.token = token.filter(|token| !token.is_empty()).map(str::to_owned);
     }
 }

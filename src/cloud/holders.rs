@@ -4,38 +4,32 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::convert::field;
-use super::ec2::{Ec2, call, filter};
+use super::ec2::{Ec2, MAX_FILTER_VALUES, PAGE_SIZE, Pages, call, filter};
 use super::errors::unexpected;
 use super::writes::{Gate, Sent, send, sent};
 use crate::types::{
-    Assignment, CloudFault, NetworkInterfaceId, Resource, ResourceKind, RouteTarget, Seen,
+    AllocationId, CloudFault, NetworkInterfaceId, Resource, RouteTarget, Seen, VpcId,
 };
 
+/// An Elastic IP as EC2 tells it.
+struct Elastic {
+    public: Ipv4Addr,
+    /// Where it is, and on which private address there.
+    at: Option<(NetworkInterfaceId, Option<Ipv4Addr>)>,
+}
+
 impl Ec2 {
-    /// Who holds these resources, which are no routes and all of one kind.
+    /// Which interfaces of a VPC have these private IPs, and as which of their addresses. Other
+    /// VPCs may well have the same addresses.
     ///
     /// # Errors
-    /// The API's, as a kind; `Unsupported` where this client cannot read that kind.
-    pub async fn holders(
+    /// The API's, as a kind; `Other` where an address is on two interfaces, which is what an answer
+    /// of several pages can show while it moves.
+    pub async fn private_ips(
         &self,
+        vpc: &VpcId,
         resources: &[Resource],
     ) -> Result<Vec<(Resource, Seen)>, CloudFault> {
-        match resources.first().map(Resource::kind) {
-            Some(ResourceKind::PrivateIp) => self.private_ips(resources).await,
-            Some(ResourceKind::Eip) => self.elastic_ips(resources).await,
-            Some(kind @ (ResourceKind::Route | ResourceKind::Dns)) => {
-                Err(unexpected("holders", format!("EC2 does not tell who holds {kind}")))
-            }
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// Which interfaces have these private IPs, and as which of their addresses.
-    async fn private_ips(
-        &self,
-        resources: &[Resource],
-    ) -> Result<Vec<(Resource, Seen)>, CloudFault> {
-        const CALL: &str = "DescribeNetworkInterfaces";
         let wanted: Vec<(&Resource, Ipv4Addr)> = resources
             .iter()
             .filter_map(|resource| match resource {
@@ -43,87 +37,166 @@ impl Ec2 {
                 _ => None,
             })
             .collect();
+        let mut found = BTreeMap::new();
+        for some in wanted.chunks(MAX_FILTER_VALUES) {
+            self.read_private(vpc, some, &mut found).await?;
+        }
+        let seen = |address| found.get(&address).cloned().map_or(Seen::Free, Seen::At);
+        Ok(wanted.into_iter().map(|(one, address)| (one.clone(), seen(address))).collect())
+    }
+
+    async fn read_private(
+        &self,
+        vpc: &VpcId,
+        wanted: &[(&Resource, Ipv4Addr)],
+        found: &mut BTreeMap<Ipv4Addr, RouteTarget>,
+    ) -> Result<(), CloudFault> {
+        const CALL: &str = "DescribeNetworkInterfaces";
         let addresses: Vec<String> = wanted.iter().map(|(_, one)| one.to_string()).collect();
         let named = filter("addresses.private-ip-address", addresses.iter().map(String::as_str));
-        let request = self.client.describe_network_interfaces().filters(named);
-        let answer = call(CALL, request.send()).await?;
-        let mut found = BTreeMap::new();
-        for interface in answer.network_interfaces() {
-            let id = interface.network_interface_id().unwrap_or_default();
-            let id: NetworkInterfaceId = field(CALL, "networkInterfaceId", Some(id))?;
-            for private in interface.private_ip_addresses() {
-                let address = private.private_ip_address().and_then(|one| one.parse().ok());
-                let Some(address) = address else { continue };
-                let address: Ipv4Addr = address;
-                let target = if private.primary() == Some(true) {
-                    RouteTarget::Other(format!("{id}, whose primary address it is"))
-                } else {
-                    RouteTarget::Interface(id.clone())
-                };
-                found.insert(address, Seen::At(target));
+        let request = self
+            .client
+            .describe_network_interfaces()
+            .filters(filter("vpc-id", [vpc.as_str()]))
+            .filters(named)
+            .max_results(PAGE_SIZE);
+        let mut pages = Pages::new(CALL);
+        while pages.more()? {
+            let page = call(CALL, request.clone().set_next_token(pages.token()).send()).await?;
+            for interface in page.network_interfaces() {
+                let id: NetworkInterfaceId =
+                    field(CALL, "networkInterfaceId", interface.network_interface_id())?;
+                for private in interface.private_ip_addresses() {
+                    let address = private.private_ip_address();
+                    let address: Ipv4Addr = field(CALL, "privateIpAddress", address)?;
+                    let target = if private.primary() == Some(true) {
+                        RouteTarget::Other(format!("{id}, whose primary address it is"))
+                    } else {
+                        RouteTarget::Interface(id.clone())
+                    };
+                    let before = found.insert(address, target.clone());
+                    if let Some(other) = before.filter(|before| *before != target) {
+                        let text = format!("{address} is on {other} and on {target} at once");
+                        return Err(unexpected(CALL, text));
+                    }
+                }
             }
+            pages.after(page.next_token());
         }
-        let seen = |address| found.get(&address).cloned().unwrap_or(Seen::Free);
-        Ok(wanted.into_iter().map(|(one, address)| (one.clone(), seen(address))).collect())
+        Ok(())
     }
 
     /// Which interfaces these Elastic IPs are associated with. One that is on another private IP
     /// than the one it belongs to is free: nobody is served by it there.
-    async fn elastic_ips(
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn elastic_ips(
         &self,
         resources: &[Resource],
     ) -> Result<Vec<(Resource, Seen)>, CloudFault> {
-        const CALL: &str = "DescribeAddresses";
         let ids = resources.iter().filter_map(|resource| match resource {
-            Resource::Eip { allocation, .. } => Some(allocation.as_str()),
+            Resource::Eip { allocation, .. } => Some(allocation.clone()),
             _ => None,
         });
-        let request = self.client.describe_addresses().filters(filter("allocation-id", ids));
-        let answer = call(CALL, request.send()).await?;
+        let found = self.read_elastic(&ids.collect::<Vec<_>>()).await?;
         let seen = |resource: &Resource| {
-            let Resource::Eip { allocation, on, .. } = resource else { return Ok(Seen::Absent) };
-            let mut all = answer.addresses().iter();
-            let found = all.find(|one| one.allocation_id() == Some(allocation.as_str()));
-            let Some(found) = found else { return Ok(Seen::Absent) };
-            let private = found.private_ip_address().and_then(|one| one.parse().ok());
-            let Some(interface) = found.network_interface_id() else { return Ok(Seen::Free) };
-            if on.is_some() && *on != private {
-                return Ok(Seen::Free);
+            let Resource::Eip { allocation, on, .. } = resource else { return Seen::Absent };
+            match found.get(allocation).map(|elastic| &elastic.at) {
+                None => Seen::Absent,
+                Some(Some((interface, private))) if on.is_none() || on == private => {
+                    Seen::At(RouteTarget::Interface(interface.clone()))
+                }
+                Some(_) => Seen::Free,
             }
-            let id = field(CALL, "networkInterfaceId", Some(interface))?;
-            Ok(Seen::At(RouteTarget::Interface(id)))
         };
-        resources.iter().map(|one| Ok((one.clone(), seen(one)?))).collect()
+        Ok(resources.iter().map(|one| (one.clone(), seen(one))).collect())
     }
 
-    /// Gives an address to an interface.
+    /// The public addresses of these Elastic IPs; one that does not exist is absent from the
+    /// answer.
     ///
     /// # Errors
-    /// The API's, as a kind; `Unsupported` where this client cannot move that kind.
-    pub async fn assign(&self, assignment: &Assignment, gate: &Gate) -> Result<Sent, CloudFault> {
-        let interface = assignment.interface.as_str();
-        match &assignment.resource {
-            Resource::PrivateIp { address } => {
-                let request = self
-                    .client
-                    .assign_private_ip_addresses()
-                    .network_interface_id(interface)
-                    .private_ip_addresses(address.to_string())
-                    .allow_reassignment(true);
-                let answer = send!("AssignPrivateIpAddresses", gate, request)?;
-                Ok(sent(answer.as_ref()))
+    /// The API's, as a kind.
+    pub async fn elastic_addresses(
+        &self,
+        ids: &[AllocationId],
+    ) -> Result<BTreeMap<AllocationId, Ipv4Addr>, CloudFault> {
+        let found = self.read_elastic(ids).await?;
+        Ok(found.into_iter().map(|(id, elastic)| (id, elastic.public)).collect())
+    }
+
+    /// By filter and not by id: an id that does not exist must not fail the others. The call has
+    /// no pages.
+    async fn read_elastic(
+        &self,
+        ids: &[AllocationId],
+    ) -> Result<BTreeMap<AllocationId, Elastic>, CloudFault> {
+        const CALL: &str = "DescribeAddresses";
+        let mut found = BTreeMap::new();
+        for some in ids.chunks(MAX_FILTER_VALUES) {
+            let named = filter("allocation-id", some.iter().map(AllocationId::as_str));
+            let answer = call(CALL, self.client.describe_addresses().filters(named).send()).await?;
+            for address in answer.addresses() {
+                let Some(id) = address.allocation_id() else { continue };
+                let public = field(CALL, "publicIp", address.public_ip())?;
+                let private = address.private_ip_address();
+                let private =
+                    private.map(|one| field(CALL, "privateIpAddress", Some(one))).transpose()?;
+                let at = address
+                    .network_interface_id()
+                    .map(|one| field(CALL, "networkInterfaceId", Some(one)))
+                    .transpose()?;
+                let at = at.map(|interface| (interface, private));
+                let id = field(CALL, "allocationId", Some(id))?;
+                found.insert(id, Elastic { public, at });
             }
-            Resource::Eip { allocation, on, .. } => {
-                let request = self
-                    .client
-                    .associate_address()
-                    .allocation_id(allocation.as_str())
-                    .network_interface_id(interface)
-                    .set_private_ip_address(on.map(|address| address.to_string()))
-                    .allow_reassociation(true);
-                send!("AssociateAddress", gate, request).map(|answer| sent(answer.as_ref()))
-            }
-            other => Err(unexpected("assign", format!("EC2 does not move {}", other.kind()))),
         }
+        Ok(found)
+    }
+
+    /// Gives a secondary private IP to an interface, away from whoever has it.
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn assign_private_ip(
+        &self,
+        address: Ipv4Addr,
+        interface: &NetworkInterfaceId,
+        gate: &Gate,
+    ) -> Result<Sent, CloudFault> {
+        let request = self
+            .client
+            .assign_private_ip_addresses()
+            .network_interface_id(interface.as_str())
+            .private_ip_addresses(address.to_string())
+            .allow_reassignment(true);
+        let answer = send!("AssignPrivateIpAddresses", gate, request)?;
+        Ok(sent(answer.as_ref()))
+    }
+
+    /// Puts an Elastic IP on a private IP of an interface (none: its primary one), away from
+    /// wherever it is.
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn associate(
+        &self,
+        allocation: &AllocationId,
+        on: Option<Ipv4Addr>,
+        interface: &NetworkInterfaceId,
+        gate: &Gate,
+    ) -> Result<Sent, CloudFault> {
+        let request = self
+            .client
+            .associate_address()
+            .allocation_id(allocation.as_str())
+            .network_interface_id(interface.as_str())
+            .set_private_ip_address(on.map(|address| address.to_string()))
+            .allow_reassociation(true);
+        send!("AssociateAddress", gate, request).map(|answer| sent(answer.as_ref()))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
-//! EC2 and the instance metadata service: the few calls natha needs, in natha's own words.
+//! EC2, Route 53 and the instance metadata service: the few calls natha needs, in natha's own words.
 //!
 //! No AWS type leaves this module, and nothing here repeats a call by itself: whoever decided on
 //! a change decides on its repetition.
 
+mod clouds;
 mod convert;
 mod ec2;
 mod errors;
@@ -10,14 +11,16 @@ mod holders;
 mod imds;
 mod notices;
 mod resolver;
+mod route53;
 mod survey;
 mod whole;
 mod writes;
 
+pub use clouds::Clouds;
 pub use ec2::Ec2;
 pub use imds::{DMI_ASSET_TAG, Identity, Imds, ImdsFault, OwnInterface, instance_from_dmi};
 pub use notices::Notice;
-pub use survey::Survey;
+pub use route53::Route53;
 pub use writes::{Gate, Sent};
 
 #[cfg(test)]

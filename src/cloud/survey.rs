@@ -1,46 +1,61 @@
-//! What discovery needs, read from EC2.
+//! What discovery needs, read from EC2 and Route 53.
 
 use std::collections::BTreeSet;
 
-use super::ec2::Ec2;
-use crate::config::{Wanted, Which};
-use crate::types::{CloudFault, InstanceInfo, RouteTableInfo, SubnetInfo, VpcId};
+use ipnet::Ipv4Net;
 
-/// What EC2 told.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Survey {
-    /// The instances that were asked for and are there.
-    pub instances: Vec<InstanceInfo>,
-    /// The route tables that were asked for and are there.
-    pub tables: Vec<RouteTableInfo>,
-    /// The subnets of these tables.
-    pub subnets: Vec<SubnetInfo>,
-}
+use super::clouds::Clouds;
+use crate::config::{Survey, Wanted, Which, forwarding_interface};
+use crate::types::{CloudFault, InstanceInfo, SubnetId};
 
-impl Ec2 {
-    /// Reads all that [`crate::config::discover`] needs to know in a VPC.
+impl Clouds {
+    /// Reads all that [`crate::config::discover`] needs to know in the VPC. `me` counts among the
+    /// instances whatever is wanted.
     ///
     /// # Errors
     /// The API's, as a kind: a survey is whole or not at all, since an instance that merely could
     /// not be read must not look like one that is gone.
-    pub async fn survey(&self, vpc: &VpcId, wanted: &Wanted) -> Result<Survey, CloudFault> {
-        let instances = match &wanted.instances {
-            Which::Tagged(cluster) => self.cluster_instances(vpc, cluster).await?,
+    pub async fn survey(
+        &self,
+        me: &InstanceInfo,
+        wanted: &Wanted,
+        vpc_cidrs: &[Ipv4Net],
+    ) -> Result<Survey, CloudFault> {
+        let (ec2, vpc) = (self.ec2(), self.vpc());
+        let mut instances = match &wanted.instances {
+            Which::Tagged(cluster) => ec2.cluster_instances(vpc, cluster).await?,
             Which::Listed(ids) => {
                 let mut found = Vec::new();
                 for id in ids {
-                    found.extend(self.instance(id).await?);
+                    found.extend(ec2.instance(id).await?);
                 }
                 found
             }
         };
-        let tables = match &wanted.tables {
-            Which::Tagged(cluster) => self.cluster_route_tables(vpc, cluster).await?,
-            Which::Listed(ids) => self.route_tables(ids).await?,
+        if instances.iter().all(|one| one.id != me.id) {
+            instances.push(me.clone());
+        }
+        let mut tables = match &wanted.tables {
+            Which::Tagged(cluster) => ec2.cluster_route_tables(vpc, cluster).await?,
+            Which::Listed(ids) => ec2.route_tables(ids).await?,
         };
-        let subnets: BTreeSet<_> = tables.iter().flat_map(|table| &table.subnets).collect();
+        let vips: Vec<Ipv4Net> = wanted.vips.iter().map(|vip| Ipv4Net::from(*vip)).collect();
+        for table in ec2.route_tables_to(vpc, &vips).await? {
+            if tables.iter().all(|known| known.id != table.id) {
+                tables.push(table);
+            }
+        }
+        let mut subnets: BTreeSet<&SubnetId> =
+            tables.iter().flat_map(|table| &table.subnets).collect();
+        if wanted.members_subnets {
+            let forwarding = instances.iter().filter_map(|one| forwarding_interface(one).ok());
+            subnets.extend(forwarding.map(|interface| &interface.subnet));
+        }
         let subnets: Vec<_> = subnets.into_iter().cloned().collect();
-        let subnets = self.subnets(&subnets).await?;
-        Ok(Survey { instances, tables, subnets })
+        let subnets = ec2.subnets(&subnets).await?;
+        let elastic = ec2.elastic_addresses(&wanted.allocations).await?;
+        let zones = self.route53().zones(&wanted.zones).await?;
+        let vpc_cidrs = vpc_cidrs.to_vec();
+        Ok(Survey { instances, tables, subnets, vpc_cidrs, elastic, zones })
     }
 }

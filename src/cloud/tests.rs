@@ -28,26 +28,40 @@ impl ProvideCredentials for NoCredentials {
     }
 }
 
-async fn client_with(
+async fn clouds_with(
     endpoint: &str,
     credentials: impl ProvideCredentials + 'static,
     timeout: Duration,
-) -> Ec2 {
+) -> Clouds {
     let shared = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
         .credentials_provider(credentials)
         .load()
         .await;
-    let api = Api { region: None, endpoint: Some(endpoint.to_owned()), timeout };
-    Ec2::with(&shared, &api)
+    let endpoint = Some(endpoint.to_owned());
+    let api = Api { region: None, endpoint: endpoint.clone(), route53_endpoint: endpoint, timeout };
+    Clouds::with(&shared, &api, "vpc-00000001".parse().unwrap())
+}
+
+async fn client_with(
+    endpoint: &str,
+    credentials: impl ProvideCredentials + 'static,
+    timeout: Duration,
+) -> Ec2 {
+    clouds_with(endpoint, credentials, timeout).await.ec2().clone()
+}
+
+/// All clients of an endpoint, in `vpc-00000001`.
+pub(super) async fn clouds(endpoint: &str) -> Clouds {
+    let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
+    clouds_with(endpoint, credentials, Duration::from_millis(500)).await
 }
 
 pub(super) async fn client(endpoint: &str) -> Ec2 {
-    let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
-    client_with(endpoint, credentials, Duration::from_millis(500)).await
+    clouds(endpoint).await.ec2().clone()
 }
 
-fn reply(action: &str, inside: &str) -> Answer {
+pub(super) fn reply(action: &str, inside: &str) -> Answer {
     let body = format!(
         "<{action}Response xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">\
          <requestId>r</requestId>{inside}</{action}Response>"
@@ -55,7 +69,7 @@ fn reply(action: &str, inside: &str) -> Answer {
     Answer::Reply(200, body)
 }
 
-fn error(status: u16, code: &str, text: &str) -> Answer {
+pub(super) fn error(status: u16, code: &str, text: &str) -> Answer {
     let body = format!(
         "<Response><Errors><Error><Code>{code}</Code><Message>{text}</Message></Error></Errors>\
          <RequestID>r</RequestID></Response>"

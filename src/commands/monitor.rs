@@ -13,6 +13,7 @@ Examples:
   natha monitor                    the cluster is told by tags or the settings file
   natha monitor --peer i-… --peer-table rtb-… --my-table rtb-…
                                    a cluster of two without tags
+  natha monitor --observe          follow keepalived: routes go to the node with the address
   natha monitor --record /var/lib/natha/run.jsonl
                                    write down what it decides from; see `natha replay --help`";
 
@@ -23,6 +24,13 @@ pub struct Args {
     /// A cluster of two without tags
     #[command(flatten)]
     pub pair: PairFlags,
+
+    /// Only follow: what a group moves goes to the node that has the group's address
+    ///
+    /// Somebody else, such as keepalived, decides who has it, and puts it there. The same on all
+    /// nodes. It is the setting `observe`.
+    #[arg(long)]
+    pub observe: bool,
 
     /// Record everything the monitor decides from, for `natha replay`
     ///
@@ -42,6 +50,9 @@ pub struct Args {
 /// Where the monitor cannot run, or could not hand everything over at its end.
 pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let mut flags = flags.clone();
+    if args.observe {
+        flags.set.push("observe=true".to_owned());
+    }
     if let Some(file) = &args.record {
         flags.set.push(format!("record.file={}", absolute(file)?));
     }

@@ -1,9 +1,12 @@
 //! What must hold between settings.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::layers::Placed;
+use super::problem::Problem;
 use super::settings::Settings;
+
+mod groups;
 
 /// How far EC2's description of an instance may lag behind what it does. EC2 promises nothing
 /// ("eventual consistency", EC2 developer guide); seconds are what its users see.
@@ -56,7 +59,12 @@ pub fn least_repair_after(settings: &Settings) -> Duration {
     failover.detection() + failover.interval + least_settle(settings)
 }
 
-/// Every rule that is broken.
+/// Everything that is wrong with the groups of `settings`, which are these.
+pub(super) fn group_problems(settings: &Settings, groups: &[Placed]) -> Vec<Problem> {
+    groups::problems(settings, groups)
+}
+
+/// Every rule between other settings that is broken.
 pub(super) fn breaches(settings: &Settings) -> Vec<Breach> {
     let mut found = timing(settings);
     found.extend(repair_timing(settings));
@@ -177,32 +185,12 @@ fn membership(settings: &Settings) -> Vec<Breach> {
             remedy: "list 16 at most".to_owned(),
         });
     }
-    let mut tables = BTreeMap::new();
-    let mut groups = BTreeSet::new();
-    for group in &settings.groups {
-        if !groups.insert(&group.name) {
-            found.push(Breach {
-                keys: &[],
-                what: format!("the group {} is defined twice", group.name),
-                remedy: "join the two, or rename one".to_owned(),
-            });
-        }
-        if group.tables.is_empty() {
-            found.push(Breach {
-                keys: &[],
-                what: format!("the group {} has no tables", group.name),
-                remedy: "list its route tables, or remove it".to_owned(),
-            });
-        }
-        for table in &group.tables {
-            if let Some(other) = tables.insert((table, group.cidr), &group.name) {
-                found.push(Breach {
-                    keys: &[],
-                    what: format!("{table} is in the groups {other} and {}", group.name),
-                    remedy: "leave it in one of them".to_owned(),
-                });
-            }
-        }
+    if settings.observe && settings.groups.is_empty() {
+        found.push(Breach {
+            keys: &["observe"],
+            what: "there is no group whose address could be followed".to_owned(),
+            remedy: "write the groups as [[group]] in the settings file".to_owned(),
+        });
     }
     if let Some(pair) = &settings.pair
         && pair.peer_table == pair.my_table

@@ -2,20 +2,22 @@
 
 use sha2::{Digest, Sha256};
 
+use super::group::{Check, GroupSetting, ResourceSetting};
 use super::keys::KEYS;
-use super::settings::{GroupSetting, Settings};
+use super::settings::Settings;
 use super::values::Value;
 use crate::types::RouteTableId;
 
 /// Settings that nodes of one cluster may rightly have different: about this host alone, or, for
 /// `members`, listing the others.
-const OWN: [&str; 9] = [
+const OWN: [&str; 10] = [
     "cluster",
     "members",
     "socket",
     "state_dir",
     "api.region",
     "api.endpoint",
+    "api.route53_endpoint",
     "heartbeat.key_file",
     "heartbeat.bind",
     "host.uplink",
@@ -45,10 +47,39 @@ pub fn settings_digest(settings: &Settings) -> u64 {
 }
 
 fn group_line(group: &GroupSetting) -> String {
-    let mut tables: Vec<&str> = group.tables.iter().map(RouteTableId::as_str).collect();
+    // Taken apart, so that nothing that is added is left out.
+    let GroupSetting { name, home, prefer, tables, cidr, resources, local, check, hand_back, hold } =
+        group;
+    let mut tables: Vec<&str> = tables.iter().map(RouteTableId::as_str).collect();
     tables.sort_unstable();
-    let (name, home, cidr) = (&group.name, group.home.show(), group.cidr);
-    format!("group {name} {home} {cidr} {}", tables.join(","))
+    let mut line = format!("group {name} {} {cidr} {}", home.show(), tables.join(","));
+    line.extend([" prefer ", &prefer.show(), " local ", &local.show()]);
+    line.extend([" hand_back ", &hand_back.show(), " hold ", &hold.show()]);
+    let mut resources: Vec<String> = resources.iter().map(resource_text).collect();
+    resources.sort();
+    for resource in resources {
+        line.extend([" and ", &resource]);
+    }
+    if let Some(Check { probe, interval, timeout, fall, rise }) = check {
+        let numbers = [interval.show(), timeout.show(), fall.show(), rise.show()];
+        line.extend([" check ", &format!("{probe:?} {}", numbers.join(" "))]);
+    }
+    line
+}
+
+fn resource_text(resource: &ResourceSetting) -> String {
+    match resource {
+        ResourceSetting::Vip { address, tables } => {
+            let mut tables: Vec<&str> = tables.iter().map(RouteTableId::as_str).collect();
+            tables.sort_unstable();
+            format!("vip {address} {}", tables.join(","))
+        }
+        ResourceSetting::PrivateIp { address } => format!("private-ip {address}"),
+        ResourceSetting::Eip { allocation, on } => format!("eip {allocation} {}", on.show()),
+        ResourceSetting::Dns { zone, name, ttl, public } => {
+            format!("dns {zone} {name} {ttl} {public}")
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,15 +2,22 @@
 //! same on every node that sees the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use super::group::ResourceSetting;
 use super::problem::{Problem, Problems};
-use super::settings::{Home, Settings};
+use super::settings::Settings;
 use crate::types::{
-    Group, GroupName, InstanceId, InstanceInfo, InstanceState, InterfaceInfo, Member, Resource,
-    Roster, RouteTableId, RouteTableInfo, SubnetId, SubnetInfo, VpcId, Zone, printable,
+    AllocationId, DnsName, Group, HostedZoneId, InstanceId, InstanceInfo, InstanceState,
+    InterfaceInfo, Member, Resource, Roster, RouteTableId, RouteTableInfo, SubnetInfo, VpcId,
+    printable,
 };
+
+mod groups;
+mod resources;
 
 /// The tag that makes an instance a member and a route table part of a group.
 pub const CLUSTER_TAG: &str = "natha:cluster";
@@ -24,13 +31,40 @@ pub const INTERFACE_TAG: &str = "natha:interface";
 /// The most members that a cluster has.
 const MAX_MEMBERS: usize = 16;
 
-/// What has to be read from EC2 before [`discover`] can tell.
+/// What has to be read from EC2 and Route 53 before [`discover`] can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// The instances beside this one.
     pub instances: Which<InstanceId>,
     /// The route tables.
     pub tables: Which<RouteTableId>,
+    /// Virtual IPs whose tables are those of the VPC that have a route to them.
+    pub vips: Vec<Ipv4Addr>,
+    /// Whether the subnets of the members' interfaces are needed.
+    pub members_subnets: bool,
+    /// Elastic IPs.
+    pub allocations: Vec<AllocationId>,
+    /// Hosted zones.
+    pub zones: Vec<HostedZoneId>,
+}
+
+/// What was read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Survey {
+    /// The instances that were asked for and are there.
+    pub instances: Vec<InstanceInfo>,
+    /// The route tables that were asked for and are there, and those of the VPC that have a route
+    /// to a virtual IP that was asked for.
+    pub tables: Vec<RouteTableInfo>,
+    /// The subnets of these tables, and of the members where they were asked for.
+    pub subnets: Vec<SubnetInfo>,
+    /// The VPC's IPv4 blocks, as far as known besides what the tables tell.
+    pub vpc_cidrs: Vec<Ipv4Net>,
+    /// The public addresses of the Elastic IPs that were asked for and are there.
+    pub elastic: BTreeMap<AllocationId, Ipv4Addr>,
+    /// The hosted zones that were asked for and are there, with their names where these could be
+    /// told.
+    pub zones: BTreeMap<HostedZoneId, Option<DnsName>>,
 }
 
 /// Things by their ids or by the cluster they are tagged with.
@@ -51,6 +85,25 @@ pub struct Discovered {
     pub warnings: Vec<Problem>,
 }
 
+/// Why there is no cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undiscovered {
+    /// It cannot be told yet. Once somebody has put right what the problems say, it can.
+    Unknown(Problems),
+    /// The settings ask for what AWS cannot do, or for what is not there. Waiting does not help.
+    Refused(Problems),
+}
+
+impl fmt::Display for Undiscovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown(problems) | Self::Refused(problems) => problems.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Undiscovered {}
+
 /// The cluster's name, from the settings or this instance's own tag.
 fn cluster<'a>(me: &'a InstanceInfo, settings: &'a Settings) -> Option<&'a str> {
     settings.cluster.as_deref().or_else(|| me.tags.get(CLUSTER_TAG).map(String::as_str))
@@ -65,6 +118,10 @@ pub fn wanted(me: &InstanceInfo, settings: &Settings) -> Result<Wanted, Problems
         return Ok(Wanted {
             instances: Which::Listed(vec![pair.peer.clone()]),
             tables: Which::Listed(vec![pair.peer_table.clone(), pair.my_table.clone()]),
+            vips: Vec::new(),
+            members_subnets: false,
+            allocations: Vec::new(),
+            zones: Vec::new(),
         });
     }
     let tagged = || {
@@ -87,62 +144,121 @@ pub fn wanted(me: &InstanceInfo, settings: &Settings) -> Result<Wanted, Problems
     let tables = if settings.groups.is_empty() {
         Which::Tagged(tagged()?)
     } else {
-        let tables: BTreeSet<_> = settings.groups.iter().flat_map(|group| &group.tables).collect();
-        Which::Listed(tables.into_iter().cloned().collect())
+        Which::Listed(listed_tables(settings))
     };
-    Ok(Wanted { instances, tables })
+    let resources = || settings.groups.iter().flat_map(|group| &group.resources);
+    let anywhere = |resource: &_| match resource {
+        ResourceSetting::Vip { address, tables } if tables.is_empty() => Some(*address),
+        _ => None,
+    };
+    let vips: BTreeSet<Ipv4Addr> = resources().filter_map(anywhere).collect();
+    let allocations: BTreeSet<&AllocationId> = resources()
+        .filter_map(|resource| match resource {
+            ResourceSetting::Eip { allocation, .. } => Some(allocation),
+            _ => None,
+        })
+        .collect();
+    let zones: BTreeSet<&HostedZoneId> = resources()
+        .filter_map(|resource| match resource {
+            ResourceSetting::Dns { zone, .. } => Some(zone),
+            _ => None,
+        })
+        .collect();
+    Ok(Wanted {
+        instances,
+        tables,
+        vips: vips.into_iter().collect(),
+        members_subnets: settings.groups.iter().any(|group| group.private_ips().next().is_some()),
+        allocations: allocations.into_iter().cloned().collect(),
+        zones: zones.into_iter().cloned().collect(),
+    })
+}
+
+/// Every table that a group names.
+fn listed_tables(settings: &Settings) -> Vec<RouteTableId> {
+    let mut tables = BTreeSet::new();
+    for group in &settings.groups {
+        tables.extend(&group.tables);
+        for resource in &group.resources {
+            if let ResourceSetting::Vip { tables: of_vip, .. } = resource {
+                tables.extend(of_vip);
+            }
+        }
+    }
+    tables.into_iter().cloned().collect()
 }
 
 /// The cluster that `me` belongs to.
 ///
-/// `instances`, `tables` and `subnets` are what EC2 answered to [`wanted`]; things in them that
-/// do not belong to the cluster are left out, and never touched.
+/// `survey` is what the APIs answered to [`wanted`]; things in it that do not belong to the cluster
+/// are left out, and never touched.
 ///
 /// # Errors
-/// Where there is no cluster with this node in it. A roster that was discovered before stays the
-/// better knowledge then.
+/// Where there is no cluster with this node in it, or where a group asks for what cannot be. A
+/// roster that was discovered before stays the better knowledge then.
 pub fn discover(
     me: &InstanceInfo,
     settings: &Settings,
-    instances: &[InstanceInfo],
-    tables: &[RouteTableInfo],
-    subnets: &[SubnetInfo],
-) -> Result<Discovered, Problems> {
-    let wanted = wanted(me, settings)?;
+    survey: &Survey,
+) -> Result<Discovered, Undiscovered> {
+    let wanted = wanted(me, settings).map_err(Undiscovered::Unknown)?;
     let Some(vpc) = &me.vpc else {
-        let what = "it is in no VPC";
-        return Err(Problems(vec![Problem::new(format!("instance {}", me.id), what, "wait")]));
+        let problem = Problem::new(format!("instance {}", me.id), "it is in no VPC", "wait");
+        return Err(Undiscovered::Unknown(Problems(vec![problem])));
     };
     let mut warnings = Vec::new();
-    let members = members(me, vpc, &wanted.instances, instances, &mut warnings)?;
+    let found = members(me, vpc, &wanted.instances, &survey.instances, &mut warnings);
+    let (mut members, interfaces) = found.map_err(Undiscovered::Unknown)?;
     let mut groups = if let Some(pair) = &settings.pair {
         let group = |table: &RouteTableId, home: &InstanceId| {
             let home = members.iter().any(|member| member.id == *home).then(|| home.clone());
             let routes = vec![default_route(table, Ipv4Net::default())];
-            Group::new(named(table.as_str(), table), home, routes)
+            Group::new(groups::named(table.as_str(), table), home, routes)
         };
         vec![group(&pair.my_table, &me.id), group(&pair.peer_table, &pair.peer)]
     } else if settings.groups.is_empty() {
-        tagged_groups(
-            &Tagged { wanted: &wanted.tables, vpc, members: &members, tables, subnets },
+        groups::tagged(
+            &groups::Tagged {
+                wanted: &wanted.tables,
+                vpc,
+                members: &members,
+                tables: &survey.tables,
+                subnets: &survey.subnets,
+            },
             &mut warnings,
         )
     } else {
-        configured_groups(settings, &members, &mut warnings)
+        let ground = resources::Ground { vpc, members: &members, interfaces, survey };
+        groups::configured(settings, &ground, &mut warnings).map_err(Undiscovered::Refused)?
     };
     groups.sort_by(|a, b| a.name.cmp(&b.name));
-    warn_of_tables(&wanted.tables, vpc, tables, &mut warnings);
+    warn_of_tables(&wanted.tables, vpc, &survey.tables, &mut warnings);
+    forget_public(&mut members, &groups);
     Ok(Discovered { roster: Roster { members, groups }, warnings })
 }
 
+/// Leaves the members' public addresses out where no record gives them. Else the roster would
+/// change whenever an Elastic IP moves.
+fn forget_public(members: &mut [Member], groups: &[Group]) {
+    let mut resources = groups.iter().flat_map(|group| &group.resources);
+    if !resources.any(|resource| matches!(resource, Resource::Dns { public: true, .. })) {
+        for member in members {
+            member.public = None;
+        }
+    }
+}
+
+/// Members, and the forwarding interface of each, in the same order.
+type Found<'a> = (Vec<Member>, Vec<&'a InterfaceInfo>);
+
 /// All members, ordered by id.
-fn members(
-    me: &InstanceInfo,
+fn members<'a>(
+    me: &'a InstanceInfo,
     vpc: &VpcId,
     which: &Which<InstanceId>,
-    instances: &[InstanceInfo],
+    instances: &'a [InstanceInfo],
     warnings: &mut Vec<Problem>,
-) -> Result<Vec<Member>, Problems> {
+) -> Result<Found<'a>, Problems> {
     let belongs = |instance: &InstanceInfo| match which {
         Which::Listed(ids) => instance.id == me.id || ids.contains(&instance.id),
         Which::Tagged(name) => instance.tags.get(CLUSTER_TAG) == Some(name),
@@ -169,7 +285,9 @@ fn members(
             continue;
         }
         match member(instance) {
-            Ok(member) => drop(found.insert(member.id.clone(), member)),
+            Ok((member, interface)) => {
+                found.insert(member.id.clone(), (member, interface));
+            }
             Err(problem) if instance.id == me.id => return Err(Problems(vec![problem])),
             Err(problem) => warnings.push(problem),
         }
@@ -184,13 +302,13 @@ fn members(
         let what = format!("it has {} members, {MAX_MEMBERS} is the most", found.len());
         return Err(Problems(vec![Problem::new("cluster", what, "split it")]));
     }
-    Ok(found.into_values().collect())
+    Ok(found.into_values().unzip())
 }
 
-/// An instance as a member.
-fn member(instance: &InstanceInfo) -> Result<Member, Problem> {
+/// An instance as a member, and its forwarding interface.
+fn member(instance: &InstanceInfo) -> Result<(Member, &InterfaceInfo), Problem> {
     let interface = forwarding_interface(instance)?;
-    Ok(Member {
+    let member = Member {
         id: instance.id.clone(),
         interface: interface.id.clone(),
         address: interface.address,
@@ -198,7 +316,8 @@ fn member(instance: &InstanceInfo) -> Result<Member, Problem> {
         // A tag may hold anything, and this one goes to terminals and logs.
         name: instance.tags.get("Name").map(|name| printable(name)),
         public: interface.public,
-    })
+    };
+    Ok((member, interface))
 }
 
 /// The interface that routes point at while this instance holds them: the one that its tag
@@ -216,127 +335,6 @@ pub fn forwarding_interface(instance: &InstanceInfo) -> Result<&InterfaceInfo, P
             format!("correct its tag {INTERFACE_TAG}: an interface id or a device index"),
         )
     })
-}
-
-/// Groups as the settings have them.
-fn configured_groups(
-    settings: &Settings,
-    members: &[Member],
-    warnings: &mut Vec<Problem>,
-) -> Vec<Group> {
-    let mut groups = Vec::new();
-    for group in &settings.groups {
-        let home = group.home.as_ref().and_then(|home| {
-            let found = match home {
-                Home::Instance(id) => members.iter().find(|member| member.id == *id),
-                Home::Zone(zone) => in_zone(members, zone),
-            };
-            if found.is_none() {
-                warnings.push(homeless(&format!("group {}", group.name), home_text(home)));
-            }
-            found.map(|member| member.id.clone())
-        });
-        let routes = group.tables.iter().map(|table| default_route(table, group.cidr)).collect();
-        groups.push(Group::new(group.name.clone(), home, routes));
-    }
-    groups
-}
-
-fn home_text(home: &Home) -> &str {
-    match home {
-        Home::Instance(id) => id.as_str(),
-        Home::Zone(zone) => zone.as_str(),
-    }
-}
-
-fn homeless(subject: &str, home: &str) -> Problem {
-    Problem::new(
-        subject,
-        format!("no member is its home `{home}`"),
-        "correct the home, or start a member there; the rank order decides meanwhile",
-    )
-}
-
-/// What the groups of tagged tables are found from.
-struct Tagged<'a> {
-    wanted: &'a Which<RouteTableId>,
-    vpc: &'a VpcId,
-    members: &'a [Member],
-    tables: &'a [RouteTableInfo],
-    subnets: &'a [SubnetInfo],
-}
-
-/// Groups of tagged tables: one for each home, and one for each table without.
-fn tagged_groups(from: &Tagged<'_>, warnings: &mut Vec<Problem>) -> Vec<Group> {
-    let Which::Tagged(cluster) = from.wanted else { return Vec::new() };
-    let zones: BTreeMap<&SubnetId, &Zone> =
-        from.subnets.iter().map(|subnet| (&subnet.id, &subnet.zone)).collect();
-    let ours: BTreeMap<&RouteTableId, &RouteTableInfo> = from
-        .tables
-        .iter()
-        .filter(|table| table.tags.get(CLUSTER_TAG) == Some(cluster) && table.vpc == *from.vpc)
-        .map(|table| (&table.id, table))
-        .collect();
-    let mut by_home: BTreeMap<String, Vec<&RouteTableId>> = BTreeMap::new();
-    for (id, table) in &ours {
-        let home = match table.tags.get(HOME_TAG).map(|tag| tag.trim()) {
-            Some(tag) if !tag.is_empty() => tag.to_owned(),
-            _ => match only_zone(table, &zones) {
-                Some(zone) => zone.to_string(),
-                None => id.to_string(),
-            },
-        };
-        by_home.entry(home).or_default().push(id);
-    }
-    let mut taken = BTreeSet::new();
-    let mut groups = Vec::new();
-    for (home, tables) in by_home {
-        let found = find_home(from.members, &home);
-        let unhomed = tables.iter().any(|id| id.as_str() == home);
-        if found.is_none() && !unhomed {
-            warnings.push(homeless(&format!("route table {}", tables[0]), &home));
-        }
-        let mut name = named(&home, tables[0]);
-        if !taken.insert(name.clone()) {
-            name = named(tables[0].as_str(), tables[0]);
-        }
-        let routes = tables.iter().map(|id| default_route(id, Ipv4Net::default())).collect();
-        groups.push(Group::new(name, found.map(|member| member.id.clone()), routes));
-    }
-    groups
-}
-
-/// The zone of a table's subnets, where they are all in one.
-fn only_zone<'a>(
-    table: &RouteTableInfo,
-    zones: &BTreeMap<&SubnetId, &'a Zone>,
-) -> Option<&'a Zone> {
-    let mut of_table = table.subnets.iter().map(|id| zones.get(id).copied());
-    let first = of_table.next()??;
-    of_table.all(|zone| zone == Some(first)).then_some(first)
-}
-
-/// The member that a home names: by its id, its `Name`, or its zone; the lowest id of several.
-fn find_home<'a>(members: &'a [Member], home: &str) -> Option<&'a Member> {
-    let by_id = members.iter().find(|member| member.id.as_str() == home);
-    let by_name = || members.iter().find(|member| member.name.as_deref() == Some(home));
-    let by_zone = || in_zone(members, &home.parse().ok()?);
-    by_id.or_else(by_name).or_else(by_zone)
-}
-
-/// The member in a zone, the lowest id of several.
-fn in_zone<'a>(members: &'a [Member], zone: &Zone) -> Option<&'a Member> {
-    members.iter().find(|member| member.zone.as_ref() == Some(zone))
-}
-
-/// A group's name from its home's, with what a name may not have replaced; the table's id where
-/// nothing is left.
-fn named(home: &str, table: &RouteTableId) -> GroupName {
-    let fitting = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
-    let name: String = home.chars().map(fitting).take(64).collect();
-    name.parse()
-        .or_else(|_| table.as_str().parse())
-        .expect("a route table id is short and of letters, digits and a dash")
 }
 
 fn default_route(table: &RouteTableId, cidr: Ipv4Net) -> Resource {

@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::layers::Layer;
-use super::problem::{Origin, Problem, nearest};
-use super::settings::GroupSetting;
-use super::values::{Range, Value};
+use super::problem::{Origin, Problem};
+use crate::types::printable;
 
-/// The keys of a `[[group]]`.
-const GROUP_KEYS: [&str; 4] = ["name", "tables", "home", "cidr"];
+mod fields;
+mod groups;
+
+/// The name under which the file has its groups.
+const GROUP: &str = "group";
 
 /// A file being read.
 struct File<'a> {
@@ -50,12 +51,22 @@ impl File<'_> {
             let name = format!("{prefix}{}", key.get_ref());
             let origin = self.origin(key.span().start);
             match value.get_ref() {
-                DeValue::Table(inner) => self.table(&format!("{name}."), inner, layer),
-                DeValue::Array(groups) if name == "group" => {
+                DeValue::Array(groups) if name == GROUP => {
                     for group in groups {
-                        self.group(group, layer);
+                        groups::read(self, group, layer);
                     }
                 }
+                DeValue::Table(_) if name == GROUP => layer.problems.push(Problem::new(
+                    format!("{name} ({origin})"),
+                    "is one table, but there may be several groups",
+                    "write [[group]]",
+                )),
+                DeValue::Table(inner) => self.table(&format!("{name}."), inner, layer),
+                DeValue::Array(tables) if has_tables(tables) => layer.problems.push(Problem::new(
+                    format!("{} ({origin})", printable(&name)),
+                    "there is no such list of tables",
+                    "groups are written [[group]], what they move [[group.resource]]",
+                )),
                 other => match text_of(other) {
                     Some(text) => layer.add(&name, text, origin),
                     None => layer.problems.push(Problem::new(
@@ -67,73 +78,10 @@ impl File<'_> {
             }
         }
     }
-
-    /// Takes in one `[[group]]`.
-    fn group(&self, value: &Spanned<DeValue<'_>>, layer: &mut Layer) {
-        let origin = self.origin(value.span().start);
-        let Some(table) = value.get_ref().as_table() else {
-            let what = "is not a table";
-            let subject = format!("group ({origin})");
-            layer.problems.push(Problem::new(subject, what, "write [[group]] and its keys"));
-            return;
-        };
-        for key in table.keys() {
-            let name: &str = key.get_ref();
-            if !GROUP_KEYS.contains(&name) {
-                let near = nearest(name, GROUP_KEYS, 0.0).unwrap_or(GROUP_KEYS[0]);
-                layer.problems.push(Problem::new(
-                    format!("group.{name} ({})", self.origin(key.span().start)),
-                    "a group has no such key",
-                    format!("did you mean `{near}`?"),
-                ));
-            }
-        }
-        let mut fields = Fields { table, origin: &origin, problems: &mut layer.problems };
-        let name = fields.read("name", None);
-        let tables = fields.read("tables", None);
-        let home = match fields.text("home") {
-            Some(_) => fields.read("home", None).map(Some),
-            None => Some(None),
-        };
-        let cidr = fields.read("cidr", Some("0.0.0.0/0"));
-        if let (Some(name), Some(tables), Some(home), Some(cidr)) = (name, tables, home, cidr) {
-            layer.groups.push(GroupSetting::of_tables(name, home, tables, cidr));
-        }
-    }
 }
 
-/// The keys of one group. Every method notes what is wrong and then answers none.
-struct Fields<'a, 'i> {
-    table: &'a DeTable<'i>,
-    origin: &'a Origin,
-    problems: &'a mut Vec<Problem>,
-}
-
-impl Fields<'_, '_> {
-    fn text(&self, name: &str) -> Option<String> {
-        let mut items = self.table.iter();
-        let (_, value) = items.find(|(key, _)| key.get_ref() == name)?;
-        Some(text_of(value.get_ref()).unwrap_or_default())
-    }
-
-    fn read<T: Value>(&mut self, name: &str, default: Option<&str>) -> Option<T> {
-        let Some(text) = self.text(name).or_else(|| default.map(str::to_owned)) else {
-            self.note(name, "is missing", "add it");
-            return None;
-        };
-        match T::read(&text, Range::Words("")) {
-            Ok(value) => Some(value),
-            Err(what) => {
-                self.note(name, &what, "correct it");
-                None
-            }
-        }
-    }
-
-    fn note(&mut self, name: &str, what: &str, remedy: &str) {
-        let subject = format!("group.{name} ({})", self.origin);
-        self.problems.push(Problem::new(subject, what, remedy));
-    }
+fn has_tables(array: &DeArray<'_>) -> bool {
+    array.iter().any(|value| value.get_ref().is_table())
 }
 
 /// A value as the text that any other place would give it as.

@@ -90,6 +90,15 @@ pub(super) static KEYS: &[Key] = &[
          no entry."
     ),
     key!(
+        "observe",
+        observe,
+        BOOL,
+        "Whether natha only follows: what each group moves goes to the node that has the group's \
+         address, which keepalived or anybody else puts there. As if every group had the check \
+         `address = true` and `local = \"off\"`, and `repair.enabled` and `hand_back.enabled` were \
+         false. `natha monitor --observe` is the same."
+    ),
+    key!(
         "socket",
         socket,
         Range::Words("absolute path"),
@@ -115,6 +124,13 @@ pub(super) static KEYS: &[Key] = &[
         Range::Words("http:// or https:// URL"),
         local,
         "The EC2 endpoint, such as a VPC endpoint's. Not set: the region's own."
+    ),
+    key!(
+        "api.route53_endpoint",
+        api.route53_endpoint,
+        Range::Words("http:// or https:// URL"),
+        local,
+        "The Route 53 endpoint, such as a VPC endpoint's. Not set: the one of all regions."
     ),
     key!(
         "api.timeout",
@@ -252,7 +268,8 @@ pub(super) static KEYS: &[Key] = &[
         "repair.enabled",
         failover.repair.enabled,
         BOOL,
-        "Whether a failed peer is stopped and started."
+        "Whether a failed peer is stopped and started. Not set: only where default routes are \
+         moved, that is, unless groups are configured and none of them has tables."
     ),
     key!(
         "repair.after",
@@ -308,7 +325,7 @@ pub(super) static KEYS: &[Key] = &[
         uplink.targets,
         Range::Words("icmp:ADDRESS or tcp:ADDRESS:PORT"),
         "Who is asked whether the uplink works; any answer proves it. A target that never \
-         answered proves nothing by its silence."
+         answered proves nothing by its silence. Not set on a host that is no NAT: nobody."
     ),
     key!(
         "uplink.interval",

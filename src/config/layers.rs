@@ -5,9 +5,9 @@ use std::path::Path;
 
 use super::file;
 use super::flags::Flags;
+use super::group::GroupSetting;
 use super::keys::{KEYS, Key, find};
 use super::problem::{Origin, Problem, nearest};
-use super::settings::GroupSetting;
 
 /// One value for one setting.
 #[derive(Debug)]
@@ -23,11 +23,18 @@ impl std::fmt::Debug for Key {
     }
 }
 
+/// One group, and where it is written.
+#[derive(Debug)]
+pub(super) struct Placed {
+    pub(super) setting: GroupSetting,
+    pub(super) origin: Origin,
+}
+
 /// What one or several places say.
 #[derive(Debug, Default)]
 pub(super) struct Layer {
     pub(super) entries: Vec<Entry>,
-    pub(super) groups: Vec<GroupSetting>,
+    pub(super) groups: Vec<Placed>,
     pub(super) problems: Vec<Problem>,
 }
 

@@ -6,12 +6,12 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::check;
 use super::flags::{Flags, PairFlags};
-use super::keys::{KEYS, Key};
+use super::keys::KEYS;
 use super::layers::{Layer, from_env, from_file, from_flags, from_tags};
 use super::problem::{Origin, Problem, Problems};
 use super::settings::{Key as Secret, Settings};
+use super::{check, observe};
 
 /// The settings file that is read where no other is named.
 pub const DEFAULT_FILE: &str = "/etc/natha/natha.toml";
@@ -139,11 +139,12 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     if let Some(tags) = sources.tags {
         layer.extend(from_tags(tags));
     }
-    let Layer { entries, groups, mut problems } = layer;
-    let mut settings = Settings { groups, pair: sources.pair.pair(), ..Settings::default() };
+    let Layer { entries, mut groups, mut problems } = layer;
+    let mut settings = Settings { pair: sources.pair.pair(), ..Settings::default() };
     if settings.pair.is_some() {
-        settings.groups.clear();
+        groups.clear();
     }
+    settings.groups = groups.iter().map(|group| group.setting.clone()).collect();
     let mut given: BTreeMap<&'static str, Given> = BTreeMap::new();
     // The first entry for a key is the one of the highest precedence.
     for entry in entries {
@@ -161,11 +162,17 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
         }
         given.insert(entry.key.name, Given { value: entry.text, origin: entry.origin });
     }
+    problems.extend(against_observe(&settings, &given));
+    observe::fill(&mut settings, |name| given.contains_key(name));
+    for (group, filled) in groups.iter_mut().zip(&settings.groups) {
+        group.setting.clone_from(filled);
+    }
     for key in KEYS {
         let value = || Given { value: key.get(&settings), origin: Origin::Default };
         given.entry(key.name).or_insert_with(value);
     }
-    problems.extend(endpoint_problem(&settings));
+    problems.extend(endpoint_problems(&settings));
+    problems.extend(check::group_problems(&settings, &groups));
     let resolved = Resolved { settings, given };
     problems.extend(check::breaches(&resolved.settings).into_iter().map(|breach| {
         let subjects: Vec<String> = breach.keys.iter().map(|key| subject(&resolved, key)).collect();
@@ -187,39 +194,39 @@ fn describe(name: &str, value: &str, origin: &Origin) -> String {
     format!("{name} = \"{value}\" ({origin})")
 }
 
+/// What is given and cannot be together with `observe`.
+fn against_observe(settings: &Settings, given: &BTreeMap<&str, Given>) -> Vec<Problem> {
+    let failover = &settings.failover;
+    let both = [
+        ("repair.enabled", failover.repair.enabled, "nobody is stopped"),
+        ("hand_back.enabled", failover.hand_back.enabled, "nothing goes back by itself"),
+    ];
+    let against = both.into_iter().filter(|(name, on, _)| *on && given.contains_key(name));
+    let against = against.filter(|_| settings.observe).map(|(name, _, what)| {
+        let given = &given[name];
+        Problem::new(
+            describe(name, &given.value, &given.origin),
+            format!("where natha only follows (`observe`), {what}"),
+            "leave one of the two out",
+        )
+    });
+    against.collect()
+}
+
 /// An endpoint without a scheme would fail at the first call, with an error about anything else.
-fn endpoint_problem(settings: &Settings) -> Option<Problem> {
-    let endpoint = settings.api.endpoint.as_ref()?;
-    if endpoint.starts_with("http://") || endpoint.starts_with("https://") {
-        return None;
-    }
-    let subject = format!("api.endpoint = \"{endpoint}\"");
-    Some(Problem::new(subject, "is not a URL", format!("write https://{endpoint}")))
-}
-
-/// The reference of all settings, as a Markdown table.
-#[must_use]
-pub fn reference() -> String {
-    let defaults = Settings::default();
-    let mut text = String::from(
-        "| key | default | range | environment | tag | meaning |\n|---|---|---|---|---|---|\n",
-    );
-    for key in KEYS {
-        text.push_str(&reference_row(key, &defaults));
-    }
-    text
-}
-
-fn reference_row(key: &Key, defaults: &Settings) -> String {
-    let default = match key.get(defaults) {
-        text if text.is_empty() => "not set".to_owned(),
-        text => format!("`{text}`"),
-    };
-    let own = Flags::OWN.iter().find(|(name, _)| *name == key.name);
-    let flag = own.map(|(_, flag)| format!(", flag `{flag}`")).unwrap_or_default();
-    let tag = key.tag().map_or_else(|| "–".to_owned(), |tag| format!("`{tag}`"));
-    let (name, range, about) = (key.name, key.range.text(), key.about);
-    format!("| `{name}` | {default} | {range} | `{}`{flag} | {tag} | {about} |\n", key.env())
+fn endpoint_problems(settings: &Settings) -> Vec<Problem> {
+    let api = &settings.api;
+    [("api.endpoint", &api.endpoint), ("api.route53_endpoint", &api.route53_endpoint)]
+        .into_iter()
+        .filter_map(|(name, endpoint)| Some((name, endpoint.as_ref()?)))
+        .filter(|(_, endpoint)| {
+            !endpoint.starts_with("http://") && !endpoint.starts_with("https://")
+        })
+        .map(|(name, endpoint)| {
+            let subject = format!("{name} = \"{endpoint}\"");
+            Problem::new(subject, "is not a URL", format!("write https://{endpoint}"))
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -5,10 +5,14 @@ mod digest;
 mod discovery;
 mod file;
 mod flags;
+mod group;
+mod group_keys;
 mod keys;
 mod layers;
 mod load;
+mod observe;
 mod problem;
+mod reference;
 mod settings;
 mod spans;
 mod values;
@@ -16,13 +20,15 @@ mod values;
 pub use check::{least_repair_after, least_settle, least_stagger};
 pub use digest::settings_digest;
 pub use discovery::{
-    CLUSTER_TAG, Discovered, HOME_TAG, INTERFACE_TAG, Wanted, Which, discover,
-    forwarding_interface, wanted,
+    CLUSTER_TAG, Discovered, HOME_TAG, INTERFACE_TAG, Survey, Undiscovered, Wanted, Which,
+    discover, forwarding_interface, wanted,
 };
 pub use flags::{Flags, PairFlags};
-pub use load::{DEFAULT_FILE, Given, Resolved, Sources, load, reference, resolve};
+pub use group::{Check, GroupSetting, Home, Local, ResourceSetting, ServiceProbe};
+pub use load::{DEFAULT_FILE, Given, Resolved, Sources, load, resolve};
 pub use problem::{Origin, Problem, Problems};
+pub use reference::{group_reference, reference};
 pub use settings::{
-    AcceptMode, Api, Check, Failover, GroupSetting, HandBack, Heartbeat, Home, Host, Key, Local,
-    Notices, Pair, Probe, Record, Repair, ResourceSetting, Role, ServiceProbe, Settings, Uplink,
+    AcceptMode, Api, Failover, HandBack, Heartbeat, Host, Key, Notices, Pair, Probe, Record,
+    Repair, Role, Settings, Uplink,
 };

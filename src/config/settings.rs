@@ -7,10 +7,9 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use super::group::GroupSetting;
 use super::spans;
-use crate::types::{
-    AllocationId, DnsName, GroupName, HostedZoneId, InstanceId, RouteTableId, Zone,
-};
+use crate::types::{InstanceId, RouteTableId};
 
 /// Everything natha is told, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +35,8 @@ pub struct Settings {
     pub members: Vec<InstanceId>,
     /// A cluster of two given by the flags of `natha monitor`; none where tags or the file tell.
     pub pair: Option<Pair>,
+    /// Whether this cluster only follows somebody else's decision about who holds the addresses.
+    pub observe: bool,
     /// The Unix socket on which the monitor answers `natha status`.
     pub socket: PathBuf,
     /// Where `setup` keeps its undo journal.
@@ -48,7 +49,12 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             cluster: None,
-            api: Api { region: None, endpoint: None, timeout: Duration::from_secs(5) },
+            api: Api {
+                region: None,
+                endpoint: None,
+                route53_endpoint: None,
+                timeout: Duration::from_secs(5),
+            },
             host: Host {
                 nat: None,
                 accept: Vec::new(),
@@ -76,6 +82,7 @@ impl Default for Settings {
             groups: Vec::new(),
             members: Vec::new(),
             pair: None,
+            observe: false,
             socket: PathBuf::from("/run/natha/natha.sock"),
             state_dir: PathBuf::from("/var/lib/natha"),
             record: Record { file: None, max_mib: 256 },
@@ -93,27 +100,45 @@ pub struct Role {
 }
 
 impl Settings {
-    /// What kind of host this is. Where `host.nat` does not say, it is a NAT unless groups are
-    /// configured and none of them has a default route.
+    /// What kind of host this is.
     #[must_use]
     pub fn role(&self) -> Role {
-        let routes = self.groups.iter().any(|group| !group.tables.is_empty());
-        let is_vip = |one: &ResourceSetting| matches!(one, ResourceSetting::Vip { .. });
-        let mut resources = self.groups.iter().flat_map(|group| &group.resources);
-        Role {
-            nat: self.host.nat.unwrap_or(self.groups.is_empty() || routes),
-            vips: !self.host.accept.is_empty() || resources.any(is_vip),
-        }
+        let vips = self.groups.iter().any(|group| group.vips().next().is_some());
+        Role { nat: self.is_nat(), vips: !self.host.accept.is_empty() || vips }
+    }
+
+    /// Whether the cluster moves default routes: those of tagged tables or of a pair, or those of a
+    /// group.
+    #[must_use]
+    pub fn moves_default_routes(&self) -> bool {
+        self.pair.is_some()
+            || self.groups.is_empty()
+            || self.groups.iter().any(|group| !group.tables.is_empty())
+    }
+
+    /// Whether this host is a NAT: as `host.nat` says, else wherever default routes are moved.
+    #[must_use]
+    pub fn is_nat(&self) -> bool {
+        self.host.nat.unwrap_or_else(|| self.moves_default_routes())
+    }
+
+    /// Whether packets that are not to this host's own addresses reach it: as a NAT, or to a virtual
+    /// IP. EC2's source/dest check would drop them.
+    #[must_use]
+    pub fn takes_foreign_packets(&self) -> bool {
+        self.is_nat() || self.groups.iter().any(|group| group.vips().next().is_some())
     }
 }
 
-/// How to reach the EC2 API.
+/// How to reach the APIs of EC2 and Route 53.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Api {
     /// Region; none means the instance metadata tells.
     pub region: Option<String>,
     /// Endpoint in place of the regional one (a VPC endpoint, a test); none for the default.
     pub endpoint: Option<String>,
+    /// Endpoint in place of Route 53's own; none for the default.
+    pub route53_endpoint: Option<String>,
     /// Time limit of one call, connection included.
     pub timeout: Duration,
 }
@@ -314,103 +339,6 @@ pub struct Record {
     pub max_mib: u32,
 }
 
-/// A group as configured, before members are known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupSetting {
-    /// Its name.
-    pub name: GroupName,
-    /// Its home, by instance or by zone; none where the rank order decides.
-    pub home: Option<Home>,
-    /// Who holds it rather than whom, after the home.
-    pub prefer: Vec<Home>,
-    /// The tables whose default route it has.
-    pub tables: Vec<RouteTableId>,
-    /// The destination that is routed there: `0.0.0.0/0` unless configured.
-    pub cidr: Ipv4Net,
-    /// What moves besides the default routes.
-    pub resources: Vec<ResourceSetting>,
-    /// How the holder takes in packets to its virtual IPs.
-    pub local: Local,
-    /// How a node finds out whether it can serve the group; none where its fitness is enough.
-    pub check: Option<Check>,
-    /// Whether it goes back to who is preferred by itself; none: as `hand_back.enabled` says.
-    pub hand_back: Option<bool>,
-    /// How long that one must have been well before; none: as `hand_back.hold` says.
-    pub hold: Option<Duration>,
-}
-
-impl GroupSetting {
-    /// A group of default routes alone.
-    #[must_use]
-    pub fn of_tables(
-        name: GroupName,
-        home: Option<Home>,
-        tables: Vec<RouteTableId>,
-        cidr: Ipv4Net,
-    ) -> Self {
-        Self {
-            name,
-            home,
-            prefer: Vec::new(),
-            tables,
-            cidr,
-            resources: Vec::new(),
-            local: Local::Off,
-            check: None,
-            hand_back: None,
-            hold: None,
-        }
-    }
-}
-
-/// Something besides default routes that a group moves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ResourceSetting {
-    /// A virtual IP outside the VPC.
-    Vip {
-        /// The address.
-        address: Ipv4Addr,
-        /// The tables that route it; empty means every table of the VPC that does.
-        tables: Vec<RouteTableId>,
-    },
-    /// A secondary private IP.
-    PrivateIp {
-        /// The address.
-        address: Ipv4Addr,
-    },
-    /// An Elastic IP.
-    Eip {
-        /// Its allocation.
-        allocation: AllocationId,
-        /// The private IP that it belongs to; none for the forwarding interface's primary one.
-        on: Option<Ipv4Addr>,
-    },
-    /// An A record in Route 53.
-    Dns {
-        /// The hosted zone.
-        zone: HostedZoneId,
-        /// The record's name.
-        name: DnsName,
-        /// Its time to live, in seconds.
-        ttl: u32,
-        /// Whether it gives the holder's public address and not its private one.
-        public: bool,
-    },
-}
-
-/// How a node takes in packets to the virtual IPs of a group that it holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Local {
-    /// Each is an address of `lo`: services that listen on all addresses, or on it, answer.
-    Lo,
-    /// They are redirected to the address of the interface that they come in by, whatever the port.
-    Redirect,
-    /// TCP and UDP go to this port of that address.
-    Dnat(u16),
-    /// Somebody else sees to it: keepalived, a static address.
-    Off,
-}
-
 /// How a host takes in packets to virtual IPs that it does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AcceptMode {
@@ -418,35 +346,6 @@ pub enum AcceptMode {
     Lo,
     /// They are redirected to the address of the interface that they come in by.
     Redirect,
-}
-
-/// A service check: what is asked, how often, and how many answers count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
-    /// What is asked.
-    pub probe: ServiceProbe,
-    /// Time between two rounds.
-    pub interval: Duration,
-    /// Time limit of one.
-    pub timeout: Duration,
-    /// Failures in a row after which the service counts as failed.
-    pub fall: u32,
-    /// Successes in a row after which it counts as working again.
-    pub rise: u32,
-}
-
-/// What a service check asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ServiceProbe {
-    /// A TCP connection is accepted there.
-    Tcp(SocketAddr),
-    /// A GET of this path there is answered with a status below 400.
-    Http(SocketAddr, String),
-    /// This program, by its absolute path and with these arguments, ends with status 0.
-    Exec(PathBuf, Vec<String>),
-    /// The group's first virtual or private IP is on an interface of this host: somebody else, such
-    /// as keepalived, decides who holds it, and natha follows.
-    Address,
 }
 
 /// Two nodes and their tables: the inputs of the `nat_monitor.sh` that AWS published in 2013.
@@ -458,13 +357,4 @@ pub struct Pair {
     pub peer_table: RouteTableId,
     /// The table whose home is this node (`My_RT_ID`).
     pub my_table: RouteTableId,
-}
-
-/// How a home is named.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Home {
-    /// By instance.
-    Instance(InstanceId),
-    /// By zone: the node in it, the first by id where there are several.
-    Zone(Zone),
 }

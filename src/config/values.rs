@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::settings::{AcceptMode, Home, Probe};
-use crate::types::{GroupName, InstanceId, RouteTableId, Zone};
+use super::group::{Home, Local};
+use super::settings::{AcceptMode, Probe};
+use crate::types::{
+    AllocationId, DnsName, GroupName, HostedZoneId, InstanceId, RouteTableId, printable,
+};
 
 /// What a setting may be.
 #[derive(Debug, Clone, Copy)]
@@ -148,9 +151,27 @@ impl Value for Ipv4Net {
     }
 }
 
-impl Value for InstanceId {
+macro_rules! value_of_id {
+    ($($name:ident),+) => {$(
+        impl Value for $name {
+            fn read(text: &str, _: Range) -> Result<Self, String> {
+                text.parse().map_err(|error: crate::types::IdError| error.to_string())
+            }
+
+            fn show(&self) -> String {
+                self.to_string()
+            }
+        }
+    )+};
+}
+
+value_of_id!(AllocationId, GroupName, InstanceId, RouteTableId);
+
+impl Value for HostedZoneId {
     fn read(text: &str, _: Range) -> Result<Self, String> {
-        text.parse().map_err(|error: crate::types::IdError| error.to_string())
+        // As the API and the console write it.
+        let id = text.strip_prefix("/hostedzone/").unwrap_or(text);
+        id.parse().map_err(|error: crate::types::IdError| error.to_string())
     }
 
     fn show(&self) -> String {
@@ -158,19 +179,10 @@ impl Value for InstanceId {
     }
 }
 
-impl Value for RouteTableId {
+impl Value for DnsName {
     fn read(text: &str, _: Range) -> Result<Self, String> {
-        text.parse().map_err(|error: crate::types::IdError| error.to_string())
-    }
-
-    fn show(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Value for GroupName {
-    fn read(text: &str, _: Range) -> Result<Self, String> {
-        text.parse().map_err(|error: crate::types::IdError| error.to_string())
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        name.parse().map_err(|error: crate::types::IdError| error.to_string())
     }
 
     fn show(&self) -> String {
@@ -184,14 +196,42 @@ impl Value for Home {
             let id = text.parse::<InstanceId>().map_err(|error| error.to_string())?;
             return Ok(Self::Instance(id));
         }
-        let zone = text.parse::<Zone>();
-        zone.map(Self::Zone).map_err(|_| format!("`{text}` is neither an instance id nor a zone"))
+        match text.trim() {
+            "" => Err("is neither an instance id, nor a node's name, nor a zone".to_owned()),
+            // As members' names are kept.
+            name => Ok(Self::Named(printable(name))),
+        }
     }
 
     fn show(&self) -> String {
         match self {
             Self::Instance(id) => id.to_string(),
-            Self::Zone(zone) => zone.to_string(),
+            Self::Named(name) => name.clone(),
+        }
+    }
+}
+
+impl Value for Local {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        match text {
+            "lo" => Ok(Self::Lo),
+            "redirect" => Ok(Self::Redirect),
+            "off" => Ok(Self::Off),
+            _ => {
+                let port = text.strip_prefix("dnat:").and_then(|port| port.parse().ok());
+                port.filter(|port| *port > 0).map(Self::Dnat).ok_or_else(|| {
+                    format!("`{text}` is neither lo, redirect, off, nor dnat: and a port")
+                })
+            }
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Lo => "lo".to_owned(),
+            Self::Redirect => "redirect".to_owned(),
+            Self::Dnat(port) => format!("dnat:{port}"),
+            Self::Off => "off".to_owned(),
         }
     }
 }

@@ -22,7 +22,9 @@ const FORWARD_EVERY: Duration = Duration::from_secs(5);
 /// Every how many looks at `ip_forward` the whole plan is compared, which runs nft.
 const WHOLE_EVERY: u32 = 6;
 
-/// Starts them on the current runtime.
+/// Starts those that matter for what this node serves on the current runtime: a node that is no NAT
+/// need not forward, and one that only takes packets to its own addresses needs no source/dest
+/// check turned off.
 pub(super) fn start(
     settings: &Settings,
     ec2: &Ec2,
@@ -30,8 +32,12 @@ pub(super) fn start(
     board: &FitnessBoard,
 ) {
     let is_ours = settings.host.source_dest_check;
-    tokio::spawn(source_dest_check(ec2.clone(), interface.clone(), is_ours, board.clone()));
-    tokio::spawn(forwarding(settings.state_dir.clone(), board.clone()));
+    if settings.takes_foreign_packets() {
+        tokio::spawn(source_dest_check(ec2.clone(), interface.clone(), is_ours, board.clone()));
+    }
+    if settings.is_nat() {
+        tokio::spawn(forwarding(settings.state_dir.clone(), board.clone()));
+    }
 }
 
 /// With EC2's source/dest check on, the VPC drops everything this node forwards. It is turned off

@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::alerts::Alert;
 use super::inbox::Notes;
-use crate::cloud::Ec2;
-use crate::config::{Discovered, Problem, Settings, Wanted, Which, discover, wanted};
-use crate::failover::Input;
-use crate::types::{
-    CloudFault, InstanceId, InstanceInfo, Member, Roster, RouteTableInfo, SubnetId, SubnetInfo,
+use crate::cloud::Clouds;
+use crate::config::{
+    Discovered, Problem, Problems, Settings, Undiscovered, Which, discover, wanted,
 };
+use crate::failover::Input;
+use crate::types::{CloudFault, InstanceId, Member, Roster};
 
 /// Time between two looks at the cluster.
 const EVERY: Duration = Duration::from_mins(1);
@@ -28,76 +30,80 @@ pub(super) struct Cluster {
     pub(super) warnings: Vec<Problem>,
 }
 
-/// Asks EC2 about the cluster that `settings` or the tags of this instance name.
-///
-/// # Errors
-/// In words, where EC2 cannot be asked, or what it tells makes no cluster.
-pub(super) async fn look(
-    ec2: &Ec2,
-    id: &InstanceId,
-    settings: &Settings,
-) -> Result<Cluster, String> {
-    let unknown = || format!("EC2 does not know this instance, {id}");
-    let me = ec2.instance(id).await.map_err(|fault| fault.to_string())?.ok_or_else(unknown)?;
-    let wanted = wanted(&me, settings).map_err(|problems| problems.to_string())?;
-    let read = read(ec2, &me, &wanted).await.map_err(|fault| fault.to_string())?;
-    let (instances, tables, subnets) = read;
-    let Discovered { roster, warnings } = discover(&me, settings, &instances, &tables, &subnets)
-        .map_err(|problems| problems.to_string())?;
-    let member = roster.member(&me.id).cloned().ok_or_else(unknown)?;
-    let name = match &wanted.tables {
-        Which::Tagged(cluster) => cluster.clone(),
-        Which::Listed(_) => settings.cluster.clone().unwrap_or_else(|| stand_in(&roster)),
-    };
-    Ok(Cluster { name, roster, me: member, warnings })
+/// Why there is no cluster.
+#[derive(Debug)]
+pub(super) enum NotFound {
+    /// What may be better at the next look, in words.
+    Yet(String),
+    /// What the settings ask for cannot be.
+    Ever(Problems),
 }
 
-/// A name for a cluster without one: what it holds, which is the same on all its nodes.
-fn stand_in(roster: &Roster) -> String {
-    let names: Vec<&str> = roster.groups.iter().map(|group| group.name.as_str()).collect();
+impl From<String> for NotFound {
+    fn from(why: String) -> Self {
+        Self::Yet(why)
+    }
+}
+
+/// What a look at the cluster needs to know besides.
+#[derive(Debug, Clone)]
+pub(super) struct Looker {
+    /// The APIs.
+    pub(super) clouds: Clouds,
+    /// This instance.
+    pub(super) me: InstanceId,
+    /// The VPC's IPv4 blocks as the instance metadata told them: that needs no permission and no
+    /// call, and blocks that were added since stand in the route tables.
+    pub(super) vpc_cidrs: Vec<Ipv4Net>,
+    /// The settings.
+    pub(super) settings: Settings,
+}
+
+impl Looker {
+    /// Asks about the cluster that the settings or the tags of this instance name.
+    ///
+    /// # Errors
+    /// Where the APIs cannot be asked, or what they tell makes no cluster, or settings ask for what
+    /// cannot be.
+    pub(super) async fn look(&self) -> Result<Cluster, NotFound> {
+        let Self { clouds, me: id, vpc_cidrs, settings } = self;
+        let unknown = || format!("EC2 does not know this instance, {id}");
+        let told = |fault: CloudFault| fault.to_string();
+        let me = clouds.ec2().instance(id).await.map_err(told)?.ok_or_else(unknown)?;
+        let wanted = wanted(&me, settings).map_err(|problems| problems.to_string())?;
+        let survey = clouds.survey(&me, &wanted, vpc_cidrs).await.map_err(told)?;
+        let found = discover(&me, settings, &survey).map_err(|error| match error {
+            Undiscovered::Unknown(problems) => NotFound::Yet(problems.to_string()),
+            Undiscovered::Refused(problems) => NotFound::Ever(problems),
+        });
+        let Discovered { roster, warnings } = found?;
+        let member = roster.member(&me.id).cloned().ok_or_else(unknown)?;
+        let name = match &wanted.tables {
+            Which::Tagged(cluster) => cluster.clone(),
+            Which::Listed(_) => settings.cluster.clone().unwrap_or_else(|| stand_in(settings)),
+        };
+        Ok(Cluster { name, roster, me: member, warnings })
+    }
+}
+
+/// A name for a cluster without one: the names of its groups, which are the same on all its nodes.
+fn stand_in(settings: &Settings) -> String {
+    let mut names: Vec<&str> = settings.groups.iter().map(|group| group.name.as_str()).collect();
+    if let Some(pair) = &settings.pair {
+        names.extend([pair.my_table.as_str(), pair.peer_table.as_str()]);
+    }
+    names.sort_unstable();
     names.join("+")
 }
 
-type Things = (Vec<InstanceInfo>, Vec<RouteTableInfo>, Vec<SubnetInfo>);
-
-async fn read(ec2: &Ec2, me: &InstanceInfo, wanted: &Wanted) -> Result<Things, CloudFault> {
-    let Some(vpc) = &me.vpc else { return Ok(Things::default()) };
-    let mut instances = match &wanted.instances {
-        Which::Tagged(cluster) => ec2.cluster_instances(vpc, cluster).await?,
-        Which::Listed(ids) => {
-            let mut found = Vec::new();
-            for id in ids {
-                found.extend(ec2.instance(id).await?);
-            }
-            found
-        }
-    };
-    if instances.iter().all(|one| one.id != me.id) {
-        instances.push(me.clone());
-    }
-    let tables = match &wanted.tables {
-        Which::Tagged(cluster) => ec2.cluster_route_tables(vpc, cluster).await?,
-        Which::Listed(ids) => ec2.route_tables(ids).await?,
-    };
-    let subnets = subnets(ec2, &tables).await?;
-    Ok((instances, tables, subnets))
-}
-
-async fn subnets(ec2: &Ec2, tables: &[RouteTableInfo]) -> Result<Vec<SubnetInfo>, CloudFault> {
-    let mut ids: Vec<SubnetId> =
-        tables.iter().flat_map(|table| table.subnets.iter().cloned()).collect();
-    ids.sort();
-    ids.dedup();
-    if ids.is_empty() { Ok(Vec::new()) } else { ec2.subnets(&ids).await }
-}
-
 /// Looks again every minute for as long as the loop runs, and passes on what has changed. What
-/// cannot be read now changes nothing: the roster stays as it was.
+/// cannot be read now, or cannot be, changes nothing: the roster stays as it was. The alert stands
+/// while the settings ask for what cannot be.
 pub(super) async fn keep_looking(
-    ec2: Ec2,
-    me: InstanceId,
-    settings: Settings,
+    looker: Looker,
     mut roster: Roster,
+    mut warnings: Vec<Problem>,
+    mut refused: Alert,
     notes: Notes,
 ) {
     let mut rounds = interval(EVERY);
@@ -105,15 +111,37 @@ pub(super) async fn keep_looking(
     rounds.tick().await;
     loop {
         rounds.tick().await;
-        match look(&ec2, &me, &settings).await {
-            Ok(cluster) if cluster.roster == roster => {}
+        match looker.look().await {
             Ok(cluster) => {
+                refused.set(None).await;
+                warn(&cluster.warnings, &warnings);
+                warnings = cluster.warnings;
+                if cluster.roster == roster {
+                    continue;
+                }
                 roster = cluster.roster;
                 if !notes.input(Input::Roster { roster: roster.clone() }).await {
                     return;
                 }
             }
-            Err(error) => tracing::warn!(%error, "the cluster could not be looked at again"),
+            Err(NotFound::Yet(error)) => {
+                tracing::warn!(%error, "the cluster could not be looked at again");
+            }
+            Err(NotFound::Ever(problems)) => refused.set(Some(complaint(&problems))).await,
         }
+    }
+}
+
+/// What a person should know about settings that can no longer be followed.
+fn complaint(problems: &Problems) -> String {
+    format!(
+        "members and groups stay as they were, since the settings cannot be followed: {problems}"
+    )
+}
+
+/// Logs the warnings that were not there before.
+pub(super) fn warn(now: &[Problem], before: &[Problem]) {
+    for warning in now.iter().filter(|warning| !before.contains(warning)) {
+        tracing::warn!("{warning}");
     }
 }

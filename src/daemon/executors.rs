@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::clock;
 use super::inbox::{Note, Notes};
 use super::keepsake::Keepsake;
-use crate::cloud::{Ec2, Gate, Sent};
+use crate::cloud::{Clouds, Gate, Sent};
 use crate::failover::{ActionId, Outcome, Routes};
 use crate::types::{
     Assignment, CloudFault, CloudFaultKind, InstanceId, PowerReport, Resource, ResourceKind,
@@ -37,7 +37,7 @@ const KEEP: &str = "remember";
 /// What the client needs besides the call itself.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// The calls behind the machine's actions. The one real implementation is [`Ec2`].
+/// The calls behind the machine's actions. The one real implementation is [`Clouds`].
 pub(super) trait Cloud: Clone + Send + Sync + 'static {
     /// The routes of these tables; absent tables are absent.
     fn routes(
@@ -303,12 +303,12 @@ fn overdue(call: &str, limit: Duration) -> CloudFault {
     }
 }
 
-impl Cloud for Ec2 {
+impl Cloud for Clouds {
     async fn routes(
         &self,
         tables: &[RouteTableId],
     ) -> Result<BTreeMap<RouteTableId, Routes>, CloudFault> {
-        let found = self.route_tables(tables).await?;
+        let found = self.ec2().route_tables(tables).await?;
         Ok(found.into_iter().map(|table| (table.id, Routes(table.routes))).collect())
     }
 
@@ -317,15 +317,15 @@ impl Cloud for Ec2 {
     }
 
     async fn power(&self, node: &InstanceId) -> Result<PowerReport, CloudFault> {
-        Self::power(self, node).await
+        self.ec2().power(node).await
     }
 
     async fn change(&self, change: &Change, gate: &Gate) -> Result<Sent, CloudFault> {
         match change {
-            Change::Route(write) => self.write_route(write, gate).await,
+            Change::Route(write) => self.ec2().write_route(write, gate).await,
             Change::Assign(assignment) => self.assign(assignment, gate).await,
-            Change::Stop { node, force } => self.stop(node, *force, gate).await,
-            Change::Start { node } => self.start(node, gate).await,
+            Change::Stop { node, force } => self.ec2().stop(node, *force, gate).await,
+            Change::Start { node } => self.ec2().start(node, gate).await,
         }
     }
 }

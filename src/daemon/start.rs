@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::alerts::Alert;
-use super::discovery::{self, Cluster};
+use super::discovery::{self, Cluster, Looker, NotFound};
 use super::exchange::{Exchange, ExchangeParts};
 use super::executors::Executors;
 use super::fitness::FitnessBoard;
@@ -20,7 +20,7 @@ use super::local::{self, Local};
 use super::recorder::Recorder;
 use super::turns::{Memory, Turns};
 use super::{checks, clock, notices, realtime, services, single, tracking, uplink};
-use crate::cloud::{Ec2, Imds};
+use crate::cloud::{Clouds, Imds};
 use crate::config::{Failover, Flags, PairFlags, Settings, load, settings_digest};
 use crate::failover::{Command, Input};
 use crate::record::Header;
@@ -62,8 +62,7 @@ pub async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
 
 /// Everything that has to be known before the loop can run.
 pub(super) struct Found {
-    pub(super) settings: Settings,
-    pub(super) ec2: Ec2,
+    pub(super) looker: Looker,
     pub(super) cluster: Cluster,
 }
 
@@ -101,19 +100,25 @@ pub(super) async fn attempt(
 ) -> anyhow::Result<Result<Found, String>> {
     let asked = async {
         let identity = imds.identity().await.map_err(|error| error.to_string())?;
-        let ec2 = Ec2::connect(&settings.api, Some(&identity.region)).await;
-        let ec2 = ec2.map_err(|error| error.to_string())?;
-        let info = ec2.instance(&identity.instance).await.map_err(|error| error.to_string())?;
+        let (region, vpc) = (Some(identity.region.as_str()), identity.vpc);
+        let clouds = Clouds::connect(&settings.api, region, vpc).await;
+        let clouds = clouds.map_err(|error| error.to_string())?;
+        let info = clouds.ec2().instance(&identity.instance).await;
         let unknown = || format!("EC2 does not know this instance, {}", identity.instance);
-        Ok((ec2, info.ok_or_else(unknown)?))
+        let info = info.map_err(|error| error.to_string())?.ok_or_else(unknown)?;
+        Ok((clouds, info, identity.vpc_cidrs))
     };
-    let (ec2, info) = match asked.await {
+    let (clouds, info, vpc_cidrs) = match asked.await {
         Ok(known) => known,
         Err(why) => return Ok(Err(why)),
     };
     let settings = load(flags, pair, Some(&info.tags))?.settings;
-    let cluster = discovery::look(&ec2, &info.id, &settings).await;
-    Ok(cluster.map(|cluster| Found { settings, ec2, cluster }))
+    let looker = Looker { clouds, me: info.id, vpc_cidrs, settings };
+    match looker.look().await {
+        Ok(cluster) => Ok(Ok(Found { looker, cluster })),
+        Err(NotFound::Yet(why)) => Ok(Err(why)),
+        Err(NotFound::Ever(problems)) => Err(problems.into()),
+    }
 }
 
 /// A loop that runs.
@@ -125,7 +130,8 @@ struct Running {
 
 /// Opens the sockets, starts the loop's thread and everything around it.
 fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
-    let Found { settings, ec2, cluster } = found;
+    let Found { looker, cluster } = found;
+    let Looker { clouds, settings, .. } = looker;
     let session = SessionId(random()?);
     let (notes, inbox) = inbox::channel().context("cannot make the loop's eventfd")?;
     let exchange = open_exchange(settings, cluster, session)?;
@@ -152,7 +158,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
         machine: header.machine(),
         exchange,
         inbox,
-        executors: Executors::start(ec2, keepsake, &notes, settings.api.timeout),
+        executors: Executors::start(clouds, keepsake, &notes, settings.api.timeout),
         herald: Herald::start(),
         recorder: record(settings, header),
         local: duties,
@@ -164,25 +170,17 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
     let ended = spawn_loop(turns)?;
     desk.runs(notes.clone());
 
-    let board = FitnessBoard::new(notes.clone());
-    let device = settings.host.uplink.clone();
-    tokio::spawn(uplink::watch(settings.uplink.clone(), device, random()?, board.clone()));
+    watch_host(found, &notes)?;
     services::start(settings, &notes);
-    checks::start(settings, ec2, &cluster.me.interface, &board);
-    let tracked = Alert::new("conntrack", &notes);
-    tokio::spawn(tracking::watch(settings.host.conntrack_alert, tracked));
-    let announced = Alert::new("notices", &notes);
-    tokio::spawn(notices::watch(settings.notices.clone(), announced, board.clone()));
+    let refused = Alert::new("settings", &notes);
+    discovery::warn(&cluster.warnings, &[]);
     tokio::spawn(discovery::keep_looking(
-        ec2.clone(),
-        cluster.me.id.clone(),
-        settings.clone(),
+        looker.clone(),
         cluster.roster.clone(),
+        cluster.warnings.clone(),
+        refused,
         notes.clone(),
     ));
-    for warning in &cluster.warnings {
-        tracing::warn!("{warning}");
-    }
     tracing::info!(
         cluster = cluster.name,
         node = %cluster.me.id,
@@ -191,6 +189,22 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
         "the monitor runs"
     );
     Ok(Running { notes, local, ended })
+}
+
+/// Starts what finds out about this host: whether it can serve, and what a person should know.
+fn watch_host(found: &Found, notes: &Notes) -> anyhow::Result<()> {
+    let Found { looker: Looker { clouds, settings, .. }, cluster } = found;
+    let board = FitnessBoard::new(notes.clone());
+    if !settings.uplink.targets.is_empty() {
+        let device = settings.host.uplink.clone();
+        tokio::spawn(uplink::watch(settings.uplink.clone(), device, random()?, board.clone()));
+    }
+    checks::start(settings, clouds.ec2(), &cluster.me.interface, &board);
+    let tracked = Alert::new("conntrack", notes);
+    tokio::spawn(tracking::watch(settings.host.conntrack_alert, tracked));
+    let announced = Alert::new("notices", notes);
+    tokio::spawn(notices::watch(settings.notices.clone(), announced, board));
+    Ok(())
 }
 
 /// Starts the recording that the settings ask for. Without it, the monitor runs as well.

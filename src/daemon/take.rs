@@ -80,12 +80,12 @@ pub async fn take(flags: &Flags, request: &Request) -> anyhow::Result<Taken> {
     // Nobody answers on the socket of a monitor that has ended.
     let monitor = UnixStream::connect(&socket).await.is_ok();
     let taking = Taking {
-        cloud: &found.ec2,
+        cloud: &found.looker.clouds,
         roster,
         me: &found.cluster.me,
         group,
-        adopt: request.adopt || found.settings.failover.adopt,
-        call_limit: found.settings.api.timeout * CALL_LIMITS,
+        adopt: request.adopt || found.looker.settings.failover.adopt,
+        call_limit: found.looker.settings.api.timeout * CALL_LIMITS,
         deadline,
         pace: Pace::default(),
     };
@@ -94,7 +94,7 @@ pub async fn take(flags: &Flags, request: &Request) -> anyhow::Result<Taken> {
     let resources = if request.dry_run {
         steps
     } else {
-        let ours = !monitor && carries(&found.settings, &request.group);
+        let ours = !monitor && carries(&found.looker.settings, &request.group);
         if ours {
             host.extend(carry(&found, &request.group, true).await);
         }
@@ -134,7 +134,7 @@ fn any_address_here(steps: &[Step]) -> bool {
 /// Makes this host carry the group, or no longer. What was changed, and what failed, in words.
 async fn carry(found: &Found, group: &GroupName, held: bool) -> Vec<String> {
     let duties = Duties::from([(group.clone(), held)]);
-    match local::carry(&found.settings, found.cluster.me.address, &duties).await {
+    match local::carry(&found.looker.settings, found.cluster.me.address, &duties).await {
         Ok(outcome) => {
             let changes = outcome.changes.iter().map(ToString::to_string);
             let errors = outcome.errors.iter().map(|error| format!("{FAILED}{error}"));

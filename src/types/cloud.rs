@@ -40,7 +40,8 @@ pub enum CloudFaultKind {
 }
 
 impl CloudFaultKind {
-    /// The kind of an error that EC2 answered with (EC2 user guide, "Error codes").
+    /// The kind of an error that EC2 or Route 53 answered with (EC2 API reference, "Error codes";
+    /// Route 53 API reference, the errors of each action).
     #[must_use]
     pub fn of_error(code: &str, text: &str, status: u16) -> Self {
         match code {
@@ -51,7 +52,9 @@ impl CloudFaultKind {
             | "ThrottledException"
             | "RequestThrottled"
             | "RequestThrottledException"
-            | "TooManyRequestsException" => Self::Throttled,
+            | "TooManyRequestsException"
+            // Route 53: a change of the same zone is still being made.
+            | "PriorRequestNotComplete" => Self::Throttled,
             "UnauthorizedOperation"
             | "AccessDenied"
             | "AccessDeniedException"
@@ -82,6 +85,8 @@ impl CloudFaultKind {
             "RouteAlreadyExists" => Self::Exists,
             // ReplaceRoute answers this, not a NotFound code, where the table has no such route.
             "InvalidParameterValue" if text.contains("no route defined") => Self::NotFound,
+            // Route 53 names each thing.
+            "NoSuchHostedZone" | "NoSuchChange" => Self::NotFound,
             _ if code.ends_with(".NotFound") => Self::NotFound,
             _ => Self::of_status(status),
         }
@@ -357,6 +362,13 @@ mod tests {
             ("OperationNotPermitted", 400, Kind::Unsupported),
             ("InternalError", 500, Kind::Unknown),
             ("InvalidParameterCombination", 400, Kind::Other),
+            ("InvalidAllocationID.NotFound", 400, Kind::NotFound),
+            ("Throttling", 400, Kind::Throttled),
+            ("PriorRequestNotComplete", 400, Kind::Throttled),
+            ("NoSuchHostedZone", 404, Kind::NotFound),
+            ("NoSuchChange", 404, Kind::NotFound),
+            ("InvalidChangeBatch", 400, Kind::Other),
+            ("InvalidInput", 400, Kind::Other),
         ];
         for (code, status, kind) in cases {
             assert_eq!(Kind::of_error(code, "", status), kind, "{code}");

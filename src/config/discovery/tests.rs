@@ -3,16 +3,16 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{GroupSetting, Pair};
+use crate::config::{GroupSetting, Home, Pair};
 
-const VPC: &str = "vpc-00000001";
+pub(super) const VPC: &str = "vpc-00000001";
 
 fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 /// Instance number `n`, a member of `blue`, in a zone.
-fn node(n: u8, zone: &str) -> InstanceInfo {
+pub(super) fn node(n: u8, zone: &str) -> InstanceInfo {
     InstanceInfo {
         id: format!("i-000000{n:02x}").parse().unwrap(),
         state: InstanceState::Running,
@@ -34,7 +34,7 @@ fn node(n: u8, zone: &str) -> InstanceInfo {
 }
 
 /// Route table number `n`, tagged `blue`, for the subnets with these letters.
-fn table(n: u8, subnets: &str, home: Option<&str>) -> RouteTableInfo {
+pub(super) fn table(n: u8, subnets: &str, home: Option<&str>) -> RouteTableInfo {
     let mut tags = tags(&[(CLUSTER_TAG, "blue")]);
     tags.extend(home.map(|home| (HOME_TAG.to_owned(), home.to_owned())));
     RouteTableInfo {
@@ -47,7 +47,7 @@ fn table(n: u8, subnets: &str, home: Option<&str>) -> RouteTableInfo {
 }
 
 /// Subnets a, b and c, each in the zone of its letter.
-fn subnets() -> Vec<SubnetInfo> {
+pub(super) fn subnets() -> Vec<SubnetInfo> {
     let subnet = |letter: &str| SubnetInfo {
         id: format!("subnet-0000000{letter}").parse().unwrap(),
         vpc: VPC.parse().unwrap(),
@@ -58,7 +58,16 @@ fn subnets() -> Vec<SubnetInfo> {
 }
 
 fn found(nodes: &[InstanceInfo], tables: &[RouteTableInfo]) -> Discovered {
-    discover(&nodes[0], &Settings::default(), nodes, tables, &subnets()).unwrap()
+    discover(&nodes[0], &Settings::default(), &survey(nodes, tables)).unwrap()
+}
+
+fn survey(nodes: &[InstanceInfo], tables: &[RouteTableInfo]) -> Survey {
+    Survey {
+        instances: nodes.to_vec(),
+        tables: tables.to_vec(),
+        subnets: subnets(),
+        ..Survey::default()
+    }
 }
 
 /// The groups as `name=home:table,table`.
@@ -192,17 +201,17 @@ fn the_forwarding_interface_is_the_primary_one_unless_tagged() {
 fn a_node_without_the_clusters_tag_is_told_so() {
     let mut me = node(1, "eu-west-1a");
     me.tags.clear();
-    let error = discover(&me, &Settings::default(), &[], &[], &[]).unwrap_err();
+    let error = discover(&me, &Settings::default(), &Survey::default()).unwrap_err();
     assert!(error.to_string().contains("not known which cluster"), "{error}");
     let settings = Settings { cluster: Some("blue".to_owned()), ..Settings::default() };
-    let error = discover(&me, &settings, &[], &[], &[]).unwrap_err();
+    let error = discover(&me, &settings, &Survey::default()).unwrap_err();
     assert!(error.to_string().contains("not tagged natha:cluster = blue"), "{error}");
 }
 
 #[test]
 fn seventeen_members_are_too_many() {
     let nodes: Vec<_> = (1..=17).map(|n| node(n, "eu-west-1a")).collect();
-    let error = discover(&nodes[0], &Settings::default(), &nodes, &[], &[]).unwrap_err();
+    let error = discover(&nodes[0], &Settings::default(), &survey(&nodes, &[])).unwrap_err();
     assert!(error.to_string().contains("17 members"), "{error}");
 }
 
@@ -226,7 +235,7 @@ fn a_pair_of_flags_needs_no_tags_and_is_the_same_on_both_nodes() {
         let wanted = wanted(&nodes[me], &settings).unwrap();
         assert_eq!(wanted.instances, Which::Listed(vec![nodes[peer].id.clone()]));
         let digest = crate::config::settings_digest(&settings);
-        (discover(&nodes[me], &settings, &nodes, &tables, &[]).unwrap(), digest)
+        (discover(&nodes[me], &settings, &survey(&nodes, &tables)).unwrap(), digest)
     };
     assert_eq!(side(0, 1), side(1, 0));
     assert_eq!(
@@ -241,13 +250,13 @@ fn configured_groups_go_before_tags() {
     let nodes = [node(1, "eu-west-1a"), node(2, "eu-west-1b")];
     let group = GroupSetting::of_tables(
         "own".parse().unwrap(),
-        Some(Home::Zone("eu-west-1b".parse().unwrap())),
+        Some(Home::Named("eu-west-1b".to_owned())),
         vec!["rtb-00000001".parse().unwrap(), "rtb-000000ff".parse().unwrap()],
         Ipv4Net::default(),
     );
     let settings = Settings { groups: vec![group], ..Settings::default() };
     let tables = [table(1, "a", None), table(2, "a", None)];
-    let found = discover(&nodes[0], &settings, &nodes, &tables, &subnets()).unwrap();
+    let found = discover(&nodes[0], &settings, &survey(&nodes, &tables)).unwrap();
     assert_eq!(summary(&found), ["own=i-00000002:rtb-00000001,rtb-000000ff"]);
     assert_eq!(found.warnings.len(), 1);
     assert!(found.warnings[0].subject.contains("rtb-000000ff"));

@@ -1,0 +1,283 @@
+//! The Route 53 client: where records lead, and leading them elsewhere.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::{Region, SdkConfig};
+use aws_sdk_route53::types::{
+    Change, ChangeAction, ChangeBatch, ChangeStatus, ResourceRecord, ResourceRecordSet, RrType,
+};
+use tokio::time::{Instant, sleep_until};
+
+use super::ec2::{call, limits};
+use super::errors::unexpected;
+use super::whole::WholeReplies;
+use super::writes::{Gate, Sent, send};
+use crate::config::Api;
+use crate::types::{
+    CloudFault, CloudFaultKind, DnsName, HostedZoneId, Resource, RouteTarget, Seen, shown,
+};
+
+/// The least time between two reads: an account has 5 requests a second (Route 53 developer guide,
+/// "Quotas"), all its nodes and people together.
+const PACE: Duration = Duration::from_millis(250);
+
+/// A record's name in its zone.
+type Record = (HostedZoneId, DnsName);
+
+/// A client of the Route 53 API. Clones share connections, the pace of reads, and the changes that
+/// are on their way.
+///
+/// Each call has the time limit of `api.timeout` and is sent once.
+#[derive(Debug, Clone)]
+pub struct Route53 {
+    client: aws_sdk_route53::Client,
+    /// The ids of this client's own changes that were not yet everywhere when last asked about.
+    changes: Arc<Mutex<BTreeMap<Record, String>>>,
+    /// When the next read may begin.
+    next_read: Arc<Mutex<Instant>>,
+}
+
+impl Route53 {
+    /// A client with these credentials.
+    pub(super) fn with(shared: &SdkConfig, api: &Api) -> Self {
+        let mut config = aws_sdk_route53::config::Builder::from(shared)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(limits(api))
+            .interceptor(WholeReplies);
+        if let Some(endpoint) = &api.route53_endpoint {
+            // The SDK knows which region signs for all of them only at the service's own endpoint.
+            let region = signing_region(shared.region().map_or("", AsRef::as_ref));
+            config = config.endpoint_url(endpoint).region(Region::from_static(region));
+        }
+        Self {
+            client: aws_sdk_route53::Client::from_conf(config.build()),
+            changes: Arc::default(),
+            next_read: Arc::new(Mutex::new(Instant::now())),
+        }
+    }
+
+    /// Where these records lead. One whose change by this client is accepted but not yet on all of
+    /// Route 53's servers is [`Seen::Settling`].
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn records(
+        &self,
+        resources: &[Resource],
+    ) -> Result<Vec<(Resource, Seen)>, CloudFault> {
+        let mut found = Vec::with_capacity(resources.len());
+        for resource in resources {
+            let Resource::Dns { zone, name, .. } = resource else { continue };
+            let seen = if self.is_settling(zone, name).await? {
+                Seen::Settling
+            } else {
+                self.record(zone, name).await?
+            };
+            found.push((resource.clone(), seen));
+        }
+        Ok(found)
+    }
+
+    /// Whether the last change of a record by this client is still on its way.
+    async fn is_settling(&self, zone: &HostedZoneId, name: &DnsName) -> Result<bool, CloudFault> {
+        const CALL: &str = "GetChange";
+        let record = (zone.clone(), name.clone());
+        let Some(id) = self.changes().get(&record).cloned() else { return Ok(false) };
+        self.pace().await;
+        let answer = call(CALL, self.client.get_change().id(&id).send()).await;
+        let status = match answer {
+            Ok(answer) => answer.change_info.map(|info| info.status),
+            Err(fault) if fault.kind == CloudFaultKind::NotFound => Some(ChangeStatus::Insync),
+            Err(fault) => return Err(fault),
+        };
+        match status {
+            Some(ChangeStatus::Pending) => Ok(true),
+            Some(ChangeStatus::Insync) => {
+                let mut changes = self.changes();
+                // A newer change of the same record may have come meanwhile.
+                if changes.get(&record) == Some(&id) {
+                    changes.remove(&record);
+                    return Ok(false);
+                }
+                Ok(changes.contains_key(&record))
+            }
+            other => Err(unexpected(CALL, format!("the answer's status is {other:?}"))),
+        }
+    }
+
+    async fn record(&self, zone: &HostedZoneId, name: &DnsName) -> Result<Seen, CloudFault> {
+        const CALL: &str = "ListResourceRecordSets";
+        self.pace().await;
+        let request = self
+            .client
+            .list_resource_record_sets()
+            .hosted_zone_id(zone.as_str())
+            .start_record_name(name.as_str())
+            .start_record_type(RrType::A)
+            .max_items(1);
+        match call(CALL, request.send()).await {
+            Ok(answer) => seen(name, answer.resource_record_sets().first()),
+            Err(fault) if fault.kind == CloudFaultKind::NotFound => Ok(Seen::Absent),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Which of these zones exist, each with its name where its first record tells it: the records
+    /// of a zone's own name come first, and some of them (NS, SOA) cannot be removed.
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn zones(
+        &self,
+        ids: &[HostedZoneId],
+    ) -> Result<BTreeMap<HostedZoneId, Option<DnsName>>, CloudFault> {
+        const CALL: &str = "ListResourceRecordSets";
+        let mut found = BTreeMap::new();
+        for id in ids {
+            self.pace().await;
+            let request = self.client.list_resource_record_sets();
+            let request = request.hosted_zone_id(id.as_str()).max_items(1);
+            match call(CALL, request.send()).await {
+                Ok(answer) => {
+                    let first = answer.resource_record_sets().first();
+                    let apex = first.filter(|set| matches!(set.r#type(), RrType::Ns | RrType::Soa));
+                    let name = apex.and_then(|set| plain(set.name()).parse().ok());
+                    found.insert(id.clone(), name);
+                }
+                Err(fault) if fault.kind == CloudFaultKind::NotFound => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes a record lead to an address, whether it exists or not.
+    ///
+    /// # Errors
+    /// The API's, as a kind.
+    pub async fn upsert(
+        &self,
+        zone: &HostedZoneId,
+        name: &DnsName,
+        ttl: u32,
+        address: Ipv4Addr,
+        gate: &Gate,
+    ) -> Result<Sent, CloudFault> {
+        const CALL: &str = "ChangeResourceRecordSets";
+        let built =
+            batch(name, ttl, address).map_err(|error| unexpected(CALL, error.to_string()))?;
+        let request = self
+            .client
+            .change_resource_record_sets()
+            .hosted_zone_id(zone.as_str())
+            .change_batch(built);
+        let Some(answer) = send!(CALL, gate, request)? else { return Ok(Sent::Expired) };
+        // Without an id, the record is read at once: no harm but an early confirmation.
+        if let Some(info) = answer.change_info {
+            let id = info.id.strip_prefix("/change/").unwrap_or(&info.id).to_owned();
+            self.changes().insert((zone.clone(), name.clone()), id);
+        }
+        Ok(Sent::Accepted)
+    }
+
+    fn changes(&self) -> std::sync::MutexGuard<'_, BTreeMap<Record, String>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for this read's turn.
+    async fn pace(&self) {
+        let turn = {
+            let mut next = self.next_read.lock().unwrap_or_else(PoisonError::into_inner);
+            turn(&mut next, Instant::now())
+        };
+        sleep_until(turn).await;
+    }
+}
+
+/// When a read may begin, and so when the one after it may.
+fn turn(next: &mut Instant, now: Instant) -> Instant {
+    let turn = now.max(*next);
+    *next = turn + PACE;
+    turn
+}
+
+/// The region that signs for all of a partition (AWS general reference, "Route 53 endpoints").
+fn signing_region(own: &str) -> &'static str {
+    if own.starts_with("cn-") {
+        "cn-northwest-1"
+    } else if own.starts_with("us-gov-") {
+        "us-gov-west-1"
+    } else {
+        "us-east-1"
+    }
+}
+
+fn batch(
+    name: &DnsName,
+    ttl: u32,
+    address: Ipv4Addr,
+) -> Result<ChangeBatch, aws_sdk_route53::error::BuildError> {
+    let value = ResourceRecord::builder().value(address.to_string()).build()?;
+    let set = ResourceRecordSet::builder()
+        .name(name.as_str())
+        .r#type(RrType::A)
+        .ttl(ttl.into())
+        .resource_records(value)
+        .build()?;
+    let change = Change::builder().action(ChangeAction::Upsert).resource_record_set(set).build()?;
+    ChangeBatch::builder().changes(change).build()
+}
+
+/// Where a record leads, from the first set at or behind its name.
+fn seen(name: &DnsName, set: Option<&ResourceRecordSet>) -> Result<Seen, CloudFault> {
+    let Some(set) = set.filter(|set| plain(set.name()) == name.as_str()) else {
+        return Ok(Seen::Free);
+    };
+    let other = |what: &str| Ok(Seen::At(RouteTarget::Other(what.to_owned())));
+    match set.r#type() {
+        RrType::A => {}
+        // An A record cannot stand beside it.
+        RrType::Cname => return other("a CNAME record"),
+        _ => return Ok(Seen::Free),
+    }
+    if set.set_identifier().is_some() {
+        return other("a record with a routing policy");
+    }
+    if let Some(alias) = set.alias_target() {
+        return other(&format!("the alias {}", shown(alias.dns_name())));
+    }
+    match set.resource_records() {
+        [] => other("a record without a value"),
+        [one] => {
+            let address: Result<Ipv4Addr, _> = one.value().parse();
+            address.map(|address| Seen::At(RouteTarget::Address(address))).map_err(|_| {
+                let text = format!("the A record's value `{}` is no address", shown(one.value()));
+                unexpected("ListResourceRecordSets", text)
+            })
+        }
+        [first, rest @ ..] => other(&format!("{} and {} more", shown(first.value()), rest.len())),
+    }
+}
+
+/// A name of an answer as natha writes it: without the dot at its end and in lower case. Whatever
+/// is none of `a-z 0-9 - _ .` comes as a backslash and three octal digits.
+fn plain(name: &str) -> String {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    let mut plain = String::with_capacity(name.len());
+    let mut rest = name.as_str();
+    while let Some((before, after)) = rest.split_once('\\') {
+        plain.push_str(before);
+        let code = after.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        // What is no such code stays as it is, and equals no name of natha's.
+        plain.push(code.map_or('\\', char::from));
+        rest = if code.is_some() { &after[3..] } else { after };
+    }
+    plain + rest
+}
+
+#[cfg(test)]
+mod tests;
