@@ -38,6 +38,16 @@ fn banners(report: &Report) -> Vec<&str> {
     banners
 }
 
+/// Fails, with what the nodes have logged, unless a meter's connections were lost in so many runs.
+fn assert_outages(scene: &Scene, report: &Report, count: usize) {
+    if report.outages.len() == count {
+        return;
+    }
+    let (outages, reigns) = (&report.outages, report.reigns());
+    let error = anyhow::anyhow!("not {count} outages: {outages:#?}; served by {reigns:#?}");
+    panic!("{:?}", scene.explain(error));
+}
+
 /// The names of the databases that a client finds by this connection string, with what the client
 /// said if it found none.
 fn databases(scene: &Scene, client: &str, to: &str) -> Result<Vec<String>, String> {

@@ -175,7 +175,9 @@ serve() {
     [ "$(ip netns exec "$1" ipvsadm -Ln | grep -c ' Route ')" = "$2" ]
 }
 
+# One after the other: of two that start at the same time, both may be MASTER for a moment.
 director lvs1 101 172.31.18.164 172.31.18.163
+await 60 "lvs1 to be master" grep -q lvs1 /tmp/notify
 director lvs2 100 172.31.18.163 172.31.18.164
 await 30 "both web servers at lvs1" serve lvs1 2
 await 30 "both web servers at lvs2" serve lvs2 2

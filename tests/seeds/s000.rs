@@ -7,7 +7,7 @@ use natha_lab::meter::tcp::Aim;
 use natha_lab::patterns::{self, QUICK, services};
 use natha_lab::{Scene, Spec};
 
-use crate::{NATHA, address, databases, wait_database, wait_led};
+use crate::{NATHA, address, assert_outages, databases, wait_database, wait_led};
 
 const VIP: &str = "10.0.0.2";
 /// What the web server's program has in its settings, the same before and after.
@@ -54,7 +54,7 @@ fn follows(scene: &Scene) -> f64 {
     scene.pass(Duration::from_millis(500));
     let report = scene.connected(meter).unwrap();
     assert!(report.probes.last().unwrap().took_ms.is_some(), "served in the end");
-    assert_eq!(report.outages.len(), 1, "{:?}", report.outages);
+    assert_outages(scene, &report, 1);
     report.worst_ms()
 }
 
@@ -106,5 +106,6 @@ fn seed_000_the_address_goes_back_and_nothing_stays_behind() {
     scene.wait_for(|| Ok(!scene.has_address("db30", "lo", VIP)?)).unwrap();
     wait_database(&scene, "web", CONNECTION, "DB31");
     let report = scene.connected(meter).unwrap();
-    assert_eq!(report.lost, 0, "a planned move loses no new connection: {:?}", report.outages);
+    // A planned move loses no new connection.
+    assert_outages(&scene, &report, 0);
 }

@@ -18,13 +18,14 @@ fn spec(more: &str) -> Spec {
     let addresses =
         VIPS.map(|vip| format!("[[group.resource]]\nkind = \"vip\"\naddress = \"{vip}\"\n"));
     let config = format!(
-        "{QUICK}
+        "{}
 [[group]]
 name = \"vip\"
 prefer = [\"us-east-1b\", \"us-east-1a\", \"us-east-1c\"]
 {more}
 
 {}",
+        QUICK.replace("hold_max = \"5s\"", "hold_max = \"10s\""),
         addresses.join("\n")
     );
     let greeter = |name: &str| services::greeter(80, name, true).unwrap();

@@ -78,6 +78,7 @@ cat >/etc/keepalived/keepalived.conf <<'KEEPALIVED'
 global_defs {{
     router_id LVS_DEVEL
     script_user root
+    enable_script_security
 }}
 vrrp_instance VI_1 {{
     state BACKUP
