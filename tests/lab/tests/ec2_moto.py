@@ -4,10 +4,12 @@ Arguments: the lab's endpoint, the id of a hosted zone in it. Each probe builds 
 text: what a caller of the API would see. The Rust test compares the texts with docs/lab.md.
 """
 
+import itertools
 import json
 import logging
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from ec2_model import client, outcome
 
@@ -37,12 +39,11 @@ def probe(name, place=None):
 class Records:
     """A name of its own in the hosted zone."""
 
-    count = 0
+    numbers = itertools.count(1)
 
     def __init__(self, ec2, image, dns, zone):
         self.dns, self.zone = dns, zone
-        Records.count += 1
-        self.record = f"r{Records.count}.{ZONE}"
+        self.record = f"r{next(Records.numbers)}.{ZONE}"
 
     def change(self, action, value="192.0.2.1", name=None):
         record = {"Name": name or self.record, "Type": "A", "TTL": 5,
@@ -54,11 +55,8 @@ class Records:
 class Site:
     """A VPC with two nodes, a private table and a default route to the first node."""
 
-    count = 0
-
     def __init__(self, ec2, image, *_):
         self.ec2, self.image = ec2, image
-        Site.count += 1
         self.vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         self.subnet = self.add_subnet("10.0.0.0/24", "eu-central-1a")
         self.far = self.add_subnet("10.0.2.0/24", "eu-central-1b")
@@ -652,7 +650,10 @@ server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
 try:
     host, port = server.get_host_and_port()
-    judged = {"moto": answers(f"http://{host}:{port}"), "lab": answers(*sys.argv[1:3])}
+    with ThreadPoolExecutor() as both:
+        asked = {"moto": both.submit(answers, f"http://{host}:{port}"),
+                 "lab": both.submit(answers, *sys.argv[1:3])}
+    judged = {name: answer.result() for name, answer in asked.items()}
 finally:
     server.stop()
 print(json.dumps({"version": moto.__version__, **judged}))

@@ -6,8 +6,9 @@ mod lab_support;
 use std::time::Duration;
 
 use lab_support::{LONG, eventually, nat_lab, reaches};
+use natha_lab::daemon::shared::{HostView, Power};
 use natha_lab::ec2::Principal;
-use natha_lab::{Lab, Spec};
+use natha_lab::{Lab, Spec, Status};
 
 fn power(lab: &Lab, host: &str, wanted: &str) {
     lab.wait_until(LONG, |status| {
@@ -196,6 +197,25 @@ fn a_node_signs_with_its_own_credentials_and_is_known_by_them() {
         let call = calls.iter().find(|call| call.action == action).unwrap();
         assert_eq!(call.principal, Principal::Instance(host.instance.clone()), "{action}");
     }
+}
+
+#[test]
+fn what_runs_right_after_a_boot_runs_on_the_instance_and_not_on_the_machine_below() {
+    let spec = Spec::nodes(8);
+    let lab = Lab::start(&spec).unwrap();
+    let named = |host: &HostView| {
+        let inside = lab.sh(&host.name, "cat /etc/hostname").unwrap();
+        assert_eq!(inside.trim(), format!("ip-{}", host.private[0]).replace('.', "-"));
+    };
+    lab.status().unwrap().hosts.iter().for_each(named);
+    let host = lab.host("nat-a").unwrap();
+    lab.ec2("RebootInstances", &[("InstanceId.1", &host.instance)]).unwrap();
+    let again = |status: &Status| {
+        let found = status.hosts.iter().find(|it| it.name == host.name);
+        found.is_some_and(|it| it.boot > host.boot && it.power == Power::On)
+    };
+    lab.wait_until(LONG, again).unwrap();
+    named(&host);
 }
 
 #[test]

@@ -156,6 +156,8 @@ impl Conductor {
         self.power_down(&dataplane).await;
         self.apply(&dataplane).await;
         self.power_up(&dataplane);
+        let machines = self.running.values_mut().filter_map(|running| running.machine.as_mut());
+        machines.for_each(Machine::release);
         self.seen = dataplane;
         if let Err(problem) = self.reload_faults() {
             self.problem("cannot keep the network's faults", &problem);

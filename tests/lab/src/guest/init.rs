@@ -4,7 +4,7 @@
 //! overlay: the machine the lab runs on below, the instance's own disk above.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write, stdin, stdout};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -42,6 +42,9 @@ const FRESH: [(&str, &str); 9] = [
     ("net/ipv4/conf/all/accept_source_route", "0"),
     ("net/ipv4/ping_group_range", "0 2147483647"),
 ];
+
+/// What is said on standard output once the instance has its own root.
+pub const UP: &str = "up";
 
 /// What one boot needs to know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -97,6 +100,9 @@ pub fn run(boot: &Boot) -> Result<()> {
         }
     });
     let console = Console { file: Arc::new(Mutex::new(console)), clock: boot.clock };
+    writeln!(stdout(), "{UP}").context("cannot say that the instance is up")?;
+    // The lab holds this open until packets find the instance, as a network is up before user data.
+    stdin().read_to_end(&mut Vec::new()).context("cannot wait for the network")?;
     console.line("booted");
     if let Some(script) = &boot.user_data
         && let Err(problem) = start(script, boot, &console)

@@ -1,19 +1,21 @@
 //! An instance seen from the lab: booting it, running things inside, pulling its plug.
 
 use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-use super::init::{Boot, login};
+use super::init::{Boot, UP, login};
 use crate::net::netns::Netns;
 use crate::process::{self, Finished};
 
@@ -26,11 +28,16 @@ const OWN: [(&str, CloneFlags); 5] = [
     ("mnt", CloneFlags::CLONE_NEWNS),
 ];
 
+/// How long an instance may take until it has its own root.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A running instance.
 #[derive(Debug)]
 pub struct Machine {
     init: Child,
     place: Place,
+    /// Held open until user data may run.
+    held: Option<ChildStdin>,
 }
 
 /// Where an instance is: enough to enter it.
@@ -44,17 +51,19 @@ pub struct Place {
 }
 
 impl Machine {
-    /// Starts an instance in `netns`, whose interfaces are in place.
+    /// Starts an instance in `netns`, whose interfaces are in place, and waits until it has its own
+    /// root: what runs inside from then on cannot touch the machine's. Its user data waits for
+    /// [`Machine::release`].
     ///
     /// # Errors
-    /// When its namespaces or its first process cannot be made.
+    /// When its namespaces, its first process or its root cannot be made: with what it said.
     pub fn boot(boot: &Boot, netns: &Netns) -> Result<Self> {
         let spec = serde_json::to_string(boot).context("a boot that JSON cannot say")?;
         fs::create_dir_all(&boot.home)?;
-        let stderr = boot.console.with_extension("init");
-        let stderr = File::create(&stderr).context("cannot write an instance's log")?;
+        let log = boot.console.with_extension("init");
+        let stderr = File::create(&log).context("cannot write an instance's log")?;
         let itself = std::env::current_exe().context("the lab cannot find its own program")?;
-        let init = thread::scope(|scope| {
+        let mut init = thread::scope(|scope| {
             let start = || -> Result<Child> {
                 netns.enter()?;
                 let own = OWN.iter().filter(|(name, _)| *name != "net");
@@ -64,8 +73,8 @@ impl Machine {
                     .args(["guest", &spec])
                     .env_clear()
                     .envs(login())
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::piped())
                     .stderr(stderr)
                     .spawn()
                     .context("cannot start an instance's first process")
@@ -75,7 +84,19 @@ impl Machine {
         let pid = Pid::from_raw(i32::try_from(init.id()).context("a process id out of range")?);
         let environment = boot.environment.clone();
         let place = Place { init: pid, netns: netns.clone(), environment };
-        Ok(Self { init, place })
+        let (held, stdout) = (init.stdin.take(), init.stdout.take());
+        let machine = Self { init, place, held };
+        if first_line(stdout).as_deref() == Some(UP) {
+            return Ok(machine);
+        }
+        machine.kill();
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        bail!("the instance does not come up: {}", said.trim())
+    }
+
+    /// Lets its user data run: packets find it now. A second time does nothing.
+    pub fn release(&mut self) {
+        drop(self.held.take());
     }
 
     /// Where it is.
@@ -145,6 +166,14 @@ impl Place {
         let child = self.start(process::piped(Command::new(program).args(arguments)))?;
         process::finish(child, input, limit)
     }
+}
+
+/// The first line that arrives within [`PATIENCE`].
+fn first_line(stream: Option<ChildStdout>) -> Option<String> {
+    let stream = stream?;
+    let (send, line) = mpsc::channel();
+    thread::spawn(move || drop(send.send(BufReader::new(stream).lines().next())));
+    line.recv_timeout(PATIENCE).ok()??.ok()
 }
 
 /// The directory of an instance in the lab's own file system.
