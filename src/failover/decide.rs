@@ -43,8 +43,9 @@ impl Machine {
         let kind = slot.resource.kind();
         let read_since = now - self.numbers.read_valid;
         // The first write of a takeover may use the last known target: it saves a call, and the
-        // worst that can come of it is undone by the next read.
-        let is_urgent = wish.kind == MoveKind::Takeover && slot.failures == 0;
+        // worst that can come of it is undone by the next read. After a failure there is time.
+        let is_first = group.slots.iter().all(|slot| slot.failures == 0);
+        let is_urgent = wish.kind == MoveKind::Takeover && is_first;
         if !is_urgent && !slot.is_read_since(read_since) {
             self.reads.hurry_for(kind);
             return;

@@ -250,6 +250,9 @@ impl Machine {
         if peer.heard.is_none() && !power.impaired {
             return Err(Hold::For("it was never heard, so its silence says nothing"));
         }
+        if !power.impaired && !self.could_show_life(peer) {
+            return Err(Hold::For("it has no group of its own to take back if it lives"));
+        }
         let own = self.reads.own_power.as_ref().filter(|(_, at)| recent(*at));
         if own.is_none_or(|(own, _)| own.state != Some(InstanceState::Running)) {
             return Err(Hold::For("EC2 does not say that this node is running"));

@@ -295,6 +295,13 @@ impl Machine {
             && self.fit_since.is_some_and(|since| now.since(since) >= patience)
     }
 
+    /// Whether a peer that is alive and cut off would show it: it is the home of a group that it
+    /// could serve when it was last heard, and would take that back. See [`Machine::may_assert`].
+    pub(super) fn could_show_life(&self, peer: &Peer) -> bool {
+        let is_its_own = |group: &Group| group.home.as_ref() == Some(&peer.member.id);
+        self.groups.values().any(|group| is_its_own(group) && peer.serves(&group.name))
+    }
+
     fn to_me(&self, kind: MoveKind, from: Option<InstanceId>, reason: String) -> Wish {
         Wish { kind, from, to: self.me.id.clone(), reason }
     }

@@ -124,6 +124,22 @@ fn one_kind_that_is_denied_does_not_keep_the_others_back_and_is_alerted() {
     }
 }
 
+/// There was no time to read before the first write; after it failed there is.
+#[test]
+fn after_a_failed_write_the_next_kind_waits_for_a_read() {
+    for reads in [Answer::Never, Answer::Yes] {
+        let mut desk = desk_of(2, 1, &[route(1), eip(None)], Traits::default());
+        desk.run(6_000);
+        desk.denied.insert(ResourceKind::Route);
+        desk.reads = reads;
+        desk.lose(1);
+        desk.run(2_000);
+        let expected = [ResourceKind::Route, ResourceKind::Eip];
+        let count = if reads == Answer::Yes { 2 } else { 1 };
+        assert_eq!(kinds(&desk), expected[..count], "{reads:?}: {:#?}", desk.texts());
+    }
+}
+
 #[test]
 fn a_node_that_starts_in_the_midst_of_a_takeover_completes_it() {
     // What the run before it had moved: each step, in the order of kinds.

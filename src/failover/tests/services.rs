@@ -272,3 +272,33 @@ fn a_following_holder_that_loses_the_group_to_a_late_write_takes_it_again() {
     let resource: Resource = eip(None);
     assert_eq!(desk.holders[&resource], seen_at(0));
 }
+
+/// What shows that a peer lives which is cut off is that it takes its own group back. One that has
+/// none, or could not serve it, is stopped only once EC2 calls it impaired.
+#[test]
+fn a_peer_without_a_group_of_its_own_is_not_stopped_for_its_silence() {
+    for (home, fails, impaired, stops) in [
+        (1, false, false, 1),
+        (0, false, false, 0),
+        (0, false, true, 1),
+        (1, true, false, 0),
+        (1, true, true, 1),
+    ] {
+        let group = Group::new(group(1).name, Some(id(home)), vec![eip(None)]);
+        let group = Group { traits: checked(), ..group };
+        let roster = Roster { groups: vec![group], ..cluster(2, Vec::new(), Traits::default()) };
+        let mut desk = Desk::of(0, &roster, numbers());
+        desk.holders.insert(eip(None), seen_at(0));
+        check(&mut desk, false);
+        peer_check(&mut desk, 1, fails);
+        desk.run(3_000);
+        desk.lose(1);
+        desk.power.get_mut(&id(1)).unwrap().impaired = impaired;
+        desk.run(100_000);
+        let case = format!("home {home}, fails: {fails}, impaired: {impaired}");
+        assert_eq!(desk.stops().len(), stops, "{case}: {:#?}", desk.texts());
+        let held = desk.events(EventKind::RepairHeld);
+        let told = held.iter().any(|event| event.text.contains("no group of its own"));
+        assert_eq!(told, stops == 0, "{case}: {held:?}");
+    }
+}

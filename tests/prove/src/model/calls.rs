@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use natha::failover::{ActionId, Outcome, Routes};
-use natha::types::{CloudFault, CloudFaultKind, InstanceState};
+use natha::types::{CloudFault, CloudFaultKind, InstanceState, RouteWriteVerb};
 
 use super::cloud::{Power, Stopper, Target, failure};
 use super::fault::{Api, Fault};
-use super::node::{Ask, Awaited};
+use super::node::{Ask, Awaited, Change};
 use super::numbers::{LIMIT, NOW, PENDING, STOPPING};
-use super::world::{Held, SILENCE, World, owner_of, table, table_of, told_as};
+use super::world::{Held, SILENCE, World, told_as};
 
 impl World {
     /// Sends what node `n` decided before: a host that is paused sends nothing.
@@ -24,6 +24,7 @@ impl World {
             }
             match &call.ask {
                 Ask::ReadRoutes => self.read_routes(n, call.id),
+                Ask::ReadHolders => self.read_holders(n, call.id),
                 Ask::ReadPower(node) => self.read_power(n, call.id, *node),
                 _ => self.change(n, call.id, call.ask),
             }
@@ -50,13 +51,27 @@ impl World {
             let seen = self.cloud.read(self.is_broken(Fault::Stale));
             let read = |t: usize| {
                 let entry = seen.route(t, told_as);
-                let cidr = "0.0.0.0/0".parse().expect("a well-formed network");
-                (table(t), Routes(entry.map(|entry| (cidr, entry)).into_iter().collect()))
+                let resource = self.resource(t);
+                let (table, cidr) = resource.route()?;
+                let routes = entry.map(|entry| (cidr, entry)).into_iter().collect();
+                Some((table.clone(), Routes(routes)))
             };
-            let tables: BTreeMap<_, _> = (0..seen.routes.len()).map(read).collect();
+            let tables: BTreeMap<_, _> = (0..seen.routes.len()).filter_map(read).collect();
             (Ok(tables), 0)
         };
         self.answer(n, id, Outcome::Routes { result }, left);
+    }
+
+    fn read_holders(&mut self, n: usize, id: ActionId) {
+        let (result, left) = if let Some((fault, left)) = self.obstacle(n) {
+            (Err(fault), left)
+        } else {
+            let seen = self.cloud.read(self.is_broken(Fault::Stale));
+            let eips = (0..seen.routes.len()).filter(|t| self.is_eip(*t));
+            let read = |t: usize| (self.resource(t), seen.holder(t, told_as));
+            (Ok(eips.map(read).collect()), 0)
+        };
+        self.answer(n, id, Outcome::Holders { result }, left);
     }
 
     fn read_power(&mut self, n: usize, id: ActionId, node: usize) {
@@ -116,21 +131,20 @@ impl World {
     fn commit(&mut self, by: usize, ask: &Ask) -> Result<(), CloudFault> {
         self.judge_change(by, ask);
         match ask {
-            Ask::Write(write) => {
-                let at = table_of(&write.table);
-                let absent = self.cloud.now.routes[at] == Target::Nowhere;
-                match (write.verb, absent) {
-                    (natha::types::RouteWriteVerb::Create, false) => {
+            Ask::Write(Change { what, to, verb }) => {
+                let absent = self.cloud.now.routes[*what] == Target::Nowhere;
+                match (verb, absent) {
+                    (Some(RouteWriteVerb::Create), false) => {
                         return Err(failure(CloudFaultKind::Exists));
                     }
-                    (natha::types::RouteWriteVerb::Replace, true) => {
+                    (Some(RouteWriteVerb::Replace), true) => {
                         return Err(failure(CloudFaultKind::NotFound));
                     }
                     _ => {}
                 }
                 self.writes = self.writes.saturating_add(1);
                 self.quiet = 0;
-                self.lead(at, Target::Node(owner_of(&write.interface)));
+                self.lead(*what, Target::Node(*to));
                 Ok(())
             }
             Ask::Stop(node) => {
@@ -138,7 +152,7 @@ impl World {
                 Ok(())
             }
             Ask::Start(node) => self.start(*node),
-            Ask::ReadRoutes | Ask::ReadPower(_) => Ok(()),
+            Ask::ReadRoutes | Ask::ReadHolders | Ask::ReadPower(_) => Ok(()),
         }
     }
 

@@ -56,6 +56,11 @@ impl Space {
         }
         next
     }
+
+    /// The rule that what follows breaks, if nothing more goes wrong.
+    pub(super) fn judge_rest(&self, world: &World) -> Option<Rule> {
+        self.restful.judge(world)
+    }
 }
 
 fn target(led: Led) -> Target {
@@ -107,10 +112,11 @@ impl Model for Space {
     fn init_states(&self) -> Vec<World> {
         let scope = &self.scope;
         if scope.booting {
-            let routes = all_routes(scope.nodes, scope.all_tables());
+            let routes = all_routes(scope.nodes, scope.all_parts());
             return routes.into_iter().map(|routes| World::booting(scope, routes)).collect();
         }
-        let home = (0..scope.all_tables()).map(|t| Target::Node(t / scope.tables)).collect();
+        let parts = scope.pattern.parts(scope.tables);
+        let home = (0..scope.all_parts()).map(|t| Target::Node(t / parts)).collect();
         let mut world = World::booting(scope, home);
         // Longer than anything in it remembers.
         for _ in 0..100 {
@@ -140,7 +146,7 @@ impl Model for Space {
     fn next_state(&self, world: &World, choice: Choice) -> Option<World> {
         let mut next = self.step(world, choice);
         if next.broken.is_none() && next.strikes == 0 && next.faults.is_empty() {
-            next.broken = self.restful.judge(&next);
+            next.broken = self.judge_rest(&next);
         }
         Some(next)
     }
@@ -173,6 +179,11 @@ impl Model for Space {
             LeftStopped,
             HeldUp,
             Untold,
+            Unserving,
+            Order,
+            Divided,
+            Apart,
+            Local,
         ]
     }
 }

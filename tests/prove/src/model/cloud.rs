@@ -1,12 +1,13 @@
 //! As much of EC2 as the machines see.
 
 use natha::types::{
-    CloudFault, CloudFaultKind, InstanceState, PowerReport, RouteEntry, RouteTarget, StopOrigin,
+    CloudFault, CloudFaultKind, InstanceState, PowerReport, RouteEntry, RouteTarget, Seen,
+    StopOrigin,
 };
 
 use super::numbers::LAG;
 
-/// Where a route leads.
+/// Where a resource leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Target {
     Node(usize),
@@ -87,6 +88,17 @@ impl Knowledge {
                 let blackhole = self.power[node].state == InstanceState::Stopped;
                 Some(RouteEntry { target: interface(node), blackhole })
             }
+        }
+    }
+}
+
+impl Knowledge {
+    /// What a read shows of an Elastic IP.
+    pub(super) fn holder(&self, at: usize, interface: impl Fn(usize) -> RouteTarget) -> Seen {
+        match self.routes[at] {
+            Target::Nowhere => Seen::Free,
+            Target::Out => Seen::At(RouteTarget::Other("eni-0f0f0f0f".to_owned())),
+            Target::Node(node) => Seen::At(interface(node)),
         }
     }
 }

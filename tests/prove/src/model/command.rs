@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::check::{Effort, Report, check};
 use super::numbers::settings;
 use super::rule::Rule;
-use super::scope::{Kind, Scope};
+use super::scope::{Kind, Pattern, Scope};
 use super::scopes;
 use super::story::tell;
 use crate::processors;
@@ -68,6 +68,8 @@ struct Custom {
     /// The tables of each node's home group.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "kinds")]
     tables: usize,
+    #[command(flatten)]
+    groups: Groups,
     /// How many things may go wrong.
     #[arg(long, value_name = "N", default_value_t = 1, requires = "kinds")]
     strikes: u8,
@@ -79,17 +81,38 @@ struct Custom {
     booting: bool,
 }
 
+/// What its groups are.
+#[derive(Debug, Args)]
+struct Groups {
+    /// Each group is a virtual IP's routes and an Elastic IP.
+    #[arg(long, requires = "kinds")]
+    eip: bool,
+    /// Each group has a service check.
+    #[arg(long, requires = "kinds")]
+    checked: bool,
+    /// There is one group alone, whose home is the first node.
+    #[arg(long, requires = "kinds")]
+    single: bool,
+}
+
 impl Custom {
     fn scope(&self) -> Scope {
         Scope {
             name: "custom",
             nodes: self.nodes,
             tables: self.tables,
+            pattern: self.groups.pattern(),
             kinds: self.kinds.clone(),
             strikes: self.strikes,
             lasts: Some(self.lasts.clone()).filter(|lasts| !lasts.is_empty()),
             booting: self.booting,
         }
+    }
+}
+
+impl Groups {
+    fn pattern(&self) -> Pattern {
+        Pattern { eip: self.eip, checked: self.checked, single: self.single }
     }
 }
 
@@ -160,7 +183,7 @@ fn check_assumption() -> anyhow::Result<()> {
 }
 
 fn kind(name: &str) -> Result<Kind, String> {
-    let mut all = Kind::ALLOWED.into_iter().chain([Kind::Overdue]);
+    let mut all = Kind::ALLOWED.into_iter().chain([Kind::Overdue, Kind::Service]);
     let kind = all.find(|kind| format!("{kind:?}") == name);
     kind.ok_or_else(|| format!("there is no kind of fault `{name}`"))
 }

@@ -55,7 +55,9 @@ pub enum Fault {
     Api(usize, Api),
     /// Reads show what EC2 was a while ago.
     Stale,
-    /// A person changes a route.
+    /// The service of a group, which goes by the number of its home, fails on a node.
+    Service(usize, usize),
+    /// A person changes where a resource leads.
     Led(usize, Led),
     /// A person stops a node; mended by the same person's start.
     UserStop(usize),
@@ -88,6 +90,7 @@ impl fmt::Display for Fault {
             Self::Led(table, Led::To(n)) => write!(f, "a person leads table {table} to node {n}"),
             Self::Led(table, Led::Out) => write!(f, "a person leads table {table} elsewhere"),
             Self::Led(table, Led::Nowhere) => write!(f, "a person deletes the route of {table}"),
+            Self::Service(n, group) => write!(f, "the service of g{group} fails on node {n}"),
             Self::UserStop(n) => write!(f, "a person stops node {n}"),
             Self::Overdue => write!(f, "stops are held up on their way"),
         }

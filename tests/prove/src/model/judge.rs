@@ -1,14 +1,14 @@
 //! Whether what happens may happen, seen from outside.
 
 use natha::failover::{Action, Event, EventKind, Input, Machine, Outcome};
-use natha::types::{InstanceState, RouteWrite};
+use natha::types::InstanceState;
 
 use super::cloud::{Stopper, Target};
 use super::fault::Api;
-use super::node::{Ask, Node, Notes};
-use super::numbers::{LAG, LIMIT};
+use super::node::{Ask, Change, Node, Notes};
+use super::numbers::{LAG, LIMIT, SLOW};
 use super::rule::Rule;
-use super::world::{World, group, node_of, owner_of, table_of};
+use super::world::{World, assigned, group, node_of, written};
 
 /// `failover.read_valid`, in ticks.
 const READ_VALID: u8 = 4;
@@ -29,7 +29,7 @@ const STOPS: u8 = 3;
 /// How long a route must have led to a node before its stop is wrong.
 const SURELY_SERVING: u8 = READ_VALID + LAG + LIMIT + 1;
 /// `repair.after`: how long a node must have been well before its stop is wrong.
-const SURELY_WELL: u8 = 24;
+pub(super) const SURELY_WELL: u8 = 24;
 /// How long two nodes must have been well and connected, and a route have rested, before a theft
 /// between them is wrong: longer than any silence from before is remembered.
 pub(super) const SURELY_CALM: u8 = 15;
@@ -40,6 +40,12 @@ const SURELY_OUT: u8 = REREAD + LAG + LIMIT + 2;
 const SURELY_SERVED: u8 = 45;
 /// Route writes, for each table, after which there should be none any more.
 const WRITES: u8 = 12;
+/// How long a service must have failed before a group is given to its node wrongly: the youngest
+/// heartbeat that counts has told it, however late it was.
+const SURELY_TOLD: u8 = DETECTION + SLOW + 2;
+/// How long a gap in a group must have been there before another than who has the rest of it may
+/// fill it: less than an heir waits.
+pub(super) const SURELY_LEFT: u8 = REREAD + 1;
 /// For how many ticks there must be no write before the next ones count anew.
 const QUIET: u8 = 30;
 
@@ -51,9 +57,10 @@ impl World {
             Input::Beat { from, .. } => notes.heard[node_of(from)] = 0,
             Input::Echo { from, .. } => notes.echoed[node_of(from)] = 0,
             Input::Done { outcome: Outcome::Routes { result: Ok(_) }, .. } => {
-                // Asked for at the tick before.
-                notes.routes_read.fill(Some(1));
-                notes.blind = false;
+                self.note_read(n, false);
+            }
+            Input::Done { outcome: Outcome::Holders { result: Ok(_) }, .. } => {
+                self.note_read(n, true);
             }
             Input::Done {
                 outcome: Outcome::Written { result: Err(_) } | Outcome::Expired, ..
@@ -64,6 +71,17 @@ impl World {
         }
     }
 
+    /// Notes that node `n` has read all routes, or all Elastic IPs.
+    fn note_read(&mut self, n: usize, eips: bool) {
+        let read: Vec<usize> = (0..self.led.len()).filter(|t| self.is_eip(*t) == eips).collect();
+        let notes = &mut self.nodes[n].notes;
+        for t in read {
+            // Asked for at the tick before.
+            notes.routes_read[t] = Some(1);
+        }
+        notes.blind[usize::from(eips)] = false;
+    }
+
     /// Judges what node `n` has just decided.
     pub(super) fn judge_decision(&mut self, n: usize, machine: &Machine, action: &Action) {
         let fit = machine.fitness().is_fit();
@@ -72,14 +90,17 @@ impl World {
                 self.note_takeover(n, event);
                 Vec::new()
             }
-            Action::WriteRoute { write, .. } => self.judge_write(n, write, fit),
+            Action::WriteRoute { write, .. } => self.judge_write(n, machine, written(write), fit),
+            Action::Assign { assignment, .. } => {
+                self.judge_write(n, machine, assigned(assignment), fit)
+            }
             Action::Stop { node, .. } => self.judge_stop_decision(n, node_of(node), fit),
             Action::Start { node, .. } => {
                 Rule::Unknown.try_it();
                 let notes = &self.nodes[n].notes;
                 let is_known = notes.power_read[node_of(node)].is_some();
                 let unknown = (!is_known).then_some(Rule::Unknown);
-                unknown.into_iter().chain(notes.is_blind().then_some(Rule::Blind)).collect()
+                unknown.into_iter().chain(notes.is_blind(false).then_some(Rule::Blind)).collect()
             }
             _ => Vec::new(),
         };
@@ -91,8 +112,8 @@ impl World {
     /// Notes which tables a takeover is about: its first write needs no read.
     fn note_takeover(&mut self, n: usize, event: &Event) {
         let name = event.group.as_ref();
-        let Some(found) = (0..self.nodes.len()).find(|g| Some(&group(*g)) == name) else { return };
-        let tables = found * self.tables..(found + 1) * self.tables;
+        let Some(found) = (0..self.groups()).find(|g| Some(&group(*g)) == name) else { return };
+        let tables = self.parts_of(found);
         let taking = &mut self.nodes[n].notes.taking;
         match event.kind {
             EventKind::TakeoverBegun => taking.extend(tables),
@@ -101,19 +122,19 @@ impl World {
         }
     }
 
-    fn judge_write(&self, n: usize, write: &RouteWrite, fit: bool) -> Vec<Rule> {
+    fn judge_write(&self, n: usize, machine: &Machine, write: Change, fit: bool) -> Vec<Rule> {
         Rule::Blind.try_it();
         Rule::Unread.try_it();
         let notes = &self.nodes[n].notes;
         let mut broken = Vec::new();
-        if notes.is_blind() {
+        let at = write.what;
+        if notes.is_blind(self.is_eip(at)) {
             broken.push(Rule::Blind);
         }
-        let at = table_of(&write.table);
         if !is_fresh(notes.routes_read[at]) && !notes.taking.contains(&at) {
             broken.push(Rule::Unread);
         }
-        if owner_of(&write.interface) != n {
+        if write.to != n {
             broken.extend(self.judge_gift(n, write));
             return broken;
         }
@@ -124,6 +145,7 @@ impl World {
         if self.is_theft(n, at) {
             broken.push(Rule::Robbed);
         }
+        broken.extend(self.judge_part(n, machine, at));
         broken
     }
 
@@ -133,7 +155,7 @@ impl World {
         }
         let notes = &mut self.nodes[n].notes;
         let mut broken = Vec::new();
-        if notes.is_blind() {
+        if notes.is_blind(false) {
             broken.push(Rule::Blind);
         }
         if !fit {
@@ -153,13 +175,12 @@ impl World {
         broken
     }
 
-    /// Judges a route that is given to a peer.
-    fn judge_gift(&self, n: usize, write: &RouteWrite) -> Vec<Rule> {
+    /// Judges a resource that is given to a peer.
+    fn judge_gift(&self, n: usize, write: Change) -> Vec<Rule> {
         let mut broken = Vec::new();
         let was_paused = self.nodes[n].notes.awake < HOLD + DETECTION;
         let surely_up = if was_paused { HOLD_UNSEEN } else { HOLD };
-        let to = owner_of(&write.interface);
-        let at = table_of(&write.table);
+        let Change { what: at, to, .. } = write;
         Rule::WrongTarget.try_it();
         // A third node that hears it vouches for it for as long again.
         let heard = if self.nodes.len() > 2 { VOUCHED } else { DETECTION };
@@ -167,8 +188,15 @@ impl World {
             broken.push(Rule::WrongTarget);
         }
         let home = self.home(at);
-        let group = home * self.tables..(home + 1) * self.tables;
-        let shares = group.into_iter().any(|t| self.cloud.now.routes[t] == Target::Node(to));
+        let (_, failed) = self.nodes[to].notes.serves[home];
+        if self.pattern.checked {
+            Rule::Unserving.try_it();
+        }
+        if failed >= SURELY_TOLD {
+            broken.push(Rule::Unserving);
+        }
+        let shares =
+            self.parts_of(home).into_iter().any(|t| self.cloud.now.routes[t] == Target::Node(to));
         if to == home && !shares {
             Rule::EarlyHandBack.try_it();
         }
@@ -184,14 +212,18 @@ impl World {
         Rule::Robbed.try_it();
         let calm = |n: usize| self.nodes[n].notes.well >= SURELY_CALM;
         let linked = self.linked[n * self.nodes.len() + holder] >= SURELY_CALM;
-        holder != n && calm(n) && calm(holder) && linked && self.led[at] >= SURELY_CALM
+        let served = !self.pattern.checked
+            || self.nodes[holder].notes.serves[self.home(at)].0 >= SURELY_CALM;
+        let led = self.led[at] >= SURELY_CALM;
+        holder != n && calm(n) && calm(holder) && linked && served && led
     }
 
     /// Judges what EC2 is about to carry out for node `by`.
     pub(super) fn judge_change(&mut self, by: usize, ask: &Ask) {
         match ask {
-            Ask::Write(write) => {
-                let at = table_of(&write.table);
+            Ask::Write(Change { what: at, to, .. }) => {
+                let at = *at;
+                self.judge_preparation(by, at, *to);
                 Rule::WriteStorm.try_it();
                 let out = self.cloud.now.routes[at] == Target::Out && self.led[at] >= SURELY_OUT;
                 if out && self.nodes[by].notes.well >= SURELY_OUT {
@@ -207,7 +239,7 @@ impl World {
                     self.breach(Rule::UnaskedStart);
                 }
             }
-            Ask::ReadRoutes | Ask::ReadPower(_) => {}
+            Ask::ReadRoutes | Ask::ReadHolders | Ask::ReadPower(_) => {}
         }
     }
 
@@ -234,7 +266,11 @@ impl World {
         if served && self.nodes[node].forwards() {
             self.breach(Rule::StopServing);
         }
-        if self.nodes[node].notes.well >= SURELY_WELL {
+        // Whose own service fails, it cannot take back what would show that it lives.
+        let own = self.nodes[node].notes.serves.get(node);
+        let could_show =
+            !self.pattern.checked || own.is_none_or(|(passed, _)| *passed >= SURELY_WELL);
+        if self.nodes[node].notes.well >= SURELY_WELL && could_show {
             self.breach(Rule::StopWell);
         }
     }
@@ -245,7 +281,9 @@ impl World {
             let running = self.cloud.now.power[n].state == InstanceState::Running;
             let answers = self.nodes[n].forwards();
             self.cloud.now.power[n].check(answers);
-            self.nodes[n].note(running);
+            self.nodes[n].note(running, self.pattern.eip);
+            self.note_blindness(n);
+            self.note_services(n);
         }
         let rows = self.nodes.len();
         for pair in 0..rows * rows {
@@ -266,6 +304,17 @@ impl World {
         }
         self.note_sole();
         self.note_out();
+        self.note_groups();
+    }
+
+    /// What a blind node read before its pause counts for nothing.
+    fn note_blindness(&mut self, n: usize) {
+        let blind = self.nodes[n].notes.blind;
+        for t in 0..self.led.len() {
+            if blind[usize::from(self.is_eip(t))] {
+                self.nodes[n].notes.routes_read[t] = None;
+            }
+        }
     }
 
     fn is_late(&self, a: usize, b: usize) -> bool {
@@ -275,7 +324,9 @@ impl World {
 
     fn note_sole(&mut self) {
         let mut working = (0..self.nodes.len()).filter(|n| self.nodes[*n].forwards());
-        let sole = working.next().filter(|n| working.next().is_none() && self.is_well(*n));
+        let sole = working.next().filter(|n| {
+            working.next().is_none() && self.is_well(*n) && self.nodes[*n].failing.is_empty()
+        });
         let is_stale = self.is_broken(super::fault::Fault::Stale);
         self.sole = sole.filter(|_| !is_stale).map(|sole| match self.sole {
             Some((same, ticks)) if same == sole => (sole, (ticks + 1).min(SURELY_SERVED)),
@@ -320,7 +371,7 @@ impl Node {
         running && fit && self.forwards() && self.fit && self.api == Api::Works
     }
 
-    fn note(&mut self, running: bool) {
+    fn note(&mut self, running: bool, eips: bool) {
         let (works, frozen) = (self.works(running), self.frozen);
         let up = !frozen && self.machine.is_some() && self.fit;
         let Notes {
@@ -341,12 +392,11 @@ impl Node {
         count(up_for, up || *down < DETECTION + 2, HOLD);
         // Thawed: what was known is void if the pause was longer than it takes to lose a peer.
         if !frozen && *frozen_for > DETECTION {
-            *blind = true;
+            *blind = [true, eips];
         }
         count(frozen_for, frozen, DETECTION + 1);
         count(awake, !frozen, HOLD + DETECTION);
-        if *blind {
-            routes_read.fill(None);
+        if blind[0] {
             power_read.fill(None);
         }
         for age in routes_read.iter_mut().chain(power_read).flatten() {
@@ -360,8 +410,8 @@ impl Node {
 
 impl Notes {
     /// Whether it was paused and has read nothing since: in its first turn after the pause, too.
-    fn is_blind(&self) -> bool {
-        self.blind || self.frozen > DETECTION
+    fn is_blind(&self, eips: bool) -> bool {
+        self.blind[usize::from(eips)] || self.frozen > DETECTION
     }
 }
 
@@ -371,6 +421,6 @@ fn is_fresh(age: Option<u8>) -> bool {
 }
 
 /// One more tick, up to `most`, or none.
-fn count(ticks: &mut u8, holds: bool, most: u8) {
+pub(super) fn count(ticks: &mut u8, holds: bool, most: u8) {
     *ticks = if holds { (*ticks + 1).min(most) } else { 0 };
 }

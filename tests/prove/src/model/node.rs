@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use natha::failover::{ActionId, Input, Machine, Outcome};
-use natha::types::{InstanceId, RouteWrite, Time};
+use natha::types::{InstanceId, RouteWriteVerb, Time};
 
 use super::fault::Api;
 
@@ -11,10 +11,20 @@ use super::fault::Api;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Ask {
     ReadRoutes,
+    /// Of the Elastic IPs.
+    ReadHolders,
     ReadPower(usize),
-    Write(RouteWrite),
+    Write(Change),
     Stop(usize),
     Start(usize),
+}
+
+/// A resource that is to lead to a node; with a verb if it is a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Change {
+    pub(super) what: usize,
+    pub(super) to: usize,
+    pub(super) verb: Option<RouteWriteVerb>,
 }
 
 /// A call that was decided and not sent yet.
@@ -47,14 +57,14 @@ pub(super) struct Notes {
     pub(super) frozen: u8,
     /// Ticks for which it has not been.
     pub(super) awake: u8,
-    /// It was paused and has read no route since.
-    pub(super) blind: bool,
-    /// Ticks since it asked for the last read that succeeded, of each table; none since its
-    /// start, its last pause, or a write of that table whose outcome it does not know.
+    /// It was paused and has read no route, and no Elastic IP, since.
+    pub(super) blind: [bool; 2],
+    /// Ticks since it asked for the last read that succeeded, of each resource; none since its
+    /// start, its last pause, or a write of it whose outcome it does not know.
     pub(super) routes_read: Vec<Option<u8>>,
     /// The same for each node's power.
     pub(super) power_read: Vec<Option<u8>>,
-    /// Tables that it is taking over, no write having failed so far.
+    /// Resources that it is taking over, no write having failed so far.
     pub(super) taking: BTreeSet<usize>,
     /// Ticks since it last heard each node.
     pub(super) heard: Vec<u8>,
@@ -62,6 +72,8 @@ pub(super) struct Notes {
     pub(super) echoed: Vec<u8>,
     /// Stops that this run of its monitor has asked for.
     pub(super) stops: u8,
+    /// Ticks for which the check of each group's service has passed, and failed, on it.
+    pub(super) serves: Vec<(u8, u8)>,
     /// Groups of which it has alerted that they lead out of the cluster.
     pub(super) told: BTreeSet<usize>,
     /// It has alerted that it stops nobody any more.
@@ -79,6 +91,10 @@ pub(super) struct Node {
     pub(super) frozen: bool,
     pub(super) fit: bool,
     pub(super) api: Api,
+    /// Groups whose services fail on it.
+    pub(super) failing: BTreeSet<usize>,
+    /// Groups whose addresses are on its host.
+    pub(super) carries: BTreeSet<usize>,
     /// What has arrived and was not handled yet.
     pub(super) inbox: Vec<Input>,
     pub(super) outbox: Vec<Call>,
@@ -97,6 +113,8 @@ impl Node {
             frozen: false,
             fit: true,
             api: Api::Works,
+            failing: BTreeSet::new(),
+            carries: BTreeSet::new(),
             inbox: Vec::new(),
             outbox: Vec::new(),
             awaited: Vec::new(),

@@ -48,11 +48,21 @@ pub enum Rule {
     HeldUp,
     /// What natha leaves alone is told.
     Untold,
+    /// A group goes only to a node that can serve it.
+    Unserving,
+    /// The kinds of a group are taken in order.
+    Order,
+    /// A gap in a group is filled by who has the rest of it.
+    Divided,
+    /// A group comes together at one node.
+    Apart,
+    /// A host carries the addresses of what it holds, and no others.
+    Local,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::MutualStop,
         Self::StopServing,
         Self::StopWell,
@@ -73,6 +83,11 @@ impl Rule {
         Self::LeftStopped,
         Self::HeldUp,
         Self::Untold,
+        Self::Unserving,
+        Self::Order,
+        Self::Divided,
+        Self::Apart,
+        Self::Local,
     ];
 
     /// Its name: the invariant's number, and a word.
@@ -99,6 +114,11 @@ impl Rule {
             Self::LeftStopped => "L5 left stopped",
             Self::HeldUp => "L6 heartbeat held up",
             Self::Untold => "L7 untold",
+            Self::Unserving => "S3 node that cannot serve",
+            Self::Order => "L4 order of kinds",
+            Self::Divided => "L4 divided group",
+            Self::Apart => "L4 group apart",
+            Self::Local => "S9 addresses of a host",
         }
     }
 
@@ -161,9 +181,41 @@ impl Rule {
             Self::WriteStorm => {
                 "with nothing new broken or mended, route writes come to an end after a handful"
             }
+            Self::Unserving | Self::Order | Self::Divided | Self::Apart | Self::Local => {
+                self.of_groups()
+            }
             Self::Unserved | Self::NoRest | Self::LeftStopped | Self::HeldUp | Self::Untold => {
                 self.promise()
             }
+        }
+    }
+
+    /// What is about groups of several kinds, and those with a service check.
+    const fn of_groups(self) -> &'static str {
+        match self {
+            Self::Unserving => {
+                "no node takes a group whose service check fails on it, and none is given one of \
+                 which its heartbeats have told that"
+            }
+            Self::Order => {
+                "in a takeover, an Elastic IP is moved only once no route of its group leads to \
+                 the failed node any more, or a write has failed"
+            }
+            Self::Divided => {
+                "no node takes what nobody holds of a group of which, as far as it knows, a \
+                 living node that serves it has another part and it has none, unless that one \
+                 has let its time pass"
+            }
+            Self::Apart => {
+                "while all nodes are well and hear each other, a group of several resources is \
+                 not held by two of them for long"
+            }
+            Self::Local => {
+                "while all nodes are well and hear each other, a host carries the addresses of \
+                 a group that has led to it for a while and not of one that has led elsewhere; \
+                 and before a group is given to it on purpose"
+            }
+            _ => self.statement(),
         }
     }
 

@@ -24,6 +24,7 @@ pub enum Kind {
     Led,
     UserStop,
     Overdue,
+    Service,
 }
 
 impl Kind {
@@ -48,8 +49,8 @@ impl Kind {
         Self::UserStop,
     ];
 
-    /// Every fault of this kind among `nodes` nodes and `tables` tables.
-    pub(super) fn faults(self, nodes: usize, tables: usize) -> Vec<Fault> {
+    /// Every fault of this kind among so many nodes, groups and resources.
+    pub(super) fn faults(self, nodes: usize, groups: usize, parts: usize) -> Vec<Fault> {
         let each = |make: fn(usize) -> Fault| (0..nodes).map(make).collect();
         let api = |api| (0..nodes).map(|n| Fault::Api(n, api)).collect();
         let pairs = (0..nodes).flat_map(|a| (0..nodes).map(move |b| (a, b)));
@@ -73,13 +74,34 @@ impl Kind {
             Self::Repeats => api(Api::Repeats),
             Self::Stale => vec![Fault::Stale],
             Self::Overdue => vec![Fault::Overdue],
-            Self::Led => (0..tables)
+            Self::Service => (0..nodes)
+                .flat_map(|n| (0..groups).map(move |group| Fault::Service(n, group)))
+                .collect(),
+            Self::Led => (0..parts)
                 .flat_map(|table| {
                     let to = (0..nodes).map(Led::To).chain([Led::Out, Led::Nowhere]);
                     to.map(move |led| Fault::Led(table, led))
                 })
                 .collect(),
         }
+    }
+}
+
+/// What the groups of a run are, besides default routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Pattern {
+    /// The routes are those of virtual IPs, which hosts carry, and each group has an Elastic IP.
+    pub eip: bool,
+    /// A service check tells who can hold a group.
+    pub checked: bool,
+    /// There is one group alone, whose home is the first node.
+    pub single: bool,
+}
+
+impl Pattern {
+    /// How many resources a group has that has so many routes. The last one is the Elastic IP.
+    pub(super) fn parts(self, tables: usize) -> usize {
+        tables + usize::from(self.eip)
     }
 }
 
@@ -92,6 +114,8 @@ pub struct Scope {
     pub nodes: usize,
     /// How many tables each node's home group has.
     pub tables: usize,
+    /// What more its groups are.
+    pub pattern: Pattern,
     /// What may go wrong.
     pub kinds: Vec<Kind>,
     /// How many things may go wrong in one schedule. Mending is free.
@@ -104,15 +128,21 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// How many tables there are in all. Table `t` is of the home group of node `t / tables`.
+    /// How many resources there are in all. Number `t` is of the home group of node
+    /// `t / pattern.parts(tables)`.
     #[must_use]
-    pub fn all_tables(&self) -> usize {
-        self.nodes * self.tables
+    pub fn all_parts(&self) -> usize {
+        self.groups() * self.pattern.parts(self.tables)
+    }
+
+    /// How many groups there are. Number `n` has its home at node `n`.
+    pub(super) fn groups(&self) -> usize {
+        if self.pattern.single { 1 } else { self.nodes }
     }
 
     /// Everything that may go wrong.
     pub(super) fn faults(&self) -> Vec<Fault> {
-        let tables = self.all_tables();
-        self.kinds.iter().flat_map(|kind| kind.faults(self.nodes, tables)).collect()
+        let (groups, parts) = (self.groups(), self.all_parts());
+        self.kinds.iter().flat_map(|kind| kind.faults(self.nodes, groups, parts)).collect()
     }
 }

@@ -4,7 +4,7 @@
 //! puts together those that interact; one has all kinds of them, each for one of a few times that
 //! lie between the times that the machine looks at.
 
-use super::scope::{Kind, Scope};
+use super::scope::{Kind, Pattern, Scope};
 
 /// A fault is over before it is noticed; is noticed; is longer than an old request may live; is
 /// longer than the patience before a stop, for the first node in the order and for the second.
@@ -13,11 +13,38 @@ const FEW: [u8; 3] = [2, 12, 50];
 
 use Kind::{
     Crash, Cut, Deaf, Delays, Freeze, Hangs, Kill, Led, LosesReplies, NoEcho, Refuses, Repeats,
-    Restart, Slow, Stale, Unfit, UserStop,
+    Restart, Service, Slow, Stale, Unfit, UserStop,
 };
 
 fn scope(name: &'static str, nodes: usize, strikes: u8, kinds: &[Kind]) -> Scope {
-    Scope { name, nodes, tables: 1, kinds: kinds.to_vec(), strikes, lasts: None, booting: false }
+    Scope {
+        name,
+        nodes,
+        tables: 1,
+        pattern: Pattern::default(),
+        kinds: kinds.to_vec(),
+        strikes,
+        lasts: None,
+        booting: false,
+    }
+}
+
+/// Groups of a virtual IP's route and an Elastic IP.
+fn two_kinds(scope: Scope) -> Scope {
+    let pattern = Pattern { eip: true, ..scope.pattern };
+    Scope { pattern, ..scope }
+}
+
+/// One group alone, held by one node and waited for by the others.
+fn single(scope: Scope) -> Scope {
+    let pattern = Pattern { single: true, ..scope.pattern };
+    Scope { pattern, ..scope }
+}
+
+/// Groups with a service check.
+fn checked(scope: Scope) -> Scope {
+    let pattern = Pattern { checked: true, ..scope.pattern };
+    Scope { pattern, ..scope }
 }
 
 fn lasting(lasts: &[u8], scope: Scope) -> Scope {
@@ -39,6 +66,10 @@ pub(super) fn quick() -> Vec<Scope> {
         booting(scope("n2-boot", 2, 1, &[Crash, Cut])),
         scope("n3-any-one", 3, 1, &Kind::ALLOWED),
         scope("n3-crashes", 3, 2, &[Crash, Restart]),
+        two_kinds(scope("n2-kinds-one", 2, 1, &Kind::ALLOWED)),
+        single(lasting(&FEW, scope("n2-single", 2, 2, &[Crash, Cut, Hangs]))),
+        checked(scope("n2-checks-one", 2, 1, &[&Kind::ALLOWED[..], &[Service]].concat())),
+        lasting(&FEW, checked(scope("n2-checks", 2, 2, &[Crash, Service]))),
     ]
 }
 
@@ -60,6 +91,15 @@ pub(super) fn full() -> Vec<Scope> {
         },
         scope("n3-any-one", 3, 1, &Kind::ALLOWED),
         scope("n3-crashes", 3, 3, &[Crash, Restart]),
+        lasting(
+            &FEW,
+            two_kinds(scope("n2-kinds", 2, 2, &[Crash, Restart, Refuses, LosesReplies, Led])),
+        ),
+        lasting(&FEW, booting(two_kinds(scope("n2-kinds-boot", 2, 1, &[Crash, Cut, Hangs])))),
+        single(scope("n2-single", 2, 2, &[Crash, Cut, Hangs, Restart])),
+        lasting(&FEW, checked(scope("n2-checks", 2, 2, &[Crash, Restart, Cut, Service]))),
+        lasting(&FEW, two_kinds(checked(scope("n2-both", 2, 2, &[Crash, Hangs, Service])))),
+        two_kinds(checked(scope("n3-both", 3, 1, &[&Kind::ALLOWED[..], &[Service]].concat()))),
         lasting(&FEW, scope("n3-two", 3, 2, &[Crash, Freeze, Cut, Hangs, Unfit])),
         lasting(&FEW, booting(scope("n3-boot", 3, 1, &[Crash, Freeze, Cut]))),
     ]

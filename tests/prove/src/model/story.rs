@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::check::{Choice, Space};
-use super::node::Ask;
+use super::node::{Ask, Change};
 use super::scope::Scope;
-use super::world::{World, owner_of, table_of};
+use super::world::World;
 use stateright::Model;
 
 /// How much is told of what follows a schedule after which there is no rest.
@@ -17,7 +17,7 @@ const TAIL: u16 = 150;
 pub fn tell(scope: &Scope, choices: &[Choice]) -> String {
     let space = Space::new(scope);
     let mut story = String::new();
-    let Some(mut world) = space.init_states().into_iter().next() else { return story };
+    let Some(mut world) = beginning(&space, choices) else { return story };
     let mut second = 0;
     let mut shown = String::new();
     for choice in choices {
@@ -57,6 +57,20 @@ pub fn tell(scope: &Scope, choices: &[Choice]) -> String {
     story
 }
 
+/// The first of the states that a run begins with from which a schedule breaks a rule.
+fn beginning(space: &Space, choices: &[Choice]) -> Option<World> {
+    let breaks = |world: &World| {
+        let mut world = world.clone();
+        for choice in choices {
+            world = space.step(&world, *choice);
+        }
+        world.broken.is_some() || space.judge_rest(&world).is_some()
+    };
+    let mut all = space.init_states();
+    let found = all.iter().position(breaks).unwrap_or_default();
+    (found < all.len()).then(|| all.swap_remove(found))
+}
+
 /// Routes, powers and verdicts in a line.
 fn outline(world: &World) -> String {
     let mut line = format!("routes {:?}, power", world.cloud.now.routes);
@@ -71,15 +85,20 @@ fn outline(world: &World) -> String {
         for words in view.peers.values().filter_map(|peer| peer.repair.as_ref()) {
             let _ = write!(line, " ({words})");
         }
+        if !node.failing.is_empty() {
+            let _ = write!(line, " (fails: {:?})", node.failing);
+        }
+        if !node.carries.is_empty() {
+            let _ = write!(line, " (carries {:?})", node.carries);
+        }
         for call in &node.outbox {
             let _ = match &call.ask {
-                Ask::Write(write) => {
-                    let (table, to) = (table_of(&write.table), owner_of(&write.interface));
-                    write!(line, ", leads table {table} to node {to}")
+                Ask::Write(Change { what, to, .. }) => {
+                    write!(line, ", leads resource {what} to node {to}")
                 }
                 Ask::Stop(node) => write!(line, ", stops node {node}"),
                 Ask::Start(node) => write!(line, ", starts node {node}"),
-                Ask::ReadRoutes | Ask::ReadPower(_) => Ok(()),
+                Ask::ReadRoutes | Ask::ReadHolders | Ask::ReadPower(_) => Ok(()),
             };
         }
     }

@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::node::{Ask, Awaited, Call};
 use super::numbers::{FAR, NEAR, NOW, SLOW, TICK};
 use super::rule::Rule;
-use super::world::{Packet, World, group, id, node_of};
+use super::world::{Packet, World, assigned, group, id, node_of, written};
 
 impl World {
     /// Lets a second pass.
@@ -113,10 +113,12 @@ impl World {
                     self.ask(n, id, Ask::ReadPower(node_of(&node)), None);
                 }
                 Action::WriteRoute { id, write, not_after } => {
-                    self.ask(n, id, Ask::Write(write), Some(not_after));
+                    self.ask(n, id, Ask::Write(written(&write)), Some(not_after));
                 }
-                Action::ReadHolders { .. } | Action::Assign { .. } => {
-                    unreachable!("the groups here are made of routes")
+                Action::ReadHolders { id, .. } => self.ask(n, id, Ask::ReadHolders, None),
+                Action::Assign { id, assignment, not_after } => {
+                    let change = assigned(&assignment);
+                    self.ask(n, id, Ask::Write(change), Some(not_after));
                 }
                 Action::Stop { id, node, not_after, .. } => {
                     self.ask(n, id, Ask::Stop(node_of(&node)), Some(not_after));
@@ -139,7 +141,24 @@ impl World {
         if beats + 1 < self.nodes.len() && !done {
             self.breach(Rule::HeldUp);
         }
+        for (name, carries) in machine.local() {
+            self.carry(n, &name, carries);
+        }
         self.nodes[n].machine = (!done).then_some(machine);
+    }
+
+    /// The host puts a group's addresses on, or takes them off. What has no address of its own is
+    /// not looked at.
+    fn carry(&mut self, n: usize, name: &GroupName, carries: bool) {
+        if !self.pattern.eip {
+            return;
+        }
+        let Some(g) = (0..self.nodes.len()).find(|g| group(*g) == *name) else { return };
+        if carries {
+            self.nodes[n].carries.insert(g);
+        } else {
+            self.nodes[n].carries.remove(&g);
+        }
     }
 
     fn ask(&mut self, n: usize, id: ActionId, ask: Ask, not_after: Option<Time>) {

@@ -2,17 +2,17 @@
 
 use natha::failover::{Input, Machine};
 use natha::types::{
-    CloudFaultKind, Fault as Trouble, Fitness, Group, GroupName, InstanceId, Member,
-    NetworkInterfaceId, Resource, Roster, RouteTableId, RouteTarget, SessionId,
+    Assignment, CloudFaultKind, Fault as Trouble, Fitness, Group, GroupName, InstanceId, Member,
+    NetworkInterfaceId, Resource, Roster, RouteTableId, RouteTarget, RouteWrite, SessionId, Traits,
 };
 
 use super::cloud::{Cloud, Knowledge, Power, Stopper, Target};
 use super::fault::{Api, Fault, Led};
 use super::judge::SURELY_CALM;
-use super::node::{Ask, Node, Notes};
+use super::node::{Ask, Change, Node, Notes};
 use super::numbers::{NOW, settings};
 use super::rule::Rule;
-use super::scope::{Kind, Scope};
+use super::scope::{Kind, Pattern, Scope};
 
 /// A packet that is on its way, in so many ticks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -41,9 +41,13 @@ pub struct World {
     pub(super) faults: Vec<(Fault, u8)>,
     /// How much may still go wrong.
     pub(super) strikes: u8,
-    pub(super) tables: usize,
-    /// Ticks for which each route has led where it leads.
+    /// How many resources a group has.
+    pub(super) parts: usize,
+    pub(super) pattern: Pattern,
+    /// Ticks for which each resource has led where it leads.
     pub(super) led: Vec<u8>,
+    /// Whether each had led where it led before for so long that every node had seen it there.
+    pub(super) rested: Vec<bool>,
     /// Ticks for which each pair of nodes has heard each other; row by row.
     pub(super) linked: Vec<u8>,
     /// Route writes since something was last broken or mended.
@@ -77,14 +81,6 @@ pub(super) fn node_of(id: &InstanceId) -> usize {
     number(id.as_str())
 }
 
-pub(super) fn table_of(id: &RouteTableId) -> usize {
-    number(id.as_str())
-}
-
-pub(super) fn owner_of(id: &NetworkInterfaceId) -> usize {
-    number(id.as_str())
-}
-
 /// The number behind an id made above.
 fn number(id: &str) -> usize {
     let digits = id.rsplit('-').next().unwrap_or_default();
@@ -103,8 +99,10 @@ impl World {
             held: Vec::new(),
             faults: Vec::new(),
             strikes: scope.strikes,
-            tables: scope.tables,
-            led: vec![0; scope.all_tables()],
+            parts: scope.pattern.parts(scope.tables),
+            pattern: scope.pattern,
+            led: vec![0; scope.all_parts()],
+            rested: vec![true; scope.all_parts()],
             linked: vec![0; nodes * nodes],
             writes: 0,
             quiet: 0,
@@ -115,9 +113,37 @@ impl World {
         world
     }
 
-    /// The home of a table's group.
-    pub(super) fn home(&self, table: usize) -> usize {
-        table / self.tables
+    /// The home of a resource's group.
+    pub(super) fn home(&self, at: usize) -> usize {
+        at / self.parts
+    }
+
+    /// How many groups there are.
+    pub(super) fn groups(&self) -> usize {
+        self.led.len() / self.parts
+    }
+
+    /// Whether it is an Elastic IP; all others are routes.
+    pub(super) fn is_eip(&self, at: usize) -> bool {
+        self.pattern.eip && at % self.parts == self.parts - 1
+    }
+
+    /// All that is of the home group of node `n`.
+    pub(super) fn parts_of(&self, n: usize) -> std::ops::Range<usize> {
+        n * self.parts..(n + 1) * self.parts
+    }
+
+    pub(super) fn resource(&self, at: usize) -> Resource {
+        let last = u8::try_from(at).unwrap_or(u8::MAX);
+        if self.is_eip(at) {
+            let allocation = format!("eipalloc-{:08x}", at + 1).parse().expect("a well-formed id");
+            return Resource::Eip { allocation, address: [192, 0, 2, last].into(), on: None };
+        }
+        if self.pattern.eip {
+            return Resource::Vip { table: table(at), address: [192, 168, 0, last].into() };
+        }
+        let cidr = "0.0.0.0/0".parse().expect("a well-formed network");
+        Resource::DefaultRoute { table: table(at), cidr }
     }
 
     fn roster(&self) -> Roster {
@@ -129,23 +155,25 @@ impl World {
             name: None,
             public: None,
         };
+        let traits = Traits {
+            checked: self.pattern.checked,
+            prepared: self.pattern.eip,
+            ..Traits::default()
+        };
         let group = |n: usize| {
-            let resources = (0..self.tables)
-                .map(|t| Resource::DefaultRoute {
-                    table: table(n * self.tables + t),
-                    cidr: "0.0.0.0/0".parse().expect("a well-formed network"),
-                })
-                .collect();
-            Group::new(group(n), Some(id(n)), resources)
+            let resources = self.parts_of(n).map(|at| self.resource(at)).collect();
+            Group { traits: traits.clone(), ..Group::new(group(n), Some(id(n)), resources) }
         };
         let nodes = 0..self.nodes.len();
-        Roster { members: nodes.clone().map(member).collect(), groups: nodes.map(group).collect() }
+        let groups = (0..self.groups()).map(group);
+        Roster { members: nodes.map(member).collect(), groups: groups.collect() }
     }
 
     /// Starts node `n`'s monitor.
     pub(super) fn boot(&mut self, n: usize) {
         let roster = self.roster();
         let (nodes, tables) = (self.nodes.len(), self.cloud.now.routes.len());
+        let groups = self.groups();
         let node = &mut self.nodes[n];
         node.end_monitor();
         node.boots += 1;
@@ -154,10 +182,16 @@ impl World {
         let mut machine = Machine::new(&id(n), session, numbers, 1, &roster, NOW);
         machine.recall(node.remembered.clone());
         node.machine = Some(machine);
+        if !node.kernel {
+            node.carries.clear();
+        }
         node.kernel = true;
         node.frozen = false;
         if !node.fit {
             node.inbox.push(Input::Fitness { fitness: Fitness::unfit(Trouble::Uplink) });
+        }
+        if self.pattern.checked {
+            node.tell_checks();
         }
         node.notes = Notes {
             routes_read: vec![None; tables],
@@ -165,6 +199,7 @@ impl World {
             heard: vec![u8::MAX; nodes],
             echoed: vec![u8::MAX; nodes],
             // A monitor that is back before it was missed was never away.
+            serves: vec![(0, 0); groups],
             up: node.notes.up,
             down: node.notes.down,
             ..Notes::default()
@@ -188,6 +223,10 @@ impl World {
             Fault::Unfit(n) => {
                 self.nodes[n].api = Api::Hangs;
                 self.set_fit(n, false);
+            }
+            Fault::Service(n, group) => {
+                self.nodes[n].failing.insert(group);
+                self.nodes[n].tell_checks();
             }
             Fault::Api(n, api) => self.nodes[n].api = api,
             Fault::Led(table, led) => {
@@ -229,6 +268,10 @@ impl World {
                 self.nodes[n].api = Api::Works;
                 self.set_fit(n, true);
             }
+            Fault::Service(n, group) => {
+                self.nodes[n].failing.remove(&group);
+                self.nodes[n].tell_checks();
+            }
             Fault::Api(n, _) => self.nodes[n].api = Api::Works,
             Fault::UserStop(n) => {
                 let _ = self.start(n);
@@ -269,6 +312,8 @@ impl World {
     pub(super) fn lead(&mut self, table: usize, target: Target) {
         if self.cloud.now.routes[table] != target {
             self.cloud.now.routes[table] = target;
+            // Only of groups of several is it asked.
+            self.rested[table] = self.parts == 1 || self.led[table] >= SURELY_CALM;
             self.led[table] = 0;
         }
     }
@@ -286,6 +331,31 @@ impl World {
         !self.held.is_empty()
             || self.nodes.iter().any(|node| node.outbox.iter().any(|call| mutates(&call.ask)))
     }
+}
+
+impl Node {
+    /// Tells the monitor which services fail on its host.
+    fn tell_checks(&mut self) {
+        if self.machine.is_some() {
+            let failing = self.failing.iter().map(|n| group(*n)).collect();
+            self.inbox.push(Input::Checks { failing });
+        }
+    }
+}
+
+/// What a machine's write does.
+pub(super) fn written(write: &RouteWrite) -> Change {
+    let (what, to) = (number(write.table.as_str()), number(write.interface.as_str()));
+    Change { what, to, verb: Some(write.verb) }
+}
+
+/// The same of an Elastic IP.
+pub(super) fn assigned(assignment: &Assignment) -> Change {
+    let Resource::Eip { allocation, .. } = &assignment.resource else {
+        unreachable!("all others are routes")
+    };
+    let (what, to) = (number(allocation.as_str()), number(assignment.interface.as_str()));
+    Change { what, to, verb: None }
 }
 
 /// A target of the model as EC2 tells it.
