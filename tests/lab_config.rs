@@ -203,3 +203,88 @@ fn id(xml: &str, element: &str) -> String {
     let found = xml.split_once(&open).and_then(|(_, rest)| rest.split_once(&close));
     found.map(|(id, _)| id.to_owned()).unwrap_or_default()
 }
+
+/// A group that moves these resources, for two nodes that do not hand back in the test's time.
+fn group(resources: &str) -> String {
+    format!(
+        "api.timeout = \"3s\"\nfailover.read_valid = \"3s\"\n[[group]]\nname = \"db\"\n\
+         prefer = [\"nat-a\", \"nat-b\"]\nhand_back = false\n{resources}"
+    )
+}
+
+/// Waits until a node's monitor finds the group held by a node, whole.
+fn held_by(scene: &Scene, told_by: &str, holder: &str) {
+    let holder = Value::from(scene.host(holder).unwrap().instance);
+    let held = |status: &Value| status.pointer("/view/groups/db/holder") == Some(&holder);
+    scene.wait_status(told_by, held).unwrap();
+}
+
+#[test]
+fn a_virtual_ip_and_a_record_follow_to_another_zone() {
+    let config = group(
+        "[[group.resource]]\nkind = \"vip\"\naddress = \"192.168.100.1\"\n\
+         [[group.resource]]\nkind = \"dns\"\nzone = \"{{zone.example.test}}\"\n\
+         name = \"db.example.test\"\nttl = 1\n",
+    );
+    let vip = "192.168.100.1/32".parse().unwrap();
+    let mut spec = scene::spec(2, NATHA, &config)
+        .with_route(vip, "nat-a", &["private-a", "private-b"])
+        .with_zone("example.test");
+    spec.ec2.dns_sync_ms = 300;
+    let scene = Scene::start_unwell(&spec).unwrap();
+    held_by(&scene, "nat-b", "nat-a");
+    let resolved = || scene.sh("host-b", "getent ahostsv4 db.example.test || true");
+    let leads = |node: &str| {
+        let address = scene.host(node)?.private[0].to_string();
+        let routes = scene.status()?.routes;
+        let mut led = routes.iter().filter(|route| route.destination == "192.168.100.1/32");
+        Ok(led.all(|route| route.to == node) && resolved()?.contains(&address))
+    };
+    scene.wait_for(|| leads("nat-a")).unwrap();
+    scene.freeze("nat-a").unwrap();
+    scene.wait_for(|| leads("nat-b")).unwrap();
+    held_by(&scene, "nat-b", "nat-b");
+    scene.nobody_stopped().unwrap();
+    let told = scene.natha("nat-b", &["status"]).unwrap();
+    for part in ["192.168.100.1 of rtb-", "vip", "db.example.test", "dns", "nat-b"] {
+        assert!(told.stdout.contains(part), "no `{part}` in {}", told.stdout);
+    }
+}
+
+#[test]
+fn a_private_ip_and_the_elastic_ip_on_it_follow_within_their_subnet() {
+    let config = group(
+        "[[group.resource]]\nkind = \"private-ip\"\naddress = \"10.0.0.50\"\n\
+         [[group.resource]]\nkind = \"eip\"\nallocation = \"{{eip.web}}\"\non = \"10.0.0.50\"\n",
+    );
+    let mut spec = scene::spec(2, NATHA, &config).with_address("web", None);
+    spec.hosts[1].zone = 0;
+    let scene = Scene::start_unwell(&spec).unwrap();
+    held_by(&scene, "nat-b", "nat-a");
+    scene.freeze("nat-a").unwrap();
+    held_by(&scene, "nat-b", "nat-b");
+    let interface = scene.host("nat-b").unwrap().interface;
+    let filter =
+        [("Filter.1.Name", "addresses.private-ip-address"), ("Filter.1.Value.1", "10.0.0.50")];
+    let shown = scene.ec2("DescribeNetworkInterfaces", &filter).unwrap();
+    assert_eq!(id(&shown, "networkInterfaceId"), interface, "{shown}");
+    let shown = scene.ec2("DescribeAddresses", &[]).unwrap();
+    assert!(shown.contains(&interface) && shown.contains("10.0.0.50"), "{shown}");
+    scene.nobody_stopped().unwrap();
+}
+
+#[test]
+fn a_private_ip_for_two_zones_ends_the_monitor_with_the_reason_and_changes_nothing() {
+    let scene = bare();
+    let config = group("[[group.resource]]\nkind = \"private-ip\"\naddress = \"10.0.0.50\"\n");
+    let script = scene::user_data(&config, "true");
+    scene.sh("nat-a", script.trim_start_matches("#!/bin/sh\n")).unwrap();
+    let (a, b) = (scene.host("nat-a").unwrap().instance, scene.host("nat-b").unwrap().instance);
+    let members = format!("members={a},{b}");
+    let told = scene.natha("nat-a", &["monitor", "--set", &members]).unwrap();
+    assert_eq!(told.code, 1, "{}", told.stderr);
+    for part in ["private-ip 10.0.0.50", "cannot leave its subnet", "use a `vip`"] {
+        assert!(told.stderr.contains(part), "no `{part}` in {}", told.stderr);
+    }
+    assert_eq!(scene.count("AssignPrivateIpAddresses").unwrap(), 0);
+}

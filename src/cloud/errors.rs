@@ -22,8 +22,10 @@ where
     let (kind, message) = match error {
         SdkError::ServiceError(service) => {
             let meta = service.err().meta();
-            let code = meta.code().unwrap_or("no error code");
-            let text = meta.message().unwrap_or("no text");
+            let bare = service.raw().body().bytes().and_then(bare_error);
+            let (code, text) = bare.unwrap_or_default();
+            let code = meta.code().or(code).unwrap_or("no error code");
+            let text = meta.message().or(text).unwrap_or("no text");
             let status = service.raw().status().as_u16();
             let date = service.raw().headers().get("date");
             let kind = match CloudFaultKind::of_error(code, text, status) {
@@ -43,6 +45,15 @@ where
         _ => (kind_of_transport(error), chain(error)),
     };
     CloudFault { kind, call: call.to_owned(), message }
+}
+
+/// The code and the first text of an error of Route 53's that is not wrapped as all others are
+/// (`InvalidChangeBatch`), which the SDK reads as an error without either.
+fn bare_error(body: &[u8]) -> Option<(Option<&str>, Option<&str>)> {
+    let body = str::from_utf8(body).ok()?;
+    let code = body.contains("<InvalidChangeBatch").then_some("InvalidChangeBatch")?;
+    let text = body.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</Message>"));
+    Some((Some(code), text.map(|(text, _)| text)))
 }
 
 /// A fault that natha itself found in an answer.

@@ -1,4 +1,5 @@
-//! EC2, Route 53 and the instance metadata service: the few calls natha needs, in natha's own words.
+//! EC2, Route 53 and the instance metadata service: the few calls natha needs, in natha's own
+//! words.
 //!
 //! No AWS type leaves this module, and nothing here repeats a call by itself: whoever decided on
 //! a change decides on its repetition.

@@ -7,10 +7,12 @@ use comfy_table::{Table, presets};
 
 use crate::failover::{Event, Level};
 use crate::status::{Report, kind_name};
-use crate::types::{Member, RouteTarget};
+use crate::types::{Group, Member, Resource, RouteTarget, printable};
 
 /// Events shown.
 const EVENTS: usize = 10;
+/// Where something leads that nobody holds.
+const NOWHERE: &str = "nobody";
 /// What stands where there is nothing.
 const NOTHING: &str = "-";
 
@@ -27,6 +29,9 @@ pub(super) fn report(report: &Report, colours: bool) -> String {
     );
     push_table(&mut out, &nodes(report));
     push_table(&mut out, &groups(report));
+    if let Some(resources) = resources(report) {
+        push_table(&mut out, &resources);
+    }
     if !report.events.is_empty() {
         push_table(&mut out, &changes(report));
     }
@@ -95,7 +100,7 @@ fn groups(report: &Report) -> Table {
         let home = group.home.as_ref().map(|id| report.node_name(id));
         let holder = match &group.holder {
             Some(id) => report.node_name(id),
-            None => targets(group.targets.values()),
+            None => targets(report, group.targets.values()),
         };
         table.add_row([
             name.to_string(),
@@ -109,10 +114,62 @@ fn groups(report: &Report) -> Table {
     table
 }
 
-/// Where the routes of a group without a single holder lead.
-fn targets<'a>(targets: impl Iterator<Item = &'a Option<RouteTarget>>) -> String {
+/// What each group moves and where it leads; none where there is nothing but default routes, of
+/// which there may be hundreds, and which the groups' table tells enough about.
+fn resources(report: &Report) -> Option<Table> {
+    let told = |group: &&Group| {
+        let plain = |one: &Resource| matches!(one, Resource::DefaultRoute { .. });
+        !group.resources.iter().all(plain)
+    };
+    let groups: Vec<&Group> = report.roster.groups.iter().filter(told).collect();
+    if groups.is_empty() {
+        return None;
+    }
+    let mut table = table(&["RESOURCE", "KIND", "GROUP", "LEADS TO"]);
+    for group in groups {
+        let view = report.view.groups.get(&group.name);
+        for resource in &group.resources {
+            let target = view.and_then(|view| view.targets.get(&resource.to_string()));
+            let leads = target.map_or_else(
+                || "unknown".to_owned(),
+                |target| target.as_ref().map_or_else(|| NOWHERE.to_owned(), |to| led(report, to)),
+            );
+            let kind = kind_of(resource).to_owned();
+            table.add_row([resource.to_string(), kind, group.name.to_string(), leads]);
+        }
+    }
+    Some(table)
+}
+
+/// A kind of resource as the settings call it.
+const fn kind_of(resource: &Resource) -> &'static str {
+    match resource {
+        Resource::DefaultRoute { .. } => "route",
+        Resource::Vip { .. } => "vip",
+        Resource::PrivateIp { .. } => "private-ip",
+        Resource::Eip { .. } => "eip",
+        Resource::Dns { .. } => "dns",
+    }
+}
+
+/// The member that something leads to, else what it leads to.
+fn led(report: &Report, target: &RouteTarget) -> String {
+    let is_its = |member: &&Member| match target {
+        RouteTarget::Interface(id) => member.interface == *id,
+        RouteTarget::Address(address) => {
+            member.address == *address || member.public == Some(*address)
+        }
+        RouteTarget::Other(_) => false,
+    };
+    let member = report.roster.members.iter().find(is_its);
+    // What stands in a record was written by somebody.
+    member.map_or_else(|| printable(&target.to_string()), |member| report.node_name(&member.id))
+}
+
+/// Where the resources of a group without a single holder lead.
+fn targets<'a>(report: &Report, targets: impl Iterator<Item = &'a Option<RouteTarget>>) -> String {
     let mut all: Vec<String> = targets
-        .map(|one| one.as_ref().map_or_else(|| "no route".to_owned(), ToString::to_string))
+        .map(|one| one.as_ref().map_or_else(|| NOWHERE.to_owned(), |to| led(report, to)))
         .collect();
     all.sort();
     all.dedup();

@@ -127,6 +127,66 @@ fn a_bad_day() {
     as_reviewed("status_bad_day", &report(&unwell(), false));
 }
 
+/// A group that moves one thing of each kind, half moved.
+fn mixed() -> Report {
+    let mut report = well();
+    let name: GroupName = "db".parse().unwrap();
+    let address = |last| std::net::Ipv4Addr::new(10, 0, 0, last);
+    let dns = |name: &str, public| Resource::Dns {
+        zone: "Z1".parse().unwrap(),
+        name: name.parse().unwrap(),
+        ttl: 60,
+        public,
+    };
+    let vip = |table: &str| Resource::Vip {
+        table: table.parse().unwrap(),
+        address: std::net::Ipv4Addr::new(192, 168, 9, 9),
+    };
+    let eip = Resource::Eip {
+        allocation: "eipalloc-0123abcd".parse().unwrap(),
+        address: std::net::Ipv4Addr::new(203, 0, 113, 7),
+        on: Some(address(99)),
+    };
+    let resources = vec![
+        vip("rtb-0123abc1"),
+        vip("rtb-0123abc2"),
+        Resource::PrivateIp { address: address(99) },
+        eip,
+        dns("a.example.com", false),
+        dns("b.example.com", true),
+        dns("c.example.com", false),
+    ];
+    let eni = |id: &str| Some(RouteTarget::Interface(id.parse().unwrap()));
+    report.roster.members[1].public = Some(std::net::Ipv4Addr::new(198, 51, 100, 2));
+    let leads = [
+        eni("eni-0bbbbbbbbbbbbbbbb"),
+        eni("eni-0123abcd"),
+        eni("eni-0aaaaaaaaaaaaaaaa"),
+        None,
+        Some(RouteTarget::Address(std::net::Ipv4Addr::new(10, 0, 1, 10))),
+        Some(RouteTarget::Address(std::net::Ipv4Addr::new(198, 51, 100, 2))),
+        Some(RouteTarget::Other("the alias \u{1b}[2J".to_owned())),
+    ];
+    let mut view = group(A, None);
+    view.targets = resources.iter().map(ToString::to_string).zip(leads).collect();
+    view.doing = Some("taking it".to_owned());
+    report.view.groups.insert(name.clone(), view);
+    report.roster.groups.push(Group::new(name, Some(id(A)), resources));
+    report
+}
+
+#[test]
+fn every_resource_of_a_group_of_several_kinds_is_shown() {
+    as_reviewed("status_resources", &report(&mixed(), false));
+}
+
+#[test]
+fn json_has_every_resource_and_comes_back_as_it_was() {
+    let text = serde_json::to_string_pretty(&mixed()).unwrap();
+    as_reviewed("status_resources_json", &text);
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), mixed());
+}
+
 #[test]
 fn a_peer_with_other_settings_is_a_finding() {
     let mut report = well();

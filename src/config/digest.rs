@@ -47,9 +47,8 @@ pub fn settings_digest(settings: &Settings) -> u64 {
 }
 
 fn group_line(group: &GroupSetting) -> String {
-    // Taken apart, so that nothing that is added is left out.
-    let GroupSetting { name, home, prefer, tables, cidr, resources, local, check, hand_back, hold } =
-        group;
+    let GroupSetting { name, home, prefer, tables, cidr, .. } = group;
+    let GroupSetting { resources, local, check, hand_back, hold, .. } = group;
     let mut tables: Vec<&str> = tables.iter().map(RouteTableId::as_str).collect();
     tables.sort_unstable();
     let mut line = format!("group {name} {} {cidr} {}", home.show(), tables.join(","));

@@ -142,8 +142,8 @@ pub(super) static KEYS: &[Key] = &[
         "host.nat",
         host.nat,
         BOOL,
-        "Whether `natha setup` makes this host a NAT. Not set: unless groups are configured and \
-         none of them has `tables`."
+        "Whether this host is a NAT. Not set: it is, unless groups are configured and none of them \
+         has tables."
     ),
     key!(
         "host.accept",

@@ -51,6 +51,9 @@ fn group_table(name: &str, keys: &KeySet) -> String {
 
 fn group_row(key: &GroupKey) -> String {
     let default = match key.default {
+        "" if key.about.starts_with("Required.") || key.about.contains(". Required.") => {
+            "–".to_owned()
+        }
         "" => "not set".to_owned(),
         text => format!("`{text}`"),
     };

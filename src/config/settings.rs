@@ -100,13 +100,6 @@ pub struct Role {
 }
 
 impl Settings {
-    /// What kind of host this is.
-    #[must_use]
-    pub fn role(&self) -> Role {
-        let vips = self.groups.iter().any(|group| group.vips().next().is_some());
-        Role { nat: self.is_nat(), vips: !self.host.accept.is_empty() || vips }
-    }
-
     /// Whether the cluster moves default routes: those of tagged tables or of a pair, or those of a
     /// group.
     #[must_use]
@@ -122,11 +115,18 @@ impl Settings {
         self.host.nat.unwrap_or_else(|| self.moves_default_routes())
     }
 
-    /// Whether packets that are not to this host's own addresses reach it: as a NAT, or to a virtual
-    /// IP. EC2's source/dest check would drop them.
+    /// Whether packets that are not to this host's own addresses reach it: as a NAT, or to a
+    /// virtual IP. EC2's source/dest check would drop them.
     #[must_use]
     pub fn takes_foreign_packets(&self) -> bool {
-        self.is_nat() || self.groups.iter().any(|group| group.vips().next().is_some())
+        self.role() != Role { nat: false, vips: false }
+    }
+
+    /// What kind of host this is.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        let vips = self.groups.iter().any(|group| group.vips().next().is_some());
+        Role { nat: self.is_nat(), vips: vips || !self.host.accept.is_empty() }
     }
 }
 
@@ -146,7 +146,7 @@ pub struct Api {
 /// What `natha setup` makes true of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// Whether this host is a NAT; none means as [`Settings::role`] finds.
+    /// Whether it is a NAT; none where the groups tell, see [`Settings::is_nat`].
     pub nat: Option<bool>,
     /// Virtual IPs that this host answers on without holding them: a load balancer sends it their
     /// packets.

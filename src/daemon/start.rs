@@ -171,7 +171,6 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
     desk.runs(notes.clone());
 
     watch_host(found, &notes)?;
-    services::start(settings, &notes);
     let refused = Alert::new("settings", &notes);
     discovery::warn(&cluster.warnings, &[]);
     tokio::spawn(discovery::keep_looking(
@@ -199,6 +198,7 @@ fn watch_host(found: &Found, notes: &Notes) -> anyhow::Result<()> {
         let device = settings.host.uplink.clone();
         tokio::spawn(uplink::watch(settings.uplink.clone(), device, random()?, board.clone()));
     }
+    services::start(settings, notes);
     checks::start(settings, clouds.ec2(), &cluster.me.interface, &board);
     let tracked = Alert::new("conntrack", notes);
     tokio::spawn(tracking::watch(settings.host.conntrack_alert, tracked));

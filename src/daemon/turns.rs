@@ -19,7 +19,7 @@ use super::herald::{Herald, Tiding};
 use super::inbox::{Inbox, Note};
 use super::local::Duties;
 use super::recorder::Recorder;
-use crate::failover::{Action, ActionId, Command, Event, GroupView, Input, Machine, Outcome, View};
+use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
 use crate::status::{Counters, Report};
 use crate::types::{Fault, Fitness, GroupName, Roster, Time};
@@ -139,7 +139,7 @@ impl Turns {
         }
         self.note_severed(now);
         self.machine.tick(now);
-        self.say_local(now);
+        self.say_local();
         for _ in 0..ACTIONS_A_TURN {
             let Some(action) = self.machine.poll_action() else { break };
             if let Some(recorder) = &mut self.recorder {
@@ -156,9 +156,9 @@ impl Turns {
 
     /// Says which groups this host has to carry. Before the calls of this turn are handed over, so
     /// that a host is about to answer when the first packet can come.
-    fn say_local(&self, now: Time) {
+    fn say_local(&self) {
         let Some(sender) = &self.local else { return };
-        let duties = duties(&self.machine.view(now));
+        let duties = self.machine.local();
         sender.send_if_modified(|said| {
             let news = *said != duties;
             *said = duties;
@@ -363,15 +363,6 @@ impl Turns {
         // An interrupted or failed wait only means an early turn.
         let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(pause)), None);
     }
-}
-
-/// Which groups the host has to carry: those that this node holds, and none that another one does.
-/// Of a group that no single node holds nothing is known.
-fn duties(view: &View) -> Duties {
-    let duty = |(name, group): (&GroupName, &GroupView)| {
-        group.holder.as_ref().map(|holder| (name.clone(), *holder == view.me))
-    };
-    view.groups.iter().filter_map(duty).collect()
 }
 
 /// How an action ended, for the counters.

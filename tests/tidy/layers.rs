@@ -37,11 +37,12 @@ const LAYERS: [(&str, &[&str]); 15] = [
 const PURE: [&str; 5] = ["types", "failover", "plan", "record", "wire"];
 
 /// Ways to the clock, the network, the disk, other threads and AWS.
-const IMPURE: [&str; 17] = [
+const IMPURE: [&str; 18] = [
     "Instant",
     "SystemTime",
     "aws_config",
     "aws_sdk_ec2",
+    "aws_sdk_route53",
     "env",
     "fs",
     "hyper",

@@ -113,7 +113,8 @@ fn elastic(id: &str, on: Option<(&str, u8)>) -> String {
         )
     });
     format!(
-        "<item><publicIp>203.0.113.7</publicIp><allocationId>eipalloc-{id}</allocationId>{on}</item>"
+        "<item><publicIp>203.0.113.7</publicIp><allocationId>eipalloc-{id}</allocationId>{on}\
+         </item>"
     )
 }
 

@@ -25,13 +25,13 @@ fn list(inside: &str) -> Answer {
 }
 
 fn set(name: &str, kind: &str, values: &[&str]) -> String {
-    let values: String = values
-        .iter()
-        .map(|value| format!("<ResourceRecord><Value>{value}</Value></ResourceRecord>"))
-        .collect();
+    let mut records = String::new();
+    for value in values {
+        records.extend(["<ResourceRecord><Value>", value, "</Value></ResourceRecord>"]);
+    }
     format!(
         "<ResourceRecordSet><Name>{name}</Name><Type>{kind}</Type><TTL>5</TTL><ResourceRecords>\
-         {values}</ResourceRecords></ResourceRecordSet>"
+         {records}</ResourceRecords></ResourceRecordSet>"
     )
 }
 
@@ -211,7 +211,7 @@ async fn errors_of_route_53_have_their_kinds() {
     let fake = Fake::start(move |_| Answer::Reply(400, body.clone())).await;
     let fault = give(&clouds(&fake.url).await, &Gate::open()).await.unwrap_err();
     assert_eq!(fault.kind, Kind::Other);
-    assert!(fault.message.contains("InvalidChangeBatch"), "{fault}");
+    assert!(fault.message.contains("InvalidChangeBatch: RRSet with DNS name"), "{fault}");
 }
 
 #[tokio::test]

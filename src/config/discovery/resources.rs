@@ -1,5 +1,5 @@
-//! What a configured group moves: from its settings and what was read to resources, or to the reason
-//! why AWS cannot do it.
+//! What a configured group moves: from its settings and what was read to resources, or to the
+//! reason why AWS cannot do it.
 
 use std::net::Ipv4Addr;
 
@@ -73,9 +73,9 @@ impl Ground<'_> {
                      address of the VPC elsewhere",
                     self.vpc
                 ),
-                "choose an address outside of every block of the VPC and of the networks that it is \
-                 connected with; an address of a subnet can be moved as a `private-ip`, within that \
-                 subnet"
+                "choose an address outside of every block of the VPC and of the networks that it \
+                 is connected with; an address of a subnet can be moved as a `private-ip`, within \
+                 that subnet"
                     .to_owned(),
             ));
         }

@@ -1,6 +1,7 @@
 //! The keys of one table of the file that is no setting of its own: each is read by the name, the
 //! range and the default that it has in a set of keys.
 
+use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::{File, text_of};
@@ -101,7 +102,7 @@ impl<'a, 'i> Fields<'a, 'i> {
         let Some((value, _)) = self.value(name) else { return Ok(Vec::new()) };
         let texts = match value {
             DeValue::Array(values) => {
-                let mut items = values.iter().map(|value| value.get_ref());
+                let mut items = values.iter().map(Spanned::get_ref);
                 if items.any(DeValue::is_array) { None } else { values_of(values) }
             }
             other => text_of(other).map(|text| vec![text]),

@@ -39,14 +39,12 @@ fn roster(nodes: usize) -> Roster {
         address: [10, 0, 0, 10 + u8::try_from(n).expect("few nodes")].into(),
         zone: None,
         name: None,
+        public: None,
     };
-    let group = |n: usize| Group {
-        name: format!("g{n}").parse().expect("a name"),
-        home: Some(id(n)),
-        resources: vec![Resource::DefaultRoute {
-            table: table(n),
-            cidr: "0.0.0.0/0".parse().expect("a block"),
-        }],
+    let group = |n: usize| {
+        let cidr = "0.0.0.0/0".parse().expect("a block");
+        let route = Resource::DefaultRoute { table: table(n), cidr };
+        Group::new(format!("g{n}").parse().expect("a name"), Some(id(n)), vec![route])
     };
     Roster { members: (0..nodes).map(member).collect(), groups: (0..nodes).map(group).collect() }
 }
@@ -180,11 +178,14 @@ impl World {
         (0..self.nodes).find(|n| id(*n) == *node).expect("a member")
     }
 
-    /// Whether a peer's last heartbeat is young, and it is well by its own word.
-    fn is_well(&self, n: usize) -> bool {
+    /// Whether a peer's last heartbeat is young, and it is well by its own word, also for the group
+    /// of this table.
+    fn serves(&self, n: usize, table: &RouteTableId) -> bool {
+        let group = (0..self.nodes).find(|n| self::table(*n) == *table).map(|n| format!("g{n}"));
         self.shown[n].beat.as_ref().is_some_and(|(beat, at)| {
             let fresh = self.now.since(*at) < self.numbers.detection();
-            fresh && beat.fitness.is_fit() && !beat.leaving
+            let unfit = beat.unfit_for.iter().any(|name| Some(name.as_str()) == group.as_deref());
+            fresh && beat.fitness.is_fit() && !beat.leaving && !unfit
         })
     }
 
@@ -203,7 +204,8 @@ impl World {
                 let (Some((read, _)), Some(0)) = (&self.read, to) else { return };
                 let holder = read[&write.table];
                 let robbed = holder != 0 && self.routes[&write.table] == holder;
-                assert!(!robbed || !self.is_well(holder), "{write:?} robs {holder}, who is well");
+                let well = self.serves(holder, &write.table);
+                assert!(!robbed || !well, "{write:?} robs {holder}, who is well");
             }
             Action::Stop { node, .. } => self.judge_stop(node),
             Action::Start { node, .. } => assert_ne!(*node, id(0), "starts itself"),
@@ -251,8 +253,10 @@ impl World {
 fn id_of(action: &Action) -> Option<ActionId> {
     match action {
         Action::ReadRoutes { id, .. }
+        | Action::ReadHolders { id, .. }
         | Action::ReadPower { id, .. }
         | Action::WriteRoute { id, .. }
+        | Action::Assign { id, .. }
         | Action::Stop { id, .. }
         | Action::Start { id, .. }
         | Action::Remember { id, .. } => Some(*id),

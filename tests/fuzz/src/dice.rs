@@ -62,9 +62,13 @@ impl<'a> Dice<'a> {
             .map(|_| Claim {
                 group: self.pick(groups).parse().expect("a name of the target's own"),
                 generation: u32::from(self.byte()),
+                to: self.chance().then(|| self.pick(nodes).clone()),
             })
             .collect();
+        let unfit_for = (0..self.below(3))
+            .map(|_| self.pick(groups).parse().expect("a name of the target's own"))
+            .collect();
         let (leaving, settings_digest) = (self.byte() % 8 == 7, u64::from(self.byte() % 2));
-        Beat { fitness, leaving, settings_digest, hears, holds }
+        Beat { fitness, leaving, settings_digest, hears, holds, unfit_for }
     }
 }

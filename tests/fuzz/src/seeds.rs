@@ -20,7 +20,12 @@ pub(crate) fn packets() -> Vec<Vec<u8>> {
             age_ms: 40,
             failed: true,
         }],
-        holds: vec![Claim { group: "zone-a".parse().expect("a name"), generation: 3 }],
+        holds: vec![Claim {
+            group: "zone-a".parse().expect("a name"),
+            generation: 3,
+            to: Some("i-0123abcd".parse().expect("an id")),
+        }],
+        unfit_for: ["zone-b".parse().expect("a name")].into(),
     };
     let whole = [None, Some(Key::derive(b"another key"))]
         .map(|key| Sender::new(id.clone(), SessionId(1), "blue", key).encode(&beat).bytes);
@@ -32,6 +37,11 @@ pub(crate) fn files() -> Vec<Vec<u8>> {
     let texts = [
         "cluster = \"blue\"\napi.timeout = \"3s\"\n[heartbeat]\ninterval = \"50ms\"\n",
         "[[group]]\nname = \"zone-a\"\ntables = [\"rtb-0123abcd\"]\nhome = \"nat-a\"\n",
+        "[[group]]\nname = \"db\"\nprefer = [\"i-0123abcd\", \"nat-a\"]\nlocal = \"dnat:5432\"\n\
+         [[group.resource]]\nkind = \"vip\"\naddress = \"192.168.9.9\"\n[group.check]\ntcp = 80\n",
+        "observe = true\n[[group]]\nname = \"a\"\nhold = \"9s\"\nresource = [\
+         { kind = \"private-ip\", address = \"10.0.0.9\" }, \
+         { kind = \"eip\", allocation = \"eipalloc-0123abcd\" }]\n",
         "[repair]\nafter = \"20s\"\nsettle = \"19s\"\n[hand_back]\nhold = \"3s\"\n",
         "[uplink]\ntargets = [\"icmp:1.1.1.1\", \"tcp:8.8.8.8:53\"]\ninterval = \"1s\"\n",
     ];

@@ -221,7 +221,8 @@ fn what_no_resource_can_be_is_told() {
 fn everything_wrong_with_a_group_is_told_at_once_and_where() {
     let text = "[[group]]\nname = \"a\"\nhome = \"x\"\nprefer = [\"y\"]\nlocal = \"eth0\"\n\
                 hold = \"1ms\"\nperfer = []\n[[group.resource]]\nkind = \"vip\"\n\
-                adress = \"1.2.3.4\"\n[[group.resource]]\nkind = \"eip\"\n[group.check]\nfall = 0\n";
+                adress = \"1.2.3.4\"\n[[group.resource]]\nkind = \"eip\"\n\
+                [group.check]\nfall = 0\n";
     let all = problems_of(text);
     for part in [
         "group.prefer (/n.toml:4): is given beside `home`",

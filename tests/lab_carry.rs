@@ -1,0 +1,113 @@
+//! Groups whose holder answers on addresses of its own host: what is there, and when.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use natha_lab::Spec;
+use natha_lab::scene::{self, Scene};
+use natha_lab::spec::{AddressSpec, ZoneSpec};
+use serde_json::Value;
+
+const NATHA: &str = env!("CARGO_BIN_EXE_natha");
+const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 20, 11);
+const PORT: u16 = 8080;
+const MONITOR: &str = "natha setup && exec natha monitor";
+
+/// One group with a virtual IP in the tables of both private subnets; it begins at nat-a.
+fn spec(group: &str, commands: &str) -> Spec {
+    let config = format!(
+        "cluster = \"db\"\nmembers = [\"{{{{instance.nat-a}}}}\", \"{{{{instance.nat-b}}}}\"]\n\
+         [hand_back]\nhold = \"3s\"\n\
+         [[group]]\nname = \"db\"\nprefer = [\"{{{{instance.nat-a}}}}\"]\n{group}\n\
+         [[group.resource]]\nkind = \"vip\"\naddress = \"{VIP}\"\n"
+    );
+    let user_data = scene::user_data(&config, commands);
+    let spec = scene::spec(2, NATHA, "").with_node_user_data(&user_data);
+    spec.with_route(VIP.into(), "nat-a", &["private-a", "private-b"])
+}
+
+fn carries(scene: &Scene, host: &str) -> bool {
+    scene.sh(host, "ip -4 -brief address show dev lo").unwrap().contains(&VIP.to_string())
+}
+
+/// Waits until one node carries the virtual IP and the other does not, and a client in each zone
+/// is served by it.
+fn served_by(scene: &Scene, node: &str, other: &str) {
+    let asked = |client: &str| {
+        let ask = format!("exec 3<>/dev/tcp/{VIP}/{PORT} && head -n1 <&3");
+        let argv = ["timeout", "2", "bash", "-c", &ask];
+        scene.exec(client, &argv, Duration::from_secs(5)).map(|output| output.stdout)
+    };
+    let so = || {
+        let told = [asked("host-a")?, asked("host-b")?];
+        let all = told.iter().all(|line| line.trim() == node);
+        Ok(all && carries(scene, node) && !carries(scene, other))
+    };
+    scene.wait_for(so).map_err(|error| scene.explain(error)).unwrap();
+}
+
+fn greet(scene: &Scene) {
+    for node in ["nat-a", "nat-b"] {
+        scene.greet(node, PORT, node).unwrap();
+    }
+}
+
+#[test]
+fn the_holder_has_the_address_a_failed_service_moves_it_and_who_cannot_give_it_keeps_it() {
+    let check = format!("local = \"lo\"\n[group.check]\ntcp = \"127.0.0.1:{PORT}\"");
+    let scene = Scene::start_unwell(&spec(&check, MONITOR)).unwrap();
+    greet(&scene);
+    scene.wait_well().unwrap();
+    served_by(&scene, "nat-a", "nat-b");
+    // Only the service fails; the host and its monitor are well.
+    scene.kill("nat-a", "greeter").unwrap();
+    served_by(&scene, "nat-b", "nat-a");
+    // The service of the other one is still down: what nobody can take stays where it is.
+    scene.terminate("nat-b").unwrap();
+    scene.wait_status("nat-b", Value::is_null).unwrap();
+    served_by(&scene, "nat-b", "nat-a");
+    // A monitor that starts again finds what the last one left.
+    scene.greet("nat-a", PORT, "nat-a").unwrap();
+    scene.spawn("nat-b", &["natha", "monitor"]).unwrap();
+    served_by(&scene, "nat-a", "nat-b");
+    scene.nobody_stopped().unwrap();
+}
+
+#[test]
+fn a_monitor_that_ends_hands_over_and_leaves_nothing_on_its_host() {
+    let scene = Scene::start_unwell(&spec("local = \"lo\"", MONITOR)).unwrap();
+    greet(&scene);
+    scene.wait_well().unwrap();
+    served_by(&scene, "nat-a", "nat-b");
+    scene.terminate("nat-a").unwrap();
+    served_by(&scene, "nat-b", "nat-a");
+}
+
+#[test]
+fn take_moves_every_kind_and_puts_the_address_on_its_host() {
+    let more = "local = \"lo\"\n\
+        [[group.resource]]\nkind = \"eip\"\nallocation = \"{{eip.web}}\"\n\
+        [[group.resource]]\nkind = \"dns\"\nzone = \"{{zone.example.test}}\"\n\
+        name = \"db.example.test\"\nttl = 5";
+    let mut spec = spec(more, "natha setup");
+    let on = Some("nat-a".to_owned());
+    spec.addresses.push(AddressSpec { name: "web".to_owned(), on, private: None });
+    spec.zones.push(ZoneSpec { name: "example.test".to_owned(), records: [].into() });
+    let scene = Scene::start_unwell(&spec).unwrap();
+    greet(&scene);
+    for (node, other) in [("nat-b", "nat-a"), ("nat-a", "nat-b")] {
+        let set_up = || Ok(scene.natha(node, &["setup", "--dry-run"])?.code == 0);
+        scene.wait_for(set_up).map_err(|error| scene.explain(error)).unwrap();
+        let taken = scene.natha(node, &["take", "db", "--json"]).unwrap();
+        assert_eq!(taken.code, 0, "{}{}", taken.stdout, taken.stderr);
+        let told: Value = serde_json::from_str(&taken.stdout).unwrap();
+        let kinds: Vec<&Value> =
+            told["resources"].as_array().unwrap().iter().map(|one| &one["kind"]).collect();
+        assert_eq!(kinds, ["route", "route", "eip", "dns"], "{told:#}");
+        assert!(carries(&scene, node), "{told:#}");
+        // No monitor runs here, so that only the one that lost it can take it off.
+        scene.sh(other, &format!("ip addr del {VIP}/32 dev lo 2>/dev/null || true")).unwrap();
+        served_by(&scene, node, other);
+    }
+}
