@@ -171,6 +171,7 @@ fn seed_004_a_backend_accepts_the_address_and_gives_it_up() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "nothing of natha runs here, and it has a limit")]
 fn seed_004_lvs_dr_in_a_virtual_machine() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keepalived/lvs_dr.sh");
     let done = Command::new("timeout").arg("170").arg(script).stdin(Stdio::null()).output();

@@ -158,6 +158,10 @@ fn outages(
     let rounds = bench.scale.patterns;
     let mut outages = Vec::new();
     for round in 0..rounds {
+        // Its way back to the holder is not what is measured.
+        let homing = connect(scene)?;
+        scene.wait_served(homing, holder)?;
+        scene.connected(homing)?;
         let meter = connect(scene)?;
         scene.wait_served(meter, holder)?;
         spread(round, rounds, phase);
