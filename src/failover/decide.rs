@@ -44,8 +44,8 @@ impl Machine {
         let read_since = now - self.numbers.read_valid;
         // The first write of a takeover may use the last known target: it saves a call, and the
         // worst that can come of it is undone by the next read. After a failure there is time.
-        let is_first = group.slots.iter().all(|slot| slot.failures == 0);
-        let is_urgent = wish.kind == MoveKind::Takeover && is_first;
+        let has_failed = group.moving.as_ref().is_some_and(|moving| moving.has_failed);
+        let is_urgent = wish.kind == MoveKind::Takeover && slot.failures == 0 && !has_failed;
         if !is_urgent && !slot.is_read_since(read_since) {
             self.reads.hurry_for(kind);
             return;
@@ -114,6 +114,7 @@ impl Machine {
             from: wish.from.clone(),
             to: wish.to.clone(),
             begun: now,
+            has_failed: false,
             reason: wish.reason.clone(),
         });
         group.generation = group.generation.saturating_add(1);
@@ -296,6 +297,7 @@ impl Machine {
         let Some((name, at)) = self.find_pending(id) else { return };
         if let Some(group) = self.groups.get_mut(&name) {
             group.slots[at].failed(now);
+            group.note_failure();
         }
         self.hurry_slot(&name, at);
     }
@@ -303,6 +305,7 @@ impl Machine {
     fn write_failed(&mut self, name: &GroupName, at: usize, fault: &CloudFault, now: Time) {
         let noise = self.noise.next();
         let Some(group) = self.groups.get_mut(name) else { return };
+        group.note_failure();
         let slot = &mut group.slots[at];
         let wait = backoff(fault.kind, slot.failures + 1, noise);
         slot.failed(now + wait);

@@ -28,6 +28,8 @@ pub(super) struct Move {
     pub(super) from: Option<InstanceId>,
     pub(super) to: InstanceId,
     pub(super) begun: Time,
+    /// Whether one of its writes has failed.
+    pub(super) has_failed: bool,
     pub(super) reason: String,
 }
 
@@ -95,6 +97,13 @@ impl Group {
             let known = old.iter().position(|slot| slot.resource == *resource);
             let slot = known.map(|at| old.swap_remove(at));
             self.slots.push(slot.unwrap_or_else(|| Slot::new(resource.clone(), now)));
+        }
+    }
+
+    /// Notes that a write of one of its resources has failed.
+    pub(super) fn note_failure(&mut self) {
+        if let Some(moving) = &mut self.moving {
+            moving.has_failed = true;
         }
     }
 
