@@ -11,37 +11,46 @@ use serde_json::Value;
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 20, 11);
+const FLOATING: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 50);
 const PORT: u16 = 8080;
 const MONITOR: &str = "natha setup && exec natha monitor";
 
 /// One group with a virtual IP in the tables of both private subnets; it begins at nat-a.
 fn spec(group: &str, commands: &str) -> Spec {
+    let vip = format!("[[group.resource]]\nkind = \"vip\"\naddress = \"{VIP}\"");
+    let spec = with_group(&format!("{group}\n{vip}"), commands);
+    spec.with_route(VIP.into(), "nat-a", &["private-a", "private-b"])
+}
+
+/// Two nodes with one group, which is nat-a's when all is well.
+fn with_group(group: &str, commands: &str) -> Spec {
     let config = format!(
         "cluster = \"db\"\nmembers = [\"{{{{instance.nat-a}}}}\", \"{{{{instance.nat-b}}}}\"]\n\
          [hand_back]\nhold = \"3s\"\n\
-         [[group]]\nname = \"db\"\nprefer = [\"{{{{instance.nat-a}}}}\"]\n{group}\n\
-         [[group.resource]]\nkind = \"vip\"\naddress = \"{VIP}\"\n"
+         [[group]]\nname = \"db\"\nprefer = [\"{{{{instance.nat-a}}}}\"]\n{group}\n"
     );
     let user_data = scene::user_data(&config, commands);
-    let spec = scene::spec(2, NATHA, "").with_node_user_data(&user_data);
-    spec.with_route(VIP.into(), "nat-a", &["private-a", "private-b"])
+    scene::spec(2, NATHA, "").with_node_user_data(&user_data)
 }
 
 fn carries(scene: &Scene, host: &str) -> bool {
     scene.sh(host, "ip -4 -brief address show dev lo").unwrap().contains(&VIP.to_string())
 }
 
+/// Who answers a client there; nothing where nobody does.
+fn asked(scene: &Scene, client: &str, address: Ipv4Addr) -> anyhow::Result<String> {
+    let ask = format!("exec 3<>/dev/tcp/{address}/{PORT} && head -n1 <&3");
+    let argv = ["timeout", "2", "bash", "-c", &ask];
+    let output = scene.exec(client, &argv, Duration::from_secs(5))?;
+    Ok(output.stdout.trim().to_owned())
+}
+
 /// Waits until one node carries the virtual IP and the other does not, and a client in each zone
 /// is served by it.
 fn served_by(scene: &Scene, node: &str, other: &str) {
-    let asked = |client: &str| {
-        let ask = format!("exec 3<>/dev/tcp/{VIP}/{PORT} && head -n1 <&3");
-        let argv = ["timeout", "2", "bash", "-c", &ask];
-        scene.exec(client, &argv, Duration::from_secs(5)).map(|output| output.stdout)
-    };
     let so = || {
-        let told = [asked("host-a")?, asked("host-b")?];
-        let all = told.iter().all(|line| line.trim() == node);
+        let told = [asked(scene, "host-a", VIP)?, asked(scene, "host-b", VIP)?];
+        let all = told.iter().all(|line| line == node);
         Ok(all && carries(scene, node) && !carries(scene, other))
     };
     scene.wait_for(so).map_err(|error| scene.explain(error)).unwrap();
@@ -82,6 +91,31 @@ fn a_monitor_that_ends_hands_over_and_leaves_nothing_on_its_host() {
     served_by(&scene, "nat-a", "nat-b");
     scene.terminate("nat-a").unwrap();
     served_by(&scene, "nat-b", "nat-a");
+}
+
+#[test]
+fn a_private_ip_is_on_the_interface_of_its_holder_and_moves_within_its_subnet() {
+    let resource = format!("[[group.resource]]\nkind = \"private-ip\"\naddress = \"{FLOATING}\"");
+    let mut spec = with_group(&resource, MONITOR);
+    spec.hosts.iter_mut().filter(|host| host.name == "nat-b").for_each(|host| host.zone = 0);
+    spec.hosts[0].secondary = vec![FLOATING];
+    let scene = Scene::start_unwell(&spec).unwrap();
+    greet(&scene);
+    scene.wait_well().unwrap();
+    let has = |node: &str| {
+        scene.sh(node, "ip -4 -brief address show dev ens5").map(|shown| {
+            assert!(shown.contains("/24 ") || shown.trim_end().ends_with("/24"), "{shown}");
+            shown.contains(&format!("{FLOATING}/32"))
+        })
+    };
+    let at = |node: &'static str, other: &'static str| {
+        let so = || Ok(has(node)? && !has(other)? && asked(&scene, "host-a", FLOATING)? == node);
+        scene.wait_for(so).map_err(|error| scene.explain(error)).unwrap();
+    };
+    at("nat-a", "nat-b");
+    let moved = scene.natha("nat-a", &["handover", "db"]).unwrap();
+    assert_eq!(moved.code, 0, "{}{}", moved.stdout, moved.stderr);
+    at("nat-b", "nat-a");
 }
 
 #[test]

@@ -22,6 +22,9 @@ const FORWARD_EVERY: Duration = Duration::from_secs(5);
 /// Every how many looks at `ip_forward` the whole plan is compared, which runs nft.
 const WHOLE_EVERY: u32 = 6;
 
+/// Time between two looks at the plan of a host that is no NAT.
+const UPKEEP_EVERY: Duration = Duration::from_secs(30);
+
 /// Starts those that matter for what this node serves on the current runtime: a node that is no NAT
 /// need not forward, and one that only takes packets to its own addresses needs no source/dest
 /// check turned off.
@@ -37,6 +40,8 @@ pub(super) fn start(
     }
     if settings.is_nat() {
         tokio::spawn(forwarding(settings.state_dir.clone(), board.clone()));
+    } else if settings.role().vips {
+        tokio::spawn(upkeep(settings.state_dir.clone()));
     }
 }
 
@@ -77,6 +82,30 @@ async fn turned_off(ec2: &Ec2, interface: &NetworkInterfaceId) -> bool {
         return false;
     }
     matches!(ec2.source_dest_check(interface).await, Ok(false))
+}
+
+/// Keeps a host that is no NAT as `natha setup` left it, where that was run. What has drifted there
+/// is no reason to give a group away: whether the service works is for its check to tell.
+async fn upkeep(state_dir: PathBuf) {
+    let mut rounds = interval(UPKEEP_EVERY);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let error = match check_plan(&state_dir).await {
+            Ok(drifted) if drifted.is_empty() => continue,
+            Ok(drifted) => {
+                for item in &drifted {
+                    tracing::warn!("drift: {item}");
+                }
+                reassert(&state_dir).await.err()
+            }
+            Err(ForwardingError::NotSetUp) => None,
+            Err(error) => Some(error),
+        };
+        if let Some(error) = error {
+            tracing::error!(%error, "this host cannot be kept as `natha setup` left it");
+        }
+    }
 }
 
 /// Looks whether this host still forwards. What has drifted from the plan of `natha setup` is

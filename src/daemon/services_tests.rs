@@ -136,6 +136,59 @@ async fn a_program_that_hangs_is_killed_with_all_that_it_started() {
     assert_eq!(reader.join().unwrap(), "there\n");
 }
 
+/// Runs `ip` in this thread's network namespace.
+async fn ip(args: &str) {
+    let args: Vec<&str> = args.split(' ').collect();
+    let program = run::Program::find("ip", "iproute2").unwrap();
+    program.run(&args, b"", LIMIT).await.unwrap();
+}
+
+/// Waits for the next news of the checks.
+async fn next(inbox: &mut Inbox) -> usize {
+    let note = timeout(LOOK_EVERY / 2, inbox.next()).await.expect("the kernel tells at once");
+    match note {
+        Some(Note::Input(Input::Checks { failing })) => failing.len(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_address_that_somebody_else_moves_is_followed_as_the_kernel_tells_it() {
+    let in_own_network = async || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("run the tests as root");
+        ip("link set lo up").await;
+        ip("link add ens5 type veth peer name other").await;
+        ip("link set ens5 up").await;
+        let state = tempfile::tempdir().unwrap();
+        let (notes, mut inbox) = inbox::channel().unwrap();
+        let board = ServiceBoard::new([group("g")].into_iter(), notes);
+        let vip = Ipv4Addr::new(192, 168, 20, 11);
+        tokio::spawn(follow(group("g"), vip, state.path().to_owned(), board));
+        assert_eq!(next(&mut inbox).await, 1, "it is nowhere");
+        // On loopback it is natha's own way to carry it, or a static one: that follows nobody.
+        ip("addr add 192.168.20.11/32 dev lo").await;
+        for _ in 0..2 {
+            ip("addr add 192.168.20.11/32 dev ens5").await;
+            assert_eq!(next(&mut inbox).await, 0);
+            ip("addr del 192.168.20.11/32 dev ens5").await;
+            assert_eq!(next(&mut inbox).await, 1);
+        }
+        // What natha puts there is no sign of what somebody else decided.
+        let private = ResourceSetting::PrivateIp { address: vip };
+        let cidr = ipnet::Ipv4Net::default();
+        let plain = GroupSetting::of_tables(group("g"), None, vec![], cidr);
+        let setting =
+            GroupSetting { resources: vec![private], local: crate::config::Local::Lo, ..plain };
+        ip("addr del 192.168.20.11/32 dev lo").await;
+        let duties = [(group("g"), true)].into();
+        let carried = carry::reconcile(state.path(), &[setting], &duties, "ens5").await.unwrap();
+        assert_eq!(carried.changes.len(), 1, "{carried:?}");
+        assert!(!is_here(vip, state.path()).await.unwrap());
+    };
+    let builder = &mut tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap().block_on(in_own_network());
+}
+
 #[test]
 fn the_address_that_is_followed_is_the_first_that_a_host_can_have() {
     let mut setting = GroupSetting::of_tables(group("g"), None, vec![], ipnet::Ipv4Net::default());

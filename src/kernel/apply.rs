@@ -114,8 +114,8 @@ impl Applier {
         Ok(())
     }
 
-    /// Makes the table, the sysctls and the addresses as planned, as far as `items` say that they differ.
-    /// Returns how each of them stood right before.
+    /// Makes the table, the sysctls and the addresses as planned, as far as `items` say that they
+    /// differ. Returns how each of them stood right before.
     ///
     /// # Errors
     /// At the first change that fails. What was done before it is undone by [`Self::done`] and
@@ -222,8 +222,8 @@ impl Applier {
         self.store.save(&self.journal)
     }
 
-    /// Undoes one change of the table, of a sysctl or of an address. Source/dest checks are EC2's matter.
-    /// `table` is the table to bring back in place of natha's present one.
+    /// Undoes one change of the table, of a sysctl or of an address. Source/dest checks are EC2's
+    /// matter. `table` is the table to bring back in place of natha's present one.
     ///
     /// # Errors
     /// Where that fails.

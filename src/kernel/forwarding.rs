@@ -59,8 +59,8 @@ pub async fn check_plan(state_dir: &Path) -> Result<Vec<Item>, ForwardingError> 
     drifted(&plan, &Nft::find()?).await
 }
 
-/// Makes the table, the sysctls and the addresses again what the plan says, and returns what was changed. A step
-/// that fails leaves those before it in place: each of them is part of the plan.
+/// Makes the table, the sysctls and the addresses again what the plan says, and returns what was
+/// changed. A step that fails leaves those before it in place: each of them is part of the plan.
 ///
 /// # Errors
 /// Where a step fails.

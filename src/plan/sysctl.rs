@@ -182,8 +182,8 @@ fn conntrack(host: &Host, facts: &HostFacts) -> Vec<Sysctl> {
 
 /// With several interfaces, a source behind the inner one is also reachable by the default route
 /// through the uplink, and the strict filter drops what it sends. A virtual IP's packets come in by
-/// whichever interface its route points at, wherever the way back to their sender leads. The larger value of `all` and
-/// the interface counts, and 2 is loose, so the interface's own value is enough.
+/// whichever interface its route points at, wherever the way back to their sender leads. The larger
+/// value of `all` and the interface counts, and 2 is loose, so the interface's own value is enough.
 fn loose_rp_filter(read: &BTreeMap<SysctlKey, Reading>, links: &BTreeSet<String>) -> Vec<Sysctl> {
     let value = |scope: &str| {
         read.get(&SysctlKey::conf(scope, "rp_filter")).map_or(0, |reading| reading.value)

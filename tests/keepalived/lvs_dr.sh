@@ -19,7 +19,7 @@ die() {
     exit 1
 }
 
-for tool in qemu-system-x86_64 busybox dash keepalived ipvsadm ip nft; do
+for tool in qemu-system-x86_64 busybox bash keepalived ipvsadm ip nft; do
     command -v "$tool" >/dev/null || die "$tool not found: scripts/test installs what is missing"
 done
 images=("$kernel"/boot/vmlinuz-*)
@@ -57,8 +57,8 @@ add_modules() {
     done
 }
 
-add_program busybox dash keepalived ipvsadm ip nft
-ln -s dash "$disk/bin/sh"
+add_program busybox bash keepalived ipvsadm ip nft
+ln -s bash "$disk/bin/sh"
 for applet in cat chmod date depmod echo grep httpd kill ln mkdir modprobe mount poweroff sort \
     timeout tr uniq usleep wget; do
     ln -s busybox "$disk/bin/$applet"

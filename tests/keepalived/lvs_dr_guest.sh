@@ -1,7 +1,10 @@
-#!/bin/sh
+#!/bin/bash
 # The first and only program of the virtual machine that lvs_dr.sh starts: the directors, the web
 # servers, a client and a router, each in a network namespace; then what must be so. Ends with the
 # line ALL PASSED, or with FAILED and what there is to know.
+#
+# Usage: as /init of a virtual machine's first file system, and nowhere else
+set -euo pipefail
 export PATH=/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys

@@ -2,8 +2,12 @@
 //! to a virtual IP as they are.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::time::Duration;
 
+use natha::kernel::forwarding::{check_plan, reassert};
+
+use crate::changes::inside;
 use crate::fake_aws::FakeAws;
 use crate::netns::Netns;
 use crate::traffic::wire;
@@ -80,6 +84,30 @@ fn a_web_server_answers_on_an_address_of_lo() {
 #[test]
 fn a_web_server_answers_by_redirection() {
     backend("redirect", "nft table ip natha");
+}
+
+#[test]
+fn a_monitor_brings_back_what_a_host_is_to_answer_on() {
+    let (host, balancer) = pair();
+    for (mode, what) in [("lo", "interface with 192.168.20.11"), ("redirect", "nft table ip natha")]
+    {
+        host.natha(&format!("setup {BACKEND} --set host.accept_mode={mode}")).exits(0);
+        let drift = |state: PathBuf| async move { check_plan(&state).await };
+        assert_eq!(inside(&host, drift).unwrap(), []);
+        if mode == "lo" {
+            host.ip(&format!("addr del {VIP}/32 dev lo"));
+        } else {
+            host.nft("delete table ip natha");
+        }
+        assert!(!answers(&host, &balancer), "{mode}");
+        let found: Vec<String> =
+            inside(&host, drift).unwrap().iter().map(|item| item.subject.to_string()).collect();
+        assert_eq!(found, [what]);
+        inside(&host, |state| async move { reassert(&state).await }).unwrap();
+        assert!(answers(&host, &balancer), "{mode}");
+        host.natha("teardown").exits(0);
+        assert!(!answers(&host, &balancer), "{mode}");
+    }
 }
 
 #[test]

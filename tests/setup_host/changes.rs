@@ -172,7 +172,10 @@ fn with_several_interfaces_a_strict_reverse_path_filter_is_loosened() {
 }
 
 /// Runs a future in the namespace, programs that it starts included.
-fn inside<T, F>(host: &Netns, f: impl FnOnce(std::path::PathBuf) -> F + Send + 'static) -> T
+pub(crate) fn inside<T, F>(
+    host: &Netns,
+    f: impl FnOnce(std::path::PathBuf) -> F + Send + 'static,
+) -> T
 where
     T: Send + 'static,
     F: Future<Output = T> + Send,
