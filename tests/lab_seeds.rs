@@ -38,6 +38,15 @@ fn banners(report: &Report) -> Vec<&str> {
     banners
 }
 
+/// Stops an instance and starts it again, as its owner would.
+fn restart(scene: &Scene, node: &str) {
+    let id = scene.host(node).unwrap().instance;
+    for action in ["StopInstances", "StartInstances"] {
+        let done = || Ok(scene.ec2(action, &[("InstanceId.1", &id)]).is_ok());
+        scene.wait_for(done).unwrap();
+    }
+}
+
 /// Fails, with what the nodes have logged, unless a meter's connections were lost in so many runs.
 fn assert_outages(scene: &Scene, report: &Report, count: usize) {
     if report.outages.len() == count {

@@ -40,7 +40,8 @@ fn natha_accepts_every_settings_file_that_is_shown() {
         assert!(groups.iter().all(|group| !group.resources.is_empty()), "{text}");
     }
     let wrong = settings(&document())[0].replace("kind = \"vip\"", "kind = \"vipp\"");
-    assert!(read(&wrong).unwrap_err().contains("vipp"), "else nothing was checked");
+    let problems = read(&wrong).unwrap_err();
+    assert!(problems.contains("did you mean \"vip\""), "{problems}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use natha_lab::meter::tcp::Aim;
 use natha_lab::patterns::{self, QUICK, services};
 use natha_lab::{Scene, Spec};
 
+use crate::restart;
 use crate::{
     INTERNET, NATHA, address, assert_outages, banners, databases, wait_database, wait_led,
 };
@@ -161,4 +162,12 @@ fn seed_003_a_client_outside_follows_a_name() {
     );
     assert_eq!(heirs.count(), 1, "the change was sent once and waited for");
     assert!(!scene.done(&["GetChange"]).unwrap().is_empty(), "until all name servers had it");
+    // It comes back, with another public address, as EC2 gives one at every start.
+    let meter = scene.connect_by_name("internet", Aim::name(NAME, 5000)).unwrap();
+    restart(&scene, "node1");
+    scene.wait_served(meter, "node1").unwrap();
+    let now = scene.host("node1").unwrap().public[0];
+    assert_ne!(now, own);
+    scene.wait_resolves(NAME, now).unwrap();
+    scene.wait_well().unwrap();
 }

@@ -12,7 +12,7 @@ use natha_lab::patterns::services::{self, Keepalived, VRRP_DEAF, VRRP_HEARS};
 use natha_lab::patterns::{self, QUICK};
 use natha_lab::{Scene, Spec};
 
-use crate::{NATHA, address, assert_outages, banners, wait_led};
+use crate::{NATHA, address, assert_outages, banners, restart, wait_led};
 
 const VIP: &str = "192.168.20.11";
 const ROUTE: &str = "192.168.20.11/32";
@@ -92,11 +92,7 @@ fn seed_004_the_route_follows_keepalived_across_zones() {
     assert!(writes.iter().all(|call| call.action == "ReplaceRoute"), "never without a route");
     assert_eq!(writes.len(), 2 * TABLES.len(), "{writes:?}");
     // The MASTER of old comes back, and with it the route.
-    let id = scene.host(NODES[0]).unwrap().instance;
-    for action in ["StopInstances", "StartInstances"] {
-        let done = || Ok(scene.ec2(action, &[("InstanceId.1", &id)]).is_ok());
-        scene.wait_for(done).unwrap();
-    }
+    restart(&scene, NODES[0]);
     scene.wait_boot(NODES[0], boots).unwrap();
     wait_led(&scene, ROUTE, NODES[0]);
     scene.wait_served(meter, NODES[0]).unwrap();

@@ -7,7 +7,7 @@ use natha_lab::meter::tcp::Aim;
 use natha_lab::patterns::{self, QUICK, services};
 use natha_lab::{Scene, Spec};
 
-use crate::{NATHA, address, wait_led};
+use crate::{NATHA, address, restart, wait_led};
 
 const VIPS: [&str; 2] = ["192.168.20.11", "192.168.20.12"];
 const ROUTES: [&str; 2] = ["192.168.20.11/32", "192.168.20.12/32"];
@@ -35,14 +35,6 @@ prefer = [\"us-east-1b\", \"us-east-1a\", \"us-east-1c\"]
         spec = spec.with_route(route.parse().unwrap(), "lvs-2", &["private-c"]);
     }
     spec
-}
-
-fn restart(scene: &Scene, node: &str) {
-    let id = scene.host(node).unwrap().instance;
-    for action in ["StopInstances", "StartInstances"] {
-        let done = || Ok(scene.ec2(action, &[("InstanceId.1", &id)]).is_ok());
-        scene.wait_for(done).unwrap();
-    }
 }
 
 fn wait_both(scene: &Scene, node: &str) {
