@@ -12,12 +12,13 @@ fn document() -> PathBuf {
 /// Compares what stands between two marks with what the program says, or writes it there.
 fn compare(name: &str, wanted: &str) {
     let path = document();
-    let text = fs::read_to_string(&path).unwrap();
+    let text = fs::read_to_string(&path).expect("the document");
     let (begin, end) = (format!("<!-- {name} begin -->\n"), format!("<!-- {name} end -->"));
     let (head, rest) = text.split_once(&begin).expect("the begin mark");
     let (told, tail) = rest.split_once(&end).expect("the end mark");
     if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(&path, format!("{head}{begin}{wanted}{end}{tail}")).unwrap();
+        fs::write(&path, format!("{head}{begin}{wanted}{end}{tail}"))
+            .expect("a file that can be written");
     } else {
         assert_eq!(told, wanted, "run this test with UPDATE_DOCS=1 and look at the difference");
     }

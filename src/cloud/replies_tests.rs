@@ -9,9 +9,9 @@ use proptest::sample::Index;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::fake::{Answer, Fake};
-use super::tests::client;
+use super::tests::{client, clouds};
 use super::*;
-use crate::types::{InstanceState, RouteTarget};
+use crate::types::{InstanceState, Resource, RouteTarget, Seen};
 
 /// Changed replies per test. `NATHA_FUZZ_CASES` sets another number.
 const CASES: u32 = 150;
@@ -176,6 +176,49 @@ fn a_reply_that_is_cut_off_is_an_error_and_no_shorter_answer() {
         *length.lock().unwrap() = TABLES.len();
         assert_eq!(ec2.vpc_route_tables(&vpc).await.unwrap().len(), 1);
     });
+}
+
+const INTERFACES: &str = "<DescribeNetworkInterfacesResponse \
+    xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><requestId>r</requestId>\
+    <networkInterfaceSet><item><networkInterfaceId>eni-0000000a</networkInterfaceId>\
+    <privateIpAddressesSet><item><privateIpAddress>10.0.0.4</privateIpAddress><primary>true\
+    </primary></item><item><privateIpAddress>10.0.0.99</privateIpAddress><primary>false</primary>\
+    </item></privateIpAddressesSet></item></networkInterfaceSet>\
+    </DescribeNetworkInterfacesResponse>";
+
+const RECORDS: &str = "<ListResourceRecordSetsResponse \
+    xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><ResourceRecordSets>\
+    <ResourceRecordSet><Name>db.example.com.</Name><Type>A</Type><TTL>5</TTL><ResourceRecords>\
+    <ResourceRecord><Value>10.0.0.4</Value></ResourceRecord></ResourceRecords>\
+    </ResourceRecordSet></ResourceRecordSets><IsTruncated>false</IsTruncated>\
+    <MaxItems>1</MaxItems></ListResourceRecordSetsResponse>";
+
+#[test]
+fn whoever_holds_an_address_or_a_record_stands_in_the_reply() {
+    let private = Resource::PrivateIp { address: [10, 0, 0, 99].into() };
+    let (zone, name) = ("Z1".parse().unwrap(), "db.example.com".parse().unwrap());
+    let record = Resource::Dns { zone, name, ttl: 5, public: false };
+    for (resource, reply) in [(private, INTERFACES), (record, RECORDS)] {
+        let ask =
+            async |url: &str| clouds(url).await.holders(std::slice::from_ref(&resource)).await;
+        fuzz(reply, &ask, |reply, answer| {
+            let Ok(found) = answer else { return };
+            assert_eq!(found.len(), 1, "{found:?} of {reply}");
+            match &found[0].1 {
+                Seen::At(RouteTarget::Interface(id)) => {
+                    assert!(reply.contains(id.as_str()), "{id} of {reply}");
+                }
+                Seen::At(RouteTarget::Address(address)) => {
+                    assert!(reply.contains(&address.to_string()), "{address} of {reply}");
+                }
+                Seen::At(RouteTarget::Other(what)) => {
+                    assert!(!what.contains(char::is_control), "{what:?} of {reply}");
+                }
+                Seen::Free => {}
+                other => panic!("only the API itself says {other:?}: {reply}"),
+            }
+        });
+    }
 }
 
 const INSTANCES: &str = "<DescribeInstancesResponse \

@@ -7,6 +7,8 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde::Serialize;
 
+use crate::config::GroupSetting;
+
 /// What became of one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -57,6 +59,33 @@ pub(super) struct Row {
     pub(super) outcome: Outcome,
 }
 
+/// A group as the settings have it, for whom the host is set up.
+#[derive(Debug, Serialize)]
+pub(super) struct GroupRow {
+    /// Its name.
+    pub(super) name: String,
+    /// What it moves.
+    pub(super) moves: Vec<String>,
+    /// Who holds it rather than whom, the home first; empty where the rank order decides.
+    pub(super) prefer: Vec<String>,
+}
+
+impl From<&GroupSetting> for GroupRow {
+    fn from(group: &GroupSetting) -> Self {
+        let tables = group.tables.iter().map(|table| match group.cidr.prefix_len() {
+            0 => format!("route {table}"),
+            _ => format!("route {} of {table}", group.cidr),
+        });
+        let resources = group.resources.iter().map(ToString::to_string);
+        let prefer = group.home.iter().chain(&group.prefer).map(ToString::to_string);
+        Self {
+            name: group.name.to_string(),
+            moves: tables.chain(resources).collect(),
+            prefer: prefer.collect(),
+        }
+    }
+}
+
 /// All of it.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -66,6 +95,9 @@ pub(super) struct Report {
     pub(super) summary: String,
     /// Each thing.
     pub(super) rows: Vec<Row>,
+    /// The groups of the settings; empty where tags tell them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) groups: Vec<GroupRow>,
     /// What a person should know or do.
     pub(super) warnings: Vec<String>,
 }
@@ -81,10 +113,27 @@ impl Report {
         if !self.rows.is_empty() {
             writeln!(out, "{}", self.table())?;
         }
+        if !self.groups.is_empty() {
+            writeln!(out, "{}", self.group_table())?;
+        }
         for warning in &self.warnings {
             writeln!(out, "warning: {warning}\n")?;
         }
         writeln!(out, "{}", self.summary)
+    }
+
+    fn group_table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_header(["group", "moves", "prefers"]);
+        for group in &self.groups {
+            let prefer = if group.prefer.is_empty() { "any" } else { &group.prefer.join(", ") };
+            // A line for each thing that moves: there may be many.
+            for (index, moved) in group.moves.iter().enumerate() {
+                let (name, prefer) = if index == 0 { (&*group.name, prefer) } else { ("", "") };
+                table.add_row([name, moved, prefer]);
+            }
+        }
+        lines(&table)
     }
 
     fn table(&self) -> String {
@@ -99,6 +148,45 @@ impl Report {
                 row.outcome.to_string(),
             ]);
         }
-        table.lines().map(|line| line.trim().to_owned() + "\n").collect::<String>()
+        lines(&table)
+    }
+}
+
+/// A table without what is left of its first column and right of its last one.
+fn lines(table: &Table) -> String {
+    let bare = |line: &str| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned() + "\n";
+    table.lines().map(|line| bare(&line)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::{Sources, resolve};
+
+    #[test]
+    fn groups_are_shown_with_all_that_they_move() {
+        let text = "[[group]]\nname = \"nat\"\ntables = [\"rtb-0123abcd\"]\n\
+            [[group]]\nname = \"db\"\nprefer = [\"db-a\", \"i-0123abcd\"]\n\
+            tables = [\"rtb-0123abce\"]\ncidr = \"10.9.0.0/16\"\nresource = [\
+            { kind = \"vip\", address = \"192.168.9.9\" }, \
+            { kind = \"private-ip\", address = \"10.0.0.9\" }, \
+            { kind = \"eip\", allocation = \"eipalloc-0123abcd\", on = \"10.0.0.9\" }, \
+            { kind = \"dns\", zone = \"Z1\", name = \"a.b\" }]\n";
+        let file = Some((PathBuf::from("natha.toml"), text.to_owned()));
+        let settings = resolve(&Sources { file, ..Sources::default() }).unwrap().settings;
+        let report = Report {
+            result: "nothing-to-do",
+            summary: "Nothing to do.".to_owned(),
+            rows: Vec::new(),
+            groups: settings.groups.iter().map(GroupRow::from).collect(),
+            warnings: Vec::new(),
+        };
+        let json = serde_json::to_string_pretty(&report).unwrap();
+        insta::with_settings!({
+            snapshot_path => "../../tests/golden",
+            prepend_module_to_snapshot => false,
+        }, { insta::assert_snapshot!("setup_groups", report.group_table() + &json) });
     }
 }

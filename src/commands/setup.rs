@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use ipnet::Ipv4Net;
 
 use super::checks::{Checks, ask, word};
-use super::report::{Outcome, Report, Row};
+use super::report::{GroupRow, Outcome, Report, Row};
 use crate::config::{Flags, Host, PairFlags, Settings, load};
 use crate::kernel::apply::{Applier, Undone};
 use crate::kernel::facts;
@@ -79,7 +79,8 @@ pub async fn run(args: Args, flags: &Flags) -> anyhow::Result<ExitCode> {
         let rows = items.iter().map(|item| row(item, Outcome::WouldChange)).collect();
         let mut all = warnings;
         all.extend(not_settable(&items));
-        Report { result, summary: summary.to_owned(), rows, warnings: all }.print(args.json)?;
+        let (summary, groups) = (summary.to_owned(), survey.groups);
+        Report { result, summary, rows, groups, warnings: all }.print(args.json)?;
         return Ok(ExitCode::from(code));
     }
     let store = Store::open(&survey.state_dir)?;
@@ -90,7 +91,8 @@ pub async fn run(args: Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     };
     applier.finish(&survey.plan)?;
     let left = if missing { survey.read_back(&nft).await? } else { Vec::new() };
-    report(&survey.plan, &items, &shown, &left, warnings).print(args.json)?;
+    let report = report(&survey.plan, &items, &shown, &left, warnings);
+    Report { groups: survey.groups, ..report }.print(args.json)?;
     Ok(ExitCode::from(if left.is_empty() { 0 } else { 3 }))
 }
 
@@ -126,6 +128,8 @@ struct Survey {
     state_dir: PathBuf,
     /// What settings may lack, in a sentence.
     untold: Option<String>,
+    /// The groups of the settings.
+    groups: Vec<GroupRow>,
 }
 
 impl Survey {
@@ -158,7 +162,8 @@ impl Survey {
         }
         let plan = HostPlan::new(&host, settings.role(), &facts)?;
         let state_dir = settings.state_dir.clone();
-        let mut survey = Self { plan, facts, checks: None, state_dir, untold };
+        let groups = settings.groups.iter().map(GroupRow::from).collect();
+        let mut survey = Self { plan, facts, checks: None, state_dir, untold, groups };
         if !survey.plan.unchecked.is_empty() {
             survey.checks = Some(Checks::connect(&settings.api, region).await?);
         }
@@ -331,5 +336,5 @@ fn report(
     } else {
         ("changed", format!("{what}. Changed: {changed}. Undo with `natha teardown`."))
     };
-    Report { result, summary, rows, warnings }
+    Report { result, summary, rows, groups: Vec::new(), warnings }
 }

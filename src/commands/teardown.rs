@@ -45,6 +45,7 @@ pub async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
             result: "nothing-to-do",
             summary: "Nothing to do: this host is not set up.".to_owned(),
             rows: Vec::new(),
+            groups: Vec::new(),
             warnings: Vec::new(),
         }
         .print(args.json)?;
@@ -80,7 +81,8 @@ fn finish(rows: Vec<Row>, errors: &[String], json: bool) -> anyhow::Result<ExitC
     let warnings = left
         .map(|row| format!("{} has been changed by someone else since; it stays", row.what))
         .collect();
-    Report { result, summary: summary.to_owned(), rows, warnings }.print(json)?;
+    Report { result, summary: summary.to_owned(), rows, groups: Vec::new(), warnings }
+        .print(json)?;
     if !errors.is_empty() {
         bail!(
             "could not undo {}. It is kept in the journal: run `natha teardown` again",
@@ -165,6 +167,7 @@ fn dry_run(entries: &[Entry], json: bool) -> anyhow::Result<ExitCode> {
     } else {
         ("would-change", "Nothing was changed.", 3)
     };
-    Report { result, summary: summary.to_owned(), rows, warnings: Vec::new() }.print(json)?;
+    let (groups, warnings) = (Vec::new(), Vec::new());
+    Report { result, summary: summary.to_owned(), rows, groups, warnings }.print(json)?;
     Ok(ExitCode::from(code))
 }

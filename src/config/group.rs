@@ -1,5 +1,6 @@
 //! Groups as configured, before members are known.
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -120,6 +121,19 @@ pub enum ResourceSetting {
     },
 }
 
+/// Its kind and name, as the settings have them.
+impl fmt::Display for ResourceSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vip { address, .. } => write!(f, "vip {address}"),
+            Self::PrivateIp { address } => write!(f, "private-ip {address}"),
+            Self::Eip { allocation, on: None } => write!(f, "eip {allocation}"),
+            Self::Eip { allocation, on: Some(on) } => write!(f, "eip {allocation} on {on}"),
+            Self::Dns { zone, name, .. } => write!(f, "dns {name} in {zone}"),
+        }
+    }
+}
+
 /// How a node takes in packets to the virtual IPs of a group that it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Local {
@@ -178,4 +192,13 @@ pub enum Home {
     Instance(InstanceId),
     /// By its `Name` tag, or by its zone: the node in it, the first by id where there are several.
     Named(String),
+}
+
+impl fmt::Display for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Instance(id) => f.write_str(id.as_str()),
+            Self::Named(name) => f.write_str(name),
+        }
+    }
 }

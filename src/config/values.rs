@@ -204,10 +204,7 @@ impl Value for Home {
     }
 
     fn show(&self) -> String {
-        match self {
-            Self::Instance(id) => id.to_string(),
-            Self::Named(name) => name.clone(),
-        }
+        self.to_string()
     }
 }
 

@@ -54,7 +54,7 @@ impl Ground<'_> {
             match outcome {
                 Ok(resources) => found.extend(resources),
                 Err((what, remedy)) => {
-                    let subject = format!("group {}, {}", group.name, subject(setting));
+                    let subject = format!("group {}, {setting}", group.name);
                     refused.push(Problem::new(subject, what, remedy));
                 }
             }
@@ -224,23 +224,13 @@ impl Ground<'_> {
             }
             _ => return None,
         };
-        let subject = format!("group {}, {}", group.name, subject(setting));
+        let subject = format!("group {}, {setting}", group.name);
         Some(Problem::new(subject, what, remedy))
     }
 }
 
 /// Why something cannot be, and what to do instead.
 type Refusal = (String, String);
-
-/// A resource as its settings name it.
-fn subject(setting: &ResourceSetting) -> String {
-    match setting {
-        ResourceSetting::Vip { address, .. } => format!("vip {address}"),
-        ResourceSetting::PrivateIp { address } => format!("private-ip {address}"),
-        ResourceSetting::Eip { allocation, .. } => format!("eip {allocation}"),
-        ResourceSetting::Dns { zone, name, .. } => format!("dns {name} in {zone}"),
-    }
-}
 
 /// Whether an address of a subnet is one that EC2 gives to nobody.
 fn is_reserved(subnet: Ipv4Net, address: Ipv4Addr) -> bool {
