@@ -217,8 +217,12 @@ impl Sim {
 
     /// Node `n` finds this out about itself.
     pub fn set_fitness(&mut self, n: usize, fitness: Fitness) {
-        let arrival = Arrival::Input(Input::Fitness { fitness });
-        self.schedule(Duration::ZERO, What::Arrives(n, arrival));
+        self.tell(n, Input::Fitness { fitness });
+    }
+
+    /// Node `n`'s host tells its monitor something.
+    pub fn tell(&mut self, n: usize, input: Input) {
+        self.schedule(Duration::ZERO, What::Arrives(n, Arrival::Input(input)));
     }
 
     /// An operator asks something of node `n`.
