@@ -280,7 +280,9 @@ impl Machine {
             let before = peer.verdict;
             let is_new = peer.conclude(verdict, now);
             peer.note_hearing(&self.me.id, self.session, &self.numbers, now);
-            peer.note_serving(|name| self.groups.contains_key(name), now);
+            let is_checked =
+                |name: &GroupName| self.groups.get(name).is_some_and(|group| group.traits.checked);
+            peer.note_serving(is_checked, now);
             if !is_new {
                 continue;
             }

@@ -264,9 +264,9 @@ impl Peer {
         )
     }
 
-    /// Records which groups it can serve, of those that this node knows, by the word of its last
+    /// Records which groups it can serve, of those that have a check, by the word of its last
     /// heartbeat.
-    pub(super) fn note_serving(&mut self, is_known: impl Fn(&GroupName) -> bool, now: Time) {
+    pub(super) fn note_serving(&mut self, is_checked: impl Fn(&GroupName) -> bool, now: Time) {
         let Some(heard) = &self.heard else { return };
         for (group, (serves, since)) in &mut self.serving {
             let served = !heard.beat.unfit_for.contains(group);
@@ -274,8 +274,8 @@ impl Peer {
                 (*serves, *since) = (served, now);
             }
         }
-        self.serving.retain(|group, _| is_known(group));
-        for group in heard.beat.unfit_for.iter().filter(|group| is_known(group)) {
+        self.serving.retain(|group, _| is_checked(group));
+        for group in heard.beat.unfit_for.iter().filter(|group| is_checked(group)) {
             self.serving.entry(group.clone()).or_insert((false, now));
         }
     }

@@ -206,6 +206,15 @@ fn heirs_follow_the_order_of_preference_each_after_its_time() {
 }
 
 #[test]
+fn what_has_no_check_is_not_taken_for_what_a_peer_says() {
+    let mut desk = desk_with(1, Traits::default());
+    check(&mut desk, false);
+    peer_check(&mut desk, 1, true);
+    desk.run(20_000);
+    assert!(is_at(&desk, 1), "{:#?}", desk.texts());
+}
+
+#[test]
 fn a_heartbeat_about_groups_that_do_not_exist_leaves_no_trace() {
     let mut desk = desk_with(1, checked());
     for n in 0..50 {

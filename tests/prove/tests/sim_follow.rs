@@ -1,6 +1,6 @@
 //! A group that follows another program, as keepalived: the check is whether the address is on the
-//! host. Whatever that program does for a moment, and however the writes are ordered, the group ends
-//! at the node that has the address in the end, and stays there.
+//! host. Whatever that program does for a moment, and however the writes are ordered, the group
+//! ends at the node that has the address in the end, and stays there.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
