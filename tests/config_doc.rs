@@ -1,5 +1,4 @@
 //! `docs/config.md` tells what the program does.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -44,7 +44,8 @@ pub struct Internet {
 
 impl Internet {
     /// Makes both and links the gateway of a VPC to the router, which is the namespace of the
-    /// calling thread. Returns the router's link to the gateway and the gateway's address on it, too.
+    /// calling thread. Returns the router's link to the gateway and the gateway's address on it,
+    /// too.
     ///
     /// # Errors
     /// When the kernel or one of `ip` and `nft` refuses.
