@@ -49,16 +49,21 @@ step() {
 # The Debian package that has a tool.
 package_of() {
     case $1 in
+        busybox) echo busybox-static ;;
         cc) echo gcc libc6-dev ;;
         conntrack) echo conntrack ;;
         curl) echo curl ;;
         g++) echo g++ ;;
         faketime) echo faketime ;;
         ip) echo iproute2 ;;
+        ipvsadm) echo ipvsadm ;;
         jq) echo jq ;;
+        keepalived) echo keepalived ;;
         nft) echo nftables ;;
         ping) echo iputils-ping ;;
+        psql) echo postgresql ;;
         python3) echo python3 python3-venv ;;
+        qemu-system-x86_64) echo qemu-system-x86 ;;
         shellcheck) echo shellcheck ;;
         setsid | unshare) echo util-linux ;;
         *) die "no package is known for $1: add it to package_of in scripts/lib.sh" ;;
@@ -67,18 +72,22 @@ package_of() {
 
 apt_updated=no
 
-# install_packages WHY PACKAGE…: by apt, as root only.
+update_packages() {
+    [[ $apt_updated == no ]] || return 0
+    step "apt-get update" apt-get -q update || die "apt-get update failed"
+    apt_updated=yes
+}
+
+# install_packages WHY PACKAGE…: by apt, as root only. RUNLEVEL keeps the services among them from
+# being started: the tests run their own, in namespaces.
 install_packages() {
     local why=$1
     shift
     command -v apt-get >/dev/null || die "$why. Install the equivalent of: $*"
     ((EUID == 0)) || die "$why. As root: apt-get install $*"
     say "  installing $* ($why)"
-    if [[ $apt_updated == no ]]; then
-        step "apt-get update" apt-get -q update || die "apt-get update failed"
-        apt_updated=yes
-    fi
-    DEBIAN_FRONTEND=noninteractive step "apt-get install" \
+    update_packages
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive step "apt-get install" \
         apt-get -qy install --no-install-recommends "$@" || die "apt-get install failed"
 }
 
@@ -112,6 +121,28 @@ need_nextest() {
     say "  cargo-nextest not found: building it into target/tools (some minutes, once)"
     step "cargo install cargo-nextest" cargo install --locked --root "$root/target/tools" \
         "cargo-nextest@$nextest_version" || die "cargo-nextest could not be built"
+}
+
+# unpack_kernel DIRECTORY: Debian's cloud kernel with its modules, not installed.
+unpack_kernel() {
+    local image
+    image=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image-/ { print $2 }')
+    rm -rf "$1" "$1.new" &&
+        mkdir -p "$1.new" &&
+        (cd "$1.new" && apt-get -q -o APT::Sandbox::User=root download "$image" &&
+            dpkg -x ./linux-image-*.deb . && rm ./linux-image-*.deb) &&
+        mv "$1.new" "$1"
+}
+
+# need_vm_kernel: a kernel with IPVS in target/vm-kernel, for the virtual machine of one test.
+need_vm_kernel() {
+    local directory=$root/target/vm-kernel
+    [[ ! -d $directory ]] || return 0
+    command -v apt-get dpkg >/dev/null ||
+        die "no kernel in $directory: unpack Debian's package linux-image-cloud-amd64 there"
+    update_packages
+    step "Debian's cloud kernel in target/vm-kernel" unpack_kernel "$directory" ||
+        die "the kernel could not be downloaded; apt's output is above"
 }
 
 # The interpreter the virtual environment is made with: one that can make one.

@@ -1,8 +1,10 @@
-//! Finds out who is in the cluster: at the start, and again every minute.
+//! Finds out who is in the cluster: at the start, again every minute, and when a peer starts anew.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::alerts::Alert;
@@ -16,6 +18,8 @@ use crate::types::{CloudFault, InstanceId, Member, Roster};
 
 /// Time between two looks at the cluster.
 const EVERY: Duration = Duration::from_mins(1);
+/// The least time between two looks that peers give reason to.
+const LEAST: Duration = Duration::from_secs(2);
 
 /// What discovery found.
 #[derive(Debug, Clone)]
@@ -96,7 +100,8 @@ fn stand_in(settings: &Settings) -> String {
     names.join("+")
 }
 
-/// Looks again every minute for as long as the loop runs, and passes on what has changed. What
+/// Looks again every minute for as long as the loop runs, and when a peer has started `anew`, and
+/// passes on what has changed. What
 /// cannot be read now, or cannot be, changes nothing: the roster stays as it was. The alert stands
 /// while the settings ask for what cannot be.
 pub(super) async fn keep_looking(
@@ -104,13 +109,22 @@ pub(super) async fn keep_looking(
     mut roster: Roster,
     mut warnings: Vec<Problem>,
     mut refused: Alert,
+    anew: Arc<Notify>,
     notes: Notes,
 ) {
     let mut rounds = interval(EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     rounds.tick().await;
+    let mut least = interval(LEAST);
+    least.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        rounds.tick().await;
+        let asked = tokio::select! {
+            _ = rounds.tick() => false,
+            () = anew.notified() => true,
+        };
+        if asked {
+            least.tick().await;
+        }
         match looker.look().await {
             Ok(cluster) => {
                 refused.set(None).await;
@@ -126,6 +140,9 @@ pub(super) async fn keep_looking(
             }
             Err(NotFound::Yet(error)) => {
                 tracing::warn!(%error, "the cluster could not be looked at again");
+                if asked {
+                    anew.notify_one();
+                }
             }
             Err(NotFound::Ever(problems)) => refused.set(Some(complaint(&problems))).await,
         }

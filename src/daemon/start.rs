@@ -1,10 +1,11 @@
 //! From nothing to a running loop, and to its end.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use super::alerts::Alert;
@@ -153,6 +154,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
         ),
     }
     let (duties, local) = local::start(settings, cluster.me.address, &notes);
+    let looking = Arc::new(Notify::new());
     let turns = Turns {
         // Made of the very header that a replay has, so that nothing else can enter.
         machine: header.machine(),
@@ -162,6 +164,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
         herald: Herald::start(),
         recorder: record(settings, header),
         local: duties,
+        looking: Arc::clone(&looking),
         watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
         linger: (settings.failover.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
         severed_after: severed_after(&settings.failover),
@@ -178,6 +181,7 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
         cluster.roster.clone(),
         cluster.warnings.clone(),
         refused,
+        looking,
         notes.clone(),
     ));
     tracing::info!(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::clock;
 use super::exchange::Exchange;
@@ -22,7 +22,7 @@ use super::recorder::Recorder;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
 use crate::status::{Counters, Report};
-use crate::types::{Fault, Fitness, GroupName, Roster, Time};
+use crate::types::{Fault, Fitness, GroupName, InstanceId, Roster, SessionId, Time};
 
 /// Events kept for the status.
 const HISTORY: usize = 200;
@@ -37,6 +37,9 @@ const OVERLOAD_PAUSE: Duration = Duration::from_millis(20);
 /// The sleep after something that did not count came in a peer's name: should it be a flood, the
 /// loop reads it in batches. Arrivals are told by the kernel, so nothing is judged by this.
 const DISTURBED_PAUSE: Duration = Duration::from_millis(5);
+
+/// For so long after its start, what a loop knows of the members is fresh.
+const FRESH: Duration = Duration::from_secs(10);
 
 /// What the loop is made of.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub(super) struct Turns {
     pub(super) recorder: Option<Recorder>,
     /// Where this node says which groups its host has to carry, where any has a part on it.
     pub(super) local: Option<watch::Sender<Duties>>,
+    /// Whoever looks at the cluster: told when a peer has started anew.
+    pub(super) looking: Arc<Notify>,
     /// Half the service manager's watchdog time, where it has one.
     pub(super) watchdog: Option<Duration>,
     /// How long it goes on once everything is handed over: for as many heartbeats as tell every
@@ -84,6 +89,8 @@ pub(super) struct Memory {
     /// What the checks of this host found last.
     checked: Fitness,
     severed: bool,
+    /// The peers' monitors, as they were last heard.
+    sessions: BTreeMap<InstanceId, SessionId>,
 }
 
 impl Memory {
@@ -104,6 +111,7 @@ impl Memory {
             exit_at: None,
             checked: Fitness::fit(),
             severed: false,
+            sessions: BTreeMap::new(),
         }
     }
 }
@@ -172,7 +180,24 @@ impl Turns {
         if let Some(recorder) = &mut self.recorder {
             recorder.input(&input);
         }
+        if let Input::Beat { from, session, .. } = &input {
+            self.note_session(from, *session, now);
+        }
         self.machine.handle(input, now);
+    }
+
+    /// An instance that was stopped and started has another public address, and a record that
+    /// gives it the old one would lead to nobody: the cluster is looked at again.
+    fn note_session(&mut self, from: &InstanceId, session: SessionId, now: Time) {
+        let anew = match self.memory.sessions.get(from) {
+            Some(known) if *known == session => return,
+            Some(_) => true,
+            None => now.since(self.memory.started) > FRESH,
+        };
+        self.memory.sessions.insert(from.clone(), session);
+        if anew {
+            self.looking.notify_one();
+        }
     }
 
     fn take_note(&mut self, note: Note, now: Time) {

@@ -15,7 +15,6 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-use crate::daemon::VPC;
 use crate::daemon::account::{IAM_ROLE, REGION};
 use crate::daemon::shared::Shared;
 use crate::dataplane::{Dataplane, Interface};
@@ -203,7 +202,9 @@ impl About<'_> {
                 self.dataplane.subnets.get(&interface.subnet).map(|subnet| subnet.cidr.to_string())
             }
             "vpc-id" => Some(self.shared.account.vpc.clone()),
-            "vpc-ipv4-cidr-block" | "vpc-ipv4-cidr-blocks" => Some(VPC.to_owned()),
+            "vpc-ipv4-cidr-block" | "vpc-ipv4-cidr-blocks" => {
+                Some(self.shared.spec.vpc.trunc().to_string())
+            }
             "owner-id" => Some(self.account_id()),
             "security-group-ids" => self.groups(id),
             _ => None,

@@ -19,6 +19,7 @@ pub mod lab;
 pub mod launch;
 pub mod meter;
 pub mod net;
+pub mod patterns;
 pub mod process;
 pub mod scene;
 pub mod services;

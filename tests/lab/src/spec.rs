@@ -12,12 +12,19 @@ use serde::{Deserialize, Serialize};
 /// The names of the route tables.
 pub const TABLES: [&str; 4] = ["public", "private-a", "private-b", "private-c"];
 
+/// The VPC's addresses where nothing else is said.
+const VPC: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 16);
+
 /// Everything that is chosen before a lab starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spec {
     /// The instances, in the order in which they are launched.
     pub hosts: Vec<HostSpec>,
+    /// The VPC's addresses, a /16. The zones' public subnets are its third bytes 0, 1 and 2, their
+    /// private ones 100, 101 and 102.
+    #[serde(default = "vpc")]
+    pub vpc: Ipv4Net,
     /// The `natha` binary that nodes find as `/usr/local/bin/natha`.
     #[serde(default)]
     pub natha: Option<PathBuf>,
@@ -179,6 +186,7 @@ impl Spec {
         let privates = (0..nodes.min(3)).map(|zone| host(zone, "host", Role::Private));
         Self {
             hosts: natters.chain(privates).collect(),
+            vpc: VPC,
             natha: None,
             table_tags: BTreeMap::new(),
             routes: Vec::new(),
@@ -258,6 +266,9 @@ impl Spec {
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
+        if self.vpc.prefix_len() != 16 {
+            faults.push(format!("the VPC {} is no /16", self.vpc));
+        }
         let mut names = BTreeSet::new();
         for host in &self.hosts {
             let HostSpec { name, zone, .. } = host;
@@ -320,6 +331,10 @@ const fn yes() -> bool {
     true
 }
 
+const fn vpc() -> Ipv4Net {
+    VPC
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -347,6 +362,7 @@ mod tests {
             .with_address("one", None)
             .with_zone("example.test")
             .with_zone("example.test");
-        assert_eq!(spec.faults().len(), 5, "{:?}", spec.faults());
+        let spec = Spec { vpc: "10.0.0.0/8".parse().unwrap(), ..spec };
+        assert_eq!(spec.faults().len(), 6, "{:?}", spec.faults());
     }
 }

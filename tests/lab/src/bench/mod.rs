@@ -6,6 +6,7 @@ mod figures;
 mod host;
 mod kills;
 mod pair;
+mod patterns;
 mod scale;
 mod soak;
 mod stats;
@@ -57,7 +58,7 @@ struct Section {
 }
 
 /// All of them, in the order in which they are made.
-const SECTIONS: [Section; 12] = [
+const SECTIONS: [Section; 17] = [
     Section { names: &["binary.mib"], run: host::binary },
     Section { names: &["setup.unchanged_ms", "setup.unchanged_ms.max"], run: host::setup },
     Section { names: &["monitor.start_ms", "monitor.start_ms.max"], run: host::start },
@@ -69,6 +70,11 @@ const SECTIONS: [Section; 12] = [
     Section { names: &failures::UPLINK, run: failures::uplink_lost },
     Section { names: &failures::DAEMON, run: failures::daemon_killed },
     Section { names: &["hand_back.pings_lost"], run: kills::hand_back },
+    Section { names: &patterns::VIP, run: patterns::vip },
+    Section { names: &patterns::PRIVATE_IP, run: patterns::private_ip },
+    Section { names: &patterns::EIP, run: patterns::eip },
+    Section { names: &patterns::DNS, run: patterns::dns },
+    Section { names: &patterns::KEEPALIVED, run: patterns::keepalived },
     Section { names: &soak::NAMES, run: soak::soak },
 ];
 

@@ -18,6 +18,8 @@ pub(super) struct Scale {
     pub(super) freezes: u32,
     /// Lost uplinks.
     pub(super) uplinks: u32,
+    /// Kills of the holder of an address or name, for each kind.
+    pub(super) patterns: u32,
     /// Hand-backs, with 1,000 pings around each.
     pub(super) hand_backs: u32,
     /// Starts of the monitor.
@@ -44,6 +46,7 @@ impl Scale {
             yardsticks: 5,
             freezes: 3,
             uplinks: 5,
+            patterns: 10,
             hand_backs: 3,
             starts: 10,
             setups: 20,
@@ -63,6 +66,7 @@ impl Scale {
             yardsticks: 1,
             freezes: 1,
             uplinks: 1,
+            patterns: 1,
             hand_backs: 1,
             starts: 2,
             setups: 5,
@@ -83,6 +87,7 @@ impl Scale {
             fact("rounds.yardstick.api50", json!(self.yardsticks)),
             fact("rounds.frozen", json!(self.freezes)),
             fact("rounds.uplink_lost", json!(self.uplinks)),
+            fact("rounds.patterns", json!(self.patterns)),
             fact("rounds.hand_back", json!(self.hand_backs)),
             fact("rounds.monitor_start", json!(self.starts)),
             fact("rounds.setup", json!(self.setups)),

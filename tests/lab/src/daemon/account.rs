@@ -8,7 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{VPC, extras};
+use super::extras;
 use crate::ec2::{
     ApiError, Credentials, Fault, FaultRule, InstanceSpec, RouteVia, Timings, World, WorldSettings,
 };
@@ -156,7 +156,8 @@ fn network(
     operator: &Credentials,
     now: Duration,
 ) -> Result<Account> {
-    let block: Ipv4Net = VPC.parse()?;
+    let block = spec.vpc.trunc();
+    let [first, second, ..] = block.addr().octets();
     let vpc = world.create_vpc(block, now).map_err(refused)?;
     let gateway = world.create_gateway(&vpc, now).map_err(refused)?;
     let from: Vec<Ipv4Net> = [block].into_iter().chain(spec.ingress.iter().copied()).collect();
@@ -164,7 +165,7 @@ fn network(
     let mut zones = Vec::new();
     for (number, letter) in (0_u8..).zip(["a", "b", "c"]) {
         let name = format!("{REGION}{letter}");
-        let cidr = |third: u8| Ipv4Net::new(Ipv4Addr::new(10, 0, third, 0), 24);
+        let cidr = |third: u8| Ipv4Net::new(Ipv4Addr::new(first, second, third, 0), 24);
         let public = world.create_subnet(&vpc, cidr(number)?, &name, now).map_err(refused)?;
         let private = world.create_subnet(&vpc, cidr(100 + number)?, &name, now);
         let private = private.map_err(refused)?;

@@ -28,8 +28,6 @@ use crate::{control, ec2, imds};
 use conductor::Conductor;
 use shared::Shared;
 
-/// The VPC's addresses.
-pub const VPC: &str = "10.0.0.0/16";
 /// The control socket's name in the lab's directory.
 pub const SOCKET: &str = "control";
 /// The specification's name in the lab's directory.
@@ -68,8 +66,7 @@ pub async fn run(places: Places) -> Result<()> {
     fs::create_dir_all(places.disks())?;
     mount(Some("tmpfs"), &places.disks(), Some("tmpfs"), MsFlags::empty(), None::<&str>)
         .context("cannot mount a file system in memory for the instances' disks")?;
-    let vpc = VPC.parse().context("the VPC's addresses")?;
-    let fabric = Fabric::new(vpc).context("cannot make the VPC's router")?;
+    let fabric = Fabric::new(spec.vpc).context("cannot make the VPC's router")?;
     let (world, account) = account::make(&spec, clock.now())?;
     let world = ec2::SharedWorld::new(world);
     let (orders, inbox) = mpsc::channel(64);

@@ -51,7 +51,7 @@ impl Fabric {
     pub fn new(vpc: Ipv4Net) -> Result<Self> {
         netns::sysctl("net/ipv4/ip_forward", "1")?;
         internet::plain_router()?;
-        let (internet, gateway) = Internet::new()?;
+        let (internet, gateway) = Internet::new(vpc.trunc())?;
         netns::ip(&format!(
             "link set lo up\naddr add {METADATA}/32 dev lo\naddr add {RESOLVER}/32 dev lo\n\
              rule add pref 100 lookup {VPC_TABLE}\n"

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use ipnet::Ipv4Net;
 use nix::net::if_::if_nametoindex;
 
 use super::netns::{self, Netns};
@@ -42,12 +43,13 @@ pub struct Internet {
 }
 
 impl Internet {
-    /// Makes both and links the gateway to the router, which is the namespace of the calling
-    /// thread. Returns the router's link to the gateway and the gateway's address on it, too.
+    /// Makes both and links the gateway of a VPC to the router, which is the namespace of the
+    /// calling thread. Returns the router's link to the gateway and the gateway's address on it,
+    /// too.
     ///
     /// # Errors
     /// When the kernel or one of `ip` and `nft` refuses.
-    pub fn new() -> Result<(Self, (u32, Ipv4Addr))> {
+    pub fn new(vpc: Ipv4Net) -> Result<(Self, (u32, Ipv4Addr))> {
         let (igw, internet) = (Netns::new()?, Netns::new()?);
         let [router_mac, igw_mac, out_mac, host_mac] = LINK_MAC;
         let (igw_path, internet_path) = (igw.path(), internet.path());
@@ -66,7 +68,7 @@ impl Internet {
              route add 203.0.113.0/24 dev out\n\
              neigh replace {INTERNET_HOST} lladdr {host_mac} dev out nud permanent\n\
              route add default via {INTERNET_HOST} dev out onlink\n\
-             route add 10.0.0.0/8 via {ROUTER_SIDE} dev vpc\n"
+             route add {vpc} via {ROUTER_SIDE} dev vpc\n"
         ))?;
         let also = RESOLVERS.iter().chain([&EC2_API]);
         let also: Vec<String> =
