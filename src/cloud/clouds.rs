@@ -2,7 +2,7 @@
 
 use aws_config::SdkConfig;
 
-use super::ec2::{self, Ec2};
+use super::ec2::{self, Connections, Ec2};
 use super::errors::unexpected;
 use super::route53::Route53;
 use super::writes::{Gate, Sent};
@@ -28,8 +28,9 @@ impl Clouds {
         api: &Api,
         own_region: Option<&str>,
         vpc: VpcId,
+        connections: Connections,
     ) -> Result<Self, CloudFault> {
-        Ok(Self::with(&ec2::shared(api, own_region).await?, api, vpc))
+        Ok(Self::with(&ec2::shared(api, own_region, connections).await?, api, vpc))
     }
 
     /// Clients with this region and these credentials.

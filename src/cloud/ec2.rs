@@ -12,6 +12,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::types::Filter;
 use aws_smithy_http_client::tls;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use ipnet::Ipv4Net;
 
@@ -54,7 +55,7 @@ impl Ec2 {
     /// # Errors
     /// Where no region can be found.
     pub async fn connect(api: &Api, own_region: Option<&str>) -> Result<Self, CloudFault> {
-        Ok(Self::with(&shared(api, own_region).await?, api))
+        Ok(Self::with(&shared(api, own_region, Connections::Kept).await?, api))
     }
 
     /// A client with this region and these credentials.
@@ -292,8 +293,36 @@ impl Ec2 {
     }
 }
 
+/// What becomes of a connection after its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connections {
+    /// It is kept for the next call.
+    Kept,
+    /// It is closed. For a node whose public address changes while it runs, as it does with an
+    /// Elastic IP that comes and goes: packets of the connections it had before find their way back
+    /// no more, and a call on one of them ends with its time limit only.
+    Closed,
+}
+
+impl Connections {
+    /// What makes them.
+    pub(super) fn client(self) -> SharedHttpClient {
+        let mut client = aws_smithy_http_client::Builder::new();
+        if self == Self::Closed {
+            client = client.pool_max_idle_per_host(0);
+        }
+        client
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
+            .build_with_resolver(Resolver::default())
+    }
+}
+
 /// The region, the credentials and the connections of all clients. See [`Ec2::connect`].
-pub(super) async fn shared(api: &Api, own_region: Option<&str>) -> Result<SdkConfig, CloudFault> {
+pub(super) async fn shared(
+    api: &Api,
+    own_region: Option<&str>,
+    connections: Connections,
+) -> Result<SdkConfig, CloudFault> {
     let region = RegionProviderChain::first_try(api.region.clone().map(Region::new))
         .or_else(EnvironmentVariableRegionProvider::new())
         .or_else(own_region.map(|name| Region::new(name.to_owned())))
@@ -303,10 +332,7 @@ pub(super) async fn shared(api: &Api, own_region: Option<&str>) -> Result<SdkCon
         .ok_or_else(|| {
             unexpected("connect", "no region: set `api.region`, `--region` or AWS_REGION")
         })?;
-    let client = aws_smithy_http_client::Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
-        .build_with_resolver(Resolver::default());
-    let shared = aws_config::defaults(BehaviorVersion::latest()).http_client(client);
+    let shared = aws_config::defaults(BehaviorVersion::latest()).http_client(connections.client());
     Ok(shared.region(region).load().await)
 }
 

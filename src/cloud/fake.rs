@@ -1,5 +1,6 @@
 //! A small HTTP server that answers as a test tells it to.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http_body_util::{BodyExt, Full};
@@ -26,6 +27,8 @@ pub(super) struct Fake {
     pub(super) url: String,
     /// The requests so far: method, path and body.
     seen: Arc<Mutex<Vec<String>>>,
+    /// How many connections were made.
+    connections: Arc<AtomicUsize>,
     server: JoinHandle<()>,
 }
 
@@ -42,9 +45,12 @@ impl Fake {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let (answer, log) = (Arc::new(answer), seen.clone());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let made = connections.clone();
         let server = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                made.fetch_add(1, Ordering::Relaxed);
                 let (answer, log) = (answer.clone(), log.clone());
                 let service = service_fn(move |request: Request<Incoming>| {
                     let (answer, log) = (answer.clone(), log.clone());
@@ -69,7 +75,12 @@ impl Fake {
                 tokio::spawn(connection);
             }
         });
-        Self { url, seen, server }
+        Self { url, seen, connections, server }
+    }
+
+    /// How many connections were made so far.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// The requests so far.

@@ -18,7 +18,7 @@ mod whole;
 mod writes;
 
 pub use clouds::Clouds;
-pub use ec2::Ec2;
+pub use ec2::{Connections, Ec2};
 pub use imds::{DMI_ASSET_TAG, Identity, Imds, ImdsFault, OwnInterface, instance_from_dmi};
 pub use notices::Notice;
 pub use route53::Route53;

@@ -337,3 +337,23 @@ fn the_firmware_tells_the_instance_id() {
     assert_eq!(instance_from_dmi(&path), None);
     assert_eq!(instance_from_dmi(&directory.path().join("absent")), None);
 }
+
+#[tokio::test]
+async fn a_node_whose_public_address_changes_makes_a_connection_for_each_call() {
+    for (connections, made) in [(Connections::Kept, 1), (Connections::Closed, 3)] {
+        let fake = Fake::start(|_| reply("DescribeRouteTables", "<routeTableSet/>")).await;
+        let shared = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new("eu-west-1"))
+            .credentials_provider(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test"))
+            .http_client(connections.client())
+            .load()
+            .await;
+        let (endpoint, timeout) = (Some(fake.url.clone()), Duration::from_secs(5));
+        let api = Api { region: None, endpoint, route53_endpoint: None, timeout };
+        let ec2 = Ec2::with(&shared, &api);
+        for _ in 0..3 {
+            ec2.route_tables(&["rtb-00000001".parse().unwrap()]).await.unwrap();
+        }
+        assert_eq!((fake.seen().len(), fake.connections()), (3, made), "{connections:?}");
+    }
+}

@@ -130,6 +130,15 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Whether the public address of a node can change while it runs: an Elastic IP comes and goes.
+    #[must_use]
+    pub fn moves_public_addresses(&self) -> bool {
+        let mut moved = self.groups.iter().flat_map(|group| &group.resources);
+        moved.any(|resource| matches!(resource, ResourceSetting::Eip { .. }))
+    }
+}
+
 /// How to reach the APIs of EC2 and Route 53.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Api {

@@ -21,7 +21,7 @@ use super::local::{self, Local};
 use super::recorder::Recorder;
 use super::turns::{Memory, Turns};
 use super::{checks, clock, notices, realtime, services, single, tracking, uplink};
-use crate::cloud::{Clouds, Imds};
+use crate::cloud::{Clouds, Connections, Imds};
 use crate::config::{Failover, Flags, PairFlags, Settings, load, settings_digest};
 use crate::failover::{Command, Input};
 use crate::record::Header;
@@ -102,7 +102,9 @@ pub(super) async fn attempt(
     let asked = async {
         let identity = imds.identity().await.map_err(|error| error.to_string())?;
         let (region, vpc) = (Some(identity.region.as_str()), identity.vpc);
-        let clouds = Clouds::connect(&settings.api, region, vpc).await;
+        let connections =
+            if settings.moves_public_addresses() { Connections::Closed } else { Connections::Kept };
+        let clouds = Clouds::connect(&settings.api, region, vpc, connections).await;
         let clouds = clouds.map_err(|error| error.to_string())?;
         let info = clouds.ec2().instance(&identity.instance).await;
         let unknown = || format!("EC2 does not know this instance, {}", identity.instance);
