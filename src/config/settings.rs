@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::group::GroupSetting;
+use super::group::{GroupSetting, ResourceSetting};
 use super::spans;
 use crate::types::{InstanceId, RouteTableId};
 
