@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use crate::kernel::durable;
 use crate::types::InstanceId;
 
 /// The file.
@@ -42,14 +43,9 @@ impl Keepsake {
     /// Where it cannot be written.
     pub(super) fn save(&self, stopped: &BTreeSet<InstanceId>) -> anyhow::Result<()> {
         let directory = self.path.parent().context("the state directory has no name")?;
-        let fresh = self.path.with_extension("new");
         let write = || -> std::io::Result<()> {
             fs::create_dir_all(directory)?;
-            let mut file = fs::File::create(&fresh)?;
-            file.write_all(&serde_json::to_vec(stopped)?)?;
-            file.sync_all()?;
-            fs::rename(&fresh, &self.path)?;
-            fs::File::open(directory)?.sync_all()
+            durable::replace(&self.path, &serde_json::to_vec(stopped)?)
         };
         write().with_context(|| format!("cannot write {}", self.path.display()))
     }

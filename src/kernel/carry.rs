@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::addresses::{self, AddressError};
+use super::durable;
 use super::journal::{JournalError, boot_id};
 use super::nft::{Nft, NftError};
 use super::run::RunError;
@@ -281,17 +282,9 @@ impl Store {
 
     /// Writes it down whole, on the disk when this returns.
     fn save(&self, record: &Record) -> Result<(), CarryError> {
-        let fresh = self.path.with_extension("new");
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create(&fresh)?;
-            file.write_all(&serde_json::to_vec_pretty(record)?)?;
-            file.sync_all()?;
-            fs::rename(&fresh, &self.path)?;
-            let directory = self.path.parent().unwrap_or(Path::new("/"));
-            File::open(directory)?.sync_all()
-        };
         let failed = |source| CarryError::Io { doing: "write", path: self.path.clone(), source };
-        write().map_err(failed)
+        let text = serde_json::to_vec_pretty(record).map_err(|error| failed(error.into()))?;
+        durable::replace(&self.path, &text).map_err(failed)
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod addresses;
 pub mod apply;
 pub mod carry;
+pub mod durable;
 pub mod facts;
 pub mod forwarding;
 pub mod journal;
