@@ -20,16 +20,20 @@ fn door(digit: char, session: u64, key: Option<&[u8]>) -> Door {
     door
 }
 
-fn next(door: &mut Door, to: char) -> Vec<u8> {
-    let beat = Beat {
+/// The heartbeat of a node that holds nothing and hears nobody.
+fn beat() -> Beat {
+    Beat {
         fitness: Fitness::fit(),
         leaving: false,
         settings_digest: 0,
         hears: Vec::new(),
         holds: Vec::new(),
         unfit_for: std::collections::BTreeSet::new(),
-    };
-    door.next_packet(&id(to), beat, NOW).unwrap().0.bytes
+    }
+}
+
+fn next(door: &mut Door, to: char) -> Vec<u8> {
+    door.next_packet(&id(to), beat(), NOW).unwrap().0.bytes
 }
 
 /// Two nodes that hear each other.
@@ -94,14 +98,6 @@ fn members_are_found_by_name_and_by_address_and_this_node_is_none() {
 #[test]
 fn a_packet_goes_to_a_member_and_carries_this_run_s_session() {
     let mut door = door('a', 7, KEY);
-    let beat = || Beat {
-        fitness: Fitness::fit(),
-        leaving: false,
-        settings_digest: 0,
-        hears: Vec::new(),
-        holds: Vec::new(),
-        unfit_for: std::collections::BTreeSet::new(),
-    };
     let (encoded, address) = door.next_packet(&id('b'), beat(), NOW).unwrap();
     assert_eq!(address, PEER);
     let reader = Sender::new(id('b'), SessionId(1), "nat", KEY.map(Key::derive));

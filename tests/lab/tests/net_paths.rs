@@ -4,7 +4,8 @@ mod lab_support;
 
 use std::time::Duration;
 
-use lab_support::{LONG, PING, nat_lab, reaches};
+use lab_support::wait::LONG;
+use lab_support::{PING, nat_lab, reaches};
 use natha_lab::{Lab, NetChange, Spec, Traffic};
 
 #[test]

@@ -3,13 +3,17 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, what cannot be done is a failure")]
 
+#[path = "lab_support/wait.rs"]
+mod wait;
+
 use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use natha_lab::dataplane::Lookup;
 use natha_lab::meter::tcp::{Aim, Report};
 use natha_lab::spec::HostSpec;
 use natha_lab::{Ec2Spec, Lab, Role, Spec};
+use wait::eventually;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 100, 1);
 const FLOATING: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 50);
@@ -33,15 +37,6 @@ fn start(spec: &Spec) -> Lab {
         lab.greet(host, PORT, line).unwrap();
     }
     lab
-}
-
-/// Waits until something that nothing announces is so.
-fn eventually(what: &str, so: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !so() {
-        assert!(Instant::now() < end, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 /// Waits until a meter has got this banner.

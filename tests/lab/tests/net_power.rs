@@ -5,7 +5,8 @@ mod lab_support;
 
 use std::time::Duration;
 
-use lab_support::{LONG, eventually, nat_lab, reaches};
+use lab_support::wait::LONG;
+use lab_support::{eventually, nat_lab, reaches};
 use natha_lab::daemon::shared::{HostView, Power};
 use natha_lab::ec2::Principal;
 use natha_lab::{Lab, Spec, Status};

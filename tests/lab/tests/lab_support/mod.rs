@@ -2,12 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, what cannot be done is a failure")]
 
-use std::time::{Duration, Instant};
+pub(crate) mod wait;
 
 use natha_lab::{Lab, Role, Spec};
 
-/// Longer than anything here takes.
-pub(crate) const LONG: Duration = Duration::from_secs(20);
+pub(crate) use wait::eventually;
 
 /// Whether the internet answers.
 pub(crate) const PING: &str = "ping -c1 -W1 203.0.113.10";
@@ -43,16 +42,4 @@ pub(crate) fn nat_lab(nodes: u8) -> Lab {
 /// Whether a host reaches the internet.
 pub(crate) fn reaches(lab: &Lab, host: &str) -> bool {
     lab.sh(host, PING).is_ok()
-}
-
-/// Waits until something that nothing announces is so.
-///
-/// # Panics
-/// When it is not so in time.
-pub(crate) fn eventually(what: &str, so: impl Fn() -> bool) {
-    let end = Instant::now() + LONG;
-    while !so() {
-        assert!(Instant::now() < end, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
