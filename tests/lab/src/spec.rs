@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::ec2::Timings;
+use crate::guest::container;
 use serde::{Deserialize, Serialize};
 
 /// Everything that is chosen before a lab starts.
@@ -15,6 +16,10 @@ pub struct Spec {
     /// The `natha` binary that nodes find as `/usr/local/bin/natha`.
     #[serde(default)]
     pub natha: Option<PathBuf>,
+    /// The root file system that nodes boot as a container: cloud-init in there reads the user
+    /// data, and natha is the image's own.
+    #[serde(default)]
+    pub image: Option<PathBuf>,
     /// Tags of the private subnets' route tables, besides `Name`.
     #[serde(default)]
     pub table_tags: BTreeMap<String, String>,
@@ -107,6 +112,7 @@ impl Spec {
         Self {
             hosts: natters.chain(privates).collect(),
             natha: None,
+            image: None,
             table_tags: BTreeMap::new(),
             ec2: Ec2Spec::default(),
         }
@@ -140,7 +146,7 @@ impl Spec {
     /// What is wrong with it, every fault.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+        let mut faults: Vec<_> = self.image.iter().flat_map(|it| container::faults(it)).collect();
         let mut names = std::collections::BTreeSet::new();
         for host in &self.hosts {
             let HostSpec { name, zone, .. } = host;
