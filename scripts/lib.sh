@@ -56,10 +56,17 @@ package_of() {
         faketime) echo faketime ;;
         ip) echo iproute2 ;;
         jq) echo jq ;;
+        mke2fs) echo e2fsprogs ;;
+        mmdebstrap) echo mmdebstrap ;;
         nft) echo nftables ;;
+        packer) echo packer ;;
         ping) echo iputils-ping ;;
+        cloud-init) echo cloud-init ;;
         python3) echo python3 python3-venv ;;
+        sfdisk) echo fdisk ;;
         shellcheck) echo shellcheck ;;
+        systemd-analyze) echo systemd ;;
+        systemd-nspawn) echo systemd-container ;;
         setsid | unshare) echo util-linux ;;
         *) die "no package is known for $1: add it to package_of in scripts/lib.sh" ;;
     esac
@@ -154,7 +161,7 @@ need_python() {
 
 # The repository's shell scripts, by their first line, as paths relative to its root.
 shell_scripts() {
-    (cd "$root" && find scripts .ci tests -type f -not -path '*/target/*' -print0 |
+    (cd "$root" && find scripts .ci tests ami -type f -not -path '*/target/*' -print0 |
         xargs -0 awk 'FNR == 1 { if (/^#!.*[\/ ](ba)?sh( |$)/) print FILENAME; nextfile }' |
         sort)
 }
