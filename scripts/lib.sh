@@ -161,7 +161,7 @@ need_python() {
 
 # The repository's shell scripts, by their first line, as paths relative to its root.
 shell_scripts() {
-    (cd "$root" && find scripts .ci tests ami -type f -not -path '*/target/*' -print0 |
+    (cd "$root" && find scripts .ci tests ami packaging -type f -not -path '*/target/*' -print0 |
         xargs -0 awk 'FNR == 1 { if (/^#!.*[\/ ](ba)?sh( |$)/) print FILENAME; nextfile }' |
         sort)
 }
