@@ -51,6 +51,7 @@ package_of() {
     case $1 in
         busybox) echo busybox-static ;;
         cc) echo gcc libc6-dev ;;
+        cloud-init) echo cloud-init ;;
         conntrack) echo conntrack ;;
         curl) echo curl ;;
         g++) echo g++ ;;
@@ -59,12 +60,18 @@ package_of() {
         ipvsadm) echo ipvsadm ;;
         jq) echo jq ;;
         keepalived) echo keepalived ;;
+        mke2fs) echo e2fsprogs ;;
+        mmdebstrap) echo mmdebstrap ;;
         nft) echo nftables ;;
+        packer) echo packer ;;
         ping) echo iputils-ping ;;
         psql) echo postgresql ;;
         python3) echo python3 python3-venv ;;
         qemu-system-x86_64) echo qemu-system-x86 ;;
+        sfdisk) echo fdisk ;;
         shellcheck) echo shellcheck ;;
+        systemd-analyze) echo systemd ;;
+        systemd-nspawn) echo systemd-container ;;
         setsid | unshare) echo util-linux ;;
         *) die "no package is known for $1: add it to package_of in scripts/lib.sh" ;;
     esac
@@ -185,7 +192,7 @@ need_python() {
 
 # The repository's shell scripts, by their first line, as paths relative to its root.
 shell_scripts() {
-    (cd "$root" && find scripts .ci tests -type f -not -path '*/target/*' -print0 |
+    (cd "$root" && find scripts .ci tests ami packaging -type f -not -path '*/target/*' -print0 |
         xargs -0 awk 'FNR == 1 { if (/^#!.*[\/ ](ba)?sh( |$)/) print FILENAME; nextfile }' |
         sort)
 }

@@ -1,7 +1,7 @@
 //! The instance metadata service, version 2, for every instance: told apart by the address that a
 //! request comes from, which the router vouches for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +25,38 @@ const LONGEST: u64 = 21_600;
 const TTL: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 /// The header with the token.
 const TOKEN: &str = "x-aws-ec2-metadata-token";
+
+/// The versions that are served besides `latest`: those that cloud-init asks for.
+const VERSIONS: [&str; 5] = ["latest", "2021-03-23", "2018-09-24", "2016-09-02", "2009-04-04"];
+
+/// What there is of every interface, where it is there at all.
+const OF_INTERFACE: [&str; 11] = [
+    "interface-id",
+    "device-number",
+    "mac",
+    "local-ipv4s",
+    "public-ipv4s",
+    "subnet-id",
+    "subnet-ipv4-cidr-block",
+    "vpc-id",
+    "vpc-ipv4-cidr-block",
+    "vpc-ipv4-cidr-blocks",
+    "security-group-ids",
+];
+
+/// What there is of every instance, where it is there at all.
+const OF_INSTANCE: [&str; 10] = [
+    "hostname",
+    "instance-id",
+    "instance-type",
+    "local-hostname",
+    "local-ipv4",
+    "mac",
+    "placement/availability-zone",
+    "placement/availability-zone-id",
+    "placement/region",
+    "public-ipv4",
+];
 
 type Tokens = Arc<Mutex<BTreeMap<String, (String, Duration)>>>;
 
@@ -135,10 +167,15 @@ impl About<'_> {
         let primary = self.interface(|it| it.device_index == 0)?;
         let instance = self.dataplane.instances.get(self.instance)?;
         let zone = self.shared.account.zone_of(&primary.1.subnet)?;
-        let path = path.strip_prefix("/latest/")?;
+        let (version, path) = path.strip_prefix('/')?.split_once('/')?;
+        if !VERSIONS.contains(&version) {
+            return None;
+        }
         let Some(path) = path.strip_prefix("meta-data/") else {
             return match path {
                 "user-data" => instance.user_data.clone(),
+                "meta-data" => self.list(""),
+                "dynamic/instance-identity" => Some("document".to_owned()),
                 "dynamic/instance-identity/document" => Some(self.document(primary.1, &zone.name)),
                 _ => None,
             };
@@ -158,8 +195,36 @@ impl About<'_> {
             "placement/availability-zone-id" => Some(zone_id(&zone.name)),
             "network/interfaces/macs" => Some(self.macs()),
             "iam/security-credentials" => Some(IAM_ROLE.to_owned()),
-            _ => self.below(path),
+            _ => self.below(path).or_else(|| self.list(&format!("{path}/"))),
         }
+    }
+
+    /// What is in a directory, one name a line; another directory has a slash at its end.
+    fn list(&self, directory: &str) -> Option<String> {
+        let mut all = OF_INSTANCE.map(str::to_owned).to_vec();
+        all.push(format!("iam/security-credentials/{IAM_ROLE}"));
+        for it in self.dataplane.interfaces.values().filter(|it| it.instance == self.instance) {
+            let about = format!("network/interfaces/macs/{}", it.mac);
+            all.extend(OF_INTERFACE.map(|item| format!("{about}/{item}")));
+            let public = it.public.values();
+            all.extend(public.map(|address| format!("{about}/ipv4-associations/{address}")));
+        }
+        let tags = self.tags().unwrap_or_default().into_keys();
+        all.extend(tags.map(|key| format!("tags/instance/{key}")));
+        let set = self.shared.state().metadata.keys().cloned().collect::<Vec<_>>();
+        all.extend(set.into_iter().filter(|(id, _)| id == self.instance).map(|(_, path)| path));
+        let mut names = BTreeSet::new();
+        for item in all.iter().filter_map(|item| item.strip_prefix(directory)) {
+            let whole = format!("/latest/meta-data/{directory}{item}");
+            match item.split_once('/') {
+                Some((below, _)) => drop(names.insert(format!("{below}/"))),
+                // Not every instance has all of them: a public address, say.
+                None if self.answer(&whole).is_some() => drop(names.insert(item.to_owned())),
+                None => {}
+            }
+        }
+        let names: Vec<_> = names.into_iter().collect();
+        Some(names.join("\n")).filter(|names| !names.is_empty())
     }
 
     fn below(&self, path: &str) -> Option<String> {

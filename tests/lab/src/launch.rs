@@ -18,10 +18,11 @@ use nix::sys::signal::kill;
 use nix::unistd::{Pid, Uid};
 
 use crate::daemon::{SOCKET, SPEC};
+use crate::guest::container;
 use crate::spec::Spec;
 
 /// How the directories of labs begin.
-const PREFIX: &str = "natha-lab-";
+pub(crate) const PREFIX: &str = "natha-lab-";
 /// The file with the owner's process id.
 const OWNER: &str = "owner";
 /// What a lab prints when it is ready.
@@ -76,6 +77,7 @@ impl Drop for Launched {
         // Killing the outermost process kills the lab's first one: unshare's --kill-child.
         drop(self.child.kill());
         drop(self.child.wait());
+        container::sweep(&self.directory);
         drop(fs::remove_dir_all(&self.directory));
     }
 }
@@ -207,6 +209,7 @@ pub fn wait_gone(directory: &Path) -> Result<()> {
 fn remove_stale() {
     for (directory, owner) in labs() {
         if kill(Pid::from_raw(owner), None).is_err() {
+            container::sweep(&directory);
             drop(fs::remove_dir_all(directory));
         }
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use ipnet::Ipv4Net;
 
 use crate::ec2::Timings;
+use crate::guest::container;
 use serde::{Deserialize, Serialize};
 
 /// The names of the route tables.
@@ -28,6 +29,10 @@ pub struct Spec {
     /// The `natha` binary that nodes find as `/usr/local/bin/natha`.
     #[serde(default)]
     pub natha: Option<PathBuf>,
+    /// The root file system that nodes boot as a container: cloud-init in there reads the user
+    /// data, and natha is the image's own.
+    #[serde(default)]
+    pub image: Option<PathBuf>,
     /// Tags of the private subnets' route tables, besides `Name`.
     #[serde(default)]
     pub table_tags: BTreeMap<String, String>,
@@ -188,6 +193,7 @@ impl Spec {
             hosts: natters.chain(privates).collect(),
             vpc: VPC,
             natha: None,
+            image: None,
             table_tags: BTreeMap::new(),
             routes: Vec::new(),
             addresses: Vec::new(),
@@ -265,7 +271,7 @@ impl Spec {
     /// What is wrong with it, every fault.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
+        let mut faults: Vec<_> = self.image.iter().flat_map(|it| container::faults(it)).collect();
         if self.vpc.prefix_len() != 16 {
             faults.push(format!("the VPC {} is no /16", self.vpc));
         }

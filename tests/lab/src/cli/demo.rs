@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use natha_lab::Lab;
 use natha_lab::lab::program;
-use natha_lab::story::{self, Options, scene};
+use natha_lab::story::{self, Options, Under, scene};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
@@ -32,6 +32,9 @@ pub(crate) struct Demo {
     /// The natha binary; without it, the one beside this program.
     #[arg(long, value_name = "FILE")]
     natha: Option<PathBuf>,
+    /// A root file system, such as scripts/image makes, that the nodes boot instead.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "natha")]
+    image: Option<PathBuf>,
     /// A settings file for the nodes, instead of the demo's shorter waits.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -51,15 +54,8 @@ pub(super) fn run(demo: &Demo) -> Result<ExitCode> {
             fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
         }
     };
-    let natha = match &demo.natha {
-        Some(path) => path.clone(),
-        None => program()?.with_file_name("natha"),
-    };
-    let natha = fs::canonicalize(&natha).with_context(|| {
-        format!("no natha binary at {}: build the workspace, or name it", natha.display())
-    })?;
     let options = Options {
-        natha,
+        natha: under(demo)?,
         settings,
         patience: Duration::from_secs(demo.patience),
         logs: demo.logs.clone(),
@@ -77,6 +73,23 @@ pub(super) fn run(demo: &Demo) -> Result<ExitCode> {
         write_facts(path, &text)?;
     }
     Ok(if facts.ok { ExitCode::SUCCESS } else { ExitCode::from(NOT_SO) })
+}
+
+fn under(demo: &Demo) -> Result<Under> {
+    if let Some(image) = &demo.image {
+        let image = fs::canonicalize(image).with_context(|| {
+            format!("no image at {}: make one with scripts/image", image.display())
+        })?;
+        return Ok(Under::Image(image));
+    }
+    let natha = match &demo.natha {
+        Some(path) => path.clone(),
+        None => program()?.with_file_name("natha"),
+    };
+    let natha = fs::canonicalize(&natha).with_context(|| {
+        format!("no natha binary at {}: build the workspace, or name it", natha.display())
+    })?;
+    Ok(Under::Binary(natha))
 }
 
 fn write_facts(path: &Path, text: &str) -> Result<()> {

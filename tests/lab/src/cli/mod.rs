@@ -185,6 +185,10 @@ pub(crate) struct Up {
     /// data that runs `natha setup` and `natha monitor`.
     #[arg(long, requires = "natha", conflicts_with = "user_data")]
     pub(crate) cluster: bool,
+    /// A root file system, such as scripts/image makes, that nodes boot as a container; what
+    /// `--user-data` names is then for its cloud-init, and natha is the image's own.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "natha")]
+    pub(crate) image: Option<PathBuf>,
     /// A `#!` script that nodes run at every boot.
     #[arg(long, value_name = "FILE")]
     pub(crate) user_data: Option<PathBuf>,

@@ -224,6 +224,7 @@ fn spec(up: &Up) -> Result<Spec> {
         host.source_dest_check = false;
     }
     spec.natha.clone_from(&up.natha);
+    spec.image.clone_from(&up.image);
     spec.ec2.boot_ms = up.boot_ms;
     spec.ec2.stop_ms = up.stop_ms;
     spec.ec2.propagation_ms = up.propagation_ms;

@@ -340,6 +340,7 @@ impl Conductor {
             home: machine::home(&shared.places.disks(), id),
             boot: instance.boot,
             natha: shared.spec.natha.clone().filter(|_| node),
+            image: shared.spec.image.clone().filter(|_| node),
             user_data: instance.user_data.clone(),
             environment: shared.account.guest_environment(),
             console: shared

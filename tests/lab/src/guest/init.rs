@@ -20,6 +20,7 @@ use nix::sys::wait::wait;
 use nix::unistd::{Pid, chdir, pivot_root, sethostname};
 use serde::{Deserialize, Serialize};
 
+use super::container;
 use crate::clock::Clock;
 use crate::net::netns;
 use crate::net::resolver::RESOLVER;
@@ -57,6 +58,9 @@ pub struct Boot {
     pub boot: u64,
     /// The binary under test, if it has it.
     pub natha: Option<PathBuf>,
+    /// The root file system that it boots as a container, instead of running a script.
+    #[serde(default)]
+    pub image: Option<PathBuf>,
     /// The script to run.
     pub user_data: Option<String>,
     /// What the script's environment holds besides that of a clean login.
@@ -104,7 +108,8 @@ pub fn run(boot: &Boot) -> Result<()> {
     // The lab holds this open until packets find the instance, as a network is up before user data.
     stdin().read_to_end(&mut Vec::new()).context("cannot wait for the network")?;
     console.line("booted");
-    if let Some(script) = &boot.user_data
+    let image = boot.image.as_ref().map(|_| container::script(boot));
+    if let Some(script) = image.as_ref().or(boot.user_data.as_ref())
         && let Err(problem) = start(script, boot, &console)
     {
         console.line(&format!("user data not run: {problem:#}"));
@@ -146,7 +151,9 @@ fn make_root(boot: &Boot) -> Result<PathBuf> {
     fs::create_dir_all(inside("usr/local/sbin"))?;
     fs::write(inside(POWER_OFF), "#!/bin/sh\nexec kill -TERM 1\n")?;
     fs::set_permissions(inside(POWER_OFF), fs::Permissions::from_mode(0o755))?;
-    if let Some(natha) = &boot.natha {
+    if let Some(image) = &boot.image {
+        container::insert(boot, image, &root)?;
+    } else if let Some(natha) = &boot.natha {
         bind(natha, &inside(NATHA))?;
     }
     Ok(root)

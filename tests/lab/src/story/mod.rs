@@ -48,11 +48,20 @@ after the takeover, which are cut short so that you need not wait:
   hand_back.hold         3 s instead of 30 s    a node that is well again gets its routes after this
 ";
 
+/// What the nodes run.
+#[derive(Debug, Clone)]
+pub enum Under {
+    /// This natha binary, started by a script.
+    Binary(PathBuf),
+    /// This root file system, booted: its natha, started by its units.
+    Image(PathBuf),
+}
+
 /// What is chosen about the story.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The natha binary.
-    pub natha: PathBuf,
+    /// The natha under test.
+    pub natha: Under,
     /// What the nodes' settings file says.
     pub settings: String,
     /// How long each step may take.
@@ -77,7 +86,7 @@ pub fn tell(options: &Options, started: impl FnOnce(&Lab)) -> Result<Facts> {
     let began = Instant::now();
     let mut stage = Stage::new();
     stage.say("Starting AWS on this machine: a simulated EC2 and a VPC of network namespaces.")?;
-    let spec = scene::spec(options.natha.clone(), &options.settings)?;
+    let spec = scene::spec(&options.natha, &options.settings)?;
     let lab = if options.keep { Lab::start_detached(&spec)? } else { Lab::start(&spec)? };
     started(&lab);
     let watch = Watch::new(&lab, &[VICTIM, HEIR])?;

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
+use super::Under;
 use crate::cluster;
 use crate::lab::Lab;
 use crate::net::internet::INTERNET_HOST;
@@ -49,7 +49,7 @@ pub(super) const EC2: Ec2Spec = Ec2Spec {
 };
 
 /// Two nodes and a private host for each, found by tags, with a cluster key.
-pub(super) fn spec(natha: PathBuf, settings: &str) -> Result<Spec> {
+pub(super) fn spec(natha: &Under, settings: &str) -> Result<Spec> {
     let mut key = [0_u8; 32];
     getrandom::fill(&mut key).map_err(|problem| anyhow!("no randomness: {problem}"))?;
     let key = key.iter().fold(String::new(), |mut text, byte| {
@@ -57,6 +57,14 @@ pub(super) fn spec(natha: PathBuf, settings: &str) -> Result<Spec> {
         let _ = write!(text, "{byte:02x}");
         text
     });
+    let natha = match natha {
+        Under::Binary(natha) => natha.clone(),
+        Under::Image(image) => {
+            let mut spec = Spec::nodes(2).with_node_user_data(&cloud_config(&key, settings));
+            (spec.image, spec.ec2) = (Some(image.clone()), EC2);
+            return Ok(spec.with_cluster(cluster::NAME));
+        }
+    };
     let script = format!(
         "#!/bin/sh\nset -eu\numask 077\nmkdir -p /etc/natha\nprintf %s {key} > \
          /etc/natha/cluster.key\ncat > /etc/natha/natha.toml <<'END'\n{settings}\nEND\n\
@@ -66,6 +74,19 @@ pub(super) fn spec(natha: PathBuf, settings: &str) -> Result<Spec> {
     let mut spec = cluster::spec(2, natha, "").with_node_user_data(&script);
     spec.ec2 = EC2;
     Ok(spec)
+}
+
+/// User data for an image: its settings, and the key as a credential of the service manager.
+fn cloud_config(key: &str, settings: &str) -> String {
+    let mut text = format!(
+        "#cloud-config\nwrite_files:\n- path: /etc/credstore/natha.key\n  permissions: '0400'\n  \
+         content: {key}\n- path: /etc/natha/natha.toml\n  content: |\n"
+    );
+    for line in settings.lines() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "    {line}");
+    }
+    text
 }
 
 /// The lab as a picture.

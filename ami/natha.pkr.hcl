@@ -1,0 +1,226 @@
+# Machine images that run natha: Amazon Linux 2023 and Debian 12, each for arm64 and x86_64.
+#
+#   packer init ami/                      # packer 1.7 or newer: fetches the plugin, plugins.pkr.hcl
+#   packer build -var version=0.1.0 -var natha_arm64=… -var natha_x86_64=… ami/
+#   packer build -only='natha.amazon-ebs.debian-arm64' …     # one of them
+#
+# Packer 1.6, Debian 12's own, has the plugin built in and cannot parse plugins.pkr.hcl, nor the
+# lines here that are marked so. tests/boot/check has it validate the rest.
+
+variable "version" {
+  type        = string
+  description = "Natha's version, for the images' names and tags."
+}
+
+variable "natha_arm64" {
+  type        = string
+  default     = "target/aarch64-unknown-linux-gnu/release/natha"
+  description = "The natha program for arm64. It needs glibc 2.34 at most, or none."
+}
+
+variable "natha_x86_64" {
+  type        = string
+  default     = "target/release/natha"
+  description = "The natha program for x86_64. It needs glibc 2.34 at most, or none."
+}
+
+variable "region" {
+  type        = string
+  default     = "us-east-1"
+  description = "Where the images are built."
+}
+
+variable "copy_to" {
+  type        = list(string)
+  default     = []
+  description = "Other regions that get a copy."
+}
+
+variable "share_with" {
+  type        = list(string)
+  default     = []
+  description = "Accounts that may use the images; an image that is encrypted needs more than this."
+}
+
+variable "encrypt" {
+  type        = bool
+  default     = false
+  description = "Whether the root volume is encrypted."
+}
+
+variable "kms_key" {
+  type        = string
+  default     = ""
+  description = "The key it is encrypted with; empty is the account's own for EBS."
+}
+
+variable "subnet" {
+  type        = string
+  default     = ""
+  description = "Where the builder runs; empty is the default VPC. It must reach the distribution's mirrors."
+}
+
+variable "with_aws_cli" {
+  type        = bool
+  default     = false
+  description = "Whether the AWS CLI is installed, to fetch the cluster's key from SSM with."
+}
+
+locals {
+  stamp = formatdate("YYYYMMDDhhmm", timestamp())
+  tags = {
+    "natha:version" = var.version
+    "built-with"    = "packer"
+  }
+}
+
+source "amazon-ebs" "base" {
+  region                  = var.region
+  ami_regions             = var.copy_to
+  ami_users               = var.share_with
+  subnet_id               = var.subnet
+  ami_description         = "natha ${var.version}: NAT that covers for its peers"
+  ami_virtualization_type = "hvm"
+  ena_support             = true
+  encrypt_boot            = var.encrypt
+  kms_key_id              = var.kms_key
+
+  # Packer's own access to the builder leaves nothing behind.
+  ssh_clear_authorized_keys = true
+  ssh_interface             = "public_ip"
+
+  # newer than packer 1.6: begin
+  # Whoever launches the image gets metadata for tokens only, and so does the builder.
+  imds_support = "v2.0"
+  metadata_options {
+    http_endpoint               = "enabled"
+    http_tokens                 = "required"
+    http_put_response_hop_limit = 1
+  }
+  # newer than packer 1.6: end
+}
+
+build {
+  name = "natha"
+
+  source "amazon-ebs.base" {
+    name          = "amazon-linux-arm64"
+    ami_name      = "natha-${var.version}-al2023-arm64-${local.stamp}"
+    instance_type = "t4g.small"
+    ssh_username  = "ec2-user"
+    source_ami_filter {
+      filters     = { name = "al2023-ami-minimal-2023.*-arm64", root-device-type = "ebs", virtualization-type = "hvm" }
+      owners      = ["amazon"]
+      most_recent = true
+    }
+    launch_block_device_mappings {
+      device_name           = "/dev/xvda"
+      volume_type           = "gp3"
+      iops                  = 3000
+      throughput            = 125
+      volume_size           = 3
+      delete_on_termination = true
+    }
+    tags          = merge(local.tags, { Name = "natha-${var.version}-al2023-arm64" })
+    snapshot_tags = local.tags
+    run_tags      = { Name = "packer natha al2023 arm64" }
+  }
+
+  source "amazon-ebs.base" {
+    name          = "debian-arm64"
+    ami_name      = "natha-${var.version}-debian12-arm64-${local.stamp}"
+    instance_type = "t4g.small"
+    ssh_username  = "admin"
+    source_ami_filter {
+      filters     = { name = "debian-12-arm64-*", root-device-type = "ebs", virtualization-type = "hvm" }
+      owners      = ["136693071363"]
+      most_recent = true
+    }
+    launch_block_device_mappings {
+      device_name           = "/dev/xvda"
+      volume_type           = "gp3"
+      iops                  = 3000
+      throughput            = 125
+      volume_size           = 8
+      delete_on_termination = true
+    }
+    tags          = merge(local.tags, { Name = "natha-${var.version}-debian12-arm64" })
+    snapshot_tags = local.tags
+    run_tags      = { Name = "packer natha debian12 arm64" }
+  }
+
+  source "amazon-ebs.base" {
+    name          = "amazon-linux-x86_64"
+    ami_name      = "natha-${var.version}-al2023-x86_64-${local.stamp}"
+    instance_type = "t3.small"
+    ssh_username  = "ec2-user"
+    source_ami_filter {
+      filters     = { name = "al2023-ami-minimal-2023.*-x86_64", root-device-type = "ebs", virtualization-type = "hvm" }
+      owners      = ["amazon"]
+      most_recent = true
+    }
+    launch_block_device_mappings {
+      device_name           = "/dev/xvda"
+      volume_type           = "gp3"
+      iops                  = 3000
+      throughput            = 125
+      volume_size           = 3
+      delete_on_termination = true
+    }
+    tags          = merge(local.tags, { Name = "natha-${var.version}-al2023-x86_64" })
+    snapshot_tags = local.tags
+    run_tags      = { Name = "packer natha al2023 x86_64" }
+  }
+
+  source "amazon-ebs.base" {
+    name          = "debian-x86_64"
+    ami_name      = "natha-${var.version}-debian12-x86_64-${local.stamp}"
+    instance_type = "t3.small"
+    ssh_username  = "admin"
+    source_ami_filter {
+      filters     = { name = "debian-12-amd64-*", root-device-type = "ebs", virtualization-type = "hvm" }
+      owners      = ["136693071363"]
+      most_recent = true
+    }
+    launch_block_device_mappings {
+      device_name           = "/dev/xvda"
+      volume_type           = "gp3"
+      iops                  = 3000
+      throughput            = 125
+      volume_size           = 8
+      delete_on_termination = true
+    }
+    tags          = merge(local.tags, { Name = "natha-${var.version}-debian12-x86_64" })
+    snapshot_tags = local.tags
+    run_tags      = { Name = "packer natha debian12 x86_64" }
+  }
+
+  provisioner "file" {
+    source      = "ami"
+    destination = "/tmp/natha-image"
+  }
+
+  provisioner "file" {
+    only        = ["amazon-ebs.amazon-linux-arm64", "amazon-ebs.debian-arm64"]
+    source      = var.natha_arm64
+    destination = "/tmp/natha"
+  }
+
+  provisioner "file" {
+    only        = ["amazon-ebs.amazon-linux-x86_64", "amazon-ebs.debian-x86_64"]
+    source      = var.natha_x86_64
+    destination = "/tmp/natha"
+  }
+
+  provisioner "shell" {
+    inline = [
+      "chmod 755 /tmp/natha /tmp/natha-image/provision",
+      "sudo /tmp/natha-image/provision --binary /tmp/natha ${var.with_aws_cli ? "--with-aws-cli" : ""}",
+      "rm -rf /tmp/natha /tmp/natha-image",
+    ]
+  }
+
+  post-processor "manifest" {
+    output = "target/image/manifest.json"
+  }
+}
