@@ -47,7 +47,8 @@ pub struct Args {
     pub limit: Duration,
 }
 
-fn limit(text: &str) -> Result<Duration, String> {
+/// A time limit for all of a run.
+pub(super) fn limit(text: &str) -> Result<Duration, String> {
     let limit = humantime::parse_duration(text)
         .map_err(|_| "write a duration with a unit, such as 90s".to_owned())?;
     let range = Duration::from_secs(1)..=Duration::from_hours(1);

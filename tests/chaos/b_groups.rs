@@ -21,8 +21,9 @@ const PORT: u16 = 80;
 fn spec(nodes: usize, rest: &str) -> Spec {
     let prefer = NODES[..nodes].iter().map(|(name, _)| format!("\"{{{{instance.{name}}}}}\""));
     let config = format!(
-        "failover.daemon_grace = \"2s\"\nfailover.first_contact = \"5s\"\n{}\n[[group]]\nname = \"web\"\nprefer = [{}]\n\
-         {rest}\n[[group.resource]]\nkind = \"vip\"\naddress = \"{VIP}\"\n",
+        "failover.daemon_grace = \"2s\"\nfailover.first_contact = \"5s\"\n{}\n\
+         [[group]]\nname = \"web\"\nprefer = [{}]\n{rest}\n\
+         [[group.resource]]\nkind = \"vip\"\naddress = \"{VIP}\"\n",
         patterns::QUICK.replace("[hand_back]", "[hand_back]\nenabled = false"),
         prefer.collect::<Vec<_>>().join(", "),
     );
