@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{print, unwell};
+use super::{on_this_host, tell, unwell};
 use crate::config::Flags;
 use crate::daemon::{Released, release};
 use crate::types::GroupName;
@@ -43,32 +43,27 @@ pub struct Args {
 /// Where nothing was changed, with the reason.
 pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let released = release(flags, &args.group, args.limit).await?;
-    if args.json {
-        print(&format!("{}\n", serde_json::to_string_pretty(&released)?))?;
-    } else {
-        print(&shown(&released))?;
-    }
+    tell(args.json, &released, shown)?;
     Ok(if released.released { ExitCode::SUCCESS } else { unwell() })
 }
 
 /// What came of it, for people.
 fn shown(released: &Released) -> String {
-    let mut text = String::new();
-    for line in &released.host {
-        text.extend(["on this host: ", line, "\n"]);
-    }
     let Released { group, .. } = released;
-    text + &if released.monitor {
-        format!("A monitor runs on this host: it sees to the addresses of group {group}.\n")
-    } else if released.released {
-        format!("This host carries nothing of group {group}.\n")
-    } else if released.here.is_empty() {
-        format!("Group {group} is elsewhere, and not all of it is off this host: run this again.\n")
-    } else {
-        let here = released.here.join(", ");
-        format!(
-            "Group {group} still comes to this node ({here}): its addresses stay until another \
+    on_this_host(&released.host)
+        + &if released.monitor {
+            format!("A monitor runs on this host: it sees to the addresses of group {group}.\n")
+        } else if released.released {
+            format!("This host carries nothing of group {group}.\n")
+        } else if released.here.is_empty() {
+            format!(
+                "Group {group} is elsewhere, and not all of it is off this host: run this again.\n"
+            )
+        } else {
+            let here = released.here.join(", ");
+            format!(
+                "Group {group} still comes to this node ({here}): its addresses stay until another \
              node takes it. Run this again then.\n"
-        )
-    }
+            )
+        }
 }
