@@ -223,13 +223,15 @@ impl Chaos {
                 Trouble::Stalled(n)
             }
             20..=23 => self.break_call(n),
-            24 | 25 => {
-                let checked: Vec<usize> = self.sim.checked().collect();
-                self.sim.set_failing(n, &checked);
-                Trouble::Service(n)
-            }
+            24 | 25 => self.break_services(n),
             _ => return None,
         })
+    }
+
+    fn break_services(&mut self, n: usize) -> Trouble {
+        let checked: Vec<usize> = self.sim.checked().collect();
+        self.sim.set_failing(n, &checked);
+        Trouble::Service(n)
     }
 
     /// One call of a node fails, and all its others work.
