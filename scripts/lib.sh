@@ -49,30 +49,39 @@ step() {
 # The Debian package that has a tool.
 package_of() {
     case $1 in
+        aarch64-linux-gnu-gcc) echo gcc-aarch64-linux-gnu ;;
         busybox) echo busybox-static ;;
         cc) echo gcc libc6-dev ;;
         cloud-init) echo cloud-init ;;
         conntrack) echo conntrack ;;
         curl) echo curl ;;
         g++) echo g++ ;;
+        dpkg-deb) echo dpkg ;;
         faketime) echo faketime ;;
+        help2man) echo help2man ;;
         ip) echo iproute2 ;;
         ipvsadm) echo ipvsadm ;;
         jq) echo jq ;;
         keepalived) echo keepalived ;;
+        lintian) echo lintian ;;
         mke2fs) echo e2fsprogs ;;
         mmdebstrap) echo mmdebstrap ;;
+        musl-gcc) echo musl-tools ;;
         nft) echo nftables ;;
         packer) echo packer ;;
+        pgrep) echo procps ;;
         ping) echo iputils-ping ;;
         psql) echo postgresql ;;
         python3) echo python3 python3-venv ;;
+        qemu-aarch64-static) echo qemu-user-static ;;
         qemu-system-x86_64) echo qemu-system-x86 ;;
+        readelf | strip) echo binutils ;;
+        rpm | rpmbuild) echo rpm ;;
         sfdisk) echo fdisk ;;
         shellcheck) echo shellcheck ;;
         systemd-analyze) echo systemd ;;
         systemd-nspawn) echo systemd-container ;;
-        setsid | unshare) echo util-linux ;;
+        nsenter | setsid | unshare) echo util-linux ;;
         *) die "no package is known for $1: add it to package_of in scripts/lib.sh" ;;
     esac
 }

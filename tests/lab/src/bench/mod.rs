@@ -5,6 +5,7 @@ mod failures;
 mod figures;
 mod host;
 mod kills;
+mod package;
 mod pair;
 mod patterns;
 mod scale;
@@ -58,8 +59,9 @@ struct Section {
 }
 
 /// All of them, in the order in which they are made.
-const SECTIONS: [Section; 17] = [
+const SECTIONS: [Section; 18] = [
     Section { names: &["binary.mib"], run: host::binary },
+    Section { names: &package::NAMES, run: package::sizes },
     Section { names: &["setup.unchanged_ms", "setup.unchanged_ms.max"], run: host::setup },
     Section { names: &["monitor.start_ms", "monitor.start_ms.max"], run: host::start },
     Section { names: &["monitor.rss_mib", "monitor.cpu_percent"], run: host::idle },
