@@ -20,6 +20,7 @@ pub mod kernel;
 #[cfg(feature = "host")]
 pub mod logging;
 pub mod plan;
+pub mod policy;
 pub mod record;
 pub mod status;
 pub mod types;

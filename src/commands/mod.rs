@@ -9,6 +9,7 @@ mod checks;
 pub mod handover;
 mod local;
 pub mod monitor;
+pub mod policy;
 mod render;
 pub mod replay;
 mod report;

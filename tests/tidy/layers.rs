@@ -6,12 +6,13 @@ use crate::source::{Source, code_only, identifier, line_number, without_tests, w
 
 /// What each top-level module of `src/` may import of the crate, itself aside. The reasons are in
 /// `docs/ARCHITECTURE.md`. `main` uses the library by its name.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("types", &[]),
     ("config", &["types"]),
     ("wire", &["types"]),
     ("failover", &["types", "config"]),
     ("plan", &["types", "config"]),
+    ("policy", &["types", "config"]),
     ("kernel", &["types", "config", "plan"]),
     ("cloud", &["types", "config"]),
     ("record", &["types", "config", "failover"]),
@@ -23,8 +24,8 @@ const LAYERS: [(&str, &[&str]); 15] = [
     (
         "commands",
         &[
-            "types", "config", "wire", "failover", "plan", "kernel", "cloud", "record", "status",
-            "daemon", "logging",
+            "types", "config", "wire", "failover", "plan", "policy", "kernel", "cloud", "record",
+            "status", "daemon", "logging",
         ],
     ),
     ("logging", &["types", "config"]),
@@ -34,7 +35,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
 ];
 
 /// Layers that decide and do nothing: their tests aside, none of [`IMPURE`] may be named in them.
-const PURE: [&str; 5] = ["types", "failover", "plan", "record", "wire"];
+const PURE: [&str; 6] = ["types", "failover", "plan", "policy", "record", "wire"];
 
 /// Ways to the clock, the network, the disk, other threads and AWS.
 const IMPURE: [&str; 18] = [
