@@ -1,6 +1,8 @@
 //! The monitor as a process: start, exchange, takeover, hand-over, end.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "monitor/allowed.rs"]
+mod allowed;
 mod support;
 #[path = "monitor/take.rs"]
 mod take;

@@ -160,21 +160,3 @@ pub(super) fn subnet(call: &str, from: &sdk::Subnet) -> Result<Option<SubnetInfo
         cidr: field(call, "cidrBlock", Some(cidr))?,
     }))
 }
-
-/// The IPv4 blocks of a VPC that are in use, in order.
-pub(super) fn vpc_cidrs(call: &str, from: &sdk::Vpc) -> Result<Vec<Ipv4Net>, CloudFault> {
-    let mut blocks = from
-        .cidr_block_association_set()
-        .iter()
-        .filter(|block| {
-            let state = block.cidr_block_state().and_then(sdk::VpcCidrBlockState::state);
-            state.is_none_or(|state| *state == sdk::VpcCidrBlockStateCode::Associated)
-        })
-        .filter_map(sdk::VpcCidrBlockAssociation::cidr_block)
-        .chain(from.cidr_block())
-        .map(|block| field(call, "cidrBlock", Some(block)))
-        .collect::<Result<Vec<Ipv4Net>, _>>()?;
-    blocks.sort_unstable();
-    blocks.dedup();
-    Ok(blocks)
-}

@@ -262,18 +262,6 @@ impl Ec2 {
         Ok(found)
     }
 
-    /// The IPv4 blocks of a VPC.
-    ///
-    /// # Errors
-    /// The API's, as a kind; `NotFound` where there is no such VPC.
-    pub async fn vpc_cidrs(&self, vpc: &VpcId) -> Result<Vec<Ipv4Net>, CloudFault> {
-        const CALL: &str = "DescribeVpcs";
-        let answer = call(CALL, self.client.describe_vpcs().vpc_ids(vpc.as_str()).send()).await?;
-        let found = answer.vpcs().first();
-        let found = found.ok_or_else(|| unexpected(CALL, format!("{vpc} is not in the answer")))?;
-        convert::vpc_cidrs(CALL, found)
-    }
-
     /// Whether EC2's source/dest check is on for an interface.
     ///
     /// # Errors

@@ -105,8 +105,8 @@ fn parameter(text: &str) -> Result<String, String> {
 /// Runs it. 0: the policy is printed.
 ///
 /// # Errors
-/// Where the settings are wrong, or do not tell what the policy is to be kept to; nothing is printed
-/// then.
+/// Where the settings are wrong, or do not tell what the policy is to be kept to; nothing is
+/// printed then.
 pub fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     if let Err(problem) = check_refs(args) {
         problem.exit();

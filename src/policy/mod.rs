@@ -1,8 +1,8 @@
-//! What the nodes' role must be allowed, and nothing besides. Pure: settings in, statements out, and
-//! from these a text in one of three languages.
+//! What the nodes' role must be allowed, and nothing besides. Pure: settings in, statements out,
+//! and from these a text in one of three languages.
 //!
-//! Every operation that `cloud` sends is granted here under the settings that make natha send it, and
-//! nowhere else; `tests/policy.rs` compares the two.
+//! Every operation that `cloud` sends is granted here under the settings that make natha send it,
+//! and nowhere else; `tests/policy.rs` compares the two.
 
 mod cloudformation;
 mod json;
@@ -34,8 +34,8 @@ pub struct Told {
 /// What is the same in every ARN.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
-    /// The partition, such as `aws-cn`; none: the region's; where that is not known either, `aws` in
-    /// JSON, else where the template is used.
+    /// The partition, such as `aws-cn`; none: the region's; where that is not known either, `aws`
+    /// in JSON, else where the template is used.
     pub partition: Option<String>,
     /// The region; none: any in JSON, else where the template is used.
     pub region: Option<String>,
@@ -88,8 +88,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// Whether a template in this language can refer to something by this text: a parameter's name or
-    /// a resource's attribute in CloudFormation, a chain of names and indexes in Terraform.
+    /// Whether a template in this language can refer to something by this text: a parameter's name
+    /// or a resource's attribute in CloudFormation, a chain of names and indexes in Terraform.
     #[must_use]
     pub fn takes_ref(self, text: &str) -> bool {
         let name = |part: &str, more: &[u8]| {

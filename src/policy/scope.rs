@@ -93,8 +93,9 @@ impl Ground<'_> {
         Ok(Scope { resources: vec![self.any("network-interface")], conditions })
     }
 
-    /// The route tables that natha writes to: those that are listed, those with the cluster's tag, and
-    /// those of the VPC that have a route to a virtual IP, each where the settings make them count.
+    /// The route tables that natha writes to: those that are listed, those with the cluster's tag,
+    /// and those of the VPC that have a route to a virtual IP, each where the settings make them
+    /// count.
     ///
     /// # Errors
     /// Where nothing tells which they are.

@@ -8,34 +8,30 @@ use crate::config::{Problem, Problems, ResourceSetting, Settings};
 use crate::types::{DnsName, HostedZoneId, printable};
 
 /// What the settings make natha do, as far as somebody has to allow it.
-struct Needs {
+impl Ground<'_> {
     /// Everything that `natha monitor` and `natha take` do, besides what `natha setup` does.
-    monitor: bool,
-    /// Moving routes.
-    routes: bool,
-    /// Moving private IPs.
-    private_ips: bool,
-    /// Looking at EC2's source/dest check.
-    sees_check: bool,
-    /// Turning it off and on.
-    sets_check: bool,
-}
+    fn monitors(&self) -> bool {
+        !self.told.setup_only
+    }
 
-impl Needs {
-    fn of(settings: &Settings, told: &Told) -> Self {
-        let monitor = !told.setup_only;
-        let vips = settings.groups.iter().any(|group| group.vips().next().is_some());
-        let private_ips = settings.groups.iter().any(|group| group.private_ips().next().is_some());
-        let foreign = settings.takes_foreign_packets();
-        Self {
-            monitor,
-            routes: monitor && (settings.moves_default_routes() || vips),
-            private_ips: monitor && private_ips,
-            // `natha setup` leaves the check alone where it is not to see to it; the monitor looks
-            // at it even then.
-            sees_check: foreign && (monitor || settings.host.source_dest_check),
-            sets_check: foreign && settings.host.source_dest_check,
-        }
+    fn moves_routes(&self) -> bool {
+        let vips = self.settings.groups.iter().any(|group| group.vips().next().is_some());
+        self.monitors() && (self.settings.moves_default_routes() || vips)
+    }
+
+    fn moves_private_ips(&self) -> bool {
+        let mut groups = self.settings.groups.iter();
+        self.monitors() && groups.any(|group| group.private_ips().next().is_some())
+    }
+
+    /// Whether EC2's source/dest check is looked at: by `natha setup` where it is to see to it, by
+    /// the monitor even where not.
+    fn sees_check(&self) -> bool {
+        self.sets_check() || (self.monitors() && self.settings.takes_foreign_packets())
+    }
+
+    fn sets_check(&self) -> bool {
+        self.settings.takes_foreign_packets() && self.settings.host.source_dest_check
     }
 }
 
@@ -50,18 +46,21 @@ pub fn policy(settings: &Settings, told: &Told) -> Result<Policy, Problems> {
         return Err(Problems(wrong));
     }
     let ground = Ground { settings, told };
-    let needs = Needs::of(settings, told);
-    let mut draft = Draft { statements: vec![read(settings, &needs)], problems: Vec::new() };
-    if needs.routes {
-        let scopes = ground.tables().map_err(|problem| draft.problems.push(problem));
-        for (sid, scope) in scopes.unwrap_or_default() {
-            draft.allow(sid, &["ec2:CreateRoute", "ec2:ReplaceRoute"], Ok(scope));
+    let mut draft = Draft { statements: vec![read(&ground)], problems: Vec::new() };
+    if ground.moves_routes() {
+        match ground.tables() {
+            Ok(scopes) => {
+                for (sid, scope) in scopes {
+                    draft.allow(sid, &["ec2:CreateRoute", "ec2:ReplaceRoute"], Ok(scope));
+                }
+            }
+            Err(problem) => draft.problems.push(problem),
         }
     }
-    if needs.monitor && settings.failover.repair.enabled {
+    if ground.monitors() && settings.failover.repair.enabled {
         draft.allow("Repair", &["ec2:StartInstances", "ec2:StopInstances"], ground.nodes());
     }
-    if needs.sets_check {
+    if ground.sets_check() {
         let scope = ground.interfaces().map(|mut scope| {
             let values = vec![Text::plain("SourceDestCheck")];
             let only = Condition { operator: "StringEquals", key: "ec2:Attribute", values };
@@ -70,26 +69,25 @@ pub fn policy(settings: &Settings, told: &Told) -> Result<Policy, Problems> {
         });
         draft.allow("SourceDestCheck", &["ec2:ModifyNetworkInterfaceAttribute"], scope);
     }
-    if needs.private_ips {
+    if ground.moves_private_ips() {
         let actions = &["ec2:AssignPrivateIpAddresses"];
         draft.allow("MovePrivateIps", actions, ground.interfaces());
     }
-    if needs.monitor {
+    if ground.monitors() {
         elastic_ips(&ground, &mut draft);
         records(&ground, &mut draft);
     }
-    if let Some(key) = told.key.as_ref().filter(|_| needs.monitor) {
+    if let Some(key) = told.key.as_ref().filter(|_| ground.monitors()) {
         let resources = vec![Text::arn(&told.places, "ssm", "parameter", key)];
         let scope = Scope { resources, conditions: Vec::new() };
         draft.allow("ReadKey", &["ssm:GetParameter"], Ok(scope));
     }
-    draft.problems.dedup();
     let Draft { statements, problems } = draft;
     if problems.is_empty() { Ok(Policy { statements }) } else { Err(Problems(problems)) }
 }
 
-/// What no policy can be kept to. IAM, CloudFormation and Terraform each read something of their own
-/// into a text with dollar signs, asterisks or quotes.
+/// What no policy can be kept to. IAM, CloudFormation and Terraform each read something of their
+/// own into a text with dollar signs, asterisks or quotes.
 fn unspeakable(settings: &Settings, told: &Told) -> Vec<Problem> {
     let mut wrong = Vec::new();
     let cluster = settings.cluster.as_ref().filter(|_| told.cluster.is_none());
@@ -130,21 +128,24 @@ impl Draft {
                 let (sid, actions) = (sid.into(), actions.to_vec());
                 self.statements.push(Statement { sid, actions, resources, conditions });
             }
+            // Several statements may lack the same thing.
+            Err(problem) if self.problems.contains(&problem) => {}
             Err(problem) => self.problems.push(problem),
         }
     }
 }
 
 /// What is read of EC2. None of these calls can be kept to some resources.
-fn read(settings: &Settings, needs: &Needs) -> Statement {
+fn read(ground: &Ground<'_>) -> Statement {
+    let (routes, private_ips) = (ground.moves_routes(), ground.moves_private_ips());
+    let elastic_ips = ground.monitors() && ground.settings.moves_public_addresses();
     let wanted = [
-        // Moving no Elastic IP, nobody asks for one.
-        ("ec2:DescribeAddresses", needs.monitor && settings.moves_public_addresses()),
+        ("ec2:DescribeAddresses", elastic_ips),
         ("ec2:DescribeInstances", true),
-        ("ec2:DescribeInstanceStatus", needs.monitor),
-        ("ec2:DescribeNetworkInterfaces", needs.sees_check || needs.private_ips),
-        ("ec2:DescribeRouteTables", needs.routes),
-        ("ec2:DescribeSubnets", needs.routes || needs.private_ips),
+        ("ec2:DescribeInstanceStatus", ground.monitors()),
+        ("ec2:DescribeNetworkInterfaces", ground.sees_check() || private_ips),
+        ("ec2:DescribeRouteTables", routes),
+        ("ec2:DescribeSubnets", routes || private_ips),
     ];
     Statement {
         sid: "Read".to_owned(),
@@ -154,8 +155,8 @@ fn read(settings: &Settings, needs: &Needs) -> Statement {
     }
 }
 
-/// An Elastic IP is moved to an interface, and thereby to the instance that has it: EC2 looks at all
-/// three.
+/// An Elastic IP is moved to an interface, and thereby to the instance that has it: EC2 looks at
+/// all three.
 fn elastic_ips(ground: &Ground<'_>, draft: &mut Draft) {
     const ACTION: &[&str] = &["ec2:AssociateAddress"];
     let allocations: BTreeSet<&str> = resources(ground.settings)

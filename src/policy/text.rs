@@ -7,8 +7,8 @@ use super::Places;
 pub enum Name {
     /// The name itself.
     Known(String),
-    /// How a template refers to it: a parameter's name in CloudFormation (or `Resource.Attribute`), an
-    /// expression such as `var.cluster` in Terraform.
+    /// How a template refers to it: a parameter's name in CloudFormation (or `Resource.Attribute`),
+    /// an expression such as `var.cluster` in Terraform.
     Ref(String),
 }
 

@@ -112,7 +112,7 @@ fn interface(cluster: &Cluster, node: usize) -> String {
 }
 
 /// The table of a node's group.
-async fn table(cluster: &Cluster, node: usize) -> String {
+pub(super) async fn table(cluster: &Cluster, node: usize) -> String {
     let arguments = ["take", group(cluster, node), "--dry-run", "--adopt", "--json"];
     let (dry, _) = told(&cluster.run(node, &arguments).await);
     dry["resources"][0]["resource"].as_str().unwrap().to_owned()
