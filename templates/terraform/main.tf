@@ -24,7 +24,7 @@ locals {
     }
   ]...)
 
-  sources = toset(
+  sources = (
     length(var.ingress_security_group_cidr_blocks) > 0
     ? var.ingress_security_group_cidr_blocks
     : data.aws_vpc.this.cidr_block_associations[*].cidr_block

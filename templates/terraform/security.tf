@@ -11,38 +11,46 @@ resource "aws_security_group" "this" {
   }
 }
 
-resource "aws_vpc_security_group_ingress_rule" "heartbeat" {
-  security_group_id            = aws_security_group.this.id
-  description                  = "Heartbeats of the other nodes"
-  referenced_security_group_id = aws_security_group.this.id
-  ip_protocol                  = "udp"
-  from_port                    = local.heartbeat_port
-  to_port                      = local.heartbeat_port
+resource "aws_security_group_rule" "heartbeat" {
+  security_group_id = aws_security_group.this.id
+  description       = "Heartbeats of the other nodes"
+  type              = "ingress"
+  protocol          = "udp"
+  from_port         = local.heartbeat_port
+  to_port           = local.heartbeat_port
+  self              = true
 }
 
-resource "aws_vpc_security_group_ingress_rule" "echo" {
-  security_group_id            = aws_security_group.this.id
-  description                  = "ICMP echo of the other nodes"
-  referenced_security_group_id = aws_security_group.this.id
-  ip_protocol                  = "icmp"
-  from_port                    = 8
-  to_port                      = -1
+resource "aws_security_group_rule" "echo" {
+  security_group_id = aws_security_group.this.id
+  description       = "ICMP echo of the other nodes"
+  type              = "ingress"
+  protocol          = "icmp"
+  from_port         = 8
+  to_port           = -1
+  self              = true
 }
 
-resource "aws_vpc_security_group_ingress_rule" "source" {
-  for_each = local.sources
-
+# One rule with a list, not one for each block: of a VPC that is made beside this, the blocks are
+# not known when Terraform counts its resources.
+resource "aws_security_group_rule" "source" {
   security_group_id = aws_security_group.this.id
   description       = "What the private subnets send to the internet"
-  cidr_ipv4         = each.value
-  ip_protocol       = "-1"
+  type              = "ingress"
+  protocol          = "-1"
+  from_port         = 0
+  to_port           = 0
+  cidr_blocks       = local.sources
 }
 
-resource "aws_vpc_security_group_egress_rule" "all" {
+resource "aws_security_group_rule" "all" {
   security_group_id = aws_security_group.this.id
   description       = "Everything, on behalf of the private subnets"
-  cidr_ipv4         = "0.0.0.0/0"
-  ip_protocol       = "-1"
+  type              = "egress"
+  protocol          = "-1"
+  from_port         = 0
+  to_port           = 0
+  cidr_blocks       = ["0.0.0.0/0"]
 }
 
 data "aws_iam_policy_document" "assume" {

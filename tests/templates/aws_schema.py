@@ -16,11 +16,14 @@ import sys
 from terraform import MODULES, Module
 
 PACKAGE = "@cdktf/provider-aws."
+# Named otherwise there, as the name means something in one of its languages.
+RENAMED = {"self_attribute": "self"}
 
 
 def snake(name):
     """An argument's name in Terraform, from its name in the package: cidrIpv4 is cidr_ipv4."""
-    return re.sub(r"(?<!^)([A-Z])", lambda found: "_" + found[1].lower(), name)
+    name = re.sub(r"(?<!^)([A-Z])", lambda found: "_" + found[1].lower(), name)
+    return RENAMED.get(name, name)
 
 
 def struct_of(kind):

@@ -191,6 +191,23 @@ def of_references(module):
                     yield f"{where}: {kind} has no attribute {attribute}"
 
 
+def of_counts(module):
+    """How many there are of something must be known before anything is made."""
+
+    def roots(value, seen):
+        for root, name, _ in module.references(value):
+            if root == "local" and name not in seen and name in module.locals:
+                yield from roots(module.locals[name], seen | {name})
+            yield root, name
+
+    for key, found in module.blocks.items():
+        for (kind, name), body in found.items():
+            for it in {"for_each", "count"} & set(body):
+                for root, other in roots(body[it], set()):
+                    if root not in ("var", "local"):
+                        yield f"{key} {kind}.{name}: {it} hangs on {root}.{other}, known too late"
+
+
 def of_declarations(module):
     """What is declared and not used, or not explained."""
     used = {found for _, body in module.bodies() for found in module.references(body)}
@@ -226,5 +243,5 @@ def of_calls(module):
 
 
 def complaints(module):
-    for check in (of_arguments, of_references, of_declarations, of_calls):
+    for check in (of_arguments, of_references, of_counts, of_declarations, of_calls):
         yield from check(module)

@@ -48,7 +48,7 @@ class Right(unittest.TestCase):
         """Each of these was made of something right, by one change."""
         group = 'resource "aws_security_group" "a" {\n  vpc_id = %s\n}\n'
         eip = 'resource "aws_eip" "a" {\n  domain = %s\n}\n'
-        rule = 'resource "aws_vpc_security_group_egress_rule" "a" {\n  %s\n}\n'
+        rule = 'resource "aws_security_group_rule" "a" {\n  %s\n}\n'
         template = 'resource "aws_launch_template" "a" {\n  %s\n}\n'
         natha = 'module "natha" {\n  source = "."\n  %s\n}\n'
         samples = [
@@ -62,7 +62,10 @@ class Right(unittest.TestCase):
                 template % 'dynamic "metadata_options" {\n for_each = []\n content {\n x = 1\n}\n}',
                 ["metadata_options: there is no argument x"],
             ),
-            (rule % 'ip_protocol = "-1"', ["security_group_id is required"]),
+            (
+                rule % 'protocol = "-1"\n from_port = 0\n to_port = 0\n type = "egress"',
+                ["security_group_id is required"],
+            ),
             ('resource "aws_elastic_ip" "a" {}', ["or there is no such type"]),
             (group % "var.vpc", ["var.vpc is not declared"]),
             (group % '"${local.vpc}"', ["local.vpc is not declared"]),
@@ -71,6 +74,10 @@ class Right(unittest.TestCase):
             (group % "aws_security_group.a.idd", ["has no attribute idd"]),
             (group % "aws_security_group.a[local.b[0]].idd", ["attribute idd", "local.b is not"]),
             (group % "each.key", ["each.key without for_each"]),
+            (
+                eip % "local.a\n for_each = local.a\n}\nlocals {\n a = toset([aws_eip.a.id])",
+                ["for_each hangs on aws_eip.a, known too late"],
+            ),
             (group % "module.b.id", ["module.b is not declared"]),
             ('variable "a" {\n type = string\n}', ["needs a type and a des", "is not used"]),
             ("locals {\n a = 1\n}", ["local a: it is not used"]),
