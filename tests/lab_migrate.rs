@@ -1,0 +1,65 @@
+//! From another NAT to natha and back, as `docs/migration.md` tells it: the tag first, then the
+//! route, by hand.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use natha_lab::scene::{self, QUICK, Scene};
+
+const NATHA: &str = env!("CARGO_BIN_EXE_natha");
+
+#[test]
+fn a_table_goes_from_another_nat_to_natha_and_back_losing_no_packet() {
+    let scene = Scene::start(&scene::spec(3, NATHA, QUICK)).unwrap();
+    // nat-c becomes the other NAT: it forwards, and neither runs a monitor nor is a member.
+    let other = scene.host("nat-c").unwrap();
+    let table = scene.zone(0).unwrap().private_table;
+    scene.terminate("nat-c").unwrap();
+    for resource in [&other.instance, &table] {
+        let tag = [("ResourceId.1", &**resource), ("Tag.1.Key", "natha:cluster")];
+        scene.ec2("DeleteTags", &tag).unwrap();
+    }
+    let group = |status: &serde_json::Value| status.pointer("/view/groups/us-east-1a").cloned();
+    for node in ["nat-a", "nat-b"] {
+        scene
+            .wait_status(node, |status| {
+                status.pointer("/view/peers").is_some_and(|peers| {
+                    peers.as_object().unwrap().len() == 1 && group(status).is_none()
+                })
+            })
+            .unwrap();
+    }
+    scene.route_to(0, "nat-c").unwrap();
+    let meter = scene.ping("host-a", 10).unwrap();
+    let writes = scene.route_writes().unwrap();
+
+    // The tag alone: natha sees the table, and leaves it to whom it leads to.
+    let tag = [("ResourceId.1", &*table), ("Tag.1.Key", "natha:cluster"), ("Tag.1.Value", "lab")];
+    scene.ec2("CreateTags", &tag).unwrap();
+    let respected = |node: &str| {
+        scene.wait_status(node, |status| {
+            group(status).is_some_and(|it| {
+                it["holder"].is_null() && it.to_string().contains(&other.interface)
+            })
+        })
+    };
+    respected("nat-a").unwrap();
+    respected("nat-b").unwrap();
+    scene.pass(Duration::from_secs(5));
+    assert_eq!(scene.route_writes().unwrap(), writes, "the route was moved before it was given");
+
+    // There, back, and there again.
+    for to_natha in [true, false, true] {
+        scene.route_to(0, if to_natha { "nat-a" } else { "nat-c" }).unwrap();
+        if to_natha {
+            scene.wait_well().unwrap();
+        } else {
+            respected("nat-b").unwrap();
+        }
+        scene.pass(Duration::from_secs(5));
+    }
+    assert_eq!(scene.route_writes().unwrap(), writes, "natha moved what was where it belongs");
+    let report = scene.lost_nothing(meter).unwrap();
+    assert!(report.sent >= 1_500, "only {} pings", report.sent);
+    scene.nobody_stopped().unwrap();
+}
