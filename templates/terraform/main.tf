@@ -24,6 +24,11 @@ locals {
     }
   ]...)
 
+  # Where there are too few, aws_eip_association says so.
+  given_eips = {
+    for place, node in var.vpc_az_maps : node.az => try(var.eip_allocation_ids[place], "")
+  }
+
   sources = (
     length(var.ingress_security_group_cidr_blocks) > 0
     ? var.ingress_security_group_cidr_blocks
@@ -36,7 +41,7 @@ locals {
     var.use_autoscaling_groups ? { "repair.enabled" = "false" } : {},
   )
 
-  heartbeat_port = tonumber(lookup(local.settings, "heartbeat.port", "6284"))
+  heartbeat_port = lookup(local.settings, "heartbeat.port", "6284")
 
   # Statements of policy.tf that these settings leave without a use.
   not_needed = concat(

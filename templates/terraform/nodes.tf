@@ -72,7 +72,7 @@ resource "aws_eip_association" "this" {
 
   allocation_id = (
     length(var.eip_allocation_ids) > 0
-    ? var.eip_allocation_ids[index(var.vpc_az_maps[*].az, each.key)]
+    ? local.given_eips[each.key]
     : aws_eip.this[each.key].allocation_id
   )
   instance_id          = var.use_autoscaling_groups ? null : aws_instance.this[each.key].id

@@ -106,7 +106,7 @@ variable "key_parameter" {
   default     = ""
 
   validation {
-    condition     = can(regex("^(/[A-Za-z0-9_./-]+)?$", var.key_parameter))
+    condition     = var.key_parameter == "" || can(regex("^/[A-Za-z0-9_./-]+$", var.key_parameter))
     error_message = "Write a parameter's name such as \"/natha/blue/key\"."
   }
 }

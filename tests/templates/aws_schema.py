@@ -59,7 +59,8 @@ def schema(types, kind, is_data):
     full = PACKAGE + name[0].lower() + name[1:] + "." + name
     known = block(types, full + "Config")
     exported = (snake(prop["name"]) for prop in types[full]["properties"])
-    known["attributes"] = sorted(it for it in exported if not it.endswith("_input"))
+    of_package = ("_input", "tf_resource_type")
+    known["attributes"] = sorted(it for it in exported if not it.endswith(of_package))
     return known
 
 
