@@ -127,3 +127,29 @@ impl Policy {
         all
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_is_one_of_its_language() {
+        let (cloudformation, terraform) = (Format::CloudFormation, Format::Terraform);
+        for (format, text, is) in [
+            (cloudformation, "Cluster", true),
+            (cloudformation, "Network.Outputs.VpcId", true),
+            (cloudformation, "AWS::Region", false),
+            (cloudformation, "Cluster Name", false),
+            (cloudformation, "Cluster.", false),
+            (cloudformation, "9a", false),
+            (terraform, "var.cluster", true),
+            (terraform, "aws_vpc.main[0].id", true),
+            (terraform, "cluster", false),
+            (terraform, "var.a b", false),
+            (terraform, "var.a}\"", false),
+            (Format::Json, "Cluster", false),
+        ] {
+            assert_eq!(format.takes_ref(text), is, "{format:?}: {text}");
+        }
+    }
+}

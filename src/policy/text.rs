@@ -116,3 +116,41 @@ fn merged(parts: Vec<Part>) -> Vec<Part> {
     }
     merged
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_tells_its_partition() {
+        for (region, partition) in [
+            ("eu-west-1", "aws"),
+            ("us-east-1", "aws"),
+            ("cn-northwest-1", "aws-cn"),
+            ("us-gov-east-1", "aws-us-gov"),
+            ("us-iso-west-1", "aws-iso"),
+            ("us-isob-east-1", "aws-iso-b"),
+            ("us-isof-south-1", "aws-iso-f"),
+            ("eu-isoe-west-1", "aws-iso-e"),
+            ("eusc-de-east-1", "aws-eusc"),
+        ] {
+            assert_eq!(partition_of(region), partition, "{region}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_an_arn_is_one_text() {
+        let name = Name::Known("rtb-1".to_owned());
+        let place = |text: &str| Some(text.to_owned());
+        let mut places =
+            Places { region: place("cn-north-1"), account: place("1"), partition: None };
+        let arn = |places: &Places| Text::arn(places, "ec2", "route-table/", &name);
+        assert_eq!(arn(&places).known(), Some("arn:aws-cn:ec2:cn-north-1:1:route-table/rtb-1"));
+        places.partition = place("aws-x");
+        assert_eq!(arn(&places).known(), Some("arn:aws-x:ec2:cn-north-1:1:route-table/rtb-1"));
+        places.account = None;
+        assert_eq!(arn(&places).known(), None);
+        let zone = Text::arn(&places, "route53", "hostedzone/", &Name::Known("Z1".to_owned()));
+        assert_eq!(zone.known(), Some("arn:aws-x:route53:::hostedzone/Z1"));
+    }
+}
