@@ -19,6 +19,10 @@ fn a_table_goes_from_another_nat_to_natha_and_back_losing_no_packet() {
     for node in ["nat-a", "nat-b", "nat-c"] {
         scene.terminate(node).unwrap();
     }
+    for node in ["nat-a", "nat-b", "nat-c"] {
+        let ended = || Ok(scene.natha(node, &["status"])?.stderr.contains("no monitor runs"));
+        scene.wait_for(ended).unwrap();
+    }
     for resource in [&other.instance, &table] {
         let tag = [("ResourceId.1", &**resource), ("Tag.1.Key", "natha:cluster")];
         scene.ec2("DeleteTags", &tag).unwrap();
