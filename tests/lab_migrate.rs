@@ -1,6 +1,5 @@
 //! From another NAT to natha and back, as `docs/migration.md` tells it: the tag first, then the
 //! route, by hand.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
