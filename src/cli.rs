@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{handover, monitor, policy, replay, setup, status, take, teardown};
+use crate::commands::{handover, monitor, policy, release, replay, setup, status, take, teardown};
 use crate::config::{Flags, PairFlags, load};
 use crate::logging::{self, Format};
 
@@ -20,6 +20,7 @@ Examples:
   natha status                     show nodes, groups and the last changes
   natha handover eu-west-1a        give a group to the best fit peer
   natha take web                   take a group, as a notify script of keepalived does
+  natha release web                take a group's addresses off this host once it is elsewhere
   natha policy --cluster blue      print the IAM policy for the nodes' role
   natha monitor --record run.jsonl also write down everything it decides from
   natha replay run.jsonl           repeat and explain those decisions
@@ -94,6 +95,8 @@ pub enum Verb {
     Handover(handover::Args),
     /// Take a group for this node, once: for people and for keepalived's notify scripts
     Take(take::Args),
+    /// Take a group's addresses off this host once another node has it
+    Release(release::Args),
     /// Print the least that the nodes' role must be allowed, as an IAM policy
     Policy(policy::Args),
     /// Repeat and explain the decisions of a recorded monitor
@@ -127,6 +130,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Status(args) => status::run(args, &local()?.socket).await,
         Verb::Handover(args) => handover::run(args, &local()?.socket).await,
         Verb::Take(args) => take::run(args, &cli.flags).await,
+        Verb::Release(args) => release::run(args, &cli.flags).await,
         Verb::Policy(args) => policy::run(args, &cli.flags),
         Verb::Replay(args) => replay::run(args),
     }

@@ -153,6 +153,11 @@ impl Report {
                 None => format!("group {name} has not been read yet"),
             });
         };
+        if *holder == self.view.me && self.view.failing.contains(name) {
+            return Some(format!(
+                "group {name} is held by this node, where its service check fails"
+            ));
+        }
         let home = group.home.as_ref()?;
         (home != holder).then(|| {
             let (holder, home) = (self.node_name(holder), self.node_name(home));

@@ -119,6 +119,34 @@ fn a_private_ip_is_on_the_interface_of_its_holder_and_moves_within_its_subnet() 
 }
 
 #[test]
+fn an_elastic_ip_that_is_put_on_another_private_ip_of_its_holder_comes_back_to_the_primary_one() {
+    let eip = "[[group.resource]]\nkind = \"eip\"\nallocation = \"{{eip.web}}\"";
+    let mut spec = with_group(eip, MONITOR);
+    spec.hosts[0].secondary = vec![FLOATING];
+    spec.ingress.push("203.0.113.0/24".parse().unwrap());
+    let on = Some("nat-a".to_owned());
+    spec.addresses.push(AddressSpec { name: "web".to_owned(), on, private: None });
+    let scene = Scene::start_unwell(&spec).unwrap();
+    greet(&scene);
+    scene.wait_well().unwrap();
+    let (account, nat) = (scene.account().unwrap(), scene.host("nat-a").unwrap());
+    let elastic = &account.elastic["web"];
+    let served = || Ok(asked(&scene, "internet", elastic.address)? == "nat-a");
+    scene.wait_for(served).map_err(|error| scene.explain(error)).unwrap();
+    // The host does not have the secondary address, so that nobody is served there.
+    let astray = [
+        ("AllocationId", &*elastic.allocation),
+        ("NetworkInterfaceId", &*nat.interface),
+        ("PrivateIpAddress", &*FLOATING.to_string()),
+    ];
+    scene.ec2("AssociateAddress", &astray).unwrap();
+    scene.wait_for(|| Ok(scene.count("AssociateAddress")? == 1)).unwrap();
+    scene.wait_for(served).map_err(|error| scene.explain(error)).unwrap();
+    scene.wait_well().unwrap();
+    scene.nobody_stopped().unwrap();
+}
+
+#[test]
 fn take_moves_every_kind_and_puts_the_address_on_its_host() {
     let more = "local = \"lo\"\n\
         [[group.resource]]\nkind = \"eip\"\nallocation = \"{{eip.web}}\"\n\
@@ -141,7 +169,8 @@ fn take_moves_every_kind_and_puts_the_address_on_its_host() {
         assert_eq!(kinds, ["route", "route", "eip", "dns"], "{told:#}");
         assert!(carries(&scene, node), "{told:#}");
         // No monitor runs here, so that only the one that lost it can take it off.
-        scene.sh(other, &format!("ip addr del {VIP}/32 dev lo 2>/dev/null || true")).unwrap();
+        let released = scene.natha(other, &["release", "db", "--json"]).unwrap();
+        assert_eq!(released.code, 0, "{}{}", released.stdout, released.stderr);
         served_by(&scene, node, other);
     }
 }

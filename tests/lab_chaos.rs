@@ -21,6 +21,8 @@ mod a_power;
 mod a_routes;
 #[path = "chaos/b_cluster.rs"]
 mod b_cluster;
+#[path = "chaos/b_groups.rs"]
+mod b_groups;
 #[path = "chaos/b_instances.rs"]
 mod b_instances;
 #[path = "chaos/b_limits.rs"]

@@ -15,6 +15,8 @@ mod s003;
 mod s004;
 #[path = "seeds/s004_alone.rs"]
 mod s004_alone;
+#[path = "seeds/s004_scripts.rs"]
+mod s004_scripts;
 
 use std::net::Ipv4Addr;
 

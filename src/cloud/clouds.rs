@@ -1,9 +1,12 @@
 //! All clients together, for one VPC.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use aws_config::SdkConfig;
 
 use super::ec2::{self, Connections, Ec2};
 use super::errors::unexpected;
+use super::holders::Primaries;
 use super::route53::Route53;
 use super::writes::{Gate, Sent};
 use crate::config::Api;
@@ -16,6 +19,7 @@ pub struct Clouds {
     ec2: Ec2,
     route53: Route53,
     vpc: VpcId,
+    primaries: Arc<Mutex<Primaries>>,
 }
 
 impl Clouds {
@@ -35,7 +39,18 @@ impl Clouds {
 
     /// Clients with this region and these credentials.
     pub(super) fn with(shared: &SdkConfig, api: &Api, vpc: VpcId) -> Self {
-        Self { ec2: Ec2::with(shared, api), route53: Route53::with(shared, api), vpc }
+        let (ec2, route53) = (Ec2::with(shared, api), Route53::with(shared, api));
+        Self { ec2, route53, vpc, primaries: Arc::default() }
+    }
+
+    /// Remembers the primary private IPs of interfaces, which never change: an Elastic IP that
+    /// belongs to its holder's primary one is told by them.
+    pub(super) fn remember(&self, primaries: Primaries) {
+        self.primaries.lock().unwrap_or_else(PoisonError::into_inner).extend(primaries);
+    }
+
+    fn primaries(&self) -> Primaries {
+        self.primaries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The EC2 client.
@@ -67,7 +82,7 @@ impl Clouds {
         match resources.first().map(Resource::kind) {
             None => Ok(Vec::new()),
             Some(ResourceKind::PrivateIp) => self.ec2.private_ips(&self.vpc, resources).await,
-            Some(ResourceKind::Eip) => self.ec2.elastic_ips(resources).await,
+            Some(ResourceKind::Eip) => self.ec2.elastic_ips(resources, &self.primaries()).await,
             Some(ResourceKind::Dns) => self.route53.records(resources).await,
             Some(ResourceKind::Route) => {
                 Err(unexpected("holders", "routes are read by their tables"))

@@ -11,11 +11,28 @@ use crate::types::{
     AllocationId, CloudFault, NetworkInterfaceId, Resource, RouteTarget, Seen, VpcId,
 };
 
+/// The primary private IPs of interfaces, as far as known.
+pub(super) type Primaries = BTreeMap<NetworkInterfaceId, Ipv4Addr>;
+
 /// An Elastic IP as EC2 tells it.
 struct Elastic {
     public: Ipv4Addr,
     /// Where it is, and on which private address there.
     at: Option<(NetworkInterfaceId, Option<Ipv4Addr>)>,
+}
+
+impl Elastic {
+    /// Where it serves a group for which it belongs to `on`, or to its holder's primary private
+    /// IP. Of an interface whose primary one is not known, any is as good: that is no member's.
+    fn seen(&self, on: Option<Ipv4Addr>, primaries: &Primaries) -> Seen {
+        let Some((interface, private)) = &self.at else { return Seen::Free };
+        let wanted = on.or_else(|| primaries.get(interface).copied());
+        if wanted.is_none() || wanted == *private {
+            Seen::At(RouteTarget::Interface(interface.clone()))
+        } else {
+            Seen::Free
+        }
+    }
 }
 
 impl Ec2 {
@@ -87,13 +104,15 @@ impl Ec2 {
     }
 
     /// Which interfaces these Elastic IPs are associated with. One that is on another private IP
-    /// than the one it belongs to is free: nobody is served by it there.
+    /// than the one it belongs to is free: nobody is served by it there. `primaries` are those of
+    /// the members.
     ///
     /// # Errors
     /// The API's, as a kind.
     pub async fn elastic_ips(
         &self,
         resources: &[Resource],
+        primaries: &Primaries,
     ) -> Result<Vec<(Resource, Seen)>, CloudFault> {
         let ids = resources.iter().filter_map(|resource| match resource {
             Resource::Eip { allocation, .. } => Some(allocation.clone()),
@@ -102,13 +121,7 @@ impl Ec2 {
         let found = self.read_elastic(&ids.collect::<Vec<_>>()).await?;
         let seen = |resource: &Resource| {
             let Resource::Eip { allocation, on, .. } = resource else { return Seen::Absent };
-            match found.get(allocation).map(|elastic| &elastic.at) {
-                None => Seen::Absent,
-                Some(Some((interface, private))) if on.is_none() || on == private => {
-                    Seen::At(RouteTarget::Interface(interface.clone()))
-                }
-                Some(_) => Seen::Free,
-            }
+            found.get(allocation).map_or(Seen::Absent, |elastic| elastic.seen(*on, primaries))
         };
         Ok(resources.iter().map(|one| (one.clone(), seen(one))).collect())
     }

@@ -35,6 +35,8 @@ impl Clouds {
         if instances.iter().all(|one| one.id != me.id) {
             instances.push(me.clone());
         }
+        let forwarding = instances.iter().filter_map(|one| forwarding_interface(one).ok());
+        self.remember(forwarding.map(|one| (one.id.clone(), one.address)).collect());
         let mut tables = match &wanted.tables {
             Which::Tagged(cluster) => ec2.cluster_route_tables(vpc, cluster).await?,
             Which::Listed(ids) => ec2.route_tables(ids).await?,

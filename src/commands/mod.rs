@@ -10,6 +10,7 @@ pub mod handover;
 mod local;
 pub mod monitor;
 pub mod policy;
+pub mod release;
 mod render;
 pub mod replay;
 mod report;
@@ -22,6 +23,24 @@ pub mod teardown;
 #[must_use]
 pub fn unwell() -> ExitCode {
     ExitCode::from(3)
+}
+
+/// Prints what came of it, as JSON or in words.
+///
+/// # Errors
+/// As [`print`].
+fn tell<T: serde::Serialize>(
+    json: bool,
+    result: &T,
+    words: fn(&T) -> String,
+) -> anyhow::Result<()> {
+    let text = if json { serde_json::to_string_pretty(result)? + "\n" } else { words(result) };
+    print(&text)
+}
+
+/// What was changed on this host, a line each.
+fn on_this_host(changes: &[String]) -> String {
+    changes.iter().flat_map(|line| ["on this host: ", line, "\n"]).collect()
 }
 
 /// Prints to standard output. A reader that has gone (`natha status | head`) is no error.

@@ -1,6 +1,6 @@
 //! The status page, compared as a whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::failover::{EventKind, GroupView, PeerView, Verdict, View};
@@ -71,6 +71,7 @@ fn well() -> Report {
                 (zone('a'), group(A, Some(A))),
                 (zone('b'), group(B, Some(B))),
             ]),
+            failing: BTreeSet::new(),
             timers: BTreeMap::new(),
         },
         alerts: Vec::new(),
@@ -193,6 +194,17 @@ fn a_peer_with_other_settings_is_a_finding() {
     report.view.peers.values_mut().for_each(|peer| peer.settings_differ = true);
     let findings = report.findings();
     assert!(findings.iter().any(|text| text.contains("runs with other settings")), "{findings:?}");
+}
+
+#[test]
+fn a_service_that_fails_at_the_holder_is_a_finding() {
+    let mut report = well();
+    report.view.failing = report.view.groups.keys().cloned().collect();
+    // The other group is a peer's, to which its own check counts.
+    let findings = report.findings();
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    let part = "held by this node, where its service check fails";
+    assert!(findings[0].contains(part) && findings[0].contains("1a"), "{findings:?}");
 }
 
 #[test]

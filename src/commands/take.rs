@@ -6,7 +6,7 @@ use std::time::Duration;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
-use super::{print, render, unwell};
+use super::{on_this_host, render, tell, unwell};
 use crate::config::Flags;
 use crate::daemon::{Fate, Request, Step, Taken, take};
 use crate::types::GroupName;
@@ -47,7 +47,8 @@ pub struct Args {
     pub limit: Duration,
 }
 
-fn limit(text: &str) -> Result<Duration, String> {
+/// A time limit for all of a run.
+pub(super) fn limit(text: &str) -> Result<Duration, String> {
     let limit = humantime::parse_duration(text)
         .map_err(|_| "write a duration with a unit, such as 90s".to_owned())?;
     let range = Duration::from_secs(1)..=Duration::from_hours(1);
@@ -62,11 +63,7 @@ fn limit(text: &str) -> Result<Duration, String> {
 pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let Args { group, adopt, dry_run, limit, .. } = args.clone();
     let taken = take(flags, &Request { group, adopt, dry_run, limit }).await?;
-    if args.json {
-        print(&format!("{}\n", serde_json::to_string_pretty(&taken)?))?;
-    } else {
-        print(&shown(&taken))?;
-    }
+    tell(args.json, &taken, shown)?;
     Ok(if taken.all_here { ExitCode::SUCCESS } else { unwell() })
 }
 
@@ -79,9 +76,7 @@ fn shown(taken: &Taken) -> String {
         table.add_row([step.resource.clone(), step.before.clone(), fate, why]);
     }
     let mut text = table.lines().map(|line| line.trim().to_owned() + "\n").collect::<String>();
-    for line in &taken.host {
-        text.extend(["on this host: ", line, "\n"]);
-    }
+    text.push_str(&on_this_host(&taken.host));
     if taken.monitor {
         text.push_str("A monitor runs on this host: it sees this by its next read.\n");
     }

@@ -64,12 +64,13 @@ pub(super) fn group_problems(settings: &Settings, groups: &[Placed]) -> Vec<Prob
     groups::problems(settings, groups)
 }
 
-/// Every rule between other settings that is broken.
-pub(super) fn breaches(settings: &Settings) -> Vec<Breach> {
+/// Every rule between other settings, and between these and the groups, that is broken.
+pub(super) fn breaches(settings: &Settings, groups: &[Placed]) -> Vec<Breach> {
     let mut found = timing(settings);
     found.extend(repair_timing(settings));
     found.extend(membership(settings));
     found.extend(accepted(settings));
+    found.extend(groups::accepted_too(settings, groups));
     found
 }
 

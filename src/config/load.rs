@@ -174,7 +174,7 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     problems.extend(endpoint_problems(&settings));
     problems.extend(check::group_problems(&settings, &groups));
     let resolved = Resolved { settings, given };
-    problems.extend(check::breaches(&resolved.settings).into_iter().map(|breach| {
+    problems.extend(check::breaches(&resolved.settings, &groups).into_iter().map(|breach| {
         let subjects: Vec<String> = breach.keys.iter().map(|key| subject(&resolved, key)).collect();
         let subject = if subjects.is_empty() { "groups".to_owned() } else { subjects.join(", ") };
         Problem::new(subject, breach.what, breach.remedy)

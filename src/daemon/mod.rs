@@ -22,6 +22,7 @@ mod local;
 mod notices;
 mod realtime;
 mod recorder;
+mod release;
 mod services;
 mod single;
 mod sockets;
@@ -32,6 +33,7 @@ mod tracking;
 mod turns;
 mod uplink;
 
+pub use release::{Released, release};
 pub use start::run;
 pub use take::{Request, Taken, take};
 pub use taking::{Fate, Step};

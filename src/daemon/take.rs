@@ -1,7 +1,8 @@
-//! `natha take`: everything around one takeover on request. Its settings and its cluster are the
-//! monitor's, and so is the host's side of the group.
+//! `natha take`: everything around one takeover on request, and what `natha release` shares with
+//! it. Settings and cluster are the monitor's, and so is the host's side of the group.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,13 +13,14 @@ use serde::Serialize;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
+use super::clock;
 use super::local::{self, Duties};
 use super::start::{self, Found};
 use super::taking::{Fate, Pace, Step, Taking};
-use crate::cloud::Imds;
+use crate::cloud::{Clouds, Imds};
 use crate::config::{Flags, PairFlags, Settings, load};
 use crate::plan::parts_of;
-use crate::types::{GroupName, InstanceId, ResourceKind};
+use crate::types::{GroupName, InstanceId, ResourceKind, Time};
 
 /// A read is made of several pages or calls, each with the API's own time limit.
 const CALL_LIMITS: u32 = 3;
@@ -67,28 +69,13 @@ pub async fn take(flags: &Flags, request: &Request) -> anyhow::Result<Taken> {
     let settings = load(flags, &PairFlags::default(), None)?.settings;
     // Before anything is read: keepalived starts its scripts side by side, and the later one has
     // to see what the earlier one did.
-    let _turn =
-        if request.dry_run { None } else { Some(lock(&settings.state_dir, deadline).await?) };
+    let turn =
+        if request.dry_run { None } else { Some(Turn::wait(&settings.state_dir, deadline).await?) };
     let socket = settings.socket.clone();
     let found = find(flags, settings, deadline).await?;
-    let roster = &found.cluster.roster;
-    let group = roster.groups.iter().find(|group| group.name == request.group);
-    let group = group.ok_or_else(|| {
-        let known: Vec<&str> = roster.groups.iter().map(|group| group.name.as_str()).collect();
-        anyhow!("there is no group {}; there are: {}", request.group, known.join(", "))
-    })?;
-    // Nobody answers on the socket of a monitor that has ended.
-    let monitor = UnixStream::connect(&socket).await.is_ok();
-    let taking = Taking {
-        cloud: &found.looker.clouds,
-        roster,
-        me: &found.cluster.me,
-        group,
-        adopt: request.adopt || found.looker.settings.failover.adopt,
-        call_limit: found.looker.settings.api.timeout * CALL_LIMITS,
-        deadline,
-        pace: Pace::default(),
-    };
+    let monitor = monitor_runs(&socket).await;
+    let mut taking = taking(&found, &request.group, deadline)?;
+    taking.adopt |= request.adopt;
     let steps = taking.survey().await?;
     let mut host = Vec::new();
     let resources = if request.dry_run {
@@ -103,6 +90,7 @@ pub async fn take(flags: &Flags, request: &Request) -> anyhow::Result<Taken> {
             // Nothing of it came, so that nothing of it may stay on the host.
             host.extend(carry(&found, &request.group, false).await);
         }
+        turn.as_ref().map_or(Ok(()), Turn::stamp)?;
         steps
     };
     Ok(Taken {
@@ -117,10 +105,42 @@ pub async fn take(flags: &Flags, request: &Request) -> anyhow::Result<Taken> {
 }
 
 /// How a line about the host begins that tells of a failure.
-const FAILED: &str = "failed: ";
+pub(super) const FAILED: &str = "failed: ";
+
+/// Whether a monitor runs on this host. Nobody answers on the socket of one that has ended.
+pub(super) async fn monitor_runs(socket: &Path) -> bool {
+    UnixStream::connect(socket).await.is_ok()
+}
+
+/// What is asked and done about a group.
+///
+/// # Errors
+/// Where there is no such group.
+pub(super) fn taking<'a>(
+    found: &'a Found,
+    name: &GroupName,
+    deadline: Instant,
+) -> anyhow::Result<Taking<'a, Clouds>> {
+    let (roster, settings) = (&found.cluster.roster, &found.looker.settings);
+    let group = roster.groups.iter().find(|group| group.name == *name);
+    let group = group.ok_or_else(|| {
+        let known: Vec<&str> = roster.groups.iter().map(|group| group.name.as_str()).collect();
+        anyhow!("there is no group {name}; there are: {}", known.join(", "))
+    })?;
+    Ok(Taking {
+        cloud: &found.looker.clouds,
+        roster,
+        me: &found.cluster.me,
+        group,
+        adopt: settings.failover.adopt,
+        call_limit: settings.api.timeout * CALL_LIMITS,
+        deadline,
+        pace: Pace::default(),
+    })
+}
 
 /// Whether this host has a part in the group.
-fn carries(settings: &Settings, group: &GroupName) -> bool {
+pub(super) fn carries(settings: &Settings, group: &GroupName) -> bool {
     settings.groups.iter().any(|one| one.name == *group && !parts_of(one, "").is_empty())
 }
 
@@ -132,7 +152,7 @@ fn any_address_here(steps: &[Step]) -> bool {
 }
 
 /// Makes this host carry the group, or no longer. What was changed, and what failed, in words.
-async fn carry(found: &Found, group: &GroupName, held: bool) -> Vec<String> {
+pub(super) async fn carry(found: &Found, group: &GroupName, held: bool) -> Vec<String> {
     let duties = Duties::from([(group.clone(), held)]);
     match local::carry(&found.looker.settings, found.cluster.me.address, &duties).await {
         Ok(outcome) => {
@@ -144,36 +164,65 @@ async fn carry(found: &Found, group: &GroupName, held: bool) -> Vec<String> {
     }
 }
 
-/// Waits for its turn among the `natha take` of this host.
-async fn lock(directory: &Path, deadline: Instant) -> anyhow::Result<Flock<File>> {
-    let shown = directory.display();
-    std::fs::create_dir_all(directory)
-        .with_context(|| format!("cannot make {shown}: run this as root"))?;
-    let path = directory.join("take.lock");
-    let mut file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("cannot open {}: run this as root", path.display()))?;
-    let mut rounds = interval(LOCK_EVERY);
-    loop {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => return Ok(lock),
-            Err((_, errno)) if errno != Errno::EWOULDBLOCK => {
-                bail!("cannot lock {}: {errno}", path.display());
+/// The turn of one run among those of this host that take or release.
+pub(super) struct Turn(Flock<File>);
+
+impl Turn {
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// Where it does not come in time, or the state directory cannot be used.
+    pub(super) async fn wait(directory: &Path, deadline: Instant) -> anyhow::Result<Self> {
+        let shown = directory.display();
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make {shown}: run this as root"))?;
+        let path = directory.join("take.lock");
+        let mut file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("cannot open {}: run this as root", path.display()))?;
+        let mut rounds = interval(LOCK_EVERY);
+        loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(Self(lock)),
+                Err((_, errno)) if errno != Errno::EWOULDBLOCK => {
+                    bail!("cannot lock {}: {errno}", path.display());
+                }
+                Err((same, _)) => file = same,
             }
-            Err((same, _)) => file = same,
+            if timeout_at(deadline, rounds.tick()).await.is_err() {
+                bail!("another `natha take` on this host has not ended in time: run this again");
+            }
         }
-        if timeout_at(deadline, rounds.tick()).await.is_err() {
-            bail!("another `natha take` on this host has not ended in time: run this again");
-        }
+    }
+
+    /// Notes that something was taken until now.
+    fn stamp(&self) -> anyhow::Result<()> {
+        let text = clock::now().since_boot().as_millis().to_string();
+        let written = self.0.set_len(0).and_then(|()| self.0.write_all_at(text.as_bytes(), 0));
+        written.context("cannot write to take.lock in the state directory")
+    }
+
+    /// When something was last taken in this boot; none where that is not known. One of an earlier
+    /// boot may be taken for one of this, and is as long ago at least.
+    pub(super) fn last_taken(&self) -> Option<Time> {
+        let mut text = [0; 24];
+        let length = self.0.read_at(&mut text, 0).ok()?;
+        let taken = Time::from_millis(std::str::from_utf8(&text[..length]).ok()?.parse().ok()?);
+        (taken <= clock::now()).then_some(taken)
     }
 }
 
 /// Finds the cluster as the monitor does. A single notification may be all that this run was
 /// started for, so what may pass is waited for.
-async fn find(flags: &Flags, settings: Settings, deadline: Instant) -> anyhow::Result<Found> {
+pub(super) async fn find(
+    flags: &Flags,
+    settings: Settings,
+    deadline: Instant,
+) -> anyhow::Result<Found> {
     let imds = Imds::new();
     let mut rounds = interval(FIND_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -177,6 +177,21 @@ impl<C: Cloud> Taking<'_, C> {
         Ok(steps)
     }
 
+    /// The addresses of the group whose packets come to this node, or are about to.
+    ///
+    /// # Errors
+    /// Where that cannot be read.
+    pub(super) async fn addresses_here(&self) -> anyhow::Result<Vec<Resource>> {
+        let mut here = Vec::new();
+        for kind in [ResourceKind::Route, ResourceKind::PrivateIp] {
+            let places = self.read(kind).await?.into_iter();
+            let comes = places.filter(|(_, place)| matches!(place, Place::Here | Place::Settling));
+            here.extend(comes.map(|(resource, _)| resource));
+        }
+        here.retain(|one| matches!(one, Resource::Vip { .. } | Resource::PrivateIp { .. }));
+        Ok(here)
+    }
+
     /// Takes everything that `survey` found not to be here, kind by kind, and returns what became
     /// of each. A kind that cannot be moved does not hold up those after it: the more of a group
     /// is together, the better.

@@ -283,6 +283,21 @@ async fn what_does_not_exist_is_named_and_all_of_it_at_once() {
 }
 
 #[tokio::test]
+async fn what_comes_here_are_addresses_and_no_others() {
+    let scene = Scene::new(cloud());
+    let here = async || scene.taking().addresses_here().await.unwrap();
+    assert_eq!(here().await, []);
+    scene.set(|state| state.faults.push(("AssignPrivateIpAddresses", CloudFaultKind::Denied)));
+    scene.run().await;
+    assert_eq!(here().await, [vip("rtb-00000001"), vip("rtb-00000002")]);
+    // A change that is not everywhere yet may come here still.
+    scene.set(|state| drop(state.seen.insert(private(), Seen::Settling)));
+    assert_eq!(here().await.last(), Some(&private()));
+    scene.set(|state| state.tables.clear());
+    assert_eq!(here().await, [private()]);
+}
+
+#[tokio::test]
 async fn what_is_denied_stays_where_it_is_told_and_the_rest_moves() {
     let scene = Scene::new(cloud());
     scene.set(|state| state.faults.push(("AssociateAddress", CloudFaultKind::Denied)));

@@ -111,6 +111,7 @@ impl Machine {
             fitness: self.fitness().clone(),
             peers: peers.collect(),
             groups: groups.collect(),
+            failing: self.failing.clone().unwrap_or_default(),
             timers: self.timers(now),
         }
     }

@@ -1,6 +1,6 @@
 //! What the machine shows of itself, for the status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -113,6 +113,9 @@ pub struct View {
     pub peers: BTreeMap<InstanceId, PeerView>,
     /// All groups.
     pub groups: BTreeMap<GroupName, GroupView>,
+    /// The groups whose service checks fail here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub failing: BTreeSet<GroupName>,
     /// Every pending deadline, by name, and how far off it is.
     #[serde(rename = "timers_ms", with = "millis::map")]
     pub timers: BTreeMap<String, Duration>,

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::ErrorKind;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use super::durable;
 use super::journal::{JournalError, boot_id};
 use super::nft::{Nft, NftError};
 use super::run::RunError;
-use crate::config::GroupSetting;
+use crate::config::{GroupSetting, Local};
 use crate::plan::{Carried, NftTable, VipTable, carried, vip_table};
 use crate::types::GroupName;
 
@@ -71,6 +72,20 @@ pub enum CarryError {
     /// An address was put on and is not there.
     #[error("{0} was put on and is gone again: another program removes it")]
     Vanished(Carried),
+    /// An address of a group that another node holds, and that natha did not put there.
+    #[error(
+        "{part}, of group {group}, was put there by somebody else, and another node holds it: take \
+         it off (`ip address delete {}/32 dev {link}`), or, where it is to stay, give the group \
+         local = \"off\"", part.address()
+    )]
+    Stray {
+        /// The address, where it is.
+        part: Carried,
+        /// The interface.
+        link: String,
+        /// The group.
+        group: GroupName,
+    },
 }
 
 /// What has been written down.
@@ -129,7 +144,31 @@ pub async fn reconcile(
     if let Err(error) = settle_table(&store, &mut record, &wanted, &table, &mut outcome).await {
         outcome.errors.push(error);
     }
+    outcome.errors.extend(strays(&record.put, groups, duties).await?);
     Ok(outcome)
+}
+
+/// Addresses of groups that others hold, which are on this host and which natha must not remove,
+/// because somebody else has put them there: programs here that mean the holder reach themselves.
+async fn strays(
+    put: &BTreeSet<Carried>,
+    groups: &[GroupSetting],
+    duties: &BTreeMap<GroupName, bool>,
+) -> Result<Vec<CarryError>, CarryError> {
+    let elsewhere: BTreeMap<Ipv4Addr, &GroupName> = groups
+        .iter()
+        .filter(|group| group.local != Local::Off && duties.get(&group.name) == Some(&false))
+        .flat_map(|group| group.vips().chain(group.private_ips()).map(|one| (one, &group.name)))
+        .collect();
+    if elsewhere.is_empty() {
+        return Ok(Vec::new());
+    }
+    let stray = |own: addresses::Own| {
+        let group = (*elsewhere.get(&own.address)?).clone();
+        let part = Carried::Address { link: own.link.clone(), address: own.address };
+        (!put.contains(&part)).then_some(CarryError::Stray { part, link: own.link, group })
+    };
+    Ok(addresses::read().await?.into_iter().filter_map(stray).collect())
 }
 
 /// The addresses that natha put on this host's interfaces.

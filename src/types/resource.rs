@@ -141,8 +141,8 @@ impl fmt::Display for ResourceKind {
 pub enum Seen {
     /// It does not exist and cannot be written: no such allocation, subnet or hosted zone.
     Absent,
-    /// Nobody holds it: not assigned, not associated, or not on the private IP that it belongs to;
-    /// no such record.
+    /// Nobody holds it: not assigned, not associated, or not on the private IP that it belongs to
+    /// (a member's primary one, unless another is named); no such record.
     Free,
     /// This node's own change is accepted and not yet everywhere (Route 53: `PENDING`).
     Settling,

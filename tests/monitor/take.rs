@@ -102,6 +102,22 @@ fn a_group_that_is_not_there_is_named_with_those_that_are() {
     });
 }
 
+#[test]
+fn a_group_without_addresses_leaves_nothing_to_release_and_is_not_moved() {
+    in_own_network(async || {
+        let cluster = Cluster::new().await;
+        let (own, table) = (group(&cluster, 0), table(&cluster, 0).await);
+        let (released, code) = told(&cluster.run(0, &["release", own, "--json"]).await);
+        assert_eq!((code, &released["released"]), (Some(0), &Value::Bool(true)), "{released:#}");
+        assert_eq!(holder(&cluster, &table), interface(&cluster, 0));
+        let output = cluster.run(0, &["release", "nowhere"]).await;
+        assert_eq!(output.status.code(), Some(1));
+        assert!(complaint(&output).contains("no group nowhere"), "{}", complaint(&output));
+        let output = cluster.run(0, &["release", own, "--limit", "5"]).await;
+        assert_eq!(output.status.code(), Some(2), "{}", complaint(&output));
+    });
+}
+
 /// The groups of the cluster are its zones.
 fn group(cluster: &Cluster, node: usize) -> &str {
     &cluster.nodes[node].zone

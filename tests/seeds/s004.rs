@@ -14,21 +14,25 @@ use natha_lab::{Scene, Spec};
 
 use crate::{NATHA, address, assert_outages, banners, restart, wait_led};
 
-const VIP: &str = "192.168.20.11";
-const ROUTE: &str = "192.168.20.11/32";
-const NODES: [&str; 2] = ["lvs-1", "lvs-2"];
-const TAKE: &str = "/usr/local/bin/natha take vip";
+pub(crate) const VIP: &str = "192.168.20.11";
+pub(crate) const ROUTE: &str = "192.168.20.11/32";
+pub(crate) const NODES: [&str; 2] = ["lvs-1", "lvs-2"];
+const TAKE: Scripts<'static> = &[("notify_master", "/usr/local/bin/natha take vip")];
 /// The tables of the client and of the backends.
 const TABLES: [&str; 3] = ["private-a", "private-c", "public"];
 
-/// What every node is told of the address; who has it is keepalived's to say.
-fn config() -> String {
+/// What keepalived runs, and when.
+pub(crate) type Scripts<'a> = &'a [(&'a str, &'a str)];
+
+/// What every node is told of the address; who has it is keepalived's to say. `local` is who puts
+/// it on the host: keepalived, where it is `off`.
+fn config(local: &str) -> String {
     format!(
         "{QUICK}
 [[group]]
 name = \"vip\"
 prefer = [\"{{{{instance.lvs-1}}}}\", \"{{{{instance.lvs-2}}}}\"]
-local = \"off\"
+local = \"{local}\"
 
 [[group.resource]]
 kind = \"vip\"
@@ -38,20 +42,30 @@ address = \"{VIP}\"
 }
 
 /// Two nodes in two zones with keepalived, and a client. `monitor` is what they run besides.
-fn spec(notify_master: &str, monitor: &str) -> Spec {
+pub(crate) fn spec(notify: Scripts<'_>, monitor: &str) -> Spec {
+    with_local("off", &[VIP], notify, monitor)
+}
+
+/// The same, with these addresses put on the interface by keepalived.
+pub(crate) fn with_local(
+    local: &str,
+    addresses: &[&str],
+    notify: Scripts<'_>,
+    monitor: &str,
+) -> Spec {
     let mut spec = patterns::spec(NATHA, &[(NODES[0], 0), (NODES[1], 2)], "", |_| String::new());
     for (number, host) in spec.hosts.iter_mut().enumerate() {
         let keepalived = Keepalived {
-            addresses: &[VIP],
+            addresses,
             priority: if number == 0 { 101 } else { 100 },
             own: NODES[number],
             peer: NODES[1 - number],
-            notify_master,
+            notify,
         };
         let greeter = services::greeter(80, NODES[number], true).unwrap();
         let commands =
             format!("{greeter}\nnatha setup || exit 1\n{}\n{monitor}", keepalived.commands());
-        host.user_data = Some(natha_lab::scene::user_data(&config(), &commands));
+        host.user_data = Some(natha_lab::scene::user_data(&config(local), &commands));
     }
     let spec = spec.with_host(patterns::client("client", 2));
     // By hand, and to the node that is not to be the holder: keepalived comes to lead it right.
@@ -59,7 +73,7 @@ fn spec(notify_master: &str, monitor: &str) -> Spec {
 }
 
 /// Waits until a node has the address because keepalived has put it there.
-fn wait_master(scene: &Scene, node: &str, master: bool) {
+pub(crate) fn wait_master(scene: &Scene, node: &str, master: bool) {
     scene.wait_for(|| Ok(scene.has_address(node, "ens5", VIP)? == master)).unwrap();
 }
 
@@ -146,7 +160,7 @@ fn seed_004_a_monitor_that_observes_keeps_the_route_at_the_master() {
 fn seed_004_a_backend_accepts_the_address_and_gives_it_up() {
     // A web server behind a director takes in what is for the address and answers by itself.
     for mode in ["redirect", "lo"] {
-        let mut spec = spec("", "");
+        let mut spec = spec(&[], "");
         let mut web = natha_lab::HostSpec::new("web", 0, natha_lab::Role::Node);
         let config = format!("[host]\nnat = false\naccept = [\"{VIP}\"]\naccept_mode = \"{mode}\"");
         let greeter = services::greeter(80, "web", true).unwrap();

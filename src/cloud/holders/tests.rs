@@ -150,6 +150,29 @@ async fn an_elastic_ip_is_held_where_it_is_on_the_private_ip_that_it_belongs_to(
     assert!(!known.iter().any(|one| one.contains("0000000d")), "{known:?}");
 }
 
+#[tokio::test]
+async fn an_elastic_ip_without_a_private_ip_belongs_to_a_members_primary_one() {
+    let fake = Fake::start(|_| {
+        let all = [
+            elastic("0000000a", Some(("eni-0000000a", 4))),
+            elastic("0000000b", Some(("eni-0000000a", 99))),
+            elastic("0000000c", Some(("eni-000000ff", 99))),
+        ];
+        reply("DescribeAddresses", &format!("<addressesSet>{}</addressesSet>", all.concat()))
+    })
+    .await;
+    let clouds = clouds(&fake.url).await;
+    let primary = ("eni-0000000a".parse().unwrap(), [10, 0, 0, 4].into());
+    clouds.clone().remember([primary].into());
+    let wanted = ["0000000a", "0000000b", "0000000c"].map(|id| eip(id, None));
+    let found = clouds.holders(&wanted).await.unwrap();
+    let found: Vec<Seen> = found.into_iter().map(|(_, seen)| seen).collect();
+    // The last one is a stranger's, and to be respected wherever it is there.
+    assert_eq!(found, [at("eni-0000000a"), Seen::Free, at("eni-000000ff")]);
+    let named = clouds.holders(&[eip("0000000b", Some(99))]).await.unwrap();
+    assert_eq!(named[0].1, at("eni-0000000a"));
+}
+
 async fn assign(clouds: &Clouds, resource: Resource, gate: &Gate) -> Result<Sent, Kind> {
     let interface = "eni-0000000b".parse().unwrap();
     let assignment = Assignment { resource, interface, address: [10, 0, 0, 5].into() };

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::show;
+use super::{Breach, show};
 use crate::config::group::{GroupSetting, Local, ResourceSetting};
 use crate::config::layers::Placed;
 use crate::config::problem::Problem;
@@ -167,6 +167,29 @@ fn public_twice(group: &GroupSetting) -> Option<Fault> {
             "make a record of the Elastic IP once, and leave the `dns` resource out".to_owned(),
         )
     })
+}
+
+/// An address that this host takes packets in for at all times, though only the holder of its group
+/// is to: whoever has lost the group would go on answering.
+pub(super) fn accepted_too(settings: &Settings, groups: &[Placed]) -> Vec<Breach> {
+    let both = |placed: &Placed| {
+        let Placed { setting: group, origin } = placed;
+        let mut own = group.vips().chain(group.private_ips());
+        let address = own.find(|address| settings.host.accept.contains(address))?;
+        (group.local != Local::Off).then(|| Breach {
+            keys: &["host.accept"],
+            what: format!(
+                "{address} is also the group {}'s ({origin}), which only its holder takes in \
+                 packets to",
+                group.name
+            ),
+            remedy: format!(
+                "leave {address} out of host.accept; or, where a load balancer sends this host \
+                 packets to it, give the group local = \"off\""
+            ),
+        })
+    };
+    groups.iter().filter_map(both).collect()
 }
 
 fn timing(settings: &Settings, group: &GroupSetting) -> Vec<Fault> {

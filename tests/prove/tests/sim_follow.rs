@@ -2,23 +2,19 @@
 //! host. Whatever that program does for a moment, and however the writes are ordered, the group
 //! ends at the node that has the address in the end, and stays there.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use natha::config::Failover;
-use natha::failover::Input;
 use natha::types::{Roster, Traits};
 use natha_prove::sim::{Api, Noise, Sim, roster};
 
 /// Two nodes and one group, which follows; its address is on node `at`.
 fn following(at: usize, seed: u64) -> Sim {
-    let mut sim = Sim::seeded(2, Failover::default(), seed);
-    // The rules of the simulation know no service checks.
-    sim.strict = false;
-    sim.label = format!("seed {seed}");
     let mut group = roster(2).groups.swap_remove(0);
     group.traits = Traits { checked: true, hand_back: Some(false), ..Traits::default() };
-    sim.enrol(Roster { groups: vec![group], ..roster(2) });
+    let one = Roster { groups: vec![group], ..roster(2) };
+    let mut sim = Sim::of(one, Failover::default(), seed);
+    sim.label = format!("seed {seed}");
     set(&mut sim, 0, at == 0);
     set(&mut sim, 1, at == 1);
     sim.run_until(60_000, |sim| sim.holder(0) == Some(at));
@@ -28,9 +24,8 @@ fn following(at: usize, seed: u64) -> Sim {
 
 /// The address is on node `n`, or is not.
 fn set(sim: &mut Sim, n: usize, has_address: bool) {
-    let name = roster(2).groups.swap_remove(0).name;
-    let failing = if has_address { BTreeSet::new() } else { BTreeSet::from([name]) };
-    sim.tell(n, Input::Checks { failing });
+    let failing: &[usize] = if has_address { &[] } else { &[0] };
+    sim.set_failing(n, failing);
 }
 
 #[test]

@@ -84,6 +84,29 @@ fn the_local_side_needs_an_address_of_its_kind() {
 }
 
 #[test]
+fn what_the_holder_alone_takes_in_is_not_accepted_at_all_times() {
+    let accepting = "host.accept = [\"192.168.9.9\", \"10.0.0.9\"]\n";
+    for (resource, address) in [(VIP, "192.168.9.9"), (PRIVATE, "10.0.0.9")] {
+        let told = only_problem(&(accepting.to_owned() + &group("a", &[resource], "")));
+        for part in [
+            "host.accept = \"192.168.9.9,10.0.0.9\" (/n.toml:1): ",
+            &format!("{address} is also the group a's (/n.toml:2)"),
+            &format!("leave {address} out of host.accept"),
+            "local = \"off\"",
+        ] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+        let off = group("a", &[resource], "local = \"off\"");
+        settings(&(accepting.to_owned() + &off));
+    }
+    let translated = group("a", &[VIP], "local = \"redirect\"");
+    only_problem(&(accepting.to_owned() + &translated));
+    // Where natha follows, it carries nothing, whatever the group says.
+    settings(&format!("observe = true\n{accepting}{translated}"));
+    settings(&(accepting.to_owned() + &group("a", &[EIP], "")));
+}
+
+#[test]
 fn what_is_followed_is_an_address_that_somebody_else_puts_on_the_host() {
     let check = "check = { address = true }";
     let told = only_problem(&group("a", &[VIP], &format!("local = \"lo\"\n{check}")));

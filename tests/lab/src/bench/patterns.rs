@@ -87,7 +87,7 @@ pub(super) fn keepalived(bench: &Bench<'_>) -> Result<Figures> {
             priority: if number == 0 { 101 } else { 100 },
             own,
             peer: NODES[1 - number],
-            notify_master: "/usr/local/bin/natha take service",
+            notify: &[("notify_master", "/usr/local/bin/natha take service")],
         };
         let commands = format!(
             "{}\nnatha setup || exit 1\n{}\nexec natha monitor --observe",

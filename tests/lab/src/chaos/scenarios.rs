@@ -257,11 +257,14 @@ pub const SCENARIOS: [Scenario; 50] = [
         "The rest is moved when they work again; nothing is rolled back.",
         &["s38_half_moved_group_stays_moved_and_is_completed"],
     ),
-    left(
+    staged(
         39,
         "The Elastic IP has moved, the route has not",
-        "The move is completed.",
-        "Elastic IPs are not moved yet",
+        "What has moved stays and serves; the move is completed, by the next heir if need be.",
+        &[
+            "s39_half_of_a_group_waits_for_the_other_half_over_a_restart_too",
+            "s39_holder_of_one_half_that_dies_leaves_it_to_the_next_with_the_other",
+        ],
     ),
     staged(
         40,
@@ -329,10 +332,13 @@ pub const SCENARIOS: [Scenario; 50] = [
         "A failure is still covered.",
         &["s49_takeover_needs_no_resolver"],
     ),
-    left(
+    staged(
         50,
         "Two nodes both have the virtual IP",
-        "The one that does not hold it removes it.",
-        "virtual IPs are not moved yet",
+        "The one that does not hold it removes it; what natha did not put there, it tells of.",
+        &[
+            "s50_address_that_a_killed_monitor_left_is_removed_where_the_group_is_not_held",
+            "s50_address_that_a_person_put_on_another_node_is_told_and_gets_no_packet",
+        ],
     ),
 ];

@@ -42,7 +42,7 @@ pub use error::ApiError;
 pub use faults::{Conduct, Fault, FaultRule, Faults};
 pub use filter::Filter;
 pub use model::{Health, Phase};
-pub use moved::{AddressSeen, RecordSeen};
+pub use moved::{AddressSeen, PrivateSeen, RecordSeen, change_id};
 pub use params::Params;
 pub use principal::{Credentials, Grant, Policy, Principal};
 pub use server::{Clock, SharedWorld, serve};

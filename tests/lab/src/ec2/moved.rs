@@ -6,13 +6,13 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::addresses;
-use super::error::{self, ApiError};
+use super::error::ApiError;
 use super::faults::Conduct;
-use super::model::find;
 use super::params::Params;
 use super::principal::Principal;
 use super::route53;
 use super::world::World;
+use super::xml::XmlBody;
 
 /// Where an Elastic IP address is, as DescribeAddresses tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,15 @@ pub struct AddressSeen {
     pub interface: String,
     /// The private address.
     pub private: Ipv4Addr,
+}
+
+/// Which interface a private address is on, as DescribeNetworkInterfaces tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrivateSeen {
+    /// The interface.
+    pub interface: String,
+    /// Whether it is that interface's primary address, which cannot move.
+    pub is_primary: bool,
 }
 
 /// An A record as ListResourceRecordSets tells it.
@@ -59,23 +68,30 @@ impl World {
         })
     }
 
-    /// The private addresses of an interface, the primary one first: DescribeNetworkInterfaces with
-    /// one id.
+    /// The interfaces that have these private addresses, and whether as their primary one:
+    /// DescribeNetworkInterfaces with a filter on them. An address that nobody has is absent.
     ///
     /// # Errors
     /// As for the call.
     pub fn see_private(
         &mut self,
         principal: &Principal,
-        interface: &str,
+        addresses: &[Ipv4Addr],
         conduct: &Conduct,
         now: Duration,
-    ) -> Result<Vec<Ipv4Addr>, ApiError> {
-        let params = Params::new().with("NetworkInterfaceId.1", interface);
+    ) -> Result<BTreeMap<Ipv4Addr, PrivateSeen>, ApiError> {
+        let values: Vec<String> = addresses.iter().map(Ipv4Addr::to_string).collect();
+        let params = filter("addresses.private-ip-address", &values);
         let call = (principal, "DescribeNetworkInterfaces", &params);
         self.recorded(call, conduct, now, |world, _| {
-            let interfaces = &world.seen(conduct, now).interfaces;
-            Ok(find(interfaces, &error::INTERFACE, interface)?.addresses.clone())
+            let interfaces = world.seen(conduct, now).interfaces.values();
+            let all = interfaces.flat_map(|one| one.addresses.iter().map(move |at| (one, *at)));
+            let wanted = all.filter(|(_, address)| addresses.contains(address));
+            let seen = wanted.map(|(one, address)| {
+                let is_primary = one.address() == address;
+                (address, PrivateSeen { interface: one.id.clone(), is_primary })
+            });
+            Ok(seen.collect())
         })
     }
 
@@ -121,6 +137,12 @@ impl World {
     }
 }
 
+/// The id of the change that ChangeResourceRecordSets has answered with.
+#[must_use]
+pub fn change_id(answer: &XmlBody) -> Option<&str> {
+    answer.as_str().split(['<', '>']).find(|text| text.starts_with("/change/"))
+}
+
 fn filter(name: &str, values: &[String]) -> Params {
     let named = Params::new().with("Filter.1.Name", name);
     let values = values.iter().enumerate();
@@ -160,11 +182,18 @@ mod tests {
         let seen = world.see_addresses(&owner, &ids, &fine, LATER).unwrap();
         assert_eq!((seen.len(), &seen[&eip]), (1, &at(&b)), "an unknown id is absent");
         assert_eq!(world.see_addresses(&owner, &ids, &stale, LATER).unwrap()[&eip], at(&a));
-        assert_eq!(world.see_private(&owner, &b, &fine, LATER).unwrap()[1..], [floating]);
-        assert_eq!(world.see_private(&owner, &b, &stale, LATER).unwrap().len(), 1);
-        let unknown = world.see_private(&owner, "eni-00000009", &fine, LATER).unwrap_err();
-        assert_eq!(unknown.code, "InvalidNetworkInterfaceID.NotFound");
-        assert_eq!(world.history().len(), 6, "they are recorded as all calls are");
+        let nobody = Ipv4Addr::new(10, 0, 0, 51);
+        let primary = world.private_addresses(&a).unwrap()[0];
+        let wanted = [floating, primary, nobody];
+        let on = |interface: &str, is_primary| PrivateSeen {
+            interface: interface.to_owned(),
+            is_primary,
+        };
+        let seen = world.see_private(&owner, &wanted, &fine, LATER).unwrap();
+        assert_eq!(seen, BTreeMap::from([(floating, on(&b, false)), (primary, on(&a, true))]));
+        let seen = world.see_private(&owner, &wanted, &stale, LATER).unwrap();
+        assert_eq!(seen[&floating], on(&a, false));
+        assert_eq!(world.history().len(), 5, "they are recorded as all calls are");
     }
 
     #[test]
@@ -181,7 +210,7 @@ mod tests {
             .with("Change.1.TTL", 5)
             .with("Change.1.Value.1", "192.0.2.1");
         let made = world.call(&owner, "ChangeResourceRecordSets", &params, AT).unwrap();
-        let id = made.as_str().split(['<', '>']).find(|it| it.starts_with("/change/")).unwrap();
+        let id = change_id(&made).unwrap();
         let seen = RecordSeen { ttl: 5, addresses: vec![Ipv4Addr::new(192, 0, 2, 1)] };
         assert_eq!(see(&mut world, "DB.example.test.").unwrap(), Some(seen));
         assert_eq!(see(&mut world, "a.example.test").unwrap(), None);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::addresses;
 use super::error::{self, ApiError};
-use super::model::find;
+use super::model::{Allocation, find};
 use super::params::Params;
 use super::secondary;
 use super::world::World;
@@ -28,6 +28,26 @@ impl World {
             let id = addresses::add(state, ctx.settings, tags)?;
             let address = state.allocations[&id].address;
             Ok((id, address))
+        })
+    }
+
+    /// Gives an Elastic IP address that is associated with nothing another allocation id.
+    ///
+    /// # Errors
+    /// `InvalidAllocationID.NotFound`.
+    pub fn rename_allocation(
+        &mut self,
+        from: &str,
+        to: &str,
+        now: Duration,
+    ) -> Result<(), ApiError> {
+        self.set_up(now, |state, _| {
+            find(&state.allocations, &error::ALLOCATION, from)?;
+            if let Some(found) = state.allocations.remove(from) {
+                let renamed = Allocation { id: to.to_owned(), ..found };
+                state.allocations.insert(to.to_owned(), renamed);
+            }
+            Ok(())
         })
     }
 

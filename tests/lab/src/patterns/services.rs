@@ -47,7 +47,7 @@ setpriv --reuid postgres --regid postgres --clear-groups \\
     $bin/pg_ctl -D $data -l $data/log -w -o '-c fsync=off -c listen_addresses=*' start >/dev/null";
 
 /// Debian's keepalived as the document of 2015 configures it: unicast VRRP between two nodes, the
-/// address on the interface, and a script that is told of a change to MASTER.
+/// addresses on the interface, and scripts that are told of changes.
 #[derive(Debug, Clone, Copy)]
 pub struct Keepalived<'a> {
     /// The addresses.
@@ -58,20 +58,21 @@ pub struct Keepalived<'a> {
     pub peer: &'a str,
     /// The node's own.
     pub own: &'a str,
-    /// What is run on a change to MASTER, with its arguments; empty for nothing.
-    pub notify_master: &'a str,
+    /// What is run on which change, such as `notify_master`, with its arguments.
+    pub notify: &'a [(&'a str, &'a str)],
 }
 
 impl Keepalived<'_> {
     /// Commands that write its settings and start it.
     #[must_use]
     pub fn commands(&self) -> String {
-        let Self { addresses, priority, peer, own, notify_master } = self;
-        let addresses = addresses.join("\n        ");
-        let notify = match *notify_master {
-            "" => String::new(),
-            script => format!("    notify_master \"{script}\"\n"),
+        let Self { addresses, priority, peer, own, notify } = self;
+        let addresses = match addresses.join("\n        ") {
+            none if none.is_empty() => none,
+            some => format!("    virtual_ipaddress {{\n        {some}\n    }}\n"),
         };
+        let notify = notify.iter().map(|(when, script)| format!("    {when} \"{script}\"\n"));
+        let notify = notify.collect::<String>();
         format!(
             "mkdir -p /etc/keepalived
 cat >/etc/keepalived/keepalived.conf <<'KEEPALIVED'
@@ -90,10 +91,7 @@ vrrp_instance VI_1 {{
         auth_type PASS
         auth_pass 1111
     }}
-    virtual_ipaddress {{
-        {addresses}
-    }}
-    unicast_src_ip {{{{address.{own}}}}}
+{addresses}    unicast_src_ip {{{{address.{own}}}}}
     unicast_peer {{
         {{{{address.{peer}}}}}
     }}

@@ -1,14 +1,16 @@
-//! Random faults, many at once, on two and three nodes: the rules of `rules.rs` hold throughout,
-//! and when all is repaired, each group ends at home and stays there.
+//! Random faults, many at once, on two to four nodes: the rules of `rules.rs` and `whole.rs` hold
+//! throughout, and when all is repaired, each group ends at home and stays there.
 
 use std::time::Duration;
 
 use natha::config::Failover;
 use natha::failover::Command;
 use natha::types::{CloudFaultKind, Fault, Fitness, InstanceState};
+use natha_lab::ec2::{Fault as CallFault, FaultRule};
 
 use super::cluster::Sim;
 use super::ec2::Api;
+use super::names::{documented, many, roster};
 use super::net::Burst;
 use super::noise::Noise;
 
@@ -18,6 +20,27 @@ const STORM: u64 = 5 * 60_000;
 const CALM: u64 = 4 * 60_000;
 /// And how long it is then watched.
 const REST: u64 = 60_000;
+
+/// What groups consist of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// One default route each.
+    Plain,
+    /// Resources of several kinds; some groups have a service check.
+    Several,
+}
+
+/// The calls that a fault can be about alone.
+const CALLS: [&str; 8] = [
+    "ReplaceRoute",
+    "AssignPrivateIpAddresses",
+    "AssociateAddress",
+    "ChangeResourceRecordSets",
+    "DescribeRouteTables",
+    "DescribeNetworkInterfaces",
+    "DescribeAddresses",
+    "ListResourceRecordSets",
+];
 
 /// A fault that ends.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +56,8 @@ enum Trouble {
     Frozen(usize),
     Unfit(usize),
     NoDaemon(usize),
+    Call(usize, &'static str),
+    Service(usize),
 }
 
 /// A storm and what is left of it.
@@ -40,6 +65,7 @@ enum Trouble {
 struct Chaos {
     sim: Sim,
     noise: Noise,
+    made: Made,
     /// The jitter of a good day.
     jitter: Duration,
     /// How often something was broken.
@@ -49,22 +75,33 @@ struct Chaos {
 }
 
 impl Chaos {
-    fn new(seed: u64) -> Self {
+    fn new(seed: u64, made: Made) -> Self {
         let mut noise = Noise::new(seed);
-        let nodes = if noise.draw().is_multiple_of(3) { 3 } else { 2 };
+        let some = noise.draw();
+        let nodes = match made {
+            Made::Plain if some.is_multiple_of(3) => 3,
+            Made::Plain => 2,
+            Made::Several => noise.pick(&[2, 3, 4]),
+        };
+        let roster = match made {
+            Made::Plain => roster(nodes),
+            Made::Several if some.is_multiple_of(3) => many(nodes, noise.pick(&[1, 5, 9])),
+            Made::Several => documented(nodes),
+        };
         let mut numbers = Failover::default();
         // People's patience is not what is tested.
         numbers.hand_back.hold = Duration::from_secs(10);
         numbers.hand_back.hold_max = Duration::from_secs(40);
-        let mut sim = Sim::seeded(nodes, numbers, seed ^ 0x5eed);
+        let groups = roster.groups.len();
+        let mut sim = Sim::of(roster, numbers, seed ^ 0x5eed);
         sim.tolerant = true;
-        sim.label = format!("seed {seed}, {nodes} nodes");
+        sim.label = format!("seed {seed}, {nodes} nodes, {groups} groups");
         sim.jitter = Duration::from_millis(noise.draw() % 60);
         sim.latency = Duration::from_millis(10 + noise.draw() % 700);
         sim.read_lag = Duration::from_millis(noise.pick(&[0, 0, 500, 3_000]));
         sim.guest_boot = Duration::from_millis(noise.pick(&[0, 5_000, 40_000]));
         let jitter = sim.jitter;
-        Self { sim, noise, jitter, faults: 0, troubles: Vec::new() }
+        Self { sim, noise, made, jitter, faults: 0, troubles: Vec::new() }
     }
 
     fn pick(&mut self, below: usize) -> usize {
@@ -122,7 +159,8 @@ impl Chaos {
 
     /// What breaks around nodes `n` and `m` and has an end.
     fn break_something(&mut self, n: usize, m: usize, span: u64) -> Option<Trouble> {
-        Some(match self.pick(20) {
+        let among = if self.made == Made::Plain { 20 } else { 26 };
+        Some(match self.pick(among) {
             0 | 1 => {
                 let lost = self.noise.pick(&[20, 100, 300, 700]);
                 self.sim.loss.insert((n, m), lost);
@@ -184,8 +222,32 @@ impl Chaos {
                 self.sim.stall(n);
                 Trouble::Stalled(n)
             }
+            20..=23 => self.break_call(n),
+            24 | 25 => self.break_services(n),
             _ => return None,
         })
+    }
+
+    fn break_services(&mut self, n: usize) -> Trouble {
+        let checked: Vec<usize> = self.sim.checked().collect();
+        self.sim.set_failing(n, &checked);
+        Trouble::Service(n)
+    }
+
+    /// One call of a node fails, and all its others work.
+    fn break_call(&mut self, n: usize) -> Trouble {
+        let call = self.noise.pick(&CALLS);
+        let fault = self.noise.pick(&[
+            CallFault::Deny,
+            CallFault::Throttle,
+            CallFault::ServerError,
+            CallFault::Hang,
+            CallFault::LostReply,
+            CallFault::LatencyBefore { ms: 3_000 },
+        ]);
+        let rule = FaultRule::on(call, fault).by(self.sim.principal(n));
+        self.sim.world_mut().faults_mut().add(rule);
+        Trouble::Call(n, call)
     }
 
     /// Nothing passes between two nodes.
@@ -224,6 +286,12 @@ impl Chaos {
             Trouble::Echo(n, m) => drop(sim.no_echo.remove(&(n, m))),
             Trouble::Api(n) => sim.nodes[n].api = Api::Works,
             Trouble::Frozen(n) => sim.thaw(n),
+            Trouble::Call(n, call) => {
+                let whom = Some(sim.principal(n));
+                let rules = &mut sim.world_mut().faults_mut().rules;
+                rules.retain(|rule| rule.principal != whom || rule.action.as_deref() != Some(call));
+            }
+            Trouble::Service(n) => sim.set_failing(n, &[]),
             Trouble::Unfit(n) => sim.set_fitness(n, Fitness::fit()),
             Trouble::NoDaemon(n) => {
                 let node = &sim.nodes[n];
@@ -263,18 +331,11 @@ impl Chaos {
     /// Whether each group is at home and all is quiet; the first thing that is not.
     fn check_rest(&mut self) -> Result<(), String> {
         let sim = &mut self.sim;
-        let outage: Vec<u128> = (0..sim.nodes.len()).map(|n| sim.outage_ms(n)).collect();
-        if let Some(n) = (0..sim.nodes.len()).find(|n| sim.holder(*n) != Some(*n)) {
-            return Err(format!("group {n} is not at home after the calm"));
+        if let Some(of) = (0..sim.groups()).find(|of| sim.holder(*of) != sim.home(*of)) {
+            let placed = sim.placed(of);
+            return Err(format!("group {of} is not at home after the calm: {placed}"));
         }
-        let rest = sim.now;
-        sim.run(REST);
-        let writes = sim.writes_since(rest);
-        if writes > 0 {
-            return Err(format!("{writes} changes though nothing is wrong"));
-        }
-        let after: Vec<u128> = (0..sim.nodes.len()).map(|n| sim.outage_ms(n)).collect();
-        if outage == after { Ok(()) } else { Err("an outage without a fault".to_owned()) }
+        sim.rests(REST)
     }
 }
 
@@ -293,10 +354,10 @@ pub struct Storm {
     pub lasted: Duration,
 }
 
-/// Random faults by this seed, then calm.
+/// Random faults by this seed on a cluster of such groups, then calm.
 #[must_use]
-pub fn storm(seed: u64) -> Storm {
-    let mut chaos = Chaos::new(seed);
+pub fn storm(seed: u64, made: Made) -> Storm {
+    let mut chaos = Chaos::new(seed, made);
     let begun = chaos.sim.now;
     chaos.storm();
     chaos.mend_all();

@@ -4,23 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use natha::config::Failover;
-use natha::failover::{Command, Event, EventKind, Input, Machine, Verdict};
+use natha::failover::{Command, Event, EventKind, Input, Verdict};
+use natha::record::Header;
 use natha::types::{
-    Fitness, InstanceId, InstanceState, NetworkInterfaceId, Roster, SessionId, Time,
+    Fitness, Group, InstanceId, InstanceState, Member, Resource, ResourceKind, Roster, SessionId,
+    Time,
 };
 use natha_lab::ec2::{Principal, World};
 
+use super::account::{Part, account};
 use super::ec2::{Done, Mutation};
-use super::names::{eni, id, roster};
+use super::names::roster;
 use super::net::Burst;
 use super::node::{Arrival, Node};
 use super::noise::Noise;
 use super::queue::{Queue, What};
 
+/// How long a monitor has run when its first service checks have an outcome.
+const CHECKED_AFTER: Duration = Duration::from_millis(300);
+
 /// A directed pair of nodes.
 pub type Pair = (usize, usize);
 
-/// The whole world. Node `n` has its home group `g<n>` with table `table(n)`.
+/// The whole world. In a plain one, node `n` has its home group `g<n>` with table `table(n)`.
 #[derive(Debug)]
 pub struct Sim {
     /// What time it is.
@@ -78,13 +84,21 @@ pub struct Sim {
     pub(super) gateway: String,
     /// When EC2 next does something by itself.
     pub(super) ec2_due: Option<Time>,
-    /// The node that each table leads to.
-    pub(super) holders: Vec<Option<usize>>,
+    /// The groups that the account was made for, and the nodes.
+    pub(super) groups: Vec<Group>,
+    pub(super) members: Vec<Member>,
+    /// Everything that they are made of, by group.
+    pub(super) parts: Vec<Part>,
+    /// Since when each node's host has carried each group's addresses, or not, wrongly.
+    pub(super) carried_since: BTreeMap<Pair, Time>,
+    /// When the hosts are looked at next.
+    pub(super) hosts_due: Time,
     pub(super) queue: Queue,
     pub(super) ids: Vec<InstanceId>,
-    pub(super) enis: Vec<NetworkInterfaceId>,
+    /// Since when each group has been split with nothing wrong.
+    pub(super) split_since: Vec<Option<Time>>,
     runs: u64,
-    /// Time each table led to a node that does not forward.
+    /// Time each group led, in whole or in part, to a node that does not forward.
     outage: Vec<Duration>,
     roster: Roster,
 }
@@ -105,9 +119,28 @@ impl Sim {
     /// The same with chance drawn from `seed`.
     #[must_use]
     pub fn seeded(nodes: usize, numbers: Failover, seed: u64) -> Self {
+        Self::of(roster(nodes), numbers, seed)
+    }
+
+    /// The same of other nodes and groups, each of which has a home.
+    ///
+    /// # Panics
+    /// Where a group has none, or two resources are in each other's place.
+    #[must_use]
+    pub fn of(roster: Roster, numbers: Failover, seed: u64) -> Self {
         let now = Time::from_millis(1_000_000);
-        let (world, gateway) = super::ec2::account(nodes, now);
-        let ids: Vec<InstanceId> = (0..nodes).map(id).collect();
+        let (world, gateway) = account(&roster, now);
+        let members = roster.members.clone();
+        let ids: Vec<InstanceId> = members.iter().map(|member| member.id.clone()).collect();
+        let parts = roster.groups.iter().enumerate().flat_map(|(group, spec)| {
+            let part = move |resource: &Resource| Part {
+                group,
+                resource: resource.clone(),
+                holder: None,
+                since: now,
+            };
+            spec.resources.iter().map(part)
+        });
         let mut sim = Self {
             now,
             nodes: ids.iter().map(Node::new).collect(),
@@ -138,28 +171,59 @@ impl Sim {
             principals: ids.iter().map(|id| Principal::Instance(id.to_string())).collect(),
             gateway,
             ec2_due: None,
-            holders: vec![None; nodes],
+            parts: parts.collect(),
+            members,
+            outage: vec![Duration::ZERO; roster.groups.len()],
+            groups: roster.groups.clone(),
+            split_since: vec![None; roster.groups.len()],
+            carried_since: BTreeMap::new(),
+            hosts_due: now,
             queue: Queue::default(),
             ids,
-            enis: (0..nodes).map(eni).collect(),
             runs: 0,
-            outage: vec![Duration::ZERO; nodes],
-            roster: roster(nodes),
+            roster,
         };
         sim.refresh();
-        (0..nodes).for_each(|n| sim.boot(n));
+        for n in 0..sim.nodes.len() {
+            sim.nodes[n].failing = Some(BTreeSet::new());
+            sim.boot(n);
+        }
         sim.run(3_000);
         sim
     }
 
     /// Starts node `n`'s monitor.
     pub fn boot(&mut self, n: usize) {
+        self.boot_as(n);
+    }
+
+    /// The same; what its machine is made of.
+    pub(super) fn boot_as(&mut self, n: usize) -> Header {
         self.runs += 1;
         // Any numbers will do that differ; the machine draws its jitter from them.
         let session = SessionId(Noise::new(self.noise.draw() ^ self.runs).draw());
         let numbers = self.numbers.clone();
-        let machine = Machine::new(&self.ids[n], session, numbers, 1, &self.roster, self.now);
-        self.nodes[n].begin(machine, &self.ids[n], session);
+        let header = Header {
+            stopped: self.nodes[n].remembered.clone(),
+            ..Header::new(&self.ids[n], session, numbers, 1, &self.roster, self.now)
+        };
+        self.nodes[n].begin(header.machine(), &self.ids[n], session);
+        self.tell_checks(n, CHECKED_AFTER);
+        header
+    }
+
+    /// The service checks of exactly these groups fail on node `n` from now on.
+    pub fn set_failing(&mut self, n: usize, failing: &[usize]) {
+        let names = failing.iter().map(|of| self.groups[*of].name.clone());
+        self.nodes[n].failing = Some(names.collect());
+        self.tell_checks(n, Duration::ZERO);
+    }
+
+    /// Tells node `n`'s monitor what its service checks find, where there are any.
+    fn tell_checks(&mut self, n: usize, after: Duration) {
+        if self.groups.iter().any(|group| group.traits.checked) {
+            self.schedule(after, What::Checked(n, self.nodes[n].session));
+        }
     }
 
     /// Everything in node `n` stops at once; EC2 sees nothing of it.
@@ -187,7 +251,7 @@ impl Sim {
         for from in std::mem::take(&mut self.nodes[n].asked) {
             self.answer_echo(n, from);
         }
-        self.nodes[n].watch.resume(now, &self.numbers);
+        self.nodes[n].watch.resume(now, self.numbers.detection(), kinds(&self.parts));
     }
 
     /// From now on each node is paused for `lasting` once in `every` on average.
@@ -212,7 +276,7 @@ impl Sim {
     /// Ends what [`Sim::stall`] began.
     pub fn resume(&mut self, n: usize) {
         self.nodes[n].stalled = false;
-        self.nodes[n].watch.resume(self.now, &self.numbers);
+        self.nodes[n].watch.resume(self.now, self.numbers.detection(), kinds(&self.parts));
     }
 
     /// Node `n` finds this out about itself.
@@ -251,12 +315,6 @@ impl Sim {
         self.no_echo.extend([(a, b), (b, a)]);
     }
 
-    /// The node that table `of` leads to.
-    #[must_use]
-    pub fn holder(&self, of: usize) -> Option<usize> {
-        self.holders[of]
-    }
-
     /// Node `by`'s verdict on node `of`.
     ///
     /// # Panics
@@ -267,7 +325,7 @@ impl Sim {
         machine.view(self.now).peers[&self.ids[of]].verdict
     }
 
-    /// For how many milliseconds table `of` led to a node that does not forward.
+    /// For how many milliseconds group `of`, or a part of it, led to a node that does not forward.
     #[must_use]
     pub fn outage_ms(&self, of: usize) -> u128 {
         self.outage[of].as_millis()
@@ -307,11 +365,14 @@ impl Sim {
         found.expect("machines speak only of members")
     }
 
-    /// Books an outage for every table that leads to a node that does not forward.
+    /// Books an outage for every group of which a part leads to a node that does not forward.
     pub(super) fn account(&mut self, passed: Duration) {
-        for (of, holder) in self.holders.iter().enumerate() {
-            if holder.is_none_or(|n| !self.nodes[n].forwards()) {
-                self.outage[of] += passed;
+        let is_dark = |part: &&Part| part.holder.is_none_or(|n| !self.nodes[n].forwards());
+        let mut last = None;
+        for part in self.parts.iter().filter(is_dark) {
+            // The parts of a group are side by side.
+            if last.replace(part.group) != Some(part.group) {
+                self.outage[part.group] += passed;
             }
         }
     }
@@ -334,4 +395,9 @@ impl Sim {
             self.boot(n);
         }
     }
+}
+
+/// The kinds of resources that there are.
+fn kinds(parts: &[Part]) -> impl Iterator<Item = ResourceKind> {
+    parts.iter().map(|part| part.resource.kind())
 }

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
-use super::chaos::{Storm, storm};
+use super::chaos::{Made, Storm, storm};
 use super::report::{Published, flat};
 use super::study::{measure_promise, study};
 use super::weather::Beats;
@@ -23,6 +23,7 @@ const BATCH: usize = 256;
 #[command(after_help = "Examples:\n  \
     natha-prove sim --seeds 0..2000          random faults, until one seed fails\n  \
     natha-prove sim --seed 1234 --story      one of them, told from beginning to end\n  \
+    natha-prove sim --several --seeds 0..500 the same with groups of several kinds\n  \
     natha-prove sim --seeds 0..2000 --hours 1000 --json sim.json\n  \
     natha-prove sim --study docs             every weather with every heartbeat setting\n\n\
     Exit status: 0 all rules were kept, 3 one was broken, 1 error, 2 wrong usage.")]
@@ -33,6 +34,10 @@ pub struct Options {
     /// Random faults by this one seed.
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
     seed: Option<u64>,
+    /// The groups have resources of several kinds, and some a service check; otherwise each is one
+    /// default route.
+    #[arg(long, conflicts_with_all = ["hours", "study"])]
+    several: bool,
     /// Tell what happened in the run of --seed.
     #[arg(long, requires = "seed")]
     story: bool,
@@ -83,8 +88,9 @@ fn beats(text: &str) -> Result<Beats, String> {
 pub fn command(options: &Options) -> anyhow::Result<ExitCode> {
     let threads = options.threads.unwrap_or_else(processors);
     let mut out = std::io::stdout().lock();
+    let made = if options.several { Made::Several } else { Made::Plain };
     if let Some(seed) = options.seed {
-        return one(seed, options.story, &mut out);
+        return one(seed, made, options.story, &mut out);
     }
     if let Some(docs) = &options.study {
         let hours = options.hours.max(options.effort);
@@ -101,7 +107,7 @@ pub fn command(options: &Options) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let storms = storms(&options.seeds, threads, &mut out)?;
+    let storms = storms(&options.seeds, made, threads, &mut out)?;
     let mut good = storms.failed.is_none();
     let cell = (options.hours > 0).then(|| measure_promise(options.hours, threads));
     if let Some(cell) = &cell {
@@ -114,7 +120,8 @@ pub fn command(options: &Options) -> anyhow::Result<ExitCode> {
         good &= cell.false_takeovers == 0 && cell.false_stops == 0;
     }
     if let Some(path) = &options.json {
-        let figures = flat(cell.as_ref(), storms.seeds, storms.hours, storms.failed.is_some());
+        let figures =
+            flat(cell.as_ref(), made, storms.seeds, storms.hours, storms.failed.is_some());
         let text = serde_json::to_string_pretty(&figures).context("writing figures as JSON")?;
         std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))?;
     }
@@ -131,17 +138,22 @@ struct Storms {
 }
 
 /// Runs seeds until one breaks a rule.
-fn storms(seeds: &Range<u64>, threads: usize, out: &mut impl Write) -> anyhow::Result<Storms> {
+fn storms(
+    seeds: &Range<u64>,
+    made: Made,
+    threads: usize,
+    out: &mut impl Write,
+) -> anyhow::Result<Storms> {
     let all: Vec<u64> = seeds.clone().collect();
     let mut done = Storms { seeds: 0, hours: 0.0, failed: None };
     let mut faults = 0;
     for some in all.chunks(BATCH) {
-        for brief in side_by_side(some, threads, |seed| Brief::of(&storm(*seed))) {
+        for brief in side_by_side(some, threads, |seed| Brief::of(&storm(*seed, made))) {
             done.seeds += 1;
             done.hours += brief.hours;
             faults += brief.faults;
             if !brief.breaches.is_empty() && done.failed.is_none() {
-                tell(brief.seed, &brief.breaches, out)?;
+                tell(brief.seed, made, &brief.breaches, out)?;
                 done.failed = Some(brief.seed);
             }
         }
@@ -174,8 +186,8 @@ impl Brief {
     }
 }
 
-fn one(seed: u64, story: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    let run = storm(seed);
+fn one(seed: u64, made: Made, story: bool, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let run = storm(seed, made);
     if story {
         for line in run.sim.story() {
             writeln!(out, "{line}").context(WRITING)?;
@@ -185,13 +197,15 @@ fn one(seed: u64, story: bool, out: &mut impl Write) -> anyhow::Result<ExitCode>
         writeln!(out, "{}: no rule broken", run.sim.label).context(WRITING)?;
         return Ok(ExitCode::SUCCESS);
     }
-    tell(seed, &run.breaches, out)?;
+    tell(seed, made, &run.breaches, out)?;
     Ok(ExitCode::from(3))
 }
 
-fn tell(seed: u64, breaches: &[String], out: &mut impl Write) -> anyhow::Result<()> {
+fn tell(seed: u64, made: Made, breaches: &[String], out: &mut impl Write) -> anyhow::Result<()> {
     for breach in breaches {
         writeln!(out, "seed {seed}: {breach}").context(WRITING)?;
     }
-    writeln!(out, "to see how it came: natha-prove sim --seed {seed} --story").context(WRITING)
+    let several = if made == Made::Several { " --several" } else { "" };
+    writeln!(out, "to see how it came: natha-prove sim{several} --seed {seed} --story")
+        .context(WRITING)
 }

@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use natha::failover::{ActionId, Outcome, Routes};
 use natha::types::{
-    CloudFault, CloudFaultKind, InstanceId, InstanceState, PowerReport, RouteEntry, RouteTableId,
-    RouteTarget, RouteWrite, RouteWriteVerb, StopOrigin, Time,
+    Assignment, CloudFault, CloudFaultKind, InstanceId, InstanceState, PowerReport, Resource,
+    RouteEntry, RouteTableId, RouteTarget, RouteWrite, RouteWriteVerb, StopOrigin, Time,
 };
 use natha_lab::ec2::{
-    ApiError, Conduct, Health, InstanceSpec, Params, Principal, RouteSeen, RouteVia, Timings,
-    World, WorldSettings,
+    ApiError, Conduct, Health, Params, Principal, RouteSeen, RouteVia, World, XmlBody,
 };
 
 use super::cluster::Sim;
-use super::names::{address, eni, everywhere, id, table};
-use super::queue::{Call, What};
+use super::moved;
+use super::names::everywhere;
+use super::queue::{Answer, Call, What};
 
 /// The time limit of a call.
 pub const LIMIT: Duration = Duration::from_secs(5);
@@ -41,6 +41,8 @@ pub enum Api {
 pub enum Mutation {
     /// Of a route.
     Route(RouteWrite),
+    /// Of who holds something that is no route.
+    Assign(Assignment),
     /// Of an instance's power.
     Stop(InstanceId),
     /// The same.
@@ -62,42 +64,9 @@ pub struct Done {
 #[derive(Debug)]
 pub(super) enum Ask {
     Routes(Vec<RouteTableId>),
+    Holders(Vec<Resource>),
     Power(InstanceId),
     Change(Mutation),
-}
-
-/// An account with `nodes` running instances, each behind its own table, and its gateway.
-pub(super) fn account(nodes: usize, now: Time) -> (World, String) {
-    let timings = Timings {
-        start_ms: 15_000,
-        stop_ms: 20_000,
-        force_ms: 10_000,
-        terminate_ms: 5_000,
-        status_ms: 60_000,
-        ..Timings::default()
-    };
-    let mut world = World::new(WorldSettings { timings, ..WorldSettings::default() });
-    let (begin, now) = (Duration::ZERO, now.since_boot());
-    let made = |result: Result<String, ApiError>| result.expect("the account is empty");
-    let done = |result: Result<(), ApiError>| result.expect("what is named was just made");
-    let block = |text: &str| text.parse().expect("the text is a block");
-    let vpc = made(world.create_vpc(block("10.0.0.0/16"), begin));
-    let gateway = made(world.create_gateway(&vpc, begin));
-    let subnet = made(world.create_subnet(&vpc, block("10.0.0.0/24"), "eu-central-1a", begin));
-    for n in 0..nodes {
-        let spec = InstanceSpec {
-            address: Some(address(n)),
-            ..InstanceSpec::new(&format!("{n}"), &subnet)
-        };
-        let instance = made(world.run_instance(&spec, begin));
-        done(world.rename_instance(&instance, id(n).as_str(), eni(n).as_str(), begin));
-        let new = made(world.create_table(&vpc, &[], &[], begin));
-        done(world.rename_table(&new, table(n).as_str(), begin));
-        let via = RouteVia::Interface(eni(n).to_string());
-        done(world.put_route(table(n).as_str(), everywhere(), Some(&via), begin));
-    }
-    world.advance(now);
-    (world, gateway)
 }
 
 impl Ask {
@@ -105,6 +74,7 @@ impl Ask {
     fn action(&self) -> &'static str {
         match self {
             Self::Routes(_) => "DescribeRouteTables",
+            Self::Holders(resources) => moved::listing(resources),
             Self::Power(_) => "DescribeInstances",
             Self::Change(mutation) => mutation.call().0,
         }
@@ -113,6 +83,7 @@ impl Ask {
     fn failed(&self, fault: CloudFault) -> Outcome {
         match self {
             Self::Routes(_) => Outcome::Routes { result: Err(fault) },
+            Self::Holders(_) => Outcome::Holders { result: Err(fault) },
             Self::Power(_) => Outcome::Power { result: Err(fault) },
             Self::Change(_) => Outcome::Written { result: Err(fault) },
         }
@@ -125,6 +96,9 @@ impl fmt::Display for Mutation {
             Self::Route(write) => {
                 let RouteWrite { verb, table, cidr, interface } = write;
                 write!(f, "{verb:?} {cidr} of {table} by {interface}")
+            }
+            Self::Assign(Assignment { resource, interface, address }) => {
+                write!(f, "give {} {resource} to {interface}, {address}", resource.kind())
             }
             Self::Stop(node) => write!(f, "stop {node}"),
             Self::Start(node) => write!(f, "start {node}"),
@@ -147,6 +121,7 @@ impl Mutation {
                     .with("NetworkInterfaceId", write.interface.as_str());
                 (action, params)
             }
+            Self::Assign(assignment) => moved::request(assignment),
             Self::Stop(node) => {
                 ("StopInstances", Params::new().with("InstanceId.1", node.as_str()))
             }
@@ -247,32 +222,16 @@ impl Sim {
         set.expect("the account has the instance");
     }
 
-    /// Sees to it that the nodes are as EC2 has them.
-    pub(super) fn refresh(&mut self) {
-        let now = self.now.since_boot();
-        self.world.advance(now);
-        for of in 0..self.nodes.len() {
-            let via = self.world.route(table(of).as_str(), everywhere());
-            self.holders[of] = match via {
-                Some(RouteVia::Interface(to)) => self.enis.iter().position(|e| e.as_str() == to),
-                _ => None,
-            };
-            let phase = self.world.phase(self.ids[of].as_str());
-            let state = phase.and_then(|phase| InstanceState::of_code(i32::from(phase.code())));
-            if let Some(state) = state.filter(|state| *state != self.nodes[of].power) {
-                self.enter(of, state);
-            }
-        }
-        self.ec2_due = self.world.next_change(now).map(Time::from_boot);
-    }
-
     /// Sends a call on its way. Nobody waits for it longer than its limit.
     pub(super) fn ask(&mut self, by: usize, id: ActionId, ask: Ask) {
         let session = self.nodes[by].session;
         self.nodes[by].awaited.insert(id);
         self.reads += usize::from(!matches!(ask, Ask::Change(_)));
         let silence = ask.failed(fault(CloudFaultKind::Unknown, ask.action(), "no answer in time"));
-        self.schedule(LIMIT, What::Outcome(by, session, id, silence));
+        self.schedule(
+            LIMIT,
+            What::Outcome(Answer { by, session, id, outcome: silence, change: None }),
+        );
         match ask {
             Ask::Change(stop @ Mutation::Stop(_)) if self.hold_stops => {
                 self.held.push((by, stop));
@@ -288,7 +247,7 @@ impl Sim {
     fn conduct(&mut self, by: usize, action: &str) -> Conduct {
         // No fault that is staged here is about one thing alone, so nothing of the call is told.
         let mut conduct = self.world.conduct(&self.principals[by], action, &Params::new());
-        let is_read = action.starts_with("Describe");
+        let is_read = ["Describe", "List"].iter().any(|verb| action.starts_with(verb));
         if is_read {
             conduct.stale = conduct.stale.max(self.noise.up_to(self.read_lag));
         }
@@ -319,25 +278,35 @@ impl Sim {
         if conduct.hang {
             return;
         }
+        let Call { by, session, id, ask } = call;
+        let mut change = None;
         let outcome = if conduct.unreachable {
-            let kind = match self.nodes[call.by].api {
+            let kind = match self.nodes[by].api {
                 Api::Fails(kind) => kind,
                 _ => CloudFaultKind::Unreachable,
             };
-            call.ask.failed(fault(kind, action, "staged"))
+            ask.failed(fault(kind, action, "staged"))
         } else {
-            let outcome = self.carry_out(call.by, &call.ask, &conduct);
+            let outcome = self.carry_out(by, &ask, &conduct, &mut change);
             if conduct.lost_reply {
-                call.ask.failed(fault(CloudFaultKind::Unknown, action, "the connection broke"))
+                change = None;
+                ask.failed(fault(CloudFaultKind::Unknown, action, "the connection broke"))
             } else {
                 outcome
             }
         };
         let back = self.latency / 2 + conduct.after;
-        self.schedule(back, What::Outcome(call.by, call.session, call.id, outcome));
+        self.schedule(back, What::Outcome(Answer { by, session, id, outcome, change }));
     }
 
-    fn carry_out(&mut self, by: usize, ask: &Ask, conduct: &Conduct) -> Outcome {
+    /// Carries a call out; `change` becomes the record that it changes, with the change's id.
+    fn carry_out(
+        &mut self,
+        by: usize,
+        ask: &Ask,
+        conduct: &Conduct,
+        change: &mut Option<(Resource, String)>,
+    ) -> Outcome {
         match ask {
             Ask::Routes(tables) => {
                 let ids: Vec<String> = tables.iter().map(ToString::to_string).collect();
@@ -351,13 +320,20 @@ impl Sim {
                 });
                 Outcome::Routes { result }
             }
+            Ask::Holders(resources) => {
+                let result = self.see_holders(by, resources, conduct);
+                Outcome::Holders { result }
+            }
             Ask::Power(node) => {
                 let result = self.look_at(by, node, conduct);
                 Outcome::Power { result }
             }
             Ask::Change(mutation) => {
-                let result = self.perform(by, mutation.clone(), conduct);
-                Outcome::Written { result }
+                let answer = self.perform(by, mutation.clone(), conduct);
+                if let (Ok(body), Mutation::Assign(assignment)) = (&answer, mutation) {
+                    *change = moved::change(assignment, body);
+                }
+                Outcome::Written { result: answer.map(drop) }
             }
         }
     }
@@ -391,7 +367,7 @@ impl Sim {
     /// # Errors
     /// What EC2 refuses.
     pub fn commit(&mut self, by: usize, mutation: Mutation) -> Result<(), CloudFault> {
-        self.perform(by, mutation, &Conduct::default())
+        self.perform(by, mutation, &Conduct::default()).map(drop)
     }
 
     fn perform(
@@ -399,7 +375,7 @@ impl Sim {
         by: usize,
         mutation: Mutation,
         conduct: &Conduct,
-    ) -> Result<(), CloudFault> {
+    ) -> Result<XmlBody, CloudFault> {
         let (action, params) = mutation.call();
         let now = self.now.since_boot();
         let refused = conduct.throttle || conduct.deny || conduct.server_error;
@@ -408,10 +384,10 @@ impl Sim {
         }
         self.calls += 1;
         let answer = self.world.perform(&self.principals[by], action, &params, conduct, now);
-        answer.map_err(|error| refusal(action, &error))?;
+        let body = answer.map_err(|error| refusal(action, &error))?;
         self.done.push(Done { at: self.now, by, what: mutation });
         self.refresh();
-        Ok(())
+        Ok(body)
     }
 }
 
@@ -421,16 +397,14 @@ fn listed(routes: &BTreeMap<ipnet::Ipv4Net, RouteSeen>) -> Routes {
         let target = match &seen.via {
             RouteVia::Local => RouteTarget::Other("local".to_owned()),
             RouteVia::Gateway(id) => RouteTarget::Other(id.clone()),
-            RouteVia::Interface(id) => {
-                RouteTarget::Interface(id.parse().expect("the lab's ids are interface ids"))
-            }
+            RouteVia::Interface(id) => moved::interface_named(id),
         };
         RouteEntry { target, blackhole: seen.blackhole }
     };
     Routes(routes.iter().map(|(cidr, seen)| (*cidr, entry(seen))).collect())
 }
 
-fn refusal(call: &str, error: &ApiError) -> CloudFault {
+pub(super) fn refusal(call: &str, error: &ApiError) -> CloudFault {
     let kind = CloudFaultKind::of_error(&error.code, &error.message, error.status);
     fault(kind, call, &error.to_string())
 }

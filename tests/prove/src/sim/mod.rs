@@ -3,10 +3,12 @@
 //!
 //! A run is the same for the same seed. What each run is held to is in `rules.rs`.
 
+mod account;
 mod chaos;
 mod cluster;
 mod command;
 mod ec2;
+mod moved;
 mod names;
 mod net;
 mod node;
@@ -17,15 +19,18 @@ mod report;
 mod rules;
 mod story;
 mod study;
+mod tape;
 mod turns;
 mod weather;
+mod whole;
 mod workers;
 
-pub use chaos::{Storm, storm};
+pub use account::Part;
+pub use chaos::{Made, Storm, storm};
 pub use cluster::{Pair, Sim};
 pub use command::{Options, command};
 pub use ec2::{Api, Done, LIMIT, Mutation};
-pub use names::{address, eni, id, roster, table};
+pub use names::{address, allocation, documented, eni, id, many, roster, table};
 pub use net::Burst;
 pub use node::Node;
 pub use noise::Noise;

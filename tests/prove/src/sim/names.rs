@@ -1,7 +1,12 @@
-//! Who is who: node `n` has the interface `eni(n)`, and is the home of group `g<n>` with the
-//! one route table `table(n)`.
+//! Who is who: node `n` has the interface `eni(n)`. In a plain cluster it is the home of group
+//! `g<n>` with the one route table `table(n)`; the others have groups of several kinds.
 
-use natha::types::{Group, InstanceId, Member, NetworkInterfaceId, Resource, Roster, RouteTableId};
+use std::net::Ipv4Addr;
+
+use natha::types::{
+    AllocationId, Group, InstanceId, Member, NetworkInterfaceId, Resource, Roster, RouteTableId,
+    Traits,
+};
 
 /// The instance id of node `n`.
 ///
@@ -32,11 +37,27 @@ pub fn table(n: usize) -> RouteTableId {
 
 /// The private address of node `n`.
 #[must_use]
-pub fn address(n: usize) -> std::net::Ipv4Addr {
-    [10, 0, 0, u8::try_from(10 + n).unwrap_or(u8::MAX)].into()
+pub fn address(n: usize) -> Ipv4Addr {
+    [10, 0, 0, byte(10 + n)].into()
 }
 
-/// Where all routes of the simulation lead from.
+/// The allocation of the Elastic IP of group `g`.
+///
+/// # Panics
+/// Never: the text is an id.
+#[must_use]
+pub fn allocation(g: usize) -> AllocationId {
+    format!("eipalloc-{:08x}", g + 1).parse().expect("the text is an allocation id")
+}
+
+fn byte(n: usize) -> u8 {
+    u8::try_from(n).unwrap_or(u8::MAX)
+}
+
+/// The domain of the hosted zone in which DNS records are.
+pub(super) const DOMAIN: &str = "example.test";
+
+/// Where all default routes of the simulation lead from.
 pub(super) fn everywhere() -> ipnet::Ipv4Net {
     ipnet::Ipv4Net::default()
 }
@@ -47,6 +68,45 @@ pub(super) fn everywhere() -> ipnet::Ipv4Net {
 /// Never: the texts are names.
 #[must_use]
 pub fn roster(nodes: usize) -> Roster {
+    Roster {
+        members: members(nodes),
+        groups: (0..nodes).map(|n| group(n, n, vec![nat(n)])).collect(),
+    }
+}
+
+/// A cluster of this many nodes, each the home of one group of several kinds, as the documents
+/// that the project comes from describe them: by turns a virtual IP with a private IP and an
+/// Elastic IP on it, a NAT with an Elastic IP of its own, a virtual IP with a service check, and
+/// a NAT with a DNS record.
+///
+/// # Panics
+/// Never: the texts are names.
+#[must_use]
+pub fn documented(nodes: usize) -> Roster {
+    let grouped = |n: usize| match n % 4 {
+        0 => prepared(group(n, n, carried(n, 2))),
+        1 => group(n, n, vec![nat(n), elastic(n, None)]),
+        2 => {
+            let checked = prepared(group(n, n, vec![vip(0, n), vip(1, n)]));
+            Group { traits: Traits { checked: true, ..checked.traits }, ..checked }
+        }
+        _ => group(n, n, vec![nat(n), record(n)]),
+    };
+    Roster { members: members(nodes), groups: (0..nodes).map(grouped).collect() }
+}
+
+/// A cluster of this many nodes and groups, each with the route of a virtual IP in two tables, a
+/// private IP and an Elastic IP on it; the nodes are homes by turns.
+///
+/// # Panics
+/// Never: the texts are names.
+#[must_use]
+pub fn many(nodes: usize, groups: usize) -> Roster {
+    let grouped = |g: usize| prepared(group(g, g % nodes, carried(g, 2)));
+    Roster { members: members(nodes), groups: (0..groups).map(grouped).collect() }
+}
+
+fn members(nodes: usize) -> Vec<Member> {
     let member = |n: usize| Member {
         id: id(n),
         interface: eni(n),
@@ -55,10 +115,41 @@ pub fn roster(nodes: usize) -> Roster {
         name: None,
         public: None,
     };
-    let group = |n: usize| {
-        let name = format!("g{n}").parse().expect("the text is a group name");
-        let route = Resource::DefaultRoute { table: table(n), cidr: everywhere() };
-        Group::new(name, Some(id(n)), vec![route])
-    };
-    Roster { members: (0..nodes).map(member).collect(), groups: (0..nodes).map(group).collect() }
+    (0..nodes).map(member).collect()
+}
+
+fn group(g: usize, home: usize, resources: Vec<Resource>) -> Group {
+    let name = format!("g{g}").parse().expect("the text is a group name");
+    Group::new(name, Some(id(home)), resources)
+}
+
+/// The same with addresses that must be on the receiver's host before a planned move.
+fn prepared(group: Group) -> Group {
+    Group { traits: Traits { prepared: true, ..group.traits }, ..group }
+}
+
+fn nat(n: usize) -> Resource {
+    Resource::DefaultRoute { table: table(n), cidr: everywhere() }
+}
+
+fn vip(of: usize, g: usize) -> Resource {
+    Resource::Vip { table: table(of), address: [172, 16, 0, byte(1 + g)].into() }
+}
+
+fn elastic(g: usize, on: Option<Ipv4Addr>) -> Resource {
+    Resource::Eip { allocation: allocation(g), address: [198, 51, 100, byte(1 + g)].into(), on }
+}
+
+fn record(g: usize) -> Resource {
+    let zone = "Z0000000000000000001".parse().expect("the text is a zone's id");
+    let name = format!("g{g}.{DOMAIN}").parse().expect("the text is a DNS name");
+    Resource::Dns { zone, name, ttl: 10, public: false }
+}
+
+/// A virtual IP with its routes in so many tables, a private IP, and an Elastic IP on that.
+fn carried(g: usize, tables: usize) -> Vec<Resource> {
+    let private = Ipv4Addr::from([10, 0, 0, byte(100 + g)]);
+    let routes = (0..tables).map(|of| vip(of, g));
+    let addresses = [Resource::PrivateIp { address: private }, elastic(g, Some(private))];
+    routes.chain(addresses).collect()
 }

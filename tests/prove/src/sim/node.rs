@@ -3,11 +3,13 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use natha::failover::{ActionId, Event, Input, Machine};
-use natha::types::{InstanceId, InstanceState, SessionId, Time};
+use natha::types::{GroupName, InstanceId, InstanceState, SessionId, Time};
 use natha::wire::{Packet, Sessions};
 
 use super::ec2::Api;
+use super::moved::Changes;
 use super::rules::Watch;
+use super::tape::Tape;
 
 /// Packets that a node which does not run may have waiting for it; later ones are lost.
 const BACKLOG: usize = 1_024;
@@ -43,6 +45,12 @@ pub struct Node {
     pub(super) asked: VecDeque<usize>,
     /// The calls without an outcome so far.
     pub(super) awaited: BTreeSet<ActionId>,
+    /// Its monitor's changes of DNS records.
+    pub(super) changes: Changes,
+    /// The groups whose service checks fail on it; none where nobody has looked yet.
+    pub(super) failing: Option<BTreeSet<GroupName>>,
+    /// What its monitor is told and does, where that is recorded.
+    pub(super) tape: Option<Tape>,
 }
 
 /// Something that arrived at a node.
@@ -74,6 +82,9 @@ impl Node {
             arrived: VecDeque::new(),
             asked: VecDeque::new(),
             awaited: BTreeSet::new(),
+            changes: Changes::new(),
+            failing: None,
+            tape: None,
         }
     }
 
@@ -88,6 +99,7 @@ impl Node {
         self.stalled = false;
         self.arrived.clear();
         self.awaited.clear();
+        self.changes.clear();
         self.watch = Watch::default();
     }
 

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use natha::failover::{ActionId, Outcome};
-use natha::types::{SessionId, Time};
+use natha::types::{Resource, SessionId, Time};
 use natha_lab::ec2::Conduct;
 
 use super::cluster::Sim;
@@ -20,15 +20,28 @@ pub(super) enum What {
     /// An echo request of the second node arrives at the first.
     EchoAsked(usize, usize),
     /// An outcome, for the run of the monitor that waits for it.
-    Outcome(usize, SessionId, ActionId, Outcome),
+    Outcome(Answer),
     /// A call reaches EC2; where it was held up before, with what it meets.
     Call(Call, Option<Conduct>),
+    /// This run of a node's monitor is told what its service checks find.
+    Checked(usize, SessionId),
     /// A guest has booted.
     GuestUp(usize),
     /// The whole node is paused for a while.
     Pause(usize),
     /// That ends.
     Thaw(usize),
+}
+
+/// The outcome of an action on its way back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) by: usize,
+    pub(super) session: SessionId,
+    pub(super) id: ActionId,
+    pub(super) outcome: Outcome,
+    /// A DNS record that was changed, and the id of the change.
+    pub(super) change: Option<(Resource, String)>,
 }
 
 /// A call on its way.

@@ -8,6 +8,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::chaos::Made;
 use super::study::{Cell, PROMISED, SETTINGS, default_beats, weathers};
 use super::weather::Beats;
 
@@ -138,11 +139,12 @@ fn thousands(number: u64) -> String {
 
 /// The figures of the seeds and, where it was measured, of the promise, flat, for scripts.
 #[must_use]
-pub fn flat(cell: Option<&Cell>, seeds: usize, hours: f64, failed: bool) -> Value {
+pub fn flat(cell: Option<&Cell>, made: Made, seeds: usize, hours: f64, failed: bool) -> Value {
+    let sim = if made == Made::Several { "sim.several" } else { "sim" };
     let mut all = json!({
-        "sim.seeds": seeds,
-        "sim.storm_hours": hours.round(),
-        "sim.seeds_failed": u8::from(failed),
+        format!("{sim}.seeds"): seeds,
+        format!("{sim}.storm_hours"): hours.round(),
+        format!("{sim}.seeds_failed"): u8::from(failed),
     });
     if let Some(cell) = cell {
         all["sim.hours"] = json!(cell.hours);

@@ -1,15 +1,14 @@
 //! What no simulated run may ever do, whatever is staged: checked on every change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use natha::config::Failover;
 use natha::failover::{Action, ActionId, Input, Outcome};
-use natha::types::{InstanceState, Time};
+use natha::types::{InstanceState, NetworkInterfaceId, ResourceKind, Time};
 
+use super::account::Part;
 use super::cluster::Sim;
 use super::ec2::{Api, Mutation};
-use super::names::table;
 
 /// How long a node must have been well before a stop of it is wrong whatever was seen: less than
 /// `repair.after`, within which a node that is well shows it.
@@ -19,7 +18,8 @@ const SURELY_WELL: Duration = Duration::from_secs(45);
 const SURELY_SERVING: Duration = Duration::from_secs(15);
 /// How long two nodes must have been well and connected before a theft between them is wrong.
 const SURELY_CALM: Duration = Duration::from_secs(20);
-
+/// How long a service must have failed on a connected node before it is wrong to give it the group.
+const SURELY_TOLD: Duration = Duration::from_secs(5);
 /// The most jitter with which two nodes count as connected.
 const CALM_JITTER: Duration = Duration::from_millis(60);
 
@@ -27,17 +27,21 @@ const CALM_JITTER: Duration = Duration::from_millis(60);
 #[derive(Debug, Clone, Default)]
 pub struct Watch {
     paused_at: Option<Time>,
-    /// It was paused and has read no route since.
+    /// It was paused and has read nothing since.
     blind: bool,
-    first_read: Option<ActionId>,
+    /// The kinds of which it was paused and has read nothing since.
+    unread: BTreeSet<ResourceKind>,
+    /// The latest read of each kind since then.
+    asked: BTreeMap<ResourceKind, ActionId>,
     pub(super) leaving: bool,
+    /// Whether its monitor was told what its service checks find.
+    checked: bool,
     /// Since when it has been well and its API has worked.
     well_since: Option<Time>,
     /// When it last could not hear each other node, or not be heard, properly.
     trouble: BTreeMap<usize, Time>,
-    /// Since when its own table has led where it leads.
-    table_since: Time,
-    table_led_to: Option<usize>,
+    /// Since when the service of each group has passed or failed on it.
+    serves: BTreeMap<usize, (bool, Time)>,
 }
 
 impl Watch {
@@ -52,21 +56,34 @@ impl Watch {
         self.paused_at = self.paused_at.or(Some(now));
     }
 
-    /// Notes that a pause has ended, of the node or of its monitor.
-    pub(super) fn resume(&mut self, now: Time, numbers: &Failover) {
+    /// Notes that a pause has ended, of the node or of its monitor. One that was longer than
+    /// `detection` is followed by reads of all these `kinds`.
+    pub(super) fn resume(
+        &mut self,
+        now: Time,
+        detection: Duration,
+        kinds: impl Iterator<Item = ResourceKind>,
+    ) {
         let paused_at = self.paused_at.take();
-        if paused_at.is_some_and(|at| now.since(at) > numbers.detection()) {
+        if paused_at.is_some_and(|at| now.since(at) > detection) {
             self.blind = true;
-            self.first_read = None;
+            self.unread = kinds.collect();
+            self.asked.clear();
         }
     }
 
-    /// Notes that the first read after a pause has come in.
+    /// Notes that the first read of a kind after a pause has come in, and service checks.
     pub(super) fn note_input(&mut self, input: &Input) {
-        if let Input::Done { id, outcome: Outcome::Routes { result: Ok(_) } } = input
-            && self.first_read == Some(*id)
-        {
-            self.blind = false;
+        match input {
+            Input::Checks { .. } => self.checked = true,
+            Input::Done {
+                id,
+                outcome: Outcome::Routes { result: Ok(_) } | Outcome::Holders { result: Ok(_) },
+            } => {
+                self.unread.retain(|kind| self.asked.get(kind) != Some(id));
+                self.blind &= !self.asked.values().any(|asked| asked == id);
+            }
+            _ => {}
         }
     }
 }
@@ -76,13 +93,16 @@ impl Sim {
     pub(super) fn is_well(&self, n: usize) -> bool {
         let node = &self.nodes[n];
         let fit = node.machine.as_ref().is_some_and(|machine| machine.fitness().is_fit());
+        let mut faults = self.world.faults().rules.iter();
+        let met = |whom: &Option<_>| whom.as_ref().is_none_or(|one| *one == self.principals[n]);
         fit && node.kernel
             && node.runs()
             && node.api == Api::Works
+            && !faults.any(|rule| met(&rule.principal))
             && node.power == InstanceState::Running
     }
 
-    fn is_calm(&self, n: usize) -> bool {
+    pub(super) fn is_calm(&self, n: usize) -> bool {
         let since = self.nodes[n].watch.well_since;
         since.is_some_and(|since| self.now.since(since) >= SURELY_CALM)
     }
@@ -92,7 +112,7 @@ impl Sim {
         let now = self.now;
         let shaky = self.jitter > CALM_JITTER;
         for n in 0..self.nodes.len() {
-            let (well, led_to) = (self.is_well(n), self.holder(n));
+            let well = self.is_well(n);
             let quiet = |a: usize, b: usize| {
                 let pair = (a, b);
                 shaky
@@ -105,57 +125,144 @@ impl Sim {
                 .collect();
             let watch = &mut self.nodes[n].watch;
             watch.well_since = if well { watch.well_since.or(Some(now)) } else { None };
-            if watch.table_led_to != led_to {
-                (watch.table_led_to, watch.table_since) = (led_to, now);
-            }
             watch.trouble.extend(troubled.into_iter().map(|m| (m, now)));
+        }
+        self.watch_services();
+        self.watch_groups();
+    }
+
+    /// Takes down since when each service has passed or failed on each node.
+    fn watch_services(&mut self) {
+        let checked = self.groups.iter().enumerate().filter(|(_, group)| group.traits.checked);
+        for (of, group) in checked {
+            for node in &mut self.nodes {
+                let fails = node.failing.as_ref().is_some_and(|them| them.contains(&group.name));
+                let told = node.watch.serves.entry(of).or_insert((!fails, self.now));
+                if told.0 == fails {
+                    *told = (!fails, self.now);
+                }
+            }
         }
     }
 
     /// Notes a broken rule.
-    fn breach(&mut self, rule: &str) {
+    pub(super) fn breach(&mut self, rule: &str) {
         assert!(self.tolerant, "{}: {rule}", self.label);
         self.breaches.push(format!("at {} ms: {rule}", self.now.since_boot().as_millis()));
     }
 
     /// Judges what a machine has just decided.
     pub(super) fn check_sent(&mut self, by: usize, action: &Action) {
-        if let Action::ReadRoutes { id, .. } = action {
-            self.nodes[by].watch.first_read = Some(*id);
-            return;
-        }
-        let takes = match action {
-            Action::WriteRoute { write, .. } => write.interface == self.enis[by],
-            Action::Stop { .. } => true,
-            Action::Start { .. } => false,
-            _ => return,
-        };
-        let node = &self.nodes[by];
-        if node.watch.blind {
-            self.breach(&format!("node {by} did not read after its pause: {action:?}"));
-        }
-        let node = &self.nodes[by];
-        let fit = node.machine.as_ref().is_some_and(|machine| machine.fitness().is_fit());
-        if takes && !fit {
-            self.breach(&format!("node {by} is unfit: {action:?}"));
-        }
-        if let Action::WriteRoute { write, .. } = action
-            && takes
-            && let Some(of) = (0..self.nodes.len()).find(|n| table(*n) == write.table)
-            && let Some(holder) = self.holder(of).filter(|holder| *holder != by)
-            && self.is_theft(by, of, holder)
-        {
-            self.breach(&format!("node {by} robs node {holder}"));
+        match action {
+            Action::ReadRoutes { id, .. } => {
+                self.nodes[by].watch.asked.insert(ResourceKind::Route, *id);
+            }
+            Action::ReadHolders { id, resources } => {
+                let kind = resources.first().map(natha::types::Resource::kind);
+                self.nodes[by].watch.asked.extend(kind.map(|kind| (kind, *id)));
+            }
+            Action::WriteRoute { write, .. } => {
+                let route = Some((&write.table, write.cidr));
+                let at = self.parts.iter().position(|part| part.resource.route() == route);
+                self.check_write(by, at, &write.interface, action);
+            }
+            Action::Assign { assignment, .. } => {
+                let at = self.parts.iter().position(|part| part.resource == assignment.resource);
+                self.check_write(by, at, &assignment.interface, action);
+            }
+            Action::Stop { .. } => {
+                let is_blind = !self.nodes[by].watch.unread.is_empty();
+                self.check_blind(by, is_blind, action);
+                self.check_fit(by, action);
+            }
+            Action::Start { .. } => self.check_blind(by, self.nodes[by].watch.blind, action),
+            _ => {}
         }
     }
 
-    /// A live holder is never robbed.
-    fn is_theft(&self, by: usize, of: usize, holder: usize) -> bool {
-        let trouble = self.nodes[by].watch.trouble.get(&holder).copied().unwrap_or_default();
-        let settled = self.now.since(self.nodes[of].watch.table_since) >= SURELY_CALM;
-        let connected = self.now.since(trouble) >= SURELY_CALM;
-        let calm = self.is_calm(by) && self.is_calm(holder) && connected && settled;
-        calm && !self.nodes[holder].watch.leaving
+    /// Judges that a part is to be led to `interface`.
+    fn check_write(
+        &mut self,
+        by: usize,
+        at: Option<usize>,
+        interface: &NetworkInterfaceId,
+        action: &Action,
+    ) {
+        let Some(at) = at else {
+            return self.breach(&format!("node {by} writes what is in no group: {action:?}"));
+        };
+        let part = self.parts[at].clone();
+        let is_blind = self.nodes[by].watch.unread.contains(&part.resource.kind());
+        self.check_blind(by, is_blind, action);
+        let Some(to) = self.members.iter().position(|member| member.interface == *interface) else {
+            return self.breach(&format!("node {by} writes to no member: {action:?}"));
+        };
+        if to != by {
+            if self.surely_fails(to, part.group) && self.is_connected(by, to) {
+                self.breach(&format!("node {by} gives node {to} what it cannot serve: {action:?}"));
+            }
+            return;
+        }
+        self.check_fit(by, action);
+        if self.groups[part.group].traits.checked && !self.may_serve(by, part.group) {
+            self.breach(&format!("node {by} takes what it cannot serve: {action:?}"));
+        }
+        if let Some(holder) = part.holder.filter(|holder| *holder != by)
+            && self.is_theft(by, at, holder)
+        {
+            self.breach(&format!("node {by} robs node {holder}: {action:?}"));
+        }
+    }
+
+    /// Judges a change by what was read since a pause: a write needs a read of its kind, a stop
+    /// one of every kind, and a start any.
+    fn check_blind(&mut self, by: usize, is_blind: bool, action: &Action) {
+        if is_blind {
+            self.breach(&format!("node {by} did not read after its pause: {action:?}"));
+        }
+    }
+
+    /// Judges what a node does for itself.
+    fn check_fit(&mut self, by: usize, action: &Action) {
+        let machine = self.nodes[by].machine.as_ref();
+        if !machine.is_some_and(|machine| machine.fitness().is_fit()) {
+            self.breach(&format!("node {by} is unfit: {action:?}"));
+        }
+    }
+
+    /// Whether a node's monitor was told that it can serve group `of`.
+    fn may_serve(&self, n: usize, of: usize) -> bool {
+        let node = &self.nodes[n];
+        let name = &self.groups[of].name;
+        node.watch.checked && node.failing.as_ref().is_none_or(|failing| !failing.contains(name))
+    }
+
+    /// Whether the service of group `of` has failed on a node for so long that its peers know.
+    fn surely_fails(&self, n: usize, of: usize) -> bool {
+        let told = self.nodes[n].watch.serves.get(&of);
+        told.is_some_and(|(passes, since)| !passes && self.now.since(*since) >= SURELY_TOLD)
+    }
+
+    /// Whether a node has been well, and the service of group `of` has passed on it, for so long
+    /// that everybody knows.
+    fn surely_serves(&self, n: usize, of: usize) -> bool {
+        let told = self.nodes[n].watch.serves.get(&of);
+        self.is_calm(n)
+            && told.is_none_or(|(passes, since)| *passes && self.now.since(*since) >= SURELY_CALM)
+    }
+
+    /// Whether two nodes have heard each other for so long that each knows the other.
+    pub(super) fn is_connected(&self, a: usize, b: usize) -> bool {
+        let trouble = self.nodes[a].watch.trouble.get(&b).copied().unwrap_or_default();
+        self.now.since(trouble) >= SURELY_CALM
+    }
+
+    /// A live holder that can serve a group is never robbed of any part of it.
+    fn is_theft(&self, by: usize, at: usize, holder: usize) -> bool {
+        let part = &self.parts[at];
+        let settled = self.now.since(part.since) >= SURELY_CALM;
+        let calm = self.is_calm(by) && self.is_connected(by, holder) && settled;
+        calm && self.surely_serves(holder, part.group) && !self.nodes[holder].watch.leaving
     }
 
     /// Judges what EC2 is about to do.
@@ -169,14 +276,15 @@ impl Sim {
         if well_for >= Some(SURELY_WELL) {
             self.breach(&format!("node {by} stops node {n}, well for {well_for:?}"));
         }
-        for of in 0..self.nodes.len() {
-            let serves = self.holder(of) == Some(n) && self.nodes[n].forwards();
-            let since = self.now.since(self.nodes[of].watch.table_since);
-            if serves && since >= SURELY_SERVING {
-                self.breach(&format!(
-                    "node {by} stops node {n}, which has served table {of} for {since:?}"
-                ));
-            }
+        let held =
+            |part: &&Part| part.holder == Some(n) && self.now.since(part.since) >= SURELY_SERVING;
+        if self.nodes[n].forwards()
+            && let Some(Part { resource, since, .. }) = self.parts.iter().find(held).cloned()
+        {
+            let since = self.now.since(since);
+            self.breach(&format!(
+                "node {by} stops node {n}, which has served {resource} for {since:?}"
+            ));
         }
         let power = self.nodes[by].power;
         if power != InstanceState::Running {

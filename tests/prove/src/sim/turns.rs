@@ -1,5 +1,6 @@
 //! How time passes: what is due happens, then each node that has something to do takes a turn.
 
+use std::iter;
 use std::time::Duration;
 
 use natha::failover::{Action, Outcome};
@@ -8,7 +9,7 @@ use natha::types::Time;
 use super::cluster::Sim;
 use super::ec2::{Ask, Mutation};
 use super::node::Arrival;
-use super::queue::What;
+use super::queue::{Answer, What};
 
 /// How long it takes to note something on disk.
 const DISK: Duration = Duration::from_millis(1);
@@ -50,14 +51,24 @@ impl Sim {
         match what {
             What::Arrives(n, arrival) => self.nodes[n].receive(arrival),
             What::EchoAsked(n, from) => self.echo_asked(n, from),
-            What::Outcome(n, session, id, outcome) => {
-                let node = &mut self.nodes[n];
+            What::Outcome(Answer { by, session, id, outcome, change }) => {
+                let node = &mut self.nodes[by];
                 if node.session == session && node.awaited.remove(&id) {
+                    node.changes.extend(change);
                     let input = natha::failover::Input::Done { id, outcome };
                     node.receive(Arrival::Input(input));
                 }
             }
             What::Call(call, held_up) => self.reach_ec2(call, held_up),
+            What::Checked(n, session) => {
+                let node = &mut self.nodes[n];
+                if node.session == session
+                    && let Some(failing) = node.failing.clone()
+                {
+                    let input = natha::failover::Input::Checks { failing };
+                    node.receive(Arrival::Input(input));
+                }
+            }
             What::GuestUp(n) => self.come_up(n),
             What::Pause(n) => {
                 if let Some((_, lasting)) = self.pauses
@@ -80,8 +91,12 @@ impl Sim {
         if !node.runs() || !(node.has_mail() || node.due().is_some_and(|due| due <= now)) {
             return;
         }
+        let mut inputs = Vec::new();
         while let Some(input) = node.next_input() {
             node.watch.note_input(&input);
+            if node.tape.is_some() {
+                inputs.push(input.clone());
+            }
             if let Some(machine) = &mut node.machine {
                 machine.handle(input, now);
             }
@@ -89,9 +104,13 @@ impl Sim {
         if let Some(machine) = &mut node.machine {
             machine.tick(now);
         }
-        while let Some(action) =
-            self.nodes[n].machine.as_mut().and_then(natha::failover::Machine::poll_action)
-        {
+        let machine = node.machine.iter_mut();
+        let actions: Vec<Action> =
+            machine.flat_map(|machine| iter::from_fn(|| machine.poll_action())).collect();
+        if let Some(tape) = &mut node.tape {
+            tape.note(now, inputs, &actions);
+        }
+        for action in actions {
             self.act(n, action);
         }
     }
@@ -114,8 +133,9 @@ impl Sim {
             Action::WriteRoute { id, write, .. } => {
                 self.ask(n, id, Ask::Change(Mutation::Route(write)));
             }
-            Action::ReadHolders { .. } | Action::Assign { .. } => {
-                unreachable!("the groups here are made of routes")
+            Action::ReadHolders { id, resources } => self.ask(n, id, Ask::Holders(resources)),
+            Action::Assign { id, assignment, .. } => {
+                self.ask(n, id, Ask::Change(Mutation::Assign(assignment)));
             }
             Action::Stop { id, node, .. } => self.ask(n, id, Ask::Change(Mutation::Stop(node))),
             Action::Start { id, node, .. } => self.ask(n, id, Ask::Change(Mutation::Start(node))),
@@ -124,7 +144,8 @@ impl Sim {
                 self.nodes[n].awaited.insert(id);
                 let outcome = Outcome::Written { result: Ok(()) };
                 let session = self.nodes[n].session;
-                self.schedule(DISK, What::Outcome(n, session, id, outcome));
+                let answer = Answer { by: n, session, id, outcome, change: None };
+                self.schedule(DISK, What::Outcome(answer));
             }
             Action::Report { event } => self.nodes[n].events.push(event),
             Action::MayExit => self.nodes[n].machine = None,

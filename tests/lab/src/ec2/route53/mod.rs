@@ -68,6 +68,24 @@ impl World {
         })
     }
 
+    /// Gives a hosted zone another id.
+    ///
+    /// # Errors
+    /// `NoSuchHostedZone`.
+    pub fn rename_hosted_zone(
+        &mut self,
+        from: &str,
+        to: &str,
+        now: Duration,
+    ) -> Result<(), ApiError> {
+        self.set_up(now, |state, _| {
+            let mut found = state.zones.remove(from).ok_or_else(|| no_such_zone(from))?;
+            to.clone_into(&mut found.id);
+            state.zones.insert(to.to_owned(), found);
+            Ok(())
+        })
+    }
+
     /// Sets an A record as its owner would have long ago: the name servers have it at once.
     ///
     /// # Errors
@@ -84,6 +102,14 @@ impl World {
             let found = state.zones.get_mut(bare_id(zone)).ok_or_else(|| no_such_zone(zone))?;
             found.put(name, ttl, addresses)
         })
+    }
+
+    /// The addresses of a name's A record according to the API, whether or not the name servers
+    /// have it yet; none where there is no such record.
+    #[must_use]
+    pub fn record_at(&self, zone: &str, name: &str) -> Option<Vec<Ipv4Addr>> {
+        let found = address_record(&self.state, zone, name).ok().flatten();
+        found.map(|(_, addresses)| addresses)
     }
 
     /// What the name servers and resolvers answer about a name now.

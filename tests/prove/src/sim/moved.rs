@@ -1,0 +1,191 @@
+//! What groups move besides routes, as the simulated nodes see it in the lab's EC2 and Route 53.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use natha::types::{
+    Assignment, CloudFault, CloudFaultKind, DnsName, HostedZoneId, Resource, ResourceKind,
+    RouteTarget, Seen,
+};
+use natha_lab::ec2::{AddressSeen, Conduct, Params, PrivateSeen, RecordSeen, XmlBody, change_id};
+
+use super::cluster::Sim;
+use super::ec2::refusal;
+
+/// The call that tells who holds these resources, all of one kind.
+pub(super) fn listing(resources: &[Resource]) -> &'static str {
+    match resources.first().map(Resource::kind) {
+        Some(ResourceKind::PrivateIp) => "DescribeNetworkInterfaces",
+        Some(ResourceKind::Dns) => "ListResourceRecordSets",
+        Some(ResourceKind::Eip) => "DescribeAddresses",
+        None | Some(ResourceKind::Route) => unreachable!("routes are read by their tables"),
+    }
+}
+
+/// The call that gives a resource away, and its parameters.
+pub(super) fn request(assignment: &Assignment) -> (&'static str, Params) {
+    let Assignment { resource, interface, address } = assignment;
+    let to = Params::new().with("NetworkInterfaceId", interface.as_str());
+    match resource {
+        Resource::PrivateIp { address } => {
+            let params = to.with("PrivateIpAddress.1", address).with("AllowReassignment", true);
+            ("AssignPrivateIpAddresses", params)
+        }
+        Resource::Eip { allocation, on, .. } => {
+            let params = to.with("AllocationId", allocation.as_str());
+            let params = params.with("AllowReassociation", true);
+            let params = match on {
+                Some(on) => params.with("PrivateIpAddress", on),
+                None => params,
+            };
+            ("AssociateAddress", params)
+        }
+        Resource::Dns { zone, name, ttl, .. } => {
+            let params = Params::new()
+                .with("HostedZoneId", zone.as_str())
+                .with("Change.1.Action", "UPSERT")
+                .with("Change.1.Name", name.as_str())
+                .with("Change.1.Type", "A")
+                .with("Change.1.TTL", ttl)
+                .with("Change.1.Value.1", address);
+            ("ChangeResourceRecordSets", params)
+        }
+        Resource::DefaultRoute { .. } | Resource::Vip { .. } => {
+            unreachable!("routes are written by themselves")
+        }
+    }
+}
+
+/// The change that Route 53 has accepted, of which record.
+pub(super) fn change(assignment: &Assignment, answer: &XmlBody) -> Option<(Resource, String)> {
+    Some((assignment.resource.clone(), change_id(answer)?.to_owned()))
+}
+
+type Told = Result<Vec<(Resource, Seen)>, CloudFault>;
+
+impl Sim {
+    /// Who holds these resources, all of one kind, as natha asks for it.
+    pub(super) fn see_holders(
+        &mut self,
+        by: usize,
+        resources: &[Resource],
+        conduct: &Conduct,
+    ) -> Told {
+        match resources.first().map(Resource::kind) {
+            Some(ResourceKind::PrivateIp) => self.see_private(by, resources, conduct),
+            Some(ResourceKind::Eip) => self.see_elastic(by, resources, conduct),
+            Some(ResourceKind::Dns) => self.see_records(by, resources, conduct),
+            None | Some(ResourceKind::Route) => unreachable!("routes are read by their tables"),
+        }
+    }
+
+    fn see_private(&mut self, by: usize, resources: &[Resource], conduct: &Conduct) -> Told {
+        let address = |resource: &Resource| match resource {
+            Resource::PrivateIp { address } => Some(*address),
+            _ => None,
+        };
+        let addresses: Vec<Ipv4Addr> = resources.iter().filter_map(address).collect();
+        self.calls += 1;
+        let (now, caller) = (self.now.since_boot(), &self.principals[by]);
+        let found = self.world.see_private(caller, &addresses, conduct, now);
+        let found = found.map_err(|error| refusal("DescribeNetworkInterfaces", &error))?;
+        let seen = |resource: &Resource| match found.get(&address(resource)?) {
+            None => Some(Seen::Free),
+            Some(PrivateSeen { is_primary: true, interface }) => {
+                Some(Seen::At(RouteTarget::Other(format!("{interface}, whose primary it is"))))
+            }
+            Some(PrivateSeen { interface, .. }) => Some(Seen::At(interface_named(interface))),
+        };
+        Ok(resources.iter().filter_map(|one| Some((one.clone(), seen(one)?))).collect())
+    }
+
+    fn see_elastic(&mut self, by: usize, resources: &[Resource], conduct: &Conduct) -> Told {
+        let id = |resource: &Resource| match resource {
+            Resource::Eip { allocation, .. } => Some(allocation.to_string()),
+            _ => None,
+        };
+        let ids: Vec<String> = resources.iter().filter_map(id).collect();
+        self.calls += 1;
+        let (now, caller) = (self.now.since_boot(), &self.principals[by]);
+        let found = self.world.see_addresses(caller, &ids, conduct, now);
+        let found = found.map_err(|error| refusal("DescribeAddresses", &error))?;
+        let seen = |resource: &Resource| {
+            let Resource::Eip { allocation, on, .. } = resource else { return Seen::Absent };
+            match found.get(allocation.as_str()) {
+                None => Seen::Absent,
+                Some(Some(AddressSeen { interface, private }))
+                    if on.is_none_or(|on| on == *private) =>
+                {
+                    Seen::At(interface_named(interface))
+                }
+                Some(_) => Seen::Free,
+            }
+        };
+        Ok(resources.iter().map(|one| (one.clone(), seen(one))).collect())
+    }
+
+    /// One record after another; the node's own change is asked about before its record.
+    fn see_records(&mut self, by: usize, resources: &[Resource], conduct: &Conduct) -> Told {
+        let mut told = Vec::new();
+        for resource in resources {
+            let Resource::Dns { zone, name, .. } = resource else { continue };
+            let seen = if self.is_settling(by, resource, conduct)? {
+                Seen::Settling
+            } else {
+                self.see_record(by, zone, name, conduct)?
+            };
+            told.push((resource.clone(), seen));
+        }
+        Ok(told)
+    }
+
+    fn see_record(
+        &mut self,
+        by: usize,
+        zone: &HostedZoneId,
+        name: &DnsName,
+        conduct: &Conduct,
+    ) -> Result<Seen, CloudFault> {
+        self.calls += 1;
+        let (now, caller) = (self.now.since_boot(), &self.principals[by]);
+        let (zone, name) = (zone.as_str(), name.as_str());
+        match self.world.see_record(caller, zone, name, conduct, now) {
+            Ok(None) => Ok(Seen::Free),
+            Ok(Some(RecordSeen { addresses, .. })) => Ok(Seen::At(match addresses.as_slice() {
+                [one] => RouteTarget::Address(*one),
+                several => RouteTarget::Other(format!("{} addresses", several.len())),
+            })),
+            Err(error) => match refusal("ListResourceRecordSets", &error) {
+                fault if fault.kind == CloudFaultKind::NotFound => Ok(Seen::Absent),
+                fault => Err(fault),
+            },
+        }
+    }
+
+    /// Whether the last change of a record by this run of a node's monitor is on its way.
+    fn is_settling(
+        &mut self,
+        by: usize,
+        resource: &Resource,
+        conduct: &Conduct,
+    ) -> Result<bool, CloudFault> {
+        let Some(id) = self.nodes[by].changes.get(resource).cloned() else { return Ok(false) };
+        self.calls += 1;
+        let (now, caller) = (self.now.since_boot(), &self.principals[by]);
+        // Only listings are of the past.
+        let conduct = Conduct { stale: std::time::Duration::ZERO, ..*conduct };
+        let in_sync = self.world.see_in_sync(caller, &id, &conduct, now);
+        if !in_sync.map_err(|error| refusal("GetChange", &error))? {
+            return Ok(true);
+        }
+        self.nodes[by].changes.remove(resource);
+        Ok(false)
+    }
+}
+
+/// The changes of records that a run of a monitor has made and that may be on their way.
+pub(super) type Changes = BTreeMap<Resource, String>;
+
+pub(super) fn interface_named(id: &str) -> RouteTarget {
+    RouteTarget::Interface(id.parse().expect("the lab's ids are interface ids"))
+}
