@@ -1,0 +1,145 @@
+# A cluster of natha: one node in each zone, all of which cover for each other.
+#
+# The default routes of the private subnets are natha's and not Terraform's: here they would be led
+# back to a failed node. What is made here is what the nodes are and the tags natha finds them by.
+
+data "aws_vpc" "this" {
+  id = var.vpc_id
+}
+
+data "aws_ami" "this" {
+  filter {
+    name   = "image-id"
+    values = [var.ami_id]
+  }
+}
+
+locals {
+  nodes = { for node in var.vpc_az_maps : node.az => node }
+
+  # Keys that are known before the tables are made.
+  tables = merge([
+    for node in var.vpc_az_maps : {
+      for place, id in node.route_table_ids : "${node.az}/${place}" => id
+    }
+  ]...)
+
+  # Where there are too few, aws_eip_association says so.
+  given_eips = {
+    for place, node in var.vpc_az_maps : node.az => try(var.eip_allocation_ids[place], "")
+  }
+
+  sources = (
+    length(var.ingress_security_group_cidr_blocks) > 0
+    ? var.ingress_security_group_cidr_blocks
+    : data.aws_vpc.this.cidr_block_associations[*].cidr_block
+  )
+
+  # One of the two brings a failed node back, never both: a group would terminate what natha stops.
+  settings = merge(
+    var.settings,
+    var.use_autoscaling_groups ? { "repair.enabled" = "false" } : {},
+  )
+
+  heartbeat_port = lookup(local.settings, "heartbeat.port", "6284")
+
+  # Statements of policy.tf that these settings leave without a use.
+  not_needed = concat(
+    lookup(local.settings, "repair.enabled", "true") == "false" ? ["Repair"] : [],
+    var.key_parameter == "" ? ["ReadKey"] : [],
+  )
+
+  security_group_ids = concat([aws_security_group.this.id], var.additional_security_group_ids)
+
+  tags = merge(var.tags, { "natha:cluster" = var.name })
+
+  node_tags = {
+    for az, node in local.nodes : az => merge(
+      var.tags,
+      { for key, value in local.settings : "natha:${key}" => value },
+      { "Name" = "${var.name}-${az}", "natha:cluster" = var.name },
+    )
+  }
+
+  user_data = var.key_parameter == "" ? null : base64encode(join("\n", [
+    "#cloud-config",
+    yamlencode({
+      write_files = [{ path = "/etc/natha/key.ssm", content = "${var.key_parameter}\n" }]
+    }),
+  ]))
+}
+
+resource "aws_launch_template" "this" {
+  for_each = local.nodes
+
+  name_prefix            = "${var.name}-${each.key}-"
+  description            = "A node of the natha cluster ${var.name}"
+  image_id               = var.ami_id
+  instance_type          = var.instance_type
+  update_default_version = true
+  user_data              = local.user_data
+
+  iam_instance_profile {
+    arn = aws_iam_instance_profile.this.arn
+  }
+
+  block_device_mappings {
+    device_name = data.aws_ami.this.root_device_name
+
+    ebs {
+      delete_on_termination = true
+      encrypted             = var.encryption
+      kms_key_id            = var.kms_key_id
+      volume_type           = "gp3"
+    }
+  }
+
+  metadata_options {
+    http_endpoint               = "enabled"
+    http_tokens                 = "required"
+    http_put_response_hop_limit = 1
+  }
+
+  # An instance in a group gets the interface that outlives it, another one an interface of its own,
+  # with a public address until the Elastic IP is there.
+  network_interfaces {
+    device_index                = 0
+    network_interface_id        = var.use_autoscaling_groups ? aws_network_interface.this[each.key].id : null
+    subnet_id                   = var.use_autoscaling_groups ? null : each.value.public_subnet_id
+    security_groups             = var.use_autoscaling_groups ? null : local.security_group_ids
+    associate_public_ip_address = var.use_autoscaling_groups ? null : true
+    delete_on_termination       = !var.use_autoscaling_groups
+  }
+
+  dynamic "instance_market_options" {
+    for_each = var.use_spot_instances ? ["spot"] : []
+
+    content {
+      market_type = instance_market_options.value
+
+      spot_options {
+        spot_instance_type             = "one-time"
+        instance_interruption_behavior = "terminate"
+      }
+    }
+  }
+
+  # What the launch makes and nothing else tags: EC2 refuses tags for an interface that is there.
+  dynamic "tag_specifications" {
+    for_each = ["volume", var.use_autoscaling_groups ? "instance" : "network-interface"]
+
+    content {
+      resource_type = tag_specifications.value
+      tags          = local.node_tags[each.key]
+    }
+  }
+
+  tags = local.tags
+
+  lifecycle {
+    precondition {
+      condition     = var.use_autoscaling_groups || !var.use_spot_instances
+      error_message = "Spot instances need use_autoscaling_groups = true: EC2 terminates them, and natha cannot start what is terminated."
+    }
+  }
+}

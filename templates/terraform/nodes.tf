@@ -1,0 +1,101 @@
+# The instances: by themselves, or each in an Auto Scaling group of one.
+#
+# Neither is replaced because the image or the type has changed, as all nodes would be at once. The
+# launch template changes; a node follows when told: docs/templates.md.
+
+resource "aws_instance" "this" {
+  for_each = var.use_autoscaling_groups ? {} : local.nodes
+
+  source_dest_check = false
+  tags              = local.node_tags[each.key]
+
+  launch_template {
+    id      = aws_launch_template.this[each.key].id
+    version = "$Latest"
+  }
+
+  # The next one comes before this one goes: while both are there, they are members of the cluster.
+  lifecycle {
+    create_before_destroy = true
+    ignore_changes        = [launch_template]
+  }
+
+  depends_on = [aws_iam_role_policy.natha]
+}
+
+# In a group: what the next instance gets of the last one.
+resource "aws_network_interface" "this" {
+  for_each = var.use_autoscaling_groups ? local.nodes : {}
+
+  description       = "The node of the natha cluster ${var.name} in ${each.key}"
+  subnet_id         = each.value.public_subnet_id
+  security_groups   = local.security_group_ids
+  source_dest_check = false
+  tags              = local.node_tags[each.key]
+}
+
+resource "aws_autoscaling_group" "this" {
+  for_each = var.use_autoscaling_groups ? local.nodes : {}
+
+  name_prefix = "${var.name}-${each.key}-"
+
+  # The zone and no subnet: that is the launch template's interface's.
+  availability_zones = [each.key]
+  min_size           = 1
+  max_size           = 1
+  desired_capacity   = 1
+  health_check_type  = "EC2"
+
+  launch_template {
+    id      = aws_launch_template.this[each.key].id
+    version = "$Latest"
+  }
+
+  tag {
+    key                 = "natha:cluster"
+    value               = var.name
+    propagate_at_launch = false
+  }
+
+  depends_on = [aws_iam_role_policy.natha, aws_eip_association.this]
+}
+
+resource "aws_eip" "this" {
+  for_each = length(var.eip_allocation_ids) > 0 ? {} : local.nodes
+
+  domain = "vpc"
+  tags   = local.node_tags[each.key]
+}
+
+resource "aws_eip_association" "this" {
+  for_each = local.nodes
+
+  allocation_id = (
+    length(var.eip_allocation_ids) > 0
+    ? local.given_eips[each.key]
+    : aws_eip.this[each.key].allocation_id
+  )
+  instance_id          = var.use_autoscaling_groups ? null : aws_instance.this[each.key].id
+  network_interface_id = var.use_autoscaling_groups ? aws_network_interface.this[each.key].id : null
+  allow_reassociation  = true
+
+  lifecycle {
+    create_before_destroy = true
+
+    precondition {
+      condition     = length(var.eip_allocation_ids) == 0 || length(var.eip_allocation_ids) == length(var.vpc_az_maps)
+      error_message = "Give eip_allocation_ids one Elastic IP for each of vpc_az_maps, or none at all."
+    }
+  }
+}
+
+# From here on the table's default route is natha's.
+resource "aws_ec2_tag" "table" {
+  for_each = var.update_route_tables ? local.tables : {}
+
+  resource_id = each.value
+  key         = "natha:cluster"
+  value       = var.name
+
+  depends_on = [aws_instance.this, aws_autoscaling_group.this]
+}

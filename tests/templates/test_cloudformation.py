@@ -1,0 +1,436 @@
+"""templates/cloudformation: taken by cfn-lint, by moto's CloudFormation, and in agreement with
+natha. What moto leaves out is looked at in the template, with its conditions worked out."""
+
+import copy
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+import warnings
+from pathlib import Path
+
+# For moto, which must not find this machine's own.
+REGION, ACCOUNT = "eu-west-1", "123456789012"
+os.environ.update(
+    AWS_ACCESS_KEY_ID="moto",
+    AWS_SECRET_ACCESS_KEY="moto",
+    AWS_DEFAULT_REGION=REGION,
+    AWS_CONFIG_FILE="/dev/null",
+    AWS_SHARED_CREDENTIALS_FILE="/dev/null",
+)
+
+import boto3
+from moto import mock_aws
+
+from cloudformation import TEMPLATES, Stack, read
+from natha import heartbeat_port, policy
+
+FILES = {"pair.yaml": "AB", "three-zones.yaml": "ABC"}
+VPC, KEY, TOPIC = "vpc-0123456789abcdef0", "/natha/blue/key", f"arn:aws:sns:{REGION}:{ACCOUNT}:t"
+
+
+def values(letters, **more):
+    """Values for all that must be said of a template with these nodes."""
+    given = {"VpcId": VPC, "IngressCidrBlock": "10.0.0.0/16", "ImageId": "ami-0123456789abcdef0"}
+    given |= {f"SubnetId{it}": f"subnet-{it.lower() * 17}" for it in letters}
+    return given | more
+
+
+def groups(letters, **more):
+    """The same with Auto Scaling groups."""
+    zones = {f"AvailabilityZone{it}": REGION + it.lower() for it in letters}
+    return values(letters, UseAutoScalingGroups="true", **zones, **more)
+
+
+def stacks(**more):
+    """Both templates, with and without groups."""
+    for file, letters in FILES.items():
+        for make in (values, groups):
+            yield file, letters, make is groups, Stack(read(file), **make(letters, **more))
+
+
+def lint(path):
+    command = [Path(sys.executable).with_name("cfn-lint"), "--format", "parseable", path]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+class Written(unittest.TestCase):
+    def test_cfn_lint_has_nothing_to_say(self):
+        for file in FILES:
+            done = lint(TEMPLATES / file)
+            self.assertEqual((done.returncode, done.stdout), (0, ""), file)
+
+    def test_cfn_lint_finds_what_is_wrong(self):
+        """One with the apostrophe that EC2 refuses in a security group's description."""
+        text = (TEMPLATES / "pair.yaml").read_text(encoding="utf-8")
+        text = text.replace("The nodes of the natha cluster", "Natha's nodes", 1)
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory) / "wrong.yaml"
+            path.write_text(text, encoding="utf-8")
+            done = lint(path)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("does not match", done.stdout)
+
+    def test_nodes_differ_in_their_letter_only(self):
+        """The templates repeat themselves, as CloudFormation has no better way: B and C are A."""
+
+        def node(template, letter, others):
+            text = json.dumps(template, sort_keys=True)
+            text = re.sub(rf"(?<=[a-z]){letter}\b", "_", text)
+            text = re.sub(rf"\b([Nn]ode) {letter}\b", r"\1 _", text)
+            text = text.replace("${Name}-" + letter.lower(), "${Name}-_")
+            found = json.loads(text)
+            for section in ("Resources", "Outputs", "Conditions", "Parameters"):
+                yield section, {
+                    name: it for name, it in found[section].items() if name.endswith("_")
+                }
+
+        for file, letters in FILES.items():
+            template = read(file)
+            for place, letter in enumerate(letters[1:]):
+                group = template["Resources"][f"Group{letter}"]
+                # The groups are updated one after the other.
+                self.assertEqual(group["DependsOn"].pop(), f"Group{letters[place]}", file)
+            for name in ("SubnetId", "LaunchTemplateVersion"):
+                for letter in letters:
+                    said = template["Parameters"][f"{name}{letter}"].pop("Description")
+                    self.assertIn(f"ode {letter}'s", said)
+            first = dict(node(template, "A", letters))
+            self.assertGreaterEqual(len(first["Resources"]), 7)
+            for letter in letters[1:]:
+                self.assertEqual(dict(node(template, letter, letters)), first, f"{file}: {letter}")
+
+    def test_three_zones_are_a_pair_with_a_node_c(self):
+        def of_pair(template):
+            del template["Description"], template["Metadata"]
+            kept = copy.deepcopy(template)
+            for section, entries in template.items():
+                if isinstance(entries, dict):
+                    for name in entries:
+                        if re.search("[a-z]C$", name):
+                            del kept[section][name]
+            assertions = kept["Rules"]["Groups"]["Assertions"]
+            kept["Rules"]["Groups"]["Assertions"] = assertions[:2]
+            return kept
+
+        self.assertEqual(of_pair(read("three-zones.yaml")), of_pair(read("pair.yaml")))
+
+
+class Agreed(unittest.TestCase):
+    """What must be the same here and in natha."""
+
+    def test_the_policy_is_what_natha_prints(self):
+        places = {"Partition": "aws", "Region": REGION, "AccountId": ACCOUNT}
+        fixed = ["--partition", "aws", "--region", REGION, "--account", ACCOUNT, "--vpc", VPC]
+        for key in ("", KEY):
+            for file, _, has_groups, stack in stacks(KeyParameter=key):
+                [made] = stack.of_type("AWS::IAM::Policy").values()
+                text = json.dumps(made["PolicyDocument"])
+                text = re.sub(r"\$\{AWS::(\w+)\}", lambda it: places[it[1]], text)
+                document = json.loads(re.sub(r'\{"Fn::Sub": ("[^"]*")\}', r"\1", text))
+                arguments = ["--cluster", "blue", *fixed]
+                arguments += ["--key-parameter", key] if key else []
+                arguments += ["--set", "repair.enabled=false"] if has_groups else []
+                printed = json.loads(policy("json", *arguments))
+                self.assertEqual(listed(document), listed(printed), (file, key, has_groups))
+
+    def test_heartbeats_and_echo_pass_between_the_nodes(self):
+        for file, _, _, stack in stacks():
+            group = {"Fn::GetAtt": ["SecurityGroup", "GroupId"]}
+            rules = {
+                (it["IpProtocol"], it.get("FromPort"), it.get("ToPort")): it
+                for it in stack.of_type("AWS::EC2::SecurityGroupIngress").values()
+            }
+            port = heartbeat_port()
+            expected = {("udp", port, port), ("icmp", 8, -1), ("-1", None, None)}
+            self.assertEqual(set(rules), expected, file)
+            for (protocol, _, _), rule in rules.items():
+                self.assertEqual(rule["GroupId"], group)
+                source = "10.0.0.0/16" if protocol == "-1" else group
+                said = rule.get("CidrIp", rule.get("SourceSecurityGroupId"))
+                self.assertEqual(said, source, (file, protocol))
+            [made] = stack.of_type("AWS::EC2::SecurityGroup").values()
+            [egress] = made["SecurityGroupEgress"]
+            self.assertEqual((egress["IpProtocol"], egress["CidrIp"]), ("-1", "0.0.0.0/0"))
+
+
+def listed(document):
+    """A policy with lists wherever IAM also takes a single text."""
+
+    def many(it):
+        return it if isinstance(it, list) else [it]
+
+    for statement in document["Statement"]:
+        for key in ("Action", "Resource"):
+            statement[key] = many(statement[key])
+        for tests in statement.get("Condition", {}).values():
+            tests.update({key: many(it) for key, it in tests.items()})
+    return document
+
+
+def tags(it):
+    return {tag["Key"]: tag["Value"] for tag in it}
+
+
+class Nodes(unittest.TestCase):
+    """What a launch is told, with all conditions worked out."""
+
+    def test_every_instance_is_one_that_natha_finds(self):
+        for file, letters, has_groups, stack in stacks():
+            launches = stack.of_type("AWS::EC2::LaunchTemplate")
+            self.assertEqual(len(launches), len(letters), file)
+            for letter in letters:
+                data = launches[f"LaunchTemplate{letter}"]["LaunchTemplateData"]
+                self.assertEqual(data["MetadataOptions"]["HttpTokens"], "required")
+                [volume] = data["BlockDeviceMappings"]
+                self.assertEqual(volume["Ebs"]["Encrypted"], "true")
+                self.assertNotIn("KmsKeyId", volume["Ebs"])
+                self.assertNotIn("UserData", data)
+                self.assertNotIn("InstanceMarketOptions", data)
+                said = {it["ResourceType"]: tags(it["Tags"]) for it in data["TagSpecifications"]}
+                named = {"Name": f"blue-{letter.lower()}", "natha:cluster": "blue"}
+                [interface] = data["NetworkInterfaces"]
+                if has_groups:
+                    # The group alone brings a failed node back.
+                    named_instance = {**named, "natha:repair.enabled": "false"}
+                    self.assertEqual(said["instance"], named_instance)
+                    self.assertNotIn("network-interface", said)
+                    expected = {"Ref": f"Interface{letter}"}
+                    self.assertEqual(interface["NetworkInterfaceId"], expected)
+                    self.assertIs(interface["DeleteOnTermination"], False)
+                    own = stack.of_type("AWS::EC2::NetworkInterface")[f"Interface{letter}"]
+                    self.assertIs(own["SourceDestCheck"], False)
+                    subnet, security, marked = own["SubnetId"], own["GroupSet"], own["Tags"]
+                else:
+                    self.assertEqual(said["network-interface"], named)
+                    self.assertIs(interface["AssociatePublicIpAddress"], True)
+                    own = stack.of_type("AWS::EC2::Instance")[f"Instance{letter}"]
+                    self.assertIs(own["SourceDestCheck"], False)
+                    subnet, security = interface["SubnetId"], interface["Groups"]
+                    marked = own["Tags"]
+                self.assertEqual(tags(marked), named)
+                self.assertEqual(subnet, f"subnet-{letter.lower() * 17}")
+                self.assertEqual(security, [{"Fn::GetAtt": ["SecurityGroup", "GroupId"]}])
+
+    def test_a_group_holds_one_instance_in_the_interface_s_zone(self):
+        for file, letters, has_groups, stack in stacks(UseSpotInstances="true"):
+            found = stack.of_type("AWS::AutoScaling::AutoScalingGroup")
+            instances = stack.of_type("AWS::EC2::Instance")
+            if not has_groups:
+                self.assertEqual((len(found), len(instances)), (0, len(letters)))
+                continue
+            self.assertEqual((len(found), len(instances)), (len(letters), 0))
+            for letter in letters:
+                group = found[f"Group{letter}"]
+                sizes = [group[it] for it in ("MinSize", "MaxSize", "DesiredCapacity")]
+                self.assertEqual(sizes, ["1", "1", "1"], file)
+                self.assertEqual(group["AvailabilityZones"], [REGION + letter.lower()])
+                self.assertNotIn("VPCZoneIdentifier", group)
+                self.assertEqual(group["LaunchTemplate"]["Version"], "1")
+                launch = stack.of_type("AWS::EC2::LaunchTemplate")[f"LaunchTemplate{letter}"]
+                market = launch["LaunchTemplateData"]["InstanceMarketOptions"]
+                self.assertEqual(market["SpotOptions"]["SpotInstanceType"], "one-time")
+
+    def test_elastic_ips_are_made_or_taken(self):
+        for file, letters, has_groups, stack in stacks(EipAllocationIdB="eipalloc-0b"):
+            made = set(stack.of_type("AWS::EC2::EIP"))
+            self.assertEqual(made, {f"Eip{it}" for it in letters if it != "B"}, file)
+            self.assertEqual({it for it in stack.outputs if it.startswith("Eip")}, made)
+            for letter in letters:
+                it = stack.of_type("AWS::EC2::EIPAssociation")[f"EipAssociation{letter}"]
+                own = {"Fn::GetAtt": [f"Eip{letter}", "AllocationId"]}
+                self.assertEqual(it["AllocationId"], "eipalloc-0b" if letter == "B" else own)
+                kind = "Interface" if has_groups else "Instance"
+                key = "NetworkInterfaceId" if has_groups else "InstanceId"
+                expected = {"AllocationId": it["AllocationId"], key: {"Ref": f"{kind}{letter}"}}
+                self.assertEqual(it, expected)
+
+    def test_what_is_asked_for_is_there(self):
+        more = {"KmsKeyId": "arn:key", "AdditionalSecurityGroupIds": "sg-1,sg-2"}
+        more |= {"AlarmTopicArn": TOPIC, "KeyParameter": KEY, "AttachSsmPolicy": "true"}
+        for _, letters, has_groups, stack in stacks(**more):
+            for letter in letters:
+                launch = stack.of_type("AWS::EC2::LaunchTemplate")[f"LaunchTemplate{letter}"]
+                data = launch["LaunchTemplateData"]
+                self.assertEqual(data["BlockDeviceMappings"][0]["Ebs"]["KmsKeyId"], "arn:key")
+                self.assertIn(f"    {KEY}\n", data["UserData"]["Fn::Base64"])
+                self.assertTrue(data["UserData"]["Fn::Base64"].startswith("#cloud-config\n"))
+                own = stack.of_type("AWS::EC2::NetworkInterface").get(f"Interface{letter}", {})
+                security = own.get("GroupSet", data["NetworkInterfaces"][0].get("Groups"))
+                text = {"Fn::Sub": "${SecurityGroup.GroupId},sg-1,sg-2"}
+                self.assertEqual(security, {"Fn::Split": [",", text]})
+                alarm = stack.of_type("AWS::CloudWatch::Alarm")[f"Alarm{letter}"]
+                self.assertEqual(alarm["AlarmActions"], [TOPIC])
+                name = "AutoScalingGroupName" if has_groups else "InstanceId"
+                about = {"Ref": f"{'Group' if has_groups else 'Instance'}{letter}"}
+                self.assertEqual(alarm["Dimensions"], [{"Name": name, "Value": about}])
+            [role] = stack.of_type("AWS::IAM::Role").values()
+            self.assertIn("AmazonSSMManagedInstanceCore", json.dumps(role["ManagedPolicyArns"]))
+        for _, _, _, stack in stacks():
+            [role] = stack.of_type("AWS::IAM::Role").values()
+            self.assertEqual(role["ManagedPolicyArns"], [])
+            self.assertEqual(stack.of_type("AWS::CloudWatch::Alarm"), {})
+
+    def test_values_that_do_not_go_together_are_refused(self):
+        for file, letters in FILES.items():
+            template = read(file)
+            good = [values(letters), groups(letters), groups(letters, UseSpotInstances="true")]
+            for given in good:
+                self.assertEqual(list(Stack(template, **given).broken_rules()), [])
+            [said] = Stack(template, **values(letters, UseSpotInstances="true")).broken_rules()
+            self.assertIn("Spot instances need UseAutoScalingGroups", said)
+            wrong = Stack(template, **values(letters, UseAutoScalingGroups="true"))
+            said = list(wrong.broken_rules())
+            expected = [f"Auto Scaling groups need AvailabilityZone{it}." for it in letters]
+            self.assertEqual(said, expected)
+
+
+NOT_IN_MOTO = {"AWS::EC2::EIPAssociation", "AWS::CloudWatch::Alarm"}
+
+
+def for_moto(stack):
+    """The template as moto 5.2 can take it: conditions worked out, as it leaves nulls of them in
+    lists; what a launch template says told to instances themselves, as it looks there alone; a size
+    for volumes, as its images have none."""
+    resources = copy.deepcopy(stack.resources)
+    for resource in resources.values():
+        if resource["Type"] == "AWS::EC2::LaunchTemplate":
+            [volume] = resource["Properties"]["LaunchTemplateData"]["BlockDeviceMappings"]
+            volume["Ebs"]["VolumeSize"] = 8
+    for resource in resources.values():
+        launch = resource.get("Properties", {}).get("LaunchTemplate")
+        if resource["Type"] == "AWS::EC2::Instance":
+            name = launch["LaunchTemplateId"]["Ref"]
+            data = resources[name]["Properties"]["LaunchTemplateData"]
+            told = {key: data[key] for key in ("ImageId", "InstanceType")}
+            [interface] = data["NetworkInterfaces"]
+            resource["Properties"] |= {**told, "SubnetId": interface["SubnetId"]}
+            resource["Properties"]["SecurityGroupIds"] = interface["Groups"]
+    return {"Resources": resources, "Outputs": stack.outputs}
+
+
+class Deployed(unittest.TestCase):
+    """Made by moto's CloudFormation: every reference leads somewhere, and what comes of it."""
+
+    @classmethod
+    def setUpClass(cls):
+        moto = mock_aws()
+        moto.start()
+        cls.addClassCleanup(moto.stop)
+        # It tells of NOT_IN_MOTO each time.
+        logging.disable(logging.WARNING)
+        warnings.simplefilter("ignore")
+        cls.addClassCleanup(logging.disable, logging.NOTSET)
+
+    def deploy(self, file, letters, make):
+        ec2 = boto3.client("ec2")
+        vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        image = ec2.register_image(Name=f"{make.__name__} {file}")["ImageId"]
+        given = make(letters, VpcId=vpc, ImageId=image)
+        for place, letter in enumerate(letters):
+            zone, block = REGION + letter.lower(), f"10.0.{place}.0/24"
+            made = ec2.create_subnet(VpcId=vpc, CidrBlock=block, AvailabilityZone=zone)
+            given[f"SubnetId{letter}"] = made["Subnet"]["SubnetId"]
+        stack = Stack(read(file), **given)
+        client = boto3.client("cloudformation")
+        name = f"{make.__name__}-{file.removesuffix('.yaml')}"
+        client.create_stack(
+            StackName=name,
+            TemplateBody=json.dumps(for_moto(stack)),
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        [made] = client.describe_stacks(StackName=name)["Stacks"]
+        self.assertEqual(made["StackStatus"], "CREATE_COMPLETE")
+        resources = client.list_stack_resources(StackName=name)["StackResourceSummaries"]
+        ids = {it["LogicalResourceId"]: it["PhysicalResourceId"] for it in resources}
+        ids.pop("", None)
+        known = {name for name, it in stack.resources.items() if it["Type"] not in NOT_IN_MOTO}
+        self.assertEqual(set(ids), known)
+        outputs = {it["OutputKey"]: it["OutputValue"] for it in made["Outputs"]}
+        self.assertEqual(set(outputs), set(stack.outputs))
+        return ec2, given | {"letters": letters}, ids, outputs
+
+    def check_common(self, ec2, given, outputs):
+        [group] = ec2.describe_security_groups(GroupIds=[outputs["SecurityGroupId"]])[
+            "SecurityGroups"
+        ]
+        self.assertEqual(group["VpcId"], given["VpcId"])
+        allowed = {
+            (it["IpProtocol"], it.get("FromPort")): (
+                [one["CidrIp"] for one in it["IpRanges"]]
+                + [one["GroupId"] for one in it["UserIdGroupPairs"]]
+            )
+            for it in group["IpPermissions"]
+        }
+        own = [outputs["SecurityGroupId"]]
+        expected = {("udp", heartbeat_port()): own, ("icmp", 8): own, ("-1", None): ["10.0.0.0/16"]}
+        self.assertEqual(allowed, expected)
+        iam = boto3.client("iam")
+        role = outputs["RoleArn"].rpartition("/")[2]
+        [trust] = iam.get_role(RoleName=role)["Role"]["AssumeRolePolicyDocument"]["Statement"]
+        self.assertEqual(trust["Principal"], {"Service": "ec2.amazonaws.com"})
+        [profile] = iam.list_instance_profiles_for_role(RoleName=role)["InstanceProfiles"]
+        for letter in given["letters"]:
+            data = self.launched(ec2, outputs[f"LaunchTemplateId{letter}"])
+            self.assertEqual(data["IamInstanceProfile"]["Arn"], profile["Arn"])
+        found = iam.get_role_policy(RoleName=role, PolicyName="natha")
+        statements = {it["Sid"]: it for it in found["PolicyDocument"]["Statement"]}
+        [route] = statements["MoveRoutes"]["Resource"]
+        self.assertEqual(route, f"arn:aws:ec2:{REGION}:{ACCOUNT}:route-table/*")
+        [place] = statements["MoveRoutes"]["Condition"]["ArnLike"]["ec2:Vpc"]
+        self.assertEqual(place, f"arn:aws:ec2:{REGION}:{ACCOUNT}:vpc/{given['VpcId']}")
+        return statements
+
+    def launched(self, ec2, identity):
+        found = ec2.describe_launch_template_versions(LaunchTemplateId=identity, Versions=["1"])
+        return found["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+
+    def test_instances(self):
+        for file, letters in FILES.items():
+            with self.subTest(file):
+                ec2, given, _, outputs = self.deploy(file, letters, values)
+                statements = self.check_common(ec2, given, outputs)
+                self.assertIn("Repair", statements)
+                for letter in letters:
+                    found = ec2.describe_instances(InstanceIds=[outputs[f"InstanceId{letter}"]])
+                    [instance] = found["Reservations"][0]["Instances"]
+                    self.assertEqual(instance["SubnetId"], given[f"SubnetId{letter}"])
+                    named = {"Name": f"blue-{letter.lower()}", "natha:cluster": "blue"}
+                    own = {key: it for key, it in tags(instance["Tags"]).items() if key in named}
+                    self.assertEqual(own, named)
+                    found = ec2.describe_addresses(PublicIps=[outputs[f"Eip{letter}"]])
+                    self.assertEqual(len(found["Addresses"]), 1)
+                    data = self.launched(ec2, outputs[f"LaunchTemplateId{letter}"])
+                    self.assertEqual(data["MetadataOptions"]["HttpTokens"], "required")
+                    [interface] = data["NetworkInterfaces"]
+                    self.assertEqual(interface["Groups"], [outputs["SecurityGroupId"]])
+
+    def test_groups(self):
+        for file, letters in FILES.items():
+            with self.subTest(file):
+                ec2, given, ids, outputs = self.deploy(file, letters, groups)
+                statements = self.check_common(ec2, given, outputs)
+                self.assertNotIn("Repair", statements)
+                scaling = boto3.client("autoscaling")
+                for letter in letters:
+                    name = outputs[f"AutoScalingGroupName{letter}"]
+                    found = scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+                    [group] = found["AutoScalingGroups"]
+                    self.assertEqual(group["AvailabilityZones"], [REGION + letter.lower()])
+                    self.assertEqual((group["MinSize"], group["MaxSize"]), (1, 1))
+                    launch = outputs[f"LaunchTemplateId{letter}"]
+                    self.assertEqual(group["LaunchTemplate"]["LaunchTemplateId"], launch)
+                    interface = ids[f"Interface{letter}"]
+                    [found] = self.launched(ec2, launch)["NetworkInterfaces"]
+                    self.assertEqual(found["NetworkInterfaceId"], interface)
+                    found = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])
+                    [found] = found["NetworkInterfaces"]
+                    self.assertEqual(found["SubnetId"], given[f"SubnetId{letter}"])
+
+
+if __name__ == "__main__":
+    unittest.main()
