@@ -150,7 +150,8 @@ impl Conductor {
             world.advance(now);
             (world.dataplane(now), world.next_change(now))
         };
-        if dataplane == self.seen && !std::mem::take(&mut self.stale) {
+        let stale = std::mem::take(&mut self.stale);
+        if dataplane == self.seen && !stale {
             return due;
         }
         self.power_down(&dataplane).await;
