@@ -51,7 +51,6 @@ package_of() {
     case $1 in
         busybox) echo busybox-static ;;
         cc) echo gcc libc6-dev ;;
-        cloud-init) echo cloud-init ;;
         conntrack) echo conntrack ;;
         curl) echo curl ;;
         g++) echo g++ ;;
@@ -60,7 +59,7 @@ package_of() {
         ipvsadm) echo ipvsadm ;;
         jq) echo jq ;;
         keepalived) echo keepalived ;;
-        mke2fs) echo e2fsprogs ;;
+        debugfs | mke2fs) echo e2fsprogs ;;
         mmdebstrap) echo mmdebstrap ;;
         nft) echo nftables ;;
         packer) echo packer ;;
@@ -70,7 +69,6 @@ package_of() {
         qemu-system-x86_64) echo qemu-system-x86 ;;
         sfdisk) echo fdisk ;;
         shellcheck) echo shellcheck ;;
-        systemd-analyze) echo systemd ;;
         systemd-nspawn) echo systemd-container ;;
         setsid | unshare) echo util-linux ;;
         *) die "no package is known for $1: add it to package_of in scripts/lib.sh" ;;
