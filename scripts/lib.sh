@@ -52,7 +52,6 @@ package_of() {
         aarch64-linux-gnu-gcc) echo gcc-aarch64-linux-gnu ;;
         busybox) echo busybox-static ;;
         cc) echo gcc libc6-dev ;;
-        cloud-init) echo cloud-init ;;
         conntrack) echo conntrack ;;
         curl) echo curl ;;
         g++) echo g++ ;;
@@ -64,7 +63,7 @@ package_of() {
         jq) echo jq ;;
         keepalived) echo keepalived ;;
         lintian) echo lintian ;;
-        mke2fs) echo e2fsprogs ;;
+        debugfs | mke2fs) echo e2fsprogs ;;
         mmdebstrap) echo mmdebstrap ;;
         musl-gcc) echo musl-tools ;;
         nft) echo nftables ;;
@@ -79,7 +78,6 @@ package_of() {
         rpm | rpmbuild) echo rpm ;;
         sfdisk) echo fdisk ;;
         shellcheck) echo shellcheck ;;
-        systemd-analyze) echo systemd ;;
         systemd-nspawn) echo systemd-container ;;
         nsenter | setsid | unshare) echo util-linux ;;
         *) die "no package is known for $1: add it to package_of in scripts/lib.sh" ;;

@@ -18,6 +18,7 @@ fn spec(links: &[&str], sources: &[&str], local: &[&str], clamp_mss: bool) -> Ta
         sources: networks(sources),
         local: networks(local),
         clamp_mss,
+        flowtable: false,
         nat: true,
         accept: BTreeSet::new(),
     }
@@ -49,6 +50,12 @@ fn two_armed_with_two_blocks() {
 fn one_subnet_of_a_vpc_without_clamping() {
     let spec = spec(&["ens5"], &["10.0.2.0/24"], &["10.0.0.0/16"], false);
     compare("one_subnet.json", &spec);
+}
+
+#[test]
+fn two_armed_with_a_flowtable() {
+    let spec = spec(&["ens5", "ens6"], &["10.0.0.0/16"], &["10.0.0.0/16"], true);
+    compare("flowtable.json", &TableSpec { flowtable: true, ..spec });
 }
 
 const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 20, 11);

@@ -3,37 +3,22 @@
 #
 # Usage: as the user data of both instances
 #
-# It runs once, late in the first boot: what later boots need is left in files, and natha, which
+# It runs once, late in the first boot: what later boots need is left in a file, and natha, which
 # runs already, is started again with its settings.
 set -euo pipefail
 cat >/etc/natha/natha.toml <<'END'
 cluster = "db"
 
-[host]
-sources = ["10.255.0.10/32"]
-
-[repair]
-enabled = false
-
 [[group]]
-name = "vip"
-cidr = "10.255.0.10/32"
-tables = ["rtb-0123456789abcdef0", "rtb-0123456789abcdef1"]
-home = "eu-west-1a"
-END
-cat >/etc/systemd/system/vip-address.service <<'END'
-[Unit]
-Description=The virtual address, on the loopback interface
-Before=natha-monitor.service
+name = "db"
+prefer = ["eu-west-1a", "eu-west-1b"]
+local = "lo"
 
-[Service]
-Type=oneshot
-RemainAfterExit=yes
-ExecStart=/sbin/ip address replace 10.255.0.10/32 dev lo
+[[group.resource]]
+kind = "vip"
+address = "10.255.0.10"
 
-[Install]
-WantedBy=multi-user.target
+[group.check]
+tcp = "127.0.0.1:5432"
 END
-systemctl daemon-reload
-systemctl enable --now vip-address.service
 systemctl restart natha-setup.service natha-monitor.service

@@ -24,6 +24,7 @@ use crate::plan::{
 
 /// Flags of `natha setup`. Each of them goes before the settings.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags are what it is made of")]
 pub struct Args {
     /// Show what would be changed and change nothing; exit with 3 if there is something.
     #[arg(long)]
@@ -37,6 +38,9 @@ pub struct Args {
     /// Whose traffic to translate; may be given several times [default: the VPC's CIDR blocks].
     #[arg(long = "source", value_name = "CIDR")]
     pub sources: Vec<Ipv4Net>,
+    /// Let established TCP and UDP flows take the kernel's short way, an nft flowtable.
+    #[arg(long)]
+    pub flowtable: bool,
     /// Leave EC2's source/dest check as it is.
     #[arg(long)]
     pub no_source_dest_check: bool,
@@ -51,6 +55,7 @@ impl Args {
         if !self.sources.is_empty() {
             host.sources.clone_from(&self.sources);
         }
+        host.flowtable |= self.flowtable;
         host.source_dest_check &= !self.no_source_dest_check;
         host
     }
@@ -69,6 +74,7 @@ pub async fn run(args: Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     warnings.extend(survey.untold.clone());
     let items = diff(&survey.plan, &survey.facts);
     refuse_stuck(&items)?;
+    nft.check_flowtable(&survey.plan.table).await?;
     let missing = items.iter().any(|item| item.standing == Standing::Differs);
     if args.dry_run {
         let (result, summary, code) = if missing {

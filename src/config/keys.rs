@@ -178,6 +178,13 @@ pub(super) static KEYS: &[Key] = &[
         "Whether TCP's segment size is limited to what the path can carry."
     ),
     key!(
+        "host.flowtable",
+        host.flowtable,
+        BOOL,
+        "Whether TCP and UDP flows take the kernel's short way, an nft flowtable, once they are \
+         established. natha's counters do not see what takes it."
+    ),
+    key!(
         "host.source_dest_check",
         host.source_dest_check,
         BOOL,

@@ -62,6 +62,7 @@ impl Default for Settings {
                 uplink: None,
                 sources: Vec::new(),
                 clamp_mss: true,
+                flowtable: false,
                 source_dest_check: true,
                 conntrack_max: None,
                 conntrack_alert: 90,
@@ -168,6 +169,8 @@ pub struct Host {
     pub sources: Vec<Ipv4Net>,
     /// Whether TCP's MSS is clamped to the path MTU.
     pub clamp_mss: bool,
+    /// Whether established flows take the short way of an nft flowtable.
+    pub flowtable: bool,
     /// Whether to turn EC2's source/dest check off.
     pub source_dest_check: bool,
     /// `nf_conntrack_max`; none means sized from RAM.

@@ -25,6 +25,13 @@ pub enum NftError {
         #[source]
         source: serde_json::Error,
     },
+    /// The kernel takes the table without its flowtable only.
+    #[error(
+        "this kernel has no nft flowtables (modules nf_flow_table_inet and nft_flow_offload), \
+             which `flowtable` asks for: boot one that has them, or leave `flowtable` off. Nothing \
+             was changed"
+    )]
+    NoFlowtables(#[source] Box<RunError>),
     /// The table is not there after it was loaded.
     #[error("nft loaded the table `ip {0}`, but it is not there: another program removes it")]
     Vanished(&'static str),
@@ -100,6 +107,27 @@ impl Nft {
             TableState::Absent => Err(NftError::Vanished(T::NAME.as_str())),
             TableState::Present(listing) => self.load(&spec.render_seal(&listing.digest)).await,
         }
+    }
+
+    /// Whether the kernel would take the table with its flowtable: where it would take the table
+    /// without one only, this is an error. Nothing is changed.
+    ///
+    /// # Errors
+    /// Where it has no flowtables: with what is missing.
+    pub async fn check_flowtable(&self, spec: &TableSpec) -> Result<(), NftError> {
+        if !spec.flowtable {
+            return Ok(());
+        }
+        let Err(refused) = self.check(spec).await else { return Ok(()) };
+        // What else is wrong with the table is for the one who loads it to find.
+        match self.check(&TableSpec { flowtable: false, ..spec.clone() }).await {
+            Ok(()) => Err(NftError::NoFlowtables(Box::new(refused))),
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn check(&self, spec: &TableSpec) -> Result<(), RunError> {
+        self.program.run(&["-c", "-j", "-f", "-"], spec.render().as_bytes(), LIMIT).await.map(drop)
     }
 
     /// Removes the table that setup loads, if it is there.

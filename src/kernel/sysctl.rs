@@ -4,7 +4,8 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, access};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
 
 use crate::plan::{Reading, SysctlKey};
 
@@ -74,7 +75,9 @@ pub fn read(key: &SysctlKey) -> Result<Option<Reading>, SysctlError> {
         .parse()
         .map_err(|_| SysctlError::NotANumber { key: key.clone(), text: text.to_owned() })?;
     // The mode alone would not do: /proc/sys may be mounted read-only in a container.
-    let settable = access(&path, AccessFlags::W_OK).is_ok();
+    // And what counts is the effective user's rights: access(2) would leave out the capabilities of
+    // a user other than root.
+    let settable = faccessat(AT_FDCWD, &path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok();
     Ok(Some(Reading { value, settable }))
 }
 

@@ -143,6 +143,7 @@ impl HostPlan {
                 sources: Ipv4Net::aggregate(&sources.to_vec()),
                 local: Ipv4Net::aggregate(&[sources, vpc].concat()),
                 clamp_mss: host.clamp_mss,
+                flowtable: host.flowtable && role.nat,
                 nat: role.nat,
                 accept,
             },

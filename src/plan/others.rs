@@ -109,6 +109,7 @@ mod tests {
             sources: vec!["10.0.0.0/16".parse().unwrap()],
             local: vec![],
             clamp_mss: true,
+            flowtable: false,
             nat: true,
             accept: [].into(),
         };

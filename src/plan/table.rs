@@ -12,6 +12,8 @@
 //!   that conntrack cannot place (untranslated, they would leave under a private address), and
 //!   strangers that use this host as their router to the internet. A connection that somebody's
 //!   own DNAT rule let in stays, and so does traffic that both begins and ends in the VPC.
+//! - *Shortened*, where that is wished, is the way of what has an answer: TCP and UDP between a
+//!   source and the internet go by a flowtable from then on. Every rule has judged them before.
 //!
 //! Where the host is no NAT, none of this is there: only what it is to answer on, if anything.
 
@@ -25,17 +27,19 @@ use nftables::expr::{
     BinaryOperation, Expression, Fib, FibFlag, FibResult, MetaKey, NamedExpression, Prefix, RT,
     RTKey, TcpOption,
 };
-use nftables::schema::{Counter, NfListObject, Set, SetFlag, SetType, SetTypeValue};
-use nftables::stmt::{Counter as CounterUse, Mangle, Statement};
+use nftables::schema::{Counter, FlowTable, NfListObject, Set, SetFlag, SetType, SetTypeValue};
+use nftables::stmt::{Counter as CounterUse, Flow, Mangle, SetOp, Statement};
 use nftables::types::{NfChainType, NfFamily, NfHook};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::rules::{Name, NftTable, ct, field, ip, is, is_in, is_not, list_of, meta, text};
+use super::rules::{Name, NftTable, ct, field, ip, is, is_in, is_not, list_of, meta, set_of, text};
 use super::vips::{DSTNAT, redirection};
 
 /// Its name.
 pub(super) const TABLE: Name = Name::new("natha");
+/// The flowtable.
+const FAST: &str = "fast";
 /// The named counters.
 const COUNTERS: [&str; 4] = ["to_uplink", "from_uplink", "new_flows", "dropped"];
 
@@ -78,6 +82,9 @@ pub struct TableSpec {
     pub local: Vec<Ipv4Net>,
     /// Whether TCP's MSS is clamped to the path MTU.
     pub clamp_mss: bool,
+    /// Whether established flows of sources take the short way of a flowtable.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flowtable: bool,
     /// Whether it translates and filters at all: where not, none of the above counts.
     #[serde(default = "is_nat", skip_serializing_if = "Clone::clone")]
     pub nat: bool,
@@ -127,6 +134,17 @@ impl TableSpec {
         batch.add(set("local", SetType::Ipv4Addr, networks(&self.local)));
         let names = self.links.iter().map(|name| text(name)).collect();
         batch.add(set("links", SetType::Ifname, names));
+        if self.flowtable {
+            batch.add(NfListObject::FlowTable(FlowTable {
+                family: NfFamily::IP,
+                table: TABLE.as_str().into(),
+                name: FAST.into(),
+                handle: None,
+                hook: Some(NfHook::Ingress),
+                prio: Some(0),
+                dev: Some(self.links.iter().map(|name| name.as_str().into()).collect()),
+            }));
+        }
         batch.add(TABLE.chain("forward", Some((NfChainType::Filter, NfHook::Forward, 0))));
         batch.add(TABLE.chain("postrouting", Some((NfChainType::NAT, NfHook::Postrouting, 100))));
         for body in self.forward() {
@@ -153,6 +171,10 @@ impl TableSpec {
         rules.push([inside.as_slice(), &[Statement::Accept(None)]].concat());
         let lost = is_in(ct("state"), text("invalid"));
         rules.push([[out(), from_source(), lost].as_slice(), &drop()].concat());
+        if self.flowtable {
+            rules.push([[out(), from_source()].as_slice(), &shorten()].concat());
+            rules.push([[back(), to_source()].as_slice(), &shorten()].concat());
+        }
         let accept = |name| [count(name), Statement::Accept(None)];
         rules.push([[out(), from_source()].as_slice(), &accept("to_uplink")].concat());
         rules.push([[back(), to_source(), placed()].as_slice(), &accept("from_uplink")].concat());
@@ -204,6 +226,16 @@ fn networks<'a>(list: &[Ipv4Net]) -> Vec<Expression<'a>> {
 
 fn count<'a>(name: &'static str) -> Statement<'a> {
     Statement::Counter(CounterUse::Named(name.into()))
+}
+
+/// `meta l4proto { tcp, udp } ct state established flow add @fast`: the kernel itself leaves alone
+/// what is being closed, and what a helper follows.
+fn shorten<'a>() -> [Statement<'a>; 3] {
+    [
+        is(meta(MetaKey::L4proto), set_of(&["tcp", "udp"])),
+        is_in(ct("state"), text("established")),
+        Statement::Flow(Flow { op: SetOp::Add, flowtable: "@fast".into() }),
+    ]
 }
 
 /// `tcp flags & (syn|rst) == syn`: the opening segments of both sides.

@@ -6,6 +6,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib.sh"
 
 image=${NATHA_IMAGE:-$root/target/image/root}
+# How long whatever a boot leads to may take, in seconds.
+patience=60
 boot_logs=$root/target/image/logs
 mkdir -p "$boot_logs"
 
@@ -56,6 +58,52 @@ in_node() {
     local node=$1
     shift
     lab exec --limit 90 "$node" inside "$@"
+}
+
+# booted NODE: until its systemd has nothing left to start, and nothing has failed.
+booted() {
+    until_ok "$patience" "$1 boots" in_node "$1" test -S /run/dbus/system_bus_socket
+    local state
+    state=$(in_node "$1" systemctl is-system-running --wait || true)
+    [[ $state == running ]] || die "$1 is $state: $(in_node "$1" systemctl --failed --no-pager)"
+}
+
+well() {
+    until_ok "$patience" "$1 finds all well" lab exec "$1" natha status
+}
+
+property() {
+    in_node "$1" systemctl show -P "$2" natha-monitor.service
+}
+
+instance_of() {
+    lab status --json | jq -r --arg name "$1" '.hosts[] | select(.name == $name) | .instance'
+}
+
+boot_of() {
+    lab status --json | jq -r --arg name "$1" '.hosts[] | select(.name == $name) |
+        "\(.power) \(.boot)"'
+}
+
+# lab_is NODE "POWER BOOT" SECONDS
+lab_is() {
+    local limit=$((SECONDS + $3))
+    until [[ $(boot_of "$1") == "$2" ]]; do
+        ((SECONDS < limit)) || die "$1 is $(boot_of "$1") instead of $2"
+        sleep 0.1
+    done
+}
+
+# save_logs NODE…: their consoles and journals, in $boot_logs.
+save_logs() {
+    local node
+    for node in "$@"; do
+        {
+            lab console "$node"
+            in_node "$node" journalctl --no-pager -o short-monotonic
+        } >"$boot_logs/$node.log" 2>&1 || true
+    done
+    say "  logs are in $boot_logs"
 }
 
 # The lab is its own owner's: it is told to end, whatever becomes of the test.

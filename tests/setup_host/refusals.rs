@@ -80,6 +80,32 @@ fn a_read_only_proc_sys() {
     ran.complains(&["net.ipv4.ip_forward is 0, should be 1", "container"]);
 }
 
+/// Whatever the kernel below has: puts an nft in the place of the real one that says what nft says
+/// where the kernel has no flowtables.
+const NO_FLOWTABLES: &str = r#"mount -t tmpfs none /mnt && cp /usr/sbin/nft /mnt/real &&
+cat >/mnt/nft <<'END' && chmod 755 /mnt/nft && mount --bind /mnt/nft /usr/sbin/nft && exec "$0" "$@"
+#!/bin/sh
+case "$*" in *-f*) input=$(cat) ;; esac
+case $input in
+    *'"flowtable"'*)
+        echo 'Error: Could not process rule: No such file or directory' >&2
+        exit 1
+        ;;
+esac
+printf %s "$input" | exec /mnt/real "$@"
+END"#;
+
+#[test]
+fn a_kernel_without_flowtables() {
+    let host = Netns::one_armed();
+    let wrapper = ["unshare", "-m", "sh", "-c", NO_FLOWTABLES];
+    for args in [format!("{SETUP} --flowtable"), format!("{SETUP} --flowtable --dry-run")] {
+        let ran = refused(&host, &wrapper, &args);
+        ran.complains(&["no nft flowtables", "nft_flow_offload", "leave `flowtable` off"]);
+    }
+    host.natha_under(&wrapper, SETUP).exits(0);
+}
+
 #[test]
 fn a_journal_that_cannot_be_read() {
     let host = Netns::one_armed();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::Ipv4Net;
 
 use crate::ec2::Timings;
-use crate::guest::container;
+use crate::guest;
 use serde::{Deserialize, Serialize};
 
 /// The names of the route tables.
@@ -29,8 +29,8 @@ pub struct Spec {
     /// The `natha` binary that nodes find as `/usr/local/bin/natha`.
     #[serde(default)]
     pub natha: Option<PathBuf>,
-    /// The root file system that nodes boot as a container: cloud-init in there reads the user
-    /// data, and natha is the image's own.
+    /// What nodes boot: a root file system, as a container, or the disk of a virtual machine.
+    /// cloud-init in there reads the user data, and natha is the image's own.
     #[serde(default)]
     pub image: Option<PathBuf>,
     /// Tags of the private subnets' route tables, besides `Name`.
@@ -131,6 +131,9 @@ pub struct HostSpec {
     /// the account is made.
     #[serde(default)]
     pub user_data: Option<String>,
+    /// What it boots, where that is not the same for all nodes.
+    #[serde(default)]
+    pub image: Option<PathBuf>,
 }
 
 /// What an instance is for.
@@ -271,7 +274,9 @@ impl Spec {
     /// What is wrong with it, every fault.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
-        let mut faults: Vec<_> = self.image.iter().flat_map(|it| container::faults(it)).collect();
+        let images = self.hosts.iter().filter_map(|host| host.image.as_ref()).chain(&self.image);
+        let images: BTreeSet<&PathBuf> = images.collect();
+        let mut faults: Vec<_> = images.into_iter().flat_map(|it| guest::faults(it)).collect();
         if self.vpc.prefix_len() != 16 {
             faults.push(format!("the VPC {} is no /16", self.vpc));
         }
@@ -329,6 +334,7 @@ impl HostSpec {
             address: None,
             secondary: Vec::new(),
             user_data: None,
+            image: None,
         }
     }
 }

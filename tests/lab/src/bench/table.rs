@@ -6,7 +6,7 @@ use std::fmt::Write;
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::figures::{ALL, named};
+use super::figures::{ADDED, ALL, named};
 
 /// Between these lines a document has what [`markdown`] makes.
 pub const MARKS: [&str; 2] = ["<!-- figures begin -->", "<!-- figures end -->"];
@@ -44,7 +44,7 @@ pub fn markdown(run: &str) -> Result<String> {
         writeln!(text, "| {what} | {} | {} |", shown(&run, natha), shown(&run, yardstick))?;
     }
     text.push_str("\n| figure | measured | budget | what it is |\n|---|--:|--:|---|\n");
-    for figure in &ALL {
+    for figure in ALL.iter().chain(&ADDED) {
         let budget = figure.budget.map_or_else(|| "–".to_owned(), |most| format!("≤ {most}"));
         let (name, value, meaning) = (figure.name, shown(&run, figure.name), figure.meaning);
         writeln!(text, "| `{name}` | {value} | {budget} | {meaning} |")?;
@@ -131,7 +131,7 @@ mod tests {
         assert!(text.contains("API 50 ms: median, ms | 330.5 | 5000 |"), "{text}");
         assert!(text.contains("| `daemon_killed.stops` | **2** | ≤ 0 |"), "{text}");
         assert!(text.contains("| `binary.mib` | – | – |"), "{text}");
-        assert_eq!(text.matches("\n| `").count(), ALL.len());
+        assert_eq!(text.matches("\n| `").count(), ALL.len() + ADDED.len());
     }
 
     #[test]

@@ -150,7 +150,8 @@ impl Conductor {
             world.advance(now);
             (world.dataplane(now), world.next_change(now))
         };
-        if dataplane == self.seen && !std::mem::take(&mut self.stale) {
+        let stale = std::mem::take(&mut self.stale);
+        if dataplane == self.seen && !stale {
             return due;
         }
         self.power_down(&dataplane).await;
@@ -328,6 +329,7 @@ impl Conductor {
         let spec = shared.spec.hosts.iter().find(|host| host.name == instance.name);
         // An instance launched later, such as a replacement, is a node if it is named like one.
         let node = spec.is_none_or(|host| host.role == Role::Node);
+        let own = spec.and_then(|host| host.image.clone());
         let interfaces = dataplane.interfaces.values();
         let mut first = interfaces.filter(|it| it.instance == id && it.device_index == 0);
         let address = first.find_map(|it| it.addresses.first());
@@ -340,7 +342,7 @@ impl Conductor {
             home: machine::home(&shared.places.disks(), id),
             boot: instance.boot,
             natha: shared.spec.natha.clone().filter(|_| node),
-            image: shared.spec.image.clone().filter(|_| node),
+            image: own.or_else(|| shared.spec.image.clone().filter(|_| node)),
             user_data: instance.user_data.clone(),
             environment: shared.account.guest_environment(),
             console: shared

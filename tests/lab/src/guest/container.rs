@@ -5,7 +5,6 @@
 //! works as for every other instance. Its network is the instance's.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use crate::net::resolver::RESOLVER;
 /// Where the image's root disk is inside the instance.
 const ROOT: &str = "run/machine";
 /// Runs a program inside the image.
-const INSIDE: &str = "usr/local/bin/inside";
+pub(super) const INSIDE: &str = "usr/local/bin/inside";
 /// The interface has its address already, as by DHCP.
 const CLOUD: &str = "network: {config: disabled}\n";
 /// A container has no firmware by which cloud-init would know that it is on EC2, and ask for
@@ -69,9 +68,6 @@ pub fn insert(boot: &Boot, image: &Path, root: &Path) -> Result<()> {
     let layers = format!("lowerdir={lower},upperdir={upper},workdir={work}");
     mount(Some("overlay"), &at, Some("overlay"), MsFlags::empty(), Some(layers.as_str()))
         .with_context(|| format!("cannot mount the image {lower}"))?;
-    let environment: Vec<_> =
-        boot.environment.iter().map(|(key, value)| format!("\"{key}={value}\"")).collect();
-    let environment = environment.join(" ");
     for (path, text) in [
         ("etc/cloud/cloud.cfg.d/99-lab.cfg", CLOUD.to_owned()),
         ("etc/systemd/system/lab-hardware.service", HARDWARE.to_owned()),
@@ -80,10 +76,7 @@ pub fn insert(boot: &Boot, image: &Path, root: &Path) -> Result<()> {
             "[Unit]\nWants=lab-hardware.service\n".to_owned(),
         ),
         ("etc/resolv.conf", format!("nameserver {RESOLVER}\n")),
-        (
-            "etc/systemd/system.conf.d/lab.conf",
-            format!("[Manager]\nDefaultEnvironment={environment}\n"),
-        ),
+        ("etc/systemd/system.conf.d/lab.conf", super::managers_settings(boot)),
     ] {
         let path = at.join(path);
         fs::create_dir_all(path.parent().unwrap_or(&at))?;
@@ -99,10 +92,7 @@ pub fn insert(boot: &Boot, image: &Path, root: &Path) -> Result<()> {
              read -r first _ <\"/proc/$nspawn/task/$nspawn/children\"\n\
              exec nsenter --target \"$first\" --all -- {program}\"$@\"\n"
         );
-        let path = root.join(path);
-        fs::create_dir_all(path.parent().unwrap_or(root))?;
-        fs::write(&path, script)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        super::put_program(&root.join(path), &script)?;
     }
     Ok(())
 }

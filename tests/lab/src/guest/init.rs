@@ -20,7 +20,7 @@ use nix::sys::wait::wait;
 use nix::unistd::{Pid, chdir, pivot_root, sethostname};
 use serde::{Deserialize, Serialize};
 
-use super::container;
+use super::{container, vm};
 use crate::clock::Clock;
 use crate::net::netns;
 use crate::net::resolver::RESOLVER;
@@ -58,7 +58,8 @@ pub struct Boot {
     pub boot: u64,
     /// The binary under test, if it has it.
     pub natha: Option<PathBuf>,
-    /// The root file system that it boots as a container, instead of running a script.
+    /// What it boots instead of running a script: a root file system, as a container, or a disk,
+    /// as a virtual machine.
     #[serde(default)]
     pub image: Option<PathBuf>,
     /// The script to run.
@@ -108,7 +109,9 @@ pub fn run(boot: &Boot) -> Result<()> {
     // The lab holds this open until packets find the instance, as a network is up before user data.
     stdin().read_to_end(&mut Vec::new()).context("cannot wait for the network")?;
     console.line("booted");
-    let image = boot.image.as_ref().map(|_| container::script(boot));
+    let image = boot.image.as_ref().map(|image| {
+        if vm::is_disk(image) { vm::SCRIPT.to_owned() } else { container::script(boot) }
+    });
     if let Some(script) = image.as_ref().or(boot.user_data.as_ref())
         && let Err(problem) = start(script, boot, &console)
     {
@@ -152,7 +155,8 @@ fn make_root(boot: &Boot) -> Result<PathBuf> {
     fs::write(inside(POWER_OFF), "#!/bin/sh\nexec kill -TERM 1\n")?;
     fs::set_permissions(inside(POWER_OFF), fs::Permissions::from_mode(0o755))?;
     if let Some(image) = &boot.image {
-        container::insert(boot, image, &root)?;
+        let insert = if vm::is_disk(image) { vm::insert } else { container::insert };
+        insert(boot, image, &root)?;
     } else if let Some(natha) = &boot.natha {
         bind(natha, &inside(NATHA))?;
     }
@@ -199,7 +203,7 @@ fn make_devices(root: &Path) -> Result<()> {
     Ok(())
 }
 
-fn bind(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn bind(from: &Path, to: &Path) -> Result<()> {
     let parent = to.parent().unwrap_or(to);
     fs::create_dir_all(parent)?;
     OpenOptions::new().create(true).append(true).open(to)?;
