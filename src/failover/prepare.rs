@@ -50,15 +50,16 @@ impl Machine {
         }
     }
 
-    /// Drops an announcement that nothing comes of any more.
+    /// Drops an announcement that nothing more comes of. A move under way is told of by itself.
     pub(super) fn settle_gift(&mut self, name: &GroupName, now: Time) {
         let Some(group) = self.groups.get(name) else { return };
         let Some(gift) = &group.gift else { return };
         let goes_there =
             |slot: &Slot| self.wish(group, slot, now).is_some_and(|wish| wish.to == gift.to);
-        let stands = group.moving.as_ref().is_some_and(|moving| moving.to == gift.to)
-            || group.slots.iter().any(goes_there);
-        if let Some(group) = self.groups.get_mut(name).filter(|_| !stands) {
+        if group.slots.iter().any(goes_there) {
+            return;
+        }
+        if let Some(group) = self.groups.get_mut(name) {
             group.gift = None;
         }
     }

@@ -2,7 +2,7 @@
 //! get.
 
 use super::desk::*;
-use super::kinds::{PRIVATE, desk_of, eip, private, seen_at};
+use super::kinds::{PRIVATE, desk_of, eip, private, record, seen_at, told};
 use crate::failover::{Action, Command};
 use crate::types::{Claim, ResourceKind, Seen, Time, Traits};
 
@@ -137,11 +137,7 @@ fn an_announcement_is_taken_back_when_the_receiver_fails() {
     desk.beat_mut(1).fitness = crate::types::Fitness::unfit(crate::types::Fault::Uplink);
     desk.run(1_000);
     assert_eq!(given_at(&desk), None);
-    let last = desk.told.iter().rev().find_map(|(_, action)| match action {
-        Action::SendBeat { beat, .. } => Some(beat.holds.clone()),
-        _ => None,
-    });
-    assert_eq!(last.unwrap()[0].to, None);
+    assert_eq!(tells_last(&desk), None);
     assert_eq!(local(&desk), Some(true));
 }
 
@@ -257,4 +253,26 @@ fn only_what_has_an_address_on_the_host_counts_where_something_has() {
     desk.holders.insert(private(), Seen::Free);
     desk.run(2_500);
     assert_eq!(local(&desk), Some(false));
+}
+
+/// The rest of the group is there by then, and nothing more is wished for.
+#[test]
+fn what_is_announced_is_told_until_its_record_is_everywhere() {
+    let mut desk = desk_of(2, 0, &[private(), record(false)], prepared());
+    desk.command(Command::HandOver { group: group(1).name, to: Some(id(1)) });
+    desk.run_until(2_000, |desk| desk.holders[&record(false)] == told(1));
+    desk.holders.insert(record(false), Seen::Settling);
+    desk.run(5_000);
+    assert_eq!(tells_last(&desk), Some(id(1)), "{:#?}", desk.texts());
+    desk.holders.insert(record(false), told(1));
+    desk.run(5_000);
+    assert_eq!(tells_last(&desk), None, "{:#?}", desk.texts());
+}
+
+/// To whom its newest heartbeat says that it is about to give a group.
+fn tells_last(desk: &Desk) -> Option<crate::types::InstanceId> {
+    desk.told.iter().rev().find_map(|(_, action)| match action {
+        Action::SendBeat { beat, .. } => Some(beat.holds.iter().find_map(|one| one.to.clone())),
+        _ => None,
+    })?
 }
