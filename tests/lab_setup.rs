@@ -116,3 +116,25 @@ fn what_drifts_is_made_right_again_while_the_peer_takes_nothing() {
     assert!(report.probes.last().is_some_and(|(_, answer)| answer.is_some()), "served again");
     assert_eq!(scene.route_writes().unwrap(), 0, "nat-b mended itself");
 }
+
+/// `natha setup` loads its table, seals it, and then writes its plan down, all under a lock. A monitor
+/// that looks in between finds a table that is not the plan's.
+#[test]
+fn what_a_setup_is_changing_is_no_reason_to_give_routes_away() {
+    let scene = Scene::start(&scene::spec(2, NATHA, "")).unwrap();
+    let midst = "mkfifo /tmp/go; flock /var/lib/natha/lock sh -c \
+                 'nft add chain ip natha unsealed; read -r go < /tmp/go'";
+    scene.spawn("nat-b", &["sh", "-c", midst]).unwrap();
+    let looks = || {
+        let console = scene.console("nat-b").unwrap();
+        console.matches("this host is being changed").count()
+    };
+    scene.wait_for(|| Ok(looks() >= 2)).unwrap();
+    scene.sh("nat-b", "echo > /tmp/go").unwrap();
+    let has_drifted = || {
+        let table = scene.sh("nat-b", "nft list table ip natha").unwrap();
+        table.contains("unsealed")
+    };
+    scene.wait_for(|| Ok(!has_drifted())).unwrap();
+    assert_eq!(scene.route_writes().unwrap(), 0, "nat-b kept its own");
+}

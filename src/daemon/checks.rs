@@ -9,6 +9,7 @@ use super::fitness::FitnessBoard;
 use crate::cloud::Ec2;
 use crate::config::Settings;
 use crate::kernel::forwarding::{ForwardingError, check_forwarding, check_plan, reassert};
+use crate::kernel::journal::JournalError;
 use crate::kernel::sysctl;
 use crate::plan::SysctlKey;
 use crate::types::{Fault, NetworkInterfaceId};
@@ -21,6 +22,10 @@ const SOURCE_DEST_SKIPPED: u32 = 3;
 const FORWARD_EVERY: Duration = Duration::from_secs(5);
 /// Every how many looks at `ip_forward` the whole plan is compared, which runs nft.
 const WHOLE_EVERY: u32 = 6;
+
+/// For how many looks in a row, 5 s apart, another run that is changing this host is waited for
+/// before what is found counts.
+const PATIENCE: u32 = 6;
 
 /// Time between two looks at the plan of a host that is no NAT.
 const UPKEEP_EVERY: Duration = Duration::from_secs(30);
@@ -102,10 +107,21 @@ async fn upkeep(state_dir: PathBuf) {
             Err(ForwardingError::NotSetUp) => None,
             Err(error) => Some(error),
         };
-        if let Some(error) = error {
+        if let Some(error) = error.filter(|error| !is_being_changed(error)) {
             tracing::error!(%error, "this host cannot be kept as `natha setup` left it");
         }
     }
+}
+
+/// What a look at this host found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// It forwards as planned.
+    Works,
+    /// It does not.
+    Fails,
+    /// It is not as planned, while `natha setup` or `natha teardown` is changing it.
+    BeingChanged,
 }
 
 /// Looks whether this host still forwards. What has drifted from the plan of `natha setup` is
@@ -113,7 +129,7 @@ async fn upkeep(state_dir: PathBuf) {
 async fn forwarding(state_dir: PathBuf, board: FitnessBoard) {
     let mut rounds = interval(FORWARD_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut until_whole = 0;
+    let (mut until_whole, mut waited) = (0, 0);
     let mut told = false;
     loop {
         rounds.tick().await;
@@ -123,8 +139,18 @@ async fn forwarding(state_dir: PathBuf, board: FitnessBoard) {
             continue;
         }
         until_whole = WHOLE_EVERY - 1;
-        match look(&state_dir).await {
-            Ok(works) => board.set(Fault::Forwarding, !works).await,
+        match look(&state_dir, waited < PATIENCE).await {
+            Ok(Found::BeingChanged) => {
+                (until_whole, waited) = (0, waited + 1);
+                // Nothing is forwarded then, whoever is at work.
+                if off {
+                    board.set(Fault::Forwarding, true).await;
+                }
+            }
+            Ok(found) => {
+                waited = 0;
+                board.set(Fault::Forwarding, found == Found::Fails).await;
+            }
             Err(error) => {
                 // Without a plan there is one thing that is certain: nothing is forwarded while
                 // the kernel's switch is off.
@@ -143,18 +169,39 @@ fn forward_is_off() -> bool {
     matches!(sysctl::read(&key), Ok(Some(reading)) if reading.value == 0)
 }
 
+fn is_being_changed(error: &ForwardingError) -> bool {
+    matches!(error, ForwardingError::Journal(JournalError::Busy { .. }))
+}
+
 /// Whether this host forwards as planned, after what has drifted was made right again.
-async fn look(state_dir: &Path) -> Result<bool, ForwardingError> {
+///
+/// A setup under way has changed things before it writes its plan down: that is no drift, and no
+/// reason to give this node's groups away. A patient look leaves it alone.
+async fn look(state_dir: &Path, patient: bool) -> Result<Found, ForwardingError> {
     let drifted = check_plan(state_dir).await?;
     if drifted.is_empty() {
-        return Ok(true);
-    }
-    for item in &drifted {
-        tracing::warn!("drift: {item}");
+        return Ok(Found::Works);
     }
     match reassert(state_dir).await {
-        Ok(changed) => tracing::warn!("{} drifted things were made right again", changed.len()),
-        Err(error) => tracing::error!(%error, "what has drifted could not be made right"),
+        Ok(changed) => {
+            for item in &changed {
+                tracing::warn!("drift: {item}");
+            }
+            if !changed.is_empty() {
+                tracing::warn!("{} drifted things were made right again", changed.len());
+            }
+        }
+        Err(error) if patient && is_being_changed(&error) => {
+            tracing::info!("this host is being changed: {error}; it is looked at again in 5 s");
+            return Ok(Found::BeingChanged);
+        }
+        Err(error) => {
+            for item in &drifted {
+                tracing::warn!("drift: {item}");
+            }
+            tracing::error!(%error, "what has drifted could not be made right");
+        }
     }
-    Ok(check_forwarding(state_dir).await?.is_empty())
+    let works = check_forwarding(state_dir).await?.is_empty();
+    Ok(if works { Found::Works } else { Found::Fails })
 }
