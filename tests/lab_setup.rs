@@ -117,8 +117,8 @@ fn what_drifts_is_made_right_again_while_the_peer_takes_nothing() {
     assert_eq!(scene.route_writes().unwrap(), 0, "nat-b mended itself");
 }
 
-/// `natha setup` loads its table, seals it, and then writes its plan down, all under a lock. A monitor
-/// that looks in between finds a table that is not the plan's.
+/// `natha setup` loads its table, seals it, and then writes its plan down, all under a lock. A
+/// monitor that looks in between finds a table that is not the plan's.
 #[test]
 fn what_a_setup_is_changing_is_no_reason_to_give_routes_away() {
     let scene = Scene::start(&scene::spec(2, NATHA, "")).unwrap();
