@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::group::{Group, Move, MoveKind};
+use super::group::{Group, MoveKind};
 use super::machine::Machine;
 use super::slot::{Sight, Slot};
 use super::wish::Place;
@@ -48,11 +48,11 @@ impl Machine {
         Claim { group: group.name.clone(), generation: group.generation, to }
     }
 
-    /// Whom this node is giving a group to, or is about to.
+    /// Whom this node is giving a group to, or is about to: nobody moves to another what is not its
+    /// own.
     fn given_to<'a>(&'a self, group: &'a Group) -> Option<&'a InstanceId> {
-        let gives =
-            |moving: &&Move| moving.from.as_ref() == Some(&self.me.id) && moving.to != self.me.id;
-        let moving = group.moving.as_ref().filter(gives).map(|moving| &moving.to);
+        let moving = group.moving.as_ref().map(|moving| &moving.to);
+        let moving = moving.filter(|to| **to != self.me.id);
         moving.or(group.gift.as_ref().map(|gift| &gift.to))
     }
 

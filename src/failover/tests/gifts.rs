@@ -95,6 +95,16 @@ fn a_group_without_anything_to_prepare_is_given_at_once_and_tells_nothing() {
 }
 
 #[test]
+fn a_group_that_is_held_elsewhere_is_not_told_of() {
+    let desk = desk_of(2, 1, &[private()], prepared());
+    let claims = desk.told.iter().filter_map(|(_, action)| match action {
+        Action::SendBeat { beat, .. } => Some(beat.holds.len()),
+        _ => None,
+    });
+    assert_eq!(claims.max(), Some(0));
+}
+
+#[test]
 fn a_takeover_waits_for_nobody() {
     let mut desk = desk_of(2, 1, &[private()], prepared());
     desk.lose(1);

@@ -32,6 +32,8 @@ fn a_missing_route_is_created_by_its_home_once_it_has_looked_around() {
     desk.run(200);
     assert_eq!(desk.writes()[0].verb, RouteWriteVerb::Create);
     assert_eq!(desk.moved(), [(0, 0)]);
+    let told = desk.events(EventKind::Drift);
+    assert!(told[0].text.contains("the route was missing"), "{}", told[0].text);
 }
 
 #[test]
