@@ -317,6 +317,32 @@ fn a_kind_that_waits_for_its_read_holds_up_the_next_one() {
     assert_eq!(kinds(&desk), [ResourceKind::Route, ResourceKind::Eip]);
 }
 
+/// Node 0 of three, which has given node 1 the route of its group, and has the record still.
+fn half_given() -> Desk {
+    let mut desk = desk_of(3, 0, &[route(1), record(false)], Traits::default());
+    desk.run(6_000);
+    desk.command(Command::HandOver { group: group(1).name, to: Some(id(1)) });
+    desk.run_until(2_000, |desk| desk.routes[&table(1)] == to(1));
+    assert_eq!(desk.holders[&record(false)], told(0));
+    desk
+}
+
+#[test]
+fn an_order_in_the_midst_of_a_hand_over_leads_the_rest_elsewhere() {
+    let mut desk = half_given();
+    desk.command(Command::HandOver { group: group(1).name, to: Some(id(2)) });
+    desk.run_until(5_000, |desk| desk.holders[&record(false)] != told(0));
+    assert_eq!(desk.holders[&record(false)], told(2), "{:#?}", desk.texts());
+}
+
+#[test]
+fn the_rest_is_kept_from_a_receiver_that_cannot_serve_any_more() {
+    let mut desk = half_given();
+    desk.beat_mut(1).fitness = crate::types::Fitness::unfit(crate::types::Fault::Uplink);
+    desk.run(500);
+    assert_eq!(desk.holders[&record(false)], told(0), "{:#?}", desk.texts());
+}
+
 #[test]
 fn a_leaving_node_does_not_wait_until_a_record_is_everywhere_nor_for_what_is_gone() {
     let resources = [route(1), eip(None), record(false)];
