@@ -339,7 +339,7 @@ fn an_order_in_the_midst_of_a_hand_over_leads_the_rest_elsewhere() {
 fn the_rest_is_kept_from_a_receiver_that_cannot_serve_any_more() {
     let mut desk = half_given();
     desk.beat_mut(1).fitness = crate::types::Fitness::unfit(crate::types::Fault::Uplink);
-    desk.run(500);
+    desk.run(2_000);
     assert_eq!(desk.holders[&record(false)], told(0), "{:#?}", desk.texts());
 }
 
