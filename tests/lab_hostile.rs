@@ -21,6 +21,8 @@ const UDP: Kind = Kind::Udp { from: PORT, to: PORT };
 /// Packets of each kind.
 const EACH: u64 = 5;
 const FLOOD: Duration = Duration::from_secs(5);
+/// Packets a second in a peer's name: half of what a natha without optimisation can read.
+const IN_A_NAME: u32 = 40_000;
 
 /// A pair of nodes, with a key or without one, that has found all well.
 fn pair(keyed: bool) -> Scene {
@@ -173,11 +175,25 @@ fn is_counted_by_kind(keyed: bool) {
         hurl(
             &scene,
             "host-a",
-            &Order { to, kind, claim: None, contents: contents.clone(), flood_ms: 0 },
+            &Order {
+                to,
+                kind,
+                claim: None,
+                contents: contents.clone(),
+                flood_ms: 0,
+                per_second: 0,
+            },
         );
     }
     let replayed = if keyed { "replayed" } else { "wrong-address" };
-    let replay = |claim| Order { to, kind: UDP, claim, contents: recorded.clone(), flood_ms: 0 };
+    let replay = |claim| Order {
+        to,
+        kind: UDP,
+        claim,
+        contents: recorded.clone(),
+        flood_ms: 0,
+        per_second: 0,
+    };
     hurl(&scene, "host-a", &replay(None));
     expected.push((replayed, EACH));
     // Its own address: nat-a is the one that EC2 lets send in its name.
@@ -208,7 +224,8 @@ fn an_address_that_is_not_ones_own_does_not_leave_a_checked_interface() {
     let forged = digits(&packet(&id(&scene, "nat-a"), cluster::NAME, None));
     let before = cluster::status(&scene, "nat-b").unwrap()["counters"]["peers"]["rejected"].clone();
     let calm = Calm::begin(&scene);
-    let order = Order { to, kind: UDP, claim, contents: vec![forged; 100], flood_ms: 0 };
+    let order =
+        Order { to, kind: UDP, claim, contents: vec![forged; 100], flood_ms: 0, per_second: 0 };
     assert_eq!(hurl(&scene, "host-a", &order).packets, 100);
     let after = cluster::status(&scene, "nat-b").unwrap()["counters"]["peers"]["rejected"].clone();
     assert_eq!(before, after, "the VPC let it pass");
@@ -231,6 +248,7 @@ fn a_recording_played_after_a_restart_keeps_nobody_alive() {
         claim: None,
         contents: recorded,
         flood_ms: 3_000,
+        per_second: 0,
     };
     hurl(&scene, "host-b", &order);
     scene.wait_route(0, "nat-b").unwrap();
@@ -267,27 +285,29 @@ impl Used {
     }
 }
 
-/// Sends this to nat-b for [`FLOOD`] and fails if that costs its monitor more than this share of a
-/// core, memory, log lines or heartbeats.
+/// Sends this to nat-b for [`FLOOD`] and fails if that costs its monitor more than this share of
+/// the processor's time that it costs the sender, or memory, log lines or heartbeats. Both are
+/// times of one run on one machine, so a slow machine or a busy one changes little.
 fn endures(scene: &Scene, what: &str, from: &str, order: Order, share: f64) {
     let before = Used::now(scene, "nat-b");
     let flood_ms = u64::try_from(FLOOD.as_millis()).unwrap();
     let to = address(scene, "nat-b");
     let sent = hurl(scene, from, &Order { flood_ms, to, ..order });
     let after = Used::now(scene, "nat-b");
-    let took = Duration::from_millis(sent.took_ms);
-    let used = after.cpu.saturating_sub(before.cpu).as_secs_f64() / took.as_secs_f64();
+    let (took, spent) = (Duration::from_millis(sent.took_ms), Duration::from_millis(sent.cpu_ms));
+    let used = after.cpu.saturating_sub(before.cpu);
     let beats = after.beats - before.beats;
     println!(
-        "{what}: {:.0} packets/s, {:.1} % of a core, {} heartbeats in {took:?}, {} -> {} KiB",
+        "{what}: {:.0} packets/s, {:.1} % of a core, {:.1} % of what sending takes, \
+         {beats} heartbeats in {took:?}, {} -> {} KiB",
         f64::from(u32::try_from(sent.packets).unwrap()) / took.as_secs_f64(),
-        used * 100.0,
-        beats,
+        used.div_duration_f64(took) * 100.0,
+        used.div_duration_f64(spent) * 100.0,
         before.memory,
         after.memory,
     );
     assert!(sent.packets > 20_000, "that is no flood: {sent:?}");
-    assert!(used < share, "{what} takes {used:.2} of a core");
+    assert!(used < spent.mul_f64(share), "{what} takes {used:?}, and {spent:?} of the sender");
     assert!(after.memory < before.memory + 2_048, "{what} takes memory");
     assert!(after.logged < before.logged + 2_048, "{what} fills the log");
     assert!(beats >= 40, "{what} drowned the heartbeats: {beats} in {took:?}");
@@ -295,7 +315,7 @@ fn endures(scene: &Scene, what: &str, from: &str, order: Order, share: f64) {
 
 fn order(kind: Kind, claim: Option<Ipv4Addr>, contents: &[Vec<u8>]) -> Order {
     let contents = contents.iter().map(|content| digits(content)).collect();
-    Order { to: Ipv4Addr::UNSPECIFIED, kind, claim, contents, flood_ms: 0 }
+    Order { to: Ipv4Addr::UNSPECIFIED, kind, claim, contents, flood_ms: 0, per_second: 0 }
 }
 
 /// A packet with a wrong tag, as long as packets may be: what costs most to refuse.
@@ -320,12 +340,15 @@ fn a_flood_is_endured(keyed: bool) {
     let (noise, dear, echo) = (vec![0x5a; 64], dear(&scene, keyed), echo_request());
     let mut reply = echo.clone();
     reply[0] = 0;
-    endures(&scene, "noise", "host-a", order(UDP, None, std::slice::from_ref(&noise)), 0.2);
-    endures(&scene, "forgeries", "host-a", order(UDP, None, std::slice::from_ref(&dear)), 0.2);
-    endures(&scene, "echo requests", "host-a", order(Kind::Icmp, None, &[echo]), 0.2);
-    endures(&scene, "echo replies", "host-a", order(Kind::Icmp, None, &[reply]), 0.2);
-    endures(&scene, "noise in nat-a's name", "nat-a", order(UDP, a, &[noise]), 0.75);
-    endures(&scene, "forgeries in nat-a's name", "nat-a", order(UDP, a, &[dear]), 0.75);
+    endures(&scene, "noise", "host-a", order(UDP, None, std::slice::from_ref(&noise)), 0.25);
+    endures(&scene, "forgeries", "host-a", order(UDP, None, std::slice::from_ref(&dear)), 0.5);
+    endures(&scene, "echo requests", "host-a", order(Kind::Icmp, None, &[echo]), 0.25);
+    endures(&scene, "echo replies", "host-a", order(Kind::Icmp, None, &[reply]), 0.25);
+    // What comes in a peer's name has to be read, and crowds out that peer's heartbeats where it is
+    // more than can be read (docs/failover.md). How much that is, differs from machine to machine.
+    let named = |content| Order { per_second: IN_A_NAME, ..order(UDP, a, &[content]) };
+    endures(&scene, "noise in nat-a's name", "nat-a", named(noise), 1.0);
+    endures(&scene, "forgeries in nat-a's name", "nat-a", named(dear), 2.0);
     calm.end();
 }
 

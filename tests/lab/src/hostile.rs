@@ -6,6 +6,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -30,6 +32,8 @@ pub struct Order {
     pub contents: Vec<String>,
     /// How long to send them over and over, in milliseconds; 0 sends each once.
     pub flood_ms: u64,
+    /// How many a second to send at most meanwhile; 0 is as many as go.
+    pub per_second: u32,
 }
 
 /// A protocol.
@@ -54,6 +58,9 @@ pub struct Sent {
     pub packets: u64,
     /// In this time, in milliseconds.
     pub took_ms: u64,
+    /// With so much of a processor's time, in milliseconds: the sending, the way through the
+    /// network of namespaces, and the delivery into the receiver's queue.
+    pub cpu_ms: u64,
 }
 
 impl Order {
@@ -70,20 +77,32 @@ impl Order {
         let packets: Vec<Vec<u8>> = contents.iter().map(|one| self.packet(one)).collect();
         let socket = self.socket()?;
         let (began, end) = (Instant::now(), Duration::from_millis(self.flood_ms));
-        let mut sent = 0;
+        let (used, mut sent) = (cpu()?, 0);
         if self.flood_ms == 0 {
             for packet in &packets {
                 sent += send(&socket, packet)?;
                 std::thread::sleep(PAUSE);
             }
         }
-        while began.elapsed() < end {
-            for packet in packets.iter().cycle().take(ROUND.max(packets.len())) {
+        let round = ROUND.max(packets.len());
+        for rounds in 1.. {
+            if began.elapsed() >= end {
+                break;
+            }
+            for packet in packets.iter().cycle().take(round) {
                 sent += send(&socket, packet)?;
             }
+            std::thread::sleep(self.due(rounds * round).saturating_sub(began.elapsed()));
         }
-        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(Sent { packets: sent, took_ms })
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (took_ms, cpu_ms) = (millis(began.elapsed()), millis(cpu()?.saturating_sub(used)));
+        Ok(Sent { packets: sent, took_ms, cpu_ms })
+    }
+
+    /// How long after the beginning of a flood so many packets may have been sent.
+    fn due(&self, packets: usize) -> Duration {
+        let packets = u64::try_from(packets).unwrap_or(u64::MAX);
+        Duration::from_secs(packets).checked_div(self.per_second).unwrap_or_default()
     }
 
     fn socket(&self) -> Result<Socket> {
@@ -138,6 +157,13 @@ impl Order {
         packet.extend(inner);
         packet
     }
+}
+
+/// The processor's time that this process has used.
+fn cpu() -> Result<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).context("cannot tell the time used")?;
+    let micros = (usage.user_time() + usage.system_time()).num_microseconds();
+    Ok(Duration::from_micros(u64::try_from(micros)?))
 }
 
 /// Sends one packet; one that finds no room, or whose answer is an ICMP error, does not count.
