@@ -183,6 +183,7 @@ fn a_sloppy_script_is_caught() {
     assert_eq!(sample("#!/bin/sh\necho"), 2);
     assert_eq!(sample("#!/usr/bin/env bash\n# Usage: scripts/a\nset -euo pipefail"), 0);
     assert_eq!(sample("not a script"), 0);
+    assert_eq!(sample("#!/bin/bash\n# Usage: a\nset -euo pipefail\nb | grep -q c"), 1);
 }
 
 #[test]

@@ -163,7 +163,8 @@ fn declared_module(line: &str) -> Option<&str> {
     (visible && identifier(name) == name).then_some(name)
 }
 
-/// Shell scripts without strict mode or without a word on their use.
+/// Shell scripts without strict mode or without a word on their use, and pipes into `grep -q`: it
+/// ends at the first match, and in strict mode a writer that is cut off by that fails the pipe.
 pub(crate) fn sloppy_scripts(source: &Source) -> Vec<String> {
     if !source.is_shell() {
         return Vec::new();
@@ -174,6 +175,11 @@ pub(crate) fn sloppy_scripts(source: &Source) -> Vec<String> {
     }
     if !source.text.lines().take(30).any(|line| line.starts_with("# Usage: ")) {
         complaints.push(format!("{}: no `# Usage: ` in its first comment", source.path));
+    }
+    for (line, text) in source.text.lines().enumerate() {
+        if text.contains(" | grep -q") {
+            complaints.push(format!("{}:{}: a pipe into `grep -q`", source.path, line + 1));
+        }
     }
     complaints
 }
