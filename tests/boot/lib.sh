@@ -103,7 +103,7 @@ stop_and_start() {
     lab_is "$node" 'off 1' "$limit"
     lab console "$node" | grep "$last" >/dev/null || die "$node was not shut down in order"
     # It exits with 3: a node is missing.
-    status=$(lab exec "$other" natha status --json || true)
+    status=$(lab exec "$other" natha status --json 2>/dev/null || true)
     jq -e '.view.groups | all(.holder == "'"$(instance_of "$other")"'")' <<<"$status" >/dev/null ||
         die "$other does not hold everything while $node is off: $status"
     # Not before EC2 itself has it as stopped.

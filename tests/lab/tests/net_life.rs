@@ -180,6 +180,23 @@ fn nothing_is_left_after_the_outer_process_was_killed() {
     end(next, Signal::SIGINT);
 }
 
+/// Whoever ends a lab is answered before it goes, and it is gone when the command ends.
+#[test]
+fn a_lab_that_is_told_to_end_says_so_and_leaves_nothing() {
+    for _ in 0..5 {
+        let temporary = tempfile::tempdir().unwrap();
+        let (mut child, directory) = start(temporary.path());
+        let traces = Traces::of(i32::try_from(child.id()).unwrap(), directory);
+        let mut down = Command::new(natha_lab::lab::program().unwrap());
+        down.arg("--lab").arg(&traces.directory).arg("down");
+        let done = down.output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        assert!(!traces.directory.exists());
+        child.wait().unwrap();
+        traces.assert_gone();
+    }
+}
+
 #[test]
 fn python_in_the_internet_drives_the_api() {
     let lab = nat_lab(1);

@@ -33,6 +33,9 @@ impl Client {
     pub fn ask<T: DeserializeOwned>(&self, request: &Request) -> Result<T> {
         let socket = self.socket.display();
         let answer = self.exchange(request).with_context(|| format!("no answer from {socket}"))?;
+        if answer.is_empty() {
+            bail!("the lab ended before it answered");
+        }
         let (head, body) = answer.split_once("\r\n\r\n").context("the lab's answer is no HTTP")?;
         if !head.starts_with("HTTP/1.1 200") {
             bail!("{}", body.trim());

@@ -1,6 +1,7 @@
 //! Answering on the control socket.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use nix::sys::signal::Signal;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::net::UnixListener;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 
 use super::protocol::{Called, NetChange, Output, Request, Status, Timeline};
 use crate::daemon::shared::{Happening, Order, Power, Shared};
@@ -30,17 +31,32 @@ const LONGEST: usize = 1 << 20;
 /// How a program that runs in the internet, not on an instance, is addressed.
 const INTERNET: &str = "internet";
 
-/// Serves the control socket.
-pub async fn serve(shared: Arc<Shared>, listener: UnixListener) {
-    while let Ok((stream, _)) = listener.accept().await {
+/// How long requests may go on once the lab ends: the one that ended it is answered at once.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Serves the control socket until `ended` resolves, and then what is under way.
+pub async fn serve(shared: Arc<Shared>, listener: UnixListener, ended: impl Future) {
+    let mut connections = JoinSet::new();
+    let mut ended = pin!(ended);
+    loop {
+        let stream = tokio::select! {
+            _ = &mut ended => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(_) => break,
+            },
+        };
         let shared = Arc::clone(&shared);
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let answer = service_fn(move |request| respond(Arc::clone(&shared), request));
             let http = hyper::server::conn::http1::Builder::new();
             // A client that goes away is no concern of the lab.
             drop(http.serve_connection(TokioIo::new(stream), answer).await);
         });
     }
+    let answered = async { while connections.join_next().await.is_some() {} };
+    drop(tokio::time::timeout(LAST_ANSWERS, answered).await);
 }
 
 async fn respond(

@@ -16,7 +16,7 @@ use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
 use serde::{Deserialize, Serialize};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::launch::READY;
@@ -89,10 +89,12 @@ pub async fn run(places: Places) -> Result<()> {
     let socket = shared.places.outside.join(SOCKET);
     let socket = UnixListener::bind(&socket)
         .with_context(|| format!("cannot listen on {}", socket.display()))?;
-    tokio::spawn(control::server::serve(Arc::clone(&shared), socket));
+    let (end, ended) = oneshot::channel::<()>();
+    let serving = tokio::spawn(control::server::serve(Arc::clone(&shared), socket, ended));
     writeln!(stdout(), "{READY}").context("cannot say that the lab is ready")?;
     conductor.run().await;
-    Ok(())
+    drop(end);
+    serving.await.context("the control socket's task")
 }
 
 /// Starts the resolvers of the VPC and of the internet; programs in the internet ask the latter.
