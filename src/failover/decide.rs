@@ -207,8 +207,7 @@ impl Machine {
             return;
         };
         let Some(to) = group.ordered_to.clone() else { return };
-        let takes = |peer: &Peer| peer.can_hold() && peer.serves(name);
-        let can_take = self.peers.get(&to).is_some_and(takes);
+        let can_take = self.peers.get(&to).is_some_and(|peer| peer.can_take(name));
         let is_here = |slot: &Slot| match self.place(slot) {
             Place::Member { node, .. } => node == self.me.id,
             Place::Unknown => true,
@@ -258,7 +257,7 @@ impl Machine {
         let heard = self
             .peers
             .values()
-            .all(|peer| peer.can_hold() && peer.hears(&self.me.id, self.session, &self.numbers));
+            .all(|peer| peer.is_alive() && peer.hears(&self.me.id, self.session, &self.numbers));
         if let Some(group) = self.groups.get_mut(name).filter(|_| heard) {
             group.asserts = 0;
         }

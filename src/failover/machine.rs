@@ -197,7 +197,7 @@ impl Machine {
     /// they may take it.
     pub(super) fn heirs(&self, group: &Group) -> Vec<&InstanceId> {
         let able = |(id, peer): &(&InstanceId, &Peer)| {
-            peer.can_hold() && peer.serves(&group.name) && !self.repairs.has_stopped(id)
+            peer.can_take(&group.name) && !self.repairs.has_stopped(id)
         };
         let peers = self.peers.iter().filter(able).map(|(id, _)| id);
         super::order::heirs(&group.name, &group.prefer, peers.chain([&self.me.id]))

@@ -300,9 +300,14 @@ impl Peer {
         }
     }
 
-    /// Whether it can be given a group that it serves.
-    pub(super) fn can_hold(&self) -> bool {
+    /// Whether it is judged alive.
+    pub(super) fn is_alive(&self) -> bool {
         self.verdict == Verdict::Alive
+    }
+
+    /// Whether it can be given the group.
+    pub(super) fn can_take(&self, group: &GroupName) -> bool {
+        self.is_alive() && self.serves(group)
     }
 
     /// Whether it heard this session of `me` lately, by its own word.

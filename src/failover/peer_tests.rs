@@ -327,7 +327,7 @@ fn only_some_verdicts_are_told_to_the_others_as_failed() {
     ] {
         let mut peer = heard();
         peer.conclude(verdict, HEARD);
-        assert_eq!((peer.is_failed(), peer.can_hold()), (failed, holds), "{verdict:?}");
+        assert_eq!((peer.is_failed(), peer.is_alive()), (failed, holds), "{verdict:?}");
     }
 }
 

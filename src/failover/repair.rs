@@ -280,7 +280,7 @@ impl Machine {
         let node = &peer.member.id;
         let agrees = |other: &InstanceId| {
             *other == self.me.id
-                || self.peers.get(other).is_some_and(|p| p.can_hold() && p.judges_failed(node))
+                || self.peers.get(other).is_some_and(|p| p.is_alive() && p.judges_failed(node))
         };
         let has_any = self.groups.values().any(|group| !group.slots.is_empty());
         let settled = self.all_settled_on(agrees, now).filter(|_| has_any);

@@ -60,9 +60,7 @@ impl Machine {
             slot.pending.is_some() || may_fail || is_here || slot.current().is_none()
         };
         let can_take = |peer: &Peer, group: &Group, slot: &Slot| {
-            peer.can_hold()
-                && peer.serves(&group.name)
-                && slot.resource.target(&peer.member).is_some()
+            peer.can_take(&group.name) && slot.resource.target(&peer.member).is_some()
         };
         self.groups.values().any(|group| {
             group
@@ -127,8 +125,7 @@ impl Machine {
             return give(MoveKind::HandOver, heir, "this node is leaving".to_owned());
         }
         if let Some(to) = group.ordered_to.as_ref().filter(|to| **to != self.me.id) {
-            let can_take = |peer: &&Peer| peer.can_hold() && peer.serves(&group.name);
-            let peer = self.peers.get(to).filter(can_take)?;
+            let peer = self.peers.get(to).filter(|peer| peer.can_take(&group.name))?;
             return give(MoveKind::HandOver, &peer.member.id, "an operator asked".to_owned());
         }
         for preferred in group.prefer.iter().take_while(|node| **node != self.me.id) {
@@ -148,8 +145,7 @@ impl Machine {
     fn wish_under_way(&self, group: &Group) -> Option<Wish> {
         let moving = group.moving.as_ref().filter(|moving| moving.to != self.me.id)?;
         let elsewhere = group.ordered_to.as_ref().is_some_and(|to| *to != moving.to);
-        let able = |peer: &&Peer| peer.can_hold() && peer.serves(&group.name);
-        let peer = self.peers.get(&moving.to).filter(able)?;
+        let peer = self.peers.get(&moving.to).filter(|peer| peer.can_take(&group.name))?;
         let goes_on = !elsewhere
             && moving.from.as_ref() == Some(&self.me.id)
             && !self.repairs.has_stopped(&peer.member.id)
@@ -250,7 +246,7 @@ impl Machine {
         let moved = group.slots.iter().map(|slot| slot.since).max()?;
         let heard = peer.heard.as_ref()?;
         let ready = group.traits.hand_back.unwrap_or(self.numbers.hand_back.enabled)
-            && peer.can_hold()
+            && peer.is_alive()
             && !self.repairs.has_stopped(home)
             && alive_for >= hold
             && now.since(moved) >= hold
@@ -275,8 +271,8 @@ impl Machine {
         group.slots.iter().find_map(|slot| match self.place(slot) {
             Place::Member { node, .. } => {
                 let (id, peer) = self.peers.get_key_value(&node)?;
-                let can_hold = peer.can_hold() && peer.serves(&group.name);
-                (can_hold && !slot.is_unconfirmed() && slot.pending.is_none()).then_some(id)
+                let can_take = peer.can_take(&group.name);
+                (can_take && !slot.is_unconfirmed() && slot.pending.is_none()).then_some(id)
             }
             _ => None,
         })

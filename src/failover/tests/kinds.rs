@@ -1,7 +1,9 @@
 //! Groups of several kinds of resources: in which order they move, and what becomes of halves.
 
+use std::collections::BTreeSet;
+
 use super::desk::*;
-use crate::failover::{Action, Command, EventKind};
+use crate::failover::{Action, Command, EventKind, Input, Verdict};
 use crate::types::{
     Group, InstanceState, Member, Resource, ResourceKind, Roster, RouteTarget, Seen, Time, Traits,
 };
@@ -318,8 +320,9 @@ fn a_kind_that_waits_for_its_read_holds_up_the_next_one() {
 }
 
 /// Node 0 of three, which has given node 1 the route of its group, and has the record still.
-fn half_given() -> Desk {
-    let mut desk = desk_of(3, 0, &[route(1), record(false)], Traits::default());
+fn half_given(traits: Traits) -> Desk {
+    let mut desk = desk_of(3, 0, &[route(1), record(false)], traits);
+    desk.give(Input::Checks { failing: BTreeSet::new() });
     desk.run(6_000);
     desk.command(Command::HandOver { group: group(1).name, to: Some(id(1)) });
     desk.run_until(2_000, |desk| desk.routes[&table(1)] == to(1));
@@ -329,7 +332,7 @@ fn half_given() -> Desk {
 
 #[test]
 fn an_order_in_the_midst_of_a_hand_over_leads_the_rest_elsewhere() {
-    let mut desk = half_given();
+    let mut desk = half_given(Traits::default());
     desk.command(Command::HandOver { group: group(1).name, to: Some(id(2)) });
     desk.run_until(5_000, |desk| desk.holders[&record(false)] != told(0));
     assert_eq!(desk.holders[&record(false)], told(2), "{:#?}", desk.texts());
@@ -337,10 +340,35 @@ fn an_order_in_the_midst_of_a_hand_over_leads_the_rest_elsewhere() {
 
 #[test]
 fn the_rest_is_kept_from_a_receiver_that_cannot_serve_any_more() {
-    let mut desk = half_given();
+    let mut desk = half_given(Traits::default());
     desk.beat_mut(1).fitness = crate::types::Fitness::unfit(crate::types::Fault::Uplink);
     desk.run(2_000);
     assert_eq!(desk.holders[&record(false)], told(0), "{:#?}", desk.texts());
+}
+
+#[test]
+fn the_rest_is_kept_from_a_receiver_that_fell_silent() {
+    let mut desk = half_given(Traits::default());
+    desk.lose(1);
+    // Nothing is known of the record until the receiver is suspected.
+    let was = desk.holders.insert(record(false), Seen::Settling).unwrap();
+    desk.run_until(2_000, |desk| desk.verdict(1) != Verdict::Alive);
+    desk.holders.insert(record(false), was);
+    desk.run_until(5_000, |desk| {
+        assert_ne!(desk.holders[&record(false)], told(1), "{:#?}", desk.texts());
+        desk.routes[&table(1)] != to(1)
+    });
+}
+
+#[test]
+fn the_rest_is_kept_from_a_receiver_whose_service_fails() {
+    let mut desk = half_given(Traits { checked: true, ..Traits::default() });
+    desk.beat_mut(1).unfit_for = [group(1).name].into();
+    desk.run_until(2_000, |desk| {
+        assert_ne!(desk.holders[&record(false)], told(1), "{:#?}", desk.texts());
+        desk.routes[&table(1)] != to(1)
+    });
+    assert_eq!(desk.verdict(1), Verdict::Alive);
 }
 
 #[test]
