@@ -321,10 +321,14 @@ fn a_kind_that_waits_for_its_read_holds_up_the_next_one() {
 
 /// Node 0 of three, which has given node 1 the route of its group, and has the record still.
 fn half_given(traits: Traits) -> Desk {
+    half_given_by(Command::HandOver { group: group(1).name, to: Some(id(1)) }, traits)
+}
+
+fn half_given_by(command: Command, traits: Traits) -> Desk {
     let mut desk = desk_of(3, 0, &[route(1), record(false)], traits);
     desk.give(Input::Checks { failing: BTreeSet::new() });
     desk.run(6_000);
-    desk.command(Command::HandOver { group: group(1).name, to: Some(id(1)) });
+    desk.command(command);
     desk.run_until(2_000, |desk| desk.routes[&table(1)] == to(1));
     assert_eq!(desk.holders[&record(false)], told(0));
     desk
@@ -358,6 +362,26 @@ fn the_rest_is_kept_from_a_receiver_that_fell_silent() {
         assert_ne!(desk.holders[&record(false)], told(1), "{:#?}", desk.texts());
         desk.routes[&table(1)] != to(1)
     });
+}
+
+/// A leaving node takes nothing back: the receiver's part is another's to take, and so is the rest.
+#[test]
+fn the_rest_of_what_a_leaving_node_gives_to_one_that_fails_goes_to_another() {
+    for silent in [true, false] {
+        let traits = Traits { checked: true, ..Traits::default() };
+        let mut desk = half_given_by(Command::Leave, traits);
+        desk.denied.insert(ResourceKind::Dns);
+        if silent {
+            desk.lose(1);
+            desk.run_until(2_000, |desk| desk.verdict(1) != Verdict::Alive);
+        } else {
+            desk.beat_mut(1).unfit_for = [group(1).name].into();
+            desk.run(200);
+        }
+        desk.denied.clear();
+        desk.run_until(60_000, |desk| desk.holders[&record(false)] != told(0));
+        assert_eq!(desk.holders[&record(false)], told(2), "{silent}: {:#?}", desk.texts());
+    }
 }
 
 #[test]
