@@ -294,20 +294,20 @@ fn endures(scene: &Scene, what: &str, from: &str, order: Order, share: f64) {
     let to = address(scene, "nat-b");
     let sent = hurl(scene, from, &Order { flood_ms, to, ..order });
     let after = Used::now(scene, "nat-b");
-    let (took, spent) = (Duration::from_millis(sent.took_ms), Duration::from_millis(sent.cpu_ms));
-    let used = after.cpu.saturating_sub(before.cpu);
+    let (took, sending) = (Duration::from_millis(sent.took_ms), Duration::from_millis(sent.cpu_ms));
+    let cost = after.cpu.saturating_sub(before.cpu);
     let beats = after.beats - before.beats;
     println!(
         "{what}: {:.0} packets/s, {:.1} % of a core, {:.1} % of what sending takes, \
          {beats} heartbeats in {took:?}, {} -> {} KiB",
         f64::from(u32::try_from(sent.packets).unwrap()) / took.as_secs_f64(),
-        used.div_duration_f64(took) * 100.0,
-        used.div_duration_f64(spent) * 100.0,
+        cost.div_duration_f64(took) * 100.0,
+        cost.div_duration_f64(sending) * 100.0,
         before.memory,
         after.memory,
     );
     assert!(sent.packets > 20_000, "that is no flood: {sent:?}");
-    assert!(used < spent.mul_f64(share), "{what} takes {used:?}, and {spent:?} of the sender");
+    assert!(cost < sending.mul_f64(share), "{what} takes {cost:?}, and {sending:?} of the sender");
     assert!(after.memory < before.memory + 2_048, "{what} takes memory");
     assert!(after.logged < before.logged + 2_048, "{what} fills the log");
     assert!(beats >= 40, "{what} drowned the heartbeats: {beats} in {took:?}");
@@ -346,9 +346,9 @@ fn a_flood_is_endured(keyed: bool) {
     endures(&scene, "echo replies", "host-a", order(Kind::Icmp, None, &[reply]), 0.25);
     // What comes in a peer's name has to be read, and crowds out that peer's heartbeats where it is
     // more than can be read (docs/failover.md). How much that is, differs from machine to machine.
-    let named = |content| Order { per_second: IN_A_NAME, ..order(UDP, a, &[content]) };
-    endures(&scene, "noise in nat-a's name", "nat-a", named(noise), 1.0);
-    endures(&scene, "forgeries in nat-a's name", "nat-a", named(dear), 2.0);
+    let in_a_name = |content| Order { per_second: IN_A_NAME, ..order(UDP, a, &[content]) };
+    endures(&scene, "noise in nat-a's name", "nat-a", in_a_name(noise), 1.0);
+    endures(&scene, "forgeries in nat-a's name", "nat-a", in_a_name(dear), 2.0);
     calm.end();
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::group::{Group, Move, MoveKind, Wish};
 use super::machine::{About, Machine};
-use super::peer::{Peer, words};
+use super::peer::words;
 use super::retry::backoff;
 use super::slot::{Slot, Write};
 use super::wish::Place;

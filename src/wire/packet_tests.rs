@@ -239,6 +239,38 @@ fn claims_fill_a_packet_to_its_last_byte_and_not_beyond() {
     }
 }
 
+/// What a node cannot serve leaves room for the byte that counts what it holds.
+#[test]
+fn names_fill_a_packet_to_its_last_byte_and_not_beyond() {
+    for key in [None, Some(KEY)] {
+        let beat_of = |lengths: &[usize]| {
+            let name = |(n, length): (usize, &usize)| -> GroupName {
+                format!("{n:0>2}{}", "x".repeat(length - 2)).parse().unwrap()
+            };
+            let unfit_for = lengths.iter().enumerate().map(name).collect();
+            Beat { unfit_for, holds: Vec::new(), ..small_beat() }
+        };
+        // A name takes one byte besides its letters.
+        let room = MAX_PACKET - sender("nat", key).encode(&beat_of(&[2])).bytes.len() + 3;
+        let lengths = |more: usize| -> Vec<usize> {
+            let mut lengths = vec![49; room / 50 - 1];
+            let left = room - 50 * lengths.len();
+            lengths.extend([left / 2 - 1, left.div_ceil(2) - 1 + more]);
+            lengths
+        };
+        let beat = beat_of(&lengths(0));
+        let encoded = sender("nat", key).encode(&beat);
+        assert_eq!((encoded.bytes.len(), encoded.claims_omitted), (MAX_PACKET, 0));
+        let packet = sender("nat", key).decode(&encoded.bytes).unwrap();
+        assert_eq!(packet.beat.unfit_for, beat.unfit_for);
+        for more in [1, 2] {
+            let encoded = sender("nat", key).encode(&beat_of(&lengths(more)));
+            assert!(encoded.bytes.len() < MAX_PACKET, "{more}: {}", encoded.bytes.len());
+            assert_eq!(encoded.claims_omitted, 1);
+        }
+    }
+}
+
 #[test]
 fn a_packet_speaks_of_as_many_peers_as_a_receiver_takes() {
     let mut beat = small_beat();

@@ -1,6 +1,7 @@
 //! Service checks, the order of preference, and groups that follow another program.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::desk::*;
 use super::kinds::{cluster, desk_of, eip, private, seen_at};
@@ -168,6 +169,16 @@ fn a_group_may_have_a_hold_of_its_own() {
         let took = desk.run_until(60_000, |desk| is_at(desk, 1)) + secs(3);
         assert!((hold..=hold + secs(1)).contains(&took), "{hold:?}: {took:?}");
     }
+}
+
+/// The least hold is for those that have failed since: others go back as soon as is wished.
+#[test]
+fn a_group_may_go_back_at_once() {
+    let traits = Traits { hold: Some(Duration::ZERO), ..Traits::default() };
+    let mut desk = Desk::of(0, &cluster(2, vec![eip(None)], traits), numbers());
+    desk.holders.insert(eip(None), seen_at(0));
+    let took = desk.run_until(5_000, |desk| is_at(desk, 1));
+    assert!(took < secs(1), "{took:?}");
 }
 
 /// A roster of four nodes and one group, which goes by preference: 2, 3, then this node.

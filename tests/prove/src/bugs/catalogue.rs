@@ -35,6 +35,8 @@ pub(super) struct Bug {
     pub(super) rule: String,
     /// The options of the check that must find it.
     pub(super) run: String,
+    /// Words of the rule that the simulation of groups of several kinds must see broken as well.
+    pub(super) simulated: Option<String>,
 }
 
 /// An assumption without which a rule does not hold.
@@ -90,7 +92,8 @@ mod tests {
     fn bug(find: &str) -> Bug {
         let (name, what, rule, run) = Default::default();
         let file = PathBuf::from("core.rs");
-        Bug { name, what, file, find: find.to_owned(), replace: "no".to_owned(), rule, run }
+        let (find, replace) = (find.to_owned(), "no".to_owned());
+        Bug { name, what, file, find, replace, rule, run, simulated: None }
     }
 
     #[test]

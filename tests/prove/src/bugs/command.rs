@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use clap::Args;
 use serde_json::json;
 
-use super::catalogue::Catalogue;
+use super::catalogue::{Bug, Catalogue};
 use super::tree::{Found, Tree};
 
 /// A run of the checker that takes longer than this many seconds is not the small one it should be.
@@ -19,8 +19,8 @@ const LIMIT: &str = "180";
 /// Which bugs.
 #[derive(Debug, Args)]
 #[command(after_help = "Each bug is put alone into a copy of the sources, under target/bugs. The \
-    check of that copy must break\nthe rule that the bug names; and without a bug, every run \
-    must hold.\n\n\
+    check of that copy must break\nthe rule that the bug names, and so must the simulation, of \
+    bugs that name one of its rules;\nand without a bug, every run must hold.\n\n\
     Exit status: 0 every bug is caught, 3 one is not, 1 error, 2 wrong usage.")]
 pub struct Options {
     /// Only these bugs; then the sound core is not checked first.
@@ -60,7 +60,7 @@ pub fn command(options: &Options) -> anyhow::Result<ExitCode> {
     let mut tree = Tree::copy(&source, options.jobs)?;
     let mut out = std::io::stdout().lock();
     if options.names.is_empty() {
-        tree.build()?;
+        tree.build(false)?;
         check_sound(&tree, &catalogue, options, &mut out)?;
     } else {
         catalogue.bugs.retain(|bug| options.names.contains(&bug.name));
@@ -74,10 +74,12 @@ pub fn command(options: &Options) -> anyhow::Result<ExitCode> {
     for bug in &catalogue.bugs {
         let begun = Instant::now();
         tree.seed(bug)?;
-        tree.build().with_context(|| format!("bug `{}`", bug.name))?;
+        tree.build(bug.simulated.is_some()).with_context(|| format!("bug `{}`", bug.name))?;
         let row = Row { name: &bug.name, rule: &bug.rule, what: &bug.what, run: &bug.run };
         let build = begun.elapsed().as_secs_f64();
-        caught += usize::from(row.put(&tree, build, options, &mut out)?);
+        let checked = row.put(&tree, build, options, &mut out)?;
+        let simulated = simulate(&tree, bug, options, &mut out)?;
+        caught += usize::from(checked && simulated);
     }
     let all = catalogue.bugs.len();
     writeln!(out, "{caught} of {all} seeded bugs caught")?;
@@ -144,8 +146,32 @@ impl Row<'_> {
     }
 }
 
+/// Simulates a bug where that is asked for. Says whether its rule is broken, as it must be.
+fn simulate(
+    tree: &Tree,
+    bug: &Bug,
+    options: &Options,
+    out: &mut impl Write,
+) -> anyhow::Result<bool> {
+    let Some(rule) = &bug.simulated else { return Ok(true) };
+    let begun = Instant::now();
+    let broken = tree.simulate(&threads(options))?;
+    let caught = broken.iter().any(|line| line.contains(rule));
+    let by = if caught { rule.as_str() } else { "NOTHING" };
+    let took = begun.elapsed().as_secs_f64();
+    writeln!(out, "{:<24} {by:<30} {:>9} {:>6} {took:>6.1}", "  simulated", "", "")?;
+    if options.story || !caught {
+        writeln!(out, "  {}\n{}", bug.what, broken.join("\n"))?;
+    }
+    Ok(caught)
+}
+
+fn threads(options: &Options) -> String {
+    options.jobs.unwrap_or_else(crate::processors).to_string()
+}
+
 fn run_check(tree: &Tree, run: &str, more: &[&str], options: &Options) -> anyhow::Result<Found> {
-    let threads = options.jobs.unwrap_or_else(crate::processors).to_string();
+    let threads = threads(options);
     let more = [more, &["--limit", LIMIT, "--threads", &threads]].concat();
     tree.check(run, &more)
 }

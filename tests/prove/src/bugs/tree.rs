@@ -20,6 +20,9 @@ const MEMBERS: &str = "members = [\".\", \"tests/lab\", \"tests/prove\"]";
 const VERSION: &str = "version = \"0.0.0\"";
 /// The name of the checker that is built, so that it does not take the sound one's place.
 const PROGRAM: &str = "natha-prove-seeded";
+/// How many seeds the simulation has to find a bug with, and how many it runs before it looks.
+const SEEDS: usize = 64;
+const SEEDS_AT_ONCE: usize = 8;
 
 /// The copy.
 #[derive(Debug)]
@@ -89,8 +92,9 @@ impl Tree {
     }
 
     /// Compiles the checker: quickly rather than well, since each is run only for seconds. Crates
-    /// from the registry are those that the sound checker is made of.
-    pub(super) fn build(&self) -> anyhow::Result<()> {
+    /// from the registry are those that the sound checker is made of. The simulation is part of it
+    /// where that is needed.
+    pub(super) fn build(&self, simulates: bool) -> anyhow::Result<()> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
             .current_dir(&self.root)
@@ -99,6 +103,9 @@ impl Tree {
             .env("CARGO_TARGET_DIR", &self.target)
             .env("CARGO_PROFILE_PROVE_OPT_LEVEL", "1")
             .env("CARGO_PROFILE_PROVE_INCREMENTAL", "true");
+        if simulates {
+            cargo.args(["--features", "sim"]);
+        }
         if let Some(jobs) = self.jobs {
             cargo.args(["-j", &jobs.to_string()]);
         }
@@ -112,21 +119,44 @@ impl Tree {
     /// Runs the checker, with the options `run` and `more`.
     pub(super) fn check(&self, run: &str, more: &[&str]) -> anyhow::Result<Found> {
         let json = self.target.join("bugs/found.json");
-        let done = Command::new(self.target.join("prove").join(PROGRAM))
-            .arg("check")
-            .args(run.split_whitespace())
-            .args(more)
-            .args([OsStr::new("--json"), json.as_os_str()])
-            .output()
-            .with_context(|| format!("starting {PROGRAM}"))?;
-        let text = String::from_utf8_lossy(&done.stdout).into_owned();
-        let code = done.status.code();
-        if !matches!(code, Some(0 | 3)) {
-            bail!("check {run}: {}\n{}", done.status, String::from_utf8_lossy(&done.stderr));
-        }
+        let options = run.split_whitespace().chain(more.iter().copied()).map(OsStr::new);
+        let (code, text) =
+            self.run("check", options.chain([OsStr::new("--json"), json.as_os_str()]))?;
         let broken = text.lines().filter_map(|line| line.strip_prefix("BROKEN: "));
         let broken = broken.map(str::to_owned).collect();
         Ok(Found { broken, states: states(&json)?, text, code })
+    }
+
+    /// Runs the simulation of groups of several kinds until a seed breaks a rule: which rules it
+    /// broke, in words.
+    pub(super) fn simulate(&self, threads: &str) -> anyhow::Result<Vec<String>> {
+        for first in (0..SEEDS).step_by(SEEDS_AT_ONCE) {
+            let seeds = format!("{first}..{}", first + SEEDS_AT_ONCE);
+            let options = ["--several", "--seeds", &seeds, "--threads", threads];
+            let (code, text) = self.run("sim", options.map(OsStr::new))?;
+            if code == Some(3) {
+                let broken = text.lines().filter(|line| line.starts_with("seed "));
+                return Ok(broken.map(str::to_owned).collect());
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// Runs the program that was built. Its exit status, which says whether a rule was broken, and
+    /// what it wrote.
+    fn run<'a>(
+        &self,
+        verb: &str,
+        options: impl IntoIterator<Item = &'a OsStr>,
+    ) -> anyhow::Result<(Option<i32>, String)> {
+        let mut program = Command::new(self.target.join("prove").join(PROGRAM));
+        program.arg(verb).args(options);
+        let done = program.output().with_context(|| format!("starting {PROGRAM}"))?;
+        let code = done.status.code();
+        if !matches!(code, Some(0 | 3)) {
+            bail!("{program:?}: {}\n{}", done.status, String::from_utf8_lossy(&done.stderr));
+        }
+        Ok((code, String::from_utf8_lossy(&done.stdout).into_owned()))
     }
 }
 
