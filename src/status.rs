@@ -158,7 +158,7 @@ impl Report {
                 "group {name} is held by this node, where its service check fails"
             ));
         }
-        let home = group.home.as_ref()?;
+        let home = group.home.as_ref().filter(|_| group.goes_home)?;
         (home != holder).then(|| {
             let (holder, home) = (self.node_name(holder), self.node_name(home));
             format!("group {name} is held by {holder}, its home is {home}")

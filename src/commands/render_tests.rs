@@ -46,6 +46,7 @@ fn peer() -> PeerView {
 fn group(home: &str, holder: Option<&str>) -> GroupView {
     GroupView {
         home: Some(id(home)),
+        goes_home: true,
         holder: holder.map(id),
         targets: BTreeMap::new(),
         read_age: Some(Duration::from_millis(4_200)),
@@ -205,6 +206,21 @@ fn a_service_that_fails_at_the_holder_is_a_finding() {
     assert_eq!(findings.len(), 1, "{findings:?}");
     let part = "held by this node, where its service check fails";
     assert!(findings[0].contains(part) && findings[0].contains("1a"), "{findings:?}");
+}
+
+#[test]
+fn a_group_away_from_home_is_a_finding_only_where_it_goes_back_by_itself() {
+    for goes_home in [true, false] {
+        let mut report = well();
+        for group in report.view.groups.values_mut() {
+            let away = report.view.peers.keys().find(|node| Some(*node) != group.home.as_ref());
+            group.holder = Some(away.unwrap_or(&report.view.me).clone());
+            group.goes_home = goes_home;
+        }
+        let findings = report.findings();
+        assert_eq!(findings.iter().any(|text| text.contains("its home is")), goes_home);
+        assert_eq!(findings.is_empty(), !goes_home, "{findings:?}");
+    }
 }
 
 #[test]

@@ -128,6 +128,7 @@ impl Machine {
         });
         GroupView {
             home: group.home.clone(),
+            goes_home: self.hands_back(group),
             holder: self.holder(group).cloned(),
             targets: group.slots.iter().map(target_of).collect(),
             read_age: group.read_age(now),

@@ -88,6 +88,9 @@ pub struct PeerView {
 pub struct GroupView {
     /// Its home.
     pub home: Option<InstanceId>,
+    /// Whether it goes back there by itself (`hand_back`). One that does not is well elsewhere.
+    #[serde(default = "goes_home")]
+    pub goes_home: bool,
     /// The member all its resources were last seen on; none if split, foreign or unknown.
     pub holder: Option<InstanceId>,
     /// Where each resource was last seen to lead, by the resource's name: a table, an address, a
@@ -100,6 +103,11 @@ pub struct GroupView {
     pub generation: u32,
     /// What is being done with it, in words; none when it rests.
     pub doing: Option<String>,
+}
+
+/// Of a group that says nothing about it: that of a monitor from before this was told.
+const fn goes_home() -> bool {
+    true
 }
 
 /// The whole machine.

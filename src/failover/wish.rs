@@ -245,7 +245,7 @@ impl Machine {
         // What somebody has just moved here on purpose does not bounce back.
         let moved = group.slots.iter().map(|slot| slot.since).max()?;
         let heard = peer.heard.as_ref()?;
-        let ready = group.traits.hand_back.unwrap_or(self.numbers.hand_back.enabled)
+        let ready = self.hands_back(group)
             && peer.is_alive()
             && !self.repairs.has_stopped(home)
             && alive_for >= hold
@@ -254,6 +254,11 @@ impl Machine {
             && !peer.settings_differ(self.settings_digest)
             && heard.beat.holds.iter().all(|claim| claim.group != group.name);
         ready.then(|| format!("{home} has been alive and fit for {}", words(alive_for)))
+    }
+
+    /// Whether `group` goes back to who is preferred by itself.
+    pub(super) fn hands_back(&self, group: &Group) -> bool {
+        group.traits.hand_back.unwrap_or(self.numbers.hand_back.enabled)
     }
 
     /// How long a node that is preferred must have been well before it gets the group back.

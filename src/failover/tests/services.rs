@@ -153,6 +153,7 @@ fn a_group_that_is_not_to_be_taken_back_stays_where_it_is() {
         let mut desk = desk_with(0, Traits { hand_back, ..Traits::default() });
         desk.run(60_000);
         assert_eq!(is_at(&desk, 0), hand_back == Some(false), "{hand_back:?}");
+        assert_eq!(desk.view().groups[&group(1).name].goes_home, hand_back != Some(false));
     }
     let mut numbers = numbers();
     numbers.hand_back.enabled = false;
