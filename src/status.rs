@@ -168,8 +168,7 @@ impl Report {
     /// A node as people know it: its name where it has one, else its id.
     #[must_use]
     pub fn node_name(&self, id: &InstanceId) -> String {
-        let name = self.roster.member(id).and_then(|member| member.name.clone());
-        name.unwrap_or_else(|| id.to_string())
+        self.roster.node_name(id)
     }
 
     /// The node that is called `text`, by id or by name; none if there is none or several.

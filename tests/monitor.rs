@@ -157,6 +157,26 @@ fn an_operator_moves_a_group_by_name() {
 }
 
 #[test]
+fn a_group_that_nobody_can_take_is_not_handed_over_and_the_reason_is_told_at_once() {
+    in_own_network(async || {
+        let mut cluster = healthy_pair().await;
+        let zone = cluster.nodes[0].zone.clone();
+        cluster.signal(1, Signal::SIGKILL);
+        let dead =
+            |one: &Report| one.view.peers.values().all(|peer| peer.verdict != Verdict::Alive);
+        cluster.until(0, "the peer is missed", dead).await;
+        for to in [None, Some("nat-b")] {
+            let mut order = vec!["handover", &zone];
+            order.extend(to.into_iter().flat_map(|to| ["--to", to]));
+            let refused = cluster.run(0, &order).await;
+            assert_eq!(refused.status.code(), Some(1));
+            let reason = String::from_utf8(refused.stderr).unwrap();
+            assert!(reason.contains("cannot be handed over now: nat-b is "), "{reason}");
+        }
+    });
+}
+
+#[test]
 fn a_second_monitor_on_the_host_is_refused() {
     in_own_network(async || {
         let mut cluster = Cluster::new().await;

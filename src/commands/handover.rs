@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::local::Answer;
 use super::{local, print, render, unwell};
-use crate::failover::Command;
+use crate::failover::{Command, Event, EventKind, Level};
 use crate::status::Report;
 use crate::types::{GroupName, InstanceId, Time};
 
@@ -30,8 +30,8 @@ pub struct Args {
     pub to: Option<String>,
 }
 
-/// Asks the monitor for a hand-over and watches it. 0 when the group is held elsewhere, 3 if it
-/// is not after a minute.
+/// Asks the monitor for a hand-over and watches it. 0 when the group is held elsewhere, 3 if
+/// nothing comes of it or it is not after a minute.
 ///
 /// # Errors
 /// Where no monitor runs, or it refuses.
@@ -78,7 +78,14 @@ async fn watch(
     while begun.elapsed() < PATIENCE {
         ticks.tick().await;
         let report = running(socket).await?;
-        shown = show_news(args, &report, shown)?;
+        let news = news(args, &report, shown);
+        for event in &news {
+            print(&format!("{}\n", event.text))?;
+        }
+        shown = report.events.last().map_or(shown, |event| event.at.max(shown));
+        if news.iter().any(|event| is_given_up(event)) {
+            return Ok(unwell());
+        }
         let Some(group) = report.view.groups.get(&args.group) else {
             bail!("group {} is gone from the cluster", args.group);
         };
@@ -102,11 +109,13 @@ async fn watch(
     Ok(unwell())
 }
 
-/// Prints what happened to the group since; the time of the newest event.
-fn show_news(args: &Args, report: &Report, since: Time) -> anyhow::Result<Time> {
+/// What happened to the group since.
+fn news<'a>(args: &Args, report: &'a Report, since: Time) -> Vec<&'a Event> {
     let news = report.events.iter().filter(|event| event.at > since);
-    for event in news.filter(|event| event.group.as_ref() == Some(&args.group)) {
-        print(&format!("{}\n", event.text))?;
-    }
-    Ok(report.events.last().map_or(since, |event| event.at.max(since)))
+    news.filter(|event| event.group.as_ref() == Some(&args.group)).collect()
+}
+
+/// Whether this says that nothing comes of a hand-over any more.
+fn is_given_up(event: &Event) -> bool {
+    event.kind == EventKind::HandOverDone && event.level > Level::Info
 }

@@ -19,7 +19,7 @@ use super::herald::{Herald, Tiding};
 use super::inbox::{Inbox, Note};
 use super::local::Duties;
 use super::recorder::Recorder;
-use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
+use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome, Verdict, View};
 use crate::record::ACTIONS_A_TURN;
 use crate::status::{Counters, Report};
 use crate::types::{Fault, Fitness, GroupName, InstanceId, Roster, SessionId, Time};
@@ -267,8 +267,9 @@ impl Turns {
             Some(holder) if *holder == view.me => {}
             Some(holder) => {
                 return Err(format!(
-                    "group {group} is held by {holder}, and only its holder gives it away: run \
-                     this there"
+                    "group {group} is held by {}, and only its holder gives it away: run this \
+                     there",
+                    self.memory.roster.node_name(holder)
                 ));
             }
             None => return Err(format!("group {group} is held by no single node now")),
@@ -280,8 +281,26 @@ impl Turns {
             Some(to) if !view.peers.contains_key(to) => {
                 Err(format!("{to} is no peer of this node"))
             }
-            _ => Ok(()),
+            to => self.check_receivers(group, to.as_ref(), &view),
         }
+    }
+
+    /// Refuses to give a group to a peer that is not alive, or to any where none is.
+    fn check_receivers(
+        &self,
+        group: &GroupName,
+        to: Option<&InstanceId>,
+        view: &View,
+    ) -> Result<(), String> {
+        let asked = || view.peers.iter().filter(|(id, _)| to.is_none_or(|to| to == *id));
+        if asked().any(|(_, peer)| peer.verdict == Verdict::Alive) {
+            return Ok(());
+        }
+        let name = |id| self.memory.roster.node_name(id);
+        let why = asked().map(|(id, peer)| format!("{} is {}", name(id), peer.verdict.name()));
+        let why: Vec<String> = why.collect();
+        let why = if why.is_empty() { "this node has no peers".to_owned() } else { why.join(", ") };
+        Err(format!("group {group} cannot be handed over now: {why}"))
     }
 
     fn perform(&mut self, action: Action, now: Time) {

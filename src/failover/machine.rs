@@ -120,7 +120,7 @@ impl Machine {
             Input::Checks { failing } => self.failing = Some(failing),
             Input::Roster { roster } => self.enrol(&roster, now),
             Input::Done { id, outcome } => self.done(id, outcome, now),
-            Input::Command { command } => self.command(command),
+            Input::Command { command } => self.command(command, now),
         }
     }
 
@@ -331,7 +331,7 @@ impl Machine {
         }
     }
 
-    fn command(&mut self, command: Command) {
+    fn command(&mut self, command: Command, now: Time) {
         match command {
             Command::Leave => self.leaving = true,
             Command::HandOver { group, to } => {
@@ -339,6 +339,11 @@ impl Machine {
                 let heirs = self.heirs(found);
                 let best = heirs.into_iter().find(|node| **node != self.me.id).cloned();
                 let to = to.or(best);
+                if to.is_none() {
+                    let text = "not handed over as ordered: no other node can take it".to_owned();
+                    let about = About::group(&group, text);
+                    self.report(now, Level::Warning, EventKind::HandOverDone, about);
+                }
                 if let Some(group) = self.groups.get_mut(&group) {
                     group.ordered_to = to;
                 }

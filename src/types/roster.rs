@@ -92,6 +92,13 @@ impl Roster {
         self.members.iter().find(|member| member.id == *id)
     }
 
+    /// A node as people know it: its name where it has one, else its id.
+    #[must_use]
+    pub fn node_name(&self, id: &InstanceId) -> String {
+        let name = self.member(id).and_then(|member| member.name.clone());
+        name.unwrap_or_else(|| id.to_string())
+    }
+
     /// The member that owns this interface.
     #[must_use]
     pub fn owner_of(&self, interface: &NetworkInterfaceId) -> Option<&Member> {

@@ -265,6 +265,18 @@ fn an_order_is_told_and_counts_as_one_move() {
 }
 
 #[test]
+fn an_order_to_nobody_in_particular_is_refused_where_nobody_can_take_the_group() {
+    let mut desk = Desk::new(2);
+    desk.beat_mut(1).fitness = Fitness::unfit(Fault::Uplink);
+    desk.run(2_000);
+    desk.command(Command::HandOver { group: group(0).name, to: None });
+    desk.run(500);
+    let told = desk.events(EventKind::HandOverDone);
+    assert_eq!((told.len(), told[0].level), (1, Level::Warning));
+    assert!(told[0].text.contains("no other node can take it"), "{told:?}");
+}
+
+#[test]
 fn an_order_that_cannot_be_carried_out_is_dropped_and_told() {
     let sick = |desk: &mut Desk| {
         desk.beat_mut(1).fitness = Fitness::unfit(Fault::Uplink);
