@@ -84,6 +84,25 @@ resource "aws_iam_instance_profile" "this" {
   tags        = local.tags
 }
 
+# EC2 starts an instance with volumes under such a key only for who may let EC2 use the key.
+resource "aws_iam_role_policy" "volume_key" {
+  count = var.kms_key_id != null && !var.use_autoscaling_groups ? 1 : 0
+
+  name_prefix = "natha-volume-key-"
+  role        = aws_iam_role.this.id
+
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "StartWithVolumeKey"
+      Effect    = "Allow"
+      Action    = ["kms:CreateGrant"]
+      Resource  = [var.kms_key_id]
+      Condition = { Bool = { "kms:GrantIsForAWSResource" = "true" } }
+    }]
+  })
+}
+
 # The whole of what natha was found to need, less what this cluster does not do.
 resource "aws_iam_role_policy" "natha" {
   name_prefix = "natha-"

@@ -89,13 +89,13 @@ variable "encryption" {
 }
 
 variable "kms_key_id" {
-  description = "The ARN of the key they are encrypted with. Null: the account's own for EBS. An Auto Scaling group needs a grant to use any other."
+  description = "The ARN of the key they are encrypted with. Null: the account's own for EBS. The role is allowed to start instances with any other; an Auto Scaling group needs a grant to use it."
   type        = string
   default     = null
 }
 
 variable "attach_ssm_policy" {
-  description = "Whether the role may do what Session Manager needs. The image needs its agent, which Debian's has not."
+  description = "Whether the role may do what Session Manager needs. The image needs its agent, which those of ami/ have not."
   type        = bool
   default     = false
 }

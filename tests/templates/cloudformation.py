@@ -72,6 +72,8 @@ class Stack:
             return left == right
         if function == "Fn::Not":
             return not self.truth(value[0])
+        if function == "Fn::And":
+            return all(self.truth(one) for one in value)
         raise AssertionError(f"a condition with {function}")
 
     def value(self, it):

@@ -138,6 +138,18 @@ class Agreed(unittest.TestCase):
                 printed = json.loads(policy("json", *arguments))
                 self.assertEqual(listed(document), listed(printed), (file, key, has_groups))
 
+    def test_nodes_that_start_each_other_may_use_a_key_of_one_s_own(self):
+        arn = "arn:aws:kms:eu-west-1:123456789012:key/blue"
+        for file, _, has_groups, stack in stacks(KmsKeyId=arn):
+            found = stack.of_type("AWS::IAM::Policy")
+            self.assertEqual(set(found) == {"Policy"}, has_groups, file)
+            if not has_groups:
+                [statement] = found["VolumeKeyPolicy"]["PolicyDocument"]["Statement"]
+                self.assertEqual(statement["Action"], ["kms:CreateGrant"])
+                self.assertEqual(statement["Resource"], [arn])
+                only_for_ec2 = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+                self.assertEqual(statement["Condition"], only_for_ec2)
+
     def test_heartbeats_and_echo_pass_between_the_nodes(self):
         for file, _, _, stack in stacks():
             group = {"Fn::GetAtt": ["SecurityGroup", "GroupId"]}

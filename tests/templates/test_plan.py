@@ -199,6 +199,15 @@ class Inputs(unittest.TestCase):
             printed = policy("json", "--cluster", "blue", *arguments)
             self.assertEqual(json.loads(made), json.loads(printed), inputs)
 
+    def test_nodes_that_start_each_other_may_use_a_key_of_one_s_own(self):
+        arn = "arn:aws-cn:kms:eu-west-1:123456789012:key/blue"
+        for inputs in ({}, {"kms_key_id": arn, "use_autoscaling_groups": True}):
+            self.assertEqual(planned(**inputs).of("aws_iam_role_policy", "volume_key"), [])
+        [made] = planned(kms_key_id=arn).of("aws_iam_role_policy", "volume_key")
+        [statement] = json.loads(made["policy"])["Statement"]
+        self.assertEqual((statement["Action"], statement["Resource"]), (["kms:CreateGrant"], [arn]))
+        self.assertEqual(statement["Condition"], {"Bool": {"kms:GrantIsForAWSResource": "true"}})
+
     def test_session_manager_is_allowed_on_request(self):
         self.assertEqual(planned().of("aws_iam_role_policy_attachment", "ssm"), [])
         plan = planned(attach_ssm_policy=True)
