@@ -87,7 +87,9 @@ source "amazon-ebs" "base" {
 
   # Packer's own access to the builder leaves nothing behind.
   ssh_clear_authorized_keys = true
-  ssh_interface             = "public_ip"
+  # Not every minimal image has the program scp; sftp comes with the server.
+  ssh_file_transfer_method = "sftp"
+  ssh_interface            = "public_ip"
 
   # newer than packer 1.6: begin
   # Whoever launches the image gets metadata for tokens only, and so does the builder.
