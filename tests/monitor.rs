@@ -159,7 +159,7 @@ fn an_operator_moves_a_group_by_name() {
 #[test]
 fn a_group_that_nobody_can_take_is_not_handed_over_and_the_reason_is_told_at_once() {
     in_own_network(async || {
-        let mut cluster = healthy_pair().await;
+        let cluster = healthy_pair().await;
         let zone = cluster.nodes[0].zone.clone();
         cluster.signal(1, Signal::SIGKILL);
         let dead =
