@@ -98,7 +98,11 @@ impl Format {
         };
         match self {
             Self::Json => false,
-            Self::CloudFormation => text.split('.').all(|part| name(part, b"")),
+            // What could name an attribute is meant for Terraform all the same, if it begins so.
+            Self::CloudFormation => {
+                !["var.", "local.", "module.", "data."].iter().any(|of| text.starts_with(of))
+                    && text.split('.').all(|part| name(part, b""))
+            }
             Self::Terraform => {
                 text.contains('.') && text.split('.').all(|part| name(part, b"_-[]"))
             }
@@ -142,6 +146,8 @@ mod tests {
             (cloudformation, "Cluster Name", false),
             (cloudformation, "Cluster.", false),
             (cloudformation, "9a", false),
+            (cloudformation, "var.cluster", false),
+            (cloudformation, "Variable.cluster", true),
             (terraform, "var.cluster", true),
             (terraform, "aws_vpc.main[0].id", true),
             (terraform, "cluster", false),
