@@ -223,6 +223,11 @@ impl Machine {
         if let Some(group) = self.groups.get_mut(name) {
             group.ordered_to = None;
         }
+        self.tell_dropped(name, &why, now);
+    }
+
+    /// Tells whoever ordered a hand-over that nothing comes of it.
+    pub(super) fn tell_dropped(&mut self, name: &GroupName, why: &str, now: Time) {
         let text = format!("not handed over as ordered: {why}");
         self.report(now, Level::Warning, EventKind::HandOverDone, About::group(name, text));
     }

@@ -340,9 +340,7 @@ impl Machine {
                 let best = heirs.into_iter().find(|node| **node != self.me.id).cloned();
                 let to = to.or(best);
                 if to.is_none() {
-                    let text = "not handed over as ordered: no other node can take it".to_owned();
-                    let about = About::group(&group, text);
-                    self.report(now, Level::Warning, EventKind::HandOverDone, about);
+                    self.tell_dropped(&group, "no other node can take it", now);
                 }
                 if let Some(group) = self.groups.get_mut(&group) {
                     group.ordered_to = to;
