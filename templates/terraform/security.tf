@@ -86,7 +86,7 @@ resource "aws_iam_instance_profile" "this" {
 
 # EC2 starts an instance with volumes under such a key only for who may let EC2 use the key.
 resource "aws_iam_role_policy" "volume_key" {
-  count = var.kms_key_id != null && !var.use_autoscaling_groups ? 1 : 0
+  count = var.kms_key_id == null || contains(local.not_needed, "Repair") ? 0 : 1
 
   name_prefix = "natha-volume-key-"
   role        = aws_iam_role.this.id

@@ -201,7 +201,9 @@ class Inputs(unittest.TestCase):
 
     def test_nodes_that_start_each_other_may_use_a_key_of_one_s_own(self):
         arn = "arn:aws-cn:kms:eu-west-1:123456789012:key/blue"
-        for inputs in ({}, {"kms_key_id": arn, "use_autoscaling_groups": True}):
+        groups = {"use_autoscaling_groups": True}
+        no_repair = {"settings": {"repair.enabled": "false"}}
+        for inputs in ({}, {"kms_key_id": arn, **groups}, {"kms_key_id": arn, **no_repair}):
             self.assertEqual(planned(**inputs).of("aws_iam_role_policy", "volume_key"), [])
         [made] = planned(kms_key_id=arn).of("aws_iam_role_policy", "volume_key")
         [statement] = json.loads(made["policy"])["Statement"]
