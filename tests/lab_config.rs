@@ -110,6 +110,10 @@ fn tags_of_the_instances_set_what_the_file_does_not() {
     scene.watch(Duration::from_secs(6), stays).unwrap();
     let told = scene.natha("nat-b", &["status"]).unwrap();
     assert_eq!(told.code, 0, "it is where it is to stay: {}", told.stdout);
+    assert!(told.stdout.ends_with("All is well.\n"), "{}", told.stdout);
+    let row = told.stdout.lines().find(|line| line.starts_with("us-east-1a "));
+    let names: Vec<&str> = row.unwrap().split_whitespace().take(3).collect();
+    assert_eq!(names, ["us-east-1a", "nat-a", "nat-b"], "home and holder: {}", told.stdout);
 }
 
 #[test]

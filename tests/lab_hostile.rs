@@ -172,28 +172,10 @@ fn is_counted_by_kind(keyed: bool) {
     // From a port that no monitor uses, as from the one that all do.
     for from in [0, PORT] {
         let kind = Kind::Udp { from, to: PORT };
-        hurl(
-            &scene,
-            "host-a",
-            &Order {
-                to,
-                kind,
-                claim: None,
-                contents: contents.clone(),
-                flood_ms: 0,
-                per_second: 0,
-            },
-        );
+        hurl(&scene, "host-a", &Order { to, contents: contents.clone(), ..order(kind, None, &[]) });
     }
     let replayed = if keyed { "replayed" } else { "wrong-address" };
-    let replay = |claim| Order {
-        to,
-        kind: UDP,
-        claim,
-        contents: recorded.clone(),
-        flood_ms: 0,
-        per_second: 0,
-    };
+    let replay = |claim| Order { to, contents: recorded.clone(), ..order(UDP, claim, &[]) };
     hurl(&scene, "host-a", &replay(None));
     expected.push((replayed, EACH));
     // Its own address: nat-a is the one that EC2 lets send in its name.
@@ -224,8 +206,7 @@ fn an_address_that_is_not_ones_own_does_not_leave_a_checked_interface() {
     let forged = digits(&packet(&id(&scene, "nat-a"), cluster::NAME, None));
     let before = cluster::status(&scene, "nat-b").unwrap()["counters"]["peers"]["rejected"].clone();
     let calm = Calm::begin(&scene);
-    let order =
-        Order { to, kind: UDP, claim, contents: vec![forged; 100], flood_ms: 0, per_second: 0 };
+    let order = Order { to, contents: vec![forged; 100], ..order(UDP, claim, &[]) };
     assert_eq!(hurl(&scene, "host-a", &order).packets, 100);
     let after = cluster::status(&scene, "nat-b").unwrap()["counters"]["peers"]["rejected"].clone();
     assert_eq!(before, after, "the VPC let it pass");
@@ -244,11 +225,9 @@ fn a_recording_played_after_a_restart_keeps_nobody_alive() {
     scene.freeze("nat-a").unwrap();
     let order = Order {
         to: address(&scene, "nat-b"),
-        kind: UDP,
-        claim: None,
         contents: recorded,
         flood_ms: 3_000,
-        per_second: 0,
+        ..order(UDP, None, &[])
     };
     hurl(&scene, "host-b", &order);
     scene.wait_route(0, "nat-b").unwrap();
@@ -340,10 +319,10 @@ fn a_flood_is_endured(keyed: bool) {
     let (noise, dear, echo) = (vec![0x5a; 64], dear(&scene, keyed), echo_request());
     let mut reply = echo.clone();
     reply[0] = 0;
-    endures(&scene, "noise", "host-a", order(UDP, None, std::slice::from_ref(&noise)), 0.25);
+    endures(&scene, "noise", "host-a", order(UDP, None, std::slice::from_ref(&noise)), 0.2);
     endures(&scene, "forgeries", "host-a", order(UDP, None, std::slice::from_ref(&dear)), 0.5);
-    endures(&scene, "echo requests", "host-a", order(Kind::Icmp, None, &[echo]), 0.25);
-    endures(&scene, "echo replies", "host-a", order(Kind::Icmp, None, &[reply]), 0.25);
+    endures(&scene, "echo requests", "host-a", order(Kind::Icmp, None, &[echo]), 0.2);
+    endures(&scene, "echo replies", "host-a", order(Kind::Icmp, None, &[reply]), 0.2);
     // What comes in a peer's name has to be read, and crowds out that peer's heartbeats where it is
     // more than can be read (docs/failover.md). How much that is, differs from machine to machine.
     let in_a_name = |content| Order { per_second: IN_A_NAME, ..order(UDP, a, &[content]) };
