@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{on_this_host, tell, unwell};
 use crate::config::Flags;
-use crate::daemon::{Released, release};
+use crate::daemon::{ReleaseReport, release};
 use crate::types::GroupName;
 
 const AFTER_HELP: &str = "\
@@ -48,8 +48,8 @@ pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
 }
 
 /// What came of it, for people.
-fn shown(released: &Released) -> String {
-    let Released { group, .. } = released;
+fn shown(released: &ReleaseReport) -> String {
+    let ReleaseReport { group, .. } = released;
     on_this_host(&released.host)
         + &if released.monitor {
             format!("A monitor runs on this host: it sees to the addresses of group {group}.\n")

@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use ipnet::Ipv4Net;
 
-use super::checks::{Checks, ask, word};
 use super::report::{GroupRow, Outcome, Report, Row};
+use super::source_dest::{SourceDestChecks, ask, word};
 use crate::config::{Flags, Host, PairFlags, Settings, load};
 use crate::kernel::apply::{Applier, Undone};
 use crate::kernel::facts;
@@ -130,7 +130,7 @@ fn refuse_stuck(items: &[Item]) -> anyhow::Result<()> {
 struct Survey {
     plan: HostPlan,
     facts: HostFacts,
-    checks: Option<Checks>,
+    checks: Option<SourceDestChecks>,
     state_dir: PathBuf,
     /// What settings may lack, in a sentence.
     untold: Option<String>,
@@ -171,7 +171,7 @@ impl Survey {
         let groups = settings.groups.iter().map(GroupRow::from).collect();
         let mut survey = Self { plan, facts, checks: None, state_dir, untold, groups };
         if !survey.plan.unchecked.is_empty() {
-            survey.checks = Some(Checks::connect(&settings.api, region).await?);
+            survey.checks = Some(SourceDestChecks::connect(&settings.api, region).await?);
         }
         survey.read_rest().await?;
         Ok(survey)

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::local::Answer;
-use super::{local, print, render, unwell};
+use super::control::Answer;
+use super::{control, print, render, unwell};
 
 /// Flags of `natha status`.
 #[derive(Debug, Clone, clap::Args)]
@@ -22,7 +22,7 @@ pub struct Args {
 /// # Errors
 /// Where no monitor runs on this host.
 pub async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
-    match local::status(socket).await? {
+    match control::status(socket).await? {
         Answer::Starting(starting) => {
             let text = if args.json {
                 to_json(&starting)?

@@ -8,7 +8,7 @@ use comfy_table::presets::NOTHING;
 
 use super::{on_this_host, render, tell, unwell};
 use crate::config::Flags;
-use crate::daemon::{Fate, Request, Step, Taken, take};
+use crate::daemon::{StepResult, TakeReport, TakeRequest, TakeStep, take};
 use crate::types::GroupName;
 
 const AFTER_HELP: &str = "\
@@ -62,13 +62,13 @@ pub(super) fn limit(text: &str) -> Result<Duration, String> {
 /// Where nothing was changed, with the reason.
 pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let Args { group, adopt, dry_run, limit, .. } = args.clone();
-    let taken = take(flags, &Request { group, adopt, dry_run, limit }).await?;
+    let taken = take(flags, &TakeRequest { group, adopt, dry_run, limit }).await?;
     tell(args.json, &taken, shown)?;
     Ok(if taken.all_here { ExitCode::SUCCESS } else { unwell() })
 }
 
 /// What came of it, for people.
-fn shown(taken: &Taken) -> String {
+fn shown(taken: &TakeReport) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["what", "before", "", "why"]);
     for step in &taken.resources {
@@ -80,7 +80,7 @@ fn shown(taken: &Taken) -> String {
     if taken.monitor {
         text.push_str("A monitor runs on this host: it sees this by its next read.\n");
     }
-    let would = taken.resources.iter().any(|step| step.fate == Fate::WouldMove);
+    let would = taken.resources.iter().any(|step| step.fate == StepResult::WouldMove);
     let summary = match (taken.all_here, would) {
         (true, _) => "is at this node",
         (false, true) => "is not at this node; nothing was changed",
@@ -91,12 +91,12 @@ fn shown(taken: &Taken) -> String {
     text + &format!("Group {} {summary}.\n", taken.group)
 }
 
-fn fate(step: &Step) -> String {
+fn fate(step: &TakeStep) -> String {
     match (step.fate, step.took) {
-        (Fate::WasHere, _) => "was here".to_owned(),
-        (Fate::Moved, Some(took)) => format!("moved in {}", render::short(took)),
-        (Fate::Moved, None) => "moved".to_owned(),
-        (Fate::WouldMove, _) => "would move".to_owned(),
-        (Fate::NotHere, _) => "not here".to_owned(),
+        (StepResult::WasHere, _) => "was here".to_owned(),
+        (StepResult::Moved, Some(took)) => format!("moved in {}", render::short(took)),
+        (StepResult::Moved, None) => "moved".to_owned(),
+        (StepResult::WouldMove, _) => "would move".to_owned(),
+        (StepResult::NotHere, _) => "not here".to_owned(),
     }
 }

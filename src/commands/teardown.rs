@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::checks::{Checks, word};
 use super::report::{Outcome, Report, Row};
 use super::setup::preflight;
+use super::source_dest::{SourceDestChecks, word};
 use crate::config::{Api, Settings};
 use crate::kernel::apply::{Applier, Undone};
 use crate::kernel::journal::{self, Entry, Store};
@@ -105,13 +105,13 @@ async fn with_table(mut entries: Vec<Entry>, nft: &Nft) -> anyhow::Result<Vec<En
 /// EC2, connected to only when something of it is to be undone.
 struct Lazy<'a> {
     api: &'a Api,
-    checks: Option<Checks>,
+    checks: Option<SourceDestChecks>,
 }
 
 impl Lazy<'_> {
-    async fn get(&mut self) -> anyhow::Result<&Checks> {
+    async fn get(&mut self) -> anyhow::Result<&SourceDestChecks> {
         if self.checks.is_none() {
-            self.checks = Some(Checks::connect(self.api, None).await?);
+            self.checks = Some(SourceDestChecks::connect(self.api, None).await?);
         }
         Ok(self.checks.as_ref().expect("it was just connected"))
     }
@@ -130,7 +130,7 @@ async fn undo(applier: &Applier, entry: &Entry, ec2: &mut Lazy<'_>) -> anyhow::R
 async fn restore_check(
     id: &NetworkInterfaceId,
     entry: &Entry,
-    checks: &Checks,
+    checks: &SourceDestChecks,
 ) -> anyhow::Result<Undone> {
     let was_on = entry.original.as_deref() == Some(word(true));
     if !was_on || checks.get(id).await? != Some(false) {

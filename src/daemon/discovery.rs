@@ -9,9 +9,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::alerts::Alert;
 use super::inbox::Notes;
-use crate::cloud::Clouds;
+use crate::cloud::{Clouds, Connections, Imds};
 use crate::config::{
-    Discovered, Problem, Problems, Settings, Undiscovered, Which, discover, wanted,
+    Discovered, Flags, PairFlags, Problem, Problems, Settings, Undiscovered, Which, discover, load,
+    wanted,
 };
 use crate::failover::Input;
 use crate::types::{CloudFault, InstanceId, Member, Roster};
@@ -34,6 +35,12 @@ pub(super) struct Cluster {
     pub(super) warnings: Vec<Problem>,
 }
 
+/// Everything that has to be known before the loop can run.
+pub(super) struct Membership {
+    pub(super) discovery: Discovery,
+    pub(super) cluster: Cluster,
+}
+
 /// Why there is no cluster.
 #[derive(Debug)]
 pub(super) enum NotFound {
@@ -51,7 +58,7 @@ impl From<String> for NotFound {
 
 /// What a look at the cluster needs to know besides.
 #[derive(Debug, Clone)]
-pub(super) struct Looker {
+pub(super) struct Discovery {
     /// The APIs.
     pub(super) clouds: Clouds,
     /// This instance.
@@ -63,7 +70,7 @@ pub(super) struct Looker {
     pub(super) settings: Settings,
 }
 
-impl Looker {
+impl Discovery {
     /// Asks about the cluster that the settings or the tags of this instance name.
     ///
     /// # Errors
@@ -90,6 +97,38 @@ impl Looker {
     }
 }
 
+/// One attempt: the outer result is about settings, the inner one about what may pass.
+pub(super) async fn attempt(
+    flags: &Flags,
+    pair: &PairFlags,
+    settings: &Settings,
+    imds: &Imds,
+) -> anyhow::Result<Result<Membership, String>> {
+    let asked = async {
+        let identity = imds.identity().await.map_err(|error| error.to_string())?;
+        let (region, vpc) = (Some(identity.region.as_str()), identity.vpc);
+        let connections =
+            if settings.moves_public_addresses() { Connections::Closed } else { Connections::Kept };
+        let clouds = Clouds::connect(&settings.api, region, vpc, connections).await;
+        let clouds = clouds.map_err(|error| error.to_string())?;
+        let info = clouds.ec2().instance(&identity.instance).await;
+        let unknown = || format!("EC2 does not know this instance, {}", identity.instance);
+        let info = info.map_err(|error| error.to_string())?.ok_or_else(unknown)?;
+        Ok((clouds, info, identity.vpc_cidrs))
+    };
+    let (clouds, info, vpc_cidrs) = match asked.await {
+        Ok(known) => known,
+        Err(why) => return Ok(Err(why)),
+    };
+    let settings = load(flags, pair, Some(&info.tags))?.settings;
+    let discovery = Discovery { clouds, me: info.id, vpc_cidrs, settings };
+    match discovery.look().await {
+        Ok(cluster) => Ok(Ok(Membership { discovery, cluster })),
+        Err(NotFound::Yet(why)) => Ok(Err(why)),
+        Err(NotFound::Ever(problems)) => Err(problems.into()),
+    }
+}
+
 /// A name for a cluster without one: the names of its groups, which are the same on all its nodes.
 fn stand_in(settings: &Settings) -> String {
     let mut names: Vec<&str> = settings.groups.iter().map(|group| group.name.as_str()).collect();
@@ -105,7 +144,7 @@ fn stand_in(settings: &Settings) -> String {
 /// cannot be read now, or cannot be, changes nothing: the roster stays as it was. The alert stands
 /// while the settings ask for what cannot be.
 pub(super) async fn keep_looking(
-    looker: Looker,
+    discovery: Discovery,
     mut roster: Roster,
     mut warnings: Vec<Problem>,
     mut refused: Alert,
@@ -125,7 +164,7 @@ pub(super) async fn keep_looking(
         if asked {
             least.tick().await;
         }
-        match looker.look().await {
+        match discovery.look().await {
             Ok(cluster) => {
                 refused.set(None).await;
                 warn(&cluster.warnings, &warnings);

@@ -56,7 +56,7 @@ impl Cloud for Fake {
         unreachable!("nobody's power matters to a takeover on request")
     }
 
-    async fn change(&self, change: &Change, _: &Gate) -> Result<Sent, CloudFault> {
+    async fn change(&self, change: &CloudChange, _: &Gate) -> Result<Sent, CloudFault> {
         let mut state = self.0.lock().unwrap();
         let call = change.name();
         state.changes.push(call.to_owned());
@@ -69,19 +69,19 @@ impl Cloud for Fake {
             return Ok(Sent::Accepted);
         }
         match change {
-            Change::Route(write) => {
+            CloudChange::Route(write) => {
                 let target = RouteTarget::Interface(write.interface.clone());
                 let entry = RouteEntry { target, blackhole: false };
                 state.tables.get_mut(&write.table).unwrap().0.insert(write.cidr, entry);
             }
-            Change::Assign(assignment) => {
+            CloudChange::Assign(assignment) => {
                 let target = match assignment.resource.kind() {
                     ResourceKind::Dns => RouteTarget::Address(assignment.address),
                     _ => RouteTarget::Interface(assignment.interface.clone()),
                 };
                 state.seen.insert(assignment.resource.clone(), Seen::At(target));
             }
-            Change::Stop { .. } | Change::Start { .. } => unreachable!("{change:?}"),
+            CloudChange::Stop { .. } | CloudChange::Start { .. } => unreachable!("{change:?}"),
         }
         Ok(Sent::Accepted)
     }
@@ -161,18 +161,18 @@ impl Scene {
         Self { cloud, roster, me: member(1), adopt: false, limit: LIMIT }
     }
 
-    async fn survey(&self) -> anyhow::Result<Vec<Step>> {
+    async fn survey(&self) -> anyhow::Result<Vec<TakeStep>> {
         self.taking().survey().await
     }
 
-    async fn run(&self) -> Vec<Step> {
+    async fn run(&self) -> Vec<TakeStep> {
         let taking = self.taking();
         let steps = taking.survey().await.unwrap();
         taking.carry_out(steps).await
     }
 
-    fn taking(&self) -> Taking<'_, Fake> {
-        Taking {
+    fn taking(&self) -> TakeRun<'_, Fake> {
+        TakeRun {
             cloud: &self.cloud,
             roster: &self.roster,
             me: &self.me,
@@ -193,7 +193,7 @@ impl Scene {
     }
 }
 
-fn fates(steps: &[Step]) -> Vec<Fate> {
+fn fates(steps: &[TakeStep]) -> Vec<StepResult> {
     steps.iter().map(|step| step.fate).collect()
 }
 
@@ -210,13 +210,13 @@ async fn everything_moves_kind_by_kind_and_a_second_run_changes_nothing() {
     let scene = Scene::new(cloud());
     let steps = scene.run().await;
     assert_eq!(scene.changes(), ALL);
-    assert_eq!(fates(&steps), [Fate::Moved; 5]);
+    assert_eq!(fates(&steps), [StepResult::Moved; 5]);
     assert!(steps.iter().all(|step| step.took.is_some()), "{steps:#?}");
     assert_eq!(steps[2].before, "db-b (i-00000002)");
     assert_eq!(steps[2].reason, "db-b (i-00000002) held it");
 
     let again = scene.run().await;
-    assert_eq!(fates(&again), [Fate::WasHere; 5]);
+    assert_eq!(fates(&again), [StepResult::WasHere; 5]);
     assert_eq!(scene.changes().len(), ALL.len());
 }
 
@@ -227,13 +227,13 @@ async fn only_what_is_not_here_is_written() {
     scene.set(|state| drop(state.seen.insert(eip(), here)));
     let steps = scene.run().await;
     assert_eq!(scene.changes(), [ALL[0], ALL[1], ALL[2], ALL[4]]);
-    assert_eq!(steps[3].fate, Fate::WasHere);
+    assert_eq!(steps[3].fate, StepResult::WasHere);
 }
 
 #[tokio::test]
 async fn a_survey_changes_nothing() {
     let scene = Scene::new(cloud());
-    assert_eq!(fates(&scene.survey().await.unwrap()), [Fate::WouldMove; 5]);
+    assert_eq!(fates(&scene.survey().await.unwrap()), [StepResult::WouldMove; 5]);
     assert!(scene.changes().is_empty());
 }
 
@@ -250,7 +250,7 @@ async fn a_missing_route_is_made_and_one_that_leads_to_nobody_any_more_replaced(
         }
     });
     let steps = scene.run().await;
-    assert_eq!(fates(&steps), [Fate::Moved; 5]);
+    assert_eq!(fates(&steps), [StepResult::Moved; 5]);
     assert_eq!(scene.changes()[..2], ["CreateRoute", "ReplaceRoute"]);
     assert_eq!(steps[0].reason, "nobody held it");
 }
@@ -267,7 +267,7 @@ async fn what_leads_out_of_the_cluster_is_refused_before_anything_is_changed_unl
     assert!(scene.changes().is_empty());
     scene.adopt = true;
     let steps = scene.run().await;
-    assert_eq!(fates(&steps), [Fate::Moved; 5]);
+    assert_eq!(fates(&steps), [StepResult::Moved; 5]);
     assert_eq!(steps[3].reason, "adopted from eni-0000f00d");
 }
 
@@ -303,9 +303,9 @@ async fn what_is_denied_stays_where_it_is_told_and_the_rest_moves() {
     scene.set(|state| state.faults.push(("AssociateAddress", CloudFaultKind::Denied)));
     let begun = Instant::now();
     let steps = scene.run().await;
-    assert_eq!(steps[3].fate, Fate::NotHere);
+    assert_eq!(steps[3].fate, StepResult::NotHere);
     assert!(steps[3].reason.contains("denied: as told"), "{steps:#?}");
-    assert_eq!(steps[4].fate, Fate::Moved);
+    assert_eq!(steps[4].fate, StepResult::Moved);
     assert_eq!(scene.changes(), ALL, "a denial is not asked for twice");
     assert!(begun.elapsed() < LIMIT / 2, "and nothing is waited for");
 }
@@ -317,7 +317,7 @@ async fn what_may_pass_is_tried_again() {
         scene.set(|state| state.faults.push(("AssignPrivateIpAddresses", kind)));
     }
     let steps = scene.run().await;
-    assert_eq!(fates(&steps), [Fate::Moved; 5]);
+    assert_eq!(fates(&steps), [StepResult::Moved; 5]);
     assert_eq!(scene.changes().iter().filter(|one| *one == ALL[2]).count(), 3);
     let took = steps[2].took.unwrap();
     assert!(took >= PACE.again_after * 2, "a second between two of them: {took:?}");
@@ -328,7 +328,7 @@ async fn a_record_counts_when_route_53_has_it_everywhere() {
     let scene = Scene::new(cloud());
     scene.set(|state| state.settling = 7);
     let steps = scene.run().await;
-    assert_eq!(steps[4].fate, Fate::Moved);
+    assert_eq!(steps[4].fate, StepResult::Moved);
     assert!(steps[4].took.unwrap() >= PACE.read_dns * 7, "{steps:#?}");
     assert_eq!(scene.changes(), ALL, "a change that is on its way is not made again");
 }
@@ -339,7 +339,7 @@ async fn a_change_that_is_never_seen_is_made_again_and_then_given_up() {
     scene.limit = PACE.seen_within * 3 / 2;
     scene.set(|state| state.lost = Some("AssociateAddress"));
     let steps = scene.run().await;
-    assert_eq!(steps[3].fate, Fate::NotHere);
+    assert_eq!(steps[3].fate, StepResult::NotHere);
     assert!(steps[3].reason.contains("leads to i-00000002 still"), "{steps:#?}");
     assert_eq!(scene.changes().iter().filter(|one| *one == ALL[3]).count(), 2);
 }
@@ -354,5 +354,5 @@ async fn a_public_record_needs_a_public_address() {
     let error = scene.survey().await.unwrap_err().to_string();
     assert!(error.contains("db.example.org") && error.contains("no public address"), "{error}");
     scene.me.public = Some(Ipv4Addr::new(198, 51, 100, 9));
-    assert_eq!(fates(&scene.run().await), [Fate::Moved]);
+    assert_eq!(fates(&scene.run().await), [StepResult::Moved]);
 }

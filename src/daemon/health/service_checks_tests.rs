@@ -22,7 +22,7 @@ fn told(inbox: &mut Inbox) -> Option<Vec<String>> {
 
 #[test]
 fn the_first_round_decides_and_then_as_many_in_a_row_as_are_asked_for() {
-    let mut judge = Judge::new(3, 2);
+    let mut judge = ServiceJudge::new(3, 2);
     assert_eq!(judge.round(true), Some(true));
     for good in [false, false, true, false, false] {
         assert_eq!(judge.round(good), None, "a success in between starts the count anew");
@@ -33,7 +33,7 @@ fn the_first_round_decides_and_then_as_many_in_a_row_as_are_asked_for() {
     assert_eq!(judge.round(false), None);
     assert_eq!(judge.round(true), None);
     assert_eq!(judge.round(true), Some(true));
-    assert_eq!(Judge::new(3, 2).round(false), Some(false));
+    assert_eq!(ServiceJudge::new(3, 2).round(false), Some(false));
 }
 
 #[tokio::test]

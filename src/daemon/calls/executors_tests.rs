@@ -44,7 +44,7 @@ impl Cloud for Fake {
         Ok(PowerReport { state: None, stop_origin: StopOrigin::Unknown, impaired: false })
     }
 
-    async fn change(&self, _: &Change, _: &Gate) -> Result<Sent, CloudFault> {
+    async fn change(&self, _: &CloudChange, _: &Gate) -> Result<Sent, CloudFault> {
         self.conduct(self.changes_hang).await;
         Ok(Sent::Accepted)
     }
@@ -52,13 +52,13 @@ impl Cloud for Fake {
 
 fn start(cloud: &Fake, limit: Duration) -> (Executors, Inbox, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let keepsake = Keepsake::in_directory(directory.path());
+    let stopped_peers = StoppedPeersFile::in_directory(directory.path());
     let (notes, inbox) = inbox::channel().unwrap();
-    (Executors::start(cloud, keepsake, &notes, limit), inbox, directory)
+    (Executors::start(cloud, stopped_peers, &notes, limit), inbox, directory)
 }
 
 fn route() -> Change {
-    Change::Route(RouteWrite {
+    CloudChange::Route(RouteWrite {
         verb: RouteWriteVerb::Replace,
         table: "rtb-0123abcd".parse().unwrap(),
         cidr: "0.0.0.0/0".parse().unwrap(),
@@ -93,10 +93,10 @@ async fn every_action_ends_in_one_outcome_of_its_kind() {
     let (executors, mut inbox, _directory) = start(&Fake::default(), LONG);
     executors.change(ActionId(1), route(), clock::now() + LONG).unwrap();
     assert_eq!(next(&mut inbox).await, (ActionId(1), Outcome::Written { result: Ok(()) }));
-    executors.read(ActionId(2), Read::Routes(Vec::new())).unwrap();
+    executors.read(ActionId(2), CloudRead::Routes(Vec::new())).unwrap();
     let routes = Outcome::Routes { result: Ok(BTreeMap::new()) };
     assert_eq!(next(&mut inbox).await, (ActionId(2), routes));
-    executors.read(ActionId(3), Read::Power(node())).unwrap();
+    executors.read(ActionId(3), CloudRead::Power(node())).unwrap();
     assert!(matches!(next(&mut inbox).await, (ActionId(3), Outcome::Power { result: Ok(_) })));
     executors.keep(ActionId(4), BTreeSet::from([node()])).unwrap();
     assert_eq!(next(&mut inbox).await, (ActionId(4), Outcome::Written { result: Ok(()) }));
@@ -117,7 +117,7 @@ async fn a_call_that_hangs_ends_as_unknown() {
     let cloud = Fake { changes_hang: true, reads_hang: true, ..Fake::default() };
     let (executors, mut inbox, _directory) = start(&cloud, Duration::ZERO);
     executors.change(ActionId(1), route(), clock::now() + LONG).unwrap();
-    executors.read(ActionId(2), Read::Power(node())).unwrap();
+    executors.read(ActionId(2), CloudRead::Power(node())).unwrap();
     for _ in 0..2 {
         assert_eq!(fault(next(&mut inbox).await.1), CloudFaultKind::Unknown);
     }
@@ -128,7 +128,7 @@ async fn hanging_reads_delay_no_change() {
     let cloud = Fake { reads_hang: true, ..Fake::default() };
     let (executors, mut inbox, _directory) = start(&cloud, LONG);
     for id in 0..u64::try_from(READS_WAITING).unwrap() {
-        executors.read(ActionId(id), Read::Power(node())).unwrap();
+        executors.read(ActionId(id), CloudRead::Power(node())).unwrap();
     }
     executors.change(ActionId(9999), route(), clock::now() + LONG).unwrap();
     assert_eq!(next(&mut inbox).await.0, ActionId(9999));

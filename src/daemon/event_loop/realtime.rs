@@ -17,7 +17,7 @@ const ON_FAULT: i32 = 4;
 ///
 /// # Errors
 /// In words, where the right to it is missing.
-pub(super) fn prioritise() -> Result<(), String> {
+pub(crate) fn prioritise() -> Result<(), String> {
     let value = ThreadPriorityValue::try_from(PRIORITY)?;
     set_thread_priority_and_policy(
         thread_native_id(),
@@ -31,7 +31,7 @@ pub(super) fn prioritise() -> Result<(), String> {
 ///
 /// # Errors
 /// In words, where the right to it is missing.
-pub(super) fn stay_in_memory() -> Result<(), String> {
+pub(crate) fn stay_in_memory() -> Result<(), String> {
     let flags = MlockAllFlags::MCL_CURRENT
         | MlockAllFlags::MCL_FUTURE
         | MlockAllFlags::from_bits_retain(ON_FAULT);

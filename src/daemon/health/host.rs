@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::fitness::FitnessBoard;
+use super::FitnessBoard;
 use crate::cloud::Ec2;
 use crate::config::Settings;
 use crate::kernel::forwarding::{ForwardingError, check_forwarding, check_plan, reassert};
@@ -33,7 +33,7 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(30);
 /// Starts those that matter for what this node serves on the current runtime: a node that is no NAT
 /// need not forward, and one that only takes packets to its own addresses needs no source/dest
 /// check turned off.
-pub(super) fn start(
+pub(crate) fn start(
     settings: &Settings,
     ec2: &Ec2,
     interface: &NetworkInterfaceId,
@@ -115,7 +115,7 @@ async fn upkeep(state_dir: PathBuf) {
 
 /// What a look at this host found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
+enum HostCheck {
     /// It forwards as planned.
     Works,
     /// It does not.
@@ -140,7 +140,7 @@ async fn forwarding(state_dir: PathBuf, board: FitnessBoard) {
         }
         until_whole = WHOLE_EVERY - 1;
         match look(&state_dir, waited < PATIENCE).await {
-            Ok(Found::BeingChanged) => {
+            Ok(HostCheck::BeingChanged) => {
                 (until_whole, waited) = (0, waited + 1);
                 // Nothing is forwarded then, whoever is at work.
                 if off {
@@ -149,7 +149,7 @@ async fn forwarding(state_dir: PathBuf, board: FitnessBoard) {
             }
             Ok(found) => {
                 waited = 0;
-                board.set(Fault::Forwarding, found == Found::Fails).await;
+                board.set(Fault::Forwarding, found == HostCheck::Fails).await;
             }
             Err(error) => {
                 // Without a plan there is one thing that is certain: nothing is forwarded while
@@ -177,10 +177,10 @@ fn is_being_changed(error: &ForwardingError) -> bool {
 ///
 /// A setup under way has changed things before it writes its plan down: that is no drift, and no
 /// reason to give this node's groups away. A patient look leaves it alone.
-async fn look(state_dir: &Path, patient: bool) -> Result<Found, ForwardingError> {
+async fn look(state_dir: &Path, patient: bool) -> Result<HostCheck, ForwardingError> {
     let drifted = check_plan(state_dir).await?;
     if drifted.is_empty() {
-        return Ok(Found::Works);
+        return Ok(HostCheck::Works);
     }
     match reassert(state_dir).await {
         Ok(changed) => {
@@ -193,7 +193,7 @@ async fn look(state_dir: &Path, patient: bool) -> Result<Found, ForwardingError>
         }
         Err(error) if patient && is_being_changed(&error) => {
             tracing::info!("this host is being changed: {error}; it is looked at again in 5 s");
-            return Ok(Found::BeingChanged);
+            return Ok(HostCheck::BeingChanged);
         }
         Err(error) => {
             for item in &drifted {
@@ -203,5 +203,5 @@ async fn look(state_dir: &Path, patient: bool) -> Result<Found, ForwardingError>
         }
     }
     let works = check_forwarding(state_dir).await?.is_empty();
-    Ok(if works { Found::Works } else { Found::Fails })
+    Ok(if works { HostCheck::Works } else { HostCheck::Fails })
 }

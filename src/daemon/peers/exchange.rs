@@ -28,22 +28,22 @@ const UNREAD: &str = "unread";
 
 /// What an exchange is made of.
 #[derive(Debug)]
-pub(super) struct ExchangeParts {
+pub(crate) struct ExchangeParts {
     /// This node.
-    pub(super) me: InstanceId,
+    pub(crate) me: InstanceId,
     /// The address to bind: where heartbeats leave from and arrive.
-    pub(super) address: Ipv4Addr,
+    pub(crate) address: Ipv4Addr,
     /// UDP port, the same on all members.
-    pub(super) port: u16,
+    pub(crate) port: u16,
     /// This run's session.
-    pub(super) session: SessionId,
+    pub(crate) session: SessionId,
     /// Encoder and decoder.
-    pub(super) sender: Sender,
+    pub(crate) sender: Sender,
 }
 
 /// Sends to and hears from the peers.
 #[derive(Debug)]
-pub(super) struct Exchange {
+pub(crate) struct Exchange {
     address: SocketAddrV4,
     door: Door,
     /// Sends to everybody, receives from strangers.
@@ -66,7 +66,7 @@ impl Exchange {
     ///
     /// # Errors
     /// Where the heartbeat socket cannot be bound.
-    pub(super) fn open(parts: ExchangeParts, now: Time) -> io::Result<(Self, Option<io::Error>)> {
+    pub(crate) fn open(parts: ExchangeParts, now: Time) -> io::Result<(Self, Option<io::Error>)> {
         let address = SocketAddrV4::new(parts.address, parts.port);
         let strangers = PeerSocket::heartbeat(address, now)?;
         let mark = EchoMark::new(parts.session.0);
@@ -90,7 +90,7 @@ impl Exchange {
     }
 
     /// Takes over who the peers are and where.
-    pub(super) fn set_roster(&mut self, roster: &Roster, now: Time) {
+    pub(crate) fn set_roster(&mut self, roster: &Roster, now: Time) {
         let members = roster.members.iter();
         self.door.set_members(members.map(|member| (member.id.clone(), member.address)));
         self.peers.retain(|address, _| self.door.peer_at(*address).is_some());
@@ -110,7 +110,7 @@ impl Exchange {
     }
 
     /// Sends a heartbeat.
-    pub(super) fn send_beat(&mut self, to: &InstanceId, beat: Beat, now: Time) {
+    pub(crate) fn send_beat(&mut self, to: &InstanceId, beat: Beat, now: Time) {
         let Some((packet, address)) = self.door.next_packet(to, beat, now) else { return };
         if packet.claims_omitted > 0 {
             self.counters.claims_omitted += 1;
@@ -128,12 +128,12 @@ impl Exchange {
     }
 
     /// Since when this node's address, or its interface, has been gone, if it is.
-    pub(super) fn severed_since(&self) -> Option<Time> {
+    pub(crate) fn severed_since(&self) -> Option<Time> {
         self.severed_since
     }
 
     /// Sends an ICMP echo request.
-    pub(super) fn send_echo(&mut self, to: &InstanceId) {
+    pub(crate) fn send_echo(&mut self, to: &InstanceId) {
         let (Some(address), Some(socket)) = (self.door.address(to), &self.echoes) else { return };
         self.echo_sequence = self.echo_sequence.wrapping_add(1);
         let request = self.mark.request(self.echo_sequence);
@@ -145,7 +145,7 @@ impl Exchange {
 
     /// What has arrived, oldest first within each socket: everything of the peers, unless they or
     /// somebody in their name send far more than peers do, and some of the strangers'.
-    pub(super) fn receive(&mut self, now: Time) -> Vec<Input> {
+    pub(crate) fn receive(&mut self, now: Time) -> Vec<Input> {
         let Self { strangers, peers, echoes, door, mark, counters, .. } = self;
         let mut inputs = Vec::new();
         door.begin_turn();
@@ -190,18 +190,18 @@ impl Exchange {
 
     /// Whether something came in the name of a peer, in the last turn, that did not count. There
     /// may be a lot more of it: the loop should not wake for each.
-    pub(super) fn is_disturbed(&self) -> bool {
+    pub(crate) fn is_disturbed(&self) -> bool {
         self.disturbed
     }
 
     /// What was counted so far.
-    pub(super) fn counters(&self) -> &PeerCounters {
+    pub(crate) fn counters(&self) -> &PeerCounters {
         &self.counters
     }
 
     /// What to wait for. Strangers wake nobody: they are read when there is something else to do,
     /// which is several times in an interval.
-    pub(super) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.peers.values().chain(&self.echoes).map(AsFd::as_fd)
     }
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::alerts::Alert;
-use super::clock;
-use super::fitness::FitnessBoard;
+use super::FitnessBoard;
 use crate::cloud::{Imds, Notice};
 use crate::config::Notices;
+use crate::daemon::alerts::Alert;
+use crate::daemon::clock;
 use crate::types::Fault;
 
 /// Time between two looks: what the EC2 guide recommends for Spot instances.
@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(5);
 
 /// Looks for as long as the runtime lives. What the metadata service does not tell now leaves
 /// everything as it was.
-pub(super) async fn watch(settings: Notices, mut alert: Alert, board: FitnessBoard) {
+pub(crate) async fn watch(settings: Notices, mut alert: Alert, board: FitnessBoard) {
     if !settings.heed {
         return;
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::alerts::Alert;
+use crate::daemon::alerts::Alert;
 use crate::kernel::sysctl;
 use crate::plan::SysctlKey;
 
@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(2);
 
 /// Looks for as long as the runtime lives. From `percent` of the limit on the alert stands, until
 /// a tenth of that is free again.
-pub(super) async fn watch(percent: u32, mut alert: Alert) {
+pub(crate) async fn watch(percent: u32, mut alert: Alert) {
     let mut rounds = interval(EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

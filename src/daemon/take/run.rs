@@ -10,8 +10,8 @@ use anyhow::{anyhow, bail};
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::executors::{Change, Cloud};
 use crate::cloud::{Gate, Sent};
+use crate::daemon::calls::{Cloud, CloudChange};
 use crate::types::{
     Assignment, CloudFault, CloudFaultKind, Group, InstanceId, Member, Resource, ResourceKind,
     Roster, RouteTarget, RouteWrite, RouteWriteVerb, Seen, millis,
@@ -66,7 +66,7 @@ enum Place {
 /// What became of one resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Fate {
+pub enum StepResult {
     /// It was here already.
     WasHere,
     /// It was moved here and read back.
@@ -79,7 +79,7 @@ pub enum Fate {
 
 /// One resource of the group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct TakeStep {
     #[serde(skip)]
     what: Resource,
     /// Its name, as in the status.
@@ -89,7 +89,7 @@ pub struct Step {
     /// Where it led, in words.
     pub before: String,
     /// What became of it.
-    pub fate: Fate,
+    pub fate: StepResult,
     /// Why it moves, or why it is not here; empty where it was here.
     pub reason: String,
     /// From the first change to the read that showed it here, in milliseconds.
@@ -98,7 +98,7 @@ pub struct Step {
 }
 
 /// One takeover.
-pub(super) struct Taking<'a, C> {
+pub(super) struct TakeRun<'a, C> {
     /// Who is asked.
     pub(super) cloud: &'a C,
     /// The cluster.
@@ -152,19 +152,23 @@ impl Attempt {
 /// What a read found, by resource.
 type Places = BTreeMap<Resource, Place>;
 
-impl<C: Cloud> Taking<'_, C> {
+impl<C: Cloud> TakeRun<'_, C> {
     /// What would have to be done. Nothing is changed.
     ///
     /// # Errors
     /// Where a resource cannot be read, cannot be taken or must not be.
-    pub(super) async fn survey(&self) -> anyhow::Result<Vec<Step>> {
+    pub(super) async fn survey(&self) -> anyhow::Result<Vec<TakeStep>> {
         let mut steps = Vec::new();
         let mut refusals = Vec::new();
         for kind in KINDS {
             for (resource, place) in self.read(kind).await? {
                 match self.need(&resource, &place) {
-                    Ok(reason) => steps.push(Step {
-                        fate: if reason.is_empty() { Fate::WasHere } else { Fate::WouldMove },
+                    Ok(reason) => steps.push(TakeStep {
+                        fate: if reason.is_empty() {
+                            StepResult::WasHere
+                        } else {
+                            StepResult::WouldMove
+                        },
                         ..self.step(&resource, &place, reason)
                     }),
                     Err(why) => refusals.push(format!("{resource}: {why}")),
@@ -195,9 +199,9 @@ impl<C: Cloud> Taking<'_, C> {
     /// Takes everything that `survey` found not to be here, kind by kind, and returns what became
     /// of each. A kind that cannot be moved does not hold up those after it: the more of a group
     /// is together, the better.
-    pub(super) async fn carry_out(&self, mut steps: Vec<Step>) -> Vec<Step> {
+    pub(super) async fn carry_out(&self, mut steps: Vec<TakeStep>) -> Vec<TakeStep> {
         for kind in KINDS {
-            if steps.iter().any(|step| step.kind == kind && step.fate == Fate::WouldMove) {
+            if steps.iter().any(|step| step.kind == kind && step.fate == StepResult::WouldMove) {
                 self.take_kind(kind, &mut steps).await;
             }
         }
@@ -205,20 +209,20 @@ impl<C: Cloud> Taking<'_, C> {
     }
 
     /// Reads until everything of a kind is here, and writes what is not, side by side.
-    async fn take_kind(&self, kind: ResourceKind, steps: &mut [Step]) {
+    async fn take_kind(&self, kind: ResourceKind, steps: &mut [TakeStep]) {
         let begun = Instant::now();
         let dns = kind == ResourceKind::Dns;
         let mut rounds = interval(if dns { self.pace.read_dns } else { self.pace.read });
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut attempts: BTreeMap<Resource, Attempt> = BTreeMap::new();
-        let is_open = |step: &Step| step.kind == kind && step.fate == Fate::WouldMove;
+        let is_open = |step: &TakeStep| step.kind == kind && step.fate == StepResult::WouldMove;
         loop {
             rounds.tick().await;
             match self.read(kind).await {
                 Ok(places) => {
                     for step in steps.iter_mut().filter(|step| is_open(step)) {
                         if places.get(&step.what) == Some(&Place::Here) {
-                            step.fate = Fate::Moved;
+                            step.fate = StepResult::Moved;
                             step.took = Some(begun.elapsed());
                         }
                     }
@@ -227,14 +231,14 @@ impl<C: Cloud> Taking<'_, C> {
                 }
                 Err(error) => tracing::warn!("{kind} cannot be read now: {error:#}"),
             }
-            let hopeless = |step: &Step| attempts.get(&step.what).is_some_and(|one| one.last);
+            let hopeless = |step: &TakeStep| attempts.get(&step.what).is_some_and(|one| one.last);
             let left = steps.iter().any(|step| is_open(step) && !hopeless(step));
             if !left || Instant::now() >= self.deadline {
                 break;
             }
         }
         for step in steps.iter_mut().filter(|step| is_open(step)) {
-            step.fate = Fate::NotHere;
+            step.fate = StepResult::NotHere;
             let why = attempts.remove(&step.what).map(|attempt| attempt.why);
             step.reason = why.unwrap_or_else(|| "it could not be read again".to_owned());
         }
@@ -334,18 +338,18 @@ impl<C: Cloud> Taking<'_, C> {
         }
     }
 
-    fn step(&self, resource: &Resource, place: &Place, reason: String) -> Step {
+    fn step(&self, resource: &Resource, place: &Place, reason: String) -> TakeStep {
         let before = match place {
             Place::Peer(node) => self.name(node),
             Place::Here => "here".to_owned(),
             other => shown(other),
         };
-        Step {
+        TakeStep {
             what: resource.clone(),
             resource: resource.to_string(),
             kind: resource.kind(),
             before,
-            fate: Fate::NotHere,
+            fate: StepResult::NotHere,
             reason,
             took: None,
         }
@@ -358,7 +362,7 @@ impl<C: Cloud> Taking<'_, C> {
 
     async fn write(&self, resource: &Resource, place: &Place) -> Result<(), CloudFault> {
         let change = match resource.route() {
-            Some((table, cidr)) => Change::Route(RouteWrite {
+            Some((table, cidr)) => CloudChange::Route(RouteWrite {
                 verb: match place {
                     Place::Vacant { exists: false } => RouteWriteVerb::Create,
                     _ => RouteWriteVerb::Replace,
@@ -367,7 +371,7 @@ impl<C: Cloud> Taking<'_, C> {
                 cidr,
                 interface: self.me.interface.clone(),
             }),
-            None => Change::Assign(Assignment {
+            None => CloudChange::Assign(Assignment {
                 resource: resource.clone(),
                 interface: self.me.interface.clone(),
                 address: match resource.target(self.me) {
@@ -408,5 +412,5 @@ const fn is_final(kind: CloudFaultKind) -> bool {
 }
 
 #[cfg(test)]
-#[path = "taking_tests.rs"]
+#[path = "run_tests.rs"]
 mod tests;

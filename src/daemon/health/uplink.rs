@@ -8,11 +8,10 @@ use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::clock;
-use super::fitness::FitnessBoard;
-use super::icmp::EchoMark;
-use super::sockets::PeerSocket;
+use super::FitnessBoard;
 use crate::config::{Probe, Uplink};
+use crate::daemon::clock;
+use crate::daemon::peers::{EchoMark, PeerSocket};
 use crate::kernel::links;
 use crate::types::Fault;
 
@@ -24,19 +23,19 @@ const MAX_DRAIN: usize = 1024;
 /// The uplink can only be lost after it was seen to work: where nothing ever answers, ICMP or
 /// the targets are blocked, and that says nothing about the uplink.
 #[derive(Debug, Clone)]
-pub(super) struct Judge {
+struct UplinkJudge {
     lost_after: u32,
     silent: Option<u32>,
 }
 
-impl Judge {
+impl UplinkJudge {
     /// Nothing has answered yet.
-    pub(super) fn new(lost_after: u32) -> Self {
+    fn new(lost_after: u32) -> Self {
         Self { lost_after, silent: None }
     }
 
     /// Takes in one round: whether anything has answered since the last one.
-    pub(super) fn round(&mut self, answered: bool) {
+    fn round(&mut self, answered: bool) {
         if answered {
             self.silent = Some(0);
         } else if let Some(silent) = &mut self.silent {
@@ -45,14 +44,14 @@ impl Judge {
     }
 
     /// Whether the uplink is lost.
-    pub(super) fn lost(&self) -> bool {
+    fn lost(&self) -> bool {
         self.silent.is_some_and(|silent| silent >= self.lost_after)
     }
 }
 
 /// Asks and listens for as long as the runtime lives. `uplink` is the interface that is
 /// configured, if one is.
-pub(super) async fn watch(
+pub(crate) async fn watch(
     settings: Uplink,
     uplink: Option<String>,
     token: u64,
@@ -64,7 +63,7 @@ pub(super) async fn watch(
     };
     tracing::debug!(device, targets = settings.targets.len(), "watching the uplink");
     let mut prober = Prober::new(settings, device, token);
-    let mut judge = Judge::new(prober.settings.lost_after);
+    let mut judge = UplinkJudge::new(prober.settings.lost_after);
     let mut rounds = interval(prober.settings.interval);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     rounds.tick().await;
@@ -173,14 +172,14 @@ mod tests {
 
     #[test]
     fn where_nothing_ever_answers_nothing_is_lost() {
-        let mut judge = Judge::new(3);
+        let mut judge = UplinkJudge::new(3);
         (0..100).for_each(|_| judge.round(false));
         assert!(!judge.lost());
     }
 
     #[test]
     fn silence_after_an_answer_counts_and_any_answer_ends_it() {
-        let mut judge = Judge::new(3);
+        let mut judge = UplinkJudge::new(3);
         judge.round(true);
         judge.round(false);
         judge.round(false);

@@ -24,11 +24,11 @@ const EVERY: Duration = Duration::from_secs(5);
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// Which groups this node has to carry now, and which it must not; nothing is known of the others.
-pub(super) type Duties = BTreeMap<GroupName, bool>;
+pub(super) type MustCarry = BTreeMap<GroupName, bool>;
 
 /// What the task works with.
 #[derive(Debug)]
-struct Job {
+struct HostSide {
     settings: Settings,
     /// The first address of the forwarding interface, by which that is found.
     address: Ipv4Addr,
@@ -36,7 +36,7 @@ struct Job {
 
 /// The task, for whoever waits for its end.
 #[derive(Debug)]
-pub(super) struct Local(Option<JoinHandle<()>>);
+pub(super) struct Carrier(Option<JoinHandle<()>>);
 
 /// Starts it on the current runtime, where a group has or had anything to carry. The sender is the
 /// loop's: when that drops it, the task does what was said last and ends.
@@ -44,18 +44,18 @@ pub(super) fn start(
     settings: &Settings,
     address: Ipv4Addr,
     notes: &Notes,
-) -> (Option<watch::Sender<Duties>>, Local) {
+) -> (Option<watch::Sender<MustCarry>>, Carrier) {
     let carries = |group: &GroupSetting| !parts_of(group, "").is_empty();
     if !settings.groups.iter().any(carries) && !carry::has_record(&settings.state_dir) {
-        return (None, Local(None));
+        return (None, Carrier(None));
     }
-    let job = Job { settings: settings.clone(), address };
-    let (sender, duties) = watch::channel(Duties::new());
-    let task = tokio::spawn(keep(job, duties, Alert::new("local", notes)));
-    (Some(sender), Local(Some(task)))
+    let host = HostSide { settings: settings.clone(), address };
+    let (sender, must_carry) = watch::channel(MustCarry::new());
+    let task = tokio::spawn(keep(host, must_carry, Alert::new("local", notes)));
+    (Some(sender), Carrier(Some(task)))
 }
 
-impl Local {
+impl Carrier {
     /// Waits until the task has done what the loop said last. Call it when the loop has ended.
     pub(super) async fn finish(self) {
         let Some(task) = self.0 else { return };
@@ -65,25 +65,25 @@ impl Local {
     }
 }
 
-async fn keep(job: Job, mut duties: watch::Receiver<Duties>, mut alert: Alert) {
+async fn keep(host: HostSide, mut must_carry: watch::Receiver<MustCarry>, mut alert: Alert) {
     let mut rounds = interval(EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let last = tokio::select! {
-            changed = duties.changed() => changed.is_err(),
+            changed = must_carry.changed() => changed.is_err(),
             _ = rounds.tick() => false,
         };
-        let due = duties.borrow_and_update().clone();
-        alert.set(job.round(&due).await).await;
+        let due = must_carry.borrow_and_update().clone();
+        alert.set(host.round(&due).await).await;
         if last {
             return;
         }
     }
 }
 
-impl Job {
+impl HostSide {
     /// One round. Returns what is wrong.
-    async fn round(&self, due: &Duties) -> Option<String> {
+    async fn round(&self, due: &MustCarry) -> Option<String> {
         let error = match timeout(LIMIT, self.reconcile(due)).await {
             Ok(Ok(errors)) if errors.is_empty() => return None,
             Ok(Ok(errors)) => errors.join("; "),
@@ -93,7 +93,7 @@ impl Job {
         Some(format!("this host's side of its groups is not as it should be: {error}"))
     }
 
-    async fn reconcile(&self, due: &Duties) -> anyhow::Result<Vec<String>> {
+    async fn reconcile(&self, due: &MustCarry) -> anyhow::Result<Vec<String>> {
         let outcome = carry(&self.settings, self.address, due).await?;
         for change in &outcome.changes {
             tracing::info!("{change}");
@@ -110,7 +110,7 @@ impl Job {
 pub(super) async fn carry(
     settings: &Settings,
     address: Ipv4Addr,
-    due: &Duties,
+    due: &MustCarry,
 ) -> anyhow::Result<carry::Outcome> {
     let own = addresses::read().await?;
     let link = own.into_iter().find(|own| own.address == address);

@@ -27,7 +27,7 @@ const NUMBERS: std::ops::RangeInclusive<u32> = 1..=9;
 
 /// The loop's side.
 #[derive(Debug)]
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     inputs: Vec<Input>,
     actions: Vec<Action>,
     /// None once the recording has ended.
@@ -42,7 +42,7 @@ impl Recorder {
     ///
     /// # Errors
     /// Where no file can be created.
-    pub(super) fn start(path: &Path, limit: u64, header: &Header) -> io::Result<(Self, PathBuf)> {
+    pub(crate) fn start(path: &Path, limit: u64, header: &Header) -> io::Result<(Self, PathBuf)> {
         let (file, path) = create(path)?;
         let (queue, turns) = sync_channel(CAPACITY);
         let (tell_finished, finished) = sync_channel(1);
@@ -71,14 +71,14 @@ impl Recorder {
     }
 
     /// Notes what the machine is about to be told.
-    pub(super) fn input(&mut self, input: &Input) {
+    pub(crate) fn input(&mut self, input: &Input) {
         if self.queue.is_some() {
             self.inputs.push(input.clone());
         }
     }
 
     /// Notes what the machine wants done.
-    pub(super) fn action(&mut self, action: &Action) {
+    pub(crate) fn action(&mut self, action: &Action) {
         if self.queue.is_some() {
             self.actions.push(action.clone());
         }
@@ -86,7 +86,7 @@ impl Recorder {
 
     /// Hands the turn over. Where the thread does not keep up, the recording ends: one with a gap
     /// could not be replayed.
-    pub(super) fn turn(&mut self, now: Time) {
+    pub(crate) fn turn(&mut self, now: Time) {
         let Some(queue) = &self.queue else { return };
         let inputs = std::mem::take(&mut self.inputs);
         let actions = std::mem::take(&mut self.actions);
@@ -98,7 +98,7 @@ impl Recorder {
     }
 
     /// Ends the recording and waits a little for the last lines.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         drop(self.queue);
         // A disk that hangs must not keep the monitor from its end.
         let _ = self.finished.recv_timeout(FINISH_LIMIT);

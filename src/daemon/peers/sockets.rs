@@ -8,8 +8,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
-use super::clock::Stamps;
 use super::icmp::{ECHO_REPLY, EchoMark};
+use crate::daemon::clock::Stamps;
 use crate::types::Time;
 use crate::wire::MAX_PACKET;
 
@@ -27,7 +27,7 @@ const CONTROL: usize = 128;
 
 /// A datagram socket with kernel receive timestamps.
 #[derive(Debug)]
-pub(super) struct PeerSocket {
+pub(crate) struct PeerSocket {
     socket: Socket,
     buffer: Box<[u8; BUFFER]>,
     drained: Time,
@@ -37,13 +37,13 @@ pub(super) struct PeerSocket {
 
 /// One datagram.
 #[derive(Debug)]
-pub(super) struct Datagram<'a> {
+pub(crate) struct Datagram<'a> {
     /// Where it came from.
-    pub(super) from: SocketAddrV4,
+    pub(crate) from: SocketAddrV4,
     /// When the kernel received it.
-    pub(super) at: Time,
+    pub(crate) at: Time,
     /// Its bytes; for a raw socket with the IP header.
-    pub(super) bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
 }
 
 impl PeerSocket {
@@ -52,7 +52,7 @@ impl PeerSocket {
     ///
     /// # Errors
     /// Where the address is not this host's, or the port is taken.
-    pub(super) fn heartbeat(address: SocketAddrV4, now: Time) -> io::Result<Self> {
+    pub(crate) fn heartbeat(address: SocketAddrV4, now: Time) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         let socket = Self::prepare(socket, address, now)?;
         // After it was bound: another monitor must find the port taken.
@@ -66,7 +66,7 @@ impl PeerSocket {
     ///
     /// # Errors
     /// As [`Self::heartbeat`].
-    pub(super) fn peer(address: SocketAddrV4, peer: SocketAddrV4, now: Time) -> io::Result<Self> {
+    pub(crate) fn peer(address: SocketAddrV4, peer: SocketAddrV4, now: Time) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_reuse_port(true)?;
         // Without the right to more, it is as large as every socket may be.
@@ -84,7 +84,7 @@ impl PeerSocket {
     /// # Errors
     /// Without `CAP_NET_RAW`. (The unprivileged ICMP socket is no way out: it is closed even to
     /// root where `net.ipv4.ping_group_range` is at its default.)
-    pub(super) fn echo(
+    pub(crate) fn echo(
         address: Ipv4Addr,
         device: Option<&str>,
         mark: EchoMark,
@@ -109,14 +109,14 @@ impl PeerSocket {
     ///
     /// # Errors
     /// As send(2); a full buffer is an error here.
-    pub(super) fn send(&self, bytes: &[u8], to: SocketAddrV4) -> io::Result<()> {
+    pub(crate) fn send(&self, bytes: &[u8], to: SocketAddrV4) -> io::Result<()> {
         self.socket.send_to(bytes, &to.into()).map(|_| ())
     }
 
     /// Reads what has arrived, up to `most` datagrams; how many the kernel has dropped since the
     /// last time because there was no room. Errors that a peer's ICMP messages leave on the socket
     /// (port unreachable while its daemon is down) end nothing.
-    pub(super) fn drain(
+    pub(crate) fn drain(
         &mut self,
         now: Time,
         most: usize,

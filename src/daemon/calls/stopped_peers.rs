@@ -13,13 +13,13 @@ use crate::types::InstanceId;
 
 /// The file.
 #[derive(Debug, Clone)]
-pub(super) struct Keepsake {
+pub(crate) struct StoppedPeersFile {
     path: PathBuf,
 }
 
-impl Keepsake {
+impl StoppedPeersFile {
     /// In this directory.
-    pub(super) fn in_directory(directory: &Path) -> Self {
+    pub(crate) fn in_directory(directory: &Path) -> Self {
         Self { path: directory.join("stopped.json") }
     }
 
@@ -27,7 +27,7 @@ impl Keepsake {
     ///
     /// # Errors
     /// Where the file is there and cannot be read or makes no sense.
-    pub(super) fn load(&self) -> anyhow::Result<BTreeSet<InstanceId>> {
+    pub(crate) fn load(&self) -> anyhow::Result<BTreeSet<InstanceId>> {
         let shown = self.path.display();
         match fs::read(&self.path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
@@ -41,7 +41,7 @@ impl Keepsake {
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub(super) fn save(&self, stopped: &BTreeSet<InstanceId>) -> anyhow::Result<()> {
+    pub(crate) fn save(&self, stopped: &BTreeSet<InstanceId>) -> anyhow::Result<()> {
         let directory = self.path.parent().context("the state directory has no name")?;
         let write = || -> std::io::Result<()> {
             fs::create_dir_all(directory)?;
@@ -58,20 +58,20 @@ mod tests {
     #[test]
     fn what_is_kept_is_there_again() {
         let directory = tempfile::tempdir().unwrap();
-        let keepsake = Keepsake::in_directory(&directory.path().join("made"));
-        assert_eq!(keepsake.load().unwrap(), BTreeSet::new());
+        let file = StoppedPeersFile::in_directory(&directory.path().join("made"));
+        assert_eq!(file.load().unwrap(), BTreeSet::new());
         let stopped = BTreeSet::from(["i-0123abcd".parse().unwrap()]);
-        keepsake.save(&stopped).unwrap();
-        assert_eq!(keepsake.load().unwrap(), stopped);
-        keepsake.save(&BTreeSet::new()).unwrap();
-        assert_eq!(keepsake.load().unwrap(), BTreeSet::new());
+        file.save(&stopped).unwrap();
+        assert_eq!(file.load().unwrap(), stopped);
+        file.save(&BTreeSet::new()).unwrap();
+        assert_eq!(file.load().unwrap(), BTreeSet::new());
     }
 
     #[test]
     fn a_damaged_file_is_named() {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("stopped.json"), "[").unwrap();
-        let error = Keepsake::in_directory(directory.path()).load().unwrap_err();
+        let error = StoppedPeersFile::in_directory(directory.path()).load().unwrap_err();
         assert!(error.to_string().contains("stopped.json is damaged"));
     }
 }

@@ -13,7 +13,7 @@ const CAPACITY: usize = 512;
 
 /// One thing to tell.
 #[derive(Debug)]
-pub(super) enum Tiding {
+pub(crate) enum Notification {
     /// Something happened.
     Event(Event),
     /// The first heartbeat has gone out.
@@ -26,37 +26,37 @@ pub(super) enum Tiding {
 
 /// The loop's side.
 #[derive(Debug, Clone)]
-pub(super) struct Herald(mpsc::Sender<Tiding>);
+pub(crate) struct Notifier(mpsc::Sender<Notification>);
 
-impl Herald {
+impl Notifier {
     /// Starts it on the current runtime. It ends when the last clone of the result is dropped.
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (sender, mut queue) = mpsc::channel(CAPACITY);
         tokio::spawn(async move {
-            while let Some(tiding) = queue.recv().await {
-                tell(tiding);
+            while let Some(notification) = queue.recv().await {
+                deliver(notification);
             }
         });
         Self(sender)
     }
 
     /// Passes something on; false if it had to be dropped.
-    pub(super) fn tell(&self, tiding: Tiding) -> bool {
-        self.0.try_send(tiding).is_ok()
+    pub(crate) fn send(&self, notification: Notification) -> bool {
+        self.0.try_send(notification).is_ok()
     }
 }
 
-fn tell(tiding: Tiding) {
-    match tiding {
-        Tiding::Event(event) => log(&event),
-        Tiding::Ready => notify(&sd_notify::NotifyState::Ready),
-        Tiding::Watchdog => notify(&sd_notify::NotifyState::Watchdog),
-        Tiding::State(text) => notify(&sd_notify::NotifyState::Status(&text)),
+fn deliver(notification: Notification) {
+    match notification {
+        Notification::Event(event) => log(&event),
+        Notification::Ready => notify(&sd_notify::NotifyState::Ready),
+        Notification::Watchdog => notify(&sd_notify::NotifyState::Watchdog),
+        Notification::State(text) => notify(&sd_notify::NotifyState::Status(&text)),
     }
 }
 
 /// Tells the service manager, where there is one.
-pub(super) fn notify(state: &sd_notify::NotifyState<'_>) {
+pub(crate) fn notify(state: &sd_notify::NotifyState<'_>) {
     // Without a service manager this does nothing; with a broken one, going on is right.
     if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
         tracing::debug!(%error, "the service manager could not be told");

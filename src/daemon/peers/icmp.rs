@@ -5,27 +5,27 @@
 /// The identifier alone has 16 bits and is chosen freely by `ping` as well; the token in the
 /// payload settles it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct EchoMark {
+pub(crate) struct EchoMark {
     /// The identifier field.
-    pub(super) ident: u16,
+    pub(crate) ident: u16,
     /// The payload.
-    pub(super) token: u64,
+    pub(crate) token: u64,
 }
 
 /// The type of an echo reply.
-pub(super) const ECHO_REPLY: u8 = 0;
+pub(crate) const ECHO_REPLY: u8 = 0;
 const ECHO_REQUEST: u8 = 8;
 const MIN_IP_HEADER: usize = 20;
 
 impl EchoMark {
     /// A mark made of a random number.
-    pub(super) fn new(token: u64) -> Self {
+    pub(crate) fn new(token: u64) -> Self {
         let [high, low, ..] = token.to_be_bytes();
         Self { ident: u16::from_be_bytes([high, low]), token }
     }
 
     /// An echo request.
-    pub(super) fn request(self, sequence: u16) -> [u8; 16] {
+    pub(crate) fn request(self, sequence: u16) -> [u8; 16] {
         let mut message = [0; 16];
         let fields = [ECHO_REQUEST, 0, 0, 0]
             .into_iter()
@@ -42,7 +42,7 @@ impl EchoMark {
     }
 
     /// Whether an IP packet, as a raw socket gives it, is a reply to one of these requests.
-    pub(super) fn is_reply(self, packet: &[u8]) -> bool {
+    pub(crate) fn is_reply(self, packet: &[u8]) -> bool {
         let Some(first) = packet.first() else { return false };
         let header = usize::from(first & 0x0f) * 4;
         if header < MIN_IP_HEADER {

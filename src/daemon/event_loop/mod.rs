@@ -4,6 +4,14 @@
 //! other threads; lets the machine do what is due; carries its actions out or hands them over;
 //! and sleeps until the next deadline or the next arrival. Nothing in it waits for anything else.
 
+mod notifier;
+mod realtime;
+mod recorder;
+
+pub(crate) use notifier::{Notifier, notify};
+pub(crate) use realtime::{prioritise, stay_in_memory};
+pub(crate) use recorder::Recorder;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,17 +20,16 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 use tokio::sync::{Notify, watch};
 
+use super::calls::{CloudChange, CloudRead, Executors};
+use super::carrier::MustCarry;
 use super::clock;
-use super::exchange::Exchange;
-use super::executors::{Change, Executors, Read};
-use super::herald::{Herald, Tiding};
 use super::inbox::{Inbox, Note};
-use super::local::Duties;
-use super::recorder::Recorder;
+use super::peers::Exchange;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome, Verdict, View};
 use crate::record::ACTIONS_A_TURN;
 use crate::status::{Counters, Report};
 use crate::types::{Fault, Fitness, GroupName, InstanceId, Roster, SessionId, Time};
+use notifier::Notification;
 
 /// Events kept for the status.
 const HISTORY: usize = 200;
@@ -43,37 +50,37 @@ const FRESH: Duration = Duration::from_secs(10);
 
 /// What the loop is made of.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(crate) struct EventLoop {
     /// The decisions.
-    pub(super) machine: Machine,
+    pub(crate) machine: Machine,
     /// The peers.
-    pub(super) exchange: Exchange,
+    pub(crate) exchange: Exchange,
     /// Other threads.
-    pub(super) inbox: Inbox,
+    pub(crate) inbox: Inbox,
     /// Whoever does the slow work.
-    pub(super) executors: Executors,
+    pub(crate) executors: Executors,
     /// Whoever tells the outside.
-    pub(super) herald: Herald,
+    pub(crate) notifier: Notifier,
     /// Whoever writes down what the machine is told and what it wants, where that is wished.
-    pub(super) recorder: Option<Recorder>,
+    pub(crate) recorder: Option<Recorder>,
     /// Where this node says which groups its host has to carry, where any has a part on it.
-    pub(super) local: Option<watch::Sender<Duties>>,
+    pub(crate) local: Option<watch::Sender<MustCarry>>,
     /// Whoever looks at the cluster: told when a peer has started anew.
-    pub(super) looking: Arc<Notify>,
+    pub(crate) looking: Arc<Notify>,
     /// Half the service manager's watchdog time, where it has one.
-    pub(super) watchdog: Option<Duration>,
+    pub(crate) watchdog: Option<Duration>,
     /// How long it goes on once everything is handed over: for as many heartbeats as tell every
     /// peer that this node leaves, even if one of them is lost.
-    pub(super) linger: Duration,
+    pub(crate) linger: Duration,
     /// How long the kernel must have refused every heartbeat before this node is unfit.
-    pub(super) severed_after: Duration,
+    pub(crate) severed_after: Duration,
     /// What the loop remembers for the status.
-    pub(super) memory: Memory,
+    pub(crate) memory: Memory,
 }
 
 /// What the loop remembers for the status and for itself.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     cluster: String,
     roster: Arc<Roster>,
     started: Time,
@@ -95,7 +102,7 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Of a loop that starts now.
-    pub(super) fn new(cluster: String, roster: Roster, now: Time) -> Self {
+    pub(crate) fn new(cluster: String, roster: Roster, now: Time) -> Self {
         Self {
             cluster,
             roster: Arc::new(roster),
@@ -116,9 +123,9 @@ impl Memory {
     }
 }
 
-impl Turns {
-    /// Turns until the machine says that this node may go, and then a little longer.
-    pub(super) fn run(mut self) {
+impl EventLoop {
+    /// EventLoop until the machine says that this node may go, and then a little longer.
+    pub(crate) fn run(mut self) {
         loop {
             let now = clock::now();
             if self.memory.exit_at.is_some_and(|at| at <= now) {
@@ -166,10 +173,10 @@ impl Turns {
     /// that a host is about to answer when the first packet can come.
     fn say_local(&self) {
         let Some(sender) = &self.local else { return };
-        let duties = self.machine.local();
+        let must_carry = self.machine.local();
         sender.send_if_modified(|said| {
-            let news = *said != duties;
-            *said = duties;
+            let news = *said != must_carry;
+            *said = must_carry;
             news
         });
     }
@@ -317,20 +324,22 @@ impl Turns {
                 self.memory.exit_at = Some(now + self.linger);
                 return;
             }
-            Action::ReadRoutes { id, tables } => (id, doers.read(id, Read::Routes(tables))),
-            Action::ReadHolders { id, resources } => (id, doers.read(id, Read::Holders(resources))),
-            Action::ReadPower { id, node } => (id, doers.read(id, Read::Power(node))),
+            Action::ReadRoutes { id, tables } => (id, doers.read(id, CloudRead::Routes(tables))),
+            Action::ReadHolders { id, resources } => {
+                (id, doers.read(id, CloudRead::Holders(resources)))
+            }
+            Action::ReadPower { id, node } => (id, doers.read(id, CloudRead::Power(node))),
             Action::WriteRoute { id, write, not_after } => {
-                (id, doers.change(id, Change::Route(write), not_after))
+                (id, doers.change(id, CloudChange::Route(write), not_after))
             }
             Action::Assign { id, assignment, not_after } => {
-                (id, doers.change(id, Change::Assign(assignment), not_after))
+                (id, doers.change(id, CloudChange::Assign(assignment), not_after))
             }
             Action::Stop { id, node, force, not_after } => {
-                (id, doers.change(id, Change::Stop { node, force }, not_after))
+                (id, doers.change(id, CloudChange::Stop { node, force }, not_after))
             }
             Action::Start { id, node, not_after } => {
-                (id, doers.change(id, Change::Start { node }, not_after))
+                (id, doers.change(id, CloudChange::Start { node }, not_after))
             }
             Action::Remember { id, stopped } => (id, doers.keep(id, stopped)),
         };
@@ -340,20 +349,20 @@ impl Turns {
     }
 
     fn report_event(&mut self, event: Event) {
-        let state = Tiding::State(event.text.clone());
+        let state = Notification::State(event.text.clone());
         if self.memory.events.len() == HISTORY {
             self.memory.events.pop_front();
         }
         self.memory.events.push_back(event.clone());
-        if !self.herald.tell(Tiding::Event(event)) {
+        if !self.notifier.send(Notification::Event(event)) {
             self.memory.counters.log_lines_dropped += 1;
         }
-        self.herald.tell(state);
+        self.notifier.send(state);
     }
 
     fn become_ready(&mut self) {
         if !self.memory.ready {
-            self.memory.ready = self.herald.tell(Tiding::Ready);
+            self.memory.ready = self.notifier.send(Notification::Ready);
         }
     }
 
@@ -361,7 +370,7 @@ impl Turns {
         let Some(every) = self.watchdog else { return };
         if self.memory.fed.is_none_or(|last| now.since(last) >= every) {
             self.memory.fed = Some(now);
-            self.herald.tell(Tiding::Watchdog);
+            self.notifier.send(Notification::Watchdog);
         }
     }
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
-use super::clock;
-use super::inbox::{Note, Notes};
-use super::keepsake::Keepsake;
+use super::stopped_peers::StoppedPeersFile;
 use crate::cloud::{Clouds, Gate, Sent};
+use crate::daemon::clock;
+use crate::daemon::inbox::{Note, Notes};
 use crate::failover::{ActionId, Outcome, Routes};
 use crate::types::{
     Assignment, CloudFault, CloudFaultKind, InstanceId, PowerReport, Resource, ResourceKind,
@@ -38,7 +38,7 @@ const KEEP: &str = "remember";
 const SLACK: Duration = Duration::from_secs(1);
 
 /// The calls behind the machine's actions. The one real implementation is [`Clouds`].
-pub(super) trait Cloud: Clone + Send + Sync + 'static {
+pub(crate) trait Cloud: Clone + Send + Sync + 'static {
     /// The routes of these tables; absent tables are absent.
     fn routes(
         &self,
@@ -60,14 +60,14 @@ pub(super) trait Cloud: Clone + Send + Sync + 'static {
     /// Carries out one change through the gate.
     fn change(
         &self,
-        change: &Change,
+        change: &CloudChange,
         gate: &Gate,
     ) -> impl Future<Output = Result<Sent, CloudFault>> + Send;
 }
 
 /// A change to make.
 #[derive(Debug, Clone)]
-pub(super) enum Change {
+pub(crate) enum CloudChange {
     /// Write a route.
     Route(RouteWrite),
     /// Give a resource that is no route to a member.
@@ -80,7 +80,7 @@ pub(super) enum Change {
 
 /// Something to read.
 #[derive(Debug, Clone)]
-pub(super) enum Read {
+pub(crate) enum CloudRead {
     /// Route tables.
     Routes(Vec<RouteTableId>),
     /// Who holds resources of one kind that are no routes.
@@ -90,16 +90,16 @@ pub(super) enum Read {
 }
 
 /// A change, and until when it may begin.
-type ChangeJob = (ActionId, Change, Time);
+type ChangeJob = (ActionId, CloudChange, Time);
 /// A read.
-type ReadJob = (ActionId, Read);
+type ReadJob = (ActionId, CloudRead);
 
 /// What to keep over a restart.
 type KeepJob = (ActionId, BTreeSet<InstanceId>);
 
 /// The loop's way to the executors. Handing over never waits.
 #[derive(Debug, Clone)]
-pub(super) struct Executors {
+pub(crate) struct Executors {
     changes: mpsc::Sender<ChangeJob>,
     reads: mpsc::Sender<ReadJob>,
     keeping: mpsc::Sender<KeepJob>,
@@ -107,9 +107,9 @@ pub(super) struct Executors {
 
 impl Executors {
     /// Starts them on the current runtime. `limit` is the API's time limit for one call.
-    pub(super) fn start<C: Cloud>(
+    pub(crate) fn start<C: Cloud>(
         cloud: &C,
-        keepsake: Keepsake,
+        stopped_peers: StoppedPeersFile,
         notes: &Notes,
         limit: Duration,
     ) -> Self {
@@ -141,7 +141,7 @@ impl Executors {
                 });
             }
         });
-        let keeping = start_keeping(keepsake, notes.clone());
+        let keeping = start_keeping(stopped_peers, notes.clone());
         Self { changes, reads, keeping }
     }
 
@@ -149,10 +149,10 @@ impl Executors {
     ///
     /// # Errors
     /// The outcome, where the queue is full.
-    pub(super) fn change(
+    pub(crate) fn change(
         &self,
         id: ActionId,
-        change: Change,
+        change: CloudChange,
         not_after: Time,
     ) -> Result<(), Outcome> {
         let call = change.name();
@@ -164,7 +164,7 @@ impl Executors {
     ///
     /// # Errors
     /// The outcome, where the queue is full.
-    pub(super) fn keep(&self, id: ActionId, stopped: BTreeSet<InstanceId>) -> Result<(), Outcome> {
+    pub(crate) fn keep(&self, id: ActionId, stopped: BTreeSet<InstanceId>) -> Result<(), Outcome> {
         let sent = self.keeping.try_send((id, stopped));
         sent.map_err(|_| Outcome::Written { result: Err(overloaded(KEEP)) })
     }
@@ -173,7 +173,7 @@ impl Executors {
     ///
     /// # Errors
     /// The outcome, where the queue is full.
-    pub(super) fn read(&self, id: ActionId, read: Read) -> Result<(), Outcome> {
+    pub(crate) fn read(&self, id: ActionId, read: CloudRead) -> Result<(), Outcome> {
         self.reads.try_send((id, read)).map_err(|refused| {
             let (_, read) = refused.into_inner();
             read.failed(overloaded(read.name()))
@@ -181,9 +181,9 @@ impl Executors {
     }
 }
 
-impl Change {
+impl CloudChange {
     /// The API call's name.
-    pub(super) const fn name(&self) -> &'static str {
+    pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Route(write) => match write.verb {
                 crate::types::RouteWriteVerb::Replace => "ReplaceRoute",
@@ -196,9 +196,9 @@ impl Change {
     }
 }
 
-impl Read {
+impl CloudRead {
     /// The API call's name.
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Routes(_) => "DescribeRouteTables",
             Self::Holders(resources) => holders_call(resources.first()),
@@ -236,12 +236,12 @@ fn holders_call(resource: Option<&Resource>) -> &'static str {
 }
 
 /// One after the other, so that the last one handed over is the one that stays.
-fn start_keeping(keepsake: Keepsake, notes: Notes) -> mpsc::Sender<KeepJob> {
+fn start_keeping(stopped_peers: StoppedPeersFile, notes: Notes) -> mpsc::Sender<KeepJob> {
     let (keeping, mut queue) = mpsc::channel::<KeepJob>(KEEPING_WAITING);
     tokio::spawn(async move {
         while let Some((id, stopped)) = queue.recv().await {
-            let keepsake = keepsake.clone();
-            let saved = tokio::task::spawn_blocking(move || keepsake.save(&stopped)).await;
+            let stopped_peers = stopped_peers.clone();
+            let saved = tokio::task::spawn_blocking(move || stopped_peers.save(&stopped)).await;
             let saved = saved.map_err(anyhow::Error::new).flatten();
             let result = saved.map_err(|error| CloudFault {
                 kind: CloudFaultKind::Other,
@@ -256,7 +256,7 @@ fn start_keeping(keepsake: Keepsake, notes: Notes) -> mpsc::Sender<KeepJob> {
 
 async fn run_change<C: Cloud>(
     cloud: &C,
-    change: &Change,
+    change: &CloudChange,
     not_after: Time,
     limit: Duration,
 ) -> Outcome {
@@ -273,12 +273,14 @@ async fn run_change<C: Cloud>(
     }
 }
 
-async fn run_read<C: Cloud>(cloud: &C, read: &Read, limit: Duration) -> Outcome {
+async fn run_read<C: Cloud>(cloud: &C, read: &CloudRead, limit: Duration) -> Outcome {
     let work = async {
         match read {
-            Read::Routes(tables) => Outcome::Routes { result: cloud.routes(tables).await },
-            Read::Holders(resources) => Outcome::Holders { result: cloud.holders(resources).await },
-            Read::Power(node) => Outcome::Power { result: cloud.power(node).await },
+            CloudRead::Routes(tables) => Outcome::Routes { result: cloud.routes(tables).await },
+            CloudRead::Holders(resources) => {
+                Outcome::Holders { result: cloud.holders(resources).await }
+            }
+            CloudRead::Power(node) => Outcome::Power { result: cloud.power(node).await },
         }
     };
     match timeout(limit, work).await {
@@ -320,12 +322,12 @@ impl Cloud for Clouds {
         self.ec2().power(node).await
     }
 
-    async fn change(&self, change: &Change, gate: &Gate) -> Result<Sent, CloudFault> {
+    async fn change(&self, change: &CloudChange, gate: &Gate) -> Result<Sent, CloudFault> {
         match change {
-            Change::Route(write) => self.ec2().write_route(write, gate).await,
-            Change::Assign(assignment) => self.assign(assignment, gate).await,
-            Change::Stop { node, force } => self.ec2().stop(node, *force, gate).await,
-            Change::Start { node } => self.ec2().start(node, gate).await,
+            CloudChange::Route(write) => self.ec2().write_route(write, gate).await,
+            CloudChange::Assign(assignment) => self.assign(assignment, gate).await,
+            CloudChange::Stop { node, force } => self.ec2().stop(node, *force, gate).await,
+            CloudChange::Start { node } => self.ec2().start(node, gate).await,
         }
     }
 }

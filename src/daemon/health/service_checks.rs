@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::inbox::Notes;
 use crate::config::{Check, GroupSetting, ResourceSetting, ServiceProbe, Settings};
+use crate::daemon::inbox::Notes;
 use crate::failover::Input;
 use crate::kernel::addresses::{self, AddressError};
 use crate::kernel::{carry, run};
@@ -26,7 +26,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const STATUS_LINE_MAX: usize = 1024;
 
 /// Starts a task for each group that has a check.
-pub(super) fn start(settings: &Settings, notes: &Notes) {
+pub(crate) fn start(settings: &Settings, notes: &Notes) {
     let checked: Vec<(&GroupSetting, &Check)> = settings
         .groups
         .iter()
@@ -89,7 +89,7 @@ impl ServiceBoard {
 
 /// Counts rounds. Pure. The first one decides alone, since nothing is known before it.
 #[derive(Debug, Clone)]
-struct Judge {
+struct ServiceJudge {
     fall: u32,
     rise: u32,
     works: Option<bool>,
@@ -97,7 +97,7 @@ struct Judge {
     against: u32,
 }
 
-impl Judge {
+impl ServiceJudge {
     const fn new(fall: u32, rise: u32) -> Self {
         Self { fall, rise, works: None, against: 0 }
     }
@@ -121,7 +121,7 @@ impl Judge {
 
 /// Asks for as long as the runtime lives.
 async fn watch(group: GroupName, check: Check, board: ServiceBoard) {
-    let mut judge = Judge::new(check.fall, check.rise);
+    let mut judge = ServiceJudge::new(check.fall, check.rise);
     let mut rounds = interval(check.interval);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -229,5 +229,5 @@ async fn is_here(address: Ipv4Addr, state_dir: &Path) -> Result<bool, AddressErr
 }
 
 #[cfg(test)]
-#[path = "services_tests.rs"]
+#[path = "service_checks_tests.rs"]
 mod tests;

@@ -10,9 +10,10 @@ use anyhow::bail;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
-use super::clock;
-use super::take::{FAILED, Turn, carries, carry, find, monitor_runs, taking};
+use super::lock::TakeLock;
+use super::shared::{FAILED, carries, carry, find, monitor_runs, take_run};
 use crate::config::{Flags, PairFlags, load};
+use crate::daemon::clock;
 use crate::types::{GroupName, InstanceId};
 
 /// Time between two looks.
@@ -23,7 +24,7 @@ const READS_LAG: Duration = Duration::from_secs(5);
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Released {
+pub struct ReleaseReport {
     /// The group.
     pub group: GroupName,
     /// This node.
@@ -48,13 +49,13 @@ pub async fn release(
     flags: &Flags,
     group: &GroupName,
     limit: Duration,
-) -> anyhow::Result<Released> {
+) -> anyhow::Result<ReleaseReport> {
     let deadline = Instant::now() + limit;
     let settings = load(flags, &PairFlags::default(), None)?.settings;
     let (socket, state_dir) = (settings.socket.clone(), settings.state_dir.clone());
     let found = find(flags, settings, deadline).await?;
-    let taking = taking(&found, group, deadline)?;
-    let mut released = Released {
+    let run = take_run(&found, group, deadline)?;
+    let mut released = ReleaseReport {
         group: group.clone(),
         node: found.cluster.me.id.clone(),
         here: Vec::new(),
@@ -62,16 +63,16 @@ pub async fn release(
         released: true,
         monitor: monitor_runs(&socket).await,
     };
-    if released.monitor || !carries(&found.looker.settings, group) {
+    if released.monitor || !carries(&found.discovery.settings, group) {
         return Ok(released);
     }
     let mut rounds = interval(LOOK_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        // The turn is given up between two looks: a `natha take` must not wait for this.
-        let turn = Turn::wait(&state_dir, deadline).await?;
-        let fresh = turn.last_taken().is_some_and(|at| clock::now().since(at) < READS_LAG);
-        let looked = taking.addresses_here().await;
+        // The lock is released between two looks: a `natha take` must not wait for this.
+        let lock = TakeLock::wait(&state_dir, deadline).await?;
+        let fresh = lock.last_taken().is_some_and(|at| clock::now().since(at) < READS_LAG);
+        let looked = run.addresses_here().await;
         match &looked {
             Ok(here) if here.is_empty() && !fresh => {
                 released.here.clear();
@@ -82,7 +83,7 @@ pub async fn release(
             Ok(here) => released.here = here.iter().map(ToString::to_string).collect(),
             Err(error) => tracing::warn!("who holds the group cannot be read now: {error:#}"),
         }
-        drop(turn);
+        drop(lock);
         if timeout_at(deadline, rounds.tick()).await.is_err() {
             released.released = false;
             return match looked {

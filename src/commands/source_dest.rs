@@ -17,11 +17,11 @@ const READ_EVERY: Duration = Duration::from_millis(500);
 
 /// EC2, as far as setup and teardown need it.
 #[derive(Debug)]
-pub(super) struct Checks {
+pub(super) struct SourceDestChecks {
     ec2: Ec2,
 }
 
-impl Checks {
+impl SourceDestChecks {
     /// Connects to the region that is set, or else to the instance's own: `known`, or what the
     /// instance metadata names.
     pub(super) async fn connect(api: &Api, known: Option<String>) -> anyhow::Result<Self> {
@@ -87,7 +87,7 @@ pub(super) fn word(on: bool) -> &'static str {
 }
 
 /// What AWS tells of this instance.
-pub(super) struct Told {
+pub(super) struct InstanceFacts {
     pub(super) facts: CloudFacts,
     /// Its region.
     pub(super) region: String,
@@ -96,7 +96,11 @@ pub(super) struct Told {
 }
 
 /// What AWS tells of this instance, if the settings need it.
-pub(super) async fn ask(host: &Host, role: Role, api: &Api) -> anyhow::Result<Option<Told>> {
+pub(super) async fn ask(
+    host: &Host,
+    role: Role,
+    api: &Api,
+) -> anyhow::Result<Option<InstanceFacts>> {
     if !host.source_dest_check && (!host.sources.is_empty() || !role.nat) {
         return Ok(None);
     }
@@ -111,7 +115,7 @@ pub(super) async fn ask(host: &Host, role: Role, api: &Api) -> anyhow::Result<Op
         .map(|own| CloudInterface { id: own.id, mac: own.mac, source_dest_check: None })
         .collect();
     let facts = CloudFacts { vpc_cidrs: identity.vpc_cidrs, interfaces };
-    Ok(Some(Told { facts, region: identity.region, tags }))
+    Ok(Some(InstanceFacts { facts, region: identity.region, tags }))
 }
 
 async fn tags(api: &Api, identity: &Identity) -> Result<BTreeMap<String, String>, String> {

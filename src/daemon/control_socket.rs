@@ -38,31 +38,32 @@ const BODY_MAX: usize = 16 * 1024;
 
 /// What there is to ask: nothing but the reason for waiting at first, then the loop.
 #[derive(Debug, Clone)]
-pub(super) struct Desk(Arc<Mutex<State>>);
+pub(super) struct StatusEndpoint(Arc<Mutex<EndpointState>>);
 
 #[derive(Debug, Clone)]
-enum State {
+enum EndpointState {
     Starting(String),
     Running(Notes),
 }
 
-impl Desk {
+impl StatusEndpoint {
     /// Before the loop runs.
     pub(super) fn starting(why: &str) -> Self {
-        Self(Arc::new(Mutex::new(State::Starting(why.to_owned()))))
+        Self(Arc::new(Mutex::new(EndpointState::Starting(why.to_owned()))))
     }
 
     /// What is waited for has changed.
     pub(super) fn waits(&self, why: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::Starting(why.to_owned());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
+            EndpointState::Starting(why.to_owned());
     }
 
     /// The loop runs.
     pub(super) fn runs(&self, notes: Notes) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = State::Running(notes);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = EndpointState::Running(notes);
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> EndpointState {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -87,16 +88,16 @@ pub(super) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
 }
 
 /// Serves for as long as the runtime lives.
-pub(super) async fn serve(listener: UnixListener, desk: Desk) {
+pub(super) async fn serve(listener: UnixListener, endpoint: StatusEndpoint) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let desk = desk.clone();
+                let endpoint = endpoint.clone();
                 tokio::spawn(async move {
                     // A client that is too slow loses its connection, nobody else does.
-                    let _ = timeout(CONNECTION_LIMIT, talk(stream, desk)).await;
+                    let _ = timeout(CONNECTION_LIMIT, talk(stream, endpoint)).await;
                     drop(slot);
                 });
             }
@@ -105,10 +106,10 @@ pub(super) async fn serve(listener: UnixListener, desk: Desk) {
     }
 }
 
-async fn talk(stream: UnixStream, desk: Desk) {
+async fn talk(stream: UnixStream, endpoint: StatusEndpoint) {
     let service = service_fn(move |request| {
-        let desk = desk.clone();
-        async move { Ok::<_, Infallible>(answer(request, &desk).await) }
+        let endpoint = endpoint.clone();
+        async move { Ok::<_, Infallible>(answer(request, &endpoint).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -119,10 +120,10 @@ async fn talk(stream: UnixStream, desk: Desk) {
     }
 }
 
-async fn answer(request: Request<Incoming>, desk: &Desk) -> Response<Full<Bytes>> {
-    let notes = match desk.state() {
-        State::Running(notes) => notes,
-        State::Starting(starting) => {
+async fn answer(request: Request<Incoming>, endpoint: &StatusEndpoint) -> Response<Full<Bytes>> {
+    let notes = match endpoint.state() {
+        EndpointState::Running(notes) => notes,
+        EndpointState::Starting(starting) => {
             return json(StatusCode::SERVICE_UNAVAILABLE, &Starting { starting });
         }
     };
