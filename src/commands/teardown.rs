@@ -12,7 +12,7 @@ use super::setup::preflight;
 use super::source_dest::{SourceDestChecks, word};
 use crate::config::{Api, Settings};
 use crate::kernel::apply::{Applier, Undone};
-use crate::kernel::journal::{self, Entry, Store};
+use crate::kernel::journal::{self, JournalEntry, JournalStore};
 use crate::kernel::nft::Nft;
 use crate::plan::{Subject, TableState};
 use crate::types::NetworkInterfaceId;
@@ -51,7 +51,7 @@ pub async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         .print(args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let applier = Applier::new(nft, Store::open(&settings.state_dir)?)?;
+    let applier = Applier::new(nft, JournalStore::open(&settings.state_dir)?)?;
     let entries = with_table(applier.undoable(), &applier.nft).await?;
     let mut ec2 = Lazy { api: &settings.api, checks: None };
     let mut rows = Vec::new();
@@ -94,10 +94,17 @@ fn finish(rows: Vec<Row>, errors: &[String], json: bool) -> anyhow::Result<ExitC
 
 /// The table is natha's by its name. One that no journal knows of (because the journal was lost)
 /// is removed too.
-async fn with_table(mut entries: Vec<Entry>, nft: &Nft) -> anyhow::Result<Vec<Entry>> {
+async fn with_table(
+    mut entries: Vec<JournalEntry>,
+    nft: &Nft,
+) -> anyhow::Result<Vec<JournalEntry>> {
     let known = entries.iter().any(|entry| entry.subject == Subject::Table);
     if !known && nft.table().await? != TableState::Absent {
-        entries.push(Entry { subject: Subject::Table, original: None, set: "there".to_owned() });
+        entries.push(JournalEntry {
+            subject: Subject::Table,
+            original: None,
+            set: "there".to_owned(),
+        });
     }
     Ok(entries)
 }
@@ -117,7 +124,11 @@ impl Lazy<'_> {
     }
 }
 
-async fn undo(applier: &Applier, entry: &Entry, ec2: &mut Lazy<'_>) -> anyhow::Result<Undone> {
+async fn undo(
+    applier: &Applier,
+    entry: &JournalEntry,
+    ec2: &mut Lazy<'_>,
+) -> anyhow::Result<Undone> {
     match &entry.subject {
         Subject::SourceDestCheck(id) => restore_check(id, entry, ec2.get().await?).await,
         // Whatever was under the name before setup, a table of natha's stays no longer.
@@ -129,7 +140,7 @@ async fn undo(applier: &Applier, entry: &Entry, ec2: &mut Lazy<'_>) -> anyhow::R
 
 async fn restore_check(
     id: &NetworkInterfaceId,
-    entry: &Entry,
+    entry: &JournalEntry,
     checks: &SourceDestChecks,
 ) -> anyhow::Result<Undone> {
     let was_on = entry.original.as_deref() == Some(word(true));
@@ -140,12 +151,12 @@ async fn restore_check(
     Ok(Undone::Restored)
 }
 
-fn original(entry: &Entry) -> Option<String> {
+fn original(entry: &JournalEntry) -> Option<String> {
     // What a table was made from means nothing once it is gone.
     entry.original.clone().filter(|_| entry.subject != Subject::Table)
 }
 
-fn row(entry: &Entry, undone: &Undone) -> Row {
+fn row(entry: &JournalEntry, undone: &Undone) -> Row {
     let original = original(entry);
     let (before, after, outcome) = match undone {
         Undone::Restored => (Some(entry.set.clone()), original, Outcome::Restored),
@@ -157,7 +168,7 @@ fn row(entry: &Entry, undone: &Undone) -> Row {
     Row { what: entry.subject.to_string(), before, after, outcome }
 }
 
-fn dry_run(entries: &[Entry], json: bool) -> anyhow::Result<ExitCode> {
+fn dry_run(entries: &[JournalEntry], json: bool) -> anyhow::Result<ExitCode> {
     let rows: Vec<Row> = entries
         .iter()
         .map(|entry| Row { outcome: Outcome::WouldRestore, ..row(entry, &Undone::Restored) })

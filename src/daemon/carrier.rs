@@ -111,7 +111,7 @@ pub(super) async fn carry(
     settings: &Settings,
     address: Ipv4Addr,
     due: &MustCarry,
-) -> anyhow::Result<carry::Outcome> {
+) -> anyhow::Result<carry::CarryOutcome> {
     let own = addresses::read().await?;
     let link = own.into_iter().find(|own| own.address == address);
     let link = link.ok_or_else(|| anyhow!("no interface has {address}"))?.link;

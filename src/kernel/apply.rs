@@ -1,7 +1,7 @@
 //! Carrying out one change at a time, and undoing it.
 
 use super::addresses::{self, AddressError};
-use super::journal::{Entry, Journal, JournalError, Store};
+use super::journal::{Journal, JournalEntry, JournalError, JournalStore};
 use super::nft::{Nft, NftError};
 use super::sysctl::{self, SysctlError};
 use crate::plan::{
@@ -73,12 +73,12 @@ pub enum Undone {
 pub struct Applier {
     /// The nft program.
     pub nft: Nft,
-    store: Store,
+    store: JournalStore,
     /// The journal as it was when this run began.
     before: Option<Journal>,
     journal: Journal,
     /// What this run changed, with the values from right before it.
-    done: Vec<Entry>,
+    done: Vec<JournalEntry>,
 }
 
 impl Applier {
@@ -86,7 +86,7 @@ impl Applier {
     ///
     /// # Errors
     /// Where the journal cannot be read.
-    pub fn new(nft: Nft, store: Store) -> Result<Self, JournalError> {
+    pub fn new(nft: Nft, store: JournalStore) -> Result<Self, JournalError> {
         let before = store.load()?;
         let journal = before.clone().unwrap_or_else(|| store.begin());
         Ok(Self { nft, store, before, journal, done: Vec::new() })
@@ -110,7 +110,7 @@ impl Applier {
     ) -> Result<(), JournalError> {
         self.journal.record(subject, original.clone(), set.to_owned());
         self.store.save(&self.journal)?;
-        self.done.push(Entry { subject: subject.clone(), original, set: set.to_owned() });
+        self.done.push(JournalEntry { subject: subject.clone(), original, set: set.to_owned() });
         Ok(())
     }
 
@@ -188,7 +188,7 @@ impl Applier {
 
     /// What this run has changed so far, the last first.
     #[must_use]
-    pub fn done(&self) -> Vec<Entry> {
+    pub fn done(&self) -> Vec<JournalEntry> {
         self.done.iter().rev().cloned().collect()
     }
 
@@ -205,7 +205,7 @@ impl Applier {
 
     /// Everything that is still to be undone on this host, the last first.
     #[must_use]
-    pub fn undoable(&self) -> Vec<Entry> {
+    pub fn undoable(&self) -> Vec<JournalEntry> {
         self.journal.entries.iter().rev().cloned().collect()
     }
 
@@ -213,7 +213,7 @@ impl Applier {
     ///
     /// # Errors
     /// Where the journal cannot be written.
-    pub fn keep(mut self, entries: &[Entry]) -> Result<(), JournalError> {
+    pub fn keep(mut self, entries: &[JournalEntry]) -> Result<(), JournalError> {
         if entries.is_empty() {
             return self.store.remove();
         }
@@ -229,7 +229,7 @@ impl Applier {
     /// Where that fails.
     pub async fn undo(
         &self,
-        entry: &Entry,
+        entry: &JournalEntry,
         table: Option<&TableSpec>,
     ) -> Result<Undone, ApplyError> {
         match &entry.subject {
@@ -249,7 +249,7 @@ impl Applier {
     }
 }
 
-fn undo_sysctl(key: &SysctlKey, entry: &Entry) -> Result<Undone, ApplyError> {
+fn undo_sysctl(key: &SysctlKey, entry: &JournalEntry) -> Result<Undone, ApplyError> {
     let (Some(original), Some(reading)) = (&entry.original, sysctl::read(key)?) else {
         // It went away with its interface.
         return Ok(Undone::Already);

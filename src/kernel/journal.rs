@@ -4,14 +4,14 @@
 //! natha's own values for the host's. What is kept in the kernel's memory (sysctls, the table)
 //! ends with the boot it was written in; what EC2 keeps does not.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use super::durable;
+use super::lock::FileLock;
 use crate::plan::{HostPlan, Subject};
 
 /// The format of the file.
@@ -64,7 +64,7 @@ pub enum JournalError {
 
 /// One thing that was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct JournalEntry {
     /// What.
     pub subject: Subject,
     /// What it was before; none where it was not there.
@@ -80,7 +80,7 @@ pub struct Journal {
     /// The kernel's id of the boot in which it was written.
     boot: String,
     /// In the order of the changes.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<JournalEntry>,
     /// What the host was last made into; none while the first setup is under way.
     pub plan: Option<HostPlan>,
 }
@@ -91,7 +91,7 @@ impl Journal {
     pub fn record(&mut self, subject: &Subject, original: Option<String>, set: String) {
         match self.entries.iter_mut().find(|entry| entry.subject == *subject) {
             Some(entry) => entry.set = set,
-            None => self.entries.push(Entry { subject: subject.clone(), original, set }),
+            None => self.entries.push(JournalEntry { subject: subject.clone(), original, set }),
         }
     }
 
@@ -107,13 +107,13 @@ impl Journal {
 
 /// Where the journal is kept. While this value lives, no other run changes the host.
 #[derive(Debug)]
-pub struct Store {
+pub struct JournalStore {
     directory: PathBuf,
     boot: String,
-    _lock: Flock<File>,
+    _lock: FileLock,
 }
 
-impl Store {
+impl JournalStore {
     /// Creates the directory if need be, and locks it.
     ///
     /// # Errors
@@ -125,19 +125,8 @@ impl Store {
         };
         fs::create_dir_all(directory).map_err(io("create the directory", directory))?;
         let path = directory.join("lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(io("open", &path))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-            if errno == Errno::EWOULDBLOCK {
-                JournalError::Busy { path: path.clone() }
-            } else {
-                io("lock", &path)(errno.into())
-            }
-        })?;
+        let lock = FileLock::try_acquire(&path).map_err(io("lock", &path))?;
+        let lock = lock.ok_or(JournalError::Busy { path })?;
         Ok(Self { directory: directory.to_owned(), boot: boot_id()?, _lock: lock })
     }
 
@@ -165,17 +154,10 @@ impl Store {
     /// Where that fails; the file is then as it was before.
     pub fn save(&self, journal: &Journal) -> Result<(), JournalError> {
         let path = self.path();
-        let fresh = self.directory.join("journal.json.new");
-        let io = |doing| {
-            let path = path.clone();
-            move |source| JournalError::Io { doing, path, source }
-        };
-        let text = serde_json::to_vec_pretty(journal)
-            .map_err(|error| io("write")(std::io::Error::other(error)))?;
-        let mut file = File::create(&fresh).map_err(io("write"))?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io("write"))?;
-        fs::rename(&fresh, &path).map_err(io("replace"))?;
-        self.sync()
+        serde_json::to_vec_pretty(journal)
+            .map_err(std::io::Error::from)
+            .and_then(|text| durable::replace(&path, &text))
+            .map_err(|source| JournalError::Io { doing: "write", path, source })
     }
 
     /// Removes the journal, if there is one.
@@ -184,19 +166,10 @@ impl Store {
     /// Where that fails.
     pub fn remove(&self) -> Result<(), JournalError> {
         let path = self.path();
-        match fs::remove_file(&path) {
+        match durable::remove(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(JournalError::Io { doing: "remove", path, source }),
-            Ok(()) => self.sync(),
+            removed => removed.map_err(|source| JournalError::Io { doing: "remove", path, source }),
         }
-    }
-
-    /// Makes a rename or removal in the directory durable.
-    fn sync(&self) -> Result<(), JournalError> {
-        let path = self.directory.clone();
-        File::open(&path)
-            .and_then(|directory| directory.sync_all())
-            .map_err(|source| JournalError::Io { doing: "sync", path, source })
     }
 }
 
@@ -263,7 +236,7 @@ mod tests {
     #[test]
     fn the_first_original_is_kept() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = JournalStore::open(directory.path()).unwrap();
         let mut journal = store.begin();
         journal.record(&forwarding(), Some("0".into()), "1".into());
         store.save(&journal).unwrap();
@@ -278,7 +251,7 @@ mod tests {
     #[test]
     fn after_a_reboot_only_what_ec2_keeps_is_still_to_be_undone() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = JournalStore::open(directory.path()).unwrap();
         let mut journal = store.begin();
         journal.record(&forwarding(), Some("0".into()), "1".into());
         journal.record(&check(), Some("on".into()), "off".into());
@@ -293,16 +266,16 @@ mod tests {
     #[test]
     fn two_runs_at_once_are_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let first = Store::open(directory.path()).unwrap();
-        assert!(matches!(Store::open(directory.path()), Err(JournalError::Busy { .. })));
+        let first = JournalStore::open(directory.path()).unwrap();
+        assert!(matches!(JournalStore::open(directory.path()), Err(JournalError::Busy { .. })));
         drop(first);
-        Store::open(directory.path()).unwrap();
+        JournalStore::open(directory.path()).unwrap();
     }
 
     #[test]
     fn a_broken_or_newer_journal_is_an_error_and_not_an_empty_one() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = JournalStore::open(directory.path()).unwrap();
         assert_eq!(store.load().unwrap(), None);
         fs::write(store.path(), "{").unwrap();
         assert!(matches!(store.load(), Err(JournalError::Unreadable { .. })));
@@ -313,6 +286,6 @@ mod tests {
     #[test]
     fn removing_what_is_not_there_is_fine() {
         let directory = tempfile::tempdir().unwrap();
-        Store::open(directory.path()).unwrap().remove().unwrap();
+        JournalStore::open(directory.path()).unwrap().remove().unwrap();
     }
 }

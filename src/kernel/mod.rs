@@ -11,6 +11,7 @@ pub mod facts;
 pub mod forwarding;
 pub mod journal;
 pub mod links;
+pub mod lock;
 pub mod nft;
 pub mod privilege;
 pub mod run;
