@@ -8,12 +8,12 @@
 #[cfg(feature = "host")]
 pub mod cli;
 #[cfg(feature = "host")]
-pub mod cloud;
+mod cloud;
 #[cfg(feature = "host")]
 pub mod commands;
 pub mod config;
 #[cfg(feature = "host")]
-pub mod daemon;
+mod daemon;
 pub mod failover;
 #[cfg(feature = "host")]
 pub mod kernel;

@@ -17,11 +17,11 @@ const LIFECYCLE: &str = "autoscaling/target-lifecycle-state";
 
 /// An interruption that AWS has announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
+pub(crate) struct Notice {
     /// What will happen, in words.
-    pub what: String,
+    pub(crate) what: String,
     /// Not before when, by the wall clock; none for one that is under way.
-    pub at: Option<SystemTime>,
+    pub(crate) at: Option<SystemTime>,
 }
 
 #[derive(Deserialize)]
@@ -41,10 +41,7 @@ struct ScheduledEvent {
 
 impl Imds {
     /// Every interruption of this instance that AWS has announced and not called off.
-    ///
-    /// # Errors
-    /// Where the service does not answer, refuses, or answers with something else.
-    pub async fn notices(&self) -> Result<Vec<Notice>, ImdsFault> {
+    pub(crate) async fn notices(&self) -> Result<Vec<Notice>, ImdsFault> {
         let mut notices = Vec::new();
         if let Some(text) = self.get(SPOT).await? {
             notices.push(spot(&text)?);
@@ -75,7 +72,10 @@ fn spot(text: &str) -> Result<Notice, ImdsFault> {
 
 fn lifecycle(text: &str) -> Option<Notice> {
     let ends = text.trim() == "Terminated";
-    ends.then(|| Notice { what: "its Auto Scaling group ends this instance".to_owned(), at: None })
+    ends.then(|| Notice {
+        what: "the Auto Scaling group is terminating this instance".to_owned(),
+        at: None,
+    })
 }
 
 fn scheduled(text: &str) -> Result<Vec<Notice>, ImdsFault> {

@@ -15,7 +15,7 @@ impl Clouds {
     /// # Errors
     /// The API's, as a kind: a survey is whole or not at all, since an instance that merely could
     /// not be read must not look like one that is gone.
-    pub async fn survey(
+    pub(crate) async fn survey(
         &self,
         me: &InstanceInfo,
         wanted: &Wanted,

@@ -5,6 +5,8 @@
 
 use std::process::ExitCode;
 
+use crate::daemon::HostChange;
+
 mod control;
 pub mod handover;
 pub mod monitor;
@@ -39,8 +41,8 @@ fn tell<T: serde::Serialize>(
 }
 
 /// What was changed on this host, a line each.
-fn on_this_host(changes: &[String]) -> String {
-    changes.iter().flat_map(|line| ["on this host: ", line, "\n"]).collect()
+fn on_this_host(changes: &[HostChange]) -> String {
+    changes.iter().map(|change| format!("on this host: {change}\n")).collect()
 }
 
 /// Prints to standard output. A reader that has gone (`natha status | head`) is no error.

@@ -104,9 +104,6 @@ impl HostSide {
 
 /// Makes the host carry what follows from `due`, once. `address` is the first address of the
 /// forwarding interface, by which that is found.
-///
-/// # Errors
-/// Where nothing could be done.
 pub(super) async fn carry(
     settings: &Settings,
     address: Ipv4Addr,

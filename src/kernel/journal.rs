@@ -64,31 +64,31 @@ pub enum JournalError {
 
 /// One thing that was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JournalEntry {
+pub(crate) struct JournalEntry {
     /// What.
-    pub subject: Subject,
+    pub(crate) subject: Subject,
     /// What it was before; none where it was not there.
-    pub original: Option<String>,
+    pub(crate) original: Option<String>,
     /// What it was set to.
-    pub set: String,
+    pub(crate) set: String,
 }
 
 /// What was changed, and the plan it was changed for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Journal {
+pub(crate) struct Journal {
     version: u32,
     /// The kernel's id of the boot in which it was written.
     boot: String,
     /// In the order of the changes.
-    pub entries: Vec<JournalEntry>,
+    pub(crate) entries: Vec<JournalEntry>,
     /// What the host was last made into; none while the first setup is under way.
-    pub plan: Option<HostPlan>,
+    pub(crate) plan: Option<HostPlan>,
 }
 
 impl Journal {
     /// Writes down a change that is about to be made. What was written down first stays, except
     /// for the value it is set to.
-    pub fn record(&mut self, subject: &Subject, original: Option<String>, set: String) {
+    pub(crate) fn record(&mut self, subject: &Subject, original: Option<String>, set: String) {
         match self.entries.iter_mut().find(|entry| entry.subject == *subject) {
             Some(entry) => entry.set = set,
             None => self.entries.push(JournalEntry { subject: subject.clone(), original, set }),
@@ -107,7 +107,7 @@ impl Journal {
 
 /// Where the journal is kept. While this value lives, no other run changes the host.
 #[derive(Debug)]
-pub struct JournalStore {
+pub(crate) struct JournalStore {
     directory: PathBuf,
     boot: String,
     _lock: FileLock,
@@ -118,7 +118,7 @@ impl JournalStore {
     ///
     /// # Errors
     /// Where that fails, or another run holds the lock.
-    pub fn open(directory: &Path) -> Result<Self, JournalError> {
+    pub(crate) fn open(directory: &Path) -> Result<Self, JournalError> {
         let io = |doing, path: &Path| {
             let path = path.to_owned();
             move |source| JournalError::Io { doing, path, source }
@@ -135,16 +135,13 @@ impl JournalStore {
     }
 
     /// The journal as it counts in this boot; none where there is none.
-    ///
-    /// # Errors
-    /// Where there is one that cannot be read.
-    pub fn load(&self) -> Result<Option<Journal>, JournalError> {
+    pub(crate) fn load(&self) -> Result<Option<Journal>, JournalError> {
         Ok(read(&self.path())?.map(|journal| journal.in_boot(self.boot.clone())))
     }
 
     /// An empty journal.
     #[must_use]
-    pub fn begin(&self) -> Journal {
+    pub(crate) fn begin(&self) -> Journal {
         Journal { version: VERSION, boot: self.boot.clone(), entries: Vec::new(), plan: None }
     }
 
@@ -152,7 +149,7 @@ impl JournalStore {
     ///
     /// # Errors
     /// Where that fails; the file is then as it was before.
-    pub fn save(&self, journal: &Journal) -> Result<(), JournalError> {
+    pub(crate) fn save(&self, journal: &Journal) -> Result<(), JournalError> {
         let path = self.path();
         serde_json::to_vec_pretty(journal)
             .map_err(std::io::Error::from)
@@ -161,10 +158,7 @@ impl JournalStore {
     }
 
     /// Removes the journal, if there is one.
-    ///
-    /// # Errors
-    /// Where that fails.
-    pub fn remove(&self) -> Result<(), JournalError> {
+    pub(crate) fn remove(&self) -> Result<(), JournalError> {
         let path = self.path();
         match durable::remove(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -174,19 +168,13 @@ impl JournalStore {
 }
 
 /// The journal as it counts in this boot, read without the lock; none where there is none.
-///
-/// # Errors
-/// Where there is one that cannot be read.
-pub fn peek(directory: &Path) -> Result<Option<Journal>, JournalError> {
+pub(crate) fn peek(directory: &Path) -> Result<Option<Journal>, JournalError> {
     let boot = boot_id()?;
     Ok(read(&directory.join(FILE))?.map(|journal| journal.in_boot(boot)))
 }
 
 /// The plan that the host was last made into, read without the lock; none where there is none.
-///
-/// # Errors
-/// Where there is a journal that cannot be read.
-pub fn last_plan(directory: &Path) -> Result<Option<HostPlan>, JournalError> {
+pub(crate) fn last_plan(directory: &Path) -> Result<Option<HostPlan>, JournalError> {
     Ok(read(&directory.join(FILE))?.and_then(|journal| journal.plan))
 }
 

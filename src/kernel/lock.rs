@@ -14,7 +14,7 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// An exclusive lock on a file (flock(2)), released on drop and when the process ends.
 #[derive(Debug)]
-pub struct FileLock(File);
+pub(crate) struct FileLock(File);
 
 impl FileLock {
     /// Creates the file if needed and locks it; none while another process holds the lock.

@@ -13,7 +13,8 @@ use super::{InstanceId, NetworkInterfaceId, RouteTableId, SubnetId, VpcId, Zone}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CloudFaultKind {
-    /// No answer in time, or the connection broke after sending: the outcome is unknown.
+    /// The request may or may not have been applied: no answer in time, the connection broke after
+    /// sending, a server error (HTTP 500), or an answer that cannot be read.
     Unknown,
     /// The API could not be reached at all: nothing was done.
     Unreachable,
@@ -108,7 +109,7 @@ impl CloudFaultKind {
 impl fmt::Display for CloudFaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unknown => "no answer",
+            Self::Unknown => "outcome unknown",
             Self::Unreachable => "unreachable",
             Self::Throttled => "throttled",
             Self::Denied => "denied",
