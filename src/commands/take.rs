@@ -80,7 +80,7 @@ fn shown(taken: &TakeReport) -> String {
     if taken.monitor {
         text.push_str("A monitor runs on this host: it sees this by its next read.\n");
     }
-    let would = taken.resources.iter().any(|step| step.fate == StepResult::WouldMove);
+    let would = taken.resources.iter().any(|step| step.result == StepResult::WouldMove);
     let summary = match (taken.all_here, would) {
         (true, _) => "is at this node",
         (false, true) => "is not at this node; nothing was changed",
@@ -92,7 +92,7 @@ fn shown(taken: &TakeReport) -> String {
 }
 
 fn fate(step: &TakeStep) -> String {
-    match (step.fate, step.took) {
+    match (step.result, step.took) {
         (StepResult::WasHere, _) => "was here".to_owned(),
         (StepResult::Moved, Some(took)) => format!("moved in {}", render::short(took)),
         (StepResult::Moved, None) => "moved".to_owned(),
