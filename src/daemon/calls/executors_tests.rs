@@ -57,7 +57,7 @@ fn start(cloud: &Fake, limit: Duration) -> (Executors, Inbox, tempfile::TempDir)
     (Executors::start(cloud, stopped_peers, &notes, limit), inbox, directory)
 }
 
-fn route() -> Change {
+fn route() -> CloudChange {
     CloudChange::Route(RouteWrite {
         verb: RouteWriteVerb::Replace,
         table: "rtb-0123abcd".parse().unwrap(),
