@@ -252,6 +252,14 @@ pub struct RouteEntry {
     pub blackhole: bool,
 }
 
+impl RouteEntry {
+    /// A target that works.
+    #[must_use]
+    pub const fn active(target: RouteTarget) -> Self {
+        Self { target, blackhole: false }
+    }
+}
+
 /// A route table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteTableInfo {

@@ -16,8 +16,8 @@ use crate::daemon::clock;
 use crate::daemon::inbox::{Note, Notes};
 use crate::failover::{ActionId, Outcome, Routes};
 use crate::types::{
-    Assignment, CloudFault, CloudFaultKind, InstanceId, PowerReport, Resource, ResourceKind,
-    RouteTableId, RouteWrite, Seen, Time,
+    Assignment, CloudFault, CloudFaultKind, InstanceId, Location, PowerReport, Resource,
+    ResourceKind, RouteTableId, RouteWrite, Time,
 };
 
 /// Changes that may wait. A cluster moves at most a few hundred tables at once.
@@ -49,7 +49,7 @@ pub(crate) trait Cloud: Clone + Send + Sync + 'static {
     fn holders(
         &self,
         resources: &[Resource],
-    ) -> impl Future<Output = Result<Vec<(Resource, Seen)>, CloudFault>> + Send;
+    ) -> impl Future<Output = Result<Vec<(Resource, Location)>, CloudFault>> + Send;
 
     /// The state of a node.
     fn power(
@@ -314,7 +314,10 @@ impl Cloud for Clouds {
         Ok(found.into_iter().map(|table| (table.id, Routes(table.routes))).collect())
     }
 
-    async fn holders(&self, resources: &[Resource]) -> Result<Vec<(Resource, Seen)>, CloudFault> {
+    async fn holders(
+        &self,
+        resources: &[Resource],
+    ) -> Result<Vec<(Resource, Location)>, CloudFault> {
         Self::holders(self, resources).await
     }
 

@@ -34,7 +34,7 @@ impl Cloud for Fake {
         Ok(BTreeMap::new())
     }
 
-    async fn holders(&self, _: &[Resource]) -> Result<Vec<(Resource, Seen)>, CloudFault> {
+    async fn holders(&self, _: &[Resource]) -> Result<Vec<(Resource, Location)>, CloudFault> {
         self.conduct(self.reads_hang).await;
         Ok(Vec::new())
     }

@@ -13,8 +13,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use crate::cloud::{Gate, Sent};
 use crate::daemon::calls::{Cloud, CloudChange};
 use crate::types::{
-    Assignment, CloudFault, CloudFaultKind, Group, InstanceId, Member, Resource, ResourceKind,
-    Roster, RouteTarget, RouteWrite, RouteWriteVerb, Seen, millis,
+    Assignment, CloudFault, CloudFaultKind, Group, Holder, InstanceId, Location, Member, Resource,
+    ResourceKind, Roster, RouteEntry, RouteTarget, RouteWrite, RouteWriteVerb, millis,
 };
 
 /// The kinds in the order in which they move.
@@ -44,23 +44,6 @@ impl Default for Pace {
             seen_within: Duration::from_secs(5),
         }
     }
-}
-
-/// Where a resource was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    /// It does not exist.
-    Absent,
-    /// It leads nowhere. `exists` tells of a route whether it is there and only its target is gone.
-    Vacant { exists: bool },
-    /// This node's own change is on its way.
-    Settling,
-    /// At this node.
-    Here,
-    /// At another member.
-    Peer(InstanceId),
-    /// Out of the cluster.
-    Foreign(String),
 }
 
 /// What became of one resource.
@@ -129,11 +112,11 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn new(found: &Place, result: Result<(), CloudFault>, pace: Pace) -> Self {
+    fn new(found: String, result: Result<(), CloudFault>, pace: Pace) -> Self {
         let at = Instant::now();
         match result {
             Ok(()) => {
-                let why = format!("it was written, but leads to {} still", shown(found));
+                let why = format!("it was written, but leads to {found} still");
                 Self { at, patience: pace.seen_within, why, last: false }
             }
             Err(fault) => {
@@ -149,8 +132,8 @@ impl Attempt {
     }
 }
 
-/// What a read found, by resource.
-type Places = BTreeMap<Resource, Place>;
+/// Where a read found each resource.
+type Locations = BTreeMap<Resource, Location<RouteEntry>>;
 
 impl<C: Cloud> TakeRun<'_, C> {
     /// What would have to be done. Nothing is changed.
@@ -161,15 +144,16 @@ impl<C: Cloud> TakeRun<'_, C> {
         let mut steps = Vec::new();
         let mut refusals = Vec::new();
         for kind in KINDS {
-            for (resource, place) in self.read(kind).await? {
-                match self.need(&resource, &place) {
+            for (resource, location) in self.read(kind).await? {
+                let location = self.resolve(&resource, location);
+                match self.need(&resource, &location) {
                     Ok(reason) => steps.push(TakeStep {
                         fate: if reason.is_empty() {
                             StepResult::WasHere
                         } else {
                             StepResult::WouldMove
                         },
-                        ..self.step(&resource, &place, reason)
+                        ..self.step(&resource, &location, reason)
                     }),
                     Err(why) => refusals.push(format!("{resource}: {why}")),
                 }
@@ -188,8 +172,10 @@ impl<C: Cloud> TakeRun<'_, C> {
     pub(super) async fn addresses_here(&self) -> anyhow::Result<Vec<Resource>> {
         let mut here = Vec::new();
         for kind in [ResourceKind::Route, ResourceKind::PrivateIp] {
-            let places = self.read(kind).await?.into_iter();
-            let comes = places.filter(|(_, place)| matches!(place, Place::Here | Place::Settling));
+            let comes = |(resource, location): &(Resource, Location<RouteEntry>)| {
+                *location == Location::Pending || self.is_here(resource, location)
+            };
+            let comes = self.read(kind).await?.into_iter().filter(comes);
             here.extend(comes.map(|(resource, _)| resource));
         }
         here.retain(|one| matches!(one, Resource::Vip { .. } | Resource::PrivateIp { .. }));
@@ -219,15 +205,16 @@ impl<C: Cloud> TakeRun<'_, C> {
         loop {
             rounds.tick().await;
             match self.read(kind).await {
-                Ok(places) => {
+                Ok(locations) => {
                     for step in steps.iter_mut().filter(|step| is_open(step)) {
-                        if places.get(&step.what) == Some(&Place::Here) {
+                        let location = locations.get(&step.what);
+                        if location.is_some_and(|one| self.is_here(&step.what, one)) {
                             step.fate = StepResult::Moved;
                             step.took = Some(begun.elapsed());
                         }
                     }
                     let open = steps.iter().filter(|step| is_open(step)).map(|step| &step.what);
-                    self.write_due(&places, &open.collect(), &mut attempts).await;
+                    self.write_due(&locations, &open.collect(), &mut attempts).await;
                 }
                 Err(error) => tracing::warn!("{kind} cannot be read now: {error:#}"),
             }
@@ -247,35 +234,37 @@ impl<C: Cloud> TakeRun<'_, C> {
     /// Writes what is open and was not written a moment ago, side by side.
     async fn write_due(
         &self,
-        places: &Places,
+        locations: &Locations,
         open: &BTreeSet<&Resource>,
         attempts: &mut BTreeMap<Resource, Attempt>,
     ) {
-        let is_due = |(resource, place): &(&Resource, &Place)| {
+        let is_due = |(resource, location): &(&Resource, &Location<RouteEntry>)| {
             open.contains(resource)
-                && !matches!(place, Place::Settling | Place::Absent)
+                && !matches!(location, Location::Pending | Location::Absent)
                 && attempts.get(*resource).is_none_or(Attempt::is_over)
         };
-        let due: Vec<(&Resource, &Place)> = places.iter().filter(is_due).collect();
-        let writes = due.iter().map(|(resource, place)| self.write(resource, place));
+        let due: Vec<_> = locations.iter().filter(is_due).collect();
+        let writes = due.iter().map(|(resource, location)| self.write(resource, location));
         let results = futures_util::future::join_all(writes).await;
-        for ((resource, place), result) in due.into_iter().zip(results) {
-            attempts.insert(resource.clone(), Attempt::new(place, result, self.pace));
+        for ((resource, location), result) in due.into_iter().zip(results) {
+            let found = shown(&self.resolve(resource, location.clone()), self.me);
+            attempts.insert(resource.clone(), Attempt::new(found, result, self.pace));
         }
     }
 
     /// Where all resources of a kind lead.
-    async fn read(&self, kind: ResourceKind) -> anyhow::Result<Places> {
+    async fn read(&self, kind: ResourceKind) -> anyhow::Result<Locations> {
         let resources: Vec<Resource> =
             self.group.resources.iter().filter(|one| one.kind() == kind).cloned().collect();
         if resources.is_empty() {
-            return Ok(Places::new());
+            return Ok(Locations::new());
         }
         let late = || anyhow!("no answer within {}", humantime::format_duration(self.call_limit));
         if kind != ResourceKind::Route {
             let asked = timeout(self.call_limit, self.cloud.holders(&resources)).await;
             let seen = asked.map_err(|_| late())??;
-            return Ok(seen.into_iter().map(|(one, seen)| self.judge(one, seen)).collect());
+            let entries = seen.into_iter().map(|(one, seen)| (one, seen.map(RouteEntry::active)));
+            return Ok(entries.collect());
         }
         let tables: BTreeSet<_> = resources
             .iter()
@@ -284,65 +273,57 @@ impl<C: Cloud> TakeRun<'_, C> {
         let tables: Vec<_> = tables.into_iter().collect();
         let found = timeout(self.call_limit, self.cloud.routes(&tables)).await;
         let found = found.map_err(|_| late())??;
-        let place = |resource: Resource| {
+        let locate = |resource: Resource| {
             let (table, cidr) = resource.route()?;
-            let place = match found.get(table).map(|routes| routes.0.get(&cidr)) {
-                None => Place::Absent,
-                Some(None) => Place::Vacant { exists: false },
-                Some(Some(entry)) => match self.at(&resource, &entry.target) {
-                    Place::Foreign(_) if entry.blackhole => Place::Vacant { exists: true },
-                    place => place,
-                },
+            let location = match found.get(table).map(|routes| routes.0.get(&cidr)) {
+                None => Location::Absent,
+                Some(None) => Location::Vacant,
+                Some(Some(entry)) => Location::At(entry.clone()),
             };
-            Some((resource, place))
+            Some((resource, location))
         };
-        Ok(resources.into_iter().filter_map(place).collect())
+        Ok(resources.into_iter().filter_map(locate).collect())
     }
 
-    fn judge(&self, resource: Resource, seen: Seen) -> (Resource, Place) {
-        let place = match seen {
-            Seen::Absent => Place::Absent,
-            Seen::Free => Place::Vacant { exists: false },
-            Seen::Settling => Place::Settling,
-            Seen::At(target) => self.at(&resource, &target),
-        };
-        (resource, place)
+    /// Who holds a resource that points there. A route to anything deleted counts as vacant, for
+    /// an operator who asks for it may take it.
+    fn resolve(&self, resource: &Resource, location: Location<RouteEntry>) -> Location<Holder> {
+        let members = std::iter::once(self.me).chain(&self.roster.members);
+        match location.resolve(resource, members) {
+            Location::At(Holder::Foreign { blackhole: true, .. }) => Location::Vacant,
+            location => location,
+        }
     }
 
-    fn at(&self, resource: &Resource, target: &RouteTarget) -> Place {
-        let leads_to = |member: &&Member| resource.target(member).as_ref() == Some(target);
-        if leads_to(&self.me) {
-            return Place::Here;
-        }
-        match self.roster.members.iter().find(leads_to) {
-            Some(member) => Place::Peer(member.id.clone()),
-            None => Place::Foreign(target.to_string()),
-        }
+    fn is_here(&self, resource: &Resource, location: &Location<RouteEntry>) -> bool {
+        self.resolve(resource, location.clone()).member() == Some(&self.me.id)
     }
 
     /// Why a resource has to be moved; empty where it is here, or on its way.
-    fn need(&self, resource: &Resource, place: &Place) -> Result<String, String> {
+    fn need(&self, resource: &Resource, location: &Location<Holder>) -> Result<String, String> {
         if resource.target(self.me).is_none() {
             return Err("this node has no public address to give".to_owned());
         }
-        match place {
-            Place::Here => Ok(String::new()),
-            Place::Absent => Err("it does not exist, as far as EC2 tells".to_owned()),
-            Place::Vacant { .. } => Ok("nobody held it".to_owned()),
-            Place::Settling => Ok("a change of it is on its way".to_owned()),
-            Place::Peer(node) => Ok(format!("{} held it", self.name(node))),
-            Place::Foreign(target) if self.adopt => Ok(format!("adopted from {target}")),
-            Place::Foreign(target) => Err(format!(
+        match location {
+            Location::Absent => Err("it does not exist, as far as EC2 tells".to_owned()),
+            Location::Vacant => Ok("nobody held it".to_owned()),
+            Location::Pending => Ok("a change of it is on its way".to_owned()),
+            Location::At(Holder::Member { node, .. }) if *node == self.me.id => Ok(String::new()),
+            Location::At(Holder::Member { node, .. }) => Ok(format!("{} held it", self.name(node))),
+            Location::At(Holder::Foreign { target, .. }) if self.adopt => {
+                Ok(format!("adopted from {target}"))
+            }
+            Location::At(Holder::Foreign { target, .. }) => Err(format!(
                 "it leads to {target}, which is not in the cluster; --adopt takes it nevertheless"
             )),
         }
     }
 
-    fn step(&self, resource: &Resource, place: &Place, reason: String) -> TakeStep {
-        let before = match place {
-            Place::Peer(node) => self.name(node),
-            Place::Here => "here".to_owned(),
-            other => shown(other),
+    fn step(&self, resource: &Resource, location: &Location<Holder>, reason: String) -> TakeStep {
+        let before = match location.member() {
+            Some(node) if *node == self.me.id => "here".to_owned(),
+            Some(node) => self.name(node),
+            None => shown(location, self.me),
         };
         TakeStep {
             what: resource.clone(),
@@ -360,11 +341,15 @@ impl<C: Cloud> TakeRun<'_, C> {
         name.map_or_else(|| node.to_string(), |name| format!("{name} ({node})"))
     }
 
-    async fn write(&self, resource: &Resource, place: &Place) -> Result<(), CloudFault> {
+    async fn write(
+        &self,
+        resource: &Resource,
+        location: &Location<RouteEntry>,
+    ) -> Result<(), CloudFault> {
         let change = match resource.route() {
             Some((table, cidr)) => CloudChange::Route(RouteWrite {
-                verb: match place {
-                    Place::Vacant { exists: false } => RouteWriteVerb::Create,
+                verb: match location {
+                    Location::Vacant => RouteWriteVerb::Create,
                     _ => RouteWriteVerb::Replace,
                 },
                 table: table.clone(),
@@ -396,13 +381,13 @@ impl<C: Cloud> TakeRun<'_, C> {
     }
 }
 
-fn shown(place: &Place) -> String {
-    match place {
-        Place::Absent | Place::Vacant { .. } => "nowhere".to_owned(),
-        Place::Settling => "this node soon".to_owned(),
-        Place::Here => "this node".to_owned(),
-        Place::Peer(node) => node.to_string(),
-        Place::Foreign(target) => target.clone(),
+fn shown(location: &Location<Holder>, me: &Member) -> String {
+    match location {
+        Location::Absent | Location::Vacant => "nowhere".to_owned(),
+        Location::Pending => "this node soon".to_owned(),
+        Location::At(Holder::Member { node, .. }) if *node == me.id => "this node".to_owned(),
+        Location::At(Holder::Member { node, .. }) => node.to_string(),
+        Location::At(Holder::Foreign { target, .. }) => target.to_string(),
     }
 }
 

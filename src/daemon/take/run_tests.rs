@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::failover::Routes;
-use crate::types::{PowerReport, RouteEntry, RouteTableId, Traits};
+use crate::types::{PowerReport, RouteTableId, Traits};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const PACE: Pace = Pace {
@@ -19,7 +19,7 @@ const INTERFACES: [&str; 2] = ["eni-00000001", "eni-00000002"];
 #[derive(Default)]
 struct State {
     tables: BTreeMap<RouteTableId, Routes>,
-    seen: BTreeMap<Resource, Seen>,
+    seen: BTreeMap<Resource, Location>,
     /// Every change, in order.
     changes: Vec<String>,
     /// Changes to come that fail, by the call's name, and how.
@@ -43,11 +43,14 @@ impl Cloud for Fake {
         Ok(known.map(|(id, routes)| (id.clone(), routes.clone())).collect())
     }
 
-    async fn holders(&self, resources: &[Resource]) -> Result<Vec<(Resource, Seen)>, CloudFault> {
+    async fn holders(
+        &self,
+        resources: &[Resource],
+    ) -> Result<Vec<(Resource, Location)>, CloudFault> {
         let mut state = self.0.lock().unwrap();
         if state.settling > 0 && state.changes.iter().any(|one| one.starts_with("Change")) {
             state.settling -= 1;
-            return Ok(resources.iter().map(|one| (one.clone(), Seen::Settling)).collect());
+            return Ok(resources.iter().map(|one| (one.clone(), Location::Pending)).collect());
         }
         Ok(resources.iter().map(|one| (one.clone(), state.seen[one].clone())).collect())
     }
@@ -79,7 +82,7 @@ impl Cloud for Fake {
                     ResourceKind::Dns => RouteTarget::Address(assignment.address),
                     _ => RouteTarget::Interface(assignment.interface.clone()),
                 };
-                state.seen.insert(assignment.resource.clone(), Seen::At(target));
+                state.seen.insert(assignment.resource.clone(), Location::At(target));
             }
             CloudChange::Stop { .. } | CloudChange::Start { .. } => unreachable!("{change:?}"),
         }
@@ -131,9 +134,9 @@ fn cloud() -> Fake {
         state.tables.insert(table.parse().unwrap(), Routes([(cidr, entry)].into()));
     }
     for resource in [private(), eip()] {
-        state.seen.insert(resource, Seen::At(at_peer()));
+        state.seen.insert(resource, Location::At(at_peer()));
     }
-    state.seen.insert(dns(), Seen::At(RouteTarget::Address(Ipv4Addr::new(10, 0, 0, 2))));
+    state.seen.insert(dns(), Location::At(RouteTarget::Address(Ipv4Addr::new(10, 0, 0, 2))));
     drop(state);
     fake
 }
@@ -223,7 +226,7 @@ async fn everything_moves_kind_by_kind_and_a_second_run_changes_nothing() {
 #[tokio::test]
 async fn only_what_is_not_here_is_written() {
     let scene = Scene::new(cloud());
-    let here = Seen::At(RouteTarget::Interface(scene.me.interface.clone()));
+    let here = Location::At(RouteTarget::Interface(scene.me.interface.clone()));
     scene.set(|state| drop(state.seen.insert(eip(), here)));
     let steps = scene.run().await;
     assert_eq!(scene.changes(), [ALL[0], ALL[1], ALL[2], ALL[4]]);
@@ -259,7 +262,7 @@ async fn a_missing_route_is_made_and_one_that_leads_to_nobody_any_more_replaced(
 async fn what_leads_out_of_the_cluster_is_refused_before_anything_is_changed_unless_adopted() {
     let mut scene = Scene::new(cloud());
     let foreign = RouteTarget::Interface("eni-0000f00d".parse().unwrap());
-    scene.set(|state| drop(state.seen.insert(eip(), Seen::At(foreign))));
+    scene.set(|state| drop(state.seen.insert(eip(), Location::At(foreign))));
     let error = scene.survey().await.unwrap_err().to_string();
     for part in ["nothing was changed", "203.0.113.7", "eni-0000f00d", "--adopt"] {
         assert!(error.contains(part), "{part}: {error}");
@@ -276,7 +279,7 @@ async fn what_does_not_exist_is_named_and_all_of_it_at_once() {
     let scene = Scene::new(cloud());
     scene.set(|state| {
         state.tables.remove(&"rtb-00000002".parse().unwrap());
-        state.seen.insert(eip(), Seen::Absent);
+        state.seen.insert(eip(), Location::Absent);
     });
     let error = scene.survey().await.unwrap_err().to_string();
     assert!(error.contains("rtb-00000002") && error.contains("203.0.113.7"), "{error}");
@@ -291,7 +294,7 @@ async fn what_comes_here_are_addresses_and_no_others() {
     scene.run().await;
     assert_eq!(here().await, [vip("rtb-00000001"), vip("rtb-00000002")]);
     // A change that is not everywhere yet may come here still.
-    scene.set(|state| drop(state.seen.insert(private(), Seen::Settling)));
+    scene.set(|state| drop(state.seen.insert(private(), Location::Pending)));
     assert_eq!(here().await.last(), Some(&private()));
     scene.set(|state| state.tables.clear());
     assert_eq!(here().await, [private()]);
@@ -349,7 +352,7 @@ async fn a_public_record_needs_a_public_address() {
     let mut scene = Scene::new(cloud());
     let Resource::Dns { zone, name, ttl, .. } = dns() else { unreachable!() };
     let public = Resource::Dns { zone, name, ttl, public: true };
-    scene.set(|state| drop(state.seen.insert(public.clone(), Seen::Free)));
+    scene.set(|state| drop(state.seen.insert(public.clone(), Location::Vacant)));
     scene.roster.groups[0].resources = vec![public];
     let error = scene.survey().await.unwrap_err().to_string();
     assert!(error.contains("db.example.org") && error.contains("no public address"), "{error}");
