@@ -1,4 +1,4 @@
-//! The words every layer shares. This module imports nothing of the crate.
+//! Types that all layers share. Imports nothing else from the crate.
 
 mod beat;
 mod cloud;
@@ -22,4 +22,4 @@ pub use ids::{
 };
 pub use resource::{Assignment, Resource, ResourceKind, Seen};
 pub use roster::{Group, Member, Roster, Traits};
-pub use time::Time;
+pub use time::{Time, display_duration};
