@@ -388,7 +388,7 @@ proptest! {
         bytes.extend(&body);
         if let Ok(packet) = sender("nat", None).decode(&bytes) {
             // If the only receiver had no room, the flag is set without need.
-            prop_assume!((flags & FLAG_SERVICES != 0) == tells_services(&packet.beat));
+            prop_assume!((flags & FLAG_SERVICES != 0) == uses_services(&packet.beat));
             let mut same = Sender::new(packet.from, packet.session, "nat", None);
             same.sequence = packet.sequence.wrapping_sub(1);
             let mut again = same.encode(&packet.beat).bytes;

@@ -12,7 +12,7 @@ use serde::Serialize;
 mod tape;
 
 use self::tape::{Next, Tape};
-use super::unwell;
+use super::needs_attention;
 use crate::failover::Action;
 use crate::record::{
     Difference, Entry, Header, Kind, Moment, Replay, Story, Turn, clock, difference,
@@ -112,7 +112,7 @@ fn tell(args: &Args, out: &mut Out<'_>) -> anyhow::Result<ExitCode> {
         if let Some(found) = difference(&turn.actions, &got) {
             teller.close()?;
             result.differs(tape.line() - 1, found);
-            return result.print(args, teller.out).map(|()| unwell());
+            return result.print(args, teller.out).map(|()| needs_attention());
         }
     };
     teller.close()?;
