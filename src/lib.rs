@@ -9,6 +9,7 @@
 pub mod cli;
 #[cfg(feature = "host")]
 pub mod cloud;
+pub mod cluster;
 #[cfg(feature = "host")]
 pub mod commands;
 pub mod config;

@@ -10,7 +10,7 @@ use super::holders::Primaries;
 use super::route53::Route53;
 use super::writes::{Gate, Sent};
 use crate::config::Api;
-use crate::types::{Assignment, CloudFault, Resource, ResourceKind, Seen, VpcId};
+use crate::types::{Assignment, CloudFault, Location, Resource, ResourceKind, VpcId};
 
 /// Clients of EC2 and Route 53, and the VPC that the cluster is in. Cloning is cheap: clones share
 /// connections, credentials, and what is known of changes that are on their way.
@@ -78,7 +78,7 @@ impl Clouds {
     pub async fn holders(
         &self,
         resources: &[Resource],
-    ) -> Result<Vec<(Resource, Seen)>, CloudFault> {
+    ) -> Result<Vec<(Resource, Location)>, CloudFault> {
         match resources.first().map(Resource::kind) {
             None => Ok(Vec::new()),
             Some(ResourceKind::PrivateIp) => self.ec2.private_ips(&self.vpc, resources).await,

@@ -8,7 +8,7 @@ use super::ec2::{Ec2, MAX_FILTER_VALUES, PAGE_SIZE, Pages, call, filter};
 use super::errors::unexpected;
 use super::writes::{Gate, Sent, send, sent};
 use crate::types::{
-    AllocationId, CloudFault, NetworkInterfaceId, Resource, RouteTarget, Seen, VpcId,
+    AllocationId, CloudFault, Location, NetworkInterfaceId, Resource, RouteTarget, VpcId,
 };
 
 /// The primary private IPs of interfaces, as far as known.
@@ -24,13 +24,13 @@ struct Elastic {
 impl Elastic {
     /// Where it serves a group for which it belongs to `on`, or to its holder's primary private
     /// IP. Of an interface whose primary one is not known, any is as good: that is no member's.
-    fn seen(&self, on: Option<Ipv4Addr>, primaries: &Primaries) -> Seen {
-        let Some((interface, private)) = &self.at else { return Seen::Free };
+    fn seen(&self, on: Option<Ipv4Addr>, primaries: &Primaries) -> Location {
+        let Some((interface, private)) = &self.at else { return Location::Vacant };
         let wanted = on.or_else(|| primaries.get(interface).copied());
         if wanted.is_none() || wanted == *private {
-            Seen::At(RouteTarget::Interface(interface.clone()))
+            Location::At(RouteTarget::Interface(interface.clone()))
         } else {
-            Seen::Free
+            Location::Vacant
         }
     }
 }
@@ -46,7 +46,7 @@ impl Ec2 {
         &self,
         vpc: &VpcId,
         resources: &[Resource],
-    ) -> Result<Vec<(Resource, Seen)>, CloudFault> {
+    ) -> Result<Vec<(Resource, Location)>, CloudFault> {
         let wanted: Vec<(&Resource, Ipv4Addr)> = resources
             .iter()
             .filter_map(|resource| match resource {
@@ -58,7 +58,7 @@ impl Ec2 {
         for some in wanted.chunks(MAX_FILTER_VALUES) {
             self.read_private(vpc, some, &mut found).await?;
         }
-        let seen = |address| found.get(&address).cloned().map_or(Seen::Free, Seen::At);
+        let seen = |address| found.get(&address).cloned().map_or(Location::Vacant, Location::At);
         Ok(wanted.into_iter().map(|(one, address)| (one.clone(), seen(address))).collect())
     }
 
@@ -113,15 +113,15 @@ impl Ec2 {
         &self,
         resources: &[Resource],
         primaries: &Primaries,
-    ) -> Result<Vec<(Resource, Seen)>, CloudFault> {
+    ) -> Result<Vec<(Resource, Location)>, CloudFault> {
         let ids = resources.iter().filter_map(|resource| match resource {
             Resource::Eip { allocation, .. } => Some(allocation.clone()),
             _ => None,
         });
         let found = self.read_elastic(&ids.collect::<Vec<_>>()).await?;
         let seen = |resource: &Resource| {
-            let Resource::Eip { allocation, on, .. } = resource else { return Seen::Absent };
-            found.get(allocation).map_or(Seen::Absent, |elastic| elastic.seen(*on, primaries))
+            let Resource::Eip { allocation, on, .. } = resource else { return Location::Absent };
+            found.get(allocation).map_or(Location::Absent, |elastic| elastic.seen(*on, primaries))
         };
         Ok(resources.iter().map(|one| (one.clone(), seen(one))).collect())
     }

@@ -11,7 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 use super::fake::{Answer, Fake};
 use super::tests::{client, clouds};
 use super::*;
-use crate::types::{InstanceState, Resource, RouteTarget, Seen};
+use crate::types::{InstanceState, Location, Resource, RouteTarget};
 
 /// Changed replies per test. `NATHA_FUZZ_CASES` sets another number.
 const CASES: u32 = 150;
@@ -205,16 +205,16 @@ fn whoever_holds_an_address_or_a_record_stands_in_the_reply() {
             let Ok(found) = answer else { return };
             assert_eq!(found.len(), 1, "{found:?} of {reply}");
             match &found[0].1 {
-                Seen::At(RouteTarget::Interface(id)) => {
+                Location::At(RouteTarget::Interface(id)) => {
                     assert!(reply.contains(id.as_str()), "{id} of {reply}");
                 }
-                Seen::At(RouteTarget::Address(address)) => {
+                Location::At(RouteTarget::Address(address)) => {
                     assert!(reply.contains(&address.to_string()), "{address} of {reply}");
                 }
-                Seen::At(RouteTarget::Other(what)) => {
+                Location::At(RouteTarget::Other(what)) => {
                     assert!(!what.contains(char::is_control), "{what:?} of {reply}");
                 }
-                Seen::Free => {}
+                Location::Vacant => {}
                 other => panic!("only the API itself says {other:?}: {reply}"),
             }
         });

@@ -18,7 +18,7 @@ use super::whole::WholeReplies;
 use super::writes::{Gate, Sent, send};
 use crate::config::Api;
 use crate::types::{
-    CloudFault, CloudFaultKind, DnsName, HostedZoneId, Resource, RouteTarget, Seen, shown,
+    CloudFault, CloudFaultKind, DnsName, HostedZoneId, Location, Resource, RouteTarget, shown,
 };
 
 /// The least time between two reads: an account has 5 requests a second (Route 53 developer guide,
@@ -61,19 +61,19 @@ impl Route53 {
     }
 
     /// Where these records lead. One whose change by this client is accepted but not yet on all of
-    /// Route 53's servers is [`Seen::Settling`].
+    /// Route 53's servers is [`Location::Pending`].
     ///
     /// # Errors
     /// The API's, as a kind.
     pub async fn records(
         &self,
         resources: &[Resource],
-    ) -> Result<Vec<(Resource, Seen)>, CloudFault> {
+    ) -> Result<Vec<(Resource, Location)>, CloudFault> {
         let mut found = Vec::with_capacity(resources.len());
         for resource in resources {
             let Resource::Dns { zone, name, .. } = resource else { continue };
             let seen = if self.is_settling(zone, name).await? {
-                Seen::Settling
+                Location::Pending
             } else {
                 self.record(zone, name).await?
             };
@@ -109,7 +109,7 @@ impl Route53 {
         }
     }
 
-    async fn record(&self, zone: &HostedZoneId, name: &DnsName) -> Result<Seen, CloudFault> {
+    async fn record(&self, zone: &HostedZoneId, name: &DnsName) -> Result<Location, CloudFault> {
         const CALL: &str = "ListResourceRecordSets";
         self.pace().await;
         let request = self
@@ -121,7 +121,7 @@ impl Route53 {
             .max_items(1);
         match call(CALL, request.send()).await {
             Ok(answer) => seen(name, answer.resource_record_sets().first()),
-            Err(fault) if fault.kind == CloudFaultKind::NotFound => Ok(Seen::Absent),
+            Err(fault) if fault.kind == CloudFaultKind::NotFound => Ok(Location::Absent),
             Err(fault) => Err(fault),
         }
     }
@@ -233,16 +233,16 @@ fn batch(
 }
 
 /// Where a record leads, from the first set at or behind its name.
-fn seen(name: &DnsName, set: Option<&ResourceRecordSet>) -> Result<Seen, CloudFault> {
+fn seen(name: &DnsName, set: Option<&ResourceRecordSet>) -> Result<Location, CloudFault> {
     let Some(set) = set.filter(|set| plain(set.name()) == name.as_str()) else {
-        return Ok(Seen::Free);
+        return Ok(Location::Vacant);
     };
-    let other = |what: &str| Ok(Seen::At(RouteTarget::Other(what.to_owned())));
+    let other = |what: &str| Ok(Location::At(RouteTarget::Other(what.to_owned())));
     match set.r#type() {
         RrType::A => {}
         // An A record cannot stand beside it.
         RrType::Cname => return other("a CNAME record"),
-        _ => return Ok(Seen::Free),
+        _ => return Ok(Location::Vacant),
     }
     if set.set_identifier().is_some() {
         return other("a record with a routing policy");
@@ -254,7 +254,7 @@ fn seen(name: &DnsName, set: Option<&ResourceRecordSet>) -> Result<Seen, CloudFa
         [] => other("a record without a value"),
         [one] => {
             let address: Result<Ipv4Addr, _> = one.value().parse();
-            address.map(|address| Seen::At(RouteTarget::Address(address))).map_err(|_| {
+            address.map(|address| Location::At(RouteTarget::Address(address))).map_err(|_| {
                 let text = format!("the A record's value `{}` is no address", shown(one.value()));
                 unexpected("ListResourceRecordSets", text)
             })

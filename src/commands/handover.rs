@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::local::MonitorStatus;
-use super::{local, needs_attention, print};
+use super::control::MonitorStatus;
+use super::{control, needs_attention, print};
 use crate::failover::{Command, Event, EventKind, Level};
 use crate::status::Report;
 use crate::types::{GroupName, InstanceId, Time, display_duration};
@@ -39,12 +39,12 @@ pub async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
     let before = running(socket).await?;
     let to = args.to.as_deref().map(|text| find(&before, text)).transpose()?;
     let command = Command::HandOver { group: args.group.clone(), to: to.clone() };
-    local::command(socket, &command).await?;
+    control::command(socket, &command).await?;
     watch(args, socket, &before, to.as_ref()).await
 }
 
 async fn running(socket: &Path) -> anyhow::Result<Box<Report>> {
-    match local::status(socket).await? {
+    match control::status(socket).await? {
         MonitorStatus::Running(report) => Ok(report),
         MonitorStatus::Starting(starting) => {
             bail!("the monitor is starting: {}", starting.starting)

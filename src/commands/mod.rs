@@ -5,9 +5,8 @@
 
 use std::process::ExitCode;
 
-mod checks;
+mod control;
 pub mod handover;
-mod local;
 pub mod monitor;
 pub mod policy;
 pub mod release;
@@ -15,6 +14,7 @@ mod render;
 pub mod replay;
 mod report;
 pub mod setup;
+mod source_dest;
 pub mod status;
 pub mod take;
 pub mod teardown;

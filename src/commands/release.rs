@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{needs_attention, on_this_host, print_result};
 use crate::config::Flags;
-use crate::daemon::{Released, release};
+use crate::daemon::{ReleaseReport, release};
 use crate::types::GroupName;
 
 const AFTER_HELP: &str = "\
@@ -47,8 +47,8 @@ pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     Ok(if released.released { ExitCode::SUCCESS } else { needs_attention() })
 }
 
-fn to_text(released: &Released) -> String {
-    let Released { group, .. } = released;
+fn to_text(released: &ReleaseReport) -> String {
+    let ReleaseReport { group, .. } = released;
     on_this_host(&released.host)
         + &if released.monitor {
             format!("The monitor on this host manages the addresses of group {group}.\n")

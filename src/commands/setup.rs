@@ -10,8 +10,8 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use ipnet::Ipv4Net;
 
-use super::checks::{Checks, ask, word};
 use super::report::{GroupRow, Row, RowResult, SetupReport};
+use super::source_dest::{SourceDestChecks, ask, word};
 use crate::config::{Flags, Host, PairFlags, Settings, load};
 use crate::kernel::apply::{Applier, Undone};
 use crate::kernel::facts;
@@ -132,7 +132,7 @@ fn refuse_stuck(items: &[Item]) -> anyhow::Result<()> {
 struct HostSurvey {
     plan: HostPlan,
     facts: HostFacts,
-    checks: Option<Checks>,
+    checks: Option<SourceDestChecks>,
     state_dir: PathBuf,
     /// A warning if the settings in this instance's tags could not be read.
     tags_unread: Option<String>,
@@ -172,7 +172,7 @@ impl HostSurvey {
         let groups = settings.groups.iter().map(GroupRow::from).collect();
         let mut survey = Self { plan, facts, checks: None, state_dir, tags_unread, groups };
         if !survey.plan.unchecked.is_empty() {
-            survey.checks = Some(Checks::connect(&settings.api, region).await?);
+            survey.checks = Some(SourceDestChecks::connect(&settings.api, region).await?);
         }
         survey.read_rest().await?;
         Ok(survey)

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::local::MonitorStatus;
-use super::{local, needs_attention, print, render};
+use super::control::MonitorStatus;
+use super::{control, needs_attention, print, render};
 
 /// Flags of `natha status`.
 #[derive(Debug, Clone, clap::Args)]
@@ -23,7 +23,7 @@ pub struct Args {
 /// # Errors
 /// If no monitor is running on this host.
 pub async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
-    match local::status(socket).await? {
+    match control::status(socket).await? {
         MonitorStatus::Starting(starting) => {
             let text = if args.json {
                 to_json(&starting)?

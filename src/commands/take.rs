@@ -8,7 +8,7 @@ use comfy_table::presets::NOTHING;
 
 use super::{needs_attention, on_this_host, print_result};
 use crate::config::Flags;
-use crate::daemon::{Fate, Request, Step, Taken, take};
+use crate::daemon::{StepResult, TakeReport, TakeRequest, TakeStep, take};
 use crate::types::{GroupName, display_duration};
 
 const AFTER_HELP: &str = "\
@@ -62,12 +62,12 @@ pub(super) fn limit(text: &str) -> Result<Duration, String> {
 /// If nothing was changed; the message gives the reason.
 pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let Args { group, adopt, dry_run, limit, .. } = args.clone();
-    let taken = take(flags, &Request { group, adopt, dry_run, limit }).await?;
+    let taken = take(flags, &TakeRequest { group, adopt, dry_run, limit }).await?;
     print_result(args.json, &taken, to_text)?;
     Ok(if taken.all_here { ExitCode::SUCCESS } else { needs_attention() })
 }
 
-fn to_text(taken: &Taken) -> String {
+fn to_text(taken: &TakeReport) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["what", "before", "", "why"]);
     for step in &taken.resources {
@@ -79,7 +79,7 @@ fn to_text(taken: &Taken) -> String {
     if taken.monitor {
         text.push_str("The monitor on this host will see this at its next read.\n");
     }
-    let would = taken.resources.iter().any(|step| step.fate == Fate::WouldMove);
+    let would = taken.resources.iter().any(|step| step.fate == StepResult::WouldMove);
     let summary = match (taken.all_here, would) {
         (true, _) => "is on this node",
         (false, true) => "is not on this node; nothing was changed",
@@ -88,12 +88,12 @@ fn to_text(taken: &Taken) -> String {
     text + &format!("Group {} {summary}.\n", taken.group)
 }
 
-fn fate(step: &Step) -> String {
+fn fate(step: &TakeStep) -> String {
     match (step.fate, step.took) {
-        (Fate::WasHere, _) => "was here".to_owned(),
-        (Fate::Moved, Some(took)) => format!("moved in {}", display_duration(took)),
-        (Fate::Moved, None) => "moved".to_owned(),
-        (Fate::WouldMove, _) => "would move".to_owned(),
-        (Fate::NotHere, _) => "not here".to_owned(),
+        (StepResult::WasHere, _) => "was here".to_owned(),
+        (StepResult::Moved, Some(took)) => format!("moved in {}", display_duration(took)),
+        (StepResult::Moved, None) => "moved".to_owned(),
+        (StepResult::WouldMove, _) => "would move".to_owned(),
+        (StepResult::NotHere, _) => "not here".to_owned(),
     }
 }

@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::checks::{Checks, word};
 use super::report::{Row, RowResult, SetupReport};
 use super::setup::preflight;
+use super::source_dest::{SourceDestChecks, word};
 use crate::config::{Api, Settings};
 use crate::kernel::apply::{Applier, Undone};
 use crate::kernel::journal::{self, Entry, Store};
@@ -106,13 +106,13 @@ async fn with_table(mut entries: Vec<Entry>, nft: &Nft) -> anyhow::Result<Vec<En
 /// Connects to EC2 only if a source/dest check must be restored.
 struct LazyChecks<'a> {
     api: &'a Api,
-    checks: Option<Checks>,
+    checks: Option<SourceDestChecks>,
 }
 
 impl LazyChecks<'_> {
-    async fn get(&mut self) -> anyhow::Result<&Checks> {
+    async fn get(&mut self) -> anyhow::Result<&SourceDestChecks> {
         if self.checks.is_none() {
-            self.checks = Some(Checks::connect(self.api, None).await?);
+            self.checks = Some(SourceDestChecks::connect(self.api, None).await?);
         }
         Ok(self.checks.as_ref().expect("it was just connected"))
     }
@@ -135,7 +135,7 @@ async fn undo(
 async fn restore_check(
     id: &NetworkInterfaceId,
     entry: &Entry,
-    checks: &Checks,
+    checks: &SourceDestChecks,
 ) -> anyhow::Result<Undone> {
     let was_on = entry.original.as_deref() == Some(word(true));
     if !was_on || checks.get(id).await? != Some(false) {

@@ -8,9 +8,10 @@ use super::machine::{About, Machine};
 use super::peer::words;
 use super::retry::backoff;
 use super::slot::{Slot, Write};
-use super::wish::Place;
 use super::{Action, ActionId, EventKind, Level};
-use crate::types::{CloudFault, CloudFaultKind, GroupName, Member, ResourceKind, Time};
+use crate::types::{
+    CloudFault, CloudFaultKind, GroupName, Holder, Location, Member, ResourceKind, Time,
+};
 
 impl Machine {
     /// One look at every resource of every group.
@@ -160,9 +161,7 @@ impl Machine {
             }
             return;
         }
-        let arrived = group.slots.iter().all(
-            |slot| matches!(self.place(slot), Place::Member { node, .. } if node == moving.to),
-        );
+        let arrived = group.slots.iter().all(|slot| self.is_on(slot, &moving.to));
         if !arrived && group.slots.iter().any(|slot| self.wish(group, slot, now).is_some()) {
             return;
         }
@@ -208,14 +207,13 @@ impl Machine {
         };
         let Some(to) = group.ordered_to.clone() else { return };
         let can_take = self.peers.get(&to).is_some_and(|peer| peer.can_take(name));
-        let is_here = |slot: &Slot| match self.place(slot) {
-            Place::Member { node, .. } => node == self.me.id,
-            Place::Unknown => true,
-            Place::Vacant | Place::Foreign(_) => false,
+        let may_be_here = |slot: &Slot| match self.location(slot) {
+            None | Some(Location::Absent | Location::Pending) => true,
+            Some(location) => location.member() == Some(&self.me.id),
         };
         let why = if !can_take {
             format!("{to} cannot take it")
-        } else if !group.slots.iter().any(is_here) {
+        } else if !group.slots.iter().any(may_be_here) {
             "this node does not hold it".to_owned()
         } else {
             return;
@@ -235,8 +233,10 @@ impl Machine {
     /// Alerts once about what leads out of the cluster, and once when it is back.
     fn tell_foreign(&mut self, name: &GroupName, now: Time) {
         let Some(group) = self.groups.get(name) else { return };
-        let foreign = group.slots.iter().find_map(|slot| match self.place(slot) {
-            Place::Foreign(target) => Some((slot.resource.to_string(), target)),
+        let foreign = group.slots.iter().find_map(|slot| match self.location(slot)? {
+            Location::At(Holder::Foreign { target, .. }) => {
+                Some((slot.resource.to_string(), target))
+            }
             _ => None,
         });
         // What cannot be read may lead anywhere: it takes no alert back, and it holds none up.
@@ -348,8 +348,11 @@ impl Machine {
         let read_since = now - self.numbers.read_valid;
         let mut settled = Duration::MAX;
         for slot in self.groups.values().flat_map(|group| &group.slots) {
-            let Place::Member { node, .. } = self.place(slot) else { return None };
-            if !accept(&node) || !slot.is_read_since(read_since) || slot.pending.is_some() {
+            let location = self.location(slot)?;
+            if !accept(location.member()?)
+                || !slot.is_read_since(read_since)
+                || slot.pending.is_some()
+            {
                 return None;
             }
             settled = settled.min(now.since(slot.since));

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::action::ActionId;
 use crate::types::{
-    Beat, CloudFault, Fitness, GroupName, InstanceId, PowerReport, Resource, Roster, RouteEntry,
-    RouteTableId, Seen, SessionId, Time,
+    Beat, CloudFault, Fitness, GroupName, InstanceId, Location, PowerReport, Resource, Roster,
+    RouteEntry, RouteTableId, SessionId, Time,
 };
 
 /// One thing that happened. Everything the machine knows came in as one of these.
@@ -75,7 +75,7 @@ pub enum Outcome {
     /// Of `Action::ReadHolders`.
     Holders {
         /// What was read, for each resource that was asked for.
-        result: Result<Vec<(Resource, Seen)>, CloudFault>,
+        result: Result<Vec<(Resource, Location)>, CloudFault>,
     },
     /// Of `Action::ReadPower`.
     Power {

@@ -17,7 +17,7 @@ mod rebase;
 mod repair;
 mod retry;
 mod show;
-mod slot;
+pub(crate) mod slot;
 mod view;
 mod wish;
 

@@ -4,7 +4,6 @@
 use super::group::{Group, Wish};
 use super::machine::Machine;
 use super::slot::Slot;
-use super::wish::Place;
 use crate::types::{GroupName, InstanceId, Resource, Time};
 use std::collections::BTreeMap;
 
@@ -90,8 +89,7 @@ impl Machine {
     fn duty(&self, group: &Group, promised: Option<Time>, now: Time) -> Option<bool> {
         let is_here = |slot: &Slot| {
             let here = slot.resource.target(&self.me);
-            here.as_ref().is_some_and(|here| slot.is_led_to(here))
-                || matches!(self.place(slot), Place::Member { node, .. } if node == self.me.id)
+            here.as_ref().is_some_and(|here| slot.is_led_to(here)) || self.is_on(slot, &self.me.id)
         };
         if promised == Some(now) || carried(group).any(is_here) {
             return Some(true);

@@ -6,11 +6,11 @@ use std::time::Duration;
 use super::machine::{About, Machine};
 use super::peer::{Peer, words};
 use super::retry::backoff;
-use super::slot::{Change, Sight};
+use super::slot::Observed;
 use super::{Action, ActionId, EventKind, Level, Routes, Verdict};
 use crate::types::{
-    CloudFault, GroupName, InstanceId, InstanceState, PowerReport, Resource, ResourceKind,
-    RouteEntry, RouteTableId, Seen, StopOrigin, Time,
+    CloudFault, GroupName, InstanceId, InstanceState, Location, PowerReport, Resource,
+    ResourceKind, RouteEntry, RouteTableId, StopOrigin, Time,
 };
 
 /// Pace of reads while a peer is not well or a group is not at rest.
@@ -225,8 +225,8 @@ impl Machine {
         let look = |resource: &Resource, tables: &BTreeMap<RouteTableId, Routes>| {
             let (table, cidr) = resource.route()?;
             Some(match tables.get(table) {
-                None => Sight::Absent,
-                Some(routes) => routes.0.get(&cidr).cloned().map_or(Sight::Free, Sight::At),
+                None => Location::Absent,
+                Some(routes) => routes.0.get(&cidr).cloned().map_or(Location::Vacant, Location::At),
             })
         };
         self.kind_read(id, result, look, now);
@@ -235,20 +235,13 @@ impl Machine {
     pub(super) fn holders_read(
         &mut self,
         id: ActionId,
-        result: Result<Vec<(Resource, Seen)>, CloudFault>,
+        result: Result<Vec<(Resource, Location)>, CloudFault>,
         now: Time,
     ) {
-        let look = |resource: &Resource, seen: &Vec<(Resource, Seen)>| {
+        // A pending change of this node stays unconfirmed.
+        let look = |resource: &Resource, seen: &Vec<(Resource, Location)>| {
             let (_, seen) = seen.iter().find(|(read, _)| read == resource)?;
-            match seen {
-                Seen::Absent => Some(Sight::Absent),
-                Seen::Free => Some(Sight::Free),
-                Seen::At(target) => {
-                    Some(Sight::At(RouteEntry { target: target.clone(), blackhole: false }))
-                }
-                // This node's own change stays unconfirmed.
-                Seen::Settling => None,
-            }
+            (*seen != Location::Pending).then(|| seen.clone().map(RouteEntry::active))
         };
         self.kind_read(id, result, look, now);
     }
@@ -258,7 +251,7 @@ impl Machine {
         &mut self,
         id: ActionId,
         result: Result<T, CloudFault>,
-        look: impl Fn(&Resource, &T) -> Option<Sight>,
+        look: impl Fn(&Resource, &T) -> Option<Location<RouteEntry>>,
         now: Time,
     ) {
         let mut lines = self.reads.kinds.iter_mut();
@@ -282,8 +275,8 @@ impl Machine {
             for at in 0..slots {
                 let slot = self.groups.get(&name).map(|group| &group.slots[at]);
                 let resource = slot.map(|slot| &slot.resource).filter(|one| one.kind() == kind);
-                if let Some(sight) = resource.and_then(|resource| look(resource, &seen)) {
-                    self.resource_seen(&name, at, &sight, asked);
+                if let Some(location) = resource.and_then(|resource| look(resource, &seen)) {
+                    self.resource_seen(&name, at, &location, asked);
                 }
             }
         }
@@ -304,7 +297,13 @@ impl Machine {
         self.report(now, Level::Warning, EventKind::ApiFailed, About::text(text));
     }
 
-    fn resource_seen(&mut self, name: &GroupName, at: usize, sight: &Sight, asked: Time) {
+    fn resource_seen(
+        &mut self,
+        name: &GroupName,
+        at: usize,
+        location: &Location<RouteEntry>,
+        asked: Time,
+    ) {
         let settle = self.numbers.read_valid;
         let Some(group) = self.groups.get_mut(name) else { return };
         let slot = &mut group.slots[at];
@@ -314,19 +313,20 @@ impl Machine {
         }
         slot.retry_at = slot.retry_at.filter(|retry| *retry > asked);
         let resource = slot.resource.clone();
-        let Change::Moved(before) = slot.observe(sight.clone(), asked, settle) else { return };
+        let observed = slot.observe(location.clone(), asked, settle);
+        let Observed::Moved(before) = observed else { return };
         if before.is_some() {
-            self.note_deed(&resource, sight, asked);
+            self.note_deed(&resource, location, asked);
         }
     }
 
     /// A lost peer that moved a resource to itself is alive. An Elastic IP follows the private IP
     /// that it is on without a request of its own.
-    fn note_deed(&mut self, resource: &Resource, sight: &Sight, asked: Time) {
+    fn note_deed(&mut self, resource: &Resource, location: &Location<RouteEntry>, asked: Time) {
         if matches!(resource, Resource::Eip { on: Some(_), .. }) {
             return;
         }
-        let Sight::At(entry) = sight else { return };
+        let Location::At(entry) = location else { return };
         let mut peers = self.peers.values_mut();
         let doer = peers.find(|peer| resource.target(&peer.member).as_ref() == Some(&entry.target));
         if let Some(peer) = doer.filter(|peer| peer.lost_since.is_some_and(|lost| asked > lost)) {

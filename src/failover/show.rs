@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::group::{Group, MoveKind};
 use super::machine::Machine;
-use super::slot::{Sight, Slot};
-use super::wish::Place;
+use super::slot::Slot;
 use super::{GroupView, PeerView, View};
-use crate::types::{Beat, Claim, GroupName, Hears, InstanceId, RouteTarget, SessionId, Time};
+use crate::types::{
+    Beat, Claim, GroupName, Hears, InstanceId, Location, RouteTarget, SessionId, Time,
+};
 
 /// What is told in place of the session of a peer that was never heard.
 const NO_SESSION: SessionId = SessionId(0);
@@ -61,9 +62,10 @@ impl Machine {
     /// of its monitor.
     fn unfit_for(&self) -> BTreeSet<GroupName> {
         let is_elsewhere = |group: &Group| {
-            group.slots.iter().all(
-                |slot| matches!(self.place(slot), Place::Member { node, .. } if node != self.me.id),
-            )
+            group.slots.iter().all(|slot| {
+                let location = self.location(slot);
+                location.as_ref().and_then(Location::member).is_some_and(|node| *node != self.me.id)
+            })
         };
         let checked = self.groups.values().filter(|group| group.traits.checked);
         let unfit = checked.filter(|group| match &self.failing {
@@ -77,11 +79,12 @@ impl Machine {
     fn holder(&self, group: &Group) -> Option<&InstanceId> {
         let mut holder: Option<&InstanceId> = None;
         for slot in &group.slots {
-            let Place::Member { node, .. } = self.place(slot) else { return None };
-            if holder.is_some_and(|id| *id != node) {
+            let location = self.location(slot)?;
+            let node = location.member()?;
+            if holder.is_some_and(|id| id != node) {
                 return None;
             }
-            holder = self.everyone().find(|id| **id == node);
+            holder = self.everyone().find(|id| *id == node);
         }
         holder
     }
@@ -165,8 +168,8 @@ impl Machine {
 
 fn target_of(slot: &Slot) -> (String, Option<RouteTarget>) {
     let target = match slot.current() {
-        Some(Sight::At(entry)) => Some(entry.target),
-        Some(Sight::Free | Sight::Absent) | None => None,
+        Some(Location::At(entry)) => Some(entry.target),
+        Some(Location::Vacant | Location::Absent | Location::Pending) | None => None,
     };
     (slot.resource.to_string(), target)
 }

@@ -4,23 +4,13 @@ use std::time::Duration;
 
 use super::ActionId;
 use crate::types::{
-    Assignment, Member, Resource, RouteEntry, RouteTarget, RouteWrite, RouteWriteVerb, Time,
+    Assignment, Location, Member, Resource, RouteEntry, RouteTarget, RouteWrite, RouteWriteVerb,
+    Time,
 };
-
-/// What a read showed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Sight {
-    /// What it would be written to does not exist: no such table, allocation or hosted zone.
-    Absent,
-    /// Nobody holds it: the table has no such route, the address is with no interface.
-    Free,
-    /// It leads there.
-    At(RouteEntry),
-}
 
 /// A change that is to be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Write {
+pub(crate) enum Write {
     /// Of a route.
     Route(RouteWrite),
     /// Of anything else.
@@ -29,13 +19,13 @@ pub(super) enum Write {
 
 /// What came of comparing a read with what was known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Change {
+pub(crate) enum Observed {
     /// Nothing new, or a read that is older than what is known.
-    None,
+    Nothing,
     /// This node's own write is confirmed.
     Confirmed,
     /// It shows something else than before; this is what was before, if it was known.
-    Moved(Option<Sight>),
+    Moved(Option<Location<RouteEntry>>),
 }
 
 /// A write that EC2 accepted and no read has confirmed yet.
@@ -43,13 +33,13 @@ pub(super) enum Change {
 struct Written {
     target: RouteTarget,
     at: Time,
-    before: Option<Sight>,
+    before: Option<Location<RouteEntry>>,
 }
 
 /// A write under way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Pending {
-    pub(super) id: ActionId,
+pub(crate) struct Pending {
+    pub(crate) id: ActionId,
     target: RouteTarget,
     /// This node was paused since: that it was accepted says nothing of how it is now.
     is_old: bool,
@@ -57,24 +47,24 @@ pub(super) struct Pending {
 
 /// One resource and everything this node knows about it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Slot {
-    pub(super) resource: Resource,
-    sight: Option<Sight>,
+pub(crate) struct Slot {
+    pub(crate) resource: Resource,
+    location: Option<Location<RouteEntry>>,
     /// When the read that showed it was asked for.
     read_at: Option<Time>,
     /// Since when it has been like this.
-    pub(super) since: Time,
+    pub(crate) since: Time,
     written: Option<Written>,
-    pub(super) pending: Option<Pending>,
-    pub(super) failures: u32,
-    pub(super) retry_at: Option<Time>,
+    pub(crate) pending: Option<Pending>,
+    pub(crate) failures: u32,
+    pub(crate) retry_at: Option<Time>,
 }
 
 impl Slot {
-    pub(super) fn new(resource: Resource, now: Time) -> Self {
+    pub(crate) fn new(resource: Resource, now: Time) -> Self {
         Self {
             resource,
-            sight: None,
+            location: None,
             read_at: None,
             since: now,
             written: None,
@@ -85,83 +75,87 @@ impl Slot {
     }
 
     /// Where it leads as far as is known: an accepted write counts until a read tells otherwise.
-    pub(super) fn current(&self) -> Option<Sight> {
+    pub(crate) fn current(&self) -> Option<Location<RouteEntry>> {
         match &self.written {
-            Some(written) => {
-                Some(Sight::At(RouteEntry { target: written.target.clone(), blackhole: false }))
-            }
-            None => self.sight.clone(),
+            Some(written) => Some(Location::At(RouteEntry::active(written.target.clone()))),
+            None => self.location.clone(),
         }
     }
 
     /// Whether a read begun at or after `earliest` shows what [`Slot::current`] says.
-    pub(super) fn is_read_since(&self, earliest: Time) -> bool {
+    pub(crate) fn is_read_since(&self, earliest: Time) -> bool {
         self.written.is_none() && self.read_at.is_some_and(|at| at >= earliest)
     }
 
     /// When the read behind [`Slot::current`] was asked for.
-    pub(super) fn read_at(&self) -> Option<Time> {
+    pub(crate) fn read_at(&self) -> Option<Time> {
         self.read_at
     }
 
     /// Whether an accepted write waits for a read to confirm it.
-    pub(super) fn is_unconfirmed(&self) -> bool {
+    pub(crate) fn is_unconfirmed(&self) -> bool {
         self.written.is_some()
     }
 
     /// Whether a write is under way that leads it to `target`.
-    pub(super) fn is_led_to(&self, target: &RouteTarget) -> bool {
+    pub(crate) fn is_led_to(&self, target: &RouteTarget) -> bool {
         self.pending.as_ref().is_some_and(|pending| pending.target == *target)
     }
 
     /// Takes in what a read showed that was asked for at `asked`. Within `settle` of an accepted
     /// write, a read that still shows the state before it is taken for EC2's eventual
-    /// consistency, not for somebody's deed.
-    pub(super) fn observe(&mut self, sight: Sight, asked: Time, settle: Duration) -> Change {
-        if self.read_at.is_some_and(|at| asked < at) {
-            return Change::None;
+    /// consistency, not for another's change. One that shows only that this node's own change is
+    /// pending tells nothing new.
+    pub(crate) fn observe(
+        &mut self,
+        location: Location<RouteEntry>,
+        asked: Time,
+        settle: Duration,
+    ) -> Observed {
+        if location == Location::Pending || self.read_at.is_some_and(|at| asked < at) {
+            return Observed::Nothing;
         }
         if let Some(written) = &self.written {
-            let is_ours = matches!(&sight, Sight::At(entry)
-                if entry.target == written.target);
+            let is_ours =
+                matches!(&location, Location::At(entry) if entry.target == written.target);
             if !is_ours {
                 let too_early = asked < written.at;
                 let stale =
-                    asked < written.at + settle && same_target(written.before.as_ref(), &sight);
+                    asked < written.at + settle && same_target(written.before.as_ref(), &location);
                 if too_early || stale {
-                    return Change::None;
+                    return Observed::Nothing;
                 }
             }
             let presumed = self.current();
             self.written = None;
-            self.sight = Some(sight);
+            self.location = Some(location);
             self.read_at = Some(asked);
             if is_ours {
-                return Change::Confirmed;
+                return Observed::Confirmed;
             }
             self.since = asked;
-            return Change::Moved(presumed);
+            return Observed::Moved(presumed);
         }
         self.read_at = Some(asked);
-        if self.sight.as_ref() == Some(&sight) {
-            return Change::None;
+        if self.location.as_ref() == Some(&location) {
+            return Observed::Nothing;
         }
-        let moved = !same_target(self.sight.as_ref(), &sight);
-        let before = self.sight.replace(sight);
+        let moved = !same_target(self.location.as_ref(), &location);
+        let before = self.location.replace(location);
         if moved {
             self.since = asked;
-            return Change::Moved(before);
+            return Observed::Moved(before);
         }
-        Change::None
+        Observed::Nothing
     }
 
     /// The request that gives this resource to `member`, or none where it has nothing to be
     /// written to or nothing is known of it.
-    pub(super) fn write_to(&self, member: &Member) -> Option<Write> {
+    pub(crate) fn write_to(&self, member: &Member) -> Option<Write> {
         let verb = match self.current()? {
-            Sight::Absent => return None,
-            Sight::Free => RouteWriteVerb::Create,
-            Sight::At(_) => RouteWriteVerb::Replace,
+            Location::Absent | Location::Pending => return None,
+            Location::Vacant => RouteWriteVerb::Create,
+            Location::At(_) => RouteWriteVerb::Replace,
         };
         let interface = member.interface.clone();
         Some(match self.resource.route() {
@@ -180,13 +174,13 @@ impl Slot {
     }
 
     /// Notes that a write was sent, which leads it to `target`.
-    pub(super) fn sent(&mut self, id: ActionId, target: RouteTarget) {
+    pub(crate) fn sent(&mut self, id: ActionId, target: RouteTarget) {
         self.pending = Some(Pending { id, target, is_old: false });
         self.retry_at = None;
     }
 
     /// Notes that the write under way was accepted.
-    pub(super) fn accepted(&mut self, now: Time) {
+    pub(crate) fn accepted(&mut self, now: Time) {
         let Some(pending) = self.pending.take() else { return };
         self.since = now;
         self.failures = 0;
@@ -199,7 +193,7 @@ impl Slot {
 
     /// Notes that the write under way failed or was given up. Nothing is known until the next
     /// read: the request may have taken effect, or the resource is not where it was believed to be.
-    pub(super) fn failed(&mut self, retry_at: Time) {
+    pub(crate) fn failed(&mut self, retry_at: Time) {
         self.pending = None;
         self.failures += 1;
         self.retry_at = Some(retry_at);
@@ -207,10 +201,10 @@ impl Slot {
     }
 
     /// Shows every time in it to `visit`.
-    pub(super) fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
+    pub(crate) fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
         let Self {
             resource: _,
-            sight: _,
+            location: _,
             read_at,
             since,
             written,
@@ -227,20 +221,20 @@ impl Slot {
 
     /// Forgets every read, and does not learn from the outcome of a write under way either: this
     /// node was paused and the world went on.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         if let Some(pending) = &mut self.pending {
             pending.is_old = true;
         }
-        self.sight = None;
+        self.location = None;
         self.read_at = None;
         self.written = None;
     }
 }
 
 /// Whether both lead to the same place; a blackhole comes and goes with the target's power.
-fn same_target(before: Option<&Sight>, after: &Sight) -> bool {
+fn same_target(before: Option<&Location<RouteEntry>>, after: &Location<RouteEntry>) -> bool {
     match (before, after) {
-        (Some(Sight::At(before)), Sight::At(after)) => before.target == after.target,
+        (Some(Location::At(before)), Location::At(after)) => before.target == after.target,
         (Some(before), after) => before == after,
         (None, _) => false,
     }
@@ -255,8 +249,8 @@ mod tests {
         format!("eni-{n:08x}").parse().unwrap()
     }
 
-    fn at(n: u8) -> Sight {
-        Sight::At(RouteEntry { target: RouteTarget::Interface(eni(n)), blackhole: false })
+    fn at(n: u8) -> Location<RouteEntry> {
+        Location::At(RouteEntry { target: RouteTarget::Interface(eni(n)), blackhole: false })
     }
 
     fn member(n: u8) -> Member {
@@ -301,7 +295,7 @@ mod tests {
         write_two(&mut slot, 100);
         assert_eq!(slot.current(), Some(at(2)));
         assert!(!slot.is_read_since(Time::default()));
-        assert_eq!(slot.observe(at(2), Time::from_millis(150), SETTLE), Change::Confirmed);
+        assert_eq!(slot.observe(at(2), Time::from_millis(150), SETTLE), Observed::Confirmed);
         assert!(slot.is_read_since(Time::from_millis(150)));
     }
 
@@ -309,7 +303,7 @@ mod tests {
     fn a_stale_read_after_a_write_is_not_believed() {
         let mut slot = slot_seen_at_one();
         write_two(&mut slot, 100);
-        assert_eq!(slot.observe(at(1), Time::from_millis(150), SETTLE), Change::None);
+        assert_eq!(slot.observe(at(1), Time::from_millis(150), SETTLE), Observed::Nothing);
         assert_eq!(slot.current(), Some(at(2)));
     }
 
@@ -318,8 +312,8 @@ mod tests {
         let mut slot = slot_seen_at_one();
         write_two(&mut slot, 100);
         let dark = RouteEntry { target: RouteTarget::Interface(eni(1)), blackhole: true };
-        let change = slot.observe(Sight::At(dark), Time::from_millis(150), SETTLE);
-        assert_eq!(change, Change::None);
+        let change = slot.observe(Location::At(dark), Time::from_millis(150), SETTLE);
+        assert_eq!(change, Observed::Nothing);
         assert_eq!(slot.current(), Some(at(2)));
     }
 
@@ -328,7 +322,7 @@ mod tests {
         let mut slot = slot_seen_at_one();
         write_two(&mut slot, 100);
         let change = slot.observe(at(3), Time::from_millis(150), SETTLE);
-        assert_eq!(change, Change::Moved(Some(at(2))));
+        assert_eq!(change, Observed::Moved(Some(at(2))));
         assert_eq!(slot.current(), Some(at(3)));
     }
 
@@ -337,7 +331,7 @@ mod tests {
         let mut slot = slot_seen_at_one();
         write_two(&mut slot, 100);
         let change = slot.observe(at(1), Time::from_millis(5_200), SETTLE);
-        assert_eq!(change, Change::Moved(Some(at(2))));
+        assert_eq!(change, Observed::Moved(Some(at(2))));
     }
 
     #[test]
@@ -353,10 +347,10 @@ mod tests {
     fn a_read_from_before_the_write_tells_nothing_about_it() {
         let mut slot = slot_seen_at_one();
         write_two(&mut slot, 100);
-        assert_eq!(slot.observe(at(3), Time::from_millis(99), SETTLE), Change::None);
+        assert_eq!(slot.observe(at(3), Time::from_millis(99), SETTLE), Observed::Nothing);
         assert!(slot.is_unconfirmed());
         let change = slot.observe(at(3), Time::from_millis(100), SETTLE);
-        assert_eq!(change, Change::Moved(Some(at(2))));
+        assert_eq!(change, Observed::Moved(Some(at(2))));
         assert!(!slot.is_unconfirmed());
     }
 
@@ -364,30 +358,33 @@ mod tests {
     fn reads_have_settled_when_the_settle_time_has_passed() {
         let mut slot = slot_seen_at_one();
         write_two(&mut slot, 100);
-        assert_eq!(slot.observe(at(1), Time::from_millis(5_099), SETTLE), Change::None);
+        assert_eq!(slot.observe(at(1), Time::from_millis(5_099), SETTLE), Observed::Nothing);
         let change = slot.observe(at(1), Time::from_millis(5_100), SETTLE);
-        assert_eq!(change, Change::Moved(Some(at(2))));
+        assert_eq!(change, Observed::Moved(Some(at(2))));
     }
 
     #[test]
     fn a_read_tells_when_it_was_begun_and_since_when_the_route_is_so() {
         let mut slot = slot_seen_at_one();
         assert_eq!(slot.read_at(), Some(Time::from_millis(10)));
-        assert_eq!(slot.observe(at(1), Time::from_millis(50), SETTLE), Change::None);
+        assert_eq!(slot.observe(at(1), Time::from_millis(50), SETTLE), Observed::Nothing);
         assert_eq!(slot.read_at(), Some(Time::from_millis(50)));
         assert_eq!(slot.since, Time::from_millis(10), "unchanged since the first read");
-        assert_eq!(slot.observe(at(2), Time::from_millis(90), SETTLE), Change::Moved(Some(at(1))));
+        assert_eq!(
+            slot.observe(at(2), Time::from_millis(90), SETTLE),
+            Observed::Moved(Some(at(1)))
+        );
         assert_eq!(slot.since, Time::from_millis(90));
         let same_moment = slot.observe(at(3), Time::from_millis(90), SETTLE);
-        assert_eq!(same_moment, Change::Moved(Some(at(2))), "the later answer counts");
+        assert_eq!(same_moment, Observed::Moved(Some(at(2))), "the later answer counts");
     }
 
     #[test]
     fn a_route_that_turns_dark_has_not_moved() {
         let mut slot = slot_seen_at_one();
         let dark = RouteEntry { target: RouteTarget::Interface(eni(1)), blackhole: true };
-        let change = slot.observe(Sight::At(dark.clone()), Time::from_millis(50), SETTLE);
-        assert_eq!((change, slot.current()), (Change::None, Some(Sight::At(dark))));
+        let change = slot.observe(Location::At(dark.clone()), Time::from_millis(50), SETTLE);
+        assert_eq!((change, slot.current()), (Observed::Nothing, Some(Location::At(dark))));
         assert_eq!(slot.since, Time::from_millis(10));
     }
 
@@ -396,20 +393,23 @@ mod tests {
         let mut slot = slot_seen_at_one();
         let write = route_to(&slot, 7).unwrap();
         assert_eq!((write.verb, write.interface.clone()), (RouteWriteVerb::Replace, eni(7)));
-        slot.observe(Sight::Free, Time::from_millis(20), SETTLE);
+        slot.observe(Location::Vacant, Time::from_millis(20), SETTLE);
         assert_eq!(route_to(&slot, 7).unwrap().verb, RouteWriteVerb::Create);
-        slot.observe(Sight::Absent, Time::from_millis(30), SETTLE);
+        slot.observe(Location::Absent, Time::from_millis(30), SETTLE);
         assert_eq!(route_to(&slot, 7), None);
     }
 
     #[test]
     fn a_route_that_was_missing_and_still_is_after_a_write_may_be_a_stale_read() {
         let mut slot = slot_seen_at_one();
-        slot.observe(Sight::Free, Time::from_millis(20), SETTLE);
+        slot.observe(Location::Vacant, Time::from_millis(20), SETTLE);
         write_two(&mut slot, 100);
-        assert_eq!(slot.observe(Sight::Free, Time::from_millis(150), SETTLE), Change::None);
-        let change = slot.observe(Sight::Absent, Time::from_millis(160), SETTLE);
-        assert_eq!(change, Change::Moved(Some(at(2))));
+        assert_eq!(
+            slot.observe(Location::Vacant, Time::from_millis(150), SETTLE),
+            Observed::Nothing
+        );
+        let change = slot.observe(Location::Absent, Time::from_millis(160), SETTLE);
+        assert_eq!(change, Observed::Moved(Some(at(2))));
     }
 
     #[test]
@@ -439,7 +439,7 @@ mod tests {
     fn an_older_read_that_comes_late_changes_nothing() {
         let mut slot = slot_seen_at_one();
         slot.observe(at(2), Time::from_millis(50), SETTLE);
-        assert_eq!(slot.observe(at(1), Time::from_millis(20), SETTLE), Change::None);
+        assert_eq!(slot.observe(at(1), Time::from_millis(20), SETTLE), Observed::Nothing);
         assert_eq!(slot.current(), Some(at(2)));
     }
 }

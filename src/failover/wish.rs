@@ -6,8 +6,8 @@ use super::Verdict;
 use super::group::{Group, MoveKind, Wish};
 use super::machine::Machine;
 use super::peer::{Peer, straggler, words};
-use super::slot::{Sight, Slot};
-use crate::types::{InstanceId, ResourceKind, RouteTarget, Time};
+use super::slot::Slot;
+use crate::types::{Holder, InstanceId, Location, ResourceKind, RouteTarget, Time};
 
 /// How long each heir waits for the one before it to act.
 const HEIR_PATIENCE: Duration = Duration::from_secs(3);
@@ -18,43 +18,23 @@ const LEAST_HOLD: Duration = Duration::from_secs(1);
 /// How often a node takes its own group back unasked before it leaves that to people.
 const MAX_ASSERTS: u32 = 3;
 
-/// Where a resource leads, in terms of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
-    /// Not known, or nothing that can be written.
-    Unknown,
-    /// Nowhere: nobody holds it, or it is a route to an interface that is gone.
-    Vacant,
-    /// To a member.
-    Member { node: InstanceId, blackhole: bool },
-    /// Out of the cluster, on somebody's purpose.
-    Foreign(String),
-}
-
 impl Machine {
-    pub(super) fn place(&self, slot: &Slot) -> Place {
-        let entry = match slot.current() {
-            None | Some(Sight::Absent) => return Place::Unknown,
-            Some(Sight::Free) => return Place::Vacant,
-            Some(Sight::At(entry)) => entry,
-        };
-        let mut members =
-            std::iter::once(&self.me).chain(self.peers.values().map(|peer| &peer.member));
-        let owner = members.find(|one| slot.resource.target(one).as_ref() == Some(&entry.target));
-        match (owner, &entry.target) {
-            (Some(member), _) => {
-                Place::Member { node: member.id.clone(), blackhole: entry.blackhole }
-            }
-            (None, RouteTarget::Interface(_)) if entry.blackhole => Place::Vacant,
-            (None, target) => Place::Foreign(target.to_string()),
-        }
+    /// Where a resource points, in terms of the cluster; none where that is not known.
+    pub(super) fn location(&self, slot: &Slot) -> Option<Location<Holder>> {
+        let peers = self.peers.values().map(|peer| &peer.member);
+        let members = std::iter::once(&self.me).chain(peers);
+        Some(slot.current()?.resolve(&slot.resource, members))
+    }
+
+    /// Whether `node` holds a resource, as far as is known.
+    pub(super) fn is_on(&self, slot: &Slot, node: &InstanceId) -> bool {
+        self.location(slot).is_some_and(|location| location.member() == Some(node))
     }
 
     /// Whether anything is here that should be given away before this node leaves.
     pub(super) fn holds_something_to_give(&self) -> bool {
         let is_to_give = |slot: &Slot| {
-            let is_here =
-                matches!(self.place(slot), Place::Member { node, .. } if node == self.me.id);
+            let is_here = self.is_on(slot, &self.me.id);
             // A DNS record that was accepted needs nobody any more, and up to a minute.
             let may_fail = slot.is_unconfirmed() && slot.resource.kind() != ResourceKind::Dns;
             slot.pending.is_some() || may_fail || is_here || slot.current().is_none()
@@ -78,21 +58,31 @@ impl Machine {
     }
 
     fn wish_for(&self, group: &Group, slot: &Slot, now: Time) -> Option<Wish> {
-        match self.place(slot) {
-            Place::Unknown => None,
-            Place::Member { node, .. } if node == self.me.id => self.wish_mine(group, slot, now),
+        match self.location(slot)? {
+            Location::Absent | Location::Pending => None,
+            Location::At(Holder::Member { node, .. }) if node == self.me.id => {
+                self.wish_mine(group, slot, now)
+            }
             // Who cannot serve takes nothing.
             _ if !self.serves(group) || self.leaving => None,
-            Place::Foreign(target) => self.wish_foreign(group, slot, &target, now),
-            Place::Vacant => self.wish_vacant(group, slot, now),
-            Place::Member { node, blackhole } => {
+            Location::At(Holder::Foreign { target, .. }) => {
+                self.wish_foreign(group, slot, &target, now)
+            }
+            Location::Vacant => self.wish_vacant(group, slot, now),
+            Location::At(Holder::Member { node, blackhole }) => {
                 let peer = self.peers.get(&node)?;
                 self.wish_taken(group, slot, peer, blackhole, now)
             }
         }
     }
 
-    fn wish_foreign(&self, group: &Group, slot: &Slot, target: &str, now: Time) -> Option<Wish> {
+    fn wish_foreign(
+        &self,
+        group: &Group,
+        slot: &Slot,
+        target: &RouteTarget,
+        now: Time,
+    ) -> Option<Wish> {
         if !self.numbers.adopt || !self.is_claimant(group, slot.since, self.gap_patience(), now) {
             return None;
         }
@@ -231,9 +221,7 @@ impl Machine {
 
     /// Whether `node` has a resource of the group, as far as is known.
     fn holds_a_part(&self, group: &Group, node: &InstanceId) -> bool {
-        group.slots.iter().any(|slot| {
-            matches!(self.place(slot), Place::Member { node: holder, .. } if holder == *node)
-        })
+        group.slots.iter().any(|slot| self.is_on(slot, node))
     }
 
     /// The reason for giving `group` back to `home`, a node that is preferred to this one, now, if
@@ -273,13 +261,10 @@ impl Machine {
 
     /// Another live node that holds a part of the group.
     fn other_holder(&self, group: &Group) -> Option<&InstanceId> {
-        group.slots.iter().find_map(|slot| match self.place(slot) {
-            Place::Member { node, .. } => {
-                let (id, peer) = self.peers.get_key_value(&node)?;
-                let can_take = peer.can_take(&group.name);
-                (can_take && !slot.is_unconfirmed() && slot.pending.is_none()).then_some(id)
-            }
-            _ => None,
+        group.slots.iter().find_map(|slot| {
+            let (id, peer) = self.peers.get_key_value(self.location(slot)?.member()?)?;
+            let can_take = peer.can_take(&group.name);
+            (can_take && !slot.is_unconfirmed() && slot.pending.is_none()).then_some(id)
         })
     }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{Condition, NameOrRef, PolicyOptions, Text};
-use crate::config::{CLUSTER_TAG, Problem, ResourceSetting, Settings};
+use crate::cluster::CLUSTER_TAG;
+use crate::config::{Problem, ResourceSetting, Settings};
 use crate::types::{InstanceId, RouteTableId};
 
 /// The condition key for the tag with the cluster's name.

@@ -253,6 +253,14 @@ pub struct RouteEntry {
     pub blackhole: bool,
 }
 
+impl RouteEntry {
+    /// An entry that is not a blackhole.
+    #[must_use]
+    pub const fn active(target: RouteTarget) -> Self {
+        Self { target, blackhole: false }
+    }
+}
+
 /// A VPC route table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteTableInfo {

@@ -3,6 +3,7 @@
 mod beat;
 mod cloud;
 mod ids;
+mod location;
 pub(crate) mod millis;
 mod resource;
 mod roster;
@@ -20,6 +21,7 @@ pub use ids::{
     AllocationId, DnsName, GroupName, HostedZoneId, IdError, InstanceId, NetworkInterfaceId,
     RouteTableId, SubnetId, VpcId, Zone,
 };
-pub use resource::{Assignment, Resource, ResourceKind, Seen};
+pub use location::{Holder, Location};
+pub use resource::{Assignment, Resource, ResourceKind};
 pub use roster::{Group, Member, Roster, Traits};
 pub use time::{Time, display_duration};

@@ -135,21 +135,6 @@ impl fmt::Display for ResourceKind {
     }
 }
 
-/// What a read showed of a resource that is no route.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Seen {
-    /// It does not exist and cannot be written: no such allocation, subnet or hosted zone.
-    Absent,
-    /// Nobody holds it: not assigned, not associated, or not on the private IP that it belongs to
-    /// (a member's primary one, unless another is named); no such record.
-    Free,
-    /// This node's own change is accepted and not yet everywhere (Route 53: `PENDING`).
-    Settling,
-    /// It leads there.
-    At(RouteTarget),
-}
-
 /// One resource that is no route, to be given to a member.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Assignment {

@@ -1,7 +1,7 @@
 use crate::cloud::fake::{Answer, Fake};
 use crate::cloud::tests::{clouds, error, reply};
 use crate::cloud::{Clouds, Gate, Sent};
-use crate::types::{Assignment, CloudFaultKind as Kind, Resource, RouteTarget, Seen};
+use crate::types::{Assignment, CloudFaultKind as Kind, Location, Resource, RouteTarget};
 
 fn private(last: u8) -> Resource {
     Resource::PrivateIp { address: [10, 0, 0, last].into() }
@@ -15,8 +15,8 @@ fn eip(id: &str, on: Option<u8>) -> Resource {
     }
 }
 
-fn at(interface: &str) -> Seen {
-    Seen::At(RouteTarget::Interface(interface.parse().unwrap()))
+fn at(interface: &str) -> Location {
+    Location::At(RouteTarget::Interface(interface.parse().unwrap()))
 }
 
 /// An interface with one primary and more private addresses of 10.0.0.0/24.
@@ -35,7 +35,7 @@ fn interface(id: &str, primary: u8, secondary: &[u8]) -> String {
     )
 }
 
-async fn seen(fake: &Fake, resources: &[Resource]) -> Vec<Seen> {
+async fn seen(fake: &Fake, resources: &[Resource]) -> Vec<Location> {
     let found = clouds(&fake.url).await.holders(resources).await.unwrap();
     assert!(found.iter().map(|(resource, _)| resource).eq(resources), "{found:?}");
     found.into_iter().map(|(_, seen)| seen).collect()
@@ -59,7 +59,7 @@ async fn private_ips_are_asked_for_in_this_vpc_alone_and_found_on_every_page() {
     let primary = RouteTarget::Other("eni-0000000a, whose primary address it is".to_owned());
     assert_eq!(
         seen(&fake, &wanted).await,
-        [at("eni-0000000b"), at("eni-0000000a"), Seen::Free, Seen::At(primary)]
+        [at("eni-0000000b"), at("eni-0000000a"), Location::Vacant, Location::At(primary)]
     );
     let requests = fake.seen();
     assert_eq!(requests.len(), 2);
@@ -85,10 +85,10 @@ async fn many_addresses_are_asked_for_in_as_many_calls_as_filters_take() {
     })
     .await;
     let privates: Vec<Resource> = (4..=204).map(private).collect();
-    assert_eq!(seen(&fake, &privates).await, vec![Seen::Free; 201]);
+    assert_eq!(seen(&fake, &privates).await, vec![Location::Vacant; 201]);
     assert_eq!(fake.seen().len(), 2);
     let elastic: Vec<Resource> = (0..401).map(|n| eip(&format!("{n:08x}"), None)).collect();
-    assert_eq!(seen(&fake, &elastic).await, vec![Seen::Absent; 401]);
+    assert_eq!(seen(&fake, &elastic).await, vec![Location::Absent; 401]);
     assert_eq!(fake.seen().len(), 5);
 }
 
@@ -140,7 +140,13 @@ async fn an_elastic_ip_is_held_where_it_is_on_the_private_ip_that_it_belongs_to(
     ];
     assert_eq!(
         seen(&fake, &wanted).await,
-        [at("eni-0000000a"), at("eni-0000000a"), Seen::Free, Seen::Free, Seen::Absent]
+        [
+            at("eni-0000000a"),
+            at("eni-0000000a"),
+            Location::Vacant,
+            Location::Vacant,
+            Location::Absent
+        ]
     );
     let ids = ["eipalloc-0000000a", "eipalloc-0000000d"].map(|id| id.parse().unwrap());
     let known = clouds(&fake.url).await.ec2().elastic_addresses(&ids).await.unwrap();
@@ -166,9 +172,9 @@ async fn an_elastic_ip_without_a_private_ip_belongs_to_a_members_primary_one() {
     clouds.clone().remember([primary].into());
     let wanted = ["0000000a", "0000000b", "0000000c"].map(|id| eip(id, None));
     let found = clouds.holders(&wanted).await.unwrap();
-    let found: Vec<Seen> = found.into_iter().map(|(_, seen)| seen).collect();
+    let found: Vec<Location> = found.into_iter().map(|(_, seen)| seen).collect();
     // The last one is a stranger's, and to be respected wherever it is there.
-    assert_eq!(found, [at("eni-0000000a"), Seen::Free, at("eni-000000ff")]);
+    assert_eq!(found, [at("eni-0000000a"), Location::Vacant, at("eni-000000ff")]);
     let named = clouds.holders(&[eip("0000000b", Some(99))]).await.unwrap();
     assert_eq!(named[0].1, at("eni-0000000a"));
 }

@@ -53,7 +53,7 @@ fn refusal(status: u16, code: &str) -> Answer {
 }
 
 /// How a record is seen where the list has this.
-async fn seen_of(inside: &str) -> Result<Seen, CloudFault> {
+async fn seen_of(inside: &str) -> Result<Location, CloudFault> {
     let inside = inside.to_owned();
     let fake = Fake::start(move |_| list(&inside)).await;
     let resource = record("db.example.com");
@@ -63,12 +63,12 @@ async fn seen_of(inside: &str) -> Result<Seen, CloudFault> {
     Ok(seen)
 }
 
-fn at(last: u8) -> Seen {
-    Seen::At(RouteTarget::Address([10, 0, 0, last].into()))
+fn at(last: u8) -> Location {
+    Location::At(RouteTarget::Address([10, 0, 0, last].into()))
 }
 
-fn other(what: &str) -> Seen {
-    Seen::At(RouteTarget::Other(what.to_owned()))
+fn other(what: &str) -> Location {
+    Location::At(RouteTarget::Other(what.to_owned()))
 }
 
 #[tokio::test]
@@ -86,11 +86,11 @@ async fn a_record_is_read_by_its_name_and_type() {
 #[tokio::test]
 async fn only_a_record_of_exactly_this_name_counts() {
     for (inside, wanted) in [
-        (String::new(), Seen::Free),
-        (set("dc.example.com.", "A", &["10.0.0.4"]), Seen::Free),
-        (set("\\052.example.com.", "A", &["10.0.0.4"]), Seen::Free),
-        (set("db.example.com.org.", "A", &["10.0.0.4"]), Seen::Free),
-        (set("db.example.com.", "AAAA", &["::1"]), Seen::Free),
+        (String::new(), Location::Vacant),
+        (set("dc.example.com.", "A", &["10.0.0.4"]), Location::Vacant),
+        (set("\\052.example.com.", "A", &["10.0.0.4"]), Location::Vacant),
+        (set("db.example.com.org.", "A", &["10.0.0.4"]), Location::Vacant),
+        (set("db.example.com.", "AAAA", &["::1"]), Location::Vacant),
         (set("DB.example.com", "A", &["10.0.0.4"]), at(4)),
         (set("\\144b.example.com.", "A", &["10.0.0.4"]), at(4)),
         (set("db.example.com.", "CNAME", &["a.b"]), other("a CNAME record")),
@@ -170,8 +170,8 @@ async fn a_change_settles_until_it_is_everywhere() {
     ] {
         assert!(sent.contains(part), "no {part} in {sent}");
     }
-    assert_eq!(read().await, Seen::Settling);
-    assert_eq!(read().await, Seen::Settling);
+    assert_eq!(read().await, Location::Pending);
+    assert_eq!(read().await, Location::Pending);
     done.store(true, Ordering::SeqCst);
     assert_eq!(read().await, at(5));
     assert_eq!(read().await, at(5));
@@ -228,7 +228,10 @@ async fn a_record_of_a_zone_that_is_gone_is_absent_and_does_not_hide_the_others(
     let there = Resource::Dns { zone: "Z2".parse().unwrap(), name, ttl: 60, public: true };
     let clouds = clouds(&fake.url).await;
     let found = clouds.holders(&[record("db.example.com"), there]).await.unwrap();
-    assert_eq!(found.into_iter().map(|(_, seen)| seen).collect::<Vec<_>>(), [Seen::Absent, at(4)]);
+    assert_eq!(
+        found.into_iter().map(|(_, seen)| seen).collect::<Vec<_>>(),
+        [Location::Absent, at(4)]
+    );
 }
 
 #[tokio::test]

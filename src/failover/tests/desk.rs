@@ -10,8 +10,8 @@ use crate::failover::{
 };
 use crate::types::{
     Assignment, Beat, CloudFault, CloudFaultKind, Fitness, Group, Hears, InstanceId, InstanceState,
-    Member, NetworkInterfaceId, PowerReport, Resource, ResourceKind, Roster, RouteEntry,
-    RouteTableId, RouteTarget, RouteWrite, Seen, SessionId, StopOrigin, Time,
+    Location, Member, NetworkInterfaceId, PowerReport, Resource, ResourceKind, Roster, RouteEntry,
+    RouteTableId, RouteTarget, RouteWrite, SessionId, StopOrigin, Time,
 };
 
 /// The machine's own session.
@@ -50,7 +50,7 @@ pub(super) struct Desk {
     /// The tables that exist, and where their default route leads.
     pub(super) routes: BTreeMap<RouteTableId, Option<RouteEntry>>,
     /// Who holds what is no route.
-    pub(super) holders: BTreeMap<Resource, Seen>,
+    pub(super) holders: BTreeMap<Resource, Location>,
     /// What this node may not write.
     pub(super) denied: BTreeSet<ResourceKind>,
     pub(super) power: BTreeMap<InstanceId, PowerReport>,
@@ -336,7 +336,7 @@ impl Desk {
                 if resources.iter().any(|one| self.hidden.contains(&one.kind())) => {}
             Action::ReadHolders { id, resources } => {
                 let seen = |one: Resource| {
-                    let seen = self.holders.get(&one).cloned().unwrap_or(Seen::Absent);
+                    let seen = self.holders.get(&one).cloned().unwrap_or(Location::Absent);
                     (one, seen)
                 };
                 let result = Ok(resources.into_iter().map(seen).collect());
@@ -374,7 +374,7 @@ impl Desk {
                 _ => false,
             };
             if goes_along || *other == resource {
-                *seen = Seen::At(target.clone());
+                *seen = Location::At(target.clone());
             }
         }
     }

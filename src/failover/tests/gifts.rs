@@ -4,7 +4,7 @@
 use super::desk::*;
 use super::kinds::{PRIVATE, desk_of, eip, private, record, seen_at, told};
 use crate::failover::{Action, Command};
-use crate::types::{Claim, ResourceKind, Seen, Time, Traits};
+use crate::types::{Claim, Location, ResourceKind, Time, Traits};
 
 fn prepared() -> Traits {
     Traits { prepared: true, ..Traits::default() }
@@ -260,7 +260,7 @@ fn only_what_has_an_address_on_the_host_counts_where_something_has() {
     assert_eq!(desk.holders[&eip(None)], seen_at(0));
     assert_eq!(desk.holders[&private()], seen_at(1));
     desk.run_until(20_000, |desk| local(desk) == Some(false));
-    desk.holders.insert(private(), Seen::Free);
+    desk.holders.insert(private(), Location::Vacant);
     desk.run(2_500);
     assert_eq!(local(&desk), Some(false));
 }
@@ -271,7 +271,7 @@ fn what_is_announced_is_told_until_its_record_is_everywhere() {
     let mut desk = desk_of(2, 0, &[private(), record(false)], prepared());
     desk.command(Command::HandOver { group: group(1).name, to: Some(id(1)) });
     desk.run_until(2_000, |desk| desk.holders[&record(false)] == told(1));
-    desk.holders.insert(record(false), Seen::Settling);
+    desk.holders.insert(record(false), Location::Pending);
     desk.run(5_000);
     assert_eq!(tells_last(&desk), Some(id(1)), "{:#?}", desk.texts());
     desk.holders.insert(record(false), told(1));

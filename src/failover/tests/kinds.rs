@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use super::desk::*;
 use crate::failover::{Action, Command, EventKind, Input, Verdict};
 use crate::types::{
-    Group, InstanceState, Member, Resource, ResourceKind, Roster, RouteTarget, Seen, Time, Traits,
+    Group, InstanceState, Location, Member, Resource, ResourceKind, Roster, RouteTarget, Time,
+    Traits,
 };
 
 pub(super) const PRIVATE: [u8; 4] = [10, 0, 0, 100];
@@ -24,12 +25,12 @@ pub(super) fn record(public: bool) -> Resource {
     Resource::Dns { zone, name, ttl: 60, public }
 }
 
-pub(super) fn seen_at(n: usize) -> Seen {
-    Seen::At(RouteTarget::Interface(eni(n)))
+pub(super) fn seen_at(n: usize) -> Location {
+    Location::At(RouteTarget::Interface(eni(n)))
 }
 
-pub(super) fn told(n: usize) -> Seen {
-    Seen::At(RouteTarget::Address(member(n).address))
+pub(super) fn told(n: usize) -> Location {
+    Location::At(RouteTarget::Address(member(n).address))
 }
 
 /// A cluster with one group, `g1`, whose home is node 1.
@@ -253,7 +254,7 @@ fn neither_dns_records_that_settle_nor_routes_beside_them_are_read_in_a_hurry() 
     desk.lose(1);
     desk.run_until(2_000, |desk| is_all_at(desk, 0));
     // Route 53 takes a minute until it is everywhere.
-    desk.holders.insert(record(false), Seen::Settling);
+    desk.holders.insert(record(false), Location::Pending);
     let begun = desk.told.len();
     desk.run(60_000);
     let reads = |desk: &Desk, is_dns: bool| -> Vec<Time> {
@@ -355,7 +356,7 @@ fn the_rest_is_kept_from_a_receiver_that_fell_silent() {
     let mut desk = half_given(Traits::default());
     desk.lose(1);
     // Nothing is known of the record until the receiver is suspected.
-    let was = desk.holders.insert(record(false), Seen::Settling).unwrap();
+    let was = desk.holders.insert(record(false), Location::Pending).unwrap();
     desk.run_until(2_000, |desk| desk.verdict(1) != Verdict::Alive);
     desk.holders.insert(record(false), was);
     desk.run_until(5_000, |desk| {
@@ -401,7 +402,7 @@ fn a_leaving_node_does_not_wait_until_a_record_is_everywhere_nor_for_what_is_gon
     let mut desk = desk_of(2, 0, &resources, Traits::default());
     desk.command(Command::Leave);
     desk.run_until(2_000, |desk| desk.holders[&record(false)] == told(1));
-    desk.holders.insert(record(false), Seen::Settling);
+    desk.holders.insert(record(false), Location::Pending);
     desk.run_until(2_000, |desk| desk.count(|action| *action == Action::MayExit) == 1);
     assert!(desk.holders[&eip(None)] == seen_at(1) && desk.routes[&table(1)] == to(1));
 
@@ -424,7 +425,7 @@ fn what_a_node_can_never_hold_it_does_not_wish_for() {
         roster.members[0].public = own;
         let mut desk = Desk::of(0, &roster, numbers());
         desk.routes.insert(table(1), to(1));
-        let at_home = Seen::At(RouteTarget::Address([192, 0, 2, 9].into()));
+        let at_home = Location::At(RouteTarget::Address([192, 0, 2, 9].into()));
         desk.holders.insert(record(true), at_home);
         desk.run(3_000);
         desk.lose(1);
@@ -448,11 +449,11 @@ fn what_nobody_holds_is_taken_by_the_first_heir_and_what_leads_out_is_told() {
     let mut desk = Desk::of(0, &roster, numbers());
     desk.routes.insert(table(1), None);
     for one in &resources[1..] {
-        desk.holders.insert(one.clone(), Seen::Free);
+        desk.holders.insert(one.clone(), Location::Vacant);
     }
     desk.run_until(10_000, |desk| is_all_at(desk, 0));
     assert_eq!(kinds(&desk), IN_ORDER);
-    desk.holders.insert(eip(None), Seen::At(RouteTarget::Interface(eni(7))));
+    desk.holders.insert(eip(None), Location::At(RouteTarget::Interface(eni(7))));
     // What cannot be read does not hold the alert up.
     desk.hidden.insert(ResourceKind::Dns);
     desk.pause(1_000);

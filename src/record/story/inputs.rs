@@ -11,8 +11,8 @@ use super::words::{Names, span};
 use crate::config::Failover;
 use crate::failover::{ActionId, Command, Input, Outcome, Routes};
 use crate::types::{
-    Beat, Claim, CloudFault, CloudFaultKind, Fitness, GroupName, InstanceId, PowerReport, Resource,
-    Roster, RouteEntry, RouteTableId, Seen, SessionId, StopOrigin, Time,
+    Beat, Claim, CloudFault, CloudFaultKind, Fitness, GroupName, InstanceId, Location, PowerReport,
+    Resource, Roster, RouteEntry, RouteTableId, SessionId, StopOrigin, Time,
 };
 
 /// What an input is worth.
@@ -44,7 +44,7 @@ pub(super) struct Known {
     fitness: Fitness,
     power: BTreeMap<InstanceId, PowerReport>,
     routes: SeenRoutes,
-    holders: BTreeMap<Resource, Seen>,
+    holders: BTreeMap<Resource, Location>,
     failing: Option<BTreeSet<GroupName>>,
     faults: BTreeMap<String, CloudFaultKind>,
 }
@@ -298,7 +298,7 @@ impl Known {
     }
 
     /// Resources that are with somebody else than when they were last read.
-    fn seen(&mut self, seen: &[(Resource, Seen)], names: &Names) -> Vec<String> {
+    fn seen(&mut self, seen: &[(Resource, Location)], names: &Names) -> Vec<String> {
         let mut texts = Vec::new();
         for (resource, now) in seen {
             let before = self.holders.insert(resource.clone(), now.clone());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::types::{InstanceId, NetworkInterfaceId, Roster, RouteEntry, RouteTarget, Seen};
+use crate::types::{InstanceId, Location, NetworkInterfaceId, Roster, RouteEntry, RouteTarget};
 
 /// What the nodes are called. One that has left keeps its name.
 #[derive(Debug, Clone, Default)]
@@ -56,12 +56,12 @@ impl Names {
     }
 
     /// Whom something that is no route was seen with.
-    pub(super) fn seen(&self, seen: &Seen) -> String {
+    pub(super) fn seen(&self, seen: &Location) -> String {
         match seen {
-            Seen::Absent => "nobody: it does not exist".to_owned(),
-            Seen::Free => "nobody".to_owned(),
-            Seen::Settling => "whom this node gave it to, but not everywhere yet".to_owned(),
-            Seen::At(target) => self.target(target),
+            Location::Absent => "nobody: it does not exist".to_owned(),
+            Location::Vacant => "nobody".to_owned(),
+            Location::Pending => "whom this node gave it to, but not everywhere yet".to_owned(),
+            Location::At(target) => self.target(target),
         }
     }
 

@@ -2,7 +2,7 @@
 //! of the last run ended.
 //!
 //! The tests are in `tests/lab_chaos.rs`, named after their scenario: `s01_…` is about number 1.
-//! `scripts/chaos` runs them and writes [`results`], from which `docs/failover.md` gets its
+//! `scripts/chaos` runs them and writes [`results`], from which `docs/evidence/chaos.md` gets its
 //! [`table`].
 
 pub mod results;

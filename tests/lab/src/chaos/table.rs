@@ -1,4 +1,4 @@
-//! The scenarios and their results as Markdown, for `docs/failover.md`.
+//! The scenarios and their results as Markdown, for `docs/evidence/chaos.md`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,7 +1,7 @@
 //! As much of EC2 as the machines see.
 
 use natha::types::{
-    CloudFault, CloudFaultKind, InstanceState, PowerReport, RouteEntry, RouteTarget, Seen,
+    CloudFault, CloudFaultKind, InstanceState, Location, PowerReport, RouteEntry, RouteTarget,
     StopOrigin,
 };
 
@@ -94,11 +94,11 @@ impl Knowledge {
 
 impl Knowledge {
     /// What a read shows of an Elastic IP.
-    pub(super) fn holder(&self, at: usize, interface: impl Fn(usize) -> RouteTarget) -> Seen {
+    pub(super) fn holder(&self, at: usize, interface: impl Fn(usize) -> RouteTarget) -> Location {
         match self.routes[at] {
-            Target::Nowhere => Seen::Free,
-            Target::Out => Seen::At(RouteTarget::Other("eni-0f0f0f0f".to_owned())),
-            Target::Node(node) => Seen::At(interface(node)),
+            Target::Nowhere => Location::Vacant,
+            Target::Out => Location::At(RouteTarget::Other("eni-0f0f0f0f".to_owned())),
+            Target::Node(node) => Location::At(interface(node)),
         }
     }
 }

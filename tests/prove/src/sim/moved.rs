@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use natha::types::{
-    Assignment, CloudFault, CloudFaultKind, DnsName, HostedZoneId, Resource, ResourceKind,
-    RouteTarget, Seen,
+    Assignment, CloudFault, CloudFaultKind, DnsName, HostedZoneId, Location, Resource,
+    ResourceKind, RouteTarget,
 };
 use natha_lab::ec2::{AddressSeen, Conduct, Params, PrivateSeen, RecordSeen, XmlBody, change_id};
 
@@ -61,7 +61,7 @@ pub(super) fn change(assignment: &Assignment, answer: &XmlBody) -> Option<(Resou
     Some((assignment.resource.clone(), change_id(answer)?.to_owned()))
 }
 
-type Told = Result<Vec<(Resource, Seen)>, CloudFault>;
+type Told = Result<Vec<(Resource, Location)>, CloudFault>;
 
 impl Sim {
     /// Who holds these resources, all of one kind, as natha asks for it.
@@ -90,11 +90,11 @@ impl Sim {
         let found = self.world.see_private(caller, &addresses, conduct, now);
         let found = found.map_err(|error| refusal("DescribeNetworkInterfaces", &error))?;
         let seen = |resource: &Resource| match found.get(&address(resource)?) {
-            None => Some(Seen::Free),
+            None => Some(Location::Vacant),
             Some(PrivateSeen { is_primary: true, interface }) => {
-                Some(Seen::At(RouteTarget::Other(format!("{interface}, whose primary it is"))))
+                Some(Location::At(RouteTarget::Other(format!("{interface}, whose primary it is"))))
             }
-            Some(PrivateSeen { interface, .. }) => Some(Seen::At(interface_named(interface))),
+            Some(PrivateSeen { interface, .. }) => Some(Location::At(interface_named(interface))),
         };
         Ok(resources.iter().filter_map(|one| Some((one.clone(), seen(one)?))).collect())
     }
@@ -110,15 +110,15 @@ impl Sim {
         let found = self.world.see_addresses(caller, &ids, conduct, now);
         let found = found.map_err(|error| refusal("DescribeAddresses", &error))?;
         let seen = |resource: &Resource| {
-            let Resource::Eip { allocation, on, .. } = resource else { return Seen::Absent };
+            let Resource::Eip { allocation, on, .. } = resource else { return Location::Absent };
             match found.get(allocation.as_str()) {
-                None => Seen::Absent,
+                None => Location::Absent,
                 Some(Some(AddressSeen { interface, private }))
                     if on.is_none_or(|on| on == *private) =>
                 {
-                    Seen::At(interface_named(interface))
+                    Location::At(interface_named(interface))
                 }
-                Some(_) => Seen::Free,
+                Some(_) => Location::Vacant,
             }
         };
         Ok(resources.iter().map(|one| (one.clone(), seen(one))).collect())
@@ -130,7 +130,7 @@ impl Sim {
         for resource in resources {
             let Resource::Dns { zone, name, .. } = resource else { continue };
             let seen = if self.is_settling(by, resource, conduct)? {
-                Seen::Settling
+                Location::Pending
             } else {
                 self.see_record(by, zone, name, conduct)?
             };
@@ -145,18 +145,20 @@ impl Sim {
         zone: &HostedZoneId,
         name: &DnsName,
         conduct: &Conduct,
-    ) -> Result<Seen, CloudFault> {
+    ) -> Result<Location, CloudFault> {
         self.calls += 1;
         let (now, caller) = (self.now.since_boot(), &self.principals[by]);
         let (zone, name) = (zone.as_str(), name.as_str());
         match self.world.see_record(caller, zone, name, conduct, now) {
-            Ok(None) => Ok(Seen::Free),
-            Ok(Some(RecordSeen { addresses, .. })) => Ok(Seen::At(match addresses.as_slice() {
-                [one] => RouteTarget::Address(*one),
-                several => RouteTarget::Other(format!("{} addresses", several.len())),
-            })),
+            Ok(None) => Ok(Location::Vacant),
+            Ok(Some(RecordSeen { addresses, .. })) => {
+                Ok(Location::At(match addresses.as_slice() {
+                    [one] => RouteTarget::Address(*one),
+                    several => RouteTarget::Other(format!("{} addresses", several.len())),
+                }))
+            }
             Err(error) => match refusal("ListResourceRecordSets", &error) {
-                fault if fault.kind == CloudFaultKind::NotFound => Ok(Seen::Absent),
+                fault if fault.kind == CloudFaultKind::NotFound => Ok(Location::Absent),
                 fault => Err(fault),
             },
         }

@@ -1,0 +1,156 @@
+//! Where a resource points: the one type for it, from EC2's answer to the holder in the cluster.
+
+use serde::{Deserialize, Serialize};
+
+use super::{InstanceId, Member, Resource, RouteEntry, RouteTarget};
+
+/// Where a resource points. `T` says how a target is expressed: a [`RouteTarget`] as EC2 and
+/// Route 53 name it, a [`RouteEntry`] with the state of the route, or a [`Holder`] in the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Location<T = RouteTarget> {
+    /// It does not exist and cannot be written: no such route table, allocation, subnet or hosted
+    /// zone.
+    Absent,
+    /// It has no target: no such route or record, not assigned, not associated, or not on the
+    /// private IP that it belongs to (a member's primary one, unless another is named).
+    Vacant,
+    /// This node's own change is accepted and not yet visible everywhere (Route 53: `PENDING`).
+    Pending,
+    /// It has this target.
+    At(T),
+}
+
+/// What a target is to the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// A member's interface or address.
+    Member {
+        /// The member.
+        node: InstanceId,
+        /// Whether EC2 says that the route drops its packets (`State` = `blackhole`).
+        blackhole: bool,
+    },
+    /// Not a member's.
+    Foreign {
+        /// The target.
+        target: RouteTarget,
+        /// As for a member.
+        blackhole: bool,
+    },
+}
+
+impl<T> Location<T> {
+    /// The same location with its target converted.
+    pub fn map<U>(self, convert: impl FnOnce(T) -> U) -> Location<U> {
+        match self {
+            Self::Absent => Location::Absent,
+            Self::Vacant => Location::Vacant,
+            Self::Pending => Location::Pending,
+            Self::At(target) => Location::At(convert(target)),
+        }
+    }
+}
+
+impl Location<RouteEntry> {
+    /// Who of `members` holds `resource`, which points here. A route to an interface that was
+    /// deleted is vacant: it is a blackhole and its interface belongs to no member.
+    pub fn resolve<'a>(
+        self,
+        resource: &Resource,
+        members: impl IntoIterator<Item = &'a Member>,
+    ) -> Location<Holder> {
+        let entry = match self {
+            Self::At(entry) => entry,
+            Self::Absent => return Location::Absent,
+            Self::Vacant => return Location::Vacant,
+            Self::Pending => return Location::Pending,
+        };
+        let RouteEntry { target, blackhole } = entry;
+        let mut members = members.into_iter();
+        match members.find(|member| resource.target(member).as_ref() == Some(&target)) {
+            Some(member) => Location::At(Holder::Member { node: member.id.clone(), blackhole }),
+            None if blackhole && matches!(target, RouteTarget::Interface(_)) => Location::Vacant,
+            None => Location::At(Holder::Foreign { target, blackhole }),
+        }
+    }
+}
+
+impl Location<Holder> {
+    /// The member that holds it, if one does.
+    #[must_use]
+    pub fn member(&self) -> Option<&InstanceId> {
+        match self {
+            Self::At(Holder::Member { node, .. }) => Some(node),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(n: u8) -> Member {
+        Member {
+            id: format!("i-{n:08x}").parse().unwrap(),
+            interface: format!("eni-{n:08x}").parse().unwrap(),
+            address: [10, 0, 0, n].into(),
+            zone: None,
+            name: None,
+            public: None,
+        }
+    }
+
+    fn resolved(target: RouteTarget, blackhole: bool) -> Location<Holder> {
+        let table = "rtb-00000001".parse().unwrap();
+        let resource = Resource::DefaultRoute { table, cidr: "0.0.0.0/0".parse().unwrap() };
+        let entry = RouteEntry { target, blackhole };
+        Location::At(entry).resolve(&resource, &[member(1), member(2)])
+    }
+
+    fn interface(n: u8) -> RouteTarget {
+        RouteTarget::Interface(member(n).interface)
+    }
+
+    #[test]
+    fn a_members_interface_resolves_to_the_member_even_as_a_blackhole() {
+        for blackhole in [false, true] {
+            let location = resolved(interface(2), blackhole);
+            assert_eq!(location, Location::At(Holder::Member { node: member(2).id, blackhole }));
+            assert_eq!(location.member(), Some(&member(2).id));
+        }
+    }
+
+    #[test]
+    fn a_route_to_a_deleted_interface_is_vacant_and_one_to_a_deleted_gateway_is_foreign() {
+        assert_eq!(resolved(interface(9), true), Location::Vacant);
+        let gateway = RouteTarget::Other("nat-00000001".to_owned());
+        for (target, blackhole) in [(interface(9), false), (gateway.clone(), true)] {
+            let location = resolved(target.clone(), blackhole);
+            assert_eq!(location, Location::At(Holder::Foreign { target, blackhole }));
+            assert_eq!(location.member(), None);
+        }
+    }
+
+    #[test]
+    fn a_record_resolves_by_address() {
+        let (zone, name) = ("Z1".parse().unwrap(), "db.example.com".parse().unwrap());
+        let record = Resource::Dns { zone, name, ttl: 60, public: false };
+        let at = Location::At(RouteTarget::Address([10, 0, 0, 1].into()));
+        let location = at.map(RouteEntry::active).resolve(&record, &[member(1)]);
+        assert_eq!(location.member(), Some(&member(1).id));
+    }
+
+    #[test]
+    fn what_has_no_target_stays_so() {
+        let private = Resource::PrivateIp { address: [10, 0, 0, 9].into() };
+        for (raw, location) in [
+            (Location::Absent, Location::Absent),
+            (Location::Vacant, Location::Vacant),
+            (Location::Pending, Location::Pending),
+        ] {
+            assert_eq!(raw.resolve(&private, &[member(1)]), location);
+        }
+    }
+}
