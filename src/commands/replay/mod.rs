@@ -13,7 +13,7 @@ use serde::Serialize;
 mod file;
 
 use self::file::{NextLine, RecordingFile};
-use super::unwell;
+use super::needs_attention;
 use crate::failover::Action;
 use crate::record::{
     Difference, EntryKind, Header, RecordedLine, Replay, Timeline, TimelineEntry, Turn, clock,
@@ -115,7 +115,7 @@ fn replay(args: &Args, out: &mut Out<'_>) -> anyhow::Result<ExitCode> {
         if let Some(found) = difference(&turn.actions, &got) {
             printer.close()?;
             result.differs(file.line(), found);
-            return result.print(args, printer.out).map(|()| unwell());
+            return result.print(args, printer.out).map(|()| needs_attention());
         }
     };
     printer.close()?;

@@ -14,7 +14,7 @@ use super::sockets::{Datagram, PeerSocket};
 use crate::failover::Input;
 use crate::status::PeerCounters;
 use crate::types::{Beat, InstanceId, Roster, SessionId, Time};
-use crate::wire::{Door, Packet, Sender};
+use crate::wire::{Packet, PacketGate, Sender};
 
 /// Datagrams read in one turn of each peer's socket and of the echo socket. Many times what a peer
 /// sends, so that everything that had arrived when the turn began is read before anyone is judged.
@@ -45,7 +45,7 @@ pub(crate) struct ExchangeParts {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     address: SocketAddrV4,
-    door: Door,
+    gate: PacketGate,
     /// Sends to everybody, receives from strangers.
     strangers: PeerSocket,
     /// Receive from one peer each.
@@ -76,7 +76,7 @@ impl Exchange {
         };
         let exchange = Self {
             address,
-            door: Door::new(parts.me, parts.sender),
+            gate: PacketGate::new(parts.me, parts.sender),
             strangers,
             peers: BTreeMap::new(),
             echoes,
@@ -92,10 +92,10 @@ impl Exchange {
     /// Takes over who the peers are and where.
     pub(crate) fn set_roster(&mut self, roster: &Roster, now: Time) {
         let members = roster.members.iter();
-        self.door.set_members(members.map(|member| (member.id.clone(), member.address)));
-        self.peers.retain(|address, _| self.door.peer_at(*address).is_some());
+        self.gate.set_members(members.map(|member| (member.id.clone(), member.address)));
+        self.peers.retain(|address, _| self.gate.peer_at(*address).is_some());
         for address in roster.members.iter().map(|member| member.address) {
-            if self.peers.contains_key(&address) || self.door.peer_at(address).is_none() {
+            if self.peers.contains_key(&address) || self.gate.peer_at(address).is_none() {
                 continue;
             }
             let peer = SocketAddrV4::new(address, self.address.port());
@@ -111,7 +111,7 @@ impl Exchange {
 
     /// Sends a heartbeat.
     pub(crate) fn send_beat(&mut self, to: &InstanceId, beat: Beat, now: Time) {
-        let Some((packet, address)) = self.door.next_packet(to, beat, now) else { return };
+        let Some((packet, address)) = self.gate.next_packet(to, beat, now) else { return };
         if packet.claims_omitted > 0 {
             self.counters.claims_omitted += 1;
         }
@@ -134,7 +134,7 @@ impl Exchange {
 
     /// Sends an ICMP echo request.
     pub(crate) fn send_echo(&mut self, to: &InstanceId) {
-        let (Some(address), Some(socket)) = (self.door.address(to), &self.echoes) else { return };
+        let (Some(address), Some(socket)) = (self.gate.address(to), &self.echoes) else { return };
         self.echo_sequence = self.echo_sequence.wrapping_add(1);
         let request = self.mark.request(self.echo_sequence);
         match socket.send(&request, SocketAddrV4::new(address, 0)) {
@@ -146,10 +146,10 @@ impl Exchange {
     /// What has arrived, oldest first within each socket: everything of the peers, unless they or
     /// somebody in their name send far more than peers do, and some of the strangers'.
     pub(crate) fn receive(&mut self, now: Time) -> Vec<Input> {
-        let Self { strangers, peers, echoes, door, mark, counters, .. } = self;
+        let Self { strangers, peers, echoes, gate, mark, counters, .. } = self;
         let mut inputs = Vec::new();
-        door.begin_turn();
-        let mut admit = |datagram: Datagram<'_>| match door.admit(
+        gate.begin_turn();
+        let mut admit = |datagram: Datagram<'_>| match gate.admit(
             datagram.bytes,
             *datagram.from.ip(),
             datagram.at,
@@ -174,7 +174,7 @@ impl Exchange {
         });
         if let Some(socket) = echoes {
             unread += socket.drain(now, MAX_DRAIN, |datagram| {
-                let peer = door.peer_at(*datagram.from.ip());
+                let peer = gate.peer_at(*datagram.from.ip());
                 if let Some(from) = peer.filter(|_| mark.is_reply(datagram.bytes)) {
                     counters.echoes_received += 1;
                     inputs.push(Input::Echo { from: from.clone(), at: datagram.at });
