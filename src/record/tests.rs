@@ -9,8 +9,8 @@ use super::{
 use crate::config::Failover;
 use crate::failover::{Action, ActionId, Command, Event, EventKind, Input, Level, Outcome, Routes};
 use crate::types::{
-    Beat, Claim, CloudFault, CloudFaultKind, Fault, Fitness, Group, Hears, InstanceId, Member,
-    PowerReport, Resource, Roster, RouteEntry, RouteTarget, RouteWrite, RouteWriteVerb, Seen,
+    Beat, Claim, CloudFault, CloudFaultKind, Fault, Fitness, Group, Hears, InstanceId, Location,
+    Member, PowerReport, Resource, Roster, RouteEntry, RouteTarget, RouteWrite, RouteWriteVerb,
     SessionId, StopOrigin, Time,
 };
 
@@ -98,7 +98,7 @@ fn inputs(at: Time) -> Vec<Input> {
         done(4, Outcome::Power { result: Ok(power) }),
         done(5, Outcome::Written { result: Err(fault) }),
         done(6, Outcome::Written { result: Ok(()) }),
-        done(7, Outcome::Holders { result: Ok(vec![(resource(), Seen::Free)]) }),
+        done(7, Outcome::Holders { result: Ok(vec![(resource(), Location::Vacant)]) }),
         done(u64::MAX, Outcome::Expired),
         Input::Command { command: Command::Leave },
         Input::Command {
