@@ -206,6 +206,25 @@ fn a_dead_link_is_caught() {
 }
 
 #[test]
+fn documents_give_the_number_of_seeded_bugs() {
+    let sources = repository();
+    let catalogue = sources.iter().find(|source| source.path == "tests/prove/bugs.toml");
+    let catalogue = catalogue.expect("the catalogue of seeded bugs exists");
+    let bugs = catalogue.text.lines().filter(|line| *line == "[[bug]]").count();
+    check("the number is that of tests/prove/bugs.toml", |source| {
+        docs::wrong_bug_counts(source, bugs)
+    });
+}
+
+#[test]
+fn a_wrong_number_of_seeded_bugs_is_caught() {
+    let page =
+        Source::sample("README.md", "It finds all 31\nseeded bugs. See [x](y.md), 32 seeded bugs.");
+    let found = docs::wrong_bug_counts(&page, 32);
+    assert_eq!(found, ["README.md: says 31 seeded bugs, there are 32"]);
+}
+
+#[test]
 fn documents_name_only_scripts_that_exist() {
     check("scripts that documents name", |source| docs::missing_scripts(source, exists));
 }

@@ -1,4 +1,4 @@
-//! The client of a running monitor's socket.
+//! Client of the running monitor's control socket.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,50 +13,55 @@ use tokio::time::timeout;
 
 use crate::failover::Command;
 use crate::status::{Report, Starting};
+use crate::types::display_duration;
 
-/// Time limit of one exchange.
+/// Time limit for one request and its reply.
 const LIMIT: Duration = Duration::from_secs(5);
-/// The largest answer: a report of 16 nodes, 200 groups and 200 events is far smaller.
-const ANSWER_MAX: usize = 16 * 1024 * 1024;
+/// Largest reply accepted, in bytes. A report of 16 nodes, 200 groups and 200 events is far
+/// smaller.
+const REPLY_MAX: usize = 16 * 1024 * 1024;
 
-/// What a monitor answers when it is asked for its status.
+/// The reply to a status request.
 #[derive(Debug)]
-pub(super) enum Answer {
-    /// It runs.
+pub(super) enum MonitorStatus {
     Running(Box<Report>),
-    /// It has no roster yet.
+    /// The monitor has not discovered its cluster yet.
     Starting(Starting),
 }
 
-/// Asks the monitor for its status.
+/// Reads the monitor's status.
 ///
 /// # Errors
-/// Where no monitor runs, saying how to start one.
-pub(super) async fn status(socket: &Path) -> anyhow::Result<Answer> {
+/// If no monitor is running; the message says how to start one.
+pub(super) async fn status(socket: &Path) -> anyhow::Result<MonitorStatus> {
     let (code, body) = exchange(socket, Method::GET, "/status", Bytes::new()).await?;
     match code {
         StatusCode::OK => {
-            let report = serde_json::from_slice(&body)
-                .context("the monitor's answer makes no sense: is it of another version?")?;
-            Ok(Answer::Running(Box::new(report)))
+            let report = serde_json::from_slice(&body).context(
+                "cannot parse the monitor's reply: does it run another version of natha?",
+            )?;
+            Ok(MonitorStatus::Running(Box::new(report)))
         }
         StatusCode::SERVICE_UNAVAILABLE => {
-            Ok(Answer::Starting(serde_json::from_slice(&body).context("a broken answer")?))
+            let starting = serde_json::from_slice(&body);
+            Ok(MonitorStatus::Starting(starting.context("cannot parse the monitor's reply")?))
         }
         other => Err(refusal(other, &body)),
     }
 }
 
-/// Gives the monitor a command.
+/// Sends the monitor a command.
 ///
 /// # Errors
-/// Where no monitor runs, or it refuses, with its reason.
+/// If no monitor is running, or it refuses; the message gives its reason.
 pub(super) async fn command(socket: &Path, command: &Command) -> anyhow::Result<()> {
-    let body = serde_json::to_vec(command).context("the command cannot be written down")?;
+    let body = serde_json::to_vec(command).context("cannot encode the command")?;
     let (code, answer) = exchange(socket, Method::POST, "/command", body.into()).await?;
     match code {
         StatusCode::ACCEPTED => Ok(()),
-        StatusCode::SERVICE_UNAVAILABLE => bail!("the monitor is still starting: `natha status`"),
+        StatusCode::SERVICE_UNAVAILABLE => {
+            bail!("the monitor is still starting: see `natha status`")
+        }
         other => Err(refusal(other, &answer)),
     }
 }
@@ -64,7 +69,7 @@ pub(super) async fn command(socket: &Path, command: &Command) -> anyhow::Result<
 fn refusal(code: StatusCode, body: &[u8]) -> anyhow::Error {
     match code {
         StatusCode::CONFLICT => anyhow!("{}", String::from_utf8_lossy(body)),
-        other => anyhow!("the monitor answers {other}: {}", String::from_utf8_lossy(body)),
+        other => anyhow!("the monitor replied {other}: {}", String::from_utf8_lossy(body)),
     }
 }
 
@@ -86,7 +91,7 @@ async fn exchange(
             .body(Full::new(body))?;
         let response = client.send_request(request).await?;
         let code = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+        let body = Limited::new(response.into_body(), REPLY_MAX).collect().await;
         let body = body.map_err(|error| anyhow!("{error}"))?.to_bytes();
         driver.abort();
         Ok((code, body))
@@ -94,9 +99,9 @@ async fn exchange(
     match timeout(LIMIT, work).await {
         Ok(result) => result,
         Err(_) => bail!(
-            "the monitor behind {} does not answer within {}: `systemctl restart natha-monitor`",
+            "the monitor did not reply on {} within {}: run `systemctl restart natha-monitor`",
             socket.display(),
-            humantime::format_duration(LIMIT)
+            display_duration(LIMIT)
         ),
     }
 }
@@ -106,11 +111,11 @@ async fn connect(socket: &Path) -> anyhow::Result<UnixStream> {
         let shown = socket.display();
         match error.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => anyhow!(
-                "no monitor runs on this host (nobody answers on {shown}): start it with \
+                "no monitor is running on this host (no reply on {shown}): start it with \
                  `systemctl start natha-monitor`, or run `natha monitor`"
             ),
             std::io::ErrorKind::PermissionDenied => {
-                anyhow!("not allowed to open {shown}: run this as root")
+                anyhow!("permission denied for {shown}: run this as root")
             }
             _ => anyhow::Error::new(error).context(format!("cannot open {shown}")),
         }

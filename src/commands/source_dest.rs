@@ -1,4 +1,4 @@
-//! The source/dest checks of this instance's interfaces: asked of EC2, and turned off and on.
+//! The source/dest checks of this instance's network interfaces: reads, disables and enables them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,37 +10,37 @@ use crate::config::{Api, Host, Role};
 use crate::plan::{CloudFacts, CloudInterface, HostPlan};
 use crate::types::{CloudFaultKind, NetworkInterfaceId};
 
-/// How often a change is read back before it counts as not done. EC2's answers may lag behind.
+/// Reads before a change counts as failed. EC2's reads are eventually consistent.
 const READS_MAX: u32 = 10;
-/// Time between two such reads.
+/// Time between two of these reads.
 const READ_EVERY: Duration = Duration::from_millis(500);
 
-/// EC2, as far as setup and teardown need it.
+/// The EC2 calls that setup and teardown need.
 #[derive(Debug)]
 pub(super) struct SourceDestChecks {
     ec2: Ec2,
 }
 
 impl SourceDestChecks {
-    /// Connects to the region that is set, or else to the instance's own: `known`, or what the
-    /// instance metadata names.
+    /// Connects to the configured region, else to `known`, else to the instance's own region
+    /// according to the instance metadata.
     pub(super) async fn connect(api: &Api, known: Option<String>) -> anyhow::Result<Self> {
         let region = match api.region.clone().or(known) {
             Some(region) => region,
-            None => Imds::new().identity().await.context("cannot tell the region")?.region,
+            None => Imds::new().identity().await.context("cannot determine the region")?.region,
         };
         let ec2 = Ec2::connect(api, Some(&region)).await.context("cannot use the EC2 API")?;
         Ok(Self { ec2 })
     }
 
-    /// Whether an interface's check is on; none where there is no such interface.
+    /// Whether an interface's check is on; `None` if there is no such interface.
     pub(super) async fn get(&self, id: &NetworkInterfaceId) -> anyhow::Result<Option<bool>> {
         match self.ec2.source_dest_check(id).await {
             Ok(on) => Ok(Some(on)),
             Err(fault) if fault.kind == CloudFaultKind::NotFound => Ok(None),
             Err(fault) => Err(fault).with_context(|| {
                 format!(
-                    "cannot read the source/dest check of {id}; the instance's role needs \
+                    "cannot read the source/dest check of {id}: grant the instance's role \
                      ec2:DescribeNetworkInterfaces, or leave the check alone with \
                      --no-source-dest-check"
                 )
@@ -48,13 +48,13 @@ impl SourceDestChecks {
         }
     }
 
-    /// Turns an interface's check on or off, and waits until EC2 says so.
+    /// Turns an interface's check on or off and waits until EC2 reports the new state.
     pub(super) async fn set(&self, id: &NetworkInterfaceId, on: bool) -> anyhow::Result<()> {
         let word = word(on);
         self.ec2.set_source_dest_check(id, on).await.with_context(|| {
             format!(
-                "cannot turn the source/dest check of {id} {word}; the instance's role needs \
-                 ec2:ModifyNetworkInterfaceAttribute for it"
+                "cannot turn {word} the source/dest check of {id}: grant the instance's role \
+                 ec2:ModifyNetworkInterfaceAttribute"
             )
         })?;
         let mut reads = tokio::time::interval(READ_EVERY);
@@ -64,10 +64,12 @@ impl SourceDestChecks {
                 return Ok(());
             }
         }
-        anyhow::bail!("EC2 took the request, but does not show the check of {id} as {word}")
+        anyhow::bail!(
+            "EC2 accepted the request but still does not report the check of {id} as {word}"
+        )
     }
 
-    /// Fills in what the checks of the plan's interfaces are.
+    /// Reads the checks of the plan's interfaces into `facts`.
     pub(super) async fn fill(&self, plan: &HostPlan, facts: &mut CloudFacts) -> anyhow::Result<()> {
         for unchecked in &plan.unchecked {
             let on = self.get(&unchecked.interface).await?;
@@ -81,21 +83,21 @@ impl SourceDestChecks {
     }
 }
 
-/// As it is shown and kept in the journal.
+/// A check's state as it is printed and as the journal stores it.
 pub(super) fn word(on: bool) -> &'static str {
     if on { "on" } else { "off" }
 }
 
-/// What AWS tells of this instance.
+/// This instance according to the instance metadata and EC2.
 pub(super) struct InstanceFacts {
     pub(super) facts: CloudFacts,
-    /// Its region.
+    /// The instance's region.
     pub(super) region: String,
-    /// Its tags, which may hold settings, or why they are not known.
+    /// The instance's tags, which may hold settings, or why they could not be read.
     pub(super) tags: Result<BTreeMap<String, String>, String>,
 }
 
-/// What AWS tells of this instance, if the settings need it.
+/// Reads this instance's metadata and tags; `None` if the settings do not need them.
 pub(super) async fn ask(
     host: &Host,
     role: Role,
@@ -105,8 +107,8 @@ pub(super) async fn ask(
         return Ok(None);
     }
     let identity = Imds::new().identity().await.context(
-        "cannot ask the instance metadata for the VPC's address ranges and this instance's \
-         network interfaces; off EC2, give --source and --no-source-dest-check",
+        "cannot read the VPC's address ranges and this instance's network interfaces from the \
+         instance metadata; outside EC2, use --source and --no-source-dest-check",
     )?;
     let tags = tags(api, &identity).await;
     let interfaces = identity

@@ -11,10 +11,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::alerts::Alert;
 use super::inbox::Notes;
 use crate::cloud::{Clouds, Connections, Imds};
-use crate::config::{
-    Discovered, Flags, PairFlags, Problem, Problems, Settings, Undiscovered, Which, discover, load,
-    wanted,
-};
+use crate::cluster::{Discovered, DiscoveryError, Selector, discover, inventory_query};
+use crate::config::{Flags, PairFlags, Problem, Problems, Settings, load};
 use crate::failover::Input;
 use crate::types::{CloudFault, InstanceId, Member, Roster};
 
@@ -80,17 +78,17 @@ impl Discovery {
         let unknown = || format!("EC2 does not know this instance, {id}");
         let told = |fault: CloudFault| fault.to_string();
         let me = clouds.ec2().instance(id).await.map_err(told)?.ok_or_else(unknown)?;
-        let wanted = wanted(&me, settings).map_err(|problems| problems.to_string())?;
-        let survey = clouds.survey(&me, &wanted, vpc_cidrs).await.map_err(told)?;
-        let found = discover(&me, settings, &survey).map_err(|error| match error {
-            Undiscovered::Unknown(problems) => NotFound::Yet(problems.to_string()),
-            Undiscovered::Refused(problems) => NotFound::Ever(problems),
+        let query = inventory_query(&me, settings).map_err(|problems| problems.to_string())?;
+        let inventory = clouds.inventory(&me, &query, vpc_cidrs).await.map_err(told)?;
+        let found = discover(&me, settings, &inventory).map_err(|error| match error {
+            DiscoveryError::NotYet(problems) => NotFound::Yet(problems.to_string()),
+            DiscoveryError::Refused(problems) => NotFound::Ever(problems),
         });
         let Discovered { roster, warnings } = found?;
         let member = roster.member(&me.id).cloned().ok_or_else(unknown)?;
-        let name = match &wanted.tables {
-            Which::Tagged(cluster) => cluster.clone(),
-            Which::Listed(_) => settings.cluster.clone().unwrap_or_else(|| stand_in(settings)),
+        let name = match &query.tables {
+            Selector::Tagged(cluster) => cluster.clone(),
+            Selector::Ids(_) => settings.cluster.clone().unwrap_or_else(|| stand_in(settings)),
         };
         Ok(Cluster { name, roster, me: member, warnings })
     }

@@ -25,7 +25,7 @@ use crate::config::{Failover, Flags, PairFlags, Settings, load, settings_digest}
 use crate::failover::{Command, Input};
 use crate::record::Header;
 use crate::types::SessionId;
-use crate::wire::{Key, Sender};
+use crate::wire::{HeartbeatKey, Sender};
 
 /// How long handing everything over may take once the monitor is told to stop.
 const LEAVE_LIMIT: Duration = Duration::from_secs(20);
@@ -214,7 +214,7 @@ fn open_exchange(
     cluster: &Cluster,
     session: SessionId,
 ) -> anyhow::Result<Exchange> {
-    let key = settings.heartbeat.key.as_ref().map(|key| Key::derive(&key.0));
+    let key = settings.heartbeat.key.as_ref().map(|key| HeartbeatKey::derive(&key.0));
     if key.is_none() {
         tracing::warn!("heartbeats are not authenticated: set heartbeat.key_file on all nodes");
     }

@@ -5,7 +5,7 @@ use super::journal::{Journal, JournalEntry, JournalError, JournalStore};
 use super::nft::{Nft, NftError};
 use super::sysctl::{self, SysctlError};
 use crate::plan::{
-    HostPlan, Item, LOOPBACK, Standing, Subject, Sysctl, SysctlKey, TableSpec, TableState,
+    HostPlan, Item, ItemState, LOOPBACK, Subject, Sysctl, SysctlKey, TableSpec, TableState,
     diff_sysctl,
 };
 
@@ -106,7 +106,7 @@ impl Applier {
         items: &[Item],
     ) -> Result<Vec<Item>, ApplyError> {
         let mut changed = Vec::new();
-        for item in items.iter().filter(|item| item.standing == Standing::Differs) {
+        for item in items.iter().filter(|item| item.standing == ItemState::Differs) {
             match &item.subject {
                 Subject::Table => {
                     self.record(&item.subject, item.found.clone(), &item.wanted)?;
@@ -135,13 +135,13 @@ impl Applier {
         let reading = sysctl::read(key)?.ok_or_else(|| ApplyError::NoSuchSysctl(key.clone()))?;
         let item = diff_sysctl(wanted, Some(&reading));
         match item.standing {
-            Standing::Right | Standing::NotSettable => Ok(item),
-            Standing::Stuck => Err(ApplyError::Stuck {
+            ItemState::Right | ItemState::NotSettable => Ok(item),
+            ItemState::Stuck => Err(ApplyError::Stuck {
                 key: key.clone(),
                 found: reading.value.to_string(),
                 wanted: item.wanted,
             }),
-            Standing::Differs => {
+            ItemState::Differs => {
                 self.record(&item.subject, item.found.clone(), &item.wanted)?;
                 sysctl::write(key, wanted.want.value())?;
                 Ok(item)

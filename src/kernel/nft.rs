@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::run::{Program, RunError};
-use crate::plan::{Listing, Name, NftTable, OtherChain, TableSpec, TableState};
+use crate::plan::{Listing, NftTable, OtherChain, TableName, TableSpec, TableState};
 
 /// A transaction takes about 20 ms, longer on a busy host.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -53,7 +53,7 @@ impl Nft {
     }
 
     /// One of natha's tables.
-    async fn state(&self, name: Name) -> Result<TableState, NftError> {
+    async fn state(&self, name: TableName) -> Result<TableState, NftError> {
         let tables = self.list(&["tables", "ip"]).await?;
         let objects = tables["nftables"].as_array().map_or(&[][..], Vec::as_slice);
         if !objects.iter().any(|object| object["table"]["name"] == name.as_str()) {

@@ -14,7 +14,7 @@ use super::sockets::{Datagram, PeerSocket};
 use crate::failover::Input;
 use crate::status::PeerCounters;
 use crate::types::{Beat, InstanceId, Roster, SessionId, Time};
-use crate::wire::{Door, Packet, Sender};
+use crate::wire::{Packet, PacketGate, Sender};
 
 /// Datagrams read in one turn from each peer's socket and from the echo socket. Far more than a
 /// peer sends, so that everything that had arrived when the turn began is read before a peer is
@@ -42,7 +42,7 @@ pub(crate) struct ExchangeParts {
 #[derive(Debug)]
 pub(crate) struct Exchange {
     address: SocketAddrV4,
-    door: Door,
+    gate: PacketGate,
     /// Sends to all peers, receives from strangers.
     strangers: PeerSocket,
     /// Each receives from one peer.
@@ -71,7 +71,7 @@ impl Exchange {
         };
         let exchange = Self {
             address,
-            door: Door::new(parts.me, parts.sender),
+            gate: PacketGate::new(parts.me, parts.sender),
             strangers,
             peers: BTreeMap::new(),
             echoes,
@@ -87,10 +87,10 @@ impl Exchange {
     /// Updates the peers and their addresses.
     pub(crate) fn set_roster(&mut self, roster: &Roster, now: Time) {
         let members = roster.members.iter();
-        self.door.set_members(members.map(|member| (member.id.clone(), member.address)));
-        self.peers.retain(|address, _| self.door.peer_at(*address).is_some());
+        self.gate.set_members(members.map(|member| (member.id.clone(), member.address)));
+        self.peers.retain(|address, _| self.gate.peer_at(*address).is_some());
         for address in roster.members.iter().map(|member| member.address) {
-            if self.peers.contains_key(&address) || self.door.peer_at(address).is_none() {
+            if self.peers.contains_key(&address) || self.gate.peer_at(address).is_none() {
                 continue;
             }
             let peer = SocketAddrV4::new(address, self.address.port());
@@ -105,7 +105,7 @@ impl Exchange {
     }
 
     pub(crate) fn send_beat(&mut self, to: &InstanceId, beat: Beat, now: Time) {
-        let Some((packet, address)) = self.door.next_packet(to, beat, now) else { return };
+        let Some((packet, address)) = self.gate.next_packet(to, beat, now) else { return };
         if packet.claims_omitted > 0 {
             self.counters.claims_omitted += 1;
         }
@@ -127,7 +127,7 @@ impl Exchange {
     }
 
     pub(crate) fn send_echo(&mut self, to: &InstanceId) {
-        let (Some(address), Some(socket)) = (self.door.address(to), &self.echoes) else { return };
+        let (Some(address), Some(socket)) = (self.gate.address(to), &self.echoes) else { return };
         self.echo_sequence = self.echo_sequence.wrapping_add(1);
         let request = self.mark.request(self.echo_sequence);
         match socket.send(&request, SocketAddrV4::new(address, 0)) {
@@ -139,10 +139,10 @@ impl Exchange {
     /// Reads what has arrived, oldest first per socket: up to [`MAX_DRAIN`] datagrams of each peer
     /// and up to [`MAX_STRANGERS`] of strangers.
     pub(crate) fn receive(&mut self, now: Time) -> Vec<Input> {
-        let Self { strangers, peers, echoes, door, mark, counters, .. } = self;
+        let Self { strangers, peers, echoes, gate, mark, counters, .. } = self;
         let mut inputs = Vec::new();
-        door.begin_turn();
-        let mut admit = |datagram: Datagram<'_>| match door.admit(
+        gate.begin_turn();
+        let mut admit = |datagram: Datagram<'_>| match gate.admit(
             datagram.bytes,
             *datagram.from.ip(),
             datagram.at,
@@ -167,7 +167,7 @@ impl Exchange {
         });
         if let Some(socket) = echoes {
             unread += socket.drain(now, MAX_DRAIN, |datagram| {
-                let peer = door.peer_at(*datagram.from.ip());
+                let peer = gate.peer_at(*datagram.from.ip());
                 if let Some(from) = peer.filter(|_| mark.is_reply(datagram.bytes)) {
                     counters.echoes_received += 1;
                     inputs.push(Input::Echo { from: from.clone(), at: datagram.at });

@@ -1,8 +1,8 @@
-//! Who is let in, and how much work a flood of forged packets can cause.
+//! Which packets are admitted, and how much work a flood of forged packets can cause.
 
 use super::*;
 use crate::types::{Fitness, SessionId};
-use crate::wire::Key;
+use crate::wire::HeartbeatKey;
 
 const NOW: Time = Time::from_millis(1_000_000);
 const ME: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -13,14 +13,14 @@ fn id(digit: char) -> InstanceId {
     format!("i-0000000{digit}").parse().unwrap()
 }
 
-fn door(digit: char, session: u64, key: Option<&[u8]>) -> Door {
-    let sender = Sender::new(id(digit), SessionId(session), "nat", key.map(Key::derive));
-    let mut door = Door::new(id(digit), sender);
-    door.set_members([(id('a'), ME), (id('b'), PEER)]);
-    door
+fn gate(digit: char, session: u64, key: Option<&[u8]>) -> PacketGate {
+    let sender = Sender::new(id(digit), SessionId(session), "nat", key.map(HeartbeatKey::derive));
+    let mut gate = PacketGate::new(id(digit), sender);
+    gate.set_members([(id('a'), ME), (id('b'), PEER)]);
+    gate
 }
 
-/// The heartbeat of a node that holds nothing and hears nobody.
+/// The heartbeat of a node that holds nothing and hears no peer.
 fn beat() -> Beat {
     Beat {
         fitness: Fitness::fit(),
@@ -32,13 +32,13 @@ fn beat() -> Beat {
     }
 }
 
-fn next(door: &mut Door, to: char) -> Vec<u8> {
-    door.next_packet(&id(to), beat(), NOW).unwrap().0.bytes
+fn next(gate: &mut PacketGate, to: char) -> Vec<u8> {
+    gate.next_packet(&id(to), beat(), NOW).unwrap().0.bytes
 }
 
 /// Two nodes that hear each other.
-fn met(key: Option<&[u8]>) -> (Door, Door) {
-    let (mut a, mut b) = (door('a', 1, key), door('b', 2, key));
+fn met(key: Option<&[u8]>) -> (PacketGate, PacketGate) {
+    let (mut a, mut b) = (gate('a', 1, key), gate('b', 2, key));
     let _ = b.admit(&next(&mut a, 'b'), ME, NOW);
     assert!(a.admit(&next(&mut b, 'a'), PEER, NOW).is_ok());
     (a, b)
@@ -47,7 +47,7 @@ fn met(key: Option<&[u8]>) -> (Door, Door) {
 const KEY: Option<&[u8]> = Some(b"sixteen bytes or more");
 
 #[test]
-fn without_a_key_the_address_tells_who_it_is_and_with_one_the_tag_does() {
+fn without_a_key_the_address_identifies_a_sender_and_with_one_the_tag_does() {
     let (mut a, mut b) = met(None);
     assert_eq!(a.admit(&next(&mut b, 'a'), STRANGER, NOW), Err(Rejected::WrongAddress));
     let (mut a, mut b) = met(KEY);
@@ -57,7 +57,7 @@ fn without_a_key_the_address_tells_who_it_is_and_with_one_the_tag_does() {
 #[test]
 fn forged_packets_beyond_a_turns_measure_are_refused_unseen() {
     let (mut a, _) = met(KEY);
-    let forged = next(&mut door('b', 7, Some(b"another key of some length")), 'a');
+    let forged = next(&mut gate('b', 7, Some(b"another key of some length")), 'a');
     for turn in 0..3 {
         a.begin_turn();
         for count in 0..1_000 {
@@ -70,14 +70,14 @@ fn forged_packets_beyond_a_turns_measure_are_refused_unseen() {
 #[test]
 fn a_session_in_force_is_heard_whatever_came_before_it_in_the_turn() {
     let (mut a, mut b) = met(KEY);
-    let forged = next(&mut door('b', 7, Some(b"another key of some length")), 'a');
+    let forged = next(&mut gate('b', 7, Some(b"another key of some length")), 'a');
     for _ in 0..=TAGS_A_TURN {
         let _ = a.admit(&forged, PEER, NOW);
     }
     let real = next(&mut b, 'a');
     assert!(a.admit(&real, PEER, NOW).is_ok());
     assert_eq!(a.admit(&real, PEER, NOW), Err(Rejected::Replayed));
-    let mut restarted = door('b', 3, KEY);
+    let mut restarted = gate('b', 3, KEY);
     let first = next(&mut restarted, 'a');
     assert_eq!(a.admit(&first, PEER, NOW), Err(Rejected::Unchecked));
     a.begin_turn();
@@ -86,23 +86,23 @@ fn a_session_in_force_is_heard_whatever_came_before_it_in_the_turn() {
 
 #[test]
 fn members_are_found_by_name_and_by_address_and_this_node_is_none() {
-    let mut door = door('a', 1, KEY);
-    assert_eq!(door.address(&id('b')), Some(PEER));
-    assert_eq!((door.address(&id('a')), door.address(&id('c'))), (None, None));
-    assert_eq!(door.peer_at(PEER), Some(&id('b')));
-    assert_eq!((door.peer_at(ME), door.peer_at(STRANGER)), (None, None));
-    door.set_members([(id('c'), STRANGER)]);
-    assert_eq!((door.address(&id('b')), door.peer_at(STRANGER)), (None, Some(&id('c'))));
+    let mut gate = gate('a', 1, KEY);
+    assert_eq!(gate.address(&id('b')), Some(PEER));
+    assert_eq!((gate.address(&id('a')), gate.address(&id('c'))), (None, None));
+    assert_eq!(gate.peer_at(PEER), Some(&id('b')));
+    assert_eq!((gate.peer_at(ME), gate.peer_at(STRANGER)), (None, None));
+    gate.set_members([(id('c'), STRANGER)]);
+    assert_eq!((gate.address(&id('b')), gate.peer_at(STRANGER)), (None, Some(&id('c'))));
 }
 
 #[test]
 fn a_packet_goes_to_a_member_and_carries_this_run_s_session() {
-    let mut door = door('a', 7, KEY);
-    let (encoded, address) = door.next_packet(&id('b'), beat(), NOW).unwrap();
+    let mut gate = gate('a', 7, KEY);
+    let (encoded, address) = gate.next_packet(&id('b'), beat(), NOW).unwrap();
     assert_eq!(address, PEER);
-    let reader = Sender::new(id('b'), SessionId(1), "nat", KEY.map(Key::derive));
+    let reader = Sender::new(id('b'), SessionId(1), "nat", KEY.map(HeartbeatKey::derive));
     assert_eq!(reader.decode(&encoded.bytes).unwrap().session, SessionId(7));
-    assert!(door.next_packet(&id('c'), beat(), NOW).is_none());
+    assert!(gate.next_packet(&id('c'), beat(), NOW).is_none());
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_member_that_left_and_came_back_begins_anew() {
     a.set_members([]);
     assert_eq!(a.admit(&next(&mut b, 'a'), PEER, NOW), Err(Rejected::UnknownSender));
     a.set_members([(id('b'), PEER)]);
-    let mut silent = door('b', 2, KEY);
+    let mut silent = gate('b', 2, KEY);
     for _ in 0..9 {
         let _ = next(&mut silent, 'a');
     }
@@ -122,7 +122,7 @@ fn a_member_that_left_and_came_back_begins_anew() {
 #[test]
 fn neither_oneself_nor_an_unknown_node_is_a_peer() {
     let (mut a, _) = met(KEY);
-    assert_eq!(a.admit(&next(&mut door('a', 5, KEY), 'b'), PEER, NOW), Err(Rejected::Myself));
-    let unknown = next(&mut door('c', 6, KEY), 'b');
+    assert_eq!(a.admit(&next(&mut gate('a', 5, KEY), 'b'), PEER, NOW), Err(Rejected::Myself));
+    let unknown = next(&mut gate('c', 6, KEY), 'b');
     assert_eq!(a.admit(&unknown, PEER, NOW), Err(Rejected::UnknownSender));
 }

@@ -1,4 +1,4 @@
-//! The way of a datagram from the network to the decision core: packet, address and session.
+//! Admission of received datagrams: checks the packet, its source address and its session.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -6,13 +6,14 @@ use std::net::Ipv4Addr;
 use super::{Encoded, Packet, Rejected, Sender, Sessions};
 use crate::types::{Beat, InstanceId, Time};
 
-/// Tags checked in one turn of packets that belong to no session in force: enough for every peer
-/// to begin one, and little enough that a flood of forged packets costs next to nothing.
+/// Maximum tags checked per turn of the loop for packets outside the confirmed sessions. Enough for
+/// every peer to start a session, and few enough that a flood of forged packets costs almost no
+/// CPU.
 const TAGS_A_TURN: u32 = 64;
 
-/// Lets in what counts, and says why the rest does not.
+/// Admits valid packets of members, and gives the reason for rejecting others.
 #[derive(Debug, Clone)]
-pub struct Door {
+pub struct PacketGate {
     me: InstanceId,
     sender: Sender,
     sessions: Sessions,
@@ -20,33 +21,34 @@ pub struct Door {
     tags_left: u32,
 }
 
-impl Door {
-    /// For node `me`, which knows no peer yet.
+impl PacketGate {
+    /// A gate for node `me`, without members yet.
     #[must_use]
     pub fn new(me: InstanceId, sender: Sender) -> Self {
         let sessions = Sessions::new(me.clone(), sender.session());
         Self { me, sender, sessions, members: BTreeMap::new(), tags_left: TAGS_A_TURN }
     }
 
-    /// Takes over who the peers are and where; `me` among them is left out.
+    /// Replaces the members and their addresses. Ignores `me`, and forgets the sessions of nodes
+    /// that are no longer members.
     pub fn set_members(&mut self, members: impl IntoIterator<Item = (InstanceId, Ipv4Addr)>) {
         self.members = members.into_iter().filter(|(id, _)| *id != self.me).collect();
         self.sessions.retain(|id| self.members.contains_key(id));
     }
 
-    /// Where a peer is.
+    /// The address of a peer.
     #[must_use]
     pub fn address(&self, peer: &InstanceId) -> Option<Ipv4Addr> {
         self.members.get(peer).copied()
     }
 
-    /// The peer at this address.
+    /// The peer with this address.
     #[must_use]
     pub fn peer_at(&self, address: Ipv4Addr) -> Option<&InstanceId> {
         self.members.iter().find(|(_, at)| **at == address).map(|(id, _)| id)
     }
 
-    /// The next packet for a peer, at `now`. None if it is no member.
+    /// Encodes the next packet for a peer; `None` if it is not a member.
     pub fn next_packet(
         &mut self,
         to: &InstanceId,
@@ -58,15 +60,15 @@ impl Door {
         Some((self.sender.encode(&beat), address))
     }
 
-    /// A new turn begins: packets of unknown sessions are looked at again.
+    /// Starts a new turn of the loop, which resets the limit on tag checks.
     pub fn begin_turn(&mut self) {
         self.tags_left = TAGS_A_TURN;
     }
 
-    /// Judges a datagram that came from this address and that the kernel received at `at`.
+    /// Checks a datagram from this address that the kernel received at `at`.
     ///
     /// # Errors
-    /// Says which check failed first.
+    /// The first check that failed.
     pub fn admit(&mut self, datagram: &[u8], from: Ipv4Addr, at: Time) -> Result<Packet, Rejected> {
         let (sessions, tags_left) = (&self.sessions, &mut self.tags_left);
         let mut packet = self.sender.decode_if(datagram, |session, sequence| {
@@ -96,5 +98,5 @@ impl Door {
 }
 
 #[cfg(test)]
-#[path = "door_tests.rs"]
+#[path = "gate_tests.rs"]
 mod tests;

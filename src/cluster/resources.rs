@@ -5,9 +5,8 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::{Survey, default_route};
-use crate::config::group::{GroupSetting, ResourceSetting};
-use crate::config::problem::Problem;
+use super::{Inventory, default_route};
+use crate::config::{GroupSetting, Problem, ResourceSetting};
 use crate::types::{
     AllocationId, DnsName, HostedZoneId, InterfaceInfo, Member, Resource, RouteTableId,
     RouteTarget, SubnetInfo, VpcId,
@@ -26,7 +25,7 @@ pub(super) struct Ground<'a> {
     pub(super) members: &'a [Member],
     /// The forwarding interface of each member, in the same order.
     pub(super) interfaces: Vec<&'a InterfaceInfo>,
-    pub(super) survey: &'a Survey,
+    pub(super) inventory: &'a Inventory,
 }
 
 impl Ground<'_> {
@@ -86,7 +85,7 @@ impl Ground<'_> {
     /// The tables of the VPC that have a route to an address.
     fn tables_with(&self, address: Ipv4Addr) -> Vec<RouteTableId> {
         let cidr = Ipv4Net::from(address);
-        let all = self.survey.tables.iter();
+        let all = self.inventory.tables.iter();
         all.filter(|table| table.vpc == *self.vpc && table.routes.contains_key(&cidr))
             .map(|table| table.id.clone())
             .collect()
@@ -95,11 +94,11 @@ impl Ground<'_> {
     /// The VPC's IPv4 blocks: as this instance's metadata told them, and those to which a table
     /// that was read just now has the VPC's own route.
     fn vpc_blocks(&self) -> impl Iterator<Item = &Ipv4Net> {
-        let ours = self.survey.tables.iter().filter(|table| table.vpc == *self.vpc);
+        let ours = self.inventory.tables.iter().filter(|table| table.vpc == *self.vpc);
         let local = ours.flat_map(|table| &table.routes).filter_map(|(cidr, route)| {
             matches!(&route.target, RouteTarget::Other(id) if id == LOCAL_ROUTE).then_some(cidr)
         });
-        self.survey.vpc_cidrs.iter().chain(local)
+        self.inventory.vpc_cidrs.iter().chain(local)
     }
 
     fn private_ip(&self, address: Ipv4Addr) -> Result<Vec<Resource>, Refusal> {
@@ -142,7 +141,7 @@ impl Ground<'_> {
                     .to_owned(),
             ));
         }
-        let found = self.survey.subnets.iter().find(|subnet| subnet.id == of_first.subnet);
+        let found = self.inventory.subnets.iter().find(|subnet| subnet.id == of_first.subnet);
         found.ok_or_else(|| {
             let what = format!("EC2 does not tell the IPv4 addresses of {}", of_first.subnet);
             (what, "put the nodes into a subnet with IPv4 addresses".to_owned())
@@ -154,7 +153,7 @@ impl Ground<'_> {
         allocation: &AllocationId,
         on: Option<Ipv4Addr>,
     ) -> Result<Vec<Resource>, Refusal> {
-        let Some(address) = self.survey.elastic.get(allocation) else {
+        let Some(address) = self.inventory.elastic.get(allocation) else {
             return Err((
                 "there is no such Elastic IP in this account and region".to_owned(),
                 "correct the allocation id, or allocate an address".to_owned(),
@@ -164,7 +163,7 @@ impl Ground<'_> {
     }
 
     fn dns(&self, zone: &HostedZoneId, name: &DnsName) -> Result<(), Refusal> {
-        let Some(apex) = self.survey.zones.get(zone) else {
+        let Some(apex) = self.inventory.zones.get(zone) else {
             return Err((
                 "there is no such hosted zone in this account".to_owned(),
                 "correct the zone's id: `aws route53 list-hosted-zones` lists them".to_owned(),

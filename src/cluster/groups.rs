@@ -5,11 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::Ipv4Net;
 
 use super::resources::Ground;
-use super::{CLUSTER_TAG, HOME_TAG, Which, default_route};
-use crate::config::group::{Home, Local};
-use crate::config::problem::{Problem, Problems};
-use crate::config::settings::Settings;
-use crate::config::values::Value;
+use super::{CLUSTER_TAG, HOME_TAG, Selector, default_route};
+use crate::config::{Home, Local, Problem, Problems, Settings};
 use crate::types::{
     Group, GroupName, Member, RouteTableId, RouteTableInfo, SubnetId, SubnetInfo, Traits, VpcId,
     Zone,
@@ -32,7 +29,7 @@ pub(super) fn configured(
             match preferred(ground.members, home) {
                 Some(member) if prefer.contains(&member.id) => {}
                 Some(member) => prefer.push(member.id.clone()),
-                None => warnings.push(homeless(&subject, &home.show())),
+                None => warnings.push(homeless(&subject, &home.to_string())),
             }
         }
         let resources = ground.resources(setting, warnings, &mut refused);
@@ -71,7 +68,7 @@ fn homeless(subject: &str, home: &str) -> Problem {
 
 /// What the groups of tagged tables are found from.
 pub(super) struct Tagged<'a> {
-    pub(super) wanted: &'a Which<RouteTableId>,
+    pub(super) wanted: &'a Selector<RouteTableId>,
     pub(super) vpc: &'a VpcId,
     pub(super) members: &'a [Member],
     pub(super) tables: &'a [RouteTableInfo],
@@ -80,7 +77,7 @@ pub(super) struct Tagged<'a> {
 
 /// Groups of tagged tables: one for each home, and one for each table without.
 pub(super) fn tagged(from: &Tagged<'_>, warnings: &mut Vec<Problem>) -> Vec<Group> {
-    let Which::Tagged(cluster) = from.wanted else { return Vec::new() };
+    let Selector::Tagged(cluster) = from.wanted else { return Vec::new() };
     let zones: BTreeMap<&SubnetId, &Zone> =
         from.subnets.iter().map(|subnet| (&subnet.id, &subnet.zone)).collect();
     let ours: BTreeMap<&RouteTableId, &RouteTableInfo> = from

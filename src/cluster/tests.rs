@@ -58,15 +58,15 @@ pub(super) fn subnets() -> Vec<SubnetInfo> {
 }
 
 fn found(nodes: &[InstanceInfo], tables: &[RouteTableInfo]) -> Discovered {
-    discover(&nodes[0], &Settings::default(), &survey(nodes, tables)).unwrap()
+    discover(&nodes[0], &Settings::default(), &inventory(nodes, tables)).unwrap()
 }
 
-fn survey(nodes: &[InstanceInfo], tables: &[RouteTableInfo]) -> Survey {
-    Survey {
+fn inventory(nodes: &[InstanceInfo], tables: &[RouteTableInfo]) -> Inventory {
+    Inventory {
         instances: nodes.to_vec(),
         tables: tables.to_vec(),
         subnets: subnets(),
-        ..Survey::default()
+        ..Inventory::default()
     }
 }
 
@@ -201,17 +201,17 @@ fn the_forwarding_interface_is_the_primary_one_unless_tagged() {
 fn a_node_without_the_clusters_tag_is_told_so() {
     let mut me = node(1, "eu-west-1a");
     me.tags.clear();
-    let error = discover(&me, &Settings::default(), &Survey::default()).unwrap_err();
+    let error = discover(&me, &Settings::default(), &Inventory::default()).unwrap_err();
     assert!(error.to_string().contains("not known which cluster"), "{error}");
     let settings = Settings { cluster: Some("blue".to_owned()), ..Settings::default() };
-    let error = discover(&me, &settings, &Survey::default()).unwrap_err();
+    let error = discover(&me, &settings, &Inventory::default()).unwrap_err();
     assert!(error.to_string().contains("not tagged natha:cluster = blue"), "{error}");
 }
 
 #[test]
 fn seventeen_members_are_too_many() {
     let nodes: Vec<_> = (1..=17).map(|n| node(n, "eu-west-1a")).collect();
-    let error = discover(&nodes[0], &Settings::default(), &survey(&nodes, &[])).unwrap_err();
+    let error = discover(&nodes[0], &Settings::default(), &inventory(&nodes, &[])).unwrap_err();
     assert!(error.to_string().contains("17 members"), "{error}");
 }
 
@@ -232,10 +232,10 @@ fn a_pair_of_flags_needs_no_tags_and_is_the_same_on_both_nodes() {
             my_table: tables[me].id.clone(),
         };
         let settings = Settings { pair: Some(pair), ..Settings::default() };
-        let wanted = wanted(&nodes[me], &settings).unwrap();
-        assert_eq!(wanted.instances, Which::Listed(vec![nodes[peer].id.clone()]));
+        let query = inventory_query(&nodes[me], &settings).unwrap();
+        assert_eq!(query.instances, Selector::Ids(vec![nodes[peer].id.clone()]));
         let digest = crate::config::settings_digest(&settings);
-        (discover(&nodes[me], &settings, &survey(&nodes, &tables)).unwrap(), digest)
+        (discover(&nodes[me], &settings, &inventory(&nodes, &tables)).unwrap(), digest)
     };
     assert_eq!(side(0, 1), side(1, 0));
     assert_eq!(
@@ -256,7 +256,7 @@ fn configured_groups_go_before_tags() {
     );
     let settings = Settings { groups: vec![group], ..Settings::default() };
     let tables = [table(1, "a", None), table(2, "a", None)];
-    let found = discover(&nodes[0], &settings, &survey(&nodes, &tables)).unwrap();
+    let found = discover(&nodes[0], &settings, &inventory(&nodes, &tables)).unwrap();
     assert_eq!(summary(&found), ["own=i-00000002:rtb-00000001,rtb-000000ff"]);
     assert_eq!(found.warnings.len(), 1);
     assert!(found.warnings[0].subject.contains("rtb-000000ff"));

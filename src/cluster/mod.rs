@@ -7,9 +7,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::group::ResourceSetting;
-use super::problem::{Problem, Problems};
-use super::settings::Settings;
+use crate::config::{Problem, Problems, ResourceSetting, Settings};
 use crate::types::{
     AllocationId, DnsName, Group, HostedZoneId, InstanceId, InstanceInfo, InstanceState,
     InterfaceInfo, Member, Resource, Roster, RouteTableId, RouteTableInfo, SubnetInfo, VpcId,
@@ -33,11 +31,11 @@ const MAX_MEMBERS: usize = 16;
 
 /// What has to be read from EC2 and Route 53 before [`discover`] can tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct InventoryQuery {
     /// The instances beside this one.
-    pub instances: Which<InstanceId>,
+    pub instances: Selector<InstanceId>,
     /// The route tables.
-    pub tables: Which<RouteTableId>,
+    pub tables: Selector<RouteTableId>,
     /// Virtual IPs whose tables are those of the VPC that have a route to them.
     pub vips: Vec<Ipv4Addr>,
     /// Whether the subnets of the members' interfaces are needed.
@@ -50,7 +48,7 @@ pub struct Wanted {
 
 /// What was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Survey {
+pub struct Inventory {
     /// The instances that were asked for and are there.
     pub instances: Vec<InstanceInfo>,
     /// The route tables that were asked for and are there, and those of the VPC that have a route
@@ -69,9 +67,9 @@ pub struct Survey {
 
 /// Things by their ids or by the cluster they are tagged with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Which<T> {
+pub enum Selector<T> {
     /// These.
-    Listed(Vec<T>),
+    Ids(Vec<T>),
     /// Those with `natha:cluster` of this value.
     Tagged(String),
 }
@@ -87,22 +85,22 @@ pub struct Discovered {
 
 /// Why there is no cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Undiscovered {
+pub enum DiscoveryError {
     /// It cannot be told yet. Once somebody has put right what the problems say, it can.
-    Unknown(Problems),
+    NotYet(Problems),
     /// The settings ask for what AWS cannot do, or for what is not there. Waiting does not help.
     Refused(Problems),
 }
 
-impl fmt::Display for Undiscovered {
+impl fmt::Display for DiscoveryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unknown(problems) | Self::Refused(problems) => problems.fmt(f),
+            Self::NotYet(problems) | Self::Refused(problems) => problems.fmt(f),
         }
     }
 }
 
-impl std::error::Error for Undiscovered {}
+impl std::error::Error for DiscoveryError {}
 
 /// The cluster's name, from the settings or this instance's own tag.
 fn cluster<'a>(me: &'a InstanceInfo, settings: &'a Settings) -> Option<&'a str> {
@@ -113,11 +111,11 @@ fn cluster<'a>(me: &'a InstanceInfo, settings: &'a Settings) -> Option<&'a str> 
 ///
 /// # Errors
 /// Where neither settings nor tags tell which instances and tables belong together.
-pub fn wanted(me: &InstanceInfo, settings: &Settings) -> Result<Wanted, Problems> {
+pub fn inventory_query(me: &InstanceInfo, settings: &Settings) -> Result<InventoryQuery, Problems> {
     if let Some(pair) = &settings.pair {
-        return Ok(Wanted {
-            instances: Which::Listed(vec![pair.peer.clone()]),
-            tables: Which::Listed(vec![pair.peer_table.clone(), pair.my_table.clone()]),
+        return Ok(InventoryQuery {
+            instances: Selector::Ids(vec![pair.peer.clone()]),
+            tables: Selector::Ids(vec![pair.peer_table.clone(), pair.my_table.clone()]),
             vips: Vec::new(),
             members_subnets: false,
             allocations: Vec::new(),
@@ -137,14 +135,14 @@ pub fn wanted(me: &InstanceInfo, settings: &Settings) -> Result<Wanted, Problems
         })
     };
     let instances = if settings.members.is_empty() {
-        Which::Tagged(tagged()?)
+        Selector::Tagged(tagged()?)
     } else {
-        Which::Listed(settings.members.iter().filter(|id| **id != me.id).cloned().collect())
+        Selector::Ids(settings.members.iter().filter(|id| **id != me.id).cloned().collect())
     };
     let tables = if settings.groups.is_empty() {
-        Which::Tagged(tagged()?)
+        Selector::Tagged(tagged()?)
     } else {
-        Which::Listed(listed_tables(settings))
+        Selector::Ids(listed_tables(settings))
     };
     let resources = || settings.groups.iter().flat_map(|group| &group.resources);
     let anywhere = |resource: &_| match resource {
@@ -164,7 +162,7 @@ pub fn wanted(me: &InstanceInfo, settings: &Settings) -> Result<Wanted, Problems
             _ => None,
         })
         .collect();
-    Ok(Wanted {
+    Ok(InventoryQuery {
         instances,
         tables,
         vips: vips.into_iter().collect(),
@@ -190,7 +188,7 @@ fn listed_tables(settings: &Settings) -> Vec<RouteTableId> {
 
 /// The cluster that `me` belongs to.
 ///
-/// `survey` is what the APIs answered to [`wanted`]; things in it that do not belong to the cluster
+/// `inventory` is what the APIs answered to [`inventory_query`]; things in it that do not belong to the cluster
 /// are left out, and never touched.
 ///
 /// # Errors
@@ -199,16 +197,16 @@ fn listed_tables(settings: &Settings) -> Vec<RouteTableId> {
 pub fn discover(
     me: &InstanceInfo,
     settings: &Settings,
-    survey: &Survey,
-) -> Result<Discovered, Undiscovered> {
-    let wanted = wanted(me, settings).map_err(Undiscovered::Unknown)?;
+    inventory: &Inventory,
+) -> Result<Discovered, DiscoveryError> {
+    let query = inventory_query(me, settings).map_err(DiscoveryError::NotYet)?;
     let Some(vpc) = &me.vpc else {
         let problem = Problem::new(format!("instance {}", me.id), "it is in no VPC", "wait");
-        return Err(Undiscovered::Unknown(Problems(vec![problem])));
+        return Err(DiscoveryError::NotYet(Problems(vec![problem])));
     };
     let mut warnings = Vec::new();
-    let found = members(me, vpc, &wanted.instances, &survey.instances, &mut warnings);
-    let (mut members, interfaces) = found.map_err(Undiscovered::Unknown)?;
+    let found = members(me, vpc, &query.instances, &inventory.instances, &mut warnings);
+    let (mut members, interfaces) = found.map_err(DiscoveryError::NotYet)?;
     let mut groups = if let Some(pair) = &settings.pair {
         let group = |table: &RouteTableId, home: &InstanceId| {
             let home = members.iter().any(|member| member.id == *home).then(|| home.clone());
@@ -219,20 +217,20 @@ pub fn discover(
     } else if settings.groups.is_empty() {
         groups::tagged(
             &groups::Tagged {
-                wanted: &wanted.tables,
+                wanted: &query.tables,
                 vpc,
                 members: &members,
-                tables: &survey.tables,
-                subnets: &survey.subnets,
+                tables: &inventory.tables,
+                subnets: &inventory.subnets,
             },
             &mut warnings,
         )
     } else {
-        let ground = resources::Ground { vpc, members: &members, interfaces, survey };
-        groups::configured(settings, &ground, &mut warnings).map_err(Undiscovered::Refused)?
+        let ground = resources::Ground { vpc, members: &members, interfaces, inventory };
+        groups::configured(settings, &ground, &mut warnings).map_err(DiscoveryError::Refused)?
     };
     groups.sort_by(|a, b| a.name.cmp(&b.name));
-    warn_of_tables(&wanted.tables, vpc, &survey.tables, &mut warnings);
+    warn_of_tables(&query.tables, vpc, &inventory.tables, &mut warnings);
     forget_public(&mut members, &groups);
     Ok(Discovered { roster: Roster { members, groups }, warnings })
 }
@@ -255,15 +253,15 @@ type Found<'a> = (Vec<Member>, Vec<&'a InterfaceInfo>);
 fn members<'a>(
     me: &'a InstanceInfo,
     vpc: &VpcId,
-    which: &Which<InstanceId>,
+    which: &Selector<InstanceId>,
     instances: &'a [InstanceInfo],
     warnings: &mut Vec<Problem>,
 ) -> Result<Found<'a>, Problems> {
     let belongs = |instance: &InstanceInfo| match which {
-        Which::Listed(ids) => instance.id == me.id || ids.contains(&instance.id),
-        Which::Tagged(name) => instance.tags.get(CLUSTER_TAG) == Some(name),
+        Selector::Ids(ids) => instance.id == me.id || ids.contains(&instance.id),
+        Selector::Tagged(name) => instance.tags.get(CLUSTER_TAG) == Some(name),
     };
-    if let Which::Tagged(name) = which
+    if let Selector::Tagged(name) = which
         && !belongs(me)
     {
         return Err(Problems(vec![Problem::new(
@@ -292,7 +290,7 @@ fn members<'a>(
             Err(problem) => warnings.push(problem),
         }
     }
-    if let Which::Listed(ids) = which {
+    if let Selector::Ids(ids) = which {
         for id in ids.iter().filter(|id| !found.contains_key(id)) {
             let what = "it is listed as a member, but is not there";
             warnings.push(Problem::new(format!("instance {id}"), what, "correct the list"));
@@ -343,13 +341,13 @@ fn default_route(table: &RouteTableId, cidr: Ipv4Net) -> Resource {
 
 /// Tables that are asked for and not there, or not in this VPC.
 fn warn_of_tables(
-    which: &Which<RouteTableId>,
+    which: &Selector<RouteTableId>,
     vpc: &VpcId,
     tables: &[RouteTableInfo],
     warnings: &mut Vec<Problem>,
 ) {
     match which {
-        Which::Listed(ids) => {
+        Selector::Ids(ids) => {
             for id in ids {
                 let what = match tables.iter().find(|table| table.id == *id) {
                     None => "it does not exist".to_owned(),
@@ -360,7 +358,7 @@ fn warn_of_tables(
                 warnings.push(Problem::new(subject, what, "correct the settings"));
             }
         }
-        Which::Tagged(name) => {
+        Selector::Tagged(name) => {
             let ours = |table: &RouteTableInfo| table.tags.get(CLUSTER_TAG) == Some(name);
             if !tables.iter().any(ours) {
                 let what = format!("none in {vpc} is tagged {CLUSTER_TAG} = {name}");
