@@ -8,13 +8,13 @@
 #[cfg(feature = "host")]
 pub mod cli;
 #[cfg(feature = "host")]
-pub mod cloud;
+mod cloud;
 pub mod cluster;
 #[cfg(feature = "host")]
 pub mod commands;
 pub mod config;
 #[cfg(feature = "host")]
-pub mod daemon;
+mod daemon;
 pub mod failover;
 #[cfg(feature = "host")]
 pub mod kernel;

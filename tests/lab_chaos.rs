@@ -1,6 +1,6 @@
-//! The scenarios of `natha_lab::chaos` that a lab can stage, each named after its number. What
-//! happens is judged by packets, routes and the states of instances, seen from outside; by what
-//! natha says only where somebody must be told.
+//! The scenarios of `natha_lab::chaos` that a lab can stage, each named after its number. The tests
+//! judge natha from outside, by packets, routes and the states of instances. They read what natha
+//! says only where it must report something.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;

@@ -10,12 +10,12 @@ use crate::types::{CloudFault, InstanceInfo, SubnetId};
 
 impl Clouds {
     /// Reads all that [`crate::cluster::discover`] needs to know in the VPC. `me` counts among the
-    /// instances whatever is query.
+    /// instances whatever the query selects.
     ///
     /// # Errors
-    /// The API's, as a kind: an inventory is whole or not at all, since an instance that merely could
-    /// not be read must not look like one that is gone.
-    pub async fn inventory(
+    /// The API's, as a kind: an inventory is complete or an error, because an instance that
+    /// could not be read must not look like one that is gone.
+    pub(crate) async fn inventory(
         &self,
         me: &InstanceInfo,
         query: &InventoryQuery,

@@ -5,6 +5,8 @@
 
 use std::process::ExitCode;
 
+use crate::daemon::HostChange;
+
 mod control;
 pub mod handover;
 pub mod monitor;
@@ -39,8 +41,8 @@ fn print_result<T: serde::Serialize>(
 }
 
 /// The changes made on this host, one line each.
-fn on_this_host(changes: &[String]) -> String {
-    changes.iter().flat_map(|line| ["on this host: ", line, "\n"]).collect()
+fn on_this_host(changes: &[HostChange]) -> String {
+    changes.iter().map(|change| format!("on this host: {change}\n")).collect()
 }
 
 /// Prints to stdout. A closed pipe (`natha status | head`) is not an error.

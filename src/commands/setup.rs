@@ -15,7 +15,7 @@ use super::source_dest::{SourceDestChecks, ask, word};
 use crate::config::{Flags, Host, PairFlags, Settings, load};
 use crate::kernel::apply::{Applier, Undone};
 use crate::kernel::facts;
-use crate::kernel::journal::{Entry, Store};
+use crate::kernel::journal::{JournalEntry, JournalStore};
 use crate::kernel::nft::Nft;
 use crate::kernel::privilege;
 use crate::plan::{
@@ -91,7 +91,7 @@ pub async fn run(args: Args, flags: &Flags) -> anyhow::Result<ExitCode> {
         SetupReport { result, summary, rows, groups, warnings: all }.print(args.json)?;
         return Ok(ExitCode::from(code));
     }
-    let store = Store::open(&survey.state_dir)?;
+    let store = JournalStore::open(&survey.state_dir)?;
     let mut applier = Applier::new(nft.clone(), store)?;
     let shown = match survey.apply(&mut applier, &items).await {
         Ok(shown) => shown,
@@ -226,7 +226,7 @@ impl HostSurvey {
     async fn undo(
         &self,
         applier: &Applier,
-        entry: &Entry,
+        entry: &JournalEntry,
         table: Option<&TableSpec>,
     ) -> anyhow::Result<()> {
         if let (Subject::SourceDestCheck(id), Some(checks)) = (&entry.subject, &self.checks) {

@@ -11,7 +11,7 @@ use super::setup::preflight;
 use super::source_dest::{SourceDestChecks, word};
 use crate::config::{Api, Settings};
 use crate::kernel::apply::{Applier, Undone};
-use crate::kernel::journal::{self, Entry, Store};
+use crate::kernel::journal::{self, JournalEntry, JournalStore};
 use crate::kernel::nft::Nft;
 use crate::plan::{Subject, TableState};
 use crate::types::NetworkInterfaceId;
@@ -50,7 +50,7 @@ pub async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         .print(args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let applier = Applier::new(nft, Store::open(&settings.state_dir)?)?;
+    let applier = Applier::new(nft, JournalStore::open(&settings.state_dir)?)?;
     let entries = with_table(applier.undoable(), &applier.nft).await?;
     let mut ec2 = LazyChecks { api: &settings.api, checks: None };
     let mut rows = Vec::new();
@@ -95,10 +95,17 @@ fn finish(rows: Vec<Row>, errors: &[String], json: bool) -> anyhow::Result<ExitC
 
 /// Adds natha's nft table if the journal does not list it, as after a lost journal: its name shows
 /// that it is natha's.
-async fn with_table(mut entries: Vec<Entry>, nft: &Nft) -> anyhow::Result<Vec<Entry>> {
+async fn with_table(
+    mut entries: Vec<JournalEntry>,
+    nft: &Nft,
+) -> anyhow::Result<Vec<JournalEntry>> {
     let known = entries.iter().any(|entry| entry.subject == Subject::Table);
     if !known && nft.table().await? != TableState::Absent {
-        entries.push(Entry { subject: Subject::Table, original: None, set: "present".to_owned() });
+        entries.push(JournalEntry {
+            subject: Subject::Table,
+            original: None,
+            set: "present".to_owned(),
+        });
     }
     Ok(entries)
 }
@@ -120,7 +127,7 @@ impl LazyChecks<'_> {
 
 async fn undo(
     applier: &Applier,
-    entry: &Entry,
+    entry: &JournalEntry,
     ec2: &mut LazyChecks<'_>,
 ) -> anyhow::Result<Undone> {
     match &entry.subject {
@@ -134,7 +141,7 @@ async fn undo(
 
 async fn restore_check(
     id: &NetworkInterfaceId,
-    entry: &Entry,
+    entry: &JournalEntry,
     checks: &SourceDestChecks,
 ) -> anyhow::Result<Undone> {
     let was_on = entry.original.as_deref() == Some(word(true));
@@ -145,12 +152,12 @@ async fn restore_check(
     Ok(Undone::Restored)
 }
 
-fn original(entry: &Entry) -> Option<String> {
+fn original(entry: &JournalEntry) -> Option<String> {
     // For the table this is a digest, which says nothing once the table is gone.
     entry.original.clone().filter(|_| entry.subject != Subject::Table)
 }
 
-fn row(entry: &Entry, undone: &Undone) -> Row {
+fn row(entry: &JournalEntry, undone: &Undone) -> Row {
     let original = original(entry);
     let (before, after, outcome) = match undone {
         Undone::Restored => (Some(entry.set.clone()), original, RowResult::Restored),
@@ -162,7 +169,7 @@ fn row(entry: &Entry, undone: &Undone) -> Row {
     Row { what: entry.subject.to_string(), before, after, outcome }
 }
 
-fn dry_run(entries: &[Entry], json: bool) -> anyhow::Result<ExitCode> {
+fn dry_run(entries: &[JournalEntry], json: bool) -> anyhow::Result<ExitCode> {
     let rows: Vec<Row> = entries
         .iter()
         .map(|entry| Row { outcome: RowResult::WouldRestore, ..row(entry, &Undone::Restored) })

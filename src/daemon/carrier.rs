@@ -104,14 +104,11 @@ impl HostSide {
 
 /// Makes the host carry what follows from `due`, once. `address` is the first address of the
 /// forwarding interface, by which that is found.
-///
-/// # Errors
-/// Where nothing could be done.
 pub(super) async fn carry(
     settings: &Settings,
     address: Ipv4Addr,
     due: &MustCarry,
-) -> anyhow::Result<carry::Outcome> {
+) -> anyhow::Result<carry::CarryOutcome> {
     let own = addresses::read().await?;
     let link = own.into_iter().find(|own| own.address == address);
     let link = link.ok_or_else(|| anyhow!("no interface has {address}"))?.link;

@@ -69,9 +69,6 @@ impl StatusEndpoint {
 }
 
 /// Opens the socket. One that a dead monitor left is replaced; the caller holds the host's lock.
-///
-/// # Errors
-/// Where the path cannot be written to.
 pub(super) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     let shown = path.display();
     match std::fs::remove_file(path) {
@@ -101,7 +98,9 @@ pub(super) async fn serve(listener: UnixListener, endpoint: StatusEndpoint) {
                     drop(slot);
                 });
             }
-            Err(error) => tracing::debug!(%error, "a connection to the status socket failed"),
+            Err(error) => {
+                tracing::debug!(%error, "cannot accept a connection on the control socket")
+            }
         }
     }
 }
@@ -116,7 +115,7 @@ async fn talk(stream: UnixStream, endpoint: StatusEndpoint) {
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = connection.await {
-        tracing::debug!(%error, "a client of the status socket went away");
+        tracing::debug!(%error, "connection to the control socket failed");
     }
 }
 
@@ -130,8 +129,8 @@ async fn answer(request: Request<Incoming>, endpoint: &StatusEndpoint) -> Respon
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/status") => status(&notes).await,
         (&Method::POST, "/command") => command(request, &notes).await,
-        (_, "/status" | "/command") => text(StatusCode::METHOD_NOT_ALLOWED, "not this way"),
-        _ => text(StatusCode::NOT_FOUND, "there is /status and /command"),
+        (_, "/status" | "/command") => text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
+        _ => text(StatusCode::NOT_FOUND, "not found; use /status or /command"),
     }
 }
 
@@ -139,7 +138,7 @@ async fn status(notes: &Notes) -> Response<Full<Bytes>> {
     let (sender, receiver) = oneshot::channel();
     match ask(notes, Note::Status(sender), receiver).await {
         Some(report) => json(StatusCode::OK, &*report),
-        None => text(StatusCode::GATEWAY_TIMEOUT, "the monitor's loop does not answer"),
+        None => text(StatusCode::GATEWAY_TIMEOUT, "the monitor's loop does not respond"),
     }
 }
 
@@ -152,12 +151,12 @@ async fn command(request: Request<Incoming>, notes: &Notes) -> Response<Full<Byt
         Ok(command) => command,
         Err(error) => return text(StatusCode::BAD_REQUEST, &error.to_string()),
     };
-    tracing::info!(?command, "an operator asks");
+    tracing::info!(?command, "command received");
     let (sender, receiver) = oneshot::channel();
     match ask(notes, Note::Command { command, answer: sender }, receiver).await {
         Some(Ok(())) => text(StatusCode::ACCEPTED, "accepted"),
         Some(Err(reason)) => text(StatusCode::CONFLICT, &reason),
-        None => text(StatusCode::GATEWAY_TIMEOUT, "the monitor's loop does not answer"),
+        None => text(StatusCode::GATEWAY_TIMEOUT, "the monitor's loop does not respond"),
     }
 }
 

@@ -29,5 +29,7 @@ mod single;
 mod start;
 mod take;
 
-pub use start::run;
-pub use take::{ReleaseReport, StepResult, TakeReport, TakeRequest, TakeStep, release, take};
+pub(crate) use start::run;
+pub(crate) use take::{
+    HostChange, ReleaseReport, StepResult, TakeReport, TakeRequest, TakeStep, release, take,
+};

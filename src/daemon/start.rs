@@ -44,7 +44,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 /// # Errors
 /// Where the settings are wrong, a monitor runs on this host already, a socket cannot be opened,
 /// or not everything could be handed over in time at the end.
-pub async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
+pub(crate) async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
     let settings = load(flags, pair, None)?.settings;
     let directory = settings.socket.parent().context("the socket has no directory")?;
     let _only = single::lock(directory)?;
@@ -83,10 +83,19 @@ async fn find(
         notify(&sd_notify::NotifyState::Status(&format!("Cannot start yet: {why}")));
         let patience = u32::try_from(pause.as_micros()).unwrap_or(u32::MAX).saturating_mul(4);
         notify(&sd_notify::NotifyState::ExtendTimeoutUsec(patience));
-        // Nothing but the end of the pause is awaited; a signal ends all of this from outside.
-        let _ = timeout(pause, std::future::pending::<()>()).await;
+        pause_for(pause).await;
         pause = (pause * 2).min(RETRY.1);
     }
+}
+
+/// The pause between two attempts to find the cluster.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "neither the metadata service nor EC2 announces that it is ready; the caller's select \
+              ends the pause when the monitor is told to end"
+)]
+async fn pause_for(pause: Duration) {
+    tokio::time::sleep(pause).await;
 }
 
 /// A loop that runs.

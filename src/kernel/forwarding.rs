@@ -6,7 +6,7 @@ use std::path::Path;
 use super::addresses::AddressError;
 use super::apply::{Applier, ApplyError};
 use super::facts;
-use super::journal::{self, JournalError, Store};
+use super::journal::{self, JournalError, JournalStore};
 use super::nft::{Nft, NftError};
 use super::run::RunError;
 use super::sysctl::SysctlError;
@@ -65,7 +65,7 @@ pub async fn check_plan(state_dir: &Path) -> Result<Vec<Item>, ForwardingError> 
 /// # Errors
 /// Where a step fails.
 pub async fn reassert(state_dir: &Path) -> Result<Vec<Item>, ForwardingError> {
-    let store = Store::open(state_dir)?;
+    let store = JournalStore::open(state_dir)?;
     let mut applier = Applier::new(Nft::find()?, store)?;
     let plan = applier.last_plan().cloned().ok_or(ForwardingError::NotSetUp)?;
     let items = drifted(&plan, &applier.nft).await?;

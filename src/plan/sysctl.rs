@@ -43,12 +43,6 @@ impl SysctlKey {
     pub fn path(&self) -> &str {
         &self.0
     }
-
-    /// Whether the sysctl exists only once connection tracking is in use.
-    #[must_use]
-    pub fn needs_conntrack(&self) -> bool {
-        self.0.starts_with("net/netfilter/nf_conntrack")
-    }
 }
 
 impl fmt::Display for SysctlKey {

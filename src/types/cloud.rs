@@ -110,7 +110,7 @@ impl CloudFaultKind {
 impl fmt::Display for CloudFaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unknown => "no answer",
+            Self::Unknown => "outcome unknown",
             Self::Unreachable => "unreachable",
             Self::Throttled => "throttled",
             Self::Denied => "denied",

@@ -9,10 +9,13 @@ use serde::{Deserialize, Serialize};
 ///
 /// No decision uses the wall clock, so setting the clock changes nothing. Because suspended time
 /// counts, a resumed virtual machine sees how long it was suspended.
+///
+/// As JSON it is the number of nanoseconds since boot.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
-pub struct Time(Duration);
+#[serde(transparent)]
+pub struct Time(#[serde(with = "nanoseconds")] Duration);
 
 impl Time {
     /// The point in time `since_boot` after boot.
@@ -53,6 +56,21 @@ impl Sub<Duration> for Time {
 
     fn sub(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(by))
+    }
+}
+
+mod nanoseconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        // 64 bits are enough for 584 years.
+        to.serialize_u64(u64::try_from(value.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        u64::deserialize(from).map(Duration::from_nanos)
     }
 }
 

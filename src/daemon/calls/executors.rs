@@ -146,9 +146,6 @@ impl Executors {
     }
 
     /// Hands a change over.
-    ///
-    /// # Errors
-    /// The outcome, where the queue is full.
     pub(crate) fn change(
         &self,
         id: ActionId,
@@ -161,18 +158,12 @@ impl Executors {
     }
 
     /// Hands over what is to be kept.
-    ///
-    /// # Errors
-    /// The outcome, where the queue is full.
     pub(crate) fn keep(&self, id: ActionId, stopped: BTreeSet<InstanceId>) -> Result<(), Outcome> {
         let sent = self.keeping.try_send((id, stopped));
         sent.map_err(|_| Outcome::Written { result: Err(overloaded(KEEP)) })
     }
 
     /// Hands a read over.
-    ///
-    /// # Errors
-    /// The outcome, where the queue is full.
     pub(crate) fn read(&self, id: ActionId, read: CloudRead) -> Result<(), Outcome> {
         self.reads.try_send((id, read)).map_err(|refused| {
             let (_, read) = refused.into_inner();

@@ -38,9 +38,6 @@ impl StoppedPeersFile {
     }
 
     /// Keeps this, whole or not at all, and on the disk when it returns.
-    ///
-    /// # Errors
-    /// Where it cannot be written.
     pub(crate) fn save(&self, stopped: &BTreeSet<InstanceId>) -> anyhow::Result<()> {
         let directory = self.path.parent().context("the state directory has no name")?;
         let write = || -> std::io::Result<()> {

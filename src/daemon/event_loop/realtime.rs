@@ -14,9 +14,6 @@ const PRIORITY: u8 = 20;
 const ON_FAULT: i32 = 4;
 
 /// Gives the calling thread real-time priority.
-///
-/// # Errors
-/// In words, where the right to it is missing.
 pub(crate) fn prioritise() -> Result<(), String> {
     let value = ThreadPriorityValue::try_from(PRIORITY)?;
     set_thread_priority_and_policy(
@@ -28,9 +25,6 @@ pub(crate) fn prioritise() -> Result<(), String> {
 }
 
 /// Keeps the process in memory: a page that has to be read back from disk is a late heartbeat.
-///
-/// # Errors
-/// In words, where the right to it is missing.
 pub(crate) fn stay_in_memory() -> Result<(), String> {
     let flags = MlockAllFlags::MCL_CURRENT
         | MlockAllFlags::MCL_FUTURE

@@ -4,10 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use futures_util::future::{Either, select};
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper::client::conn::http1;
+use hyper::{Request, header};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -22,8 +28,6 @@ use crate::types::GroupName;
 
 /// Time between two looks at an address whose coming and going the kernel tells anyway.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// The most that is read of an answer in search of its status line, in bytes.
-const STATUS_LINE_MAX: usize = 1024;
 
 /// Starts a task for each group that has a check.
 pub(crate) fn start(settings: &Settings, notes: &Notes) {
@@ -153,36 +157,34 @@ async fn connect(to: SocketAddr) -> Result<TcpStream, String> {
     TcpStream::connect(to).await.map_err(|error| format!("cannot connect to {to}: {error}"))
 }
 
-/// Asks for a page. Any status below 400 is a good answer; a redirection is not followed.
+/// Requests a page. A final status below 400 is a success; redirects are not followed.
 async fn get(to: SocketAddr, path: &str) -> Result<(), String> {
-    let mut stream = connect(to).await?;
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: natha\r\nAccept: */*\r\n\
-         Connection: close\r\n\r\n"
-    );
-    let broken = |error: std::io::Error| format!("the exchange with {to} broke: {error}");
-    stream.write_all(request.as_bytes()).await.map_err(broken)?;
-    let mut line = Vec::new();
-    while !line.contains(&b'\n') && line.len() < STATUS_LINE_MAX {
-        if stream.read_buf(&mut line).await.map_err(broken)? == 0 {
-            break;
+    let request = Request::get(path)
+        .header(header::HOST, to.to_string())
+        .header(header::USER_AGENT, "natha")
+        .header(header::ACCEPT, "*/*")
+        .header(header::CONNECTION, "close")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| format!("cannot request {path} from {to}: {error}"))?;
+    let stream = TokioIo::new(connect(to).await?);
+    let mut http = http1::Builder::new();
+    let exchange = async {
+        let (mut client, connection) = http.title_case_headers(true).handshake(stream).await?;
+        let response = pin!(client.send_request(request));
+        match select(response, pin!(connection)).await {
+            Either::Left((response, _)) => response,
+            // A server that closes at once may have answered all the same.
+            Either::Right((_, response)) => response.await,
         }
+    };
+    match exchange.await {
+        Ok(response) if (200..400).contains(&response.status().as_u16()) => Ok(()),
+        Ok(response) => {
+            Err(format!("{to} answers {path} with status {}", response.status().as_u16()))
+        }
+        Err(error) if error.is_parse() => Err(format!("{to} does not answer {path} with HTTP")),
+        Err(error) => Err(format!("no complete answer from {to} to {path}: {error}")),
     }
-    match status(&line) {
-        Some(status) if status < 400 => Ok(()),
-        Some(status) => Err(format!("{to} answers {path} with status {status}")),
-        None => Err(format!("{to} does not answer {path} with HTTP")),
-    }
-}
-
-/// The status in the beginning of an HTTP answer.
-fn status(answer: &[u8]) -> Option<u16> {
-    let line = answer.split(|byte| *byte == b'\n').next()?;
-    let line = str::from_utf8(line).ok()?.trim_end();
-    let (version, rest) = line.split_once(' ')?;
-    let digits = rest.split(' ').next()?;
-    let is_status = version.starts_with("HTTP/1.") && digits.len() == 3;
-    digits.parse().ok().filter(|status| is_status && (100..600).contains(status))
 }
 
 /// Follows an address that somebody else puts on this host, such as keepalived: it counts from the

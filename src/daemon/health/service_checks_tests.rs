@@ -85,7 +85,7 @@ async fn answered(answer: &'static str) -> Result<(), String> {
 
 #[tokio::test]
 async fn a_page_is_well_below_400() {
-    for good in ["HTTP/1.1 200 OK\r\n\r\nfine", "HTTP/1.0 399\n", "HTTP/1.1 302 Found\r\n\r\n"] {
+    for good in ["HTTP/1.1 200 OK\r\n\r\nfine", "HTTP/1.0 399\n\n", "HTTP/1.1 302 Found\r\n\r\n"] {
         assert_eq!(answered(good).await, Ok(()), "{good}");
     }
     let error = answered("HTTP/1.1 503 Not Now\r\n\r\n").await.unwrap_err();
@@ -93,6 +93,22 @@ async fn a_page_is_well_below_400() {
     for bad in ["HTTP/1.1 400\r\n", "HTTP/1.1 20", "HTTP/2 200 OK\r\n", "SSH-2.0-x\r\n", ""] {
         assert!(answered(bad).await.is_err(), "{bad}");
     }
+}
+
+#[tokio::test]
+async fn an_informational_response_does_not_count() {
+    let hints = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n";
+    for bad in [
+        hints.to_owned(),
+        "HTTP/1.1 100 Continue\r\n\r\n".to_owned(),
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n".to_owned(),
+        format!("{hints}HTTP/1.1 500 No\r\n\r\n"),
+    ] {
+        let answer: &'static str = bad.leak();
+        assert!(answered(answer).await.is_err(), "{answer}");
+    }
+    let answer: &'static str = format!("{hints}HTTP/1.1 200 OK\r\n\r\n").leak();
+    assert_eq!(answered(answer).await, Ok(()));
 }
 
 #[tokio::test]

@@ -63,9 +63,6 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// Opens the sockets. Without the right to raw sockets there is no echo, which the second
     /// value tells; the heartbeats then decide alone.
-    ///
-    /// # Errors
-    /// Where the heartbeat socket cannot be bound.
     pub(crate) fn open(parts: ExchangeParts, now: Time) -> io::Result<(Self, Option<io::Error>)> {
         let address = SocketAddrV4::new(parts.address, parts.port);
         let strangers = PeerSocket::heartbeat(address, now)?;

@@ -63,9 +63,6 @@ impl PeerSocket {
     /// A socket at the address of [`Self::heartbeat`] for what comes from one peer. The kernel
     /// hands a datagram to the socket that is connected to its sender, so that each peer has a
     /// queue of its own, which nobody fills who cannot send in its name.
-    ///
-    /// # Errors
-    /// As [`Self::heartbeat`].
     pub(crate) fn peer(address: SocketAddrV4, peer: SocketAddrV4, now: Time) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_reuse_port(true)?;

@@ -10,8 +10,9 @@ use anyhow::bail;
 use serde::Serialize;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
+use super::host_change::HostChange;
 use super::lock::TakeLock;
-use super::shared::{FAILED, carries, carry, find, monitor_runs, take_run};
+use super::shared::{carries, carry, find, monitor_runs, take_run};
 use crate::config::{Flags, PairFlags, load};
 use crate::daemon::clock;
 use crate::types::{GroupName, InstanceId};
@@ -24,19 +25,19 @@ const READS_LAG: Duration = Duration::from_secs(5);
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ReleaseReport {
+pub(crate) struct ReleaseReport {
     /// The group.
-    pub group: GroupName,
+    pub(crate) group: GroupName,
     /// This node.
-    pub node: InstanceId,
+    pub(crate) node: InstanceId,
     /// Its addresses whose packets still come to this node: they stay on the host.
-    pub here: Vec<String>,
+    pub(crate) here: Vec<String>,
     /// What was changed on this host, and what failed there.
-    pub host: Vec<String>,
+    pub(crate) host: Vec<HostChange>,
     /// Whether the host carries nothing of the group any more.
-    pub released: bool,
+    pub(crate) released: bool,
     /// Whether a monitor runs on this host, which sees to all of this by itself.
-    pub monitor: bool,
+    pub(crate) monitor: bool,
 }
 
 /// Waits until nothing of the group comes to this node, and takes its addresses off the host then.
@@ -45,7 +46,7 @@ pub struct ReleaseReport {
 /// # Errors
 /// Where the settings are wrong, the cluster or the holder cannot be found in time, or there is no
 /// such group: nothing was changed then.
-pub async fn release(
+pub(crate) async fn release(
     flags: &Flags,
     group: &GroupName,
     limit: Duration,
@@ -77,7 +78,7 @@ pub async fn release(
             Ok(here) if here.is_empty() && !fresh => {
                 released.here.clear();
                 released.host = carry(&found, group, false).await;
-                released.released = released.host.iter().all(|line| !line.starts_with(FAILED));
+                released.released = !released.host.iter().any(HostChange::is_failure);
                 return Ok(released);
             }
             Ok(here) => released.here = here.iter().map(ToString::to_string).collect(),

@@ -49,7 +49,7 @@ impl Default for Pace {
 /// What became of one resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum StepResult {
+pub(crate) enum StepResult {
     /// It was here already.
     WasHere,
     /// It was moved here and read back.
@@ -62,22 +62,22 @@ pub enum StepResult {
 
 /// One resource of the group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TakeStep {
+pub(crate) struct TakeStep {
     #[serde(skip)]
     what: Resource,
     /// Its name, as in the status.
-    pub resource: String,
+    pub(crate) resource: String,
     /// Its kind.
-    pub kind: ResourceKind,
+    pub(crate) kind: ResourceKind,
     /// Where it led, in words.
-    pub before: String,
+    pub(crate) before: String,
     /// What became of it.
-    pub fate: StepResult,
+    pub(crate) fate: StepResult,
     /// Why it moves, or why it is not here; empty where it was here.
-    pub reason: String,
+    pub(crate) reason: String,
     /// From the first change to the read that showed it here, in milliseconds.
     #[serde(rename = "took_ms", with = "millis::option")]
-    pub took: Option<Duration>,
+    pub(crate) took: Option<Duration>,
 }
 
 /// One takeover.
@@ -166,9 +166,6 @@ impl<C: Cloud> TakeRun<'_, C> {
     }
 
     /// The addresses of the group whose packets come to this node, or are about to.
-    ///
-    /// # Errors
-    /// Where that cannot be read.
     pub(super) async fn addresses_here(&self) -> anyhow::Result<Vec<Resource>> {
         let mut here = Vec::new();
         for kind in [ResourceKind::Route, ResourceKind::PrivateIp] {

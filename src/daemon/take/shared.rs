@@ -7,6 +7,7 @@ use anyhow::{anyhow, bail};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
+use super::host_change::HostChange;
 use super::run::{Pace, TakeRun};
 use crate::cloud::{Clouds, Imds};
 use crate::config::{Flags, PairFlags, Settings};
@@ -19,18 +20,12 @@ use crate::types::GroupName;
 const CALL_LIMITS: u32 = 3;
 /// Time between two attempts to find the cluster.
 const FIND_EVERY: Duration = Duration::from_secs(1);
-/// How a line about the host begins that tells of a failure.
-pub(super) const FAILED: &str = "failed: ";
-
 /// Whether a monitor runs on this host. Nobody answers on the socket of one that has ended.
 pub(super) async fn monitor_runs(socket: &Path) -> bool {
     UnixStream::connect(socket).await.is_ok()
 }
 
 /// What is asked and done about a group.
-///
-/// # Errors
-/// Where there is no such group.
 pub(super) fn take_run<'a>(
     found: &'a Membership,
     name: &GroupName,
@@ -59,16 +54,16 @@ pub(super) fn carries(settings: &Settings, group: &GroupName) -> bool {
     settings.groups.iter().any(|one| one.name == *group && !parts_of(one, "").is_empty())
 }
 
-/// Makes this host carry the group, or no longer. What was changed, and what failed, in words.
-pub(super) async fn carry(found: &Membership, group: &GroupName, held: bool) -> Vec<String> {
+/// Makes this host carry the group's addresses, or stop carrying them.
+pub(super) async fn carry(found: &Membership, group: &GroupName, held: bool) -> Vec<HostChange> {
     let must_carry = MustCarry::from([(group.clone(), held)]);
     match carrier::carry(&found.discovery.settings, found.cluster.me.address, &must_carry).await {
         Ok(outcome) => {
-            let changes = outcome.changes.iter().map(ToString::to_string);
-            let errors = outcome.errors.iter().map(|error| format!("{FAILED}{error}"));
-            changes.chain(errors).collect()
+            let made = outcome.changes.iter().map(|change| HostChange::Made(change.to_string()));
+            let failed = outcome.errors.iter().map(|error| HostChange::Failed(error.to_string()));
+            made.chain(failed).collect()
         }
-        Err(error) => vec![format!("{FAILED}{error:#}")],
+        Err(error) => vec![HostChange::Failed(format!("{error:#}"))],
     }
 }
 

@@ -5,40 +5,41 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::host_change::HostChange;
 use super::lock::TakeLock;
 use super::run::{StepResult, TakeStep};
-use super::shared::{FAILED, carries, carry, find, monitor_runs, take_run};
+use super::shared::{carries, carry, find, monitor_runs, take_run};
 use crate::config::{Flags, PairFlags, load};
 use crate::types::{GroupName, InstanceId, ResourceKind};
 
 /// What is asked for.
 #[derive(Debug, Clone)]
-pub struct TakeRequest {
+pub(crate) struct TakeRequest {
     /// The group.
-    pub group: GroupName,
+    pub(crate) group: GroupName,
     /// Take what leads out of the cluster, too.
-    pub adopt: bool,
+    pub(crate) adopt: bool,
     /// Change nothing.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// When to give up.
-    pub limit: Duration,
+    pub(crate) limit: Duration,
 }
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TakeReport {
+pub(crate) struct TakeReport {
     /// The group.
-    pub group: GroupName,
+    pub(crate) group: GroupName,
     /// This node.
-    pub node: InstanceId,
+    pub(crate) node: InstanceId,
     /// Each of its resources.
-    pub resources: Vec<TakeStep>,
+    pub(crate) resources: Vec<TakeStep>,
     /// What was changed on this host, and what failed there.
-    pub host: Vec<String>,
+    pub(crate) host: Vec<HostChange>,
     /// Whether all of it is here now.
-    pub all_here: bool,
+    pub(crate) all_here: bool,
     /// Whether a monitor runs on this host, whose business the host's side is then.
-    pub monitor: bool,
+    pub(crate) monitor: bool,
 }
 
 /// Takes the group once.
@@ -46,7 +47,7 @@ pub struct TakeReport {
 /// # Errors
 /// Where the settings are wrong, the cluster cannot be found in time, there is no such group, or a
 /// resource cannot be read or must not be taken: nothing was changed then.
-pub async fn take(flags: &Flags, request: &TakeRequest) -> anyhow::Result<TakeReport> {
+pub(crate) async fn take(flags: &Flags, request: &TakeRequest) -> anyhow::Result<TakeReport> {
     let deadline = Instant::now() + request.limit;
     let settings = load(flags, &PairFlags::default(), None)?.settings;
     // Before anything is read: keepalived starts its scripts side by side, and the later one has
@@ -84,7 +85,7 @@ pub async fn take(flags: &Flags, request: &TakeRequest) -> anyhow::Result<TakeRe
         all_here: resources
             .iter()
             .all(|step| matches!(step.fate, StepResult::WasHere | StepResult::Moved))
-            && host.iter().all(|line| !line.starts_with(FAILED)),
+            && !host.iter().any(HostChange::is_failure),
         resources,
         host,
         monitor,

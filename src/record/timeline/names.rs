@@ -1,11 +1,11 @@
-//! Names and spans as people read them.
+//! Names, times and durations as text.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::types::{InstanceId, Location, NetworkInterfaceId, Roster, RouteEntry, RouteTarget};
 
-/// What the nodes are called. One that has left keeps its name.
+/// The names of nodes and interfaces. A node that has left the roster keeps its name.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names {
     nodes: BTreeMap<String, String>,
@@ -13,14 +13,14 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// From a roster.
+    /// The names in a roster.
     pub(super) fn new(roster: &Roster) -> Self {
         let mut names = Self::default();
         names.learn(roster);
         names
     }
 
-    /// Takes in another roster.
+    /// Adds the names in another roster.
     pub(super) fn learn(&mut self, roster: &Roster) {
         for member in &roster.members {
             let same = |other: &&crate::types::Member| other.name == member.name;
@@ -32,35 +32,37 @@ impl Names {
         }
     }
 
-    /// A node's name; its id where it has none of its own.
+    /// A node's name, or its id if it has no name or shares it with another node.
     pub(super) fn node(&self, id: &InstanceId) -> String {
         self.nodes.get(id.as_str()).cloned().unwrap_or_else(|| id.to_string())
     }
 
-    /// Several nodes' names.
+    /// The names of several nodes.
     pub(super) fn nodes<'a>(&self, ids: impl IntoIterator<Item = &'a InstanceId>) -> String {
         let names: Vec<String> = ids.into_iter().map(|id| self.node(id)).collect();
-        if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+        if names.is_empty() { "none".to_owned() } else { names.join(", ") }
     }
 
-    /// Whose interface it is; the interface itself where it is no member's.
+    /// The member that an interface belongs to, or the interface's id if there is none.
     pub(super) fn interface(&self, id: &NetworkInterfaceId) -> String {
         self.interfaces.get(id.as_str()).cloned().unwrap_or_else(|| id.to_string())
     }
 
-    /// Where a route leads.
+    /// The target of a route.
     pub(super) fn route(&self, entry: Option<&RouteEntry>) -> String {
-        let Some(entry) = entry else { return "nowhere: there is no route".to_owned() };
+        let Some(entry) = entry else { return "nothing (there is no such route)".to_owned() };
         let to = self.target(&entry.target);
         if entry.blackhole { format!("{to} (blackhole)") } else { to }
     }
 
-    /// Whom something that is no route was seen with.
-    pub(super) fn seen(&self, seen: &Location) -> String {
+    /// The holder of a resource that is not a route.
+    pub(super) fn holder(&self, seen: &Location) -> String {
         match seen {
-            Location::Absent => "nobody: it does not exist".to_owned(),
-            Location::Vacant => "nobody".to_owned(),
-            Location::Pending => "whom this node gave it to, but not everywhere yet".to_owned(),
+            Location::Absent => "no node (it does not exist)".to_owned(),
+            Location::Vacant => "no node".to_owned(),
+            Location::Pending => {
+                "the node that this one moved it to, but the change is not complete yet".to_owned()
+            }
             Location::At(target) => self.target(target),
         }
     }
@@ -73,7 +75,7 @@ impl Names {
         }
     }
 
-    /// A text in which the nodes have their names.
+    /// A text with each node id replaced by the node's name.
     pub(super) fn within(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for (id, name) in &self.nodes {
@@ -85,7 +87,7 @@ impl Names {
     }
 }
 
-/// A time on the story's clock: `12.345`, `3:12.345`, `1:03:12.345`.
+/// A time since the start of the recording: `12.345`, `3:12.345` or `1:03:12.345`.
 #[must_use]
 pub fn clock(at: Duration) -> String {
     let (seconds, ms) = (at.as_secs(), at.subsec_millis());
@@ -97,7 +99,7 @@ pub fn clock(at: Duration) -> String {
     }
 }
 
-/// A span: milliseconds below ten seconds, whole seconds above.
+/// A duration: milliseconds below ten seconds, whole seconds above.
 pub(super) fn span(duration: Duration) -> String {
     if duration < Duration::from_secs(10) {
         format!("{} ms", duration.as_millis())

@@ -1,42 +1,43 @@
-//! What was done, and why.
+//! Actions and the reasons for them, as text.
 
 use std::collections::BTreeMap;
 
-use super::Kind;
-use super::fold::Routine;
-use super::words::{Names, span};
+use super::EntryKind;
+use super::names::{Names, span};
+use super::routine::Routine;
 use crate::failover::{Action, ActionId, Event, GroupView, Level, View};
 use crate::record::Replay;
 use crate::types::{
     Assignment, InstanceId, Resource, RouteTableId, RouteWrite, RouteWriteVerb, Time,
 };
 
-/// An action that has begun.
+/// A call to EC2 or to the disk that has not ended yet.
 #[derive(Debug, Clone)]
-pub(super) struct Begun {
+pub(super) struct StartedCall {
     pub(super) at: Time,
     pub(super) what: String,
+    /// The node whose power state it reads.
     pub(super) node: Option<InstanceId>,
 }
 
-/// Actions that have begun and not ended. Every one ends in one outcome, so none stays for good.
+/// The calls that have not ended yet. Each ends in exactly one outcome, which removes it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Pending(BTreeMap<ActionId, Begun>);
+pub(super) struct CallsInFlight(BTreeMap<ActionId, StartedCall>);
 
-impl Pending {
-    /// Notes what has an end.
-    pub(super) fn begins(&mut self, action: &Action, at: Time, names: &Names) {
+impl CallsInFlight {
+    /// Adds an action, if it is such a call.
+    pub(super) fn start(&mut self, action: &Action, at: Time, names: &Names) {
         let node = match action {
             Action::ReadPower { node, .. } => Some(node.clone()),
             _ => None,
         };
         if let (Some(id), Some(what)) = (id_of(action), call(action, names)) {
-            self.0.insert(id, Begun { at, what, node });
+            self.0.insert(id, StartedCall { at, what, node });
         }
     }
 
-    /// What has ended.
-    pub(super) fn ends(&mut self, id: ActionId) -> Option<Begun> {
+    /// Removes a call that has ended.
+    pub(super) fn end(&mut self, id: ActionId) -> Option<StartedCall> {
         self.0.remove(&id)
     }
 }
@@ -58,7 +59,7 @@ fn id_of(action: &Action) -> Option<ActionId> {
     }
 }
 
-/// A call to EC2 or to the disk in words.
+/// A call to EC2 or to the disk, as text.
 fn call(action: &Action, names: &Names) -> Option<String> {
     Some(match action {
         Action::ReadRoutes { tables, .. } => {
@@ -67,32 +68,32 @@ fn call(action: &Action, names: &Names) -> Option<String> {
         }
         Action::ReadHolders { resources, .. } => {
             let resources: Vec<String> = resources.iter().map(ToString::to_string).collect();
-            format!("ask who holds {}", resources.join(", "))
+            format!("read the holders of {}", resources.join(", "))
         }
-        Action::ReadPower { node, .. } => format!("ask EC2 about {}", names.node(node)),
+        Action::ReadPower { node, .. } => format!("read the power state of {}", names.node(node)),
         Action::WriteRoute { write, .. } => {
             let RouteWrite { verb, table, cidr, interface } = write;
-            let verb = match verb {
-                RouteWriteVerb::Replace => "lead",
-                RouteWriteVerb::Create => "create, leading",
-            };
-            format!("{verb} {cidr} of {table} to {}", names.interface(interface))
+            let to = names.interface(interface);
+            match verb {
+                RouteWriteVerb::Replace => format!("point {cidr} of {table} to {to}"),
+                RouteWriteVerb::Create => format!("create {cidr} of {table}, pointing to {to}"),
+            }
         }
         Action::Assign { assignment, .. } => {
             let Assignment { resource, interface, .. } = assignment;
-            format!("give {resource} to {}", names.interface(interface))
+            format!("move {resource} to {}", names.interface(interface))
         }
         Action::Stop { node, force: false, .. } => format!("stop {}", names.node(node)),
-        Action::Stop { node, force: true, .. } => format!("stop {} by force", names.node(node)),
+        Action::Stop { node, force: true, .. } => format!("force-stop {}", names.node(node)),
         Action::Start { node, .. } => format!("start {}", names.node(node)),
         Action::Remember { stopped, .. } => {
-            format!("keep on the disk that natha has stopped {}", names.nodes(stopped))
+            format!("save the peers that natha stopped: {}", names.nodes(stopped))
         }
         _ => return None,
     })
 }
 
-/// The counter of an action that is no news; none where it is.
+/// The counter of a routine action; none for an action that gets a line of its own.
 pub(super) fn routine(action: &Action) -> Option<Routine> {
     match action {
         Action::SendBeat { to, .. } => Some(Routine::Sent(to.clone())),
@@ -104,17 +105,17 @@ pub(super) fn routine(action: &Action) -> Option<Routine> {
     }
 }
 
-/// An action of a turn as a line of the story. `all` is what the turn led to.
-pub(super) fn tell(
+/// An action as a line of the timeline. `all` are the actions of the same turn.
+pub(super) fn describe(
     action: &Action,
     all: &[Action],
     now: Time,
     replay: &Replay,
     names: &Names,
-) -> (Kind, String) {
+) -> (EntryKind, String) {
     let text = match action {
-        Action::Report { event } => return (Kind::Event, event_words(event, names)),
-        Action::MayExit => "everything is handed over: the monitor may exit".to_owned(),
+        Action::Report { event } => return (EntryKind::Event, event_words(event, names)),
+        Action::MayExit => "everything has been handed over; the monitor may exit".to_owned(),
         Action::SendBeat { to, .. } => format!("heartbeat to {}", names.node(to)),
         Action::SendEcho { to } => format!("echo request to {}", names.node(to)),
         _ => {
@@ -126,7 +127,7 @@ pub(super) fn tell(
             format!("#{id} {what}{limit}{}", reason(action, all, now, replay, names))
         }
     };
-    (Kind::Action, text)
+    (EntryKind::Action, text)
 }
 
 fn limit_of(action: &Action) -> Option<Time> {
@@ -139,8 +140,8 @@ fn limit_of(action: &Action) -> Option<Time> {
     }
 }
 
-/// What a write may be of, by the names that the status gives it: a route is a default route's or a
-/// virtual IP's.
+/// The resources that a write may be for, by their names in the status: a route is that of a default
+/// route or of a virtual IP.
 fn written(action: &Action) -> Vec<String> {
     match action {
         Action::WriteRoute { write: RouteWrite { table, cidr, .. }, .. } => {
@@ -153,9 +154,10 @@ fn written(action: &Action) -> Vec<String> {
     }
 }
 
-/// Why, where no event of the same turn tells it: what the node is doing with the group or peer.
+/// The reason: what the node is doing with the group or peer. Empty if an event of the same turn
+/// says it already.
 fn reason(action: &Action, all: &[Action], now: Time, replay: &Replay, names: &Names) -> String {
-    let told = |test: &dyn Fn(&Event) -> bool| {
+    let reported = |test: &dyn Fn(&Event) -> bool| {
         all.iter().any(|action| matches!(action, Action::Report { event } if test(event)))
     };
     let doing = match action {
@@ -166,14 +168,14 @@ fn reason(action: &Action, all: &[Action], now: Time, replay: &Replay, names: &N
                 written.iter().any(|resource| group.targets.contains_key(resource))
             };
             let Some((name, group)) = groups.into_iter().find(of) else { return String::new() };
-            if told(&|event| event.group.as_ref() == Some(&name)) {
+            if reported(&|event| event.group.as_ref() == Some(&name)) {
                 return String::new();
             }
             let doing = group.doing.map(|doing| names.within(&doing));
             doing.map(|doing| format!("group {name}: {doing}"))
         }
         Action::Stop { node, .. } | Action::Start { node, .. } => {
-            if told(&|event| event.node.as_ref() == Some(node)) {
+            if reported(&|event| event.node.as_ref() == Some(node)) {
                 return String::new();
             }
             let view = replay.machine().view(now);

@@ -1,12 +1,12 @@
-//! What comes and goes without telling anything new: counted.
+//! Routine inputs and actions, which are counted instead of listed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::words::{Names, counted};
+use super::names::{Names, counted};
 use crate::types::InstanceId;
 
-/// Something that is counted.
+/// A kind of routine input or action.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Routine {
     /// A heartbeat from a peer.
@@ -19,13 +19,13 @@ pub(super) enum Routine {
     Asked(InstanceId),
     /// A call that reads.
     Read,
-    /// A read that told nothing new.
+    /// A read that showed no change.
     NothingNew,
-    /// A call that failed as the one before it did.
+    /// A call that failed in the same way as the one before it.
     FailedAgain,
-    /// A report about this host, the same as before.
+    /// A report about this host that shows no change.
     SameFitness,
-    /// The same roster again.
+    /// A roster that shows no change.
     SameRoster,
 }
 
@@ -44,32 +44,33 @@ impl Routine {
             Self::Answered(id) => with("echo reply", "echo replies", "from", id),
             Self::Sent(id) => with("heartbeat", "heartbeats", "to", id),
             Self::Asked(id) => with("echo request", "echo requests", "to", id),
-            Self::Read => counted(count, "read begun", "reads begun"),
-            Self::NothingNew => counted(count, "answer", "answers") + " with nothing new",
-            Self::FailedAgain => counted(count, "call", "calls") + " failed the same way again",
+            Self::Read => counted(count, "read started", "reads started"),
+            Self::NothingNew => counted(count, "result", "results") + " without changes",
+            Self::FailedAgain => counted(count, "call", "calls") + " failed in the same way again",
             Self::SameFitness => {
-                counted(count, "report", "reports") + " that this host is as it was"
+                counted(count, "check", "checks") + " of this host without changes"
             }
-            Self::SameRoster => counted(count, "roster", "rosters") + " with nothing new",
+            Self::SameRoster => counted(count, "roster", "rosters") + " without changes",
         }
     }
 }
 
-/// The counters.
+/// The counters since the last line of the timeline.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Fold {
+pub(super) struct RoutineCounts {
+    /// When the last one was counted.
     last: Duration,
     counts: BTreeMap<Routine, u64>,
 }
 
-impl Fold {
+impl RoutineCounts {
     /// Counts one.
     pub(super) fn count(&mut self, what: Routine, at: Duration) {
         self.last = at;
         *self.counts.entry(what).or_default() += 1;
     }
 
-    /// What was counted, in words, and when the last of it happened; the counters begin anew.
+    /// The counters as text, with the time of the last count; resets them.
     pub(super) fn take(&mut self, names: &Names) -> Option<(Duration, String)> {
         let counts = std::mem::take(&mut self.counts);
         if counts.is_empty() {

@@ -1,16 +1,16 @@
-//! What the node knows at a moment, and what it waits for.
+//! The state of the machine, as text.
 
 use std::time::Duration;
 
-use super::words::{Names, counted, span};
+use super::names::{Names, counted, span};
 use crate::failover::{GroupView, Machine, PeerView};
 use crate::record::Header;
 use crate::types::{InstanceId, Time, Zone};
 
-/// Who and what a recording is of.
+/// The recorded node and its cluster.
 pub(super) fn opening(header: &Header, names: &Names) -> String {
     let by = (&header.natha, names.node(&header.me), &header.me);
-    let begun = header.wall.as_ref().map_or(String::new(), |wall| format!(", begun {wall}"));
+    let begun = header.wall.as_ref().map_or(String::new(), |wall| format!(", starting {wall}"));
     let mut lines = vec![format!("Recorded by natha {} on {} ({}){begun}.", by.0, by.1, by.2)];
     lines.extend(header.why.clone());
     for member in &header.roster.members {
@@ -20,8 +20,8 @@ pub(super) fn opening(header: &Header, names: &Names) -> String {
     }
     for group in &header.roster.groups {
         let home = group.home.as_ref().map_or("none".to_owned(), |home| names.node(home));
-        let routes = counted(group.resources.len() as u64, "route", "routes");
-        lines.push(format!("  group {}: home {home}, {routes}", group.name));
+        let resources = counted(group.resources.len() as u64, "resource", "resources");
+        lines.push(format!("  group {}: home {home}, {resources}", group.name));
     }
     if !header.stopped.is_empty() {
         let stopped = names.nodes(&header.stopped);
@@ -30,7 +30,7 @@ pub(super) fn opening(header: &Header, names: &Names) -> String {
     lines.join("\n") + "\n"
 }
 
-/// What the machine knows.
+/// What the machine knows, and its timers.
 pub(super) fn lines(machine: &Machine, now: Time, names: &Names) -> Vec<String> {
     let view = machine.view(now);
     let mut lines = vec![format!("this node: {}", view.fitness)];
@@ -63,10 +63,10 @@ fn peer_words(id: &InstanceId, peer: &PeerView, names: &Names) -> String {
     );
     if let (Some(power), Some(age)) = (&peer.power, peer.power_age) {
         let state = power.state.map_or("unknown".to_owned(), |state| state.to_string());
-        text = text + ", EC2 said " + &state + " " + &span(age) + " ago";
+        text = text + ", EC2 reported " + &state + " " + &span(age) + " ago";
     }
     if peer.settings_differ {
-        text.push_str(", has other settings");
+        text.push_str(", has different settings");
     }
     if let Some(repair) = &peer.repair {
         text = text + ", repair: " + repair;
@@ -75,7 +75,7 @@ fn peer_words(id: &InstanceId, peer: &PeerView, names: &Names) -> String {
 }
 
 fn group_words(group: &GroupView, names: &Names) -> String {
-    let holder = group.holder.as_ref().map_or("nobody".to_owned(), |id| names.node(id));
+    let holder = group.holder.as_ref().map_or("no node".to_owned(), |id| names.node(id));
     let read =
         group.read_age.map_or("never read".to_owned(), |age| format!("read {} ago", span(age)));
     let mut text = format!("held by {holder}, {read}, generation {}", group.generation);

@@ -1,13 +1,13 @@
-//! What an input tells that was not known before.
+//! The news in an input, as text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::actions::Pending;
-use super::fold::Routine;
-use super::words::{Names, span};
+use super::actions::CallsInFlight;
+use super::names::{Names, span};
+use super::routine::Routine;
 use crate::config::Failover;
 use crate::failover::{ActionId, Command, Input, Outcome, Routes};
 use crate::types::{
@@ -15,26 +15,26 @@ use crate::types::{
     Resource, Roster, RouteEntry, RouteTableId, SessionId, StopOrigin, Time,
 };
 
-/// What an input is worth.
-pub(super) enum News {
-    /// These sentences.
-    Worth(Vec<String>),
-    /// A count.
+/// How an input appears in the timeline.
+pub(super) enum Significance {
+    /// A line for each of these texts.
+    Notable(Vec<String>),
+    /// Counted.
     Routine(Routine),
 }
 
-impl News {
+impl Significance {
     fn of(texts: Vec<String>, otherwise: Routine) -> Self {
-        if texts.is_empty() { Self::Routine(otherwise) } else { Self::Worth(texts) }
+        if texts.is_empty() { Self::Routine(otherwise) } else { Self::Notable(texts) }
     }
 }
 
-/// A route, and where it led when it was last read.
-type SeenRoutes = BTreeMap<(RouteTableId, Ipv4Net), Option<RouteEntry>>;
+/// Each route as it was last read; none if it did not exist.
+type ObservedRoutes = BTreeMap<(RouteTableId, Ipv4Net), Option<RouteEntry>>;
 
-/// What the inputs so far have told.
+/// What the node has learned from the inputs so far.
 #[derive(Debug, Clone)]
-pub(super) struct Known {
+pub(super) struct Observed {
     me: InstanceId,
     session: SessionId,
     detection: Duration,
@@ -43,13 +43,14 @@ pub(super) struct Known {
     echoes: BTreeMap<InstanceId, Time>,
     fitness: Fitness,
     power: BTreeMap<InstanceId, PowerReport>,
-    routes: SeenRoutes,
+    routes: ObservedRoutes,
     holders: BTreeMap<Resource, Location>,
     failing: Option<BTreeSet<GroupName>>,
+    /// The last failure of each kind of call.
     faults: BTreeMap<String, CloudFaultKind>,
 }
 
-impl Known {
+impl Observed {
     pub(super) fn new(
         me: &InstanceId,
         session: SessionId,
@@ -72,58 +73,61 @@ impl Known {
         }
     }
 
-    /// Takes an input in.
+    /// Updates this with an input.
     pub(super) fn learn(
         &mut self,
         input: &Input,
         now: Time,
         names: &mut Names,
-        pending: &mut Pending,
-    ) -> News {
+        in_flight: &mut CallsInFlight,
+    ) -> Significance {
         match input {
             Input::Beat { from, session, beat, at } => {
                 let texts = self.beat(from, *session, beat, *at, names);
                 self.beats.insert(from.clone(), (*session, beat.clone(), *at));
-                News::of(texts, Routine::Heard(from.clone()))
+                Significance::of(texts, Routine::Heard(from.clone()))
             }
             Input::Echo { from, at } => {
                 let before = self.echoes.insert(from.clone(), *at);
                 let gap = before.map(|before| at.since(before));
                 let text = match gap {
-                    None => Some(format!("{} answers echo", names.node(from))),
+                    None => Some(format!("{} answers echo requests", names.node(from))),
                     Some(gap) if gap > Duration::from_secs(3) => Some(format!(
-                        "{} answers echo again, after {}",
+                        "{} answers echo requests again, after {}",
                         names.node(from),
                         span(gap)
                     )),
                     Some(_) => None,
                 };
-                News::of(text.into_iter().collect(), Routine::Answered(from.clone()))
+                Significance::of(text.into_iter().collect(), Routine::Answered(from.clone()))
             }
             Input::Fitness { fitness } => {
                 let is_new = self.fitness != *fitness;
                 self.fitness = fitness.clone();
-                let text = is_new.then(|| format!("the checks of this host find it {fitness}"));
-                News::of(text.into_iter().collect(), Routine::SameFitness)
+                let text =
+                    is_new.then(|| format!("the health checks of this host report: {fitness}"));
+                Significance::of(text.into_iter().collect(), Routine::SameFitness)
             }
             Input::Checks { failing } => {
                 let is_new = self.failing.as_ref() != Some(failing);
                 self.failing = Some(failing.clone());
                 let names: Vec<&str> = failing.iter().map(GroupName::as_str).collect();
                 let text = match names.as_slice() {
-                    [] => "every service check passes".to_owned(),
-                    names => format!("the service checks fail of {}", names.join(", ")),
+                    [] => "all service checks pass".to_owned(),
+                    names => format!("service checks fail for {}", names.join(", ")),
                 };
                 let texts = is_new.then_some(text);
-                News::of(texts.into_iter().collect(), Routine::SameFitness)
+                Significance::of(texts.into_iter().collect(), Routine::SameFitness)
             }
             Input::Roster { roster } => {
                 names.learn(roster);
-                let texts = self.enrol(roster, names);
-                News::of(texts, Routine::SameRoster)
+                let texts = self.roster(roster, names);
+                Significance::of(texts, Routine::SameRoster)
             }
-            Input::Done { id, outcome } => self.done(*id, outcome, now, names, pending),
-            Input::Command { command } => News::Worth(vec![command_words(command, names)]),
+            Input::Done { id, outcome } => self.done(*id, outcome, now, names, in_flight),
+            Input::Command { command } => {
+                Significance::Notable(vec![command_words(command, names)])
+            }
         }
     }
 
@@ -137,43 +141,47 @@ impl Known {
     ) -> Vec<String> {
         let name = names.node(from);
         let Some((old_session, old, heard)) = self.beats.get(from) else {
-            return vec![format!("the first heartbeat of {name}: it is {}", says(beat))];
+            return vec![format!("first heartbeat from {name}: {}", condition(beat))];
         };
         let gap = at.since(*heard);
         let mut texts = Vec::new();
         if gap >= self.detection {
-            texts.push(format!("{name} is heard again, after {}: {}", span(gap), says(beat)));
+            texts.push(format!(
+                "heartbeats from {name} again, after {}: {}",
+                span(gap),
+                condition(beat)
+            ));
         }
         if *old_session != session {
-            texts.push(format!("{name}'s monitor has started anew: {}", says(beat)));
+            texts.push(format!("{name}'s monitor has restarted: {}", condition(beat)));
         } else if old.fitness != beat.fitness || old.leaving != beat.leaving {
-            texts.push(format!("{name} says that it is {}", says(beat)));
+            texts.push(format!("{name} reports: {}", condition(beat)));
         }
         if old.settings_digest != beat.settings_digest {
-            texts.push(format!("{name} has other settings than before"));
+            texts.push(format!("{name} has changed settings"));
         }
         if old.unfit_for != beat.unfit_for {
             let groups: Vec<&str> = beat.unfit_for.iter().map(GroupName::as_str).collect();
-            let what = if groups.is_empty() { "nothing".to_owned() } else { groups.join(", ") };
-            texts.push(format!("{name} says that its service checks fail for {what}"));
+            let what = if groups.is_empty() { "none".to_owned() } else { groups.join(", ") };
+            texts.push(format!("{name} reports failing service checks: {what}"));
         }
         if old.holds != beat.holds {
             let claim = |claim: &Claim| match &claim.to {
                 None => format!("{} ({})", claim.group, claim.generation),
                 Some(to) => {
                     let to = names.node(to);
-                    format!("{} ({}, about to be given to {to})", claim.group, claim.generation)
+                    format!("{} ({}, about to be handed to {to})", claim.group, claim.generation)
                 }
             };
             let claims: Vec<String> = beat.holds.iter().map(claim).collect();
             let what = if claims.is_empty() { "nothing".to_owned() } else { claims.join(", ") };
-            texts.push(format!("{name} says that it holds {what}"));
+            texts.push(format!("{name} reports that it holds {what}"));
         }
         texts.extend(self.hearing(&name, old, beat, names));
         texts
     }
 
-    /// What a sender says newly about whom it hears.
+    /// What has changed in the sender's list of the nodes that it hears.
     fn hearing(&self, name: &str, old: &Beat, new: &Beat, names: &Names) -> Vec<String> {
         let hears_me = |beat: &Beat| {
             let mine = beat.hears.iter().find(|h| h.node == self.me && h.session == self.session);
@@ -182,38 +190,37 @@ impl Known {
         let mut texts = Vec::new();
         match (hears_me(old), hears_me(new)) {
             (false, true) => texts.push(format!("{name} hears this node")),
-            (true, false) => texts.push(format!("{name} does not hear this node any more")),
+            (true, false) => texts.push(format!("{name} no longer hears this node")),
             _ => {}
         }
         for hears in &new.hears {
             let failed = old.hears.iter().any(|h| h.node == hears.node && h.failed);
             if failed != hears.failed {
-                let verb = if hears.failed { "judges" } else { "does not judge" };
-                let (of, end) = (names.node(&hears.node), if failed { " any more" } else { "" });
-                texts.push(format!("{name} {verb} {of} failed{end}"));
+                let verb = if hears.failed { "considers" } else { "no longer considers" };
+                texts.push(format!("{name} {verb} {} failed", names.node(&hears.node)));
             }
         }
         texts
     }
 
-    fn enrol(&mut self, roster: &Roster, names: &Names) -> Vec<String> {
+    fn roster(&mut self, roster: &Roster, names: &Names) -> Vec<String> {
         let old = std::mem::replace(&mut self.roster, roster.clone());
         if old == *roster {
             return Vec::new();
         }
         let mut texts = Vec::new();
         for member in roster.members.iter().filter(|member| old.member(&member.id).is_none()) {
-            texts.push(format!("the roster has a new member: {}", names.node(&member.id)));
+            texts.push(format!("new member in the roster: {}", names.node(&member.id)));
         }
         for member in old.members.iter().filter(|member| roster.member(&member.id).is_none()) {
-            texts.push(format!("the roster is without {} now", names.node(&member.id)));
+            texts.push(format!("{} has left the roster", names.node(&member.id)));
         }
         if old.groups != roster.groups {
             let groups: Vec<String> = roster.groups.iter().map(|g| g.name.to_string()).collect();
             texts.push(format!("the groups have changed: {}", groups.join(", ")));
         }
         if texts.is_empty() {
-            texts.push("the roster has changed in details".to_owned());
+            texts.push("details of the roster have changed".to_owned());
         }
         texts
     }
@@ -224,36 +231,37 @@ impl Known {
         outcome: &Outcome,
         now: Time,
         names: &Names,
-        pending: &mut Pending,
-    ) -> News {
-        let Some(begun) = pending.ends(id) else {
-            return News::Worth(vec![format!("#{} ended, which nothing began", id.0)]);
+        in_flight: &mut CallsInFlight,
+    ) -> Significance {
+        let Some(call) = in_flight.end(id) else {
+            let text = format!("result of unknown call #{}", id.0);
+            return Significance::Notable(vec![text]);
         };
-        let took = span(now.since(begun.at));
-        let what = names.within(&begun.what);
+        let took = span(now.since(call.at));
+        let what = names.within(&call.what);
         let fault = match outcome {
             Outcome::Expired => {
-                let text = format!("#{} came too late and was not sent: {what}", id.0);
-                return News::Worth(vec![text]);
+                let text = format!("#{} was too late and was not sent: {what}", id.0);
+                return Significance::Notable(vec![text]);
             }
             Outcome::Routes { result: Ok(tables) } => {
                 self.faults.remove("routes");
                 let texts = self.read(tables, names);
-                return News::of(texts, Routine::NothingNew);
+                return Significance::of(texts, Routine::NothingNew);
             }
             Outcome::Holders { result: Ok(seen) } => {
                 self.faults.remove("holders");
-                let texts = self.seen(seen, names);
-                return News::of(texts, Routine::NothingNew);
+                let texts = self.holders(seen, names);
+                return Significance::of(texts, Routine::NothingNew);
             }
             Outcome::Power { result: Ok(report) } => {
                 self.faults.remove("power");
-                let texts = self.powered(begun.node.as_ref(), report, names);
-                return News::of(texts, Routine::NothingNew);
+                let texts = self.powered(call.node.as_ref(), report, names);
+                return Significance::of(texts, Routine::NothingNew);
             }
             Outcome::Written { result: Ok(()) } => {
                 let text = format!("#{} was accepted after {took}: {what}", id.0);
-                return News::Worth(vec![text]);
+                return Significance::Notable(vec![text]);
             }
             Outcome::Routes { result: Err(fault) } => ("routes", fault),
             Outcome::Holders { result: Err(fault) } => ("holders", fault),
@@ -263,15 +271,15 @@ impl Known {
         self.failed(fault, &format!("#{} failed after {took}: {what}", id.0))
     }
 
-    fn failed(&mut self, (call, fault): (&str, &CloudFault), what: &str) -> News {
+    fn failed(&mut self, (call, fault): (&str, &CloudFault), what: &str) -> Significance {
         let before = self.faults.insert(call.to_owned(), fault.kind);
         if before == Some(fault.kind) && call != "write" {
-            return News::Routine(Routine::FailedAgain);
+            return Significance::Routine(Routine::FailedAgain);
         }
-        News::Worth(vec![format!("{what}: {}: {}", fault.kind, fault.message)])
+        Significance::Notable(vec![format!("{what}: {}: {}", fault.kind, fault.message)])
     }
 
-    /// Routes of the cluster that lead elsewhere than when they were last read.
+    /// The cluster's routes that have changed since they were last read.
     fn read(&mut self, tables: &BTreeMap<RouteTableId, Routes>, names: &Names) -> Vec<String> {
         let mut texts = Vec::new();
         let resources = self.roster.groups.iter().flat_map(|group| {
@@ -287,29 +295,29 @@ impl Known {
             }
             let to = names.route(entry.as_ref());
             texts.push(match before {
-                None => format!("group {group}: {cidr} of {table} leads to {to}"),
+                None => format!("group {group}: {cidr} of {table} points to {to}"),
                 Some(before) => {
                     let from = names.route(before.as_ref());
-                    format!("group {group}: {cidr} of {table} leads to {to} now, not to {from}")
+                    format!("group {group}: {cidr} of {table} now points to {to}, before to {from}")
                 }
             });
         }
         texts
     }
 
-    /// Resources that are with somebody else than when they were last read.
-    fn seen(&mut self, seen: &[(Resource, Location)], names: &Names) -> Vec<String> {
+    /// The resources whose holder has changed since they were last read.
+    fn holders(&mut self, seen: &[(Resource, Location)], names: &Names) -> Vec<String> {
         let mut texts = Vec::new();
         for (resource, now) in seen {
             let before = self.holders.insert(resource.clone(), now.clone());
             if before.as_ref() == Some(now) {
                 continue;
             }
-            let to = names.seen(now);
+            let to = names.holder(now);
             texts.push(match before {
-                None => format!("{resource} is with {to}"),
+                None => format!("{resource} is held by {to}"),
                 Some(before) => {
-                    format!("{resource} is with {to} now, not with {}", names.seen(&before))
+                    format!("{resource} is now held by {to}, before by {}", names.holder(&before))
                 }
             });
         }
@@ -328,13 +336,13 @@ impl Known {
         }
         let name = names.node(node);
         let mut text = match report.state {
-            Some(state) => format!("EC2 says that {name} is {state}"),
+            Some(state) => format!("EC2 reports {name} as {state}"),
             None => format!("EC2 does not know {name}"),
         };
         match report.stop_origin {
-            StopOrigin::User => text.push_str(", by a call to EC2"),
-            StopOrigin::Guest => text.push_str(", by its own shutdown"),
-            StopOrigin::Service => text.push_str(", by EC2"),
+            StopOrigin::User => text.push_str(", stopped by an API call"),
+            StopOrigin::Guest => text.push_str(", shut down from inside the guest"),
+            StopOrigin::Service => text.push_str(", stopped by EC2"),
             StopOrigin::Unknown => {}
         }
         if report.impaired {
@@ -344,20 +352,20 @@ impl Known {
     }
 }
 
-/// What a heartbeat says of its sender.
-fn says(beat: &Beat) -> String {
-    let leaving = if beat.leaving { ", and leaving" } else { "" };
+/// The sender's condition according to its heartbeat.
+fn condition(beat: &Beat) -> String {
+    let leaving = if beat.leaving { ", leaving" } else { "" };
     format!("{}{leaving}", beat.fitness)
 }
 
 fn command_words(command: &Command, names: &Names) -> String {
     match command {
-        Command::Leave => "this node is told to leave".to_owned(),
+        Command::Leave => "this node was asked to leave".to_owned(),
         Command::HandOver { group, to: Some(to) } => {
-            format!("this node is told to give group {group} to {}", names.node(to))
+            format!("this node was asked to hand group {group} to {}", names.node(to))
         }
         Command::HandOver { group, to: None } => {
-            format!("this node is told to give group {group} to whoever fits best")
+            format!("this node was asked to hand group {group} to the best peer")
         }
     }
 }
