@@ -43,20 +43,20 @@ Exit codes:
 pub struct Cli {
     /// The verb to run.
     #[command(subcommand)]
-    pub verb: Verb,
+    pub(crate) verb: Verb,
 
     /// Flags common to all verbs.
     #[command(flatten)]
-    pub flags: Flags,
+    pub(crate) flags: Flags,
 
     /// Logging flags, also common to all verbs.
     #[command(flatten)]
-    pub log: LogArgs,
+    pub(crate) log: LogArgs,
 }
 
 /// Flags that control logging.
 #[derive(Debug, Clone, Args)]
-pub struct LogArgs {
+pub(crate) struct LogArgs {
     /// Log format
     #[arg(
         long,
@@ -66,7 +66,7 @@ pub struct LogArgs {
         env = "NATHA_LOG_FORMAT",
         hide_env_values = true
     )]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
 
     /// Log level: error, warn, info, debug, trace, or a filter such as info,natha=debug
     #[arg(
@@ -77,12 +77,12 @@ pub struct LogArgs {
         env = "NATHA_LOG",
         hide_env_values = true
     )]
-    pub log_level: String,
+    pub(crate) log_level: String,
 }
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub(crate) enum Verb {
     /// Make this host a NAT: sysctls, translation, forwarding, source/dest check
     Setup(setup::Args),
     /// Undo what `setup` changed
