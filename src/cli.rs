@@ -85,8 +85,6 @@ pub struct LogArgs {
 pub enum Verb {
     /// Make this host a NAT: sysctls, translation, forwarding, source/dest check
     Setup(setup::Args),
-    /// Undo what `setup` changed
-    Teardown(teardown::Args),
     /// Watch the peers, move routes when one fails, repair it, hand back
     Monitor(monitor::Args),
     /// Show what the monitor on this host knows and does
@@ -101,6 +99,8 @@ pub enum Verb {
     Policy(policy::Args),
     /// Repeat and explain the decisions of a recorded monitor
     Replay(replay::Args),
+    /// Undo what `setup` changed
+    Teardown(teardown::Args),
 }
 
 /// Does what the command line asks for.
