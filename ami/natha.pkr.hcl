@@ -4,66 +4,66 @@
 #   packer build -var version=0.1.0 -var natha_arm64=… -var natha_x86_64=… ami/
 #   packer build -only='natha.amazon-ebs.debian-arm64' …     # one of them
 #
-# Packer 1.6, Debian 12's own, has the plugin built in and cannot parse plugins.pkr.hcl, nor the
-# lines here that are marked so. tests/boot/check has it validate the rest.
+# Debian 12's Packer 1.6 has the plugin built in and can parse neither plugins.pkr.hcl nor the lines
+# marked below. tests/boot/check uses it to validate the rest.
 
 variable "version" {
   type        = string
-  description = "Natha's version, for the images' names and tags."
+  description = "natha's version, for the names and tags of the images."
 }
 
 variable "natha_arm64" {
   type        = string
   default     = "target/aarch64-unknown-linux-gnu/release/natha"
-  description = "The natha program for arm64. It needs glibc 2.34 at most, or none."
+  description = "The natha program for arm64, static or for glibc 2.34 or older."
 }
 
 variable "natha_x86_64" {
   type        = string
   default     = "target/release/natha"
-  description = "The natha program for x86_64. It needs glibc 2.34 at most, or none."
+  description = "The natha program for x86_64, static or for glibc 2.34 or older."
 }
 
 variable "region" {
   type        = string
   default     = "us-east-1"
-  description = "Where the images are built."
+  description = "The region to build the images in."
 }
 
 variable "copy_to" {
   type        = list(string)
   default     = []
-  description = "Other regions that get a copy."
+  description = "Other regions to copy the images to."
 }
 
 variable "share_with" {
   type        = list(string)
   default     = []
-  description = "Accounts that may use the images; an image that is encrypted needs more than this."
+  description = "Accounts to share the images with. For an encrypted image, share its key too."
 }
 
 variable "encrypt" {
   type        = bool
   default     = false
-  description = "Whether the root volume is encrypted."
+  description = "Whether to encrypt the root volume."
 }
 
 variable "kms_key" {
   type        = string
   default     = ""
-  description = "The key it is encrypted with; empty is the account's own for EBS."
+  description = "The KMS key for the encryption. Empty: the account's default key for EBS."
 }
 
 variable "subnet" {
   type        = string
   default     = ""
-  description = "Where the builder runs; empty is the default VPC. It must reach the distribution's mirrors."
+  description = "The subnet of the builder, with access to the distribution's mirrors. Empty: the default VPC."
 }
 
 variable "with_aws_cli" {
   type        = bool
   default     = false
-  description = "Whether the AWS CLI is installed, to fetch the cluster's key from SSM with."
+  description = "Whether to install the AWS CLI, which fetches the cluster key from SSM."
 }
 
 locals {
@@ -79,20 +79,20 @@ source "amazon-ebs" "base" {
   ami_regions             = var.copy_to
   ami_users               = var.share_with
   subnet_id               = var.subnet
-  ami_description         = "natha ${var.version}: NAT that covers for its peers"
+  ami_description         = "natha ${var.version}: NAT instances that cover for each other"
   ami_virtualization_type = "hvm"
   ena_support             = true
   encrypt_boot            = var.encrypt
   kms_key_id              = var.kms_key
 
-  # Packer's own access to the builder leaves nothing behind.
+  # Leave no trace of Packer's access to the builder.
   ssh_clear_authorized_keys = true
-  # Not every minimal image has the program scp; sftp comes with the server.
+  # Some minimal images lack scp; sftp is part of the server.
   ssh_file_transfer_method = "sftp"
   ssh_interface            = "public_ip"
 
   # newer than packer 1.6: begin
-  # Whoever launches the image gets metadata for tokens only, and so does the builder.
+  # Require IMDSv2 tokens, on instances of the image and on the builder.
   imds_support = "v2.0"
   metadata_options {
     http_endpoint               = "enabled"

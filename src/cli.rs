@@ -7,57 +7,57 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{handover, monitor, policy, release, replay, setup, status, take, teardown};
 use crate::config::{Flags, PairFlags, load};
-use crate::logging::{self, Format};
+use crate::logging::{self, LogFormat};
 
-/// Threads of the runtime besides the loop's own: one may be busy with TLS while the other one
-/// answers.
+/// Runtime worker threads, not counting the event loop's own thread. With two, one can be busy with
+/// TLS while the other answers `natha status`.
 const WORKERS: usize = 2;
 
 const AFTER_HELP: &str = "\
 Examples:
   natha setup                      make this host a NAT
-  natha monitor                    watch the peers and keep the subnets served
-  natha status                     show nodes, groups and the last changes
-  natha handover eu-west-1a        give a group to the best fit peer
-  natha take web                   take a group, as a notify script of keepalived does
-  natha release web                take a group's addresses off this host once it is elsewhere
+  natha monitor                    watch the peers and take over when one fails
+  natha status                     show nodes, groups and recent changes
+  natha handover eu-west-1a        hand a group over to the best available peer
+  natha take web                   take over a group, as from a keepalived notify script
+  natha release web                remove a group's addresses once another node has it
   natha policy --cluster blue      print the IAM policy for the nodes' role
-  natha monitor --record run.jsonl also write down everything it decides from
-  natha replay run.jsonl           repeat and explain those decisions
+  natha monitor --record run.jsonl also record every input to its decisions
+  natha replay run.jsonl           replay and explain those decisions
   natha monitor --peer i-… --peer-table rtb-… --my-table rtb-…
-                                   a cluster of two without tags
+                                   a two-node cluster without tags
 
-Settings come from flags, then NATHA_* variables, /etc/natha/natha.toml, tags of the instance
-(natha:…), and defaults.
+Settings come from flags, NATHA_* variables, /etc/natha/natha.toml, instance tags (natha:…) and
+defaults, in that order.
 
 Exit codes:
-  0  all well
-  1  an error; standard error tells what, and what to do
+  0  success
+  1  error; see stderr for cause and remedy
   2  wrong usage
-  3  done, but something is not as it should be";
+  3  completed, but something needs attention";
 
 /// NAT instances on AWS that cover for each other.
 #[derive(Debug, Parser)]
 #[command(name = "natha", version, after_help = AFTER_HELP, max_term_width = 100)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct Cli {
-    /// What to do.
+    /// The verb to run.
     #[command(subcommand)]
     pub verb: Verb,
 
-    /// Flags that every verb takes.
+    /// Flags common to all verbs.
     #[command(flatten)]
     pub flags: Flags,
 
-    /// How log lines are written.
+    /// Logging flags, also common to all verbs.
     #[command(flatten)]
     pub log: LogArgs,
 }
 
-/// Flags about logging.
+/// Flags that control logging.
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
-    /// How log lines look
+    /// Log format
     #[arg(
         long,
         global = true,
@@ -66,9 +66,9 @@ pub struct LogArgs {
         env = "NATHA_LOG_FORMAT",
         hide_env_values = true
     )]
-    pub log_format: Format,
+    pub log_format: LogFormat,
 
-    /// What is logged: error, warn, info, debug, trace, or a filter such as info,natha=debug
+    /// Log level: error, warn, info, debug, trace, or a filter such as info,natha=debug
     #[arg(
         long,
         global = true,
@@ -87,26 +87,26 @@ pub enum Verb {
     Setup(setup::Args),
     /// Undo what `setup` changed
     Teardown(teardown::Args),
-    /// Watch the peers, move routes when one fails, repair it, hand back
+    /// Watch the peers, take over when one fails, repair it, hand its groups back
     Monitor(monitor::Args),
-    /// Show what the monitor on this host knows and does
+    /// Show the state of the monitor on this host
     Status(status::Args),
-    /// Give a group that this node holds to another node, without a gap
+    /// Hand a group over from this node to another one, without interruption
     Handover(handover::Args),
-    /// Take a group for this node, once: for people and for keepalived's notify scripts
+    /// Take over a group once, by hand or from a keepalived notify script
     Take(take::Args),
-    /// Take a group's addresses off this host once another node has it
+    /// Remove a group's addresses from this host once another node has it
     Release(release::Args),
-    /// Print the least that the nodes' role must be allowed, as an IAM policy
+    /// Print the minimal IAM policy for the nodes' role
     Policy(policy::Args),
-    /// Repeat and explain the decisions of a recorded monitor
+    /// Replay and explain the decisions of a recorded monitor run
     Replay(replay::Args),
 }
 
-/// Does what the command line asks for.
+/// Runs the verb and returns the exit code that `natha --help` documents.
 ///
 /// # Errors
-/// The verb's own; see there.
+/// Those of the verb's own `run`.
 pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     logging::start(cli.log.log_format, &cli.log.log_level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -116,7 +116,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start the runtime")?;
     let code = runtime.block_on(dispatch(cli));
-    // Whatever is still under way (a name look-up, a hung call) must not hold the exit up.
+    // A pending name lookup or a hung call must not delay the exit.
     runtime.shutdown_background();
     code
 }

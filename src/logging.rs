@@ -1,4 +1,4 @@
-//! Where log lines go.
+//! Log output: format, level and destination.
 
 use std::io::IsTerminal;
 
@@ -7,28 +7,28 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// How log lines look.
+/// Log format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Format {
-    /// For people; to the journal where the service manager reads standard error.
+pub enum LogFormat {
+    /// Human-readable; to the journal when run by systemd, else to stderr.
     #[default]
     Text,
-    /// One JSON object a line, to standard error.
+    /// One JSON object per line, to stderr.
     Json,
 }
 
 /// Starts logging. `level` is a level (`info`) or a filter (`info,natha=debug`).
 ///
-/// Under systemd (`JOURNAL_STREAM` is set, systemd.exec(5)) text lines go to the journal with
-/// their fields; elsewhere to standard error, in colours only on a terminal.
+/// Under systemd (`JOURNAL_STREAM` is set, systemd.exec(5)), text lines go to the journal with
+/// their fields; otherwise to stderr, coloured only on a terminal.
 ///
 /// # Errors
-/// Where `level` makes no sense.
-pub fn start(format: Format, level: &str) -> anyhow::Result<()> {
+/// If `level` is neither a level nor a filter.
+pub fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(level)
-        .with_context(|| format!("`{level}` is no log level: use error, warn, info, debug"))?;
+        .with_context(|| format!("`{level}` is not a log level: use error, warn, info or debug"))?;
     let registry = tracing_subscriber::registry().with(filter);
-    if format == Format::Json {
+    if format == LogFormat::Json {
         let lines = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
         registry.with(lines).init();
         return Ok(());

@@ -11,18 +11,18 @@ fn main() -> ExitCode {
     match natha::cli::run(&cli) {
         Ok(code) => code,
         Err(error) => {
-            complain(&error);
+            print_error(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-/// Prints what went wrong, one line per cause.
-fn complain(error: &anyhow::Error) {
+/// Prints the error and its causes to stderr, one per line.
+fn print_error(error: &anyhow::Error) {
     let mut lines = format!("natha: {error}\n");
     for cause in error.chain().skip(1) {
         let _ = writeln!(lines, "  because: {cause}");
     }
-    // Where standard error is closed, the exit code still tells.
+    // If stderr is closed, the exit code still reports the failure.
     let _ = std::io::stderr().lock().write_all(lines.as_bytes());
 }

@@ -1,4 +1,4 @@
-//! What a running monitor tells about itself, and what of it is not as it should be. Pure.
+//! The status report of a running monitor, and the findings that need attention. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,79 +9,79 @@ use crate::failover::{Event, EventKind, GroupView, PeerView, Verdict, View};
 use crate::types::millis;
 use crate::types::{GroupName, InstanceId, Roster, Time};
 
-/// Reasons for which a packet is rejected where two nodes do not have the same key.
+/// The reject reasons that occur when two nodes have different keys.
 pub(crate) const KEY_REASONS: [&str; 3] = ["untagged", "unverifiable", "bad-tag"];
 
-/// Everything about a running monitor at one moment.
+/// A snapshot of a running monitor: the JSON of `natha status --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// The program's version.
+    /// Version of the monitor, which may differ from that of the program that prints the report.
     pub version: String,
-    /// The monitor's process id.
+    /// Process id of the monitor.
     pub pid: u32,
     /// The cluster's name.
     pub cluster: String,
-    /// When this was taken, on the monitor's clock.
+    /// When the snapshot was taken: time since boot, in ms.
     #[serde(rename = "now_ms", with = "millis::time")]
     pub now: Time,
-    /// How long the monitor has run.
+    /// How long the monitor has been running, in ms.
     #[serde(rename = "uptime_ms", with = "millis")]
     pub uptime: Duration,
-    /// Members and groups as discovered last.
+    /// Members and groups as of the last discovery.
     pub roster: Roster,
-    /// What the decision core knows and does.
+    /// State of the failover machine.
     pub view: View,
-    /// What a person should look at on this node, besides what the decisions show.
+    /// Active alerts about this host that the view does not contain.
     #[serde(default)]
     pub alerts: Vec<String>,
-    /// The last events, oldest first.
+    /// Recent events, oldest first.
     pub events: Vec<Event>,
-    /// What was counted since the start.
+    /// Counts since the monitor started.
     pub counters: Counters,
-    /// The most that one turn of the loop was ever late.
+    /// Longest delay of any turn of the event loop since the start, in ms.
     #[serde(rename = "lateness_max_ms", with = "millis")]
     pub lateness_max: Duration,
 }
 
-/// What a monitor that has no roster yet tells: it waits for something.
+/// The status of a monitor that has not discovered its cluster yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Starting {
-    /// What it waits for and why, in a sentence.
+    /// What the monitor is waiting for and why, for people.
     pub starting: String,
 }
 
-/// Counted since the start.
+/// Counts since the monitor started.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Counters {
-    /// The exchange with the peers.
+    /// Packets exchanged with the peers.
     pub peers: PeerCounters,
-    /// API calls: by call, then by how they ended (`ok`, `expired`, or the kind of fault).
+    /// API calls by name, then by result: `ok`, `expired`, or the kind of fault.
     pub calls: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Log lines that were dropped because the log could not keep up.
+    /// Log lines dropped because the log sink could not keep up.
     pub log_lines_dropped: u64,
 }
 
-/// Counted about the exchange with the peers.
+/// Packets exchanged with the peers since the monitor started.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PeerCounters {
-    /// Heartbeats sent.
+    /// Heartbeats handed to the kernel.
     pub beats_sent: u64,
-    /// Heartbeats that counted.
+    /// Heartbeats that passed authentication and the replay check.
     pub beats_received: u64,
-    /// Echo requests sent.
+    /// ICMP echo requests handed to the kernel.
     pub echoes_sent: u64,
-    /// Echo replies received.
+    /// ICMP echo replies from peers.
     pub echoes_received: u64,
     /// Datagrams that the kernel refused to send.
     pub send_failures: u64,
-    /// Heartbeats that could not name everything held.
+    /// Heartbeats that had no room to list every group held.
     pub claims_omitted: u64,
-    /// Packets that did not count, by reason.
+    /// Dropped packets, by the stable name of the reason.
     pub rejected: BTreeMap<String, u64>,
 }
 
 impl PeerCounters {
-    /// Counts packets that were dropped.
+    /// Adds `packets` dropped for `reason`.
     pub fn count_rejected(&mut self, reason: &str, packets: u64) {
         match self.rejected.get_mut(reason) {
             Some(count) => *count += packets,
@@ -93,15 +93,15 @@ impl PeerCounters {
 }
 
 impl Counters {
-    /// Counts an ended API call.
-    pub fn count_call(&mut self, call: &str, ending: &str) {
-        let endings = self.calls.entry(call.to_owned()).or_default();
-        *endings.entry(ending.to_owned()).or_default() += 1;
+    /// Counts one completed API call.
+    pub fn count_call(&mut self, call: &str, result: &str) {
+        let results = self.calls.entry(call.to_owned()).or_default();
+        *results.entry(result.to_owned()).or_default() += 1;
     }
 }
 
 impl Report {
-    /// Everything that is not as it should be, a sentence each. Empty when all is well.
+    /// Everything that needs attention, one sentence each. Empty if there is nothing.
     #[must_use]
     pub fn findings(&self) -> Vec<String> {
         let mut findings = Vec::new();
@@ -114,7 +114,7 @@ impl Report {
         findings
             .extend(self.view.groups.iter().filter_map(|(name, group)| self.of_group(name, group)));
         if self.view.groups.is_empty() {
-            findings.push("there is no group: tag route tables, or list groups".to_owned());
+            findings.push("there are no groups: tag route tables, or list groups".to_owned());
         }
         findings
     }
@@ -123,8 +123,8 @@ impl Report {
         let name = self.node_name(id);
         match peer.verdict {
             Verdict::Alive if peer.settings_differ => Some(format!(
-                "{name} runs with other settings than this node: neither repairs the other, and \
-                 no group goes back to it"
+                "{name} has different settings from this node: neither node repairs the other, \
+                 and no group is handed back to it"
             )),
             Verdict::Alive if peer.hears_me => None,
             Verdict::Alive => Some(format!("{name} does not hear this node")),
@@ -132,15 +132,15 @@ impl Report {
         }
     }
 
-    /// Heartbeats that do not authenticate are worth a word only while some peer is not heard:
-    /// anybody in the VPC can send forged ones.
+    /// Reports failed authentication only while a peer is not heard: any host in the VPC can send
+    /// forged heartbeats.
     fn of_keys(&self) -> Option<String> {
         let unheard = self.view.peers.values().any(|peer| peer.verdict != Verdict::Alive);
         let rejected = &self.counters.peers.rejected;
         let rejected: u64 = KEY_REASONS.iter().filter_map(|reason| rejected.get(*reason)).sum();
         (unheard && rejected > 0).then(|| {
             format!(
-                "{rejected} heartbeats did not authenticate: give all nodes the same key \
+                "{rejected} heartbeats failed authentication: give all nodes the same key \
                  (heartbeat.key_file)"
             )
         })
@@ -149,29 +149,29 @@ impl Report {
     fn of_group(&self, name: &GroupName, group: &GroupView) -> Option<String> {
         let Some(holder) = &group.holder else {
             return Some(match group.read_age {
-                Some(_) => format!("group {name} is held by no single node"),
+                Some(_) => format!("group {name} is not held by a single node"),
                 None => format!("group {name} has not been read yet"),
             });
         };
         if *holder == self.view.me && self.view.failing.contains(name) {
             return Some(format!(
-                "group {name} is held by this node, where its service check fails"
+                "group {name} is held by this node, but its service check fails here"
             ));
         }
         let home = group.home.as_ref().filter(|_| group.goes_home)?;
         (home != holder).then(|| {
             let (holder, home) = (self.node_name(holder), self.node_name(home));
-            format!("group {name} is held by {holder}, its home is {home}")
+            format!("group {name} is held by {holder}, but its home is {home}")
         })
     }
 
-    /// A node as people know it: its name where it has one, else its id.
+    /// The node's name, or its id if it has none.
     #[must_use]
     pub fn node_name(&self, id: &InstanceId) -> String {
         self.roster.node_name(id)
     }
 
-    /// The node that is called `text`, by id or by name; none if there is none or several.
+    /// The node with this id or name; `None` if there is none, or more than one.
     #[must_use]
     pub fn find_node(&self, text: &str) -> Option<&InstanceId> {
         let mut matching =
@@ -183,7 +183,7 @@ impl Report {
     }
 }
 
-/// An event's kind as it stands in logs and in JSON.
+/// The stable name of an event kind, as used in logs and in JSON.
 #[must_use]
 pub const fn kind_name(kind: EventKind) -> &'static str {
     match kind {

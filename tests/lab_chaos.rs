@@ -1,6 +1,6 @@
-//! The scenarios of `natha_lab::chaos` that a lab can stage, each named after its number. What
-//! happens is judged by packets, routes and the states of instances, seen from outside; by what
-//! natha says only where somebody must be told.
+//! The scenarios of `natha_lab::chaos` that a lab can stage, each named after its number. The tests
+//! judge natha from outside, by packets, routes and the states of instances. They read what natha
+//! says only where it must report something.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
@@ -78,9 +78,9 @@ fn every_scenarios_test_is_in_the_table() {
 
 #[test]
 fn the_document_shows_the_scenarios_and_the_results_of_their_run() {
-    let path = root().join("docs/failover.md");
+    let path = root().join("docs/evidence/chaos.md");
     let document = read(&path);
-    let table = table::markdown(&read(&root().join("docs/chaos.json"))).unwrap();
+    let table = table::markdown(&read(&root().join("docs/evidence/chaos.json"))).unwrap();
     let fresh = table::insert(&document, &table).unwrap();
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, fresh).unwrap();

@@ -179,7 +179,7 @@ fn the_status_of_a_healthy_and_of_a_failed_cluster_tells_both_in_text_and_in_jso
     assert!(done["text"].as_str().unwrap().contains("suspected"), "its reason: {done}");
     let failed = scene.natha("nat-b", &["status"]).unwrap();
     assert_eq!(failed.code, 3);
-    for part in ["Not as it should be:", "nat-a is unreachable", "running", "takeover-done"] {
+    for part in ["Needs attention:", "nat-a is unreachable", "running", "takeover-done"] {
         assert!(failed.stdout.contains(part), "no `{part}` in {}", failed.stdout);
     }
 }

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use natha::types::{Beat, Fitness, InstanceId, SessionId};
-use natha::wire::{Key, MAX_PACKET, Sender};
+use natha::wire::{HeartbeatKey, MAX_PACKET, Sender};
 use natha_lab::cluster;
 use natha_lab::hostile::{Kind, Order, Sent, digits};
 use natha_lab::scene::{self, QUICK, Scene, is_route_write};
@@ -78,7 +78,7 @@ fn beat() -> Beat {
 
 /// A packet of this node in a cluster of this name, under a key or none.
 fn packet(node: &InstanceId, cluster: &str, key: Option<&str>) -> Vec<u8> {
-    let key = key.map(|key| Key::derive(key.as_bytes()));
+    let key = key.map(|key| HeartbeatKey::derive(key.as_bytes()));
     Sender::new(node.clone(), SessionId(7), cluster, key).encode(&beat()).bytes
 }
 

@@ -19,7 +19,7 @@ fn a_table_goes_from_another_nat_to_natha_and_back_losing_no_packet() {
         scene.terminate(node).unwrap();
     }
     for node in ["nat-a", "nat-b", "nat-c"] {
-        let ended = || Ok(scene.natha(node, &["status"])?.stderr.contains("no monitor runs"));
+        let ended = || Ok(scene.natha(node, &["status"])?.stderr.contains("no monitor is running"));
         scene.wait_for(ended).unwrap();
     }
     for resource in [&other.instance, &table] {

@@ -36,13 +36,13 @@ fn an_operator_hands_a_group_over_and_is_told_when_it_is_done() {
     let meter = scene.ping("host-a", 10).unwrap();
     let done = scene.natha("nat-a", &["handover", "us-east-1a", "--to", "nat-b"]).unwrap();
     assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
-    assert!(done.stdout.contains("is held by nat-b now"), "{}", done.stdout);
+    assert!(done.stdout.contains("is now held by nat-b"), "{}", done.stdout);
     scene.wait_route(0, "nat-b").unwrap();
     let refused = scene.natha("nat-a", &["handover", "us-east-1a"]).unwrap();
     assert_eq!(refused.code, 1, "nat-a no longer holds it: {}", refused.stdout);
     let unknown = scene.natha("nat-b", &["handover", "us-east-1a", "--to", "nobody"]).unwrap();
     assert_eq!(unknown.code, 1);
-    assert!(unknown.stderr.contains("names no node"), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("no single node is called"), "{}", unknown.stderr);
     let back = scene.natha("nat-b", &["handover", "us-east-1a"]).unwrap();
     assert_eq!(back.code, 0, "{}{}", back.stdout, back.stderr);
     scene.wait_route(0, "nat-a").unwrap();

@@ -1,5 +1,5 @@
-//! What a monitor records in a live cluster, replayed: the same inputs at the same times lead to
-//! the same actions, so that nothing else enters the decisions.
+//! Recordings of a live cluster, replayed: the same inputs at the same times must result in the
+//! same actions, which shows that nothing else enters the decisions.
 //!
 //! With `KEEP_CASES=1` the recordings are kept as the cases of `tests/cases.rs`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -8,52 +8,54 @@ use std::path::Path;
 use std::time::Duration;
 
 use natha::failover::{Action, EventKind};
-use natha::record::{Entry, Reader, Replay, Writer, difference};
+use natha::record::{RecordedLine, RecordingReader, Replay, difference};
 use natha_lab::scene::{self, QUICK, Scene};
 use natha_lab::{NetChange, Traffic};
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 /// On each node.
-const FILE: &str = "/var/lib/natha/run.jsonl";
+const FILE: &str = "/var/lib/natha/run.jsonl.gz";
 
 fn recorded() -> String {
     format!("{QUICK}\n[record]\nfile = \"{FILE}\"\n")
 }
 
+/// The text of a recording, as far as it can be decompressed.
 fn read(scene: &Scene, node: &str, file: &str) -> String {
-    scene.sh(node, &format!("cat {file}")).unwrap()
+    // zcat fails at the end of a file that was cut off, after it has printed everything.
+    scene.sh(node, &format!("zcat {file} || true")).unwrap()
 }
 
-/// Ends a node's monitor; its whole recording.
+/// Ends a node's monitor and returns its whole recording.
 fn end(scene: &Scene, node: &str, file: &str) -> String {
     scene.terminate(node).unwrap();
     scene.wait_for(|| Ok(read(scene, node, file).contains("\"end\""))).unwrap();
     read(scene, node, file)
 }
 
-/// Keeps a recording as a case, where that is asked for.
+/// Keeps a recording as a case, if `KEEP_CASES` is set.
 fn keep(name: &str, why: &str, text: &str) {
     if std::env::var_os("KEEP_CASES").is_none() {
         return;
     }
     let (first, rest) = text.split_once('\n').unwrap();
-    let (_, mut header) = Reader::begin(first).unwrap();
+    let (_, mut header) = RecordingReader::begin(first).unwrap();
     header.why = Some(why.to_owned());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/cases/{name}.jsonl"));
-    std::fs::write(path, Writer::begin(&header).1 + rest).unwrap();
+    std::fs::write(path, header.to_line() + rest).unwrap();
 }
 
-/// Replays a recording, up to a last line that a power cut may have cut short. All actions that
-/// came out, which are those that were recorded.
+/// Replays a recording, up to a last line that may have been cut short, and checks the actions.
+/// Returns all of them.
 fn replayed(text: &str) -> Vec<Action> {
     let mut lines = text.lines();
-    let (mut reader, header) = Reader::begin(lines.next().unwrap()).unwrap();
+    let (mut reader, header) = RecordingReader::begin(lines.next().unwrap()).unwrap();
     let mut replay = Replay::new(&header);
     let mut actions = Vec::new();
     while let Some(line) = lines.next() {
         let turn = match reader.next(line) {
-            Ok(Entry::Turn(turn)) => turn,
-            Ok(Entry::End(_)) => break,
+            Ok(RecordedLine::Turn(turn)) => turn,
+            Ok(RecordedLine::End(_)) => break,
             Err(_) if lines.next().is_none() && !text.ends_with('\n') => break,
             Err(error) => panic!("{error}"),
         };
@@ -91,7 +93,7 @@ fn a_live_failover_replays_to_the_same_actions() {
     scene.wait_boot("nat-a", boots).unwrap();
     scene.wait_route(0, "nat-a").unwrap();
     scene.wait_well().unwrap();
-    // nat-a's monitor was killed with its host; its second life has a file of its own.
+    // nat-a's monitor was killed with its host; the restarted one has a file of its own.
     replayed(&read(&scene, "nat-a", FILE));
     replayed(&end(&scene, "nat-a", &format!("{FILE}.1")));
     let text = end(&scene, "nat-b", FILE);

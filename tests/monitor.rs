@@ -8,6 +8,7 @@ mod support;
 mod take;
 
 use std::fs::Permissions;
+use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -231,7 +232,7 @@ fn a_recording_made_by_the_flag_replays_and_holds_no_key() {
         std::fs::write(&key, KEY).unwrap();
         std::fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
         let key = format!("heartbeat.key_file={}", key.display());
-        let file = directory.path().join("run.jsonl");
+        let file = directory.path().join("run.jsonl.gz");
         let file = file.to_str().unwrap();
         let mut cluster = Cluster::new().await;
         cluster.start(0, &["--set", &key, "--record", file, "--record-max-mib", "1"]);
@@ -244,9 +245,11 @@ fn a_recording_made_by_the_flag_replays_and_holds_no_key() {
         let output = cluster.run(0, &["replay", file]).await;
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{text}");
-        assert!(text.contains("this node is told to leave"), "{text}");
-        assert!(text.contains("The recording ends here: the monitor ended."), "{text}");
-        let recording = std::fs::read_to_string(file).unwrap();
+        assert!(text.contains("this node was asked to leave"), "{text}");
+        assert!(text.contains("The recording ended: the monitor exited."), "{text}");
+        let mut recording = String::new();
+        let file = std::fs::File::open(file).unwrap();
+        flate2::read::GzDecoder::new(file).read_to_string(&mut recording).unwrap();
         for secret in [KEY, "key_file", "secret"] {
             assert!(!recording.contains(secret), "{secret}");
         }

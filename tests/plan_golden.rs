@@ -10,13 +10,13 @@ use std::path::Path;
 
 use natha::plan::{NftTable, TableSpec, VipTable};
 
-fn spec(links: &[&str], sources: &[&str], local: &[&str], clamp_mss: bool) -> TableSpec {
+fn spec(links: &[&str], sources: &[&str], vpc_networks: &[&str], clamp_mss: bool) -> TableSpec {
     let networks = |list: &[&str]| list.iter().map(|net| net.parse().unwrap()).collect();
     TableSpec {
         uplink: links[0].to_owned(),
         links: links.iter().map(|name| (*name).to_owned()).collect(),
         sources: networks(sources),
-        local: networks(local),
+        vpc_networks: networks(vpc_networks),
         clamp_mss,
         flowtable: false,
         nat: true,

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use natha::config::{Flags, PairFlags, Settings, Sources, resolve};
-use natha::policy::{Format, Name, Policy, Told, policy};
+use natha::policy::{NameOrRef, Policy, PolicyFormat, PolicyOptions, policy};
 use serde_json::{Value, json};
 
 /// Everything that can follow a holder, each as its settings list it.
@@ -64,25 +64,28 @@ fn settings(file: &str) -> Settings {
     resolve(&Sources { file, ..Sources::default() }).unwrap().settings
 }
 
-/// What must be told besides for every example: which VPC, where tables are found by their routes.
-fn told() -> Told {
-    let vpc = Some(Name::Known("vpc-0123456789abcdef0".to_owned()));
-    Told { vpc, ..Told::default() }
+/// Options that every example needs: the VPC, as some tables are found by their routes.
+fn options() -> PolicyOptions {
+    let vpc = Some(NameOrRef::Known("vpc-0123456789abcdef0".to_owned()));
+    PolicyOptions { vpc, ..PolicyOptions::default() }
 }
 
-fn made(file: &str, told: &Told) -> Policy {
-    policy(&settings(file), told).unwrap_or_else(|problems| panic!("{problems}\n{file}"))
+fn made(file: &str, options: &PolicyOptions) -> Policy {
+    policy(&settings(file), options).unwrap_or_else(|problems| panic!("{problems}\n{file}"))
 }
 
 /// Policies for all that can be configured, by what they are for.
 fn samples() -> Vec<(String, Policy)> {
     let tagged = "cluster = \"blue\"";
-    let key = Some(Name::Known("/natha/blue/key".to_owned()));
+    let key = Some(NameOrRef::Known("/natha/blue/key".to_owned()));
     let mut samples = vec![
-        ("tags".to_owned(), made(tagged, &Told::default())),
-        ("tags in a VPC, and a key".to_owned(), made(tagged, &Told { key, ..told() })),
-        ("setup".to_owned(), made(tagged, &Told { setup_only: true, ..Told::default() })),
-        ("everything".to_owned(), made(EVERYTHING, &told())),
+        ("tags".to_owned(), made(tagged, &PolicyOptions::default())),
+        ("tags in a VPC, and a key".to_owned(), made(tagged, &PolicyOptions { key, ..options() })),
+        (
+            "setup".to_owned(),
+            made(tagged, &PolicyOptions { setup_only: true, ..PolicyOptions::default() }),
+        ),
+        ("everything".to_owned(), made(EVERYTHING, &options())),
     ];
     let pair = PairFlags {
         peer: Some("i-0123456789abcdef0".parse().unwrap()),
@@ -90,10 +93,10 @@ fn samples() -> Vec<(String, Policy)> {
         my_table: Some("rtb-0123456789abcdef1".parse().unwrap()),
     };
     let resolved = resolve(&Sources { pair, ..Sources::default() }).unwrap();
-    samples.push(("pair".to_owned(), policy(&resolved.settings, &told()).unwrap()));
+    samples.push(("pair".to_owned(), policy(&resolved.settings, &options()).unwrap()));
     for (n, block) in blocks(&document("docs/patterns.md"), "toml").into_iter().enumerate() {
-        let told = Told { setup_only: !block.contains("[[group]]"), ..told() };
-        samples.push((format!("pattern {n}"), made(block, &told)));
+        let options = PolicyOptions { setup_only: !block.contains("[[group]]"), ..options() };
+        samples.push((format!("pattern {n}"), made(block, &options)));
     }
     samples
 }
@@ -102,9 +105,9 @@ fn samples() -> Vec<(String, Policy)> {
 fn case(name: &str, policy: &Policy) -> Value {
     json!({
         "name": name,
-        "json": policy.render(Format::Json),
-        "cloudformation": policy.render(Format::CloudFormation),
-        "terraform": policy.render(Format::Terraform),
+        "json": policy.render(PolicyFormat::Json),
+        "cloudformation": policy.render(PolicyFormat::CloudFormation),
+        "terraform": policy.render(PolicyFormat::Terraform),
     })
 }
 
@@ -150,8 +153,8 @@ fn iam_knows_every_action_resource_and_condition_and_nothing_is_left_open() {
 
 #[test]
 fn the_checker_finds_every_seeded_fault() {
-    let policy = made(EVERYTHING, &told());
-    let text = policy.render(Format::Json);
+    let policy = made(EVERYTHING, &options());
+    let text = policy.render(PolicyFormat::Json);
     let any = "\"arn:aws:ec2:*:*:instance/*\"";
     let nowhere = format!("\"Resource\": {any}");
     let seeds = [
@@ -177,7 +180,7 @@ fn the_checker_finds_every_seeded_fault() {
     let mut cases: Vec<Value> = seeds.iter().enumerate().map(seeded).collect();
     let mut templates = case("templates", &policy);
     let [cloudformation, terraform] =
-        [Format::CloudFormation, Format::Terraform].map(|format| policy.render(format));
+        [PolicyFormat::CloudFormation, PolicyFormat::Terraform].map(|format| policy.render(format));
     templates["terraform"] = terraform.replace("web.example.org", "*").into();
     templates["cloudformation"] = cloudformation.replace("${AWS::Region}", "${Region}").into();
     cases.push(templates);
@@ -231,15 +234,15 @@ fn each_pattern_tells_what_its_policy_allows() {
     let common = named(start);
     let mut sections = 0;
     for section in rest.split("\n## ") {
-        let Some((_, told_of_policy)) = section.split_once("**Policy.**") else { continue };
-        let told_of_policy = told_of_policy.split("**Costs.**").next().unwrap();
-        if told_of_policy.contains("As for a virtual IP") {
+        let Some((_, policy_text)) = section.split_once("**Policy.**") else { continue };
+        let policy_text = policy_text.split("**Costs.**").next().unwrap();
+        if policy_text.contains("As for a virtual IP") {
             continue;
         }
-        let policy = made(blocks(section, "toml")[0], &told());
+        let policy = made(blocks(section, "toml")[0], &options());
         let allowed: BTreeSet<&str> = policy.actions().into_iter().collect();
-        let told = &common | &named(told_of_policy);
-        assert_eq!(told, allowed, "{section}");
+        let documented = &common | &named(policy_text);
+        assert_eq!(documented, allowed, "{section}");
         sections += 1;
     }
     assert!(sections >= 4, "{sections} patterns tell of their policy");
@@ -270,7 +273,7 @@ fn what_cannot_be_kept_to_the_cluster_is_an_error_and_nothing_is_printed() {
         }
     }
     let vip = blocks(&document("docs/patterns.md"), "toml")[0].to_owned();
-    let problems = policy(&settings(&vip), &Told::default()).unwrap_err().to_string();
+    let problems = policy(&settings(&vip), &PolicyOptions::default()).unwrap_err().to_string();
     assert!(problems.contains("virtual IP 10.0.0.2") && problems.contains("--vpc"), "{problems}");
 }
 
@@ -299,11 +302,17 @@ fn the_key_s_parameter_is_the_one_that_the_image_fetches() {
 fn a_template_refers_to_what_it_has() {
     let flags = Flags::default();
     let settings = resolve(&Sources { flags, ..Sources::default() }).unwrap().settings;
-    let reference = |text: &str| Some(Name::Ref(text.to_owned()));
-    let tables = vec![Name::Ref("TableA".to_owned()), Name::Ref("TableB".to_owned())];
+    let reference = |text: &str| Some(NameOrRef::Ref(text.to_owned()));
+    let tables = vec![NameOrRef::Ref("TableA".to_owned()), NameOrRef::Ref("TableB".to_owned())];
     let (cluster, key) = (reference("Cluster"), reference("Key"));
-    let told = Told { cluster, vpc: reference("Net.VpcId"), tables, key, ..Told::default() };
-    let text = policy(&settings, &told).unwrap().render(Format::CloudFormation);
+    let options = PolicyOptions {
+        cluster,
+        vpc: reference("Net.VpcId"),
+        tables,
+        key,
+        ..PolicyOptions::default()
+    };
+    let text = policy(&settings, &options).unwrap().render(PolicyFormat::CloudFormation);
     let arn = "!Sub \"arn:${AWS::Partition}:ec2:${AWS::Region}:${AWS::AccountId}:";
     for part in [
         "aws:ResourceTag/natha:cluster:\n            - !Ref Cluster\n",
@@ -313,7 +322,7 @@ fn a_template_refers_to_what_it_has() {
     ] {
         assert!(text.contains(part), "no {part} in\n{text}");
     }
-    let told = Told { cluster: reference("var.cluster"), ..Told::default() };
-    let text = policy(&settings, &told).unwrap().render(Format::Terraform);
+    let options = PolicyOptions { cluster: reference("var.cluster"), ..PolicyOptions::default() };
+    let text = policy(&settings, &options).unwrap().render(PolicyFormat::Terraform);
     assert_eq!(text.matches("values   = [var.cluster]").count(), 3, "{text}");
 }

@@ -1,10 +1,13 @@
-//! `natha replay` as a program: what it prints and how it exits.
+//! `natha replay` as a program: its output and exit codes.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "a test starts the program it tests")]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::Value;
 
 /// A recording of a live node whose peer was killed.
@@ -13,7 +16,14 @@ fn case() -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-fn replay(recording: &str, arguments: &[&str]) -> Output {
+/// The same as the monitor writes it, compressed.
+fn gzip(text: &str) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+    gzip.write_all(text.as_bytes()).unwrap();
+    gzip.finish().unwrap()
+}
+
+fn replay(recording: impl AsRef<[u8]>, arguments: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let path: PathBuf = directory.path().join("run.jsonl");
     std::fs::write(&path, recording).unwrap();
@@ -31,34 +41,39 @@ fn stderr(output: &Output) -> String {
 }
 
 #[test]
-fn a_recording_is_told_as_a_story_and_exits_0() {
-    let output = replay(&case(), &[]);
+fn a_recording_is_explained_and_exits_0() {
+    let output = replay(case(), &[]);
     let text = stdout(&output);
     assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
     for part in ["heartbeats from nat-a", "suspected (was alive)", "taking it over", "stop nat-a"] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    assert!(text.lines().last().unwrap().starts_with("The same "), "{text}");
+    let last = text.lines().last().unwrap();
+    assert!(last.starts_with("The replay came to the same 580 actions in 581 turns"), "{text}");
+    assert_eq!(stdout(&replay(gzip(&case()), &[])), text, "compressed");
 }
 
 #[test]
 fn another_action_exits_3_and_is_shown() {
-    let changed = case().replacen("\"do\":\"stop\"", "\"do\":\"start\"", 1);
+    let changed = case().replacen("\"action\":\"stop\"", "\"action\":\"start\"", 1);
     let changed = changed.replacen("\"force\":false,", "", 1);
-    let output = replay(&changed, &[]);
+    let output = replay(changed, &[]);
     let text = stdout(&output);
     assert_eq!(output.status.code(), Some(3), "{text}{}", stderr(&output));
     assert!(text.contains("recorded: {\"action\":\"start\""), "{text}");
-    assert!(text.contains("now:      {\"action\":\"stop\""), "{text}");
+    assert!(text.contains("replayed: {\"action\":\"stop\""), "{text}");
 }
 
 #[test]
-fn a_last_line_that_was_cut_short_is_no_error() {
+fn a_last_line_that_was_cut_short_is_not_an_error() {
     let case = case();
     let cut = &case[..case.len() - 5];
-    let output = replay(cut, &[]);
-    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-    assert!(stdout(&output).contains("The last line was cut short"));
+    let compressed = gzip(&case);
+    for cut in [cut.as_bytes(), &compressed[..compressed.len() / 2]] {
+        let output = replay(cut, &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert!(stdout(&output).contains("The last line was cut short"));
+    }
 }
 
 #[test]
@@ -66,40 +81,46 @@ fn a_damaged_line_exits_1_and_is_named() {
     let damaged: String = case()
         .lines()
         .enumerate()
-        .map(|(at, line)| if at == 6 { "{\"t\":\n".to_owned() } else { format!("{line}\n") })
+        .map(|(at, line)| if at == 6 { "{\"turn\":\n".to_owned() } else { format!("{line}\n") })
         .collect();
-    let output = replay(&damaged, &[]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("line 7: "), "{}", stderr(&output));
+    for damaged in [damaged.clone().into_bytes(), gzip(&damaged)] {
+        let output = replay(damaged, &[]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("line 7: "), "{}", stderr(&output));
+    }
 }
 
 #[test]
-fn what_is_no_recording_exits_1_and_wrong_usage_2() {
+fn a_foreign_file_exits_1_and_wrong_usage_2() {
     for (text, reason) in [
         ("", "the file is empty"),
-        ("hello\n", "line 1: this is no recording of natha"),
+        ("hello\n", "line 1: this is not a recording made by natha"),
+        (
+            "{\"natha_recording\":1,\"natha\":\"0.0.9\",\"me\":\"i-00000001\"}\n",
+            "line 1: the recording has format 1, written by natha 0.0.9. This natha (",
+        ),
         ("{\"natha_recording\":99}\n", "line 1: the recording has format 99"),
     ] {
         let output = replay(text, &[]);
         assert_eq!(output.status.code(), Some(1));
         assert!(stderr(&output).contains(reason), "{}", stderr(&output));
     }
-    assert_eq!(replay(&case(), &["--from", "yesterday"]).status.code(), Some(2));
-    assert_eq!(replay(&case(), &["--from", "2", "--to", "1"]).status.code(), Some(2));
+    assert_eq!(replay(case(), &["--from", "yesterday"]).status.code(), Some(2));
+    assert_eq!(replay(case(), &["--from", "2", "--to", "1"]).status.code(), Some(2));
 }
 
 #[test]
-fn a_part_is_told_with_every_timer() {
-    let output = replay(&case(), &["--verbose", "--from", "1", "--to", "20"]);
+fn a_part_is_shown_with_every_timer() {
+    let output = replay(case(), &["--verbose", "--from", "1", "--to", "20"]);
     let text = stdout(&output);
     assert!(text.contains("next deadline: in"), "{text}");
     assert!(text.contains("repair of nat-a at the earliest: in"), "{text}");
-    assert!(!text.contains("the first heartbeat"), "{text}");
+    assert!(!text.contains("first heartbeat from"), "{text}");
 }
 
 #[test]
-fn json_is_one_object_a_line_with_the_result_last() {
-    let output = replay(&case(), &["--json"]);
+fn json_is_one_object_per_line_with_the_result_last() {
+    let output = replay(case(), &["--json"]);
     let text = stdout(&output);
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.first().unwrap().get("natha_recording").is_some());

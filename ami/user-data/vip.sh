@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# One address outside of the VPC that is led to one node at a time, as vip.yaml.
+# One address outside the VPC, routed to one node at a time. Like vip.yaml.
 #
 # Usage: as the user data of both instances
 #
-# It runs once, late in the first boot: what later boots need is left in a file, and natha, which
-# runs already, is started again with its settings.
+# It runs once, late in the first boot. It writes a settings file, which later boots also use, and
+# restarts natha, which is already running.
 set -euo pipefail
 cat >/etc/natha/natha.toml <<'END'
 cluster = "db"

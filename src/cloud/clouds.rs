@@ -15,7 +15,7 @@ use crate::types::{Assignment, CloudFault, Location, Resource, ResourceKind, Vpc
 /// Clients of EC2 and Route 53, and the VPC that the cluster is in. Cloning is cheap: clones share
 /// connections, credentials, and what is known of changes that are on their way.
 #[derive(Debug, Clone)]
-pub struct Clouds {
+pub(crate) struct Clouds {
     ec2: Ec2,
     route53: Route53,
     vpc: VpcId,
@@ -25,10 +25,7 @@ pub struct Clouds {
 impl Clouds {
     /// Clients with the usual AWS credentials and the region that [`Ec2::connect`] chooses. Nothing
     /// is sent yet.
-    ///
-    /// # Errors
-    /// Where no region can be found.
-    pub async fn connect(
+    pub(crate) async fn connect(
         api: &Api,
         own_region: Option<&str>,
         vpc: VpcId,
@@ -55,19 +52,19 @@ impl Clouds {
 
     /// The EC2 client.
     #[must_use]
-    pub fn ec2(&self) -> &Ec2 {
+    pub(crate) fn ec2(&self) -> &Ec2 {
         &self.ec2
     }
 
     /// The Route 53 client.
     #[must_use]
-    pub fn route53(&self) -> &Route53 {
+    pub(crate) fn route53(&self) -> &Route53 {
         &self.route53
     }
 
     /// The cluster's VPC.
     #[must_use]
-    pub fn vpc(&self) -> &VpcId {
+    pub(crate) fn vpc(&self) -> &VpcId {
         &self.vpc
     }
 
@@ -75,7 +72,7 @@ impl Clouds {
     ///
     /// # Errors
     /// The API's, as a kind; `Other` for routes, which are read by table.
-    pub async fn holders(
+    pub(crate) async fn holders(
         &self,
         resources: &[Resource],
     ) -> Result<Vec<(Resource, Location)>, CloudFault> {
@@ -94,7 +91,11 @@ impl Clouds {
     ///
     /// # Errors
     /// The API's, as a kind; `Other` for routes, which are written by themselves.
-    pub async fn assign(&self, assignment: &Assignment, gate: &Gate) -> Result<Sent, CloudFault> {
+    pub(crate) async fn assign(
+        &self,
+        assignment: &Assignment,
+        gate: &Gate,
+    ) -> Result<Sent, CloudFault> {
         let interface = &assignment.interface;
         match &assignment.resource {
             Resource::PrivateIp { address } => {

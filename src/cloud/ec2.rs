@@ -42,7 +42,7 @@ pub(super) const PAGE_SIZE: i32 = 100;
 ///
 /// Each call has the time limit of `api.timeout`, a paginated one per page, and is sent once.
 #[derive(Debug, Clone)]
-pub struct Ec2 {
+pub(crate) struct Ec2 {
     pub(super) client: aws_sdk_ec2::Client,
 }
 
@@ -51,10 +51,7 @@ impl Ec2 {
     ///
     /// The region is the configured one, else `AWS_REGION`, else `own_region` (as the instance
     /// metadata tells it), else what the AWS SDK finds. Nothing is sent to EC2 yet.
-    ///
-    /// # Errors
-    /// Where no region can be found.
-    pub async fn connect(api: &Api, own_region: Option<&str>) -> Result<Self, CloudFault> {
+    pub(crate) async fn connect(api: &Api, own_region: Option<&str>) -> Result<Self, CloudFault> {
         Ok(Self::with(&shared(api, own_region, Connections::Kept).await?, api))
     }
 
@@ -75,10 +72,7 @@ impl Ec2 {
     ///
     /// EC2 may fail this call while any zone is in trouble: never call it on the way to a
     /// takeover.
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn cluster_instances(
+    pub(crate) async fn cluster_instances(
         &self,
         vpc: &VpcId,
         cluster: &str,
@@ -106,10 +100,10 @@ impl Ec2 {
 
     /// One instance by id; none where EC2 does not know it. One id a call: an id in a failed
     /// zone can fail the whole call (EC2 API reference, `DescribeInstances`).
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn instance(&self, id: &InstanceId) -> Result<Option<InstanceInfo>, CloudFault> {
+    pub(crate) async fn instance(
+        &self,
+        id: &InstanceId,
+    ) -> Result<Option<InstanceInfo>, CloudFault> {
         const CALL: &str = "DescribeInstances";
         let found = self.raw_instance(id).await?;
         found.map(|instance| convert::instance(CALL, &instance)).transpose()
@@ -137,10 +131,7 @@ impl Ec2 {
 
     /// State of one instance. The two calls behind it run side by side, and without the status
     /// checks, which lag by minutes anyway, the instance counts as not impaired.
-    ///
-    /// # Errors
-    /// The API's, as a kind, where `DescribeInstances` fails.
-    pub async fn power(&self, id: &InstanceId) -> Result<PowerReport, CloudFault> {
+    pub(crate) async fn power(&self, id: &InstanceId) -> Result<PowerReport, CloudFault> {
         const CALL: &str = "DescribeInstances";
         let status = self
             .client
@@ -166,10 +157,7 @@ impl Ec2 {
 
     /// These route tables. One that does not exist is absent from the answer and does not fail
     /// the others.
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn route_tables(
+    pub(crate) async fn route_tables(
         &self,
         ids: &[RouteTableId],
     ) -> Result<Vec<RouteTableInfo>, CloudFault> {
@@ -182,10 +170,7 @@ impl Ec2 {
     }
 
     /// The route tables of a VPC that carry `natha:cluster` = `cluster`.
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn cluster_route_tables(
+    pub(crate) async fn cluster_route_tables(
         &self,
         vpc: &VpcId,
         cluster: &str,
@@ -195,10 +180,7 @@ impl Ec2 {
     }
 
     /// The route tables of a VPC that have a route to exactly one of these destinations.
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn route_tables_to(
+    pub(crate) async fn route_tables_to(
         &self,
         vpc: &VpcId,
         destinations: &[Ipv4Net],
@@ -210,14 +192,6 @@ impl Ec2 {
             found.extend(self.tables_where(vec![filter("vpc-id", [vpc.as_str()]), to]).await?);
         }
         Ok(found)
-    }
-
-    /// All route tables of a VPC.
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn vpc_route_tables(&self, vpc: &VpcId) -> Result<Vec<RouteTableInfo>, CloudFault> {
-        self.tables_where(vec![filter("vpc-id", [vpc.as_str()])]).await
     }
 
     /// The route tables that all filters let pass.
@@ -238,10 +212,7 @@ impl Ec2 {
     }
 
     /// These subnets; one that does not exist is absent from the answer.
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn subnets(&self, ids: &[SubnetId]) -> Result<Vec<SubnetInfo>, CloudFault> {
+    pub(crate) async fn subnets(&self, ids: &[SubnetId]) -> Result<Vec<SubnetInfo>, CloudFault> {
         const CALL: &str = "DescribeSubnets";
         let mut found = Vec::new();
         for some in ids.chunks(MAX_FILTER_VALUES) {
@@ -266,7 +237,7 @@ impl Ec2 {
     ///
     /// # Errors
     /// The API's, as a kind; `NotFound` where there is no such interface.
-    pub async fn source_dest_check(
+    pub(crate) async fn source_dest_check(
         &self,
         interface: &NetworkInterfaceId,
     ) -> Result<bool, CloudFault> {
@@ -283,7 +254,7 @@ impl Ec2 {
 
 /// What becomes of a connection after its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Connections {
+pub(crate) enum Connections {
     /// It is kept for the next call.
     Kept,
     /// It is closed. For a node whose public address changes while it runs, as it does with an

@@ -42,7 +42,7 @@ impl Ec2 {
     /// # Errors
     /// The API's, as a kind; `Other` where an address is on two interfaces, which is what an answer
     /// of several pages can show while it moves.
-    pub async fn private_ips(
+    pub(crate) async fn private_ips(
         &self,
         vpc: &VpcId,
         resources: &[Resource],
@@ -106,10 +106,7 @@ impl Ec2 {
     /// Which interfaces these Elastic IPs are associated with. One that is on another private IP
     /// than the one it belongs to is free: nobody is served by it there. `primaries` are those of
     /// the members.
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn elastic_ips(
+    pub(crate) async fn elastic_ips(
         &self,
         resources: &[Resource],
         primaries: &Primaries,
@@ -128,10 +125,7 @@ impl Ec2 {
 
     /// The public addresses of these Elastic IPs; one that does not exist is absent from the
     /// answer.
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn elastic_addresses(
+    pub(crate) async fn elastic_addresses(
         &self,
         ids: &[AllocationId],
     ) -> Result<BTreeMap<AllocationId, Ipv4Addr>, CloudFault> {
@@ -169,10 +163,7 @@ impl Ec2 {
     }
 
     /// Gives a secondary private IP to an interface, away from whoever has it.
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn assign_private_ip(
+    pub(crate) async fn assign_private_ip(
         &self,
         address: Ipv4Addr,
         interface: &NetworkInterfaceId,
@@ -190,10 +181,7 @@ impl Ec2 {
 
     /// Puts an Elastic IP on a private IP of an interface (none: its primary one), away from
     /// wherever it is.
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn associate(
+    pub(crate) async fn associate(
         &self,
         allocation: &AllocationId,
         on: Option<Ipv4Addr>,

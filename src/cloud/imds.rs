@@ -1,7 +1,6 @@
 //! The instance metadata service: who this host is (IMDSv2 only).
 
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::time::Duration;
 
 use aws_config::imds::client::error::ImdsError;
@@ -23,44 +22,41 @@ const ATTEMPTS: u32 = 4;
 /// The item that lists the interfaces.
 const MACS: &str = "network/interfaces/macs/";
 
-/// Where the firmware of a Nitro instance tells the instance id.
-pub const DMI_ASSET_TAG: &str = "/sys/devices/virtual/dmi/id/board_asset_tag";
-
 /// Who this host is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The instance.
-    pub instance: InstanceId,
+    pub(crate) instance: InstanceId,
     /// Its region, such as `eu-west-1`.
-    pub region: String,
+    pub(crate) region: String,
     /// Its zone.
-    pub zone: Zone,
+    pub(crate) zone: Zone,
     /// The VPC of its primary interface.
-    pub vpc: VpcId,
+    pub(crate) vpc: VpcId,
     /// Its interfaces, by device number.
-    pub interfaces: Vec<OwnInterface>,
+    pub(crate) interfaces: Vec<OwnInterface>,
     /// The IPv4 blocks of its VPC.
-    pub vpc_cidrs: Vec<Ipv4Net>,
+    pub(crate) vpc_cidrs: Vec<Ipv4Net>,
 }
 
 /// A network interface of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OwnInterface {
+pub(crate) struct OwnInterface {
     /// Its hardware address, lower case with colons.
-    pub mac: String,
+    pub(crate) mac: String,
     /// Its id.
-    pub id: NetworkInterfaceId,
+    pub(crate) id: NetworkInterfaceId,
     /// Its place on the instance; 0 is the primary one.
-    pub device_number: u32,
+    pub(crate) device_number: u32,
     /// Its private addresses, the primary one first.
-    pub addresses: Vec<Ipv4Addr>,
+    pub(crate) addresses: Vec<Ipv4Addr>,
     /// Its subnet.
-    pub subnet: SubnetId,
+    pub(crate) subnet: SubnetId,
 }
 
 /// Why the metadata could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ImdsFault {
+pub(crate) enum ImdsFault {
     /// No answer.
     #[error(
         "the instance metadata service does not answer ({0}): this host is not on EC2, or the \
@@ -95,7 +91,7 @@ pub enum ImdsFault {
 
 /// A client of the instance metadata service. It keeps its token; cloning it shares that.
 #[derive(Debug, Clone)]
-pub struct Imds {
+pub(crate) struct Imds {
     client: aws_config::imds::Client,
 }
 
@@ -109,25 +105,20 @@ impl Imds {
     /// A client of the service at its usual address, or at the one that
     /// `AWS_EC2_METADATA_SERVICE_ENDPOINT` names.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { client: limited().build() }
     }
 
-    /// A client of the service at another address.
-    ///
-    /// # Errors
-    /// Where `endpoint` is not a URI.
-    pub fn at(endpoint: &str) -> Result<Self, ImdsFault> {
+    /// A client of a test's own service.
+    #[cfg(test)]
+    pub(crate) fn at(endpoint: &str) -> Result<Self, ImdsFault> {
         let builder = limited().endpoint(endpoint);
         let builder = builder.map_err(|error| ImdsFault::Unavailable(chain(error.as_ref())))?;
         Ok(Self { client: builder.build() })
     }
 
     /// Who this host is.
-    ///
-    /// # Errors
-    /// Where the service does not answer, refuses, or answers with something else.
-    pub async fn identity(&self) -> Result<Identity, ImdsFault> {
+    pub(crate) async fn identity(&self) -> Result<Identity, ImdsFault> {
         let instance = self.parsed("instance-id").await?;
         let zone = self.parsed("placement/availability-zone").await?;
         let region = self.required("placement/region").await?;
@@ -234,11 +225,4 @@ fn malformed(item: &str, text: &str, problem: &str) -> ImdsFault {
 fn is_mac(text: &str) -> bool {
     let byte = |part: &str| part.len() == 2 && part.bytes().all(|c| c.is_ascii_hexdigit());
     text.split(':').count() == 6 && text.split(':').all(byte)
-}
-
-/// The instance id as the firmware tells it, for hosts whose metadata service is off. Reading it
-/// needs no network; on anything but a Nitro instance there is none.
-#[must_use]
-pub fn instance_from_dmi(asset_tag: &Path) -> Option<InstanceId> {
-    std::fs::read_to_string(asset_tag).ok()?.trim().parse().ok()
 }

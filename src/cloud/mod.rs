@@ -17,12 +17,11 @@ mod survey;
 mod whole;
 mod writes;
 
-pub use clouds::Clouds;
-pub use ec2::{Connections, Ec2};
-pub use imds::{DMI_ASSET_TAG, Identity, Imds, ImdsFault, OwnInterface, instance_from_dmi};
-pub use notices::Notice;
-pub use route53::Route53;
-pub use writes::{Gate, Sent};
+pub(crate) use clouds::Clouds;
+pub(crate) use ec2::{Connections, Ec2};
+pub(crate) use imds::{Identity, Imds};
+pub(crate) use notices::Notice;
+pub(crate) use writes::{Gate, Sent};
 
 #[cfg(test)]
 mod fake;

@@ -1,6 +1,6 @@
 //! What AWS announces to an instance through its metadata: interruptions to come.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde::Deserialize;
 
@@ -17,11 +17,11 @@ const LIFECYCLE: &str = "autoscaling/target-lifecycle-state";
 
 /// An interruption that AWS has announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
+pub(crate) struct Notice {
     /// What will happen, in words.
-    pub what: String,
+    pub(crate) what: String,
     /// Not before when, by the wall clock; none for one that is under way.
-    pub at: Option<SystemTime>,
+    pub(crate) at: Option<SystemTime>,
 }
 
 #[derive(Deserialize)]
@@ -41,10 +41,7 @@ struct ScheduledEvent {
 
 impl Imds {
     /// Every interruption of this instance that AWS has announced and not called off.
-    ///
-    /// # Errors
-    /// Where the service does not answer, refuses, or answers with something else.
-    pub async fn notices(&self) -> Result<Vec<Notice>, ImdsFault> {
+    pub(crate) async fn notices(&self) -> Result<Vec<Notice>, ImdsFault> {
         let mut notices = Vec::new();
         if let Some(text) = self.get(SPOT).await? {
             notices.push(spot(&text)?);
@@ -75,7 +72,10 @@ fn spot(text: &str) -> Result<Notice, ImdsFault> {
 
 fn lifecycle(text: &str) -> Option<Notice> {
     let ends = text.trim() == "Terminated";
-    ends.then(|| Notice { what: "its Auto Scaling group ends this instance".to_owned(), at: None })
+    ends.then(|| Notice {
+        what: "the Auto Scaling group is terminating this instance".to_owned(),
+        at: None,
+    })
 }
 
 fn scheduled(text: &str) -> Result<Vec<Notice>, ImdsFault> {
@@ -83,7 +83,7 @@ fn scheduled(text: &str) -> Result<Vec<Notice>, ImdsFault> {
     let events = parsed.map_err(|problem| malformed(EVENTS, text, &problem))?;
     let active = |event: &ScheduledEvent| event.state.is_empty() || event.state == "active";
     let notice = |event: ScheduledEvent| {
-        let at = moment(&event.not_before).ok_or_else(|| {
+        let at = parse_time(&event.not_before).ok_or_else(|| {
             malformed(EVENTS, text, &format!("`{}` is no time", event.not_before))
         })?;
         let what = format!("{} is scheduled for {}", event.code, event.not_before);
@@ -92,27 +92,15 @@ fn scheduled(text: &str) -> Result<Vec<Notice>, ImdsFault> {
     events.into_iter().filter(active).map(notice).collect()
 }
 
-/// The moment that EC2 writes as `21 Jan 2019 09:00:43 GMT`.
-fn moment(text: &str) -> Option<SystemTime> {
+/// Parses a time as EC2 writes it: `21 Jan 2019 09:00:43 GMT`.
+fn parse_time(text: &str) -> Option<SystemTime> {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let [day, month, year, time, "GMT"] = words[..] else { return None };
-    let day: u64 = day.parse().ok().filter(|day| (1..=31).contains(day))?;
-    let month = (1..).zip(MONTHS).find(|(_, name)| *name == month)?.0;
-    let year: u64 = year.parse().ok().filter(|year| (1970..10_000).contains(year))?;
-    let clock: Vec<u64> = time.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
-    let [hour @ 0..24, minute @ 0..60, second @ 0..=60] = clock[..] else { return None };
-    let seconds = days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
-    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
-}
-
-/// Days from 1970 to this day of the Gregorian calendar.
-fn days(year: u64, month: u64, day: u64) -> u64 {
-    // Years begin in March here, so that the leap day is a year's last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let leaps = year / 4 - year / 100 + year / 400;
-    year * 365 + leaps + (month * 153 + 2) / 5 + day - 1 - 719_468
+    let [day, month, year, clock, "GMT"] = text.split_whitespace().collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let (month, _) = (1..).zip(MONTHS).find(|(_, name)| *name == month)?;
+    humantime::parse_rfc3339(&format!("{year}-{month:02}-{day:0>2}T{clock}Z")).ok()
 }
 
 #[cfg(test)]
@@ -121,7 +109,7 @@ mod tests {
 
     fn seconds(text: &str) -> Option<u64> {
         let since = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-        moment(text).map(since)
+        parse_time(text).map(since)
     }
 
     #[test]

@@ -141,7 +141,7 @@ const TABLES: &str = "<DescribeRouteTablesResponse xmlns=\"http://ec2.amazonaws.
 fn a_route_that_is_read_stands_in_the_reply() {
     let ask = async |url: &str| {
         let vpc = "vpc-0000000a".parse().unwrap();
-        client(url).await.vpc_route_tables(&vpc).await
+        client(url).await.cluster_route_tables(&vpc, "blue").await
     };
     fuzz(TABLES, &ask, |reply, answer| {
         let Ok(tables) = answer else { return };
@@ -170,11 +170,11 @@ fn a_reply_that_is_cut_off_is_an_error_and_no_shorter_answer() {
         let vpc = "vpc-0000000a".parse().unwrap();
         for end in (0..TABLES.len()).step_by(7).chain([TABLES.len() - 1]) {
             *length.lock().unwrap() = end;
-            let answer = ec2.vpc_route_tables(&vpc).await;
+            let answer = ec2.cluster_route_tables(&vpc, "blue").await;
             assert!(answer.is_err(), "{} is read as {answer:?}", &TABLES[..end]);
         }
         *length.lock().unwrap() = TABLES.len();
-        assert_eq!(ec2.vpc_route_tables(&vpc).await.unwrap().len(), 1);
+        assert_eq!(ec2.cluster_route_tables(&vpc, "blue").await.unwrap().len(), 1);
     });
 }
 

@@ -33,7 +33,7 @@ type Record = (HostedZoneId, DnsName);
 ///
 /// Each call has the time limit of `api.timeout` and is sent once.
 #[derive(Debug, Clone)]
-pub struct Route53 {
+pub(crate) struct Route53 {
     client: aws_sdk_route53::Client,
     /// The ids of this client's own changes that were not yet everywhere when last asked about.
     changes: Arc<Mutex<BTreeMap<Record, String>>>,
@@ -62,10 +62,7 @@ impl Route53 {
 
     /// Where these records lead. One whose change by this client is accepted but not yet on all of
     /// Route 53's servers is [`Location::Pending`].
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn records(
+    pub(crate) async fn records(
         &self,
         resources: &[Resource],
     ) -> Result<Vec<(Resource, Location)>, CloudFault> {
@@ -128,10 +125,7 @@ impl Route53 {
 
     /// Which of these zones exist, each with its name where its first record tells it: the records
     /// of a zone's own name come first, and some of them (NS, SOA) cannot be removed.
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn zones(
+    pub(crate) async fn zones(
         &self,
         ids: &[HostedZoneId],
     ) -> Result<BTreeMap<HostedZoneId, Option<DnsName>>, CloudFault> {
@@ -156,10 +150,7 @@ impl Route53 {
     }
 
     /// Makes a record lead to an address, whether it exists or not.
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn upsert(
+    pub(crate) async fn upsert(
         &self,
         zone: &HostedZoneId,
         name: &DnsName,

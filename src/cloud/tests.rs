@@ -174,19 +174,6 @@ async fn missing_credentials_are_a_denial_and_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn dry_runs_ask_and_do_nothing() {
-    let fake = Fake::start(|_| error(412, "DryRunOperation", "would have succeeded")).await;
-    let ec2 = client(&fake.url).await;
-    assert_eq!(ec2.dry_stop(&node()).await, Ok(()));
-    assert_eq!(ec2.dry_start(&node()).await, Ok(()));
-    assert_eq!(ec2.dry_write_route(&write(RouteWriteVerb::Create)).await, Ok(()));
-    assert!(fake.seen().iter().all(|request| request.contains("DryRun=true")));
-    let obeying = Fake::start(|_| reply("StopInstances", "")).await;
-    let fault = client(&obeying.url).await.dry_stop(&node()).await.unwrap_err();
-    assert!(fault.message.contains("carried out"), "{fault}");
-}
-
-#[tokio::test]
 async fn all_pages_of_route_tables_are_read() {
     let page = AtomicUsize::new(0);
     let fake = Fake::start(move |_| {
@@ -230,7 +217,7 @@ async fn a_list_without_end_is_given_up() {
     let page = "<routeTableSet/><nextToken>again</nextToken>";
     let fake = Fake::start(move |_| reply("DescribeRouteTables", page)).await;
     let vpc = "vpc-00000001".parse().unwrap();
-    let fault = client(&fake.url).await.vpc_route_tables(&vpc).await.unwrap_err();
+    let fault = client(&fake.url).await.cluster_route_tables(&vpc, "blue").await.unwrap_err();
     assert!(fault.message.contains("pages"), "{fault}");
 }
 
@@ -325,17 +312,6 @@ async fn a_host_without_metadata_is_told_what_to_do() {
     let fake = Fake::start(|_| Answer::Reply(403, String::new())).await;
     let fault = Imds::at(&fake.url).unwrap().identity().await.unwrap_err();
     assert!(fault.to_string().contains("AWS_EC2_METADATA_SERVICE_ENDPOINT"), "{fault}");
-}
-
-#[test]
-fn the_firmware_tells_the_instance_id() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("board_asset_tag");
-    std::fs::write(&path, "i-0123456789abcdef0\n").unwrap();
-    assert_eq!(instance_from_dmi(&path), "i-0123456789abcdef0".parse().ok());
-    std::fs::write(&path, "Not Specified\n").unwrap();
-    assert_eq!(instance_from_dmi(&path), None);
-    assert_eq!(instance_from_dmi(&directory.path().join("absent")), None);
 }
 
 #[tokio::test]

@@ -19,18 +19,18 @@ use crate::types::{CloudFault, InstanceId, NetworkInterfaceId, RouteWrite, Route
 /// sent. What remains after the gate is one poll of a warm connection, or the making of a new
 /// one; and EC2 refuses a request whose signature is older than five minutes.
 #[derive(Clone)]
-pub struct Gate(Arc<dyn Fn() -> bool + Send + Sync>);
+pub(crate) struct Gate(Arc<dyn Fn() -> bool + Send + Sync>);
 
 impl Gate {
     /// A gate that lets pass while `may_send` says so.
     #[must_use]
-    pub fn new(may_send: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(may_send: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(may_send))
     }
 
     /// A gate that is always open: for a change that a person waits for.
     #[must_use]
-    pub fn open() -> Self {
+    pub(crate) fn open() -> Self {
         Self::new(|| true)
     }
 }
@@ -43,7 +43,7 @@ impl fmt::Debug for Gate {
 
 /// What became of a change that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sent {
+pub(crate) enum Sent {
     /// EC2 accepted it.
     Accepted,
     /// The gate had closed: nothing was sent.
@@ -100,15 +100,6 @@ macro_rules! send {
 }
 pub(super) use send;
 
-/// The verdict of a dry run: EC2 answers it with an error, in the good case as well.
-fn of_dry_run<T>(name: &str, answer: Result<T, CloudFault>) -> Result<(), CloudFault> {
-    match answer {
-        Err(fault) if fault.message.starts_with("DryRunOperation:") => Ok(()),
-        Err(fault) => Err(fault),
-        Ok(_) => Err(unexpected(name, "the dry run was carried out: this endpoint is not EC2")),
-    }
-}
-
 /// Whether a request went out.
 pub(super) fn sent<T>(answer: Option<&T>) -> Sent {
     if answer.is_some() { Sent::Accepted } else { Sent::Expired }
@@ -120,7 +111,11 @@ impl Ec2 {
     /// # Errors
     /// The API's, as a kind. `NotFound` for [`RouteWriteVerb::Replace`] where the table has no
     /// such route, `Exists` for [`RouteWriteVerb::Create`] where it has one.
-    pub async fn write_route(&self, write: &RouteWrite, gate: &Gate) -> Result<Sent, CloudFault> {
+    pub(crate) async fn write_route(
+        &self,
+        write: &RouteWrite,
+        gate: &Gate,
+    ) -> Result<Sent, CloudFault> {
         match write.verb {
             RouteWriteVerb::Replace => {
                 send!("ReplaceRoute", gate, self.replace(write)).map(|answer| sent(answer.as_ref()))
@@ -131,23 +126,6 @@ impl Ec2 {
                     return Err(unexpected("CreateRoute", "EC2 answered return = false"));
                 }
                 Ok(sent(answer.as_ref()))
-            }
-        }
-    }
-
-    /// Asks whether [`Self::write_route`] would be allowed.
-    ///
-    /// # Errors
-    /// What it would fail with, as far as EC2 tells.
-    pub async fn dry_write_route(&self, write: &RouteWrite) -> Result<(), CloudFault> {
-        match write.verb {
-            RouteWriteVerb::Replace => {
-                let request = self.replace(write).dry_run(true);
-                of_dry_run("ReplaceRoute", call("ReplaceRoute", request.send()).await)
-            }
-            RouteWriteVerb::Create => {
-                let request = self.create(write).dry_run(true);
-                of_dry_run("CreateRoute", call("CreateRoute", request.send()).await)
             }
         }
     }
@@ -175,10 +153,7 @@ impl Ec2 {
     }
 
     /// Stops an instance. With `force`, EC2 gives the guest a short time only.
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn stop(
+    pub(crate) async fn stop(
         &self,
         id: &InstanceId,
         force: bool,
@@ -188,38 +163,14 @@ impl Ec2 {
         send!("StopInstances", gate, request).map(|answer| sent(answer.as_ref()))
     }
 
-    /// Asks whether [`Self::stop`] would be allowed.
-    ///
-    /// # Errors
-    /// What it would fail with, as far as EC2 tells.
-    pub async fn dry_stop(&self, id: &InstanceId) -> Result<(), CloudFault> {
-        let request = self.client.stop_instances().instance_ids(id.as_str()).dry_run(true);
-        of_dry_run("StopInstances", call("StopInstances", request.send()).await)
-    }
-
     /// Starts an instance.
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn start(&self, id: &InstanceId, gate: &Gate) -> Result<Sent, CloudFault> {
+    pub(crate) async fn start(&self, id: &InstanceId, gate: &Gate) -> Result<Sent, CloudFault> {
         let request = self.client.start_instances().instance_ids(id.as_str());
         send!("StartInstances", gate, request).map(|answer| sent(answer.as_ref()))
     }
 
-    /// Asks whether [`Self::start`] would be allowed.
-    ///
-    /// # Errors
-    /// What it would fail with, as far as EC2 tells.
-    pub async fn dry_start(&self, id: &InstanceId) -> Result<(), CloudFault> {
-        let request = self.client.start_instances().instance_ids(id.as_str()).dry_run(true);
-        of_dry_run("StartInstances", call("StartInstances", request.send()).await)
-    }
-
     /// Turns EC2's source/dest check of an interface on or off.
-    ///
-    /// # Errors
-    /// The API's, as a kind.
-    pub async fn set_source_dest_check(
+    pub(crate) async fn set_source_dest_check(
         &self,
         interface: &NetworkInterfaceId,
         on: bool,

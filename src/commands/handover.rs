@@ -1,4 +1,4 @@
-//! `natha handover`: give a group to another node, on purpose and without a gap.
+//! `natha handover`: a planned move of a group to another node, without interruption.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,46 +7,48 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::local::Answer;
-use super::{local, print, render, unwell};
+use super::control::MonitorStatus;
+use super::{control, needs_attention, print};
 use crate::failover::{Command, Event, EventKind, Level};
 use crate::status::Report;
-use crate::types::{GroupName, InstanceId, Time};
+use crate::types::{GroupName, InstanceId, Time, display_duration};
 
-/// How long the hand-over is watched before the command gives up watching.
+/// How long the command waits for the hand-over. The hand-over itself may still complete later.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How often the monitor is asked.
+/// Time between two reads of the monitor's status.
 const POLL: Duration = Duration::from_millis(100);
 
 /// Flags of `natha handover`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The group to give away; this node must hold it
+    /// The group to hand over; this node must hold it
     #[arg(value_name = "GROUP")]
     pub group: GroupName,
 
-    /// Who gets it, by instance id or name [default: the best fit peer]
+    /// The receiving node, by instance id or name [default: the best available peer]
     #[arg(long, value_name = "NODE")]
     pub to: Option<String>,
 }
 
-/// Asks the monitor for a hand-over and watches it. 0 when the group is held elsewhere, 3 if
-/// nothing comes of it or it is not after a minute.
+/// Asks the monitor for a hand-over and waits for it. Exit code 0: another node holds the group. 3:
+/// the hand-over failed, or has not completed within a minute.
 ///
 /// # Errors
-/// Where no monitor runs, or it refuses.
+/// If no monitor is running, or it refuses.
 pub async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
     let before = running(socket).await?;
     let to = args.to.as_deref().map(|text| find(&before, text)).transpose()?;
     let command = Command::HandOver { group: args.group.clone(), to: to.clone() };
-    local::command(socket, &command).await?;
+    control::command(socket, &command).await?;
     watch(args, socket, &before, to.as_ref()).await
 }
 
 async fn running(socket: &Path) -> anyhow::Result<Box<Report>> {
-    match local::status(socket).await? {
-        Answer::Running(report) => Ok(report),
-        Answer::Starting(starting) => bail!("the monitor is starting: {}", starting.starting),
+    match control::status(socket).await? {
+        MonitorStatus::Running(report) => Ok(report),
+        MonitorStatus::Starting(starting) => {
+            bail!("the monitor is starting: {}", starting.starting)
+        }
     }
 }
 
@@ -61,7 +63,7 @@ fn find(report: &Report, text: &str) -> anyhow::Result<InstanceId> {
                 None => member.id.to_string(),
             })
             .collect();
-        anyhow!("`{text}` names no node, or several; there are: {}", known.join(", "))
+        anyhow!("no single node is called `{text}`; the nodes are {}", known.join(", "))
     })
 }
 
@@ -84,10 +86,10 @@ async fn watch(
         }
         shown = report.events.last().map_or(shown, |event| event.at.max(shown));
         if news.iter().any(|event| is_given_up(event)) {
-            return Ok(unwell());
+            return Ok(needs_attention());
         }
         let Some(group) = report.view.groups.get(&args.group) else {
-            bail!("group {} is gone from the cluster", args.group);
+            bail!("group {} no longer exists", args.group);
         };
         let arrived = match (&group.holder, to) {
             (Some(holder), Some(to)) => holder == to,
@@ -95,27 +97,27 @@ async fn watch(
             (None, _) => false,
         };
         if let (true, Some(holder)) = (arrived && group.doing.is_none(), &group.holder) {
-            let took = render::short(begun.elapsed());
+            let took = display_duration(begun.elapsed());
             let name = report.node_name(holder);
-            print(&format!("Group {} is held by {name} now, after {took}.\n", args.group))?;
+            print(&format!("Group {} is now held by {name}, after {took}.\n", args.group))?;
             return Ok(ExitCode::SUCCESS);
         }
     }
-    let patience = render::short(PATIENCE);
+    let patience = display_duration(PATIENCE);
     print(&format!(
-        "Group {} has not moved within {patience}: `natha status` tells why.\n",
+        "Group {} has not moved within {patience}: see `natha status` for the reason.\n",
         args.group
     ))?;
-    Ok(unwell())
+    Ok(needs_attention())
 }
 
-/// What happened to the group since.
+/// The group's events after `since`.
 fn news<'a>(args: &Args, report: &'a Report, since: Time) -> Vec<&'a Event> {
     let news = report.events.iter().filter(|event| event.at > since);
     news.filter(|event| event.group.as_ref() == Some(&args.group)).collect()
 }
 
-/// Whether this says that nothing comes of a hand-over any more.
+/// Whether this event reports that the hand-over was abandoned.
 fn is_given_up(event: &Event) -> bool {
     event.kind == EventKind::HandOverDone && event.level > Level::Info
 }

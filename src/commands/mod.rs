@@ -1,13 +1,14 @@
 //! One file per verb of the command line.
 //!
-//! Each verb ends in one of the exit codes that `natha --help` documents: 0 all well, 1 an error,
-//! 2 wrong usage, 3 done, but something is not as it should be.
+//! Each verb returns one of the exit codes that `natha --help` documents: 0 success, 1 error,
+//! 2 wrong usage, 3 completed, but something needs attention.
 
 use std::process::ExitCode;
 
-mod checks;
+use crate::daemon::HostChange;
+
+mod control;
 pub mod handover;
-mod local;
 pub mod monitor;
 pub mod policy;
 pub mod release;
@@ -15,38 +16,39 @@ mod render;
 pub mod replay;
 mod report;
 pub mod setup;
+mod source_dest;
 pub mod status;
 pub mod take;
 pub mod teardown;
 
-/// Done, but something is not as it should be.
+/// Exit code 3: completed, but something needs attention.
 #[must_use]
-pub fn unwell() -> ExitCode {
+pub fn needs_attention() -> ExitCode {
     ExitCode::from(3)
 }
 
-/// Prints what came of it, as JSON or in words.
+/// Prints a result as JSON or as text.
 ///
 /// # Errors
-/// As [`print`].
-fn tell<T: serde::Serialize>(
+/// As for [`print`].
+fn print_result<T: serde::Serialize>(
     json: bool,
     result: &T,
-    words: fn(&T) -> String,
+    to_text: fn(&T) -> String,
 ) -> anyhow::Result<()> {
-    let text = if json { serde_json::to_string_pretty(result)? + "\n" } else { words(result) };
+    let text = if json { serde_json::to_string_pretty(result)? + "\n" } else { to_text(result) };
     print(&text)
 }
 
-/// What was changed on this host, a line each.
-fn on_this_host(changes: &[String]) -> String {
-    changes.iter().flat_map(|line| ["on this host: ", line, "\n"]).collect()
+/// The changes made on this host, one line each.
+fn on_this_host(changes: &[HostChange]) -> String {
+    changes.iter().map(|change| format!("on this host: {change}\n")).collect()
 }
 
-/// Prints to standard output. A reader that has gone (`natha status | head`) is no error.
+/// Prints to stdout. A closed pipe (`natha status | head`) is not an error.
 ///
 /// # Errors
-/// Where it cannot be written for another reason, such as a full disk.
+/// If writing fails for another reason, such as a full disk.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();

@@ -1,4 +1,4 @@
-//! `natha monitor`: watch the peers and keep the groups served.
+//! `natha monitor`: watches the peers and takes over their groups when they fail.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,44 +10,44 @@ use crate::daemon;
 
 const AFTER_HELP: &str = "\
 Examples:
-  natha monitor                    the cluster is told by tags or the settings file
+  natha monitor                    members and groups come from tags or the settings file
   natha monitor --peer i-… --peer-table rtb-… --my-table rtb-…
-                                   a cluster of two without tags
-  natha monitor --observe          follow keepalived: routes go to the node with the address
+                                   a two-node cluster without tags
+  natha monitor --observe          follow keepalived: routes point to the node with the address
   natha monitor --record /var/lib/natha/run.jsonl
-                                   write down what it decides from; see `natha replay --help`";
+                                   record every input; see `natha replay --help`";
 
 /// Flags of `natha monitor`.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// A cluster of two without tags
+    /// A two-node cluster without tags
     #[command(flatten)]
     pub pair: PairFlags,
 
-    /// Only follow: what a group moves goes to the node that has the group's address
+    /// Only follow: move a group's resources to the node that has the group's address
     ///
-    /// Somebody else, such as keepalived, decides who has it, and puts it there. The same on all
-    /// nodes. It is the setting `observe`.
+    /// Another program, such as keepalived, decides which node has the address and assigns it. All
+    /// nodes must use the same value. Sets `observe`.
     #[arg(long)]
     pub observe: bool,
 
     /// Record everything the monitor decides from, for `natha replay`
     ///
-    /// The file is created for its owner only. One of this name is never overwritten: the new one
-    /// is numbered. What goes wrong with the recording ends it and not the monitor.
+    /// Only the owner can read the file. An existing file is never overwritten: the new one gets a
+    /// number. An error ends the recording, not the monitor.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
 
-    /// The size in MiB at which the recording ends [default: 256]
+    /// Size in MiB at which the recording ends [default: 256]
     #[arg(long, value_name = "MIB")]
     pub record_max_mib: Option<u32>,
 }
 
-/// Runs until it is told to end.
+/// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// Where the monitor cannot run, or could not hand everything over at its end.
+/// If the monitor cannot run, or cannot hand all its groups over when it stops.
 pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let mut flags = flags.clone();
     if args.observe {

@@ -1,4 +1,4 @@
-//! `natha policy`: the IAM policy for these settings, without asking anybody.
+//! `natha policy`: prints the IAM policy for the settings. Makes no network calls.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,72 +10,72 @@ use clap::error::ErrorKind as Usage;
 
 use super::print;
 use crate::config::{Flags, PairFlags, load};
-use crate::policy::{Format, Name, Places, Told, policy};
+use crate::policy::{ArnScope, NameOrRef, PolicyFormat, PolicyOptions, policy};
 use crate::types::VpcId;
 
-/// The file that names the SSM parameter with the cluster's key, as the image's `fetch-key` has it,
-/// and the variable that names another one.
+/// The file with the name of the SSM parameter that holds the cluster key, and the environment
+/// variable that overrides its path. The image's `fetch-key` uses the same two.
 const KEY_FILE: &str = "/etc/natha/key.ssm";
 const KEY_FILE_ENV: &str = "NATHA_KEY_SSM";
 
 const AFTER_HELP: &str = "\
 Examples:
-  natha policy --cluster blue      for a NAT whose members and tables have the tag
+  natha policy --cluster blue      for NATs whose members and tables are tagged
   natha policy --cluster blue --region eu-west-1 --account 123456789012
   natha policy --config web.toml --vpc vpc-0123456789abcdef0
   natha policy --format cloudformation --cluster-ref Cluster
   natha policy --format terraform --cluster-ref var.cluster --vpc-ref var.vpc_id > policy.tf
 
-Neither AWS nor the instance metadata is asked, and settings in tags do not count. Where an instance
-or a table is listed by its id, the policy names it; what is found by the tag natha:cluster is
-allowed under that condition. A cluster of two given by --peer is allowed what this node does: the
-other one needs its own.";
+This reads neither AWS nor the instance metadata, so settings in tags are not included. The policy
+names instances and tables that are listed by id, and allows those found by the tag natha:cluster on
+condition of that tag. With --peer, the policy covers only what this node does: the other node needs
+one of its own.";
 
 /// Flags of `natha policy`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// The language of the output
+    /// Output language
     #[arg(long, value_enum, default_value_t)]
-    pub format: Format,
+    pub format: PolicyFormat,
 
-    /// The partition, such as aws-cn [default: the region's, else aws, or the template's own]
+    /// The partition, such as aws-cn [default: the region's, else aws or the template's own]
     #[arg(long, value_name = "PARTITION", value_parser = partition)]
     pub partition: Option<String>,
 
-    /// The account's 12 digits [default: any, or the template's own]
+    /// The account, 12 digits [default: any, or the template's own]
     #[arg(long, value_name = "ACCOUNT", value_parser = account)]
     pub account: Option<String>,
 
-    /// Allow nothing outside of this VPC, as far as IAM can tell
+    /// Limit the policy to this VPC wherever IAM has a condition for it
     #[arg(long, value_name = "VPC")]
     pub vpc: Option<VpcId>,
 
-    /// The SSM parameter with the cluster's key [default: the one that /etc/natha/key.ssm names]
+    /// The SSM parameter with the cluster key [default: the one named in /etc/natha/key.ssm]
     #[arg(long, value_name = "NAME", value_parser = parameter)]
     pub key_parameter: Option<String>,
 
-    /// Only what `natha setup` and `natha teardown` need
+    /// Allow only what `natha setup` and `natha teardown` need
     #[arg(long)]
     pub setup_only: bool,
 
-    /// The cluster, as a template refers to it: Cluster, or var.cluster
+    /// A template reference to the cluster's name: Cluster, or var.cluster
     #[arg(long, value_name = "REFERENCE", conflicts_with = "cluster")]
     pub cluster_ref: Option<String>,
 
-    /// The VPC, as a template refers to it
+    /// A template reference to the VPC
     #[arg(long, value_name = "REFERENCE", conflicts_with = "vpc")]
     pub vpc_ref: Option<String>,
 
-    /// A route table, as a template refers to it, in place of those with the tag; may be repeated
+    /// A template reference to a route table, instead of the tagged ones; may be repeated
     #[arg(long, value_name = "REFERENCE")]
     pub table_ref: Vec<String>,
 
-    /// The SSM parameter with the key, as a template refers to it
+    /// A template reference to the SSM parameter with the cluster key
     #[arg(long, value_name = "REFERENCE", conflicts_with = "key_parameter")]
     pub key_parameter_ref: Option<String>,
 
-    /// A cluster of two without tags.
+    /// A two-node cluster without tags.
     #[command(flatten)]
     pub pair: PairFlags,
 }
@@ -83,29 +83,33 @@ pub struct Args {
 fn partition(text: &str) -> Result<String, String> {
     let wanted = text == "aws" || text.starts_with("aws-");
     let plain = text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
-    if wanted && plain { Ok(text.to_owned()) } else { Err("write one such as aws-cn".to_owned()) }
+    if wanted && plain {
+        Ok(text.to_owned())
+    } else {
+        Err("use a partition such as aws-cn".to_owned())
+    }
 }
 
 fn account(text: &str) -> Result<String, String> {
     let digits = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
-    if digits { Ok(text.to_owned()) } else { Err("an account has 12 digits".to_owned()) }
+    if digits { Ok(text.to_owned()) } else { Err("an account id has 12 digits".to_owned()) }
 }
 
-/// What the image's `fetch-key` takes for a parameter's name.
+/// Accepts the same parameter names as the image's `fetch-key`.
 fn parameter(text: &str) -> Result<String, String> {
     let inner = text.strip_prefix('/').unwrap_or_default();
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_./-".contains(&b);
     if !inner.is_empty() && inner.bytes().all(plain) {
         Ok(text.to_owned())
     } else {
-        Err("write a parameter's name such as /natha/blue/key".to_owned())
+        Err("use a parameter name such as /natha/blue/key".to_owned())
     }
 }
 
-/// Runs it. 0: the policy is printed.
+/// Prints the policy.
 ///
 /// # Errors
-/// Where the settings are wrong, or do not tell what the policy is to be kept to; nothing is
+/// If the settings are invalid, or do not identify the resources to limit the policy to. Nothing is
 /// printed then.
 pub fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     if let Err(problem) = check_refs(args) {
@@ -113,25 +117,25 @@ pub fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     }
     let settings = load(flags, &args.pair, None)?.settings;
     let key = key(args)?;
-    let known = |text: &VpcId| Name::Known(text.to_string());
-    let reference = |text: &Option<String>| text.clone().map(Name::Ref);
-    let told = Told {
+    let known = |text: &VpcId| NameOrRef::Known(text.to_string());
+    let reference = |text: &Option<String>| text.clone().map(NameOrRef::Ref);
+    let options = PolicyOptions {
         cluster: reference(&args.cluster_ref),
         vpc: reference(&args.vpc_ref).or_else(|| args.vpc.as_ref().map(known)),
-        tables: args.table_ref.iter().cloned().map(Name::Ref).collect(),
+        tables: args.table_ref.iter().cloned().map(NameOrRef::Ref).collect(),
         key,
         setup_only: args.setup_only,
-        places: Places {
+        arns: ArnScope {
             partition: args.partition.clone(),
             region: settings.api.region.clone(),
             account: args.account.clone(),
         },
     };
-    print(&policy(&settings, &told)?.render(args.format))?;
+    print(&policy(&settings, &options)?.render(args.format))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// References that the format cannot hold, as wrong usage.
+/// Rejects references that the output language does not support, as wrong usage.
 fn check_refs(args: &Args) -> Result<(), clap::Error> {
     let single = [
         ("--cluster-ref", &args.cluster_ref),
@@ -142,28 +146,28 @@ fn check_refs(args: &Args) -> Result<(), clap::Error> {
     let tables = args.table_ref.iter().map(|text| ("--table-ref", text));
     for (flag, text) in single.chain(tables) {
         let wanted = match args.format {
-            Format::Json => {
-                let text = format!("{flag} is for templates: --format cloudformation or terraform");
+            PolicyFormat::Json => {
+                let text = format!("{flag} needs --format cloudformation or --format terraform");
                 return Err(clap::Error::raw(Usage::ArgumentConflict, text + "\n"));
             }
-            Format::CloudFormation => "a parameter such as Cluster, or Resource.Attribute",
-            Format::Terraform => "an expression such as var.cluster or aws_vpc.main[0].id",
+            PolicyFormat::CloudFormation => "a parameter such as Cluster, or Resource.Attribute",
+            PolicyFormat::Terraform => "an expression such as var.cluster or aws_vpc.main[0].id",
         };
         if !args.format.takes_ref(text) {
-            let text = format!("{flag} `{text}` is no reference: write {wanted}\n");
+            let text = format!("{flag}: `{text}` is not a reference: use {wanted}\n");
             return Err(clap::Error::raw(Usage::ValueValidation, text));
         }
     }
     Ok(())
 }
 
-/// The SSM parameter with the cluster's key: as told, else as the host's own file names it.
-fn key(args: &Args) -> anyhow::Result<Option<Name>> {
+/// The SSM parameter with the cluster key: from the flags, else from the file on this host.
+fn key(args: &Args) -> anyhow::Result<Option<NameOrRef>> {
     if let Some(reference) = &args.key_parameter_ref {
-        return Ok(Some(Name::Ref(reference.clone())));
+        return Ok(Some(NameOrRef::Ref(reference.clone())));
     }
     if let Some(name) = &args.key_parameter {
-        return Ok(Some(Name::Known(name.clone())));
+        return Ok(Some(NameOrRef::Known(name.clone())));
     }
     let named = std::env::var_os(KEY_FILE_ENV);
     let path = named.as_deref().map_or(Path::new(KEY_FILE), Path::new);
@@ -173,12 +177,12 @@ fn key(args: &Args) -> anyhow::Result<Option<Name>> {
         Err(error) if error.kind() == ErrorKind::NotFound && named.is_none() => return Ok(None),
         Err(error) => {
             return Err(error).with_context(|| {
-                format!("cannot read {shown}, which names the SSM parameter with the cluster's key")
+                format!("cannot read {shown}, which names the SSM parameter with the cluster key")
             });
         }
     };
     match parameter(text.trim()) {
-        Ok(name) => Ok(Some(Name::Known(name))),
-        Err(remedy) => bail!("{shown} holds \"{}\": {remedy}", text.trim().escape_default()),
+        Ok(name) => Ok(Some(NameOrRef::Known(name))),
+        Err(remedy) => bail!("{shown} contains \"{}\": {remedy}", text.trim().escape_default()),
     }
 }

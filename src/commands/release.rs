@@ -1,29 +1,29 @@
-//! `natha release`: take a group's addresses off this host once they are elsewhere.
+//! `natha release`: removes a group's addresses from this host once another node has the group.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{on_this_host, tell, unwell};
+use super::{needs_attention, on_this_host, print_result};
 use crate::config::Flags;
-use crate::daemon::{Released, release};
+use crate::daemon::{ReleaseReport, release};
 use crate::types::GroupName;
 
 const AFTER_HELP: &str = "\
 Examples:
-  natha release web                wait until group web is elsewhere, then take its addresses off
+  natha release web                wait until another node has group web, then remove its addresses
 
   notify_backup \"/usr/bin/natha release web\"
   notify_fault \"/usr/bin/natha release web\"
-                                   in keepalived.conf, beside notify_master with `natha take web`
+                                   in keepalived.conf, with `natha take web` for notify_master
 
-Nothing is moved: as long as packets to the group come to this node, its addresses stay. Where
-`natha monitor` runs, it does all of this by itself.";
+This moves nothing: the addresses stay for as long as the group points to this node. A running
+`natha monitor` does all of this automatically.";
 
 /// Flags of `natha release`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// The group that this host is to carry no longer
+    /// The group whose addresses to remove
     #[arg(value_name = "GROUP")]
     pub group: GroupName,
 
@@ -31,39 +31,39 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
 
-    /// How long to wait until another node has the group
+    /// How long to wait for another node to have the group
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = super::take::limit)]
     pub limit: Duration,
 }
 
-/// Runs it. 0: this host carries nothing of the group any more. 3: its packets still come here, or
-/// something could not be taken off.
+/// Runs `natha release`. Exit code 0: this host has none of the group's addresses left. 3: the
+/// group still points to this node, or an address could not be removed.
 ///
 /// # Errors
-/// Where nothing was changed, with the reason.
+/// If nothing was changed; the message gives the reason.
 pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let released = release(flags, &args.group, args.limit).await?;
-    tell(args.json, &released, shown)?;
-    Ok(if released.released { ExitCode::SUCCESS } else { unwell() })
+    print_result(args.json, &released, to_text)?;
+    Ok(if released.released { ExitCode::SUCCESS } else { needs_attention() })
 }
 
-/// What came of it, for people.
-fn shown(released: &Released) -> String {
-    let Released { group, .. } = released;
+fn to_text(released: &ReleaseReport) -> String {
+    let ReleaseReport { group, .. } = released;
     on_this_host(&released.host)
         + &if released.monitor {
-            format!("A monitor runs on this host: it sees to the addresses of group {group}.\n")
+            format!("The monitor on this host manages the addresses of group {group}.\n")
         } else if released.released {
-            format!("This host carries nothing of group {group}.\n")
+            format!("This host has no addresses of group {group}.\n")
         } else if released.here.is_empty() {
             format!(
-                "Group {group} is elsewhere, and not all of it is off this host: run this again.\n"
+                "Another node has group {group}, but some of its addresses are still on this host: \
+                 run this again.\n"
             )
         } else {
             let here = released.here.join(", ");
             format!(
-                "Group {group} still comes to this node ({here}): its addresses stay until another \
-             node takes it. Run this again then.\n"
+                "Group {group} still points to this node ({here}), so its addresses stay. Run this \
+                 again once another node has taken it.\n"
             )
         }
 }

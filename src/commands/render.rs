@@ -7,13 +7,13 @@ use comfy_table::{Table, presets};
 
 use crate::failover::{Event, Level};
 use crate::status::{Report, kind_name};
-use crate::types::{Group, Member, Resource, RouteTarget, printable};
+use crate::types::{Group, Member, Resource, RouteTarget, display_duration, printable};
 
-/// Events shown.
+/// Number of recent events shown.
 const EVENTS: usize = 10;
-/// Where something leads that nobody holds.
-const NOWHERE: &str = "nobody";
-/// What stands where there is nothing.
+/// Target of a resource that no node holds.
+const UNASSIGNED: &str = "none";
+/// An empty cell.
 const NOTHING: &str = "-";
 
 /// The whole report.
@@ -23,7 +23,7 @@ pub(super) fn report(report: &Report, colours: bool) -> String {
         "natha {}, cluster {}, up {}. This node: {} ({me}), {}.\n\n",
         report.version,
         report.cluster,
-        short(report.uptime),
+        display_duration(report.uptime),
         report.node_name(me),
         report.view.fitness,
     );
@@ -39,7 +39,7 @@ pub(super) fn report(report: &Report, colours: bool) -> String {
     if findings.is_empty() {
         let _ = writeln!(out, "{}", paint("All is well.", GREEN, colours));
     } else {
-        let _ = writeln!(out, "{}", paint("Not as it should be:", RED, colours));
+        let _ = writeln!(out, "{}", paint("Needs attention:", RED, colours));
         for finding in findings {
             let _ = writeln!(out, "- {finding}");
         }
@@ -79,7 +79,7 @@ fn node(report: &Report, member: &Member) -> Vec<String> {
     let unfit = peer.fitness.as_ref().filter(|fitness| !fitness.is_fit());
     let verdict = peer.verdict.name();
     row.push(unfit.map_or_else(|| verdict.to_owned(), |why| format!("{verdict}: {why}")));
-    row.push(short(peer.verdict_age));
+    row.push(display_duration(peer.verdict_age));
     row.push(age(peer.heartbeat_age));
     row.push(age(peer.echo_age));
     row.push(if peer.hears_me { "yes" } else { "no" }.to_owned());
@@ -87,7 +87,7 @@ fn node(report: &Report, member: &Member) -> Vec<String> {
         || NOTHING.to_owned(),
         |(power, age)| {
             let state = power.state.map_or_else(|| "unknown".to_owned(), |one| one.to_string());
-            format!("{state}, {} ago", short(age))
+            format!("{state}, {} ago", display_duration(age))
         },
     ));
     row
@@ -107,41 +107,41 @@ fn groups(report: &Report) -> Table {
             home.unwrap_or_else(|| "any".to_owned()),
             holder,
             group.generation.to_string(),
-            group.read_age.map_or_else(|| "never".to_owned(), |age| format!("{} ago", short(age))),
+            group
+                .read_age
+                .map_or_else(|| "never".to_owned(), |age| format!("{} ago", display_duration(age))),
             group.doing.clone().unwrap_or_else(|| NOTHING.to_owned()),
         ]);
     }
     table
 }
 
-/// What each group moves and where it leads; none where there is nothing but default routes, of
-/// which there may be hundreds, and which the groups' table tells enough about.
+/// Each resource and its target. `None` if there are only default routes: there may be hundreds,
+/// and the groups' table already shows who holds them.
 fn resources(report: &Report) -> Option<Table> {
-    let told = |group: &&Group| {
+    let is_shown = |group: &&Group| {
         let plain = |one: &Resource| matches!(one, Resource::DefaultRoute { .. });
         !group.resources.iter().all(plain)
     };
-    let groups: Vec<&Group> = report.roster.groups.iter().filter(told).collect();
+    let groups: Vec<&Group> = report.roster.groups.iter().filter(is_shown).collect();
     if groups.is_empty() {
         return None;
     }
-    let mut table = table(&["RESOURCE", "KIND", "GROUP", "LEADS TO"]);
+    let mut table = table(&["RESOURCE", "KIND", "GROUP", "TARGET"]);
     for group in groups {
         let view = report.view.groups.get(&group.name);
         for resource in &group.resources {
             let target = view.and_then(|view| view.targets.get(&resource.to_string()));
-            let leads = target.map_or_else(
-                || "unknown".to_owned(),
-                |target| target.as_ref().map_or_else(|| NOWHERE.to_owned(), |to| led(report, to)),
-            );
+            let shown = target
+                .map_or_else(|| "unknown".to_owned(), |one| target_name(report, one.as_ref()));
             let kind = kind_of(resource).to_owned();
-            table.add_row([resource.to_string(), kind, group.name.to_string(), leads]);
+            table.add_row([resource.to_string(), kind, group.name.to_string(), shown]);
         }
     }
     Some(table)
 }
 
-/// A kind of resource as the settings call it.
+/// The kind's name in the settings.
 const fn kind_of(resource: &Resource) -> &'static str {
     match resource {
         Resource::DefaultRoute { .. } => "route",
@@ -152,8 +152,9 @@ const fn kind_of(resource: &Resource) -> &'static str {
     }
 }
 
-/// The member that something leads to, else what it leads to.
-fn led(report: &Report, target: &RouteTarget) -> String {
+/// The member that a target belongs to, else the target itself.
+fn target_name(report: &Report, target: Option<&RouteTarget>) -> String {
+    let Some(target) = target else { return UNASSIGNED.to_owned() };
     let is_its = |member: &&Member| match target {
         RouteTarget::Interface(id) => member.interface == *id,
         RouteTarget::Address(address) => {
@@ -162,15 +163,13 @@ fn led(report: &Report, target: &RouteTarget) -> String {
         RouteTarget::Other(_) => false,
     };
     let member = report.roster.members.iter().find(is_its);
-    // What stands in a record was written by somebody.
+    // A DNS record's value is not natha's own text.
     member.map_or_else(|| printable(&target.to_string()), |member| report.node_name(&member.id))
 }
 
-/// Where the resources of a group without a single holder lead.
+/// The targets of a group that no single node holds.
 fn targets<'a>(report: &Report, targets: impl Iterator<Item = &'a Option<RouteTarget>>) -> String {
-    let mut all: Vec<String> = targets
-        .map(|one| one.as_ref().map_or_else(|| NOWHERE.to_owned(), |to| led(report, to)))
-        .collect();
+    let mut all: Vec<String> = targets.map(|one| target_name(report, one.as_ref())).collect();
     all.sort();
     all.dedup();
     if all.is_empty() { "unknown".to_owned() } else { all.join(", ") }
@@ -195,11 +194,11 @@ fn change(report: &Report, event: &Event) -> [String; 6] {
     let about = [node, event.group.as_ref().map(ToString::to_string)];
     let about: Vec<String> = about.into_iter().flatten().collect();
     [
-        format!("{} ago", short(report.now.since(event.at))),
+        format!("{} ago", display_duration(report.now.since(event.at))),
         level.to_owned(),
         kind_name(event.kind).to_owned(),
         about.join(" "),
-        event.took.map_or_else(String::new, |took| format!("in {}", short(took))),
+        event.took.map_or_else(String::new, |took| format!("in {}", display_duration(took))),
         event.text.clone(),
     ]
 }
@@ -221,21 +220,7 @@ fn push_table(out: &mut String, table: &Table) {
 }
 
 fn age(age: Option<Duration>) -> String {
-    age.map_or_else(|| "never".to_owned(), |age| format!("{} ago", short(age)))
-}
-
-/// A duration in its two largest units.
-pub(super) fn short(duration: Duration) -> String {
-    let (seconds, ms) = (duration.as_secs(), duration.as_millis());
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match seconds {
-        0 => format!("{ms}ms"),
-        1..10 => format!("{seconds}.{}s", duration.subsec_millis() / 100),
-        10..60 => format!("{seconds}s"),
-        60..3600 => format!("{minutes}m {}s", seconds % 60),
-        3600..86_400 => format!("{hours}h {}m", minutes % 60),
-        _ => format!("{days}d {}h", hours % 24),
-    }
+    age.map_or_else(|| "never".to_owned(), |age| format!("{} ago", display_duration(age)))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What setup and teardown print.
+//! The report that setup and teardown print.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -9,32 +9,26 @@ use serde::Serialize;
 
 use crate::config::GroupSetting;
 
-/// What became of one thing.
+/// The result for one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Outcome {
-    /// It was as planned.
+pub(super) enum RowResult {
     Right,
-    /// It was changed.
     Changed,
-    /// It would be changed.
     WouldChange,
-    /// It cannot be set from here.
+    /// Read-only inside this network namespace.
     NotSettable,
-    /// It is again as it was before setup.
     Restored,
-    /// It would be restored.
     WouldRestore,
-    /// Someone else has changed it since.
+    /// Another program has changed it since setup.
     LeftAlone,
-    /// It could not be done.
     Failed,
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for RowResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Right => "already right",
+            Self::Right => "as planned",
             Self::Changed => "changed",
             Self::WouldChange => "would change",
             Self::NotSettable => "not settable here",
@@ -46,27 +40,24 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// One thing.
+/// One part of the host.
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
-    /// What.
     pub(super) what: String,
-    /// As it was found; none where it was not there.
+    /// State before the run; `None` if absent.
     pub(super) before: Option<String>,
-    /// As it is now, or would be; none where it is not there.
+    /// State after the run, or after a run without `--dry-run`; `None` if absent.
     pub(super) after: Option<String>,
-    /// What became of it.
-    pub(super) outcome: Outcome,
+    pub(super) outcome: RowResult,
 }
 
-/// A group as the settings have it, for whom the host is set up.
+/// A group of the settings.
 #[derive(Debug, Serialize)]
 pub(super) struct GroupRow {
-    /// Its name.
     pub(super) name: String,
-    /// What it moves.
+    /// The resources that move with the group.
     pub(super) moves: Vec<String>,
-    /// Who holds it rather than whom, the home first; empty where the rank order decides.
+    /// Nodes in order of preference, the home first; empty if the rank order decides.
     pub(super) prefer: Vec<String>,
 }
 
@@ -86,24 +77,22 @@ impl From<&GroupSetting> for GroupRow {
     }
 }
 
-/// All of it.
+/// The whole report: the JSON of `natha setup --json` and `natha teardown --json`.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
-    /// In a word: `changed`, `nothing-to-do`, `would-change`, `not-as-planned`, `failed`.
+pub(super) struct SetupReport {
+    /// `changed`, `nothing-to-do`, `would-change`, `not-as-planned` or `failed`.
     pub(super) result: &'static str,
-    /// The same in a sentence.
+    /// The result in a sentence.
     pub(super) summary: String,
-    /// Each thing.
     pub(super) rows: Vec<Row>,
-    /// The groups of the settings; empty where tags tell them.
+    /// The groups of the settings; empty if groups come from tags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) groups: Vec<GroupRow>,
-    /// What a person should know or do.
     pub(super) warnings: Vec<String>,
 }
 
-impl Report {
-    /// Prints it on standard output.
+impl SetupReport {
+    /// Prints the report on stdout.
     pub(super) fn print(&self, json: bool) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if json {
@@ -127,7 +116,7 @@ impl Report {
         table.load_style(NOTHING).set_header(["group", "moves", "prefers"]);
         for group in &self.groups {
             let prefer = if group.prefer.is_empty() { "any" } else { &group.prefer.join(", ") };
-            // A line for each thing that moves: there may be many.
+            // One line per resource: there may be many.
             for (index, moved) in group.moves.iter().enumerate() {
                 let (name, prefer) = if index == 0 { (&*group.name, prefer) } else { ("", "") };
                 table.add_row([name, moved, prefer]);
@@ -140,7 +129,7 @@ impl Report {
         let mut table = Table::new();
         table.load_style(NOTHING).set_header(["what", "before", "after", ""]);
         for row in &self.rows {
-            let or_absent = |text: &Option<String>| text.clone().unwrap_or("not there".to_owned());
+            let or_absent = |text: &Option<String>| text.clone().unwrap_or("absent".to_owned());
             table.add_row([
                 row.what.clone(),
                 or_absent(&row.before),
@@ -152,7 +141,7 @@ impl Report {
     }
 }
 
-/// A table without what is left of its first column and right of its last one.
+/// The table without its outer margins.
 fn lines(table: &Table) -> String {
     let bare = |line: &str| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned() + "\n";
     table.lines().map(|line| bare(&line)).collect()
@@ -176,7 +165,7 @@ mod tests {
             { kind = \"dns\", zone = \"Z1\", name = \"a.b\" }]\n";
         let file = Some((PathBuf::from("natha.toml"), text.to_owned()));
         let settings = resolve(&Sources { file, ..Sources::default() }).unwrap().settings;
-        let report = Report {
+        let report = SetupReport {
             result: "nothing-to-do",
             summary: "Nothing to do.".to_owned(),
             rows: Vec::new(),

@@ -1,4 +1,4 @@
-//! `natha status`: what the monitor on this host knows and does.
+//! `natha status`: prints the state of the monitor on this host.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -6,43 +6,45 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::local::Answer;
-use super::{local, print, render, unwell};
+use super::control::MonitorStatus;
+use super::{control, needs_attention, print, render};
 
 /// Flags of `natha status`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// Print everything as JSON
+    /// Print the whole status as JSON
     #[arg(long)]
     pub json: bool,
 }
 
-/// Prints the status. 0 if all is well, 3 if something is not as it should be.
+/// Prints the status. Exit code 0: no findings. 3: something needs attention, or the monitor is
+/// still starting.
 ///
 /// # Errors
-/// Where no monitor runs on this host.
+/// If no monitor is running on this host.
 pub async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
-    match local::status(socket).await? {
-        Answer::Starting(starting) => {
+    match control::status(socket).await? {
+        MonitorStatus::Starting(starting) => {
             let text = if args.json {
                 to_json(&starting)?
             } else {
                 format!("The monitor is starting: {}\n", starting.starting)
             };
             print(&text)?;
-            Ok(unwell())
+            Ok(needs_attention())
         }
-        Answer::Running(report) => {
+        MonitorStatus::Running(report) => {
             let colours = std::io::stdout().is_terminal();
             let text = if args.json { to_json(&report)? } else { render::report(&report, colours) };
             print(&text)?;
-            Ok(if report.findings().is_empty() { ExitCode::SUCCESS } else { unwell() })
+            Ok(if report.findings().is_empty() { ExitCode::SUCCESS } else { needs_attention() })
         }
     }
 }
 
 fn to_json(value: &impl serde::Serialize) -> anyhow::Result<String> {
-    let mut text = serde_json::to_string_pretty(value).context("cannot be written as JSON")?;
+    let mut text =
+        serde_json::to_string_pretty(value).context("cannot encode the status as JSON")?;
     text.push('\n');
     Ok(text)
 }

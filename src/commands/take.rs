@@ -1,4 +1,4 @@
-//! `natha take`: one takeover of a group by this node.
+//! `natha take`: one takeover of a group by this node, on request.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -6,21 +6,21 @@ use std::time::Duration;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
-use super::{on_this_host, render, tell, unwell};
+use super::{needs_attention, on_this_host, print_result};
 use crate::config::Flags;
-use crate::daemon::{Fate, Request, Step, Taken, take};
-use crate::types::GroupName;
+use crate::daemon::{StepResult, TakeReport, TakeRequest, TakeStep, take};
+use crate::types::{GroupName, display_duration};
 
 const AFTER_HELP: &str = "\
 Examples:
-  natha take web                   give everything of group web to this node
+  natha take web                   move everything in group web to this node
   natha take web --dry-run         show what that would change
 
   notify_master \"/usr/bin/natha take web\"
                                    in keepalived.conf: the group follows VRRP
 
-Where `natha monitor` runs on the nodes too, it must follow and not decide: `natha monitor
---observe`. It sees by its own reads what was taken.";
+If `natha monitor` also runs on the nodes, it must follow and not decide: use `natha monitor
+--observe`. It learns of the takeover from its next read.";
 
 /// Flags of `natha take`.
 #[derive(Debug, Clone, clap::Args)]
@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(value_name = "GROUP")]
     pub group: GroupName,
 
-    /// Show what would be changed and change nothing; exit with 3 if there is something
+    /// Show what would change without changing it; exits with 3 if anything would
     #[arg(long)]
     pub dry_run: bool,
 
@@ -38,37 +38,36 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
 
-    /// Take what leads out of the cluster as well
+    /// Also take resources that point to a target outside the cluster
     #[arg(long)]
     pub adopt: bool,
 
-    /// How long everything may take before it is given up
+    /// Time limit for the whole takeover
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = limit)]
     pub limit: Duration,
 }
 
-/// A time limit for all of a run.
+/// Parses `--limit`.
 pub(super) fn limit(text: &str) -> Result<Duration, String> {
     let limit = humantime::parse_duration(text)
-        .map_err(|_| "write a duration with a unit, such as 90s".to_owned())?;
+        .map_err(|_| "use a duration with a unit, such as 90s".to_owned())?;
     let range = Duration::from_secs(1)..=Duration::from_hours(1);
-    if range.contains(&limit) { Ok(limit) } else { Err("it is 1s to 1h".to_owned()) }
+    if range.contains(&limit) { Ok(limit) } else { Err("use 1s to 1h".to_owned()) }
 }
 
-/// Runs it. 0: all of the group is here. 3: not all of it is, or would have to be moved, with
-/// `--dry-run`.
+/// Runs `natha take`. Exit code 0: this node has the whole group. 3: it has not, or, with
+/// `--dry-run`, something would have to move.
 ///
 /// # Errors
-/// Where nothing was changed, with the reason.
+/// If nothing was changed; the message gives the reason.
 pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let Args { group, adopt, dry_run, limit, .. } = args.clone();
-    let taken = take(flags, &Request { group, adopt, dry_run, limit }).await?;
-    tell(args.json, &taken, shown)?;
-    Ok(if taken.all_here { ExitCode::SUCCESS } else { unwell() })
+    let taken = take(flags, &TakeRequest { group, adopt, dry_run, limit }).await?;
+    print_result(args.json, &taken, to_text)?;
+    Ok(if taken.all_here { ExitCode::SUCCESS } else { needs_attention() })
 }
 
-/// What came of it, for people.
-fn shown(taken: &Taken) -> String {
+fn to_text(taken: &TakeReport) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(["what", "before", "", "why"]);
     for step in &taken.resources {
@@ -78,25 +77,23 @@ fn shown(taken: &Taken) -> String {
     let mut text = table.lines().map(|line| line.trim().to_owned() + "\n").collect::<String>();
     text.push_str(&on_this_host(&taken.host));
     if taken.monitor {
-        text.push_str("A monitor runs on this host: it sees this by its next read.\n");
+        text.push_str("The monitor on this host will see this at its next read.\n");
     }
-    let would = taken.resources.iter().any(|step| step.fate == Fate::WouldMove);
+    let would = taken.resources.iter().any(|step| step.fate == StepResult::WouldMove);
     let summary = match (taken.all_here, would) {
-        (true, _) => "is at this node",
-        (false, true) => "is not at this node; nothing was changed",
-        (false, false) => {
-            "is not at this node, or not all of it: run this again, or `natha status`"
-        }
+        (true, _) => "is on this node",
+        (false, true) => "is not on this node; nothing was changed",
+        (false, false) => "is not completely on this node: run this again, or see `natha status`",
     };
     text + &format!("Group {} {summary}.\n", taken.group)
 }
 
-fn fate(step: &Step) -> String {
+fn fate(step: &TakeStep) -> String {
     match (step.fate, step.took) {
-        (Fate::WasHere, _) => "was here".to_owned(),
-        (Fate::Moved, Some(took)) => format!("moved in {}", render::short(took)),
-        (Fate::Moved, None) => "moved".to_owned(),
-        (Fate::WouldMove, _) => "would move".to_owned(),
-        (Fate::NotHere, _) => "not here".to_owned(),
+        (StepResult::WasHere, _) => "was here".to_owned(),
+        (StepResult::Moved, Some(took)) => format!("moved in {}", display_duration(took)),
+        (StepResult::Moved, None) => "moved".to_owned(),
+        (StepResult::WouldMove, _) => "would move".to_owned(),
+        (StepResult::NotHere, _) => "not here".to_owned(),
     }
 }

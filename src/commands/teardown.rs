@@ -1,18 +1,17 @@
-//! `natha teardown`: undoes what `natha setup` did, by its journal.
+//! `natha teardown`: undoes the changes that `natha setup` recorded in its journal.
 //!
-//! It does all it can and reports all of it: what could not be undone stays in the journal, and
-//! running it again tries that again.
+//! A failed step does not stop the others. It stays in the journal, and the next run retries it.
 
 use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::checks::{Checks, word};
-use super::report::{Outcome, Report, Row};
+use super::report::{Row, RowResult, SetupReport};
 use super::setup::preflight;
+use super::source_dest::{SourceDestChecks, word};
 use crate::config::{Api, Settings};
 use crate::kernel::apply::{Applier, Undone};
-use crate::kernel::journal::{self, Entry, Store};
+use crate::kernel::journal::{self, JournalEntry, JournalStore};
 use crate::kernel::nft::Nft;
 use crate::plan::{Subject, TableState};
 use crate::types::NetworkInterfaceId;
@@ -20,7 +19,7 @@ use crate::types::NetworkInterfaceId;
 /// Flags of `natha teardown`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Args {
-    /// Show what would be restored and change nothing; exit with 3 if there is something.
+    /// Show what would be restored without changing it; exits with 3 if anything would.
     #[arg(long)]
     pub dry_run: bool,
     /// Print the result as JSON.
@@ -28,10 +27,10 @@ pub struct Args {
     pub json: bool,
 }
 
-/// Runs it. Exit code 0: nothing is left of setup. 3: with `--dry-run`, something is.
+/// Runs `natha teardown`. Exit code 0: nothing is left of setup. 3: with `--dry-run`, something is.
 ///
 /// # Errors
-/// When something could not be undone.
+/// If something could not be undone.
 pub async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     let nft = preflight()?;
     if args.dry_run {
@@ -41,7 +40,7 @@ pub async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         return dry_run(&entries, args.json);
     }
     if journal::peek(&settings.state_dir)?.is_none() && nft.table().await? == TableState::Absent {
-        Report {
+        SetupReport {
             result: "nothing-to-do",
             summary: "Nothing to do: this host is not set up.".to_owned(),
             rows: Vec::new(),
@@ -51,9 +50,9 @@ pub async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
         .print(args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let applier = Applier::new(nft, Store::open(&settings.state_dir)?)?;
+    let applier = Applier::new(nft, JournalStore::open(&settings.state_dir)?)?;
     let entries = with_table(applier.undoable(), &applier.nft).await?;
-    let mut ec2 = Lazy { api: &settings.api, checks: None };
+    let mut ec2 = LazyChecks { api: &settings.api, checks: None };
     let mut rows = Vec::new();
     let mut failed = Vec::new();
     let mut errors = Vec::new();
@@ -63,7 +62,7 @@ pub async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
             Err(error) => {
                 errors.push(format!("{}: {error:#}", entry.subject));
                 failed.push(entry.clone());
-                rows.push(Row { outcome: Outcome::Failed, ..row(entry, &Undone::Restored) });
+                rows.push(Row { outcome: RowResult::Failed, ..row(entry, &Undone::Restored) });
             }
         }
     }
@@ -75,52 +74,65 @@ fn finish(rows: Vec<Row>, errors: &[String], json: bool) -> anyhow::Result<ExitC
     let (result, summary) = if errors.is_empty() {
         ("changed", "This host is no longer set up.")
     } else {
-        ("failed", "Not everything could be undone.")
+        ("failed", "Some changes could not be undone.")
     };
-    let left = rows.iter().filter(|row| row.outcome == Outcome::LeftAlone);
+    let left = rows.iter().filter(|row| row.outcome == RowResult::LeftAlone);
     let warnings = left
-        .map(|row| format!("{} has been changed by someone else since; it stays", row.what))
+        .map(|row| {
+            format!("{} was changed by another program since, so it is left as it is", row.what)
+        })
         .collect();
-    Report { result, summary: summary.to_owned(), rows, groups: Vec::new(), warnings }
+    SetupReport { result, summary: summary.to_owned(), rows, groups: Vec::new(), warnings }
         .print(json)?;
     if !errors.is_empty() {
         bail!(
-            "could not undo {}. It is kept in the journal: run `natha teardown` again",
+            "could not undo {}. The journal still has it: run `natha teardown` again",
             errors.join("; ")
         );
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The table is natha's by its name. One that no journal knows of (because the journal was lost)
-/// is removed too.
-async fn with_table(mut entries: Vec<Entry>, nft: &Nft) -> anyhow::Result<Vec<Entry>> {
+/// Adds natha's nft table if the journal does not list it, as after a lost journal: its name shows
+/// that it is natha's.
+async fn with_table(
+    mut entries: Vec<JournalEntry>,
+    nft: &Nft,
+) -> anyhow::Result<Vec<JournalEntry>> {
     let known = entries.iter().any(|entry| entry.subject == Subject::Table);
     if !known && nft.table().await? != TableState::Absent {
-        entries.push(Entry { subject: Subject::Table, original: None, set: "there".to_owned() });
+        entries.push(JournalEntry {
+            subject: Subject::Table,
+            original: None,
+            set: "present".to_owned(),
+        });
     }
     Ok(entries)
 }
 
-/// EC2, connected to only when something of it is to be undone.
-struct Lazy<'a> {
+/// Connects to EC2 only if a source/dest check must be restored.
+struct LazyChecks<'a> {
     api: &'a Api,
-    checks: Option<Checks>,
+    checks: Option<SourceDestChecks>,
 }
 
-impl Lazy<'_> {
-    async fn get(&mut self) -> anyhow::Result<&Checks> {
+impl LazyChecks<'_> {
+    async fn get(&mut self) -> anyhow::Result<&SourceDestChecks> {
         if self.checks.is_none() {
-            self.checks = Some(Checks::connect(self.api, None).await?);
+            self.checks = Some(SourceDestChecks::connect(self.api, None).await?);
         }
         Ok(self.checks.as_ref().expect("it was just connected"))
     }
 }
 
-async fn undo(applier: &Applier, entry: &Entry, ec2: &mut Lazy<'_>) -> anyhow::Result<Undone> {
+async fn undo(
+    applier: &Applier,
+    entry: &JournalEntry,
+    ec2: &mut LazyChecks<'_>,
+) -> anyhow::Result<Undone> {
     match &entry.subject {
         Subject::SourceDestCheck(id) => restore_check(id, entry, ec2.get().await?).await,
-        // Whatever was under the name before setup, a table of natha's stays no longer.
+        // natha's table is removed, whatever had that name before setup.
         Subject::Table | Subject::Sysctl(_) | Subject::Address(_) => {
             Ok(applier.undo(entry, None).await?)
         }
@@ -129,8 +141,8 @@ async fn undo(applier: &Applier, entry: &Entry, ec2: &mut Lazy<'_>) -> anyhow::R
 
 async fn restore_check(
     id: &NetworkInterfaceId,
-    entry: &Entry,
-    checks: &Checks,
+    entry: &JournalEntry,
+    checks: &SourceDestChecks,
 ) -> anyhow::Result<Undone> {
     let was_on = entry.original.as_deref() == Some(word(true));
     if !was_on || checks.get(id).await? != Some(false) {
@@ -140,27 +152,27 @@ async fn restore_check(
     Ok(Undone::Restored)
 }
 
-fn original(entry: &Entry) -> Option<String> {
-    // What a table was made from means nothing once it is gone.
+fn original(entry: &JournalEntry) -> Option<String> {
+    // For the table this is a digest, which says nothing once the table is gone.
     entry.original.clone().filter(|_| entry.subject != Subject::Table)
 }
 
-fn row(entry: &Entry, undone: &Undone) -> Row {
+fn row(entry: &JournalEntry, undone: &Undone) -> Row {
     let original = original(entry);
     let (before, after, outcome) = match undone {
-        Undone::Restored => (Some(entry.set.clone()), original, Outcome::Restored),
-        Undone::Already => (original.clone(), original, Outcome::Right),
+        Undone::Restored => (Some(entry.set.clone()), original, RowResult::Restored),
+        Undone::Already => (original.clone(), original, RowResult::Right),
         Undone::LeftAlone { found } => {
-            (Some(found.clone()), Some(found.clone()), Outcome::LeftAlone)
+            (Some(found.clone()), Some(found.clone()), RowResult::LeftAlone)
         }
     };
     Row { what: entry.subject.to_string(), before, after, outcome }
 }
 
-fn dry_run(entries: &[Entry], json: bool) -> anyhow::Result<ExitCode> {
+fn dry_run(entries: &[JournalEntry], json: bool) -> anyhow::Result<ExitCode> {
     let rows: Vec<Row> = entries
         .iter()
-        .map(|entry| Row { outcome: Outcome::WouldRestore, ..row(entry, &Undone::Restored) })
+        .map(|entry| Row { outcome: RowResult::WouldRestore, ..row(entry, &Undone::Restored) })
         .collect();
     let (result, summary, code) = if rows.is_empty() {
         ("nothing-to-do", "Nothing to do: this host is not set up.", 0)
@@ -168,6 +180,6 @@ fn dry_run(entries: &[Entry], json: bool) -> anyhow::Result<ExitCode> {
         ("would-change", "Nothing was changed.", 3)
     };
     let (groups, warnings) = (Vec::new(), Vec::new());
-    Report { result, summary: summary.to_owned(), rows, groups, warnings }.print(json)?;
+    SetupReport { result, summary: summary.to_owned(), rows, groups, warnings }.print(json)?;
     Ok(ExitCode::from(code))
 }

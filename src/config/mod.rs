@@ -2,7 +2,6 @@
 
 mod check;
 mod digest;
-mod discovery;
 mod file;
 mod flags;
 mod group;
@@ -19,10 +18,6 @@ mod values;
 
 pub use check::{least_repair_after, least_settle, least_stagger};
 pub use digest::settings_digest;
-pub use discovery::{
-    CLUSTER_TAG, Discovered, HOME_TAG, INTERFACE_TAG, Survey, Undiscovered, Wanted, Which,
-    discover, forwarding_interface, wanted,
-};
 pub use flags::{Flags, PairFlags};
 pub use group::{Check, GroupSetting, Home, Local, ResourceSetting, ServiceProbe};
 pub use load::{DEFAULT_FILE, Given, Resolved, Sources, load, resolve};

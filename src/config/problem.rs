@@ -43,7 +43,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(
+    pub(crate) fn new(
         subject: impl Into<String>,
         what: impl Into<String>,
         remedy: impl Into<String>,

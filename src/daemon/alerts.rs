@@ -30,7 +30,7 @@ impl Alert {
         }
         match (&self.standing, &text) {
             (None, Some(text)) => tracing::warn!("{text}"),
-            (Some(_), None) => tracing::info!(alert = self.name, "no longer so"),
+            (Some(_), None) => tracing::info!(alert = self.name, "alert cleared"),
             _ => {}
         }
         self.standing.clone_from(&text);

@@ -9,10 +9,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::alerts::Alert;
 use super::inbox::Notes;
-use crate::cloud::Clouds;
-use crate::config::{
-    Discovered, Problem, Problems, Settings, Undiscovered, Which, discover, wanted,
-};
+use crate::cloud::{Clouds, Connections, Imds};
+use crate::cluster::{Discovered, DiscoveryError, Selector, discover, inventory_query};
+use crate::config::{Flags, PairFlags, Problem, Problems, Settings, load};
 use crate::failover::Input;
 use crate::types::{CloudFault, InstanceId, Member, Roster};
 
@@ -34,6 +33,12 @@ pub(super) struct Cluster {
     pub(super) warnings: Vec<Problem>,
 }
 
+/// Everything that has to be known before the loop can run.
+pub(super) struct Membership {
+    pub(super) discovery: Discovery,
+    pub(super) cluster: Cluster,
+}
+
 /// Why there is no cluster.
 #[derive(Debug)]
 pub(super) enum NotFound {
@@ -51,7 +56,7 @@ impl From<String> for NotFound {
 
 /// What a look at the cluster needs to know besides.
 #[derive(Debug, Clone)]
-pub(super) struct Looker {
+pub(super) struct Discovery {
     /// The APIs.
     pub(super) clouds: Clouds,
     /// This instance.
@@ -63,7 +68,7 @@ pub(super) struct Looker {
     pub(super) settings: Settings,
 }
 
-impl Looker {
+impl Discovery {
     /// Asks about the cluster that the settings or the tags of this instance name.
     ///
     /// # Errors
@@ -74,19 +79,51 @@ impl Looker {
         let unknown = || format!("EC2 does not know this instance, {id}");
         let told = |fault: CloudFault| fault.to_string();
         let me = clouds.ec2().instance(id).await.map_err(told)?.ok_or_else(unknown)?;
-        let wanted = wanted(&me, settings).map_err(|problems| problems.to_string())?;
-        let survey = clouds.survey(&me, &wanted, vpc_cidrs).await.map_err(told)?;
-        let found = discover(&me, settings, &survey).map_err(|error| match error {
-            Undiscovered::Unknown(problems) => NotFound::Yet(problems.to_string()),
-            Undiscovered::Refused(problems) => NotFound::Ever(problems),
+        let query = inventory_query(&me, settings).map_err(|problems| problems.to_string())?;
+        let inventory = clouds.inventory(&me, &query, vpc_cidrs).await.map_err(told)?;
+        let found = discover(&me, settings, &inventory).map_err(|error| match error {
+            DiscoveryError::NotYet(problems) => NotFound::Yet(problems.to_string()),
+            DiscoveryError::Refused(problems) => NotFound::Ever(problems),
         });
         let Discovered { roster, warnings } = found?;
         let member = roster.member(&me.id).cloned().ok_or_else(unknown)?;
-        let name = match &wanted.tables {
-            Which::Tagged(cluster) => cluster.clone(),
-            Which::Listed(_) => settings.cluster.clone().unwrap_or_else(|| stand_in(settings)),
+        let name = match &query.tables {
+            Selector::Tagged(cluster) => cluster.clone(),
+            Selector::Ids(_) => settings.cluster.clone().unwrap_or_else(|| stand_in(settings)),
         };
         Ok(Cluster { name, roster, me: member, warnings })
+    }
+}
+
+/// One attempt: the outer result is about settings, the inner one about what may pass.
+pub(super) async fn attempt(
+    flags: &Flags,
+    pair: &PairFlags,
+    settings: &Settings,
+    imds: &Imds,
+) -> anyhow::Result<Result<Membership, String>> {
+    let asked = async {
+        let identity = imds.identity().await.map_err(|error| error.to_string())?;
+        let (region, vpc) = (Some(identity.region.as_str()), identity.vpc);
+        let connections =
+            if settings.moves_public_addresses() { Connections::Closed } else { Connections::Kept };
+        let clouds = Clouds::connect(&settings.api, region, vpc, connections).await;
+        let clouds = clouds.map_err(|error| error.to_string())?;
+        let info = clouds.ec2().instance(&identity.instance).await;
+        let unknown = || format!("EC2 does not know this instance, {}", identity.instance);
+        let info = info.map_err(|error| error.to_string())?.ok_or_else(unknown)?;
+        Ok((clouds, info, identity.vpc_cidrs))
+    };
+    let (clouds, info, vpc_cidrs) = match asked.await {
+        Ok(known) => known,
+        Err(why) => return Ok(Err(why)),
+    };
+    let settings = load(flags, pair, Some(&info.tags))?.settings;
+    let discovery = Discovery { clouds, me: info.id, vpc_cidrs, settings };
+    match discovery.look().await {
+        Ok(cluster) => Ok(Ok(Membership { discovery, cluster })),
+        Err(NotFound::Yet(why)) => Ok(Err(why)),
+        Err(NotFound::Ever(problems)) => Err(problems.into()),
     }
 }
 
@@ -105,7 +142,7 @@ fn stand_in(settings: &Settings) -> String {
 /// cannot be read now, or cannot be, changes nothing: the roster stays as it was. The alert stands
 /// while the settings ask for what cannot be.
 pub(super) async fn keep_looking(
-    looker: Looker,
+    discovery: Discovery,
     mut roster: Roster,
     mut warnings: Vec<Problem>,
     mut refused: Alert,
@@ -125,7 +162,7 @@ pub(super) async fn keep_looking(
         if asked {
             least.tick().await;
         }
-        match looker.look().await {
+        match discovery.look().await {
             Ok(cluster) => {
                 refused.set(None).await;
                 warn(&cluster.warnings, &warnings);

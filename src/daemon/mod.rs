@@ -1,39 +1,35 @@
-//! Brings the decisions to life: one loop thread, and everything slow around it.
+//! The monitor: runs the decisions of [`crate::failover`] against the real world.
 //!
-//! The loop's thread (`turns`) owns the machine and the peers' sockets and never waits for
-//! anything but the next deadline or arrival. Around it, on a small runtime: the executors that
-//! call EC2, the checks of this host, discovery, the status socket, and the herald that writes
-//! the log. They reach the loop through one bounded inbox; it reaches them through bounded queues
-//! that it never waits for.
+//! One thread, the [event loop](event_loop), owns the machine and the peers' sockets. It waits for
+//! nothing but its next deadline or the next arrival. Everything slow runs around it on a small
+//! runtime and reaches it through one bounded inbox; it hands work over through bounded queues and
+//! never waits for room in them.
+//!
+//! - `start`: reads the settings, finds the cluster, starts everything, and ends it.
+//! - `event_loop`: the loop's thread, its recording, and what it logs.
+//! - `peers`: heartbeats and ICMP echo.
+//! - `calls`: the executors that call EC2 and Route 53.
+//! - `discovery`: which members and groups the cluster has.
+//! - `health`: whether this host can serve.
+//! - `carrier`: the addresses that this host must carry for its groups.
+//! - `control_socket`: the socket for `natha status` and `natha handover`.
+//! - `take`: one takeover or release without a monitor.
 
 mod alerts;
-mod checks;
+mod calls;
+mod carrier;
 mod clock;
+mod control_socket;
 mod discovery;
-mod exchange;
-mod executors;
-mod fitness;
-mod herald;
-mod http;
-mod icmp;
+mod event_loop;
+mod health;
 mod inbox;
-mod keepsake;
-mod local;
-mod notices;
-mod realtime;
-mod recorder;
-mod release;
-mod services;
+mod peers;
 mod single;
-mod sockets;
 mod start;
 mod take;
-mod taking;
-mod tracking;
-mod turns;
-mod uplink;
 
-pub use release::{Released, release};
-pub use start::run;
-pub use take::{Request, Taken, take};
-pub use taking::{Fate, Step};
+pub(crate) use start::run;
+pub(crate) use take::{
+    HostChange, ReleaseReport, StepResult, TakeReport, TakeRequest, TakeStep, release, take,
+};

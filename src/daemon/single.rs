@@ -1,55 +1,38 @@
-//! One monitor a host.
+//! One monitor per host.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder};
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 
-/// Holds the host's lock for as long as it lives. The kernel lets go of it when the process
-/// ends, however it ends.
-#[derive(Debug)]
-pub(super) struct OnlyMonitor(#[expect(dead_code, reason = "held, never looked at")] Flock<File>);
+use crate::kernel::lock::FileLock;
 
-/// Takes the lock `monitor.lock` in `directory`, which is made if missing.
+/// Takes the lock `monitor.lock` in `directory`, which is created if missing.
 ///
 /// # Errors
-/// Where another monitor runs, naming it, or the directory cannot be written to.
-pub(super) fn lock(directory: &Path) -> anyhow::Result<OnlyMonitor> {
+/// If another monitor runs, with its process id, or the directory is not writable.
+pub(super) fn lock(directory: &Path) -> anyhow::Result<FileLock> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o755)
         .create(directory)
-        .with_context(|| format!("cannot make {}: run this as root", directory.display()))?;
+        .with_context(|| format!("cannot create {}: run this as root", directory.display()))?;
     let path = directory.join("monitor.lock");
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o644)
-        .open(&path)
-        .with_context(|| format!("cannot open {}: run this as root", path.display()))?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut locked) => {
-            locked
-                .set_len(0)
-                .and_then(|()| locked.rewind())
-                .and_then(|()| writeln!(locked, "{}", std::process::id()))
-                .with_context(|| format!("cannot write {}", path.display()))?;
-            Ok(OnlyMonitor(locked))
-        }
-        Err((mut file, Errno::EWOULDBLOCK)) => {
-            let mut pid = String::new();
-            // The number only helps the reader of the message.
-            let _ = file.read_to_string(&mut pid);
-            bail!("a monitor runs on this host already (pid {}): see `natha status`", pid.trim());
-        }
-        Err((_, errno)) => bail!("cannot lock {}: {errno}", path.display()),
-    }
+    let shown = path.display();
+    let lock = FileLock::try_acquire(&path)
+        .with_context(|| format!("cannot lock {shown}: run this as root"))?;
+    let Some(lock) = lock else {
+        // The process id only helps the reader of the message.
+        let pid = fs::read_to_string(&path).unwrap_or_default();
+        bail!("a monitor already runs on this host (pid {}): see `natha status`", pid.trim());
+    };
+    let mut file = lock.file();
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .with_context(|| format!("cannot write {shown}"))?;
+    Ok(lock)
 }
 
 #[cfg(test)]

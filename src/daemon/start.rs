@@ -9,24 +9,23 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use super::alerts::Alert;
-use super::discovery::{self, Cluster, Looker, NotFound};
-use super::exchange::{Exchange, ExchangeParts};
-use super::executors::Executors;
-use super::fitness::FitnessBoard;
-use super::herald::{Herald, notify};
-use super::http::{self, Desk};
+use super::calls::{Executors, StoppedPeersFile};
+use super::carrier::{self, Carrier};
+use super::control_socket::{self, StatusEndpoint};
+use super::discovery::{self, Cluster, Discovery, Membership};
+use super::event_loop::{
+    EventLoop, Memory, Notifier, Recorder, notify, prioritise, stay_in_memory,
+};
+use super::health::{FitnessBoard, conntrack, host, interruptions, service_checks, uplink};
 use super::inbox::{self, Notes};
-use super::keepsake::Keepsake;
-use super::local::{self, Local};
-use super::recorder::Recorder;
-use super::turns::{Memory, Turns};
-use super::{checks, clock, notices, realtime, services, single, tracking, uplink};
-use crate::cloud::{Clouds, Connections, Imds};
+use super::peers::{Exchange, ExchangeParts};
+use super::{clock, single};
+use crate::cloud::Imds;
 use crate::config::{Failover, Flags, PairFlags, Settings, load, settings_digest};
 use crate::failover::{Command, Input};
 use crate::record::Header;
 use crate::types::SessionId;
-use crate::wire::{Key, Sender};
+use crate::wire::{HeartbeatKey, Sender};
 
 /// How long handing everything over may take once the monitor is asked to end.
 const LEAVE_LIMIT: Duration = Duration::from_secs(20);
@@ -45,26 +44,24 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 /// # Errors
 /// Where the settings are wrong, a monitor runs on this host already, a socket cannot be opened,
 /// or not everything could be handed over in time at the end.
-pub async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
+pub(crate) async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
     let settings = load(flags, pair, None)?.settings;
     let directory = settings.socket.parent().context("the socket has no directory")?;
     let _only = single::lock(directory)?;
     let mut signals = Signals::new()?;
-    let desk = Desk::starting("asking the instance metadata service who this host is");
-    tokio::spawn(http::serve(http::listen(&settings.socket)?, desk.clone()));
+    let endpoint =
+        StatusEndpoint::starting("asking the instance metadata service who this host is");
+    tokio::spawn(control_socket::serve(
+        control_socket::listen(&settings.socket)?,
+        endpoint.clone(),
+    ));
 
     let found = tokio::select! {
-        found = find(flags, pair, settings, &desk) => found?,
+        found = find(flags, pair, settings, &endpoint) => found?,
         () = signals.end() => return Ok(()),
     };
-    let running = start(&found, &desk)?;
+    let running = start(&found, &endpoint)?;
     watch(running, &mut signals).await
-}
-
-/// Everything that has to be known before the loop can run.
-pub(super) struct Found {
-    pub(super) looker: Looker,
-    pub(super) cluster: Cluster,
 }
 
 /// Asks until everything is known. Only settings that are wrong end this.
@@ -72,69 +69,46 @@ async fn find(
     flags: &Flags,
     pair: &PairFlags,
     settings: Settings,
-    desk: &Desk,
-) -> anyhow::Result<Found> {
+    endpoint: &StatusEndpoint,
+) -> anyhow::Result<Membership> {
     let mut pause = RETRY.0;
     let imds = Imds::new();
     loop {
-        let why = match attempt(flags, pair, &settings, &imds).await? {
+        let why = match discovery::attempt(flags, pair, &settings, &imds).await? {
             Ok(found) => return Ok(found),
             Err(why) => why,
         };
         tracing::warn!("cannot start yet: {why}");
-        desk.waits(&why);
+        endpoint.waits(&why);
         notify(&sd_notify::NotifyState::Status(&format!("Cannot start yet: {why}")));
         let patience = u32::try_from(pause.as_micros()).unwrap_or(u32::MAX).saturating_mul(4);
         notify(&sd_notify::NotifyState::ExtendTimeoutUsec(patience));
-        // Nothing but the end of the pause is awaited; a signal ends all of this from outside.
-        let _ = timeout(pause, std::future::pending::<()>()).await;
+        pause_for(pause).await;
         pause = (pause * 2).min(RETRY.1);
     }
 }
 
-/// One attempt: the outer result is about settings, the inner one about what may pass.
-pub(super) async fn attempt(
-    flags: &Flags,
-    pair: &PairFlags,
-    settings: &Settings,
-    imds: &Imds,
-) -> anyhow::Result<Result<Found, String>> {
-    let asked = async {
-        let identity = imds.identity().await.map_err(|error| error.to_string())?;
-        let (region, vpc) = (Some(identity.region.as_str()), identity.vpc);
-        let connections =
-            if settings.moves_public_addresses() { Connections::Closed } else { Connections::Kept };
-        let clouds = Clouds::connect(&settings.api, region, vpc, connections).await;
-        let clouds = clouds.map_err(|error| error.to_string())?;
-        let info = clouds.ec2().instance(&identity.instance).await;
-        let unknown = || format!("EC2 does not know this instance, {}", identity.instance);
-        let info = info.map_err(|error| error.to_string())?.ok_or_else(unknown)?;
-        Ok((clouds, info, identity.vpc_cidrs))
-    };
-    let (clouds, info, vpc_cidrs) = match asked.await {
-        Ok(known) => known,
-        Err(why) => return Ok(Err(why)),
-    };
-    let settings = load(flags, pair, Some(&info.tags))?.settings;
-    let looker = Looker { clouds, me: info.id, vpc_cidrs, settings };
-    match looker.look().await {
-        Ok(cluster) => Ok(Ok(Found { looker, cluster })),
-        Err(NotFound::Yet(why)) => Ok(Err(why)),
-        Err(NotFound::Ever(problems)) => Err(problems.into()),
-    }
+/// The pause between two attempts to find the cluster.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "neither the metadata service nor EC2 announces that it is ready; the caller's select \
+              ends the pause when the monitor is told to end"
+)]
+async fn pause_for(pause: Duration) {
+    tokio::time::sleep(pause).await;
 }
 
 /// A loop that runs.
 struct Running {
     notes: Notes,
-    local: Local,
+    local: Carrier,
     ended: oneshot::Receiver<()>,
 }
 
 /// Opens the sockets, starts the loop's thread and everything around it.
-fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
-    let Found { looker, cluster } = found;
-    let Looker { clouds, settings, .. } = looker;
+fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Running> {
+    let Membership { discovery, cluster } = found;
+    let Discovery { clouds, settings, .. } = discovery;
     let session = SessionId(random()?);
     let (notes, inbox) = inbox::channel().context("cannot make the loop's eventfd")?;
     let exchange = open_exchange(settings, cluster, session)?;
@@ -147,39 +121,39 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
         &cluster.roster,
         now,
     );
-    let keepsake = Keepsake::in_directory(&settings.state_dir);
-    match keepsake.load() {
+    let stopped_peers = StoppedPeersFile::in_directory(&settings.state_dir);
+    match stopped_peers.load() {
         Ok(stopped) => header.stopped = stopped,
         // A peer may then stay stopped; a node without a monitor would be worse.
         Err(error) => tracing::error!(
             "which peers an earlier monitor stopped is not known, start those by hand: {error:#}"
         ),
     }
-    let (duties, local) = local::start(settings, cluster.me.address, &notes);
+    let (must_carry, local) = carrier::start(settings, cluster.me.address, &notes);
     let looking = Arc::new(Notify::new());
-    let turns = Turns {
+    let event_loop = EventLoop {
         // Made of the very header that a replay has, so that nothing else can enter.
         machine: header.machine(),
         exchange,
         inbox,
-        executors: Executors::start(clouds, keepsake, &notes, settings.api.timeout),
-        herald: Herald::start(),
+        executors: Executors::start(clouds, stopped_peers, &notes, settings.api.timeout),
+        notifier: Notifier::start(),
         recorder: record(settings, header),
-        local: duties,
+        local: must_carry,
         looking: Arc::clone(&looking),
         watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
         linger: (settings.failover.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
         severed_after: severed_after(&settings.failover),
         memory: Memory::new(cluster.name.clone(), cluster.roster.clone(), now),
     };
-    let ended = spawn_loop(turns)?;
-    desk.runs(notes.clone());
+    let ended = spawn_loop(event_loop)?;
+    endpoint.runs(notes.clone());
 
     watch_host(found, &notes)?;
     let refused = Alert::new("settings", &notes);
     discovery::warn(&cluster.warnings, &[]);
     tokio::spawn(discovery::keep_looking(
-        looker.clone(),
+        discovery.clone(),
         cluster.roster.clone(),
         cluster.warnings.clone(),
         refused,
@@ -197,19 +171,19 @@ fn start(found: &Found, desk: &Desk) -> anyhow::Result<Running> {
 }
 
 /// Starts what finds out about this host: whether it can serve, and what a person should know.
-fn watch_host(found: &Found, notes: &Notes) -> anyhow::Result<()> {
-    let Found { looker: Looker { clouds, settings, .. }, cluster } = found;
+fn watch_host(found: &Membership, notes: &Notes) -> anyhow::Result<()> {
+    let Membership { discovery: Discovery { clouds, settings, .. }, cluster } = found;
     let board = FitnessBoard::new(notes.clone());
     if !settings.uplink.targets.is_empty() {
         let device = settings.host.uplink.clone();
         tokio::spawn(uplink::watch(settings.uplink.clone(), device, random()?, board.clone()));
     }
-    services::start(settings, notes);
-    checks::start(settings, clouds.ec2(), &cluster.me.interface, &board);
+    service_checks::start(settings, notes);
+    host::start(settings, clouds.ec2(), &cluster.me.interface, &board);
     let tracked = Alert::new("conntrack", notes);
-    tokio::spawn(tracking::watch(settings.host.conntrack_alert, tracked));
+    tokio::spawn(conntrack::watch(settings.host.conntrack_alert, tracked));
     let announced = Alert::new("notices", notes);
-    tokio::spawn(notices::watch(settings.notices.clone(), announced, board));
+    tokio::spawn(interruptions::watch(settings.notices.clone(), announced, board));
     Ok(())
 }
 
@@ -242,7 +216,7 @@ fn open_exchange(
     cluster: &Cluster,
     session: SessionId,
 ) -> anyhow::Result<Exchange> {
-    let key = settings.heartbeat.key.as_ref().map(|key| Key::derive(&key.0));
+    let key = settings.heartbeat.key.as_ref().map(|key| HeartbeatKey::derive(&key.0));
     if key.is_none() {
         tracing::warn!("heartbeats are not authenticated: set heartbeat.key_file on all nodes");
     }
@@ -262,16 +236,16 @@ fn open_exchange(
 
 /// Starts the thread. The receiver resolves when the loop has ended by itself, and fails if it
 /// has come to grief.
-fn spawn_loop(turns: Turns) -> anyhow::Result<oneshot::Receiver<()>> {
+fn spawn_loop(event_loop: EventLoop) -> anyhow::Result<oneshot::Receiver<()>> {
     let (sender, ended) = oneshot::channel();
-    if let Err(reason) = realtime::stay_in_memory() {
+    if let Err(reason) = stay_in_memory() {
         tracing::debug!("{reason}");
     }
     let body = move || {
-        if let Err(reason) = realtime::prioritise() {
+        if let Err(reason) = prioritise() {
             tracing::debug!("{reason}");
         }
-        turns.run();
+        event_loop.run();
         // Nobody listens where the process is on its way out already.
         let _ = sender.send(());
     };

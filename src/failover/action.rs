@@ -17,7 +17,7 @@ pub struct ActionId(pub u64);
 
 /// One thing to do. Those with an id end in exactly one `Input::Done`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "action", rename_all = "kebab-case")]
+#[serde(tag = "action", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Action {
     /// Send this heartbeat to a peer, now.
     SendBeat {
@@ -59,6 +59,7 @@ pub enum Action {
         /// The write.
         write: RouteWrite,
         /// If the request has not been sent by then, it must not be sent: this node was paused.
+        #[serde(rename = "not_after_ns")]
         not_after: Time,
     },
     /// Give one resource that is no route to a member.
@@ -68,6 +69,7 @@ pub enum Action {
         /// Which, and to whom.
         assignment: Assignment,
         /// As for `WriteRoute`.
+        #[serde(rename = "not_after_ns")]
         not_after: Time,
     },
     /// Stop a failed node.
@@ -79,6 +81,7 @@ pub enum Action {
         /// Skip the guest's orderly shutdown.
         force: bool,
         /// As for `WriteRoute`.
+        #[serde(rename = "not_after_ns")]
         not_after: Time,
     },
     /// Start a stopped node.
@@ -88,6 +91,7 @@ pub enum Action {
         /// The node.
         node: InstanceId,
         /// As for `WriteRoute`.
+        #[serde(rename = "not_after_ns")]
         not_after: Time,
     },
     /// Keep this over a restart of the monitor: the peers that this node stopped and has not
@@ -101,6 +105,7 @@ pub enum Action {
     /// Tell people.
     Report {
         /// What happened, when and why.
+        #[serde(with = "exact")]
         event: Event,
     },
     /// Everything that could be handed over has been: the monitor may exit (after
@@ -175,4 +180,34 @@ pub struct Event {
     /// How long it took, where something ended.
     #[serde(rename = "took_ms", with = "millis::option")]
     pub took: Option<Duration>,
+}
+
+/// An event in an action, which a recording must read back unchanged: what its milliseconds cut
+/// off is given in nanoseconds next to them.
+mod exact {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Event;
+    use crate::types::Time;
+
+    #[derive(Serialize, Deserialize)]
+    struct Exact<E> {
+        #[serde(flatten)]
+        event: E,
+        at_ns: Time,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        took_ns: Option<u64>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(event: &Event, to: S) -> Result<S::Ok, S::Error> {
+        let nanoseconds = |took: Duration| u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        Exact { event, at_ns: event.at, took_ns: event.took.map(nanoseconds) }.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Event, D::Error> {
+        let Exact { event, at_ns, took_ns } = Exact::<Event>::deserialize(from)?;
+        Ok(Event { at: at_ns, took: took_ns.map(Duration::from_nanos), ..event })
+    }
 }

@@ -13,7 +13,7 @@ use crate::types::{
 
 /// One thing that happened. Everything the machine knows came in as one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "input", rename_all = "kebab-case")]
+#[serde(tag = "input", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Input {
     /// A heartbeat arrived: authentic, not replayed, from a member.
     Beat {
@@ -24,6 +24,7 @@ pub enum Input {
         /// What it says.
         beat: Beat,
         /// When the kernel received it.
+        #[serde(rename = "at_ns")]
         at: Time,
     },
     /// A peer answered an ICMP echo request.
@@ -31,6 +32,7 @@ pub enum Input {
         /// The peer.
         from: InstanceId,
         /// When the kernel received the answer.
+        #[serde(rename = "at_ns")]
         at: Time,
     },
     /// What this node found out about itself, `Late` excepted: the machine sees that on its own.

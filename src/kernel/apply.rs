@@ -1,11 +1,11 @@
 //! Carrying out one change at a time, and undoing it.
 
 use super::addresses::{self, AddressError};
-use super::journal::{Entry, Journal, JournalError, Store};
+use super::journal::{Journal, JournalEntry, JournalError, JournalStore};
 use super::nft::{Nft, NftError};
 use super::sysctl::{self, SysctlError};
 use crate::plan::{
-    HostPlan, Item, LOOPBACK, Standing, Subject, Sysctl, SysctlKey, TableSpec, TableState,
+    HostPlan, Item, ItemState, LOOPBACK, Subject, Sysctl, SysctlKey, TableSpec, TableState,
     diff_sysctl,
 };
 
@@ -55,7 +55,7 @@ pub enum ApplyError {
 
 /// What became of one thing that was to be undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Undone {
+pub(crate) enum Undone {
     /// It is again as it was.
     Restored,
     /// It was so already.
@@ -70,23 +70,20 @@ pub enum Undone {
 
 /// A run that changes the host: every change goes into the journal before it is made.
 #[derive(Debug)]
-pub struct Applier {
+pub(crate) struct Applier {
     /// The nft program.
-    pub nft: Nft,
-    store: Store,
+    pub(crate) nft: Nft,
+    store: JournalStore,
     /// The journal as it was when this run began.
     before: Option<Journal>,
     journal: Journal,
     /// What this run changed, with the values from right before it.
-    done: Vec<Entry>,
+    done: Vec<JournalEntry>,
 }
 
 impl Applier {
     /// Begins a run.
-    ///
-    /// # Errors
-    /// Where the journal cannot be read.
-    pub fn new(nft: Nft, store: Store) -> Result<Self, JournalError> {
+    pub(crate) fn new(nft: Nft, store: JournalStore) -> Result<Self, JournalError> {
         let before = store.load()?;
         let journal = before.clone().unwrap_or_else(|| store.begin());
         Ok(Self { nft, store, before, journal, done: Vec::new() })
@@ -94,7 +91,7 @@ impl Applier {
 
     /// The plan that the host was last made into.
     #[must_use]
-    pub fn last_plan(&self) -> Option<&HostPlan> {
+    pub(crate) fn last_plan(&self) -> Option<&HostPlan> {
         self.journal.plan.as_ref()
     }
 
@@ -102,7 +99,7 @@ impl Applier {
     ///
     /// # Errors
     /// Where the journal cannot be written: the change must not be made then.
-    pub fn record(
+    pub(crate) fn record(
         &mut self,
         subject: &Subject,
         original: Option<String>,
@@ -110,7 +107,7 @@ impl Applier {
     ) -> Result<(), JournalError> {
         self.journal.record(subject, original.clone(), set.to_owned());
         self.store.save(&self.journal)?;
-        self.done.push(Entry { subject: subject.clone(), original, set: set.to_owned() });
+        self.done.push(JournalEntry { subject: subject.clone(), original, set: set.to_owned() });
         Ok(())
     }
 
@@ -120,13 +117,13 @@ impl Applier {
     /// # Errors
     /// At the first change that fails. What was done before it is undone by [`Self::done`] and
     /// [`Self::undo`].
-    pub async fn kernel(
+    pub(crate) async fn kernel(
         &mut self,
         plan: &HostPlan,
         items: &[Item],
     ) -> Result<Vec<Item>, ApplyError> {
         let mut changed = Vec::new();
-        for item in items.iter().filter(|item| item.standing == Standing::Differs) {
+        for item in items.iter().filter(|item| item.standing == ItemState::Differs) {
             match &item.subject {
                 Subject::Table => {
                     self.record(&item.subject, item.found.clone(), &item.wanted)?;
@@ -155,13 +152,13 @@ impl Applier {
         let reading = sysctl::read(key)?.ok_or_else(|| ApplyError::NoSuchSysctl(key.clone()))?;
         let item = diff_sysctl(wanted, Some(&reading));
         match item.standing {
-            Standing::Right | Standing::NotSettable => Ok(item),
-            Standing::Stuck => Err(ApplyError::Stuck {
+            ItemState::Right | ItemState::NotSettable => Ok(item),
+            ItemState::Stuck => Err(ApplyError::Stuck {
                 key: key.clone(),
                 found: reading.value.to_string(),
                 wanted: item.wanted,
             }),
-            Standing::Differs => {
+            ItemState::Differs => {
                 self.record(&item.subject, item.found.clone(), &item.wanted)?;
                 sysctl::write(key, wanted.want.value())?;
                 Ok(item)
@@ -170,10 +167,7 @@ impl Applier {
     }
 
     /// Ends a run that succeeded: the plan goes into the journal, unless it is there already.
-    ///
-    /// # Errors
-    /// Where the journal cannot be written.
-    pub fn finish(mut self, plan: &HostPlan) -> Result<(), JournalError> {
+    pub(crate) fn finish(mut self, plan: &HostPlan) -> Result<(), JournalError> {
         if self.journal.plan.as_ref() == Some(plan) && !self.journal_is_stale() {
             return Ok(());
         }
@@ -188,15 +182,12 @@ impl Applier {
 
     /// What this run has changed so far, the last first.
     #[must_use]
-    pub fn done(&self) -> Vec<Entry> {
+    pub(crate) fn done(&self) -> Vec<JournalEntry> {
         self.done.iter().rev().cloned().collect()
     }
 
     /// Ends a run whose changes were all undone: the journal is again as it was.
-    ///
-    /// # Errors
-    /// Where the journal cannot be written.
-    pub fn forget(self) -> Result<(), JournalError> {
+    pub(crate) fn forget(self) -> Result<(), JournalError> {
         match &self.before {
             Some(journal) => self.store.save(journal),
             None => self.store.remove(),
@@ -205,15 +196,12 @@ impl Applier {
 
     /// Everything that is still to be undone on this host, the last first.
     #[must_use]
-    pub fn undoable(&self) -> Vec<Entry> {
+    pub(crate) fn undoable(&self) -> Vec<JournalEntry> {
         self.journal.entries.iter().rev().cloned().collect()
     }
 
     /// Keeps these entries as what could not be undone.
-    ///
-    /// # Errors
-    /// Where the journal cannot be written.
-    pub fn keep(mut self, entries: &[Entry]) -> Result<(), JournalError> {
+    pub(crate) fn keep(mut self, entries: &[JournalEntry]) -> Result<(), JournalError> {
         if entries.is_empty() {
             return self.store.remove();
         }
@@ -224,12 +212,9 @@ impl Applier {
 
     /// Undoes one change of the table, of a sysctl or of an address. Source/dest checks are EC2's
     /// matter. `table` is the table to bring back in place of natha's present one.
-    ///
-    /// # Errors
-    /// Where that fails.
-    pub async fn undo(
+    pub(crate) async fn undo(
         &self,
-        entry: &Entry,
+        entry: &JournalEntry,
         table: Option<&TableSpec>,
     ) -> Result<Undone, ApplyError> {
         match &entry.subject {
@@ -249,7 +234,7 @@ impl Applier {
     }
 }
 
-fn undo_sysctl(key: &SysctlKey, entry: &Entry) -> Result<Undone, ApplyError> {
+fn undo_sysctl(key: &SysctlKey, entry: &JournalEntry) -> Result<Undone, ApplyError> {
     let (Some(original), Some(reading)) = (&entry.original, sysctl::read(key)?) else {
         // It went away with its interface.
         return Ok(Undone::Already);

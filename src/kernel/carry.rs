@@ -6,18 +6,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::addresses::{self, AddressError};
 use super::durable;
 use super::journal::{JournalError, boot_id};
+use super::lock::FileLock;
 use super::nft::{Nft, NftError};
 use super::run::RunError;
 use crate::config::{GroupSetting, Local};
@@ -26,8 +27,6 @@ use crate::types::GroupName;
 
 /// How long another run on this host may take before this one gives up.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
-/// How often the lock is tried meanwhile.
-const LOCK_EVERY: Duration = Duration::from_millis(20);
 
 /// Why the host could not be made to take in packets, or to take them in no longer.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +89,7 @@ pub enum CarryError {
 
 /// What has been written down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
+struct CarriedRecord {
     /// The kernel's id of the boot in which it was written.
     boot: String,
     /// What natha put there.
@@ -101,14 +100,14 @@ struct Record {
 
 /// One thing that was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct CarriedChange {
     /// What.
     pub part: Carried,
     /// Whether it is there now.
     pub present: bool,
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for CarriedChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = if self.present { "put there" } else { "removed" };
         write!(f, "{} {what}", self.part)
@@ -117,9 +116,9 @@ impl fmt::Display for Change {
 
 /// What came of it. What could be done was done, whatever else failed.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct CarryOutcome {
     /// What was changed.
-    pub changes: Vec<Change>,
+    pub changes: Vec<CarriedChange>,
     /// What failed.
     pub errors: Vec<CarryError>,
 }
@@ -134,14 +133,14 @@ pub async fn reconcile(
     groups: &[GroupSetting],
     duties: &BTreeMap<GroupName, bool>,
     forwarding: &str,
-) -> Result<Outcome, CarryError> {
-    let store = Store::open(state_dir).await?;
+) -> Result<CarryOutcome, CarryError> {
+    let store = CarryStore::open(state_dir).await?;
     let mut record = store.load()?;
     let wanted = carried(groups, duties, forwarding, &record.put);
-    let mut outcome = Outcome::default();
-    settle_addresses(&store, &mut record, &wanted, &mut outcome).await?;
+    let mut outcome = CarryOutcome::default();
+    update_addresses(&store, &mut record, &wanted, &mut outcome).await?;
     let table = vip_table(groups, forwarding, &wanted);
-    if let Err(error) = settle_table(&store, &mut record, &wanted, &table, &mut outcome).await {
+    if let Err(error) = update_table(&store, &mut record, &wanted, &table, &mut outcome).await {
         outcome.errors.push(error);
     }
     outcome.errors.extend(strays(&record.put, groups, duties).await?);
@@ -185,11 +184,11 @@ pub fn has_record(state_dir: &Path) -> bool {
     state_dir.join(FILE).exists()
 }
 
-async fn settle_addresses(
-    store: &Store,
-    record: &mut Record,
+async fn update_addresses(
+    store: &CarryStore,
+    record: &mut CarriedRecord,
     wanted: &BTreeSet<Carried>,
-    outcome: &mut Outcome,
+    outcome: &mut CarryOutcome,
 ) -> Result<(), CarryError> {
     let is_address = |part: &&Carried| matches!(part, Carried::Address { .. });
     if !wanted.iter().chain(&record.put).any(|part| is_address(&part)) {
@@ -207,7 +206,7 @@ async fn settle_addresses(
     for part in &missing {
         let Carried::Address { link, address } = part else { continue };
         match addresses::add(link, *address).await {
-            Ok(None) => outcome.changes.push(Change { part: part.clone(), present: true }),
+            Ok(None) => outcome.changes.push(CarriedChange { part: part.clone(), present: true }),
             // Somebody else put it there a moment ago: it is not natha's to remove.
             Ok(Some(_)) => drop(record.put.remove(part)),
             Err(error) => outcome.errors.push(error.into()),
@@ -220,7 +219,7 @@ async fn settle_addresses(
             Ok(was_there) => {
                 left.put.remove(part);
                 if was_there {
-                    outcome.changes.push(Change { part: part.clone(), present: false });
+                    outcome.changes.push(CarriedChange { part: part.clone(), present: false });
                 }
             }
             Err(error) => outcome.errors.push(error.into()),
@@ -239,12 +238,12 @@ async fn settle_addresses(
     Ok(())
 }
 
-async fn settle_table(
-    store: &Store,
-    record: &mut Record,
+async fn update_table(
+    store: &CarryStore,
+    record: &mut CarriedRecord,
     wanted: &BTreeSet<Carried>,
     table: &VipTable,
-    outcome: &mut Outcome,
+    outcome: &mut CarryOutcome,
 ) -> Result<(), CarryError> {
     if table.is_empty() && !record.table {
         return Ok(());
@@ -261,7 +260,8 @@ async fn settle_table(
         nft.replace(table).await?;
         let put = rules.difference(&before).map(|part| (part, true));
         let removed = before.difference(&rules).map(|part| (part, false));
-        let change = |(part, present): (&Carried, bool)| Change { part: part.clone(), present };
+        let change =
+            |(part, present): (&Carried, bool)| CarriedChange { part: part.clone(), present };
         outcome.changes.extend(put.chain(removed).map(change));
     }
     let mut left = record.clone();
@@ -274,13 +274,13 @@ async fn settle_table(
 const FILE: &str = "carried.json";
 
 /// Where it is written down. While this value lives, no other run changes what it is about.
-struct Store {
+struct CarryStore {
     path: PathBuf,
     boot: String,
-    _lock: Flock<File>,
+    _lock: FileLock,
 }
 
-impl Store {
+impl CarryStore {
     async fn open(directory: &Path) -> Result<Self, CarryError> {
         let io = |doing, path: &Path| {
             let path = path.to_owned();
@@ -288,30 +288,17 @@ impl Store {
         };
         fs::create_dir_all(directory).map_err(io("create the directory", directory))?;
         let path = directory.join("carried.lock");
-        let mut options = File::options();
-        options.create(true).truncate(false).write(true);
-        let mut file = options.open(&path).map_err(io("open", &path))?;
-        let mut rounds = tokio::time::interval(LOCK_EVERY);
-        let attempts = LOCK_LIMIT.as_millis() / LOCK_EVERY.as_millis();
-        for _ in 0..attempts {
-            rounds.tick().await;
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => {
-                    let (path, boot) = (directory.join(FILE), boot_id()?);
-                    return Ok(Self { path, boot, _lock: lock });
-                }
-                Err((same, _)) => file = same,
-            }
-        }
-        Err(CarryError::Busy(path))
+        let lock = FileLock::acquire(&path, Instant::now() + LOCK_LIMIT).await;
+        let lock = lock.map_err(io("lock", &path))?.ok_or(CarryError::Busy(path))?;
+        Ok(Self { path: directory.join(FILE), boot: boot_id()?, _lock: lock })
     }
 
-    fn load(&self) -> Result<Record, CarryError> {
+    fn load(&self) -> Result<CarriedRecord, CarryError> {
         load(&self.path, &self.boot)
     }
 
     /// Writes down `fresh` where it differs from `record`, which it then becomes.
-    fn update(&self, record: &mut Record, fresh: Record) -> Result<(), CarryError> {
+    fn update(&self, record: &mut CarriedRecord, fresh: CarriedRecord) -> Result<(), CarryError> {
         if *record != fresh {
             self.save(&fresh)?;
             *record = fresh;
@@ -320,7 +307,7 @@ impl Store {
     }
 
     /// Writes it down whole, on the disk when this returns.
-    fn save(&self, record: &Record) -> Result<(), CarryError> {
+    fn save(&self, record: &CarriedRecord) -> Result<(), CarryError> {
         let failed = |source| CarryError::Io { doing: "write", path: self.path.clone(), source };
         let text = serde_json::to_vec_pretty(record).map_err(|error| failed(error.into()))?;
         durable::replace(&self.path, &text).map_err(failed)
@@ -328,8 +315,8 @@ impl Store {
 }
 
 /// What counts in this boot; nothing where nothing was written down.
-fn load(path: &Path, boot: &str) -> Result<Record, CarryError> {
-    let nothing = || Record { boot: boot.to_owned(), put: BTreeSet::new(), table: false };
+fn load(path: &Path, boot: &str) -> Result<CarriedRecord, CarryError> {
+    let nothing = || CarriedRecord { boot: boot.to_owned(), put: BTreeSet::new(), table: false };
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(nothing()),
@@ -338,6 +325,6 @@ fn load(path: &Path, boot: &str) -> Result<Record, CarryError> {
         }
     };
     let damaged = |source| CarryError::Damaged { path: path.to_owned(), source };
-    let record: Record = serde_json::from_slice(&text).map_err(damaged)?;
+    let record: CarriedRecord = serde_json::from_slice(&text).map_err(damaged)?;
     Ok(if record.boot == boot { record } else { nothing() })
 }

@@ -1,20 +1,27 @@
-//! Files that are whole whenever the host dies.
+//! Files that survive a crash of the host: whole and on the disk, or unchanged.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Replaces a file as a whole. What it holds is on the disk when this returns; where it fails, the
-/// file is as it was before.
-///
-/// # Errors
-/// What the system says, where one of the steps fails.
-pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Replaces a file atomically. The new content is on the disk when this returns; on an error the
+/// file is unchanged.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = File::create(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
-    // The name is on the disk only when the directory is.
+    sync_directory_of(path)
+}
+
+/// Removes a file; the removal is on the disk when this returns.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)?;
+    sync_directory_of(path)
+}
+
+/// Renames and removals are on the disk only once their directory is.
+fn sync_directory_of(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }

@@ -12,7 +12,7 @@ use crate::plan::{HostFacts, Link, Reading, Sysctl, SysctlKey};
 
 /// Why the facts could not be gathered.
 #[derive(Debug, thiserror::Error)]
-pub enum FactsError {
+pub(crate) enum FactsError {
     /// The interfaces could not be read.
     #[error(transparent)]
     Links(#[from] LinksError),
@@ -31,10 +31,7 @@ pub enum FactsError {
 }
 
 /// Everything the kernel can tell. What EC2 knows is left out.
-///
-/// # Errors
-/// Where something cannot be read.
-pub async fn gather(nft: &Nft) -> Result<HostFacts, FactsError> {
+pub(crate) async fn gather(nft: &Nft) -> Result<HostFacts, FactsError> {
     let (links, default_routes) = links::read().await?;
     Ok(HostFacts {
         memory: memory()?,
@@ -49,19 +46,13 @@ pub async fn gather(nft: &Nft) -> Result<HostFacts, FactsError> {
 }
 
 /// Every IPv4 address of the host, with the interface that has it.
-///
-/// # Errors
-/// Where the kernel does not tell.
-pub async fn own() -> Result<BTreeMap<Ipv4Addr, String>, AddressError> {
+pub(crate) async fn own() -> Result<BTreeMap<Ipv4Addr, String>, AddressError> {
     let found = addresses::read().await?;
     Ok(found.into_iter().map(|own| (own.address, own.link)).collect())
 }
 
 /// The sysctls of a plan, as they are now.
-///
-/// # Errors
-/// Where one cannot be read.
-pub fn readings(sysctls: &[Sysctl]) -> Result<BTreeMap<SysctlKey, Reading>, SysctlError> {
+pub(crate) fn readings(sysctls: &[Sysctl]) -> Result<BTreeMap<SysctlKey, Reading>, SysctlError> {
     read_all(sysctls.iter().map(|sysctl| sysctl.key.clone()))
 }
 

@@ -6,11 +6,11 @@ use std::path::Path;
 use super::addresses::AddressError;
 use super::apply::{Applier, ApplyError};
 use super::facts;
-use super::journal::{self, JournalError, Store};
+use super::journal::{self, JournalError, JournalStore};
 use super::nft::{Nft, NftError};
 use super::run::RunError;
 use super::sysctl::SysctlError;
-use crate::plan::{HostFacts, HostPlan, Item, Standing, Subject, Sysctl, diff};
+use crate::plan::{HostFacts, HostPlan, Item, ItemState, Subject, Sysctl, diff};
 
 /// Why it could not be found out, or made so.
 #[derive(Debug, thiserror::Error)]
@@ -65,12 +65,12 @@ pub async fn check_plan(state_dir: &Path) -> Result<Vec<Item>, ForwardingError> 
 /// # Errors
 /// Where a step fails.
 pub async fn reassert(state_dir: &Path) -> Result<Vec<Item>, ForwardingError> {
-    let store = Store::open(state_dir)?;
+    let store = JournalStore::open(state_dir)?;
     let mut applier = Applier::new(Nft::find()?, store)?;
     let plan = applier.last_plan().cloned().ok_or(ForwardingError::NotSetUp)?;
     let items = drifted(&plan, &applier.nft).await?;
     let mut changed = applier.kernel(&plan, &items).await?;
-    changed.retain(|item| item.standing == Standing::Differs);
+    changed.retain(|item| item.standing == ItemState::Differs);
     applier.finish(&plan)?;
     Ok(changed)
 }
@@ -84,8 +84,8 @@ async fn drifted(plan: &HostPlan, nft: &Nft) -> Result<Vec<Item>, ForwardingErro
     };
     let mut items = diff(plan, &facts);
     items.retain(|item| {
-        item.standing != Standing::Right
-            && item.standing != Standing::NotSettable
+        item.standing != ItemState::Right
+            && item.standing != ItemState::NotSettable
             && !matches!(item.subject, Subject::SourceDestCheck(_))
     });
     Ok(items)

@@ -4,14 +4,14 @@
 //! natha's own values for the host's. What is kept in the kernel's memory (sysctls, the table)
 //! ends with the boot it was written in; what EC2 keeps does not.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use super::durable;
+use super::lock::FileLock;
 use crate::plan::{HostPlan, Subject};
 
 /// The format of the file.
@@ -64,34 +64,34 @@ pub enum JournalError {
 
 /// One thing that was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub(crate) struct JournalEntry {
     /// What.
-    pub subject: Subject,
+    pub(crate) subject: Subject,
     /// What it was before; none where it was not there.
-    pub original: Option<String>,
+    pub(crate) original: Option<String>,
     /// What it was set to.
-    pub set: String,
+    pub(crate) set: String,
 }
 
 /// What was changed, and the plan it was changed for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Journal {
+pub(crate) struct Journal {
     version: u32,
     /// The kernel's id of the boot in which it was written.
     boot: String,
     /// In the order of the changes.
-    pub entries: Vec<Entry>,
+    pub(crate) entries: Vec<JournalEntry>,
     /// What the host was last made into; none while the first setup is under way.
-    pub plan: Option<HostPlan>,
+    pub(crate) plan: Option<HostPlan>,
 }
 
 impl Journal {
     /// Writes down a change that is about to be made. What was written down first stays, except
     /// for the value it is set to.
-    pub fn record(&mut self, subject: &Subject, original: Option<String>, set: String) {
+    pub(crate) fn record(&mut self, subject: &Subject, original: Option<String>, set: String) {
         match self.entries.iter_mut().find(|entry| entry.subject == *subject) {
             Some(entry) => entry.set = set,
-            None => self.entries.push(Entry { subject: subject.clone(), original, set }),
+            None => self.entries.push(JournalEntry { subject: subject.clone(), original, set }),
         }
     }
 
@@ -107,37 +107,26 @@ impl Journal {
 
 /// Where the journal is kept. While this value lives, no other run changes the host.
 #[derive(Debug)]
-pub struct Store {
+pub(crate) struct JournalStore {
     directory: PathBuf,
     boot: String,
-    _lock: Flock<File>,
+    _lock: FileLock,
 }
 
-impl Store {
+impl JournalStore {
     /// Creates the directory if need be, and locks it.
     ///
     /// # Errors
     /// Where that fails, or another run holds the lock.
-    pub fn open(directory: &Path) -> Result<Self, JournalError> {
+    pub(crate) fn open(directory: &Path) -> Result<Self, JournalError> {
         let io = |doing, path: &Path| {
             let path = path.to_owned();
             move |source| JournalError::Io { doing, path, source }
         };
         fs::create_dir_all(directory).map_err(io("create the directory", directory))?;
         let path = directory.join("lock");
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(io("open", &path))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-            if errno == Errno::EWOULDBLOCK {
-                JournalError::Busy { path: path.clone() }
-            } else {
-                io("lock", &path)(errno.into())
-            }
-        })?;
+        let lock = FileLock::try_acquire(&path).map_err(io("lock", &path))?;
+        let lock = lock.ok_or(JournalError::Busy { path })?;
         Ok(Self { directory: directory.to_owned(), boot: boot_id()?, _lock: lock })
     }
 
@@ -146,16 +135,13 @@ impl Store {
     }
 
     /// The journal as it counts in this boot; none where there is none.
-    ///
-    /// # Errors
-    /// Where there is one that cannot be read.
-    pub fn load(&self) -> Result<Option<Journal>, JournalError> {
+    pub(crate) fn load(&self) -> Result<Option<Journal>, JournalError> {
         Ok(read(&self.path())?.map(|journal| journal.in_boot(self.boot.clone())))
     }
 
     /// An empty journal.
     #[must_use]
-    pub fn begin(&self) -> Journal {
+    pub(crate) fn begin(&self) -> Journal {
         Journal { version: VERSION, boot: self.boot.clone(), entries: Vec::new(), plan: None }
     }
 
@@ -163,57 +149,32 @@ impl Store {
     ///
     /// # Errors
     /// Where that fails; the file is then as it was before.
-    pub fn save(&self, journal: &Journal) -> Result<(), JournalError> {
+    pub(crate) fn save(&self, journal: &Journal) -> Result<(), JournalError> {
         let path = self.path();
-        let fresh = self.directory.join("journal.json.new");
-        let io = |doing| {
-            let path = path.clone();
-            move |source| JournalError::Io { doing, path, source }
-        };
-        let text = serde_json::to_vec_pretty(journal)
-            .map_err(|error| io("write")(std::io::Error::other(error)))?;
-        let mut file = File::create(&fresh).map_err(io("write"))?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(io("write"))?;
-        fs::rename(&fresh, &path).map_err(io("replace"))?;
-        self.sync()
+        serde_json::to_vec_pretty(journal)
+            .map_err(std::io::Error::from)
+            .and_then(|text| durable::replace(&path, &text))
+            .map_err(|source| JournalError::Io { doing: "write", path, source })
     }
 
     /// Removes the journal, if there is one.
-    ///
-    /// # Errors
-    /// Where that fails.
-    pub fn remove(&self) -> Result<(), JournalError> {
+    pub(crate) fn remove(&self) -> Result<(), JournalError> {
         let path = self.path();
-        match fs::remove_file(&path) {
+        match durable::remove(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(JournalError::Io { doing: "remove", path, source }),
-            Ok(()) => self.sync(),
+            removed => removed.map_err(|source| JournalError::Io { doing: "remove", path, source }),
         }
-    }
-
-    /// Makes a rename or removal in the directory durable.
-    fn sync(&self) -> Result<(), JournalError> {
-        let path = self.directory.clone();
-        File::open(&path)
-            .and_then(|directory| directory.sync_all())
-            .map_err(|source| JournalError::Io { doing: "sync", path, source })
     }
 }
 
 /// The journal as it counts in this boot, read without the lock; none where there is none.
-///
-/// # Errors
-/// Where there is one that cannot be read.
-pub fn peek(directory: &Path) -> Result<Option<Journal>, JournalError> {
+pub(crate) fn peek(directory: &Path) -> Result<Option<Journal>, JournalError> {
     let boot = boot_id()?;
     Ok(read(&directory.join(FILE))?.map(|journal| journal.in_boot(boot)))
 }
 
 /// The plan that the host was last made into, read without the lock; none where there is none.
-///
-/// # Errors
-/// Where there is a journal that cannot be read.
-pub fn last_plan(directory: &Path) -> Result<Option<HostPlan>, JournalError> {
+pub(crate) fn last_plan(directory: &Path) -> Result<Option<HostPlan>, JournalError> {
     Ok(read(&directory.join(FILE))?.and_then(|journal| journal.plan))
 }
 
@@ -263,7 +224,7 @@ mod tests {
     #[test]
     fn the_first_original_is_kept() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = JournalStore::open(directory.path()).unwrap();
         let mut journal = store.begin();
         journal.record(&forwarding(), Some("0".into()), "1".into());
         store.save(&journal).unwrap();
@@ -278,7 +239,7 @@ mod tests {
     #[test]
     fn after_a_reboot_only_what_ec2_keeps_is_still_to_be_undone() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = JournalStore::open(directory.path()).unwrap();
         let mut journal = store.begin();
         journal.record(&forwarding(), Some("0".into()), "1".into());
         journal.record(&check(), Some("on".into()), "off".into());
@@ -293,16 +254,16 @@ mod tests {
     #[test]
     fn two_runs_at_once_are_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let first = Store::open(directory.path()).unwrap();
-        assert!(matches!(Store::open(directory.path()), Err(JournalError::Busy { .. })));
+        let first = JournalStore::open(directory.path()).unwrap();
+        assert!(matches!(JournalStore::open(directory.path()), Err(JournalError::Busy { .. })));
         drop(first);
-        Store::open(directory.path()).unwrap();
+        JournalStore::open(directory.path()).unwrap();
     }
 
     #[test]
     fn a_broken_or_newer_journal_is_an_error_and_not_an_empty_one() {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(directory.path()).unwrap();
+        let store = JournalStore::open(directory.path()).unwrap();
         assert_eq!(store.load().unwrap(), None);
         fs::write(store.path(), "{").unwrap();
         assert!(matches!(store.load(), Err(JournalError::Unreadable { .. })));
@@ -313,6 +274,6 @@ mod tests {
     #[test]
     fn removing_what_is_not_there_is_fine() {
         let directory = tempfile::tempdir().unwrap();
-        Store::open(directory.path()).unwrap().remove().unwrap();
+        JournalStore::open(directory.path()).unwrap().remove().unwrap();
     }
 }

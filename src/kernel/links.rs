@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// Why the interfaces could not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum LinksError {
+pub(crate) enum LinksError {
     /// No netlink socket.
     #[error("cannot open a netlink socket")]
     Open(#[source] std::io::Error),
@@ -32,10 +32,7 @@ pub enum LinksError {
 }
 
 /// The interfaces, loopback left out, and the default routes of the main table.
-///
-/// # Errors
-/// Where the kernel does not tell.
-pub async fn read() -> Result<(Vec<Link>, Vec<DefaultRoute>), LinksError> {
+pub(crate) async fn read() -> Result<(Vec<Link>, Vec<DefaultRoute>), LinksError> {
     let (connection, handle, _) = rtnetlink::new_connection().map_err(LinksError::Open)?;
     let connection = tokio::spawn(connection);
     let answer = tokio::time::timeout(LIMIT, ask(&handle)).await;

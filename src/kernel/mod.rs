@@ -4,14 +4,15 @@
 //! changes one at a time, and writes down beforehand what each change replaced.
 
 pub mod addresses;
-pub mod apply;
+pub(crate) mod apply;
 pub mod carry;
-pub mod durable;
-pub mod facts;
+pub(crate) mod durable;
+pub(crate) mod facts;
 pub mod forwarding;
-pub mod journal;
-pub mod links;
-pub mod nft;
-pub mod privilege;
-pub mod run;
-pub mod sysctl;
+pub(crate) mod journal;
+pub(crate) mod links;
+pub(crate) mod lock;
+pub(crate) mod nft;
+pub(crate) mod privilege;
+pub(crate) mod run;
+pub(crate) mod sysctl;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::run::{Program, RunError};
-use crate::plan::{Listing, Name, NftTable, OtherChain, TableSpec, TableState};
+use crate::plan::{Listing, NftTable, OtherChain, TableName, TableSpec, TableState};
 
 /// A transaction takes some 20 ms; a busy host may need more, a stuck one is given up.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -39,29 +39,23 @@ pub enum NftError {
 
 /// The `nft` program.
 #[derive(Debug, Clone)]
-pub struct Nft {
+pub(crate) struct Nft {
     program: Program,
 }
 
 impl Nft {
     /// Finds the program.
-    ///
-    /// # Errors
-    /// Where it is not installed.
-    pub fn find() -> Result<Self, RunError> {
+    pub(crate) fn find() -> Result<Self, RunError> {
         Ok(Self { program: Program::find("nft", "nftables")? })
     }
 
     /// The table of natha's own that setup loads.
-    ///
-    /// # Errors
-    /// Where nft fails.
-    pub async fn table(&self) -> Result<TableState, NftError> {
+    pub(crate) async fn table(&self) -> Result<TableState, NftError> {
         self.state(TableSpec::NAME).await
     }
 
     /// One of natha's own tables.
-    async fn state(&self, name: Name) -> Result<TableState, NftError> {
+    async fn state(&self, name: TableName) -> Result<TableState, NftError> {
         let tables = self.list(&["tables", "ip"]).await?;
         let objects = tables["nftables"].as_array().map_or(&[][..], Vec::as_slice);
         if !objects.iter().any(|object| object["table"]["name"] == name.as_str()) {
@@ -72,10 +66,7 @@ impl Nft {
     }
 
     /// Whether a table is there as it was made from `spec`, or absent where that is empty.
-    ///
-    /// # Errors
-    /// Where nft fails.
-    pub async fn has<T: NftTable>(&self, spec: &T) -> Result<bool, NftError> {
+    pub(crate) async fn has<T: NftTable>(&self, spec: &T) -> Result<bool, NftError> {
         Ok(match self.state(T::NAME).await? {
             TableState::Absent => spec.is_empty(),
             TableState::Present(listing) => !spec.is_empty() && listing.is(&spec.digest()),
@@ -83,10 +74,7 @@ impl Nft {
     }
 
     /// Other programs' chains at the forward hook.
-    ///
-    /// # Errors
-    /// Where nft fails.
-    pub async fn others(&self) -> Result<Vec<OtherChain>, NftError> {
+    pub(crate) async fn others(&self) -> Result<Vec<OtherChain>, NftError> {
         let mut found = Vec::new();
         for (family, table, name) in OtherChain::at_forward(&self.list(&["chains"]).await?) {
             let listing = self.list(&["chain", &family, &table, &name]).await?;
@@ -100,7 +88,7 @@ impl Nft {
     ///
     /// # Errors
     /// Where nft fails. A transaction that fails changes nothing.
-    pub async fn replace<T: NftTable>(&self, spec: &T) -> Result<(), NftError> {
+    pub(crate) async fn replace<T: NftTable>(&self, spec: &T) -> Result<(), NftError> {
         self.load(&spec.render()).await?;
         match self.state(T::NAME).await? {
             TableState::Absent if spec.is_empty() => Ok(()),
@@ -114,7 +102,7 @@ impl Nft {
     ///
     /// # Errors
     /// Where it has no flowtables: with what is missing.
-    pub async fn check_flowtable(&self, spec: &TableSpec) -> Result<(), NftError> {
+    pub(crate) async fn check_flowtable(&self, spec: &TableSpec) -> Result<(), NftError> {
         if !spec.flowtable {
             return Ok(());
         }
@@ -131,10 +119,7 @@ impl Nft {
     }
 
     /// Removes the table that setup loads, if it is there.
-    ///
-    /// # Errors
-    /// Where nft fails.
-    pub async fn remove(&self) -> Result<(), NftError> {
+    pub(crate) async fn remove(&self) -> Result<(), NftError> {
         self.load(&TableSpec::NAME.removal()).await
     }
 

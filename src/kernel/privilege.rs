@@ -8,7 +8,7 @@ const CAP_NET_ADMIN: u32 = 12;
 /// Whether this process has `CAP_NET_ADMIN`. Where that cannot be read, yes: what is not allowed
 /// then fails by itself.
 #[must_use]
-pub fn may_change_the_network() -> bool {
+pub(crate) fn may_change_the_network() -> bool {
     let Ok(status) = fs::read_to_string("/proc/self/status") else { return true };
     let effective = status
         .lines()

@@ -48,6 +48,14 @@ pub enum RunError {
         /// Its time limit.
         limit: Duration,
     },
+    /// A check of the operator's ended with another status than 0.
+    #[error("`{command}` reported failure ({status})")]
+    Unhealthy {
+        /// The command line.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
     /// It ended with an error.
     #[error("`{command}` failed ({status}): {stderr}")]
     Failed {
@@ -62,7 +70,7 @@ pub enum RunError {
 
 /// A program that was found.
 #[derive(Debug, Clone)]
-pub struct Program {
+pub(crate) struct Program {
     name: &'static str,
     path: PathBuf,
 }
@@ -72,7 +80,7 @@ impl Program {
     ///
     /// # Errors
     /// [`RunError::Missing`], naming the package to install.
-    pub fn find(name: &'static str, package: &'static str) -> Result<Self, RunError> {
+    pub(crate) fn find(name: &'static str, package: &'static str) -> Result<Self, RunError> {
         DIRECTORIES
             .iter()
             .map(|directory| PathBuf::from(directory).join(name))
@@ -87,7 +95,7 @@ impl Program {
     ///
     /// # Errors
     /// If it cannot be started, does not end within `limit`, or ends with an error.
-    pub async fn run(
+    pub(crate) async fn run(
         &self,
         args: &[&str],
         stdin: &[u8],
@@ -145,7 +153,7 @@ impl Program {
 ///
 /// # Errors
 /// If it cannot be started, does not end within `limit`, or ends with another status than 0.
-pub async fn check(path: &Path, args: &[String], limit: Duration) -> Result<(), RunError> {
+pub(crate) async fn check(path: &Path, args: &[String], limit: Duration) -> Result<(), RunError> {
     let command = [&[path.display().to_string()], args].concat().join(" ");
     #[expect(clippy::disallowed_methods, reason = "this is the runner that the ban points to")]
     let spawned = tokio::process::Command::new(path)
@@ -173,8 +181,7 @@ pub async fn check(path: &Path, args: &[String], limit: Duration) -> Result<(), 
         Ok(ended) => {
             group.0 = None;
             let status = ended.map_err(io)?;
-            let told = || RunError::Failed { command, status, stderr: "it says no".to_owned() };
-            if status.success() { Ok(()) } else { Err(told()) }
+            if status.success() { Ok(()) } else { Err(RunError::Unhealthy { command, status }) }
         }
     }
 }

@@ -63,7 +63,7 @@ fn path(key: &SysctlKey) -> PathBuf {
 ///
 /// # Errors
 /// Where it is there but cannot be read as a number.
-pub fn read(key: &SysctlKey) -> Result<Option<Reading>, SysctlError> {
+pub(crate) fn read(key: &SysctlKey) -> Result<Option<Reading>, SysctlError> {
     let path = path(key);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -85,7 +85,7 @@ pub fn read(key: &SysctlKey) -> Result<Option<Reading>, SysctlError> {
 ///
 /// # Errors
 /// Where it cannot be set, or does not keep the value.
-pub fn write(key: &SysctlKey, value: u64) -> Result<(), SysctlError> {
+pub(crate) fn write(key: &SysctlKey, value: u64) -> Result<(), SysctlError> {
     let failed = |source| SysctlError::Write { key: key.clone(), value, source };
     fs::write(path(key), value.to_string()).map_err(failed)?;
     match read(key)? {

@@ -1,4 +1,4 @@
-//! What this host has to take in packets to the addresses of the groups that it holds.
+//! The addresses and redirections that this host needs to accept packets for the groups it holds.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,28 +10,28 @@ use super::VipTable;
 use crate::config::{GroupSetting, Local, ResourceSetting};
 use crate::types::GroupName;
 
-/// The loopback interface: an address on it belongs to the host and to none of its networks.
+/// The loopback interface. An address on it belongs to the host but to none of its networks.
 pub const LOOPBACK: &str = "lo";
 
-/// One thing that makes a host take in packets to an address.
+/// One address or redirection that makes a host accept packets for a group's address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Carried {
-    /// The address is the host's own, as `address/32` on this interface.
+    /// `address/32` on an interface of the host.
     Address {
-        /// The interface.
+        /// Interface name.
         link: String,
-        /// The address.
+        /// Assigned with a prefix length of 32.
         address: Ipv4Addr,
     },
-    /// Packets to it are redirected to the address of the interface that they come in by.
+    /// Redirects packets for this address to the address of the interface they arrive on.
     Redirect(Ipv4Addr),
-    /// The same, and TCP and UDP to this port.
+    /// Like `Redirect`, but TCP and UDP go to this port.
     Port(Ipv4Addr, u16),
 }
 
 impl Carried {
-    /// The address that it is about.
+    /// The group's address.
     #[must_use]
     pub const fn address(&self) -> Ipv4Addr {
         match self {
@@ -52,8 +52,9 @@ impl fmt::Display for Carried {
     }
 }
 
-/// What a host carries for a group while it holds it. `forwarding` is the name of its forwarding
-/// interface: a private IP belongs to a subnet, so it goes on the interface in that subnet.
+/// What a host carries for a group while holding it. `forwarding` is the name of the host's
+/// forwarding interface: a private IP belongs to a subnet, so it goes on the interface in that
+/// subnet.
 #[must_use]
 pub fn parts_of(group: &GroupSetting, forwarding: &str) -> BTreeSet<Carried> {
     if group.local == Local::Off {
@@ -75,9 +76,9 @@ pub fn parts_of(group: &GroupSetting, forwarding: &str) -> BTreeSet<Carried> {
 
 /// What this host should carry now.
 ///
-/// `duties` tells which groups it has to carry (`true`) and which it must not (`false`). Of a group
-/// that is not in it nothing is known: it keeps what it has. What `there` has of no configured
-/// group is left over from other settings and goes.
+/// `duties` says for each group whether the host must carry it (`true`) or must not (`false`). A
+/// group missing from `duties` is undecided and keeps what it has. Entries of `there` that belong
+/// to no configured group are left over from earlier settings and are removed.
 #[must_use]
 pub fn carried(
     groups: &[GroupSetting],
@@ -96,8 +97,8 @@ pub fn carried(
     groups.iter().flat_map(of_group).collect()
 }
 
-/// The table for what is carried. A virtual IP that this host could redirect and does not carry now
-/// is closed: what is left of its connections here ends, instead of going on beside the holder's.
+/// The nft table for what is carried. A virtual IP that this host could redirect but does not carry
+/// is closed: its remaining connections here end instead of continuing alongside the holder's.
 #[must_use]
 pub fn vip_table(
     groups: &[GroupSetting],
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_has_its_parts_and_a_private_ip_goes_on_its_interface_in_all_but_off() {
+    fn each_mode_has_its_parts_and_all_but_off_put_a_private_ip_on_its_interface() {
         let parts = |local| parts_of(&group("g", local, vec![vip(), private()]), "ens5");
         let expected = |first| BTreeSet::from([first, on("ens5", PRIVATE)]);
         assert_eq!(parts(Local::Lo), expected(on("lo", VIP)));
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_is_carried_what_is_not_goes_and_what_is_not_known_stays() {
+    fn held_groups_are_carried_others_removed_and_undecided_ones_kept() {
         let groups = [group("a", Local::Lo, vec![vip()]), group("b", Local::Lo, vec![private()])];
         let both = BTreeSet::from([on("lo", VIP), on("ens5", PRIVATE)]);
         let none = BTreeSet::new();
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_no_group_any_more_goes() {
+    fn leftovers_of_removed_groups_are_removed() {
         let groups = [group("a", Local::Redirect, vec![vip()])];
         let there = BTreeSet::from([on("lo", VIP), on("ens5", PRIVATE), Carried::Redirect(VIP)]);
         assert_eq!(

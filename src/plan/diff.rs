@@ -1,4 +1,4 @@
-//! What is not as planned.
+//! The differences between the plan and the host.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use super::{HostFacts, HostPlan, LOOPBACK, NftTable, Reading, Sysctl, SysctlKey, TableState};
 use crate::types::NetworkInterfaceId;
 
-/// One thing that the plan says something about.
+/// A part of the host that the plan covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
-    /// The nft table.
+    /// The nft table `ip natha`.
     Table,
-    /// A sysctl.
+    /// A kernel parameter below `/proc/sys`.
     Sysctl(SysctlKey),
-    /// An address that this host answers on, as one of `lo`.
+    /// An address of `lo`, so that this host accepts packets for it.
     Address(Ipv4Addr),
-    /// An interface's source/dest check.
+    /// The source/dest check of a network interface.
     SourceDestCheck(NetworkInterfaceId),
 }
 
@@ -33,43 +33,43 @@ impl fmt::Display for Subject {
     }
 }
 
-/// How a thing stands.
+/// How an item compares with the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Standing {
+pub enum ItemState {
     /// As planned.
     Right,
-    /// To be changed.
+    /// Not as planned; can be changed.
     Differs,
-    /// Not as planned, and it cannot be set from here; the host serves, but worse.
+    /// Not as planned and read-only here; the host works, with less capacity.
     NotSettable,
-    /// Not as planned, it cannot be set from here, and the host cannot serve like that.
+    /// Not as planned and read-only here; the host cannot work.
     Stuck,
 }
 
-/// One thing, how it was found and how it should be.
+/// A part of the host, its current value and its planned value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Item {
-    /// What.
+    /// The part of the host.
     pub subject: Subject,
-    /// As it was found; none where it is not there.
+    /// The current value; `None` if absent.
     pub found: Option<String>,
-    /// As it should be.
+    /// The planned value.
     pub wanted: String,
-    /// How it stands.
-    pub standing: Standing,
+    /// How the two compare.
+    pub standing: ItemState,
 }
 
 impl fmt::Display for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let found = self.found.as_deref().unwrap_or("not there");
+        let found = self.found.as_deref().unwrap_or("absent");
         write!(f, "{} is {found}, should be {}", self.subject, self.wanted)
     }
 }
 
-/// Compares every part of the plan with the facts, in the order in which it is to be changed: the
-/// table, the sysctls with forwarding last, the addresses, and then the source/dest checks, because
-/// until those are off the VPC lets nothing through that is not for this host's own addresses.
+/// Compares the plan with the facts. The items are in the order in which they must be changed: the
+/// table, the sysctls with forwarding last, the addresses, then the source/dest checks. Until those
+/// are off, the VPC delivers only packets for this host's own addresses.
 #[must_use]
 pub fn diff(plan: &HostPlan, facts: &HostFacts) -> Vec<Item> {
     let mut items: Vec<Item> = table(plan, &facts.table).into_iter().collect();
@@ -78,7 +78,7 @@ pub fn diff(plan: &HostPlan, facts: &HostFacts) -> Vec<Item> {
         let found = facts.own.get(address).cloned();
         Item {
             subject: Subject::Address(*address),
-            // On whichever interface it is, the host answers on it.
+            // The host accepts packets for the address whichever interface has it.
             standing: standing(found.is_some()),
             found,
             wanted: LOOPBACK.to_owned(),
@@ -99,11 +99,11 @@ pub fn diff(plan: &HostPlan, facts: &HostFacts) -> Vec<Item> {
     items
 }
 
-fn standing(right: bool) -> Standing {
-    if right { Standing::Right } else { Standing::Differs }
+fn standing(right: bool) -> ItemState {
+    if right { ItemState::Right } else { ItemState::Differs }
 }
 
-/// How the table stands; none where there is none and should be none.
+/// The item for the table; `None` if the table is absent and should be.
 fn table(plan: &HostPlan, state: &TableState) -> Option<Item> {
     let digest = plan.table.digest();
     let gone = plan.table.is_empty();
@@ -113,23 +113,23 @@ fn table(plan: &HostPlan, state: &TableState) -> Option<Item> {
         TableState::Present(listing) if listing.is(&digest) => (Some(digest.to_string()), true),
         TableState::Present(listing) => match &listing.seal {
             Some((made_from, _)) if listing.intact() => (Some(made_from.to_string()), false),
-            _ => (Some("changed by someone else".to_owned()), false),
+            _ => (Some("changed by another program".to_owned()), false),
         },
     };
     let standing = standing(right);
-    let wanted = if gone { "not there".to_owned() } else { digest.to_string() };
+    let wanted = if gone { "absent".to_owned() } else { digest.to_string() };
     Some(Item { subject: Subject::Table, found, wanted, standing })
 }
 
-/// How one sysctl stands. One that is not there is to be changed: those of connection tracking
-/// appear when the table is loaded.
+/// The item for one sysctl. An absent sysctl counts as [`ItemState::Differs`]: those of connection
+/// tracking appear when the table is loaded.
 #[must_use]
 pub fn sysctl(wanted: &Sysctl, reading: Option<&Reading>) -> Item {
     let standing = match reading {
-        Some(r) if wanted.want.accepts(r.value) => Standing::Right,
-        Some(r) if !r.settable && wanted.optional => Standing::NotSettable,
-        Some(r) if !r.settable => Standing::Stuck,
-        _ => Standing::Differs,
+        Some(r) if wanted.want.accepts(r.value) => ItemState::Right,
+        Some(r) if !r.settable && wanted.optional => ItemState::NotSettable,
+        Some(r) if !r.settable => ItemState::Stuck,
+        _ => ItemState::Differs,
     };
     Item {
         subject: Subject::Sysctl(wanted.key.clone()),

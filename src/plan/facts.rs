@@ -1,4 +1,4 @@
-//! What was read of a host before anything is decided about it.
+//! Facts about the host, read before planning.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -8,57 +8,57 @@ use ipnet::Ipv4Net;
 use super::{OtherChain, SysctlKey, TableState};
 use crate::types::NetworkInterfaceId;
 
-/// Everything the plan is made from.
+/// The facts that the plan is made from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HostFacts {
-    /// The network interfaces, loopback left out.
+    /// The network interfaces without loopback.
     pub links: Vec<Link>,
-    /// Every IPv4 address of the host, with the interface that has it, loopback included.
+    /// Every IPv4 address of the host, loopback included, with its interface.
     pub own: BTreeMap<Ipv4Addr, String>,
     /// The IPv4 default routes of the main routing table.
     pub default_routes: Vec<DefaultRoute>,
     /// `MemTotal` in bytes.
     pub memory: u64,
-    /// The sysctls that could matter. Those that do not exist are absent.
+    /// The sysctls that the plan may set, without those that do not exist.
     pub sysctls: BTreeMap<SysctlKey, Reading>,
-    /// Natha's own nft table.
+    /// The nft table `ip natha`.
     pub table: TableState,
-    /// Other programs' chains that see forwarded packets.
+    /// Chains of other programs at the forward hook.
     pub others: Vec<OtherChain>,
-    /// What the instance metadata and EC2 say; none where they were not asked.
+    /// Facts from the instance metadata and EC2; `None` if they were not read.
     pub cloud: Option<CloudFacts>,
 }
 
 /// A network interface as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// Its name.
+    /// Interface name, such as `ens5`.
     pub name: String,
-    /// Its hardware address, lower case with colons; empty where it has none.
+    /// MAC address, lower case with colons; empty if there is none.
     pub mac: String,
-    /// Its IPv4 addresses.
+    /// IPv4 addresses with their prefix lengths.
     pub addresses: Vec<Ipv4Net>,
 }
 
-/// A default route.
+/// An IPv4 default route of the main routing table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DefaultRoute {
-    /// Its metric: the lowest is used.
+    /// The kernel uses the route with the lowest metric.
     pub metric: u32,
-    /// The interface it leads out of.
+    /// Name of the outgoing interface.
     pub link: String,
 }
 
 /// A sysctl as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
-    /// Its value.
+    /// The current value.
     pub value: u64,
-    /// Whether it can be set from here. Inside a network namespace some are read-only.
+    /// Whether it is writable. Some are read-only inside a network namespace.
     pub settable: bool,
 }
 
-/// What is known of the instance from outside it.
+/// Facts about this instance from the instance metadata and EC2.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CloudFacts {
     /// The VPC's IPv4 CIDR blocks.
@@ -67,14 +67,14 @@ pub struct CloudFacts {
     pub interfaces: Vec<CloudInterface>,
 }
 
-/// An interface as EC2 has it.
+/// A network interface as EC2 has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CloudInterface {
-    /// Its id.
+    /// EC2's id of the interface.
     pub id: NetworkInterfaceId,
-    /// Its hardware address, lower case with colons: what ties it to a [`Link`].
+    /// MAC address, lower case with colons. Identifies the matching [`Link`].
     pub mac: String,
-    /// Whether EC2 drops packets that are not to or from its own addresses; none where EC2 was
-    /// not asked.
+    /// Whether EC2 drops packets that are neither from nor to the interface's own addresses; `None`
+    /// if not read.
     pub source_dest_check: Option<bool>,
 }

@@ -1,5 +1,5 @@
-//! From facts and settings to the plan: which interface is the uplink, whose traffic is
-//! translated, which interfaces take part.
+//! Makes the plan from facts and settings: the uplink, the sources to translate, and the interfaces
+//! that take part.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -12,56 +12,55 @@ use super::{Sysctl, TableSpec, sysctl};
 use crate::config::{AcceptMode, Host, Role};
 use crate::types::NetworkInterfaceId;
 
-/// Why no plan can be made. Nothing has been changed when this is found.
+/// Why no plan can be made. Nothing has been changed at this point.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
-    /// The interface that was named is not there.
+pub enum PlanError {
+    /// The configured uplink does not exist.
     #[error(
         "there is no interface `{name}`; this host has {}. Set `uplink` to one of them",
         list(there)
     )]
     UnknownUplink {
-        /// The name.
+        /// The configured name.
         name: String,
-        /// The interfaces that are there.
+        /// The existing interfaces.
         there: Vec<String>,
     },
-    /// No default route tells which interface is the uplink.
+    /// No uplink is configured and the host has no default route.
     #[error(
-        "no default route tells which interface leads to the internet; this host has {}. \
-             Name it with --uplink or `uplink`",
+        "cannot determine the interface to the internet: this host has no default route. It has \
+             {}. Set the interface with --uplink or `uplink`",
         list(there)
     )]
     NoDefaultRoute {
-        /// The interfaces that are there.
+        /// The existing interfaces.
         there: Vec<String>,
     },
-    /// Several default routes are as good as each other.
+    /// Several default routes have the same metric.
     #[error(
-        "{} have default routes of the same metric, so either could lead to the internet. \
-             Name the one with the public address with --uplink or `uplink`",
+        "{} have default routes of the same metric, so either could be the interface to the \
+             internet. Set the one with the public address with --uplink or `uplink`",
         list(candidates)
     )]
     SeveralUplinks {
-        /// The interfaces.
+        /// Their interfaces.
         candidates: Vec<String>,
     },
-    /// Nothing tells whose traffic is to be translated.
+    /// Neither the settings nor the instance metadata give the sources to translate.
     #[error(
-        "nothing tells whose traffic to translate: give --source or `sources`, or run where \
-             the instance metadata tells the VPC's address ranges"
+        "no source networks to translate: set --source or `sources`, or run this where the \
+             instance metadata has the VPC's address ranges"
     )]
     NoSources,
-    /// The uplink is not one of EC2's interfaces.
+    /// The uplink is not a network interface that EC2 attached.
     #[error(
-        "`{link}` ({mac}) is not among the network interfaces that EC2 has attached to this \
-             instance. Name another --uplink, or leave the source/dest check alone with \
-             --no-source-dest-check"
+        "`{link}` ({mac}) is not a network interface that EC2 has attached to this instance. Use \
+             another --uplink, or leave the source/dest check alone with --no-source-dest-check"
     )]
     NotAttached {
-        /// The interface.
+        /// Interface name.
         link: String,
-        /// Its hardware address.
+        /// MAC address.
         mac: String,
     },
 }
@@ -70,41 +69,41 @@ fn list(names: &[String]) -> String {
     if names.is_empty() { "no network interface".to_owned() } else { names.join(", ") }
 }
 
-/// An interface whose source/dest check is to be off.
+/// An interface whose source/dest check must be off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unchecked {
-    /// The interface's name here.
+    /// The interface's name on this host.
     pub link: String,
-    /// Its id at EC2.
+    /// EC2's id of the interface.
     pub interface: NetworkInterfaceId,
 }
 
-/// What this host should be.
+/// The target state of this host. Stored in the undo journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostPlan {
-    /// The nft table.
+    /// The nft table `ip natha`.
     pub table: TableSpec,
-    /// The sysctls in the order they are to be set.
+    /// The sysctls in the order in which to set them.
     pub sysctls: Vec<Sysctl>,
-    /// The interfaces whose source/dest check is to be off.
+    /// The interfaces whose source/dest check must be off.
     pub unchecked: Vec<Unchecked>,
-    /// The addresses that `lo` is to have, so that this host answers on them.
+    /// Addresses of `lo`, so that this host accepts packets for them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub addresses: BTreeSet<Ipv4Addr>,
 }
 
 impl HostPlan {
-    /// What is wrong with the choice of the uplink, which needs no facts from outside this host.
+    /// Why no uplink can be chosen, if so. Needs only facts from this host.
     #[must_use]
-    pub fn wrong_links(host: &Host, facts: &HostFacts) -> Option<Problem> {
+    pub fn uplink_error(host: &Host, facts: &HostFacts) -> Option<PlanError> {
         choose_uplink(host, facts).err()
     }
 
     /// Makes the plan.
     ///
     /// # Errors
-    /// When the facts leave no clear choice.
-    pub fn new(host: &Host, role: Role, facts: &HostFacts) -> Result<Self, Problem> {
+    /// If the settings and facts do not determine the uplink or the sources.
+    pub fn new(host: &Host, role: Role, facts: &HostFacts) -> Result<Self, PlanError> {
         let uplink = choose_uplink(host, facts)?;
         let attached = facts.cloud.as_ref().map_or(&[][..], |cloud| &cloud.interfaces);
         let vpc = facts.cloud.as_ref().map_or(&[][..], |cloud| &cloud.vpc_cidrs);
@@ -114,7 +113,7 @@ impl HostPlan {
             (true, false) => &host.sources,
         };
         if role.nat && sources.is_empty() {
-            return Err(Problem::NoSources);
+            return Err(PlanError::NoSources);
         }
         let taking_part: Vec<&Link> = facts
             .links
@@ -122,7 +121,7 @@ impl HostPlan {
             .filter(|link| link.name == uplink.name || is_ours(link, attached, sources))
             .collect();
         let links: BTreeSet<String> = taking_part.iter().map(|link| link.name.clone()).collect();
-        // The VPC delivers only what is for an interface's own addresses, and a virtual IP is none.
+        // The VPC delivers only packets for an interface's own addresses. A virtual IP is not one.
         let unchecked = if host.source_dest_check && (role.nat || role.vips) {
             attached_ids(uplink, &taking_part, attached)?
         } else {
@@ -141,7 +140,7 @@ impl HostPlan {
                 uplink: uplink.name.clone(),
                 links,
                 sources: Ipv4Net::aggregate(&sources.to_vec()),
-                local: Ipv4Net::aggregate(&[sources, vpc].concat()),
+                vpc_networks: Ipv4Net::aggregate(&[sources, vpc].concat()),
                 clamp_mss: host.clamp_mss,
                 flowtable: host.flowtable && role.nat,
                 nat: role.nat,
@@ -151,13 +150,13 @@ impl HostPlan {
     }
 }
 
-/// The interface that was named, or the one with the best default route.
-fn choose_uplink<'a>(host: &Host, facts: &'a HostFacts) -> Result<&'a Link, Problem> {
+/// The configured interface, else the one with the best default route.
+fn choose_uplink<'a>(host: &Host, facts: &'a HostFacts) -> Result<&'a Link, PlanError> {
     let there = || facts.links.iter().map(|link| link.name.clone()).collect::<Vec<_>>();
     let by_name = |name: &str| facts.links.iter().find(|link| link.name == name);
     if let Some(name) = &host.uplink {
         return by_name(name)
-            .ok_or_else(|| Problem::UnknownUplink { name: name.clone(), there: there() });
+            .ok_or_else(|| PlanError::UnknownUplink { name: name.clone(), there: there() });
     }
     let best = facts.default_routes.iter().map(|route| route.metric).min();
     let candidates: BTreeSet<&String> = facts
@@ -167,17 +166,17 @@ fn choose_uplink<'a>(host: &Host, facts: &'a HostFacts) -> Result<&'a Link, Prob
         .map(|route| &route.link)
         .collect();
     match candidates.first().and_then(|name| by_name(name)) {
-        None => Err(Problem::NoDefaultRoute { there: there() }),
+        None => Err(PlanError::NoDefaultRoute { there: there() }),
         Some(link) if candidates.len() == 1 => Ok(link),
         Some(_) => {
             let candidates = candidates.into_iter().cloned().collect();
-            Err(Problem::SeveralUplinks { candidates })
+            Err(PlanError::SeveralUplinks { candidates })
         }
     }
 }
 
-/// Whether an interface belongs to natha's work: EC2 attached it, or its network is a source. A
-/// container's bridge is neither.
+/// Whether an interface takes part: EC2 attached it, or it is in a source network. A container's
+/// bridge is neither.
 fn is_ours(link: &Link, attached: &[CloudInterface], sources: &[Ipv4Net]) -> bool {
     attached.iter().any(|interface| interface.mac == link.mac)
         || link.addresses.iter().any(|own| sources.iter().any(|net| net.contains(&own.addr())))
@@ -187,10 +186,10 @@ fn attached_ids(
     uplink: &Link,
     links: &[&Link],
     attached: &[CloudInterface],
-) -> Result<Vec<Unchecked>, Problem> {
+) -> Result<Vec<Unchecked>, PlanError> {
     let id = |link: &Link| attached.iter().find(|i| i.mac == link.mac).map(|i| i.id.clone());
     if id(uplink).is_none() {
-        return Err(Problem::NotAttached { link: uplink.name.clone(), mac: uplink.mac.clone() });
+        return Err(PlanError::NotAttached { link: uplink.name.clone(), mac: uplink.mac.clone() });
     }
     let both =
         |link: &&Link| id(link).map(|interface| Unchecked { link: link.name.clone(), interface });
@@ -247,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_default_route_tells_the_uplink_and_the_vpc_the_sources() {
+    fn the_uplink_is_the_best_default_route_and_the_sources_are_the_vpc() {
         let plan = HostPlan::new(&host(), NAT, &facts()).unwrap();
         assert_eq!(plan.table.uplink, "ens5");
         assert_eq!(plan.table.links, ["ens5".to_owned(), "ens6".to_owned()].into());
@@ -257,16 +256,16 @@ mod tests {
     }
 
     #[test]
-    fn given_sources_narrow_what_is_translated_but_not_what_is_local() {
+    fn configured_sources_narrow_what_is_translated_but_not_the_vpc_networks() {
         let sources = vec!["10.0.2.0/24".parse().unwrap(), "192.168.0.0/16".parse().unwrap()];
         let plan = HostPlan::new(&Host { sources, ..host() }, NAT, &facts()).unwrap();
         let shown = |list: &[Ipv4Net]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(shown(&plan.table.sources), ["10.0.2.0/24", "192.168.0.0/16"]);
-        assert_eq!(shown(&plan.table.local), ["10.0.0.0/16", "192.168.0.0/16"]);
+        assert_eq!(shown(&plan.table.vpc_networks), ["10.0.0.0/16", "192.168.0.0/16"]);
     }
 
     #[test]
-    fn without_ec2_the_sources_tell_which_interfaces_take_part() {
+    fn without_ec2_the_interfaces_in_source_networks_take_part() {
         let facts = HostFacts { cloud: None, ..facts() };
         let sources = vec!["10.0.1.0/24".parse().unwrap()];
         let host = Host { sources, source_dest_check: false, ..host() };
@@ -275,14 +274,14 @@ mod tests {
         assert!(plan.unchecked.is_empty());
 
         let nothing = Host { sources: Vec::new(), ..host };
-        assert_eq!(HostPlan::new(&nothing, NAT, &facts), Err(Problem::NoSources));
+        assert_eq!(HostPlan::new(&nothing, NAT, &facts), Err(PlanError::NoSources));
     }
 
     #[test]
-    fn an_uplink_that_is_not_attached_by_ec2_is_refused() {
+    fn an_uplink_that_ec2_did_not_attach_is_refused() {
         let host = Host { uplink: Some("docker0".to_owned()), ..host() };
         let refused = HostPlan::new(&host, NAT, &facts());
-        assert!(matches!(refused, Err(Problem::NotAttached { .. })), "{refused:?}");
+        assert!(matches!(refused, Err(PlanError::NotAttached { .. })), "{refused:?}");
     }
 
     #[test]
@@ -293,15 +292,15 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_no_nat_neither_forwards_nor_translates() {
+    fn a_host_that_is_not_a_nat_neither_forwards_nor_translates() {
         let plan = HostPlan::new(&host(), NEITHER, &facts()).unwrap();
         assert!(plan.table.is_empty() && plan.sysctls.is_empty() && plan.unchecked.is_empty());
         let plan = HostPlan::new(&host(), VIPS, &HostFacts { cloud: None, ..facts() });
-        assert!(matches!(plan, Err(Problem::NotAttached { .. })), "{plan:?}");
+        assert!(matches!(plan, Err(PlanError::NotAttached { .. })), "{plan:?}");
     }
 
     #[test]
-    fn what_answers_on_virtual_ips_is_unchecked_and_its_filters_are_loose() {
+    fn a_host_with_virtual_ips_has_its_checks_off_and_loose_filters() {
         let mut facts = facts();
         let strict = Reading { value: 1, settable: true };
         facts.sysctls.insert(SysctlKey::conf("all", "rp_filter"), strict);
@@ -314,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_accepted_is_an_address_of_lo_or_redirected() {
+    fn an_accepted_address_is_on_lo_or_redirected() {
         let vip = Ipv4Addr::new(192, 168, 20, 11);
         let accepting = |accept_mode| {
             let host = Host { accept: vec![vip], accept_mode, ..host() };

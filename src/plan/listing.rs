@@ -1,37 +1,38 @@
-//! Natha's table as `nft -j list table ip natha` shows it: is it the one that was planned, and is
-//! it still as it was when it was loaded?
+//! natha's table as `nft -j list table ip natha` prints it: whether it matches the plan, and
+//! whether it is unchanged since it was loaded.
 //!
-//! nft's listing differs from what was loaded, and between versions of nft, so the two are not
-//! compared. Instead the digest of the first listing is kept in the table itself, in the seal.
-//! After an upgrade of nft the listing may look changed: the table is then loaded and sealed once
-//! more, which is harmless.
+//! A listing differs from the loaded text, and between versions of nft, so the two are not
+//! compared. Instead the table stores the digest of its first listing, in a chain called the seal.
+//! After an upgrade of nft the listing may look changed. The table is then loaded and sealed again,
+//! which is harmless.
 
 use serde_json::Value;
 
 use super::Digest;
 use super::rules::SEAL;
 
-/// Natha's table as it was found.
+/// natha's table as found on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum TableState {
-    /// There is none.
+    /// The table does not exist.
     #[default]
     Absent,
-    /// There is one.
+    /// The table exists.
     Present(Listing),
 }
 
-/// What matters of a listing.
+/// The digests in a listing of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
-    /// Its digest: counts, handles and the seal left out.
+    /// Digest of the listing without counter values, handles and the seal.
     pub digest: Digest,
-    /// The digest of the plan it was made from, and of the listing right after, by its seal.
+    /// From the seal: the digest of the plan that the table was made from, and of the listing right
+    /// after loading.
     pub seal: Option<(Digest, Digest)>,
 }
 
 impl Listing {
-    /// Takes in what nft printed.
+    /// Parses the output of `nft -j list table`.
     #[must_use]
     pub fn new(listing: &Value) -> Self {
         let objects = listing["nftables"].as_array().map_or(&[][..], Vec::as_slice);
@@ -52,19 +53,19 @@ impl Listing {
                 _ => others.push(canonical(kind, body)),
             }
         }
-        // The order of rules has a meaning, that of everything else has none.
+        // Only the order of rules matters.
         others.sort();
         others.append(&mut rules);
         Self { digest: Digest::of(others.join("\n").as_bytes()), seal }
     }
 
-    /// Whether the table is as it was when it was sealed.
+    /// Whether the table is unchanged since it was sealed.
     #[must_use]
     pub fn intact(&self) -> bool {
         self.seal.as_ref().is_some_and(|(_, listing)| *listing == self.digest)
     }
 
-    /// Whether the table is intact and was made from the plan with this digest.
+    /// Whether the table is unchanged and was made from the plan with this digest.
     #[must_use]
     pub fn is(&self, plan: &Digest) -> bool {
         self.intact() && self.seal.as_ref().is_some_and(|(made_from, _)| made_from == plan)
@@ -76,7 +77,7 @@ fn parse_seal(comment: &str) -> Option<(Digest, Digest)> {
     Some((Digest::from_text(plan), Digest::from_text(listing)))
 }
 
-/// One object without what changes by itself.
+/// One object without the fields that nft and the kernel change.
 fn canonical(kind: &str, body: &Value) -> String {
     let mut body = body.clone();
     if let Some(fields) = body.as_object_mut() {
@@ -119,26 +120,26 @@ mod tests {
     }
 
     #[test]
-    fn counts_handles_and_the_order_of_set_elements_do_not_matter() {
+    fn counters_handles_and_the_order_of_set_elements_do_not_matter() {
         let listing = sealed(5_000_000_000, 77, &json!(["b", "a"]), "drop");
         assert!(listing.is(&Digest::from_text("0123")));
     }
 
     #[test]
-    fn another_plan_is_told_apart() {
+    fn another_plan_is_detected() {
         let listing = sealed(0, 1, &json!(["a", "b"]), "drop");
         assert!(listing.intact());
         assert!(!listing.is(&Digest::from_text("4567")));
     }
 
     #[test]
-    fn a_changed_rule_or_set_is_found() {
+    fn a_changed_rule_or_set_is_detected() {
         assert!(!sealed(0, 1, &json!(["a", "b"]), "accept").intact());
         assert!(!sealed(0, 1, &json!(["a"]), "drop").intact());
     }
 
     #[test]
     fn a_table_without_a_seal_is_not_intact() {
-        assert!(!Listing::new(&table(0, 1, &json!([]), "drop", "somebody's own")).intact());
+        assert!(!Listing::new(&table(0, 1, &json!([]), "drop", "not natha's")).intact());
     }
 }

@@ -1,32 +1,32 @@
-//! Other programs' chains that could drop what natha forwards. An accept in natha's table does
-//! not overrule a drop in another one, so all that can be done is to find them and say so.
+//! Chains of other programs that could drop packets that natha forwards. An accept in natha's table
+//! does not override a drop in another table, so natha can only find these chains and warn.
 
 use ipnet::Ipv4Net;
 use serde_json::Value;
 
 use super::TableSpec;
 
-/// The comment on a rule by which it is known to let natha's traffic pass.
+/// A rule with this comment accepts natha's traffic.
 const ALLOWED: &str = "natha";
 
 /// A base chain of another table at the forward hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OtherChain {
-    /// The table's family: `ip` or `inet`.
+    /// Address family of the table: `ip` or `inet`.
     pub family: String,
-    /// The table.
+    /// Name of the table.
     pub table: String,
-    /// The chain.
+    /// Name of the chain.
     pub name: String,
-    /// Whether what no rule decides about is dropped.
+    /// Whether the chain drops packets that no rule accepts.
     pub drops: bool,
-    /// Whether a rule says by its comment that it lets natha's traffic pass.
+    /// Whether a rule's comment marks it as accepting natha's traffic.
     pub allows: bool,
 }
 
 impl OtherChain {
-    /// The base chains at the forward hook for IPv4 in what `nft -j list chains` printed, without
-    /// natha's own. Each as family, table and name.
+    /// The base chains at the forward hook for IPv4 in the output of `nft -j list chains`, without
+    /// natha's own: family, table and name of each.
     #[must_use]
     pub fn at_forward(chains: &Value) -> Vec<(String, String, String)> {
         let objects = chains["nftables"].as_array().map_or(&[][..], Vec::as_slice);
@@ -41,7 +41,7 @@ impl OtherChain {
             .collect()
     }
 
-    /// Takes in what `nft -j list chain FAMILY TABLE NAME` printed.
+    /// Parses the output of `nft -j list chain FAMILY TABLE NAME`.
     #[must_use]
     pub fn new(family: String, table: String, name: String, listing: &Value) -> Self {
         let objects = listing["nftables"].as_array().map_or(&[][..], Vec::as_slice);
@@ -54,7 +54,7 @@ impl OtherChain {
     }
 }
 
-/// Whether a rule drops or rejects every packet: nothing but counting and logging before it.
+/// Whether a rule drops or rejects every packet: only counters and logs come before the verdict.
 fn drops_all(rule: &Value) -> bool {
     let statements = rule["expr"].as_array().map_or(&[][..], Vec::as_slice);
     let has = |statement: &Value, name: &str| statement.get(name).is_some();
@@ -64,8 +64,8 @@ fn drops_all(rule: &Value) -> bool {
     })
 }
 
-/// What to tell about each chain that may drop the traffic that a NAT forwards, with the commands
-/// that allow it.
+/// A warning for each chain that may drop a NAT's forwarded traffic, with the commands to accept
+/// it.
 #[must_use]
 pub fn warnings(spec: &TableSpec, others: &[OtherChain]) -> Vec<String> {
     if !spec.nat {
@@ -79,13 +79,13 @@ fn warning(spec: &TableSpec, chain: &OtherChain) -> String {
     let uplink = &spec.uplink;
     let sources = spec.sources.iter().map(Ipv4Net::to_string).collect::<Vec<_>>().join(", ");
     format!(
-        "chain `{name}` of table `{family} {table}` drops what none of its rules accepts, and \
-         natha cannot overrule it; unless its rules accept this traffic already, allow it:\n  \
+        "chain `{name}` of table `{family} {table}` drops packets that none of its rules accept, \
+         and natha cannot override it; unless its rules already accept this traffic, run:\n  \
          nft insert rule {family} {table} {name} oifname \"{uplink}\" ip saddr {{ {sources} }} \
          accept comment \"{ALLOWED}\"\n  \
          nft insert rule {family} {table} {name} iifname \"{uplink}\" ip daddr {{ {sources} }} \
          ct state established,related accept comment \"{ALLOWED}\"\n  \
-         and add the same to that program's own configuration, so that it lasts",
+         and add the same rules to that program's own configuration to make them permanent",
     )
 }
 
@@ -107,7 +107,7 @@ mod tests {
             uplink: "ens5".into(),
             links: ["ens5".to_owned()].into(),
             sources: vec!["10.0.0.0/16".parse().unwrap()],
-            local: vec![],
+            vpc_networks: vec![],
             clamp_mss: true,
             flowtable: false,
             nat: true,
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn only_other_tables_chains_at_the_forward_hook_are_looked_at() {
+    fn only_chains_of_other_tables_at_the_forward_hook_count() {
         let chain = |family, table, hook| {
             json!({"chain": {
                 "family": family, "table": table, "name": "c", "type": "filter", "hook": hook,

@@ -1,5 +1,5 @@
-//! Building blocks of nft tables, and what all of natha's tables have: they are replaced whole, and
-//! carry a seal.
+//! Building blocks of nft tables, and the features common to natha's tables: each is replaced as a
+//! whole and carries a seal.
 
 use std::borrow::Cow;
 
@@ -13,23 +13,23 @@ use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 
 use super::Digest;
 
-/// The chain that carries the seal; no packet passes it.
+/// The chain that holds the seal. No packet passes through it.
 pub(super) const SEAL: &str = "seal";
 
-/// An nft table of natha's own, in the family `ip`, made from `Self`.
+/// One of natha's nft tables, in the family `ip`, rendered from `Self`.
 pub trait NftTable {
-    /// Its name.
-    const NAME: Name;
+    /// Name of the table.
+    const NAME: TableName;
 
-    /// Whether there is nothing to have a table for: it is then removed.
+    /// Whether the table has no content and must be removed.
     fn is_empty(&self) -> bool;
 
-    /// Adds what is in it.
+    /// Adds the table's content.
     #[doc(hidden)]
     fn fill<'a>(&'a self, batch: &mut Batch<'a>);
 
-    /// The commands that replace the table whole, or remove it where it is empty, as the JSON that
-    /// `nft -j -f -` takes.
+    /// The commands that replace the whole table, or remove it if it is empty, as JSON for
+    /// `nft -j -f -`.
     ///
     /// # Panics
     /// Never: the types are plain data with text keys.
@@ -48,8 +48,8 @@ pub trait NftTable {
         Digest::of(self.render().as_bytes())
     }
 
-    /// The commands that write down, inside the table, what it was made from and how it looked
-    /// right after: `listing` is the digest of its listing.
+    /// The commands that store the plan's digest and `listing`, the digest of the table's listing
+    /// right after loading, inside the table.
     ///
     /// # Panics
     /// Never, as for [`Self::render`].
@@ -60,20 +60,20 @@ pub trait NftTable {
 
 /// The name of a table in the family `ip`.
 #[derive(Debug, Clone, Copy)]
-pub struct Name(&'static str);
+pub struct TableName(&'static str);
 
-impl Name {
+impl TableName {
     pub(super) const fn new(name: &'static str) -> Self {
         Self(name)
     }
 
-    /// As nft has it.
+    /// The name as nft has it, without the family.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         self.0
     }
 
-    /// The commands that remove the table, there or not.
+    /// The commands that remove the table, whether or not it exists.
     ///
     /// # Panics
     /// Never: the types are plain data with text keys.
@@ -84,19 +84,18 @@ impl Name {
         serde_json::to_string_pretty(&batch.to_nftables()).expect("plain data becomes JSON")
     }
 
-    /// The table itself.
     fn table<'a>(self) -> NfListObject<'a> {
         NfListObject::Table(Table { family: NfFamily::IP, name: self.0.into(), handle: None })
     }
 
-    /// The commands after which the table is not there. Deleting one that is not there fails,
-    /// adding one that is there does not.
+    /// The commands that make sure the table does not exist. Deleting an absent table fails, but
+    /// adding an existing one does not.
     fn clear(self, batch: &mut Batch<'_>) {
         batch.add(self.table());
         batch.delete(self.table());
     }
 
-    /// A chain, at a hook or at none.
+    /// A chain, with or without a hook.
     pub(super) fn chain<'a>(
         self,
         name: &'static str,
@@ -117,7 +116,6 @@ impl Name {
         NfListObject::Chain(chain)
     }
 
-    /// A rule of a chain.
     pub(super) fn rule<'a>(self, chain: &'static str, body: Vec<Statement<'a>>) -> Rule<'a> {
         Rule {
             family: NfFamily::IP,
@@ -167,7 +165,7 @@ pub(super) fn ip<'a>(name: &'static str) -> Expression<'a> {
     field("ip", name)
 }
 
-/// Names of a bit field, any of which counts.
+/// Flags of a bit field; matches any of them.
 pub(super) fn list_of<'a>(items: &[&'static str]) -> Expression<'a> {
     Expression::List(items.iter().map(|item| text(item)).collect())
 }

@@ -1,4 +1,4 @@
-//! The sysctls a NAT needs, and how large its connection table should be.
+//! The sysctls that a NAT needs, and the size of its connection table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,17 +8,17 @@ use serde::{Deserialize, Serialize};
 use super::{HostFacts, Reading};
 use crate::config::{Host, Role};
 
-/// Memory one tracked connection takes, in bytes, rounded up: `struct nf_conn` with its
-/// extensions comes from slabs of 256 to 384 bytes on 64-bit kernels.
+/// Memory per tracked connection, in bytes, rounded up: `struct nf_conn` with its extensions comes
+/// from slabs of 256 to 384 bytes on 64-bit kernels.
 const ENTRY_BYTES: u64 = 512;
-/// At most this fraction of RAM goes to tracked connections.
+/// Tracked connections may use up to one eighth of RAM.
 const MEMORY_SHARE: u64 = 8;
-/// The kernel allocates buckets by whole pages, of up to 64 KiB on some arm64 kernels. A multiple
-/// of that many pointers is kept as it is written.
+/// The kernel allocates buckets in whole pages, of up to 64 KiB on some arm64 kernels. A multiple
+/// of the pointers in such a page reads back as written.
 const BUCKETS_STEP: u64 = 8192;
-/// Never fewer than the kernel's own default on a host with 1 GiB.
+/// The kernel's own default on a host with 1 GiB.
 const MAX_FLOOR: u64 = 65_536;
-/// More than any instance has been seen to need; 2 GiB when full.
+/// More than any known instance has needed; 2 GiB when full.
 const MAX_CEILING: u64 = 4_194_304;
 
 /// A sysctl by its path below `/proc/sys`.
@@ -38,21 +38,15 @@ impl SysctlKey {
         Self(format!("net/ipv4/conf/{link}/{name}"))
     }
 
-    /// Its path below `/proc/sys`.
+    /// The path below `/proc/sys`.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.0
     }
-
-    /// Whether it appears only once connection tracking is in use.
-    #[must_use]
-    pub fn needs_conntrack(&self) -> bool {
-        self.0.starts_with("net/netfilter/nf_conntrack")
-    }
 }
 
 impl fmt::Display for SysctlKey {
-    /// As `sysctl(8)` writes it: dots between the parts, and a slash for a dot inside one.
+    /// As `sysctl(8)` prints it: dots between the parts, and a slash for a dot inside a part.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let swapped = self.0.chars().map(|c| match c {
             '/' => '.',
@@ -65,27 +59,27 @@ impl fmt::Display for SysctlKey {
 
 /// `net.ipv4.ip_forward`.
 const IP_FORWARD: &str = "net/ipv4/ip_forward";
-/// The most connections that are tracked at once.
+/// Maximum number of tracked connections.
 const CONNTRACK_MAX: &str = "net/netfilter/nf_conntrack_max";
-/// The size of the hash table of connections.
+/// Buckets in the hash table of connections.
 const CONNTRACK_BUCKETS: &str = "net/netfilter/nf_conntrack_buckets";
-/// Whether TCP packets outside the known window are still part of their connection.
+/// Whether TCP packets outside the known window still belong to their connection.
 const CONNTRACK_LIBERAL: &str = "net/netfilter/nf_conntrack_tcp_be_liberal";
-/// How long an idle established connection is remembered, in seconds.
+/// How long an idle established connection is kept, in seconds.
 const CONNTRACK_ESTABLISHED: &str = "net/netfilter/nf_conntrack_tcp_timeout_established";
 
-/// Which values are right.
+/// The values that a sysctl may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Want {
-    /// This one.
+pub enum SysctlValue {
+    /// No other value is accepted.
     Exactly(u64),
-    /// This one or a larger one: whoever made it larger had a reason.
+    /// A larger value is kept: it was probably set on purpose.
     AtLeast(u64),
 }
 
-impl Want {
-    /// Whether `value` is right.
+impl SysctlValue {
+    /// Whether a current value of `value` needs no change.
     #[must_use]
     pub fn accepts(self, value: u64) -> bool {
         match self {
@@ -103,40 +97,40 @@ impl Want {
     }
 }
 
-/// One sysctl and what it should be.
+/// A sysctl and its planned value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sysctl {
-    /// Which.
+    /// The sysctl.
     pub key: SysctlKey,
-    /// What it should be.
-    pub want: Want,
-    /// Whether the host serves worse, but does serve, where it cannot be set.
+    /// The planned value.
+    pub want: SysctlValue,
+    /// Whether the host can work, with less capacity, if this sysctl is read-only.
     pub optional: bool,
 }
 
 impl Sysctl {
-    /// Whether packets are forwarded depends on it.
+    /// Whether this sysctl turns forwarding on.
     #[must_use]
     pub fn forwards(&self) -> bool {
         self.key.path() == IP_FORWARD || self.key.path().ends_with("/forwarding")
     }
 
     fn must(key: SysctlKey, value: u64) -> Self {
-        Self { key, want: Want::Exactly(value), optional: false }
+        Self { key, want: SysctlValue::Exactly(value), optional: false }
     }
 }
 
-/// `nf_conntrack_max` for a host with so much memory, in bytes: an eighth of it at 512 bytes per
-/// connection, so 262,144 connections per GiB, between 65,536 and 4,194,304.
+/// `nf_conntrack_max` for a host with `memory` bytes of RAM: one eighth of it at 512 bytes per
+/// connection. That is 262,144 connections per GiB, between 65,536 and 4,194,304.
 #[must_use]
 pub fn conntrack_max(memory: u64) -> u64 {
     let fitting = memory / MEMORY_SHARE / ENTRY_BYTES;
     (fitting / BUCKETS_STEP * BUCKETS_STEP).clamp(MAX_FLOOR, MAX_CEILING)
 }
 
-/// Every sysctl in the order it is to be set: forwarding comes last, so that no packet is
-/// forwarded by a host that is half set up. (Turning it on also makes the kernel set
-/// `all.accept_redirects` to 0, and turning it off to 1: undone first, it does no harm either.)
+/// Every sysctl in the order in which to set it. Forwarding comes last, so that a partly set-up
+/// host forwards nothing. (Turning forwarding on also makes the kernel set `all.accept_redirects`
+/// to 0, and turning it off sets it to 1. Undo turns it off first, so this does no harm.)
 pub(super) fn wanted(
     host: &Host,
     role: Role,
@@ -148,8 +142,8 @@ pub(super) fn wanted(
         return if role.vips { loose() } else { Vec::new() };
     }
     let mut list = conntrack(host, facts);
-    // The kernel sends redirects if `all` or the interface says so, and copies `default` to
-    // interfaces that are attached later.
+    // The kernel sends redirects if either `all` or the interface allows it, and copies `default`
+    // to interfaces that are attached later.
     let scopes: Vec<&str> =
         ["all", "default"].into_iter().chain(links.iter().map(String::as_str)).collect();
     for name in ["send_redirects", "accept_redirects"] {
@@ -165,25 +159,28 @@ pub(super) fn wanted(
 
 fn conntrack(host: &Host, facts: &HostFacts) -> Vec<Sysctl> {
     let (max, buckets) = match host.conntrack_max {
-        Some(max) => (Want::Exactly(max.into()), u64::from(max)),
-        None => (Want::AtLeast(conntrack_max(facts.memory)), conntrack_max(facts.memory)),
+        Some(max) => (SysctlValue::Exactly(max.into()), u64::from(max)),
+        None => (SysctlValue::AtLeast(conntrack_max(facts.memory)), conntrack_max(facts.memory)),
     };
     // One bucket per connection is the kernel's own ratio since 5.15.
     let buckets = buckets.div_ceil(BUCKETS_STEP) * BUCKETS_STEP;
     let key = SysctlKey::new;
     vec![
-        Sysctl { key: key(CONNTRACK_BUCKETS), want: Want::AtLeast(buckets), optional: true },
+        Sysctl { key: key(CONNTRACK_BUCKETS), want: SysctlValue::AtLeast(buckets), optional: true },
         Sysctl { key: key(CONNTRACK_MAX), want: max, optional: true },
-        // After a takeover the survivor meets connections in their middle, without their window.
+        // After a takeover the survivor sees connections midway and does not know their window.
         Sysctl::must(key(CONNTRACK_LIBERAL), 1),
         Sysctl::must(key(CONNTRACK_ESTABLISHED), host.established_timeout.as_secs()),
     ]
 }
 
+/// Loose reverse path filters for interfaces that have a strict one.
+///
 /// With several interfaces, a source behind the inner one is also reachable by the default route
-/// through the uplink, and the strict filter drops what it sends. A virtual IP's packets come in by
-/// whichever interface its route points at, wherever the way back to their sender leads. The larger
-/// value of `all` and the interface counts, and 2 is loose, so the interface's own value is enough.
+/// through the uplink, and the strict filter drops its packets. A virtual IP's packets arrive on
+/// the interface that its route points to, which need not be the one with the route back to the
+/// sender. The kernel uses the larger value of `all` and the interface, and 2 is loose, so setting
+/// the interface's own value is enough.
 fn loose_rp_filter(read: &BTreeMap<SysctlKey, Reading>, links: &BTreeSet<String>) -> Vec<Sysctl> {
     let value = |scope: &str| {
         read.get(&SysctlKey::conf(scope, "rp_filter")).map_or(0, |reading| reading.value)
@@ -219,8 +216,8 @@ mod tests {
 
     #[test]
     fn a_larger_value_than_needed_is_left_alone() {
-        assert!(Want::AtLeast(10).accepts(11));
-        assert!(!Want::AtLeast(10).accepts(9));
-        assert!(!Want::Exactly(10).accepts(11));
+        assert!(SysctlValue::AtLeast(10).accepts(11));
+        assert!(!SysctlValue::AtLeast(10).accepts(9));
+        assert!(!SysctlValue::Exactly(10).accepts(11));
     }
 }

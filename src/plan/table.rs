@@ -1,21 +1,21 @@
 //! The nft table: one table `ip natha`, rendered whole.
 //!
-//! What the table decides about, and what it leaves to others:
+//! Which packets the table handles, and how:
 //!
-//! - *Translated* is what a source sends out of the uplink, except to the VPC itself. What this
-//!   host sends by itself keeps the address it chose.
-//! - *Filtered* is only what passes between the uplink and natha's own interfaces. The chain's
-//!   policy is accept, because an accept here ends nothing: every other table still has its say,
-//!   while a drop is final. A policy of drop would cut off containers, tunnels and whatever else
-//!   is forwarded on this host by interfaces that natha does not know.
-//! - *Dropped* are new connections from the internet to a source, packets from the uplink's side
-//!   that conntrack cannot place (untranslated, they would leave under a private address), and
-//!   strangers that use this host as their router to the internet. A connection that somebody's
-//!   own DNAT rule let in stays, and so does traffic that both begins and ends in the VPC.
-//! - *Shortened*, where that is wished, is the way of what has an answer: TCP and UDP between a
-//!   source and the internet go by a flowtable from then on. Every rule has judged them before.
+//! - *Translated*: packets that a source sends through the uplink, except to the VPC itself.
+//!   Packets that this host itself sends keep their source address.
+//! - *Filtered*: only packets between the uplink and natha's own interfaces. The chain's policy is
+//!   accept. An accept here is not final, because every other table still applies, but a drop is. A
+//!   policy of drop would cut off containers, tunnels and any other forwarding on this host through
+//!   interfaces that natha does not know.
+//! - *Dropped*: new connections from the internet to a source; packets to the uplink that conntrack
+//!   considers invalid, which would leave untranslated with a private address; and packets from
+//!   other networks that use this host as their router to the internet. Connections accepted by
+//!   another DNAT rule are kept, and so is traffic between two hosts of the VPC.
+//! - *Offloaded* (optional): TCP and UDP flows between a source and the internet bypass the ruleset
+//!   through a flowtable once they have a reply. Every rule has accepted them by then.
 //!
-//! Where the host is no NAT, none of this is there: only what it is to answer on, if anything.
+//! On a host that is not a NAT the table holds only the redirections of `host.accept`, if any.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -33,17 +33,18 @@ use nftables::types::{NfChainType, NfFamily, NfHook};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::rules::{Name, NftTable, ct, field, ip, is, is_in, is_not, list_of, meta, set_of, text};
+use super::rules::{
+    NftTable, TableName, ct, field, ip, is, is_in, is_not, list_of, meta, set_of, text,
+};
 use super::vips::{DSTNAT, redirection};
 
-/// Its name.
-pub(super) const TABLE: Name = Name::new("natha");
-/// The flowtable.
+pub(super) const TABLE: TableName = TableName::new("natha");
+/// Name of the flowtable.
 const FAST: &str = "fast";
-/// The named counters.
+/// Names of the counters.
 const COUNTERS: [&str; 4] = ["to_uplink", "from_uplink", "new_flows", "dropped"];
 
-/// The first 64 bits of a SHA-256, for finding out that something changed.
+/// The first 64 bits of a SHA-256 in hexadecimal, to detect changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest(String);
 
@@ -56,7 +57,7 @@ impl Digest {
         Self(format!("{head:016x}"))
     }
 
-    /// A digest that was written down before.
+    /// A digest that was stored as text.
     #[must_use]
     pub fn from_text(text: &str) -> Self {
         Self(text.to_owned())
@@ -69,37 +70,39 @@ impl fmt::Display for Digest {
     }
 }
 
-/// What the table is made from.
+/// The content of the table `ip natha`. Stored in the undo journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableSpec {
-    /// The interface towards the internet.
+    /// The interface to the internet.
     pub uplink: String,
-    /// All of natha's interfaces, the uplink among them.
+    /// All interfaces that take part, including the uplink.
     pub links: BTreeSet<String>,
-    /// Whose traffic is translated; no two overlap.
+    /// Networks whose traffic is translated, without overlaps.
     pub sources: Vec<Ipv4Net>,
-    /// The VPC's own addresses, the sources among them; no two overlap.
-    pub local: Vec<Ipv4Net>,
-    /// Whether TCP's MSS is clamped to the path MTU.
+    /// The VPC's networks and the sources, without overlaps. Traffic between them is not
+    /// translated.
+    #[serde(rename = "local")]
+    pub vpc_networks: Vec<Ipv4Net>,
+    /// Whether the TCP MSS is clamped to the path MTU.
     pub clamp_mss: bool,
-    /// Whether established flows of sources take the short way of a flowtable.
+    /// Whether established flows of the sources are offloaded to a flowtable.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flowtable: bool,
-    /// Whether it translates and filters at all: where not, none of the above counts.
+    /// Whether the table translates and filters. If not, the fields above have no effect.
     #[serde(default = "is_nat", skip_serializing_if = "Clone::clone")]
     pub nat: bool,
-    /// Addresses that are no addresses of this host, and that it answers on nevertheless.
+    /// Addresses that this host does not have but accepts packets for.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub accept: BTreeSet<Ipv4Addr>,
 }
 
-/// What a plan was that was written down before there were hosts that are no NAT.
+/// Journals from versions in which every host was a NAT have no field `nat`.
 const fn is_nat() -> bool {
     true
 }
 
 impl NftTable for TableSpec {
-    const NAME: Name = TABLE;
+    const NAME: TableName = TABLE;
 
     fn is_empty(&self) -> bool {
         !self.nat && self.accept.is_empty()
@@ -131,7 +134,7 @@ impl TableSpec {
             }));
         }
         batch.add(set("sources", SetType::Ipv4Addr, networks(&self.sources)));
-        batch.add(set("local", SetType::Ipv4Addr, networks(&self.local)));
+        batch.add(set("local", SetType::Ipv4Addr, networks(&self.vpc_networks)));
         let names = self.links.iter().map(|name| text(name)).collect();
         batch.add(set("links", SetType::Ifname, names));
         if self.flowtable {
@@ -172,8 +175,8 @@ impl TableSpec {
         let lost = is_in(ct("state"), text("invalid"));
         rules.push([[out(), from_source(), lost].as_slice(), &drop()].concat());
         if self.flowtable {
-            rules.push([[out(), from_source()].as_slice(), &shorten()].concat());
-            rules.push([[back(), to_source()].as_slice(), &shorten()].concat());
+            rules.push([[out(), from_source()].as_slice(), &offload()].concat());
+            rules.push([[back(), to_source()].as_slice(), &offload()].concat());
         }
         let accept = |name| [count(name), Statement::Accept(None)];
         rules.push([[out(), from_source()].as_slice(), &accept("to_uplink")].concat());
@@ -228,9 +231,9 @@ fn count<'a>(name: &'static str) -> Statement<'a> {
     Statement::Counter(CounterUse::Named(name.into()))
 }
 
-/// `meta l4proto { tcp, udp } ct state established flow add @fast`: the kernel itself leaves alone
-/// what is being closed, and what a helper follows.
-fn shorten<'a>() -> [Statement<'a>; 3] {
+/// `meta l4proto { tcp, udp } ct state established flow add @fast`. The kernel does not offload
+/// connections that are closing or that a conntrack helper tracks.
+fn offload<'a>() -> [Statement<'a>; 3] {
     [
         is(meta(MetaKey::L4proto), set_of(&["tcp", "udp"])),
         is_in(ct("state"), text("established")),
@@ -238,7 +241,7 @@ fn shorten<'a>() -> [Statement<'a>; 3] {
     ]
 }
 
-/// `tcp flags & (syn|rst) == syn`: the opening segments of both sides.
+/// `tcp flags & (syn|rst) == syn`: the opening segments in both directions.
 fn syn<'a>() -> Statement<'a> {
     let mask =
         Expression::BinaryOperation(Box::new(BinaryOperation::OR(vec![text("syn"), text("rst")])));
@@ -246,8 +249,8 @@ fn syn<'a>() -> Statement<'a> {
     is(Expression::BinaryOperation(Box::new(masked)), text("syn"))
 }
 
-/// `tcp option maxseg size set rt mtu`: the kernel takes the smaller MTU of both directions, and
-/// never raises what the packet says.
+/// `tcp option maxseg size set rt mtu`: the kernel uses the smaller MTU of both directions and
+/// never raises the packet's value.
 fn clamp<'a>() -> Statement<'a> {
     let option = TcpOption { name: "maxseg".into(), field: Some("size".into()) };
     Statement::Mangle(Mangle {

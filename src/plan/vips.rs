@@ -1,6 +1,6 @@
-//! The nft table `ip natha_vip`: what takes in packets to virtual IPs that are no addresses of the
-//! host. A table of its own, because `ip natha` belongs to setup, is replaced whole by it and says
-//! by its digest whether it is as setup left it; this one changes with every move of a group.
+//! The nft table `ip natha_vip`: accepts packets for virtual IPs that are not addresses of the
+//! host. It is separate from `ip natha`, which only setup changes and whose digest shows whether it
+//! is as setup left it. This table changes with every move of a group.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -11,27 +11,25 @@ use nftables::schema::NfListObject;
 use nftables::stmt::{NAT, Reject, RejectType, Statement};
 use nftables::types::{NfChainType, NfHook};
 
-use super::rules::{Name, NftTable, ct, ip, is, is_in, meta, port, set_of, text};
+use super::rules::{NftTable, TableName, ct, ip, is, is_in, meta, port, set_of, text};
 
-/// Its name.
-const TABLE: Name = Name::new("natha_vip");
-/// Destination translation, where the packet comes in and where this host itself sends it.
+const TABLE: TableName = TableName::new("natha_vip");
+/// Destination translation, for packets that arrive and for packets that this host sends.
 const HOOKS: [(&str, NfHook); 2] = [("prerouting", NfHook::Prerouting), ("output", NfHook::Output)];
-/// The priority of destination translation.
+/// nft's standard priority for destination translation.
 pub(super) const DSTNAT: i32 = -100;
 
-/// What the table is made from.
+/// The content of the table `ip natha_vip`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VipTable {
-    /// The virtual IPs that are redirected to this host, and the port that TCP and UDP go to, where
-    /// that is not the one that they are sent to.
+    /// Virtual IPs redirected to this host, each with the port for TCP and UDP if the port changes.
     pub redirected: BTreeMap<Ipv4Addr, Option<u16>>,
-    /// Those that this host no longer has, and whose connections are to end.
+    /// Virtual IPs that this host no longer holds and whose connections must end.
     pub closed: BTreeSet<Ipv4Addr>,
 }
 
 impl NftTable for VipTable {
-    const NAME: Name = TABLE;
+    const NAME: TableName = TABLE;
 
     fn is_empty(&self) -> bool {
         self.redirected.is_empty() && self.closed.is_empty()
@@ -55,8 +53,8 @@ impl NftTable for VipTable {
     }
 }
 
-/// The rules that redirect one address. With a port, what has no ports is still redirected: that a
-/// virtual IP answers a ping is expected of it.
+/// The rules that redirect one address. With a port, protocols without ports are still redirected,
+/// so that the virtual IP answers pings.
 pub(super) fn redirection<'a>(address: Ipv4Addr, to: Option<u16>) -> Vec<Vec<Statement<'a>>> {
     let to_it = || is(ip("daddr"), Expression::String(address.to_string().into()));
     let mut rules = Vec::new();
@@ -69,8 +67,9 @@ pub(super) fn redirection<'a>(address: Ipv4Addr, to: Option<u16>) -> Vec<Vec<Sta
     rules
 }
 
-/// A connection keeps the translation that it began with, whatever becomes of the rules: one that
-/// was redirected to this host would stay with it, beside the holder of today. TCP is told so.
+/// The rules that end connections to an address which this host no longer holds. A connection keeps
+/// its original translation when the rules change, so a redirected one would stay on this host,
+/// apart from the current holder. TCP gets a reset; everything else is dropped.
 fn closing<'a>(address: Ipv4Addr) -> Vec<Vec<Statement<'a>>> {
     let began_to = || {
         let sent_to = CT { key: "ip daddr".into(), family: None, dir: Some(CTDir::Original) };
@@ -80,7 +79,7 @@ fn closing<'a>(address: Ipv4Addr) -> Vec<Vec<Statement<'a>>> {
     let reset = Reject { _type: Some(RejectType::TCPReset), expr: None };
     let is_tcp = is(meta(MetaKey::L4proto), text("tcp"));
     let translated = || is_in(ct("status"), text("dnat"));
-    // The reset itself is a reply of the same connection, and must reach a client on this host.
+    // The reset itself is a reply on the same connection and must reach a client on this host.
     let sent = || is(ct("direction"), text("original"));
     vec![
         vec![began_to(), sent(), translated(), is_tcp, Statement::Reject(Some(reset))],

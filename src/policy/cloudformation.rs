@@ -1,9 +1,9 @@
-//! A policy document as a part of a template of CloudFormation, in YAML.
+//! Renders a policy document as part of a CloudFormation template, in YAML.
 
 use super::text::Part;
 use super::{Policy, Statement, Text};
 
-/// `PolicyDocument` and what is in it, not indented.
+/// The key `PolicyDocument` with its content, not indented.
 pub(super) fn render(policy: &Policy) -> String {
     let mut lines = Lines::default();
     lines.add(0, "PolicyDocument:");
@@ -23,7 +23,7 @@ impl Lines {
         self.0.extend(["  ".repeat(level).as_str(), text, "\n"]);
     }
 
-    /// A key with a list.
+    /// Adds a key with a list.
     fn list(&mut self, level: usize, key: &str, items: impl IntoIterator<Item = String>) {
         self.add(level, &format!("{key}:"));
         for item in items {
@@ -52,7 +52,7 @@ fn one(statement: &Statement, lines: &mut Lines) {
     }
 }
 
-/// A text as YAML: quoted, and with `!Sub` or `!Ref` where it refers to anything.
+/// A text as YAML: quoted, and with `!Sub` or `!Ref` if it contains references.
 fn value(text: &Text) -> String {
     if let Some(known) = text.known() {
         return format!("\"{known}\"");

@@ -1,4 +1,4 @@
-//! A policy document as IAM takes it.
+//! Renders a policy document as JSON for IAM.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use super::{Condition, Policy, Statement, Text};
 #[serde(rename_all = "PascalCase")]
 struct Document<'a> {
     version: &'static str,
-    statement: Vec<Entry<'a>>,
+    statement: Vec<StatementJson<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry<'a> {
+struct StatementJson<'a> {
     sid: &'a str,
     effect: &'static str,
     action: OneOrMore,
@@ -25,7 +25,7 @@ struct Entry<'a> {
     condition: BTreeMap<&'static str, BTreeMap<&'static str, OneOrMore>>,
 }
 
-/// IAM takes a text in place of a list of one.
+/// A list, written as a plain string if it has one element.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum OneOrMore {
@@ -40,22 +40,21 @@ impl FromIterator<String> for OneOrMore {
     }
 }
 
-/// The whole document.
 pub(super) fn render(policy: &Policy) -> String {
     let document = Document {
         version: "2012-10-17",
-        statement: policy.statements.iter().map(entry).collect(),
+        statement: policy.statements.iter().map(to_json).collect(),
     };
-    // Texts in lists and maps with texts for keys: there is nothing that JSON cannot write.
+    // Strings in lists and in maps with string keys always serialize.
     serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
 }
 
-fn entry(statement: &Statement) -> Entry<'_> {
+fn to_json(statement: &Statement) -> StatementJson<'_> {
     let mut condition: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
     for Condition { operator, key, values } in &statement.conditions {
         condition.entry(*operator).or_default().insert(*key, values.iter().map(plain).collect());
     }
-    Entry {
+    StatementJson {
         sid: &statement.sid,
         effect: "Allow",
         action: statement.actions.iter().map(|action| (*action).to_owned()).collect(),
@@ -64,7 +63,7 @@ fn entry(statement: &Statement) -> Entry<'_> {
     }
 }
 
-/// What is not known is any, the partition aside: IAM takes a policy's own partition only.
+/// Unknown parts become `*`, except the partition: IAM accepts only the policy's own partition.
 fn plain(text: &Text) -> String {
     text.written(|part| match part {
         Part::Text(text) => text.clone(),

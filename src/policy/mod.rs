@@ -1,8 +1,8 @@
-//! What the nodes' role must be allowed, and nothing besides. Pure: settings in, statements out,
-//! and from these a text in one of three languages.
+//! The minimal IAM policy for the nodes' role. Pure: settings in, statements out, rendered as text
+//! in one of three languages.
 //!
-//! Every operation that `cloud` sends is granted here under the settings that make natha send it,
-//! and nowhere else; `tests/policy.rs` compares the two.
+//! Each operation that `cloud` sends is granted exactly under the settings that make natha send it.
+//! `tests/policy.rs` compares the two.
 
 mod cloudformation;
 mod json;
@@ -12,84 +12,84 @@ mod terraform;
 mod text;
 
 pub use statements::policy;
-pub use text::{Name, Text};
+pub use text::{NameOrRef, Text};
 
-/// What the settings do not tell.
+/// Input to the policy that is not in the settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Told {
-    /// The cluster, in place of the one of the settings.
-    pub cluster: Option<Name>,
-    /// The VPC that route tables and network interfaces must be in.
-    pub vpc: Option<Name>,
-    /// Route tables, in place of those with the cluster's tag.
-    pub tables: Vec<Name>,
-    /// The SSM parameter that holds the cluster's key, with the slash that it begins with.
-    pub key: Option<Name>,
-    /// Whether only `natha setup` and `natha teardown` are to work.
+pub struct PolicyOptions {
+    /// Overrides the cluster of the settings.
+    pub cluster: Option<NameOrRef>,
+    /// Limits route tables and network interfaces to this VPC.
+    pub vpc: Option<NameOrRef>,
+    /// Route tables to allow instead of those with the cluster's tag.
+    pub tables: Vec<NameOrRef>,
+    /// The SSM parameter with the cluster key, including the leading slash.
+    pub key: Option<NameOrRef>,
+    /// Allow only what `natha setup` and `natha teardown` need.
     pub setup_only: bool,
-    /// Where everything is.
-    pub places: Places,
+    /// Partition, region and account of all ARNs.
+    pub arns: ArnScope,
 }
 
-/// What is the same in every ARN.
+/// The parts that all ARNs share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Places {
-    /// The partition, such as `aws-cn`; none: the region's; where that is not known either, `aws`
-    /// in JSON, else where the template is used.
+pub struct ArnScope {
+    /// The partition, such as `aws-cn`. `None`: the region's; if that is unknown too, `aws` in JSON
+    /// and the partition of the deployment in templates.
     pub partition: Option<String>,
-    /// The region; none: any in JSON, else where the template is used.
+    /// The region. `None`: any in JSON, the region of the deployment in templates.
     pub region: Option<String>,
-    /// The account; none: any in JSON, else where the template is used.
+    /// The account. `None`: any in JSON, the account of the deployment in templates.
     pub account: Option<String>,
 }
 
-/// A policy: all that is allowed.
+/// A policy document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    /// What is allowed, each for a reason of its own.
+    /// All with the effect `Allow`.
     pub statements: Vec<Statement>,
 }
 
-/// Some actions on some resources under some conditions.
+/// Allows some actions on some resources, under conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Statement {
-    /// Its name: letters and digits, unique in the policy.
+    /// Statement id: letters and digits, unique in the policy.
     pub sid: String,
-    /// The actions, such as `ec2:ReplaceRoute`.
+    /// Actions such as `ec2:ReplaceRoute`.
     pub actions: Vec<&'static str>,
-    /// The ARNs that they are allowed on.
+    /// ARNs of the resources.
     pub resources: Vec<Text>,
-    /// What must hold as well, all of it.
+    /// All of these must hold.
     pub conditions: Vec<Condition>,
 }
 
-/// A condition: the key has one of the values.
+/// A condition: the key must have one of the values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
-    /// How they are compared.
+    /// IAM condition operator, such as `StringEquals`.
     pub operator: &'static str,
-    /// The condition key.
+    /// IAM condition key, such as `ec2:Vpc`.
     pub key: &'static str,
-    /// The values.
+    /// Accepted values; any one of them is enough.
     pub values: Vec<Text>,
 }
 
-/// A language that policies are written in.
+/// Output language of a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum Format {
-    /// A policy document, for the console, the AWS CLI and the API
+pub enum PolicyFormat {
+    /// A policy document for the console, the AWS CLI and the API
     #[default]
     Json,
-    /// YAML with `PolicyDocument`, for a template of CloudFormation
+    /// YAML with `PolicyDocument`, for a CloudFormation template
     #[value(name = "cloudformation")]
     CloudFormation,
-    /// A data source `aws_iam_policy_document.natha` and what it needs, for Terraform
+    /// The data source `aws_iam_policy_document.natha` and those it needs, for Terraform
     Terraform,
 }
 
-impl Format {
-    /// Whether a template in this language can refer to something by this text: a parameter's name
-    /// or a resource's attribute in CloudFormation, a chain of names and indexes in Terraform.
+impl PolicyFormat {
+    /// Whether this text is a reference in this language: a parameter's name or a resource's
+    /// attribute in CloudFormation, a chain of names and indexes in Terraform.
     #[must_use]
     pub fn takes_ref(self, text: &str) -> bool {
         let name = |part: &str, more: &[u8]| {
@@ -98,7 +98,7 @@ impl Format {
         };
         match self {
             Self::Json => false,
-            // What could name an attribute is meant for Terraform all the same, if it begins so.
+            // These could name an attribute, but are almost certainly meant for Terraform.
             Self::CloudFormation => {
                 !["var.", "local.", "module.", "data."].iter().any(|of| text.starts_with(of))
                     && text.split('.').all(|part| name(part, b""))
@@ -111,17 +111,17 @@ impl Format {
 }
 
 impl Policy {
-    /// The policy in a language, ending with a line break.
+    /// The policy as text, ending with a line break.
     #[must_use]
-    pub fn render(&self, format: Format) -> String {
+    pub fn render(&self, format: PolicyFormat) -> String {
         match format {
-            Format::Json => json::render(self),
-            Format::CloudFormation => cloudformation::render(self),
-            Format::Terraform => terraform::render(self),
+            PolicyFormat::Json => json::render(self),
+            PolicyFormat::CloudFormation => cloudformation::render(self),
+            PolicyFormat::Terraform => terraform::render(self),
         }
     }
 
-    /// Every action that is allowed somewhere, in order and once.
+    /// Every action that some statement allows, sorted and without duplicates.
     #[must_use]
     pub fn actions(&self) -> Vec<&'static str> {
         let mut all: Vec<&str> =
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_reference_is_one_of_its_language() {
-        let (cloudformation, terraform) = (Format::CloudFormation, Format::Terraform);
+        let (cloudformation, terraform) = (PolicyFormat::CloudFormation, PolicyFormat::Terraform);
         for (format, text, is) in [
             (cloudformation, "Cluster", true),
             (cloudformation, "Network.Outputs.VpcId", true),
@@ -153,7 +153,7 @@ mod tests {
             (terraform, "cluster", false),
             (terraform, "var.a b", false),
             (terraform, "var.a}\"", false),
-            (Format::Json, "Cluster", false),
+            (PolicyFormat::Json, "Cluster", false),
         ] {
             assert_eq!(format.takes_ref(text), is, "{format:?}: {text}");
         }

@@ -1,17 +1,17 @@
-//! From settings to what has to be allowed.
+//! Derives the policy's statements from the settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::scope::{Ground, Scope};
-use super::{Condition, Name, Policy, Statement, Text, Told};
+use super::scope::{PolicyContext, Scope};
+use super::{Condition, NameOrRef, Policy, PolicyOptions, Statement, Text};
 use crate::config::{Problem, Problems, ResourceSetting, Settings};
 use crate::types::{DnsName, HostedZoneId, printable};
 
-/// What the settings make natha do, as far as somebody has to allow it.
-impl Ground<'_> {
-    /// Everything that `natha monitor` and `natha take` do, besides what `natha setup` does.
+/// The operations that natha performs under the settings.
+impl PolicyContext<'_> {
+    /// Whether to allow what `natha monitor` and `natha take` need.
     fn monitors(&self) -> bool {
-        !self.told.setup_only
+        !self.options.setup_only
     }
 
     fn moves_routes(&self) -> bool {
@@ -24,9 +24,9 @@ impl Ground<'_> {
         self.monitors() && groups.any(|group| group.private_ips().next().is_some())
     }
 
-    /// Whether EC2's source/dest check is looked at: by `natha setup` where it is to see to it, by
-    /// the monitor even where not.
-    fn sees_check(&self) -> bool {
+    /// Whether natha reads the source/dest check: `natha setup` only if it manages the check, the
+    /// monitor always.
+    fn reads_check(&self) -> bool {
         self.sets_check() || (self.monitors() && self.settings.takes_foreign_packets())
     }
 
@@ -35,20 +35,20 @@ impl Ground<'_> {
     }
 }
 
-/// The policy for a role of nodes with these settings.
+/// The policy for the role of nodes with these settings.
 ///
 /// # Errors
-/// Where nothing tells which tables, interfaces or instances are meant, all of it at once: a policy
-/// for everything of the account is never the answer.
-pub fn policy(settings: &Settings, told: &Told) -> Result<Policy, Problems> {
-    let wrong = unspeakable(settings, told);
-    if !wrong.is_empty() {
-        return Err(Problems(wrong));
+/// If the tables, interfaces or instances to allow cannot be determined; reports all such problems
+/// at once. A policy never allows everything in the account instead.
+pub fn policy(settings: &Settings, options: &PolicyOptions) -> Result<Policy, Problems> {
+    let invalid = invalid_names(settings, options);
+    if !invalid.is_empty() {
+        return Err(Problems(invalid));
     }
-    let ground = Ground { settings, told };
-    let mut draft = Draft { statements: vec![read(&ground)], problems: Vec::new() };
-    if ground.moves_routes() {
-        match ground.tables() {
+    let context = PolicyContext { settings, options };
+    let mut draft = Draft { statements: vec![read(&context)], problems: Vec::new() };
+    if context.moves_routes() {
+        match context.tables() {
             Ok(scopes) => {
                 for (sid, scope) in scopes {
                     draft.allow(sid, &["ec2:CreateRoute", "ec2:ReplaceRoute"], Ok(scope));
@@ -57,11 +57,11 @@ pub fn policy(settings: &Settings, told: &Told) -> Result<Policy, Problems> {
             Err(problem) => draft.problems.push(problem),
         }
     }
-    if ground.monitors() && settings.failover.repair.enabled {
-        draft.allow("Repair", &["ec2:StartInstances", "ec2:StopInstances"], ground.nodes());
+    if context.monitors() && settings.failover.repair.enabled {
+        draft.allow("Repair", &["ec2:StartInstances", "ec2:StopInstances"], context.nodes());
     }
-    if ground.sets_check() {
-        let scope = ground.interfaces().map(|mut scope| {
+    if context.sets_check() {
+        let scope = context.interfaces().map(|mut scope| {
             let values = vec![Text::plain("SourceDestCheck")];
             let only = Condition { operator: "StringEquals", key: "ec2:Attribute", values };
             scope.conditions.push(only);
@@ -69,16 +69,16 @@ pub fn policy(settings: &Settings, told: &Told) -> Result<Policy, Problems> {
         });
         draft.allow("SourceDestCheck", &["ec2:ModifyNetworkInterfaceAttribute"], scope);
     }
-    if ground.moves_private_ips() {
+    if context.moves_private_ips() {
         let actions = &["ec2:AssignPrivateIpAddresses"];
-        draft.allow("MovePrivateIps", actions, ground.interfaces());
+        draft.allow("MovePrivateIps", actions, context.interfaces());
     }
-    if ground.monitors() {
-        elastic_ips(&ground, &mut draft);
-        records(&ground, &mut draft);
+    if context.monitors() {
+        elastic_ips(&context, &mut draft);
+        records(&context, &mut draft);
     }
-    if let Some(key) = told.key.as_ref().filter(|_| ground.monitors()) {
-        let resources = vec![Text::arn(&told.places, "ssm", "parameter", key)];
+    if let Some(key) = options.key.as_ref().filter(|_| context.monitors()) {
+        let resources = vec![Text::arn(&options.arns, "ssm", "parameter", key)];
         let scope = Scope { resources, conditions: Vec::new() };
         draft.allow("ReadKey", &["ssm:GetParameter"], Ok(scope));
     }
@@ -86,31 +86,31 @@ pub fn policy(settings: &Settings, told: &Told) -> Result<Policy, Problems> {
     if problems.is_empty() { Ok(Policy { statements }) } else { Err(Problems(problems)) }
 }
 
-/// What no policy can be kept to. IAM, CloudFormation and Terraform each read something of their
-/// own into a text with dollar signs, asterisks or quotes.
-fn unspeakable(settings: &Settings, told: &Told) -> Vec<Problem> {
-    let mut wrong = Vec::new();
-    let cluster = settings.cluster.as_ref().filter(|_| told.cluster.is_none());
+/// Names that cannot appear in a policy: IAM, CloudFormation and Terraform interpret dollar signs,
+/// asterisks and quotes, each in its own way.
+fn invalid_names(settings: &Settings, options: &PolicyOptions) -> Vec<Problem> {
+    let mut invalid = Vec::new();
+    let cluster = settings.cluster.as_ref().filter(|_| options.cluster.is_none());
     let plain = |c: char| c.is_alphanumeric() || " +-=._:/@".contains(c);
     if let Some(cluster) = cluster.filter(|name| !name.chars().all(plain)) {
-        wrong.push(Problem {
+        invalid.push(Problem {
             subject: format!("cluster `{}`", printable(cluster)),
-            what: "no condition of a policy can be written for this name".to_owned(),
-            remedy: "name it with letters, digits, spaces and + - = . _ : / @".to_owned(),
+            what: "this name cannot be used in a policy condition".to_owned(),
+            remedy: "use only letters, digits, spaces and + - = . _ : / @".to_owned(),
         });
     }
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if let Some(region) = told.places.region.as_ref().filter(|name| !name.bytes().all(plain)) {
-        wrong.push(Problem {
+    if let Some(region) = options.arns.region.as_ref().filter(|name| !name.bytes().all(plain)) {
+        invalid.push(Problem {
             subject: format!("region `{}`", printable(region)),
-            what: "is no region".to_owned(),
-            remedy: "write one such as eu-west-1".to_owned(),
+            what: "is not a region".to_owned(),
+            remedy: "use one such as eu-west-1".to_owned(),
         });
     }
-    wrong
+    invalid
 }
 
-/// What is written so far.
+/// The statements and problems so far.
 struct Draft {
     statements: Vec<Statement>,
     problems: Vec<Problem>,
@@ -128,22 +128,22 @@ impl Draft {
                 let (sid, actions) = (sid.into(), actions.to_vec());
                 self.statements.push(Statement { sid, actions, resources, conditions });
             }
-            // Several statements may lack the same thing.
+            // Several statements may have the same problem.
             Err(problem) if self.problems.contains(&problem) => {}
             Err(problem) => self.problems.push(problem),
         }
     }
 }
 
-/// What is read of EC2. None of these calls can be kept to some resources.
-fn read(ground: &Ground<'_>) -> Statement {
-    let (routes, private_ips) = (ground.moves_routes(), ground.moves_private_ips());
-    let elastic_ips = ground.monitors() && ground.settings.moves_public_addresses();
+/// EC2's read calls. IAM does not support resource limits for any of them.
+fn read(context: &PolicyContext<'_>) -> Statement {
+    let (routes, private_ips) = (context.moves_routes(), context.moves_private_ips());
+    let elastic_ips = context.monitors() && context.settings.moves_public_addresses();
     let wanted = [
         ("ec2:DescribeAddresses", elastic_ips),
         ("ec2:DescribeInstances", true),
-        ("ec2:DescribeInstanceStatus", ground.monitors()),
-        ("ec2:DescribeNetworkInterfaces", ground.sees_check() || private_ips),
+        ("ec2:DescribeInstanceStatus", context.monitors()),
+        ("ec2:DescribeNetworkInterfaces", context.reads_check() || private_ips),
         ("ec2:DescribeRouteTables", routes),
         ("ec2:DescribeSubnets", routes || private_ips),
     ];
@@ -155,11 +155,10 @@ fn read(ground: &Ground<'_>) -> Statement {
     }
 }
 
-/// An Elastic IP is moved to an interface, and thereby to the instance that has it: EC2 looks at
-/// all three.
-fn elastic_ips(ground: &Ground<'_>, draft: &mut Draft) {
+/// Elastic IPs. EC2 checks the permission on the address, on the interface and on its instance.
+fn elastic_ips(context: &PolicyContext<'_>, draft: &mut Draft) {
     const ACTION: &[&str] = &["ec2:AssociateAddress"];
-    let allocations: BTreeSet<&str> = resources(ground.settings)
+    let allocations: BTreeSet<&str> = resources(context.settings)
         .filter_map(|resource| match resource {
             ResourceSetting::Eip { allocation, .. } => Some(allocation.as_str()),
             _ => None,
@@ -168,17 +167,17 @@ fn elastic_ips(ground: &Ground<'_>, draft: &mut Draft) {
     if allocations.is_empty() {
         return;
     }
-    let arn = |id: &str| ground.ec2("elastic-ip", &Name::Known(id.to_owned()));
+    let arn = |id: &str| context.ec2("elastic-ip", &NameOrRef::Known(id.to_owned()));
     let resources = allocations.into_iter().map(arn).collect();
     draft.allow("MoveElasticIps", ACTION, Ok(Scope { resources, conditions: Vec::new() }));
-    draft.allow("MoveElasticIpsToInterfaces", ACTION, ground.interfaces());
-    draft.allow("MoveElasticIpsToInstances", ACTION, ground.nodes());
+    draft.allow("MoveElasticIpsToInterfaces", ACTION, context.interfaces());
+    draft.allow("MoveElasticIpsToInstances", ACTION, context.nodes());
 }
 
-/// Records of Route 53: each zone with its own names.
-fn records(ground: &Ground<'_>, draft: &mut Draft) {
+/// Route 53 records: each zone with its own record names.
+fn records(context: &PolicyContext<'_>, draft: &mut Draft) {
     let mut zones: BTreeMap<&HostedZoneId, BTreeSet<&DnsName>> = BTreeMap::new();
-    for resource in resources(ground.settings) {
+    for resource in resources(context.settings) {
         if let ResourceSetting::Dns { zone, name, .. } = resource {
             zones.entry(zone).or_default().insert(name);
         }
@@ -187,14 +186,14 @@ fn records(ground: &Ground<'_>, draft: &mut Draft) {
         return;
     }
     let arn = |kind: &str, id: &str| {
-        Text::arn(&ground.told.places, "route53", kind, &Name::Known(id.to_owned()))
+        Text::arn(&context.options.arns, "route53", kind, &NameOrRef::Known(id.to_owned()))
     };
     let zone_arn = |zone: &HostedZoneId| arn("hostedzone/", zone.as_str());
     let all = zones.keys().map(|zone| zone_arn(zone)).collect();
     let scope = Scope { resources: all, conditions: Vec::new() };
     draft.allow("ReadRecords", &["route53:ListResourceRecordSets"], Ok(scope));
     for (zone, names) in zones {
-        // Normalized names are written as natha writes them: in lower case, no dot at the end.
+        // IAM's normalized names are lower case without a final dot, as natha writes them.
         let names: Vec<&str> = names.into_iter().map(DnsName::as_str).collect();
         let conditions = vec![
             every("route53:ChangeResourceRecordSetsActions", &["UPSERT"]),
@@ -205,12 +204,12 @@ fn records(ground: &Ground<'_>, draft: &mut Draft) {
         let sid = format!("MoveRecordsOf{zone}");
         draft.allow(sid, &["route53:ChangeResourceRecordSets"], Ok(scope));
     }
-    // Changes get their ids when they are made.
+    // A change's id is unknown until the change is made.
     let scope = Scope { resources: vec![arn("change/", "*")], conditions: Vec::new() };
     draft.allow("FollowRecords", &["route53:GetChange"], Ok(scope));
 }
 
-/// Every value in the request is one of these.
+/// The condition that every value in the request is one of these.
 fn every(key: &'static str, values: &[&str]) -> Condition {
     let values = values.iter().map(|value| Text::plain(*value)).collect();
     Condition { operator: "ForAllValues:StringEquals", key, values }

@@ -1,18 +1,18 @@
-//! A policy document as Terraform has it, in the layout of `terraform fmt`.
+//! Renders a policy document for Terraform, in the layout of `terraform fmt`.
 
 use std::fmt::Write as _;
 
 use super::text::Part;
 use super::{Condition, Policy, Statement, Text};
 
-/// What a text may refer to without anybody's doing, and the data source that tells it.
+/// The parts whose values come from data sources of the AWS provider.
 const SOURCES: [(Part, &str); 3] = [
     (Part::Partition, "aws_partition"),
     (Part::Region, "aws_region"),
     (Part::Account, "aws_caller_identity"),
 ];
 
-/// The data sources that it uses, and the document.
+/// The data sources that the document uses, and the document.
 pub(super) fn render(policy: &Policy) -> String {
     let mut text = String::new();
     for (part, source) in SOURCES {
@@ -34,7 +34,7 @@ fn texts(policy: &Policy) -> impl Iterator<Item = &Text> {
 }
 
 fn one(statement: &Statement) -> String {
-    // Lists are written over several lines: then nothing is aligned, however many things they have.
+    // Lists always span several lines, so that `terraform fmt` aligns nothing.
     let mut text = format!("  statement {{\n    sid = \"{}\"\n", statement.sid);
     list(&mut text, "actions", statement.actions.iter().map(|action| format!("\"{action}\"")));
     list(&mut text, "resources", statement.resources.iter().map(expression));
@@ -57,7 +57,7 @@ fn list(text: &mut String, name: &str, items: impl Iterator<Item = String>) {
     text.push_str("    ]\n");
 }
 
-/// A text as an expression: one that refers to a single thing needs no quotes.
+/// A text as an expression: a single reference needs no quotes.
 fn expression(text: &Text) -> String {
     match text.0.as_slice() {
         [part @ Part::Ref(_)] => reference(part),
@@ -76,7 +76,7 @@ fn reference(part: &Part) -> String {
     match part {
         Part::Text(text) | Part::Ref(text) => text.clone(),
         Part::Partition => "data.aws_partition.current.partition".to_owned(),
-        // `id` is the region's name in all versions of the provider; others came and went.
+        // Only `id` has the region's name in all versions of the provider.
         Part::Region => "data.aws_region.current.id".to_owned(),
         Part::Account => "data.aws_caller_identity.current.account_id".to_owned(),
     }

@@ -1,29 +1,29 @@
-//! Texts of which a part may be known only where a template is used.
+//! Texts with parts that are known only when a template is deployed.
 
-use super::Places;
+use super::ArnScope;
 
-/// A name: known, or what a template calls it.
+/// A name, or a template's reference to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Name {
+pub enum NameOrRef {
     /// The name itself.
     Known(String),
-    /// How a template refers to it: a parameter's name in CloudFormation (or `Resource.Attribute`),
+    /// A reference: a parameter's name in CloudFormation (or `Resource.Attribute`),
     /// an expression such as `var.cluster` in Terraform.
     Ref(String),
 }
 
-/// A part of a text.
+/// Part of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Part {
-    /// As it stands.
+    /// Literal text.
     Text(String),
-    /// The partition, the region, the account of whoever uses the template.
+    /// The partition that the template is deployed in.
     Partition,
-    /// See there.
+    /// The region that the template is deployed in.
     Region,
-    /// See there.
+    /// The account that the template is deployed in.
     Account,
-    /// What a template refers to.
+    /// A template reference.
     Ref(String),
 }
 
@@ -31,34 +31,34 @@ pub(super) enum Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text(pub(super) Vec<Part>);
 
-impl From<&Name> for Part {
-    fn from(name: &Name) -> Self {
+impl From<&NameOrRef> for Part {
+    fn from(name: &NameOrRef) -> Self {
         match name {
-            Name::Known(text) => Self::Text(text.clone()),
-            Name::Ref(name) => Self::Ref(name.clone()),
+            NameOrRef::Known(text) => Self::Text(text.clone()),
+            NameOrRef::Ref(name) => Self::Ref(name.clone()),
         }
     }
 }
 
 impl Text {
-    /// A text that is known.
+    /// A literal text.
     pub(super) fn plain(text: impl Into<String>) -> Self {
         Self(vec![Part::Text(text.into())])
     }
 
-    /// A name and nothing else.
-    pub(super) fn name(name: &Name) -> Self {
+    /// A text of only this name.
+    pub(super) fn name(name: &NameOrRef) -> Self {
         Self(vec![name.into()])
     }
 
-    /// `arn:PARTITION:SERVICE:REGION:ACCOUNT:KIND` and the name. Route 53 has neither regions nor
-    /// accounts in its ARNs.
-    pub(super) fn arn(places: &Places, service: &str, kind: &str, name: &Name) -> Self {
+    /// `arn:PARTITION:SERVICE:REGION:ACCOUNT:KIND` followed by the name. Route 53's ARNs have no
+    /// region and no account.
+    pub(super) fn arn(scope: &ArnScope, service: &str, kind: &str, name: &NameOrRef) -> Self {
         let part = |known: &Option<String>, unknown: Part| {
             known.as_ref().map_or(unknown, |text| Part::Text(text.clone()))
         };
-        let of_region = || places.region.as_deref().map(partition_of);
-        let partition = places.partition.clone().or_else(of_region);
+        let of_region = || scope.region.as_deref().map(partition_of);
+        let partition = scope.partition.clone().or_else(of_region);
         let mut parts = vec![
             Part::Text("arn:".to_owned()),
             part(&partition, Part::Partition),
@@ -67,21 +67,21 @@ impl Text {
         if service == "route53" {
             parts.push(Part::Text("::".to_owned()));
         } else {
-            parts.push(part(&places.region, Part::Region));
+            parts.push(part(&scope.region, Part::Region));
             parts.push(Part::Text(":".to_owned()));
-            parts.push(part(&places.account, Part::Account));
+            parts.push(part(&scope.account, Part::Account));
             parts.push(Part::Text(":".to_owned()));
         }
         parts.extend([Part::Text(kind.to_owned()), name.into()]);
         Self(merged(parts))
     }
 
-    /// The text with each part as `write` writes it.
+    /// The text with each part rendered by `write`.
     pub(super) fn written(&self, write: impl Fn(&Part) -> String) -> String {
         self.0.iter().map(write).collect()
     }
 
-    /// The text, where all of it is known.
+    /// The text, if it is entirely literal.
     pub(super) fn known(&self) -> Option<&str> {
         match self.0.as_slice() {
             [Part::Text(text)] => Some(text),
@@ -105,7 +105,7 @@ fn partition_of(region: &str) -> String {
     found.map_or("aws", |(_, partition)| partition).to_owned()
 }
 
-/// Neighbouring texts made one.
+/// Joins adjacent literal parts.
 fn merged(parts: Vec<Part>) -> Vec<Part> {
     let mut merged: Vec<Part> = Vec::new();
     for part in parts {
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_region_tells_its_partition() {
+    fn a_region_determines_its_partition() {
         for (region, partition) in [
             ("eu-west-1", "aws"),
             ("us-east-1", "aws"),
@@ -139,18 +139,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_known_of_an_arn_is_one_text() {
-        let name = Name::Known("rtb-1".to_owned());
+    fn the_known_parts_of_an_arn_are_one_text() {
+        let name = NameOrRef::Known("rtb-1".to_owned());
         let place = |text: &str| Some(text.to_owned());
-        let mut places =
-            Places { region: place("cn-north-1"), account: place("1"), partition: None };
-        let arn = |places: &Places| Text::arn(places, "ec2", "route-table/", &name);
-        assert_eq!(arn(&places).known(), Some("arn:aws-cn:ec2:cn-north-1:1:route-table/rtb-1"));
-        places.partition = place("aws-x");
-        assert_eq!(arn(&places).known(), Some("arn:aws-x:ec2:cn-north-1:1:route-table/rtb-1"));
-        places.account = None;
-        assert_eq!(arn(&places).known(), None);
-        let zone = Text::arn(&places, "route53", "hostedzone/", &Name::Known("Z1".to_owned()));
+        let mut scope =
+            ArnScope { region: place("cn-north-1"), account: place("1"), partition: None };
+        let arn = |scope: &ArnScope| Text::arn(scope, "ec2", "route-table/", &name);
+        assert_eq!(arn(&scope).known(), Some("arn:aws-cn:ec2:cn-north-1:1:route-table/rtb-1"));
+        scope.partition = place("aws-x");
+        assert_eq!(arn(&scope).known(), Some("arn:aws-x:ec2:cn-north-1:1:route-table/rtb-1"));
+        scope.account = None;
+        assert_eq!(arn(&scope).known(), None);
+        let zone = Text::arn(&scope, "route53", "hostedzone/", &NameOrRef::Known("Z1".to_owned()));
         assert_eq!(zone.known(), Some("arn:aws-x:route53:::hostedzone/Z1"));
     }
 }

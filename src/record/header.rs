@@ -1,23 +1,24 @@
-//! The first line: everything a machine is made of.
+//! The first line: everything that a machine is made from.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::turn::json_line;
 use crate::config::Failover;
 use crate::failover::Machine;
 use crate::types::{InstanceId, Roster, SessionId, Time};
 
 /// The version of the format that is written and read.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
-/// No setting is longer. Where a file says so, it is damaged.
+/// A longer duration than any setting allows. A file that has one is damaged.
 const LONGEST: Duration = Duration::from_hours(24 * 366);
-/// No setting asks for more lost heartbeats.
+/// More lost heartbeats than any setting allows.
 const MOST_LOST: u32 = 10_000;
 
-/// Everything a machine is made of, and where the recording comes from.
+/// Everything that a machine is made from, and where the recording comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
@@ -26,24 +27,23 @@ pub struct Header {
     pub format: u32,
     /// The version of natha that made the decisions.
     pub natha: String,
-    /// What the recording is of, or, for a kept case, what it keeps from coming back.
+    /// What the recording shows, or which regression a kept case guards against.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// The wall clock's time when the machine was made (RFC 3339), for finding the log lines that
-    /// belong to it. No decision uses it.
+    /// The wall clock's time when the machine was created (RFC 3339), to find the matching log
+    /// lines. No decision uses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall: Option<String>,
-    /// The node that decided.
+    /// The recorded node.
     pub me: InstanceId,
-    /// The session of its monitor; also what its noise is made from.
+    /// The session of its monitor, which also seeds its jitter.
     pub session: SessionId,
-    /// When the machine was made, in nanoseconds since the host booted. All other times are
-    /// relative to it.
-    #[serde(rename = "start_ns", with = "nanoseconds")]
+    /// When the machine was created, in nanoseconds since the host booted.
+    #[serde(rename = "start_ns")]
     pub start: Time,
     /// The digest of the settings that all members share.
     pub settings_digest: u64,
-    /// The numbers behind every decision.
+    /// The timing and failover settings.
     pub numbers: Failover,
     /// The cluster as it was known at the start.
     pub roster: Roster,
@@ -52,7 +52,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// The header of a machine that was made with these values, `stopped` recalled.
+    /// The header of a machine that is created with these values and has stopped no peer yet.
     #[must_use]
     pub fn new(
         me: &InstanceId,
@@ -77,10 +77,10 @@ impl Header {
         }
     }
 
-    /// The machine that this tells of.
+    /// Creates the machine that this describes.
     ///
     /// # Panics
-    /// If the roster does not contain this node. No header that was read is so.
+    /// If the roster does not contain this node. A header that was read always does.
     #[must_use]
     pub fn machine(&self) -> Machine {
         let mut machine = Machine::new(
@@ -95,19 +95,29 @@ impl Header {
         machine
     }
 
+    /// The header as the first line of a recording, line break included.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        json_line(self)
+    }
+
     /// Reads the first line of a recording.
     pub(super) fn read(line: &str) -> Result<Self, String> {
+        /// The two fields that every version of the format has.
         #[derive(Deserialize)]
-        struct Format {
+        struct Origin {
             natha_recording: u32,
+            natha: Option<String>,
         }
-        let format: Format = serde_json::from_str(line)
-            .map_err(|error| format!("this is no recording of natha: {error}"))?;
-        if format.natha_recording != FORMAT {
+        let origin: Origin = serde_json::from_str(line)
+            .map_err(|error| format!("this is not a recording made by natha: {error}"))?;
+        if origin.natha_recording != FORMAT {
+            let writer = origin.natha.unwrap_or_else(|| "of unknown version".to_owned());
             return Err(format!(
-                "the recording has format {}, and natha {} reads format {FORMAT} only: replay it \
-                 with the version that wrote it",
-                format.natha_recording,
+                "the recording has format {}, written by natha {writer}. This natha ({}) reads \
+                 only format {FORMAT}. Replay the file with the build that recorded it, or record \
+                 again",
+                origin.natha_recording,
                 env!("CARGO_PKG_VERSION"),
             ));
         }
@@ -116,7 +126,7 @@ impl Header {
         Ok(header)
     }
 
-    /// What a machine relies on.
+    /// Checks what a machine relies on.
     fn check(&self) -> Result<(), String> {
         if self.roster.member(&self.me).is_none() {
             return Err(format!("the roster does not contain this node, {}", self.me));
@@ -142,19 +152,5 @@ impl Header {
             return Err(format!("numbers: lost_after is not in 1 to {MOST_LOST}"));
         }
         Ok(())
-    }
-}
-
-mod nanoseconds {
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use crate::types::Time;
-
-    pub(super) fn serialize<S: Serializer>(value: &Time, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_u64(u64::try_from(value.since_boot().as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Time, D::Error> {
-        u64::deserialize(from).map(|ns| Time::from_boot(std::time::Duration::from_nanos(ns)))
     }
 }

@@ -1,85 +1,80 @@
 //! Reads the lines of a recording.
 
-use super::codec::Codec;
-use super::lines::Line;
+use super::turn::Line;
 use super::{Header, Turn};
 use crate::types::Time;
 
-/// A line that makes no sense.
+/// A line that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
 pub struct Unreadable {
-    /// Which line, the first being 1.
+    /// The number of the line; the first is 1.
     pub line: usize,
     /// What is wrong with it.
     pub reason: String,
 }
 
-/// What a line after the first one is.
+/// A line after the header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
-    /// A turn.
+pub enum RecordedLine {
+    /// A turn of the event loop.
     Turn(Turn),
-    /// The end, and why the recording was ended. No line follows.
+    /// The reason why the recording ended. No line follows it.
     End(String),
 }
 
 /// Reads the lines of one recording, in order.
 #[derive(Debug, Clone)]
-pub struct Reader {
-    codec: Codec,
+pub struct RecordingReader {
     /// The number of the last line that was read.
     line: usize,
+    /// The time of the last turn.
     last: Time,
     ended: bool,
 }
 
-impl Reader {
-    /// Begins with the first line.
+impl RecordingReader {
+    /// Starts with the first line.
     ///
     /// # Errors
-    /// Where it is no header, one of another version of the format, or one that no machine can be
-    /// made of.
+    /// If the line is not a header, has another version of the format, or describes a machine that
+    /// cannot exist.
     pub fn begin(line: &str) -> Result<(Self, Header), Unreadable> {
         let header = Header::read(line).map_err(|reason| Unreadable { line: 1, reason })?;
-        let codec = Codec::new(header.start);
-        Ok((Self { codec, line: 1, last: header.start, ended: false }, header))
+        Ok((Self { line: 1, last: header.start, ended: false }, header))
     }
 
     /// Reads the next line.
     ///
     /// # Errors
-    /// Where it makes no sense.
-    pub fn next(&mut self, line: &str) -> Result<Entry, Unreadable> {
+    /// If it is neither a turn nor the end, goes back in time, or follows the end.
+    pub fn next(&mut self, line: &str) -> Result<RecordedLine, Unreadable> {
         self.line += 1;
-        self.entry(line).map_err(|reason| Unreadable { line: self.line, reason })
+        self.read(line).map_err(|reason| Unreadable { line: self.line, reason })
     }
 
-    /// The number of the last line that was read, the first being 1.
+    /// The number of the last line that was read; the first is 1.
     #[must_use]
     pub fn line(&self) -> usize {
         self.line
     }
 
-    fn entry(&mut self, line: &str) -> Result<Entry, String> {
+    fn read(&mut self, line: &str) -> Result<RecordedLine, String> {
         if self.ended {
             return Err("there is a line after the end".to_owned());
         }
-        let mut line: Line = serde_json::from_str(line).map_err(|error| error.to_string())?;
-        match (line.t, line.end.take()) {
-            (Some(t), None) => {
-                let turn = self.codec.decode(t, line)?;
-                if turn.at < self.last {
-                    return Err("it goes back in time".to_owned());
-                }
+        let line: Line<Turn, String> =
+            serde_json::from_str(line).map_err(|error| error.to_string())?;
+        match line {
+            Line::Turn(turn) if turn.at < self.last => Err("it goes back in time".to_owned()),
+            Line::Turn(turn) => {
                 self.last = turn.at;
-                Ok(Entry::Turn(turn))
+                Ok(RecordedLine::Turn(turn))
             }
-            (None, Some(reason)) => {
+            Line::End(reason) => {
                 self.ended = true;
-                Ok(Entry::End(reason))
+                Ok(RecordedLine::End(reason))
             }
-            _ => Err("it is neither a turn (`t`) nor the end (`end`)".to_owned()),
         }
     }
 }

@@ -1,29 +1,29 @@
-//! The same inputs at the same times, to a machine of its own.
+//! Feeds a recording to a machine of its own.
 
 use super::{Header, Turn};
 use crate::failover::{Action, Machine};
 
-/// The most actions that one turn carries out; what is left is for the next one.
+/// The most actions that one turn carries out. The rest waits for the next turn.
 pub const ACTIONS_A_TURN: usize = 4096;
 
-/// A machine that is fed a recording.
+/// A machine that repeats a recording.
 #[derive(Debug, Clone)]
 pub struct Replay {
     machine: Machine,
 }
 
 impl Replay {
-    /// Makes the machine that the header tells of.
+    /// Creates the machine that the header describes.
     ///
     /// # Panics
-    /// If the roster does not contain this node. No header that was read is so.
+    /// If the roster does not contain this node. A header that was read always does.
     #[must_use]
     pub fn new(header: &Header) -> Self {
         Self { machine: header.machine() }
     }
 
-    /// Feeds one turn's inputs; what the machine wants done now. The recorded actions play no
-    /// part in it: see [`difference`].
+    /// Feeds one turn's inputs to the machine and returns the actions. The recorded actions are
+    /// not used; compare them by [`difference`].
     pub fn turn(&mut self, turn: &Turn) -> Vec<Action> {
         for input in &turn.inputs {
             self.machine.handle(input.clone(), turn.at);
@@ -34,7 +34,7 @@ impl Replay {
         std::iter::from_fn(|| self.machine.poll_action()).take(ACTIONS_A_TURN).collect()
     }
 
-    /// The machine as it is now.
+    /// The machine in its current state.
     #[must_use]
     pub fn machine(&self) -> &Machine {
         &self.machine
@@ -44,15 +44,15 @@ impl Replay {
 /// The first place where two lists of actions differ.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// Its index in both lists.
+    /// The index in both lists.
     pub index: usize,
-    /// What was recorded; none where nothing more was.
+    /// The recorded action, unless the recorded list is shorter.
     pub expected: Option<Action>,
-    /// What came out now; none where nothing more did.
+    /// The replayed action, unless the replayed list is shorter.
     pub got: Option<Action>,
 }
 
-/// Compares what was recorded with what came out.
+/// Compares recorded actions with replayed ones.
 #[must_use]
 pub fn difference(expected: &[Action], got: &[Action]) -> Option<Difference> {
     let index = (0..expected.len().max(got.len())).find(|at| expected.get(*at) != got.get(*at))?;

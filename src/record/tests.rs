@@ -3,13 +3,15 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{Entry, Header, Reader, Replay, Story, Turn, Writer, clock, difference};
+use super::{
+    Header, RecordedLine, RecordingReader, Replay, Timeline, Turn, clock, difference, end_line,
+};
 use crate::config::Failover;
 use crate::failover::{Action, ActionId, Command, Event, EventKind, Input, Level, Outcome, Routes};
 use crate::types::{
-    Beat, Claim, CloudFault, CloudFaultKind, Fault, Fitness, Group, Hears, InstanceId, Member,
-    PowerReport, Resource, Roster, RouteEntry, RouteTarget, RouteWrite, RouteWriteVerb, SessionId,
-    StopOrigin, Time,
+    Beat, Claim, CloudFault, CloudFaultKind, Fault, Fitness, Group, Hears, InstanceId, Location,
+    Member, PowerReport, Resource, Roster, RouteEntry, RouteTarget, RouteWrite, RouteWriteVerb,
+    SessionId, StopOrigin, Time,
 };
 
 const START: Time = Time::from_millis(5_000);
@@ -67,7 +69,13 @@ fn routes(interface: &str) -> Outcome {
     Outcome::Routes { result: Ok(BTreeMap::from([("rtb-00000001".parse().unwrap(), routes)])) }
 }
 
-/// Every kind of input, the frequent ones more than once.
+/// A resource that is not a route.
+fn resource() -> Resource {
+    let (table, address) = ("rtb-00000001".parse().unwrap(), [192, 0, 2, 9].into());
+    Resource::Vip { table, address }
+}
+
+/// Every kind of input.
 fn inputs(at: Time) -> Vec<Input> {
     let fault = CloudFault {
         kind: CloudFaultKind::Throttled,
@@ -82,6 +90,7 @@ fn inputs(at: Time) -> Vec<Input> {
         heard(u16::MAX, at + Duration::from_nanos(1)),
         Input::Echo { from: id(2), at: Time::default() },
         Input::Fitness { fitness: Fitness::unfit(Fault::Uplink) },
+        Input::Checks { failing: BTreeSet::from(["g1".parse().unwrap()]) },
         Input::Roster { roster: roster() },
         done(1, routes("eni-00000001")),
         done(2, routes("eni-00000001")),
@@ -89,6 +98,7 @@ fn inputs(at: Time) -> Vec<Input> {
         done(4, Outcome::Power { result: Ok(power) }),
         done(5, Outcome::Written { result: Err(fault) }),
         done(6, Outcome::Written { result: Ok(()) }),
+        done(7, Outcome::Holders { result: Ok(vec![(resource(), Location::Vacant)]) }),
         done(u64::MAX, Outcome::Expired),
         Input::Command { command: Command::Leave },
         Input::Command {
@@ -125,6 +135,7 @@ fn actions(at: Time) -> Vec<Action> {
         send(id(2), 2),
         Action::SendEcho { to: id(2) },
         Action::ReadRoutes { id: ActionId(1), tables: vec!["rtb-00000001".parse().unwrap()] },
+        Action::ReadHolders { id: ActionId(8), resources: vec![resource()] },
         Action::ReadPower { id: ActionId(2), node: id(2) },
         Action::WriteRoute { id: ActionId(3), write, not_after },
         Action::Stop { id: ActionId(4), node: id(2), force: true, not_after: at },
@@ -142,96 +153,96 @@ fn every_turn_is_read_as_it_was_written() {
     header.stopped = BTreeSet::from([id(2)]);
     header.why = Some("a reason".to_owned());
     header.numbers.interval = Duration::from_nanos(100_000_001);
-    let (mut writer, first) = Writer::begin(&header);
-    let (mut reader, read) = Reader::begin(&first).unwrap();
+    let (mut reader, read) = RecordingReader::begin(&header.to_line()).unwrap();
     assert_eq!(read, header);
     for step in [0, 1, 1, 999_999_999_999] {
         let at = START + Duration::from_nanos(step);
         for tick in [true, false] {
             let turn = Turn { at, inputs: inputs(at), tick, actions: actions(at) };
-            let line = writer.turn(&turn);
-            assert_eq!(reader.next(&line).unwrap(), Entry::Turn(turn), "{line}");
+            let line = turn.to_line();
+            assert_eq!(reader.next(&line).unwrap(), RecordedLine::Turn(turn), "{line}");
         }
     }
-    let line = writer.end("done \"well\"");
-    assert_eq!(reader.next(&line).unwrap(), Entry::End("done \"well\"".to_owned()));
+    let line = end_line("done \"well\"");
+    assert_eq!(reader.next(&line).unwrap(), RecordedLine::End("done \"well\"".to_owned()));
     assert!(reader.next(&line).is_err(), "a line after the end");
 }
 
 #[test]
-fn a_routine_heartbeat_costs_few_bytes() {
-    let (mut writer, _) = Writer::begin(&header());
-    let at = START + Duration::from_hours(1);
-    let turn = |age, actions| Turn { at, inputs: vec![heard(age, at)], tick: true, actions };
-    let full = writer.turn(&turn(1, vec![]));
-    let line = writer.turn(&turn(2, vec![]));
-    assert!(full.len() > 150, "{full}");
-    assert!(line.len() < 90, "{line}");
-    // The same to every peer is written once.
-    let send = |n| Action::SendBeat { to: id(n), beat: beat(1) };
-    let two = writer.turn(&turn(3, vec![send(2), send(3)]));
-    assert_eq!(two.matches("settings_digest").count(), 1, "{two}");
+fn a_turn_is_written_without_what_is_empty() {
+    let turn = Turn { at: START, inputs: Vec::new(), tick: true, actions: Vec::new() };
+    assert_eq!(turn.to_line(), "{\"turn\":{\"at_ns\":5000000000}}\n");
+    let inputs = vec![Input::Echo { from: id(2), at: START - Duration::from_nanos(1) }];
+    let turn = Turn { inputs, tick: false, actions: vec![Action::MayExit], ..turn };
+    let line = "{\"turn\":{\"at_ns\":5000000000,\"inputs\":[{\"input\":\"echo\",\
+                \"from\":\"i-00000002\",\"at_ns\":4999999999}],\"tick\":false,\
+                \"actions\":[{\"action\":\"may-exit\"}]}}\n";
+    assert_eq!(turn.to_line(), line);
+    assert_eq!(end_line("done"), "{\"end\":\"done\"}\n");
 }
 
 #[test]
-fn what_is_no_recording_or_of_another_format_is_refused_with_the_reason() {
-    let (_, first) = Writer::begin(&header());
-    let future = first.replace("\"natha_recording\":1", "\"natha_recording\":2,\"new\":0");
+fn a_foreign_line_and_another_format_are_refused_with_the_reason() {
+    let first = header().to_line();
+    let future = first.replace("\"natha_recording\":2", "\"natha_recording\":3,\"new\":0");
     let foreign = first.replace("\"me\":\"i-00000001\"", "\"me\":\"i-00000009\"");
     let endless = first.replace("\"interval\":\"90ms\"", "\"interval\":\"20years\"");
     let unknown = first.replace("\"adopt\":false", "\"adopt\":false,\"adapt\":1");
     for (line, reason) in [
-        ("", "no recording of natha"),
-        ("{\"a\":1}", "no recording of natha"),
-        (&future, "the recording has format 2, and natha"),
+        ("", "not a recording made by natha"),
+        ("{\"a\":1}", "not a recording made by natha"),
+        (&future, "the recording has format 3, written by natha 0.1.0. This natha (0.1.0) reads"),
         (&foreign, "does not contain this node, i-00000009"),
         (&endless, "interval is longer than a year"),
         (&unknown, "unknown field `adapt`"),
     ] {
-        let error = Reader::begin(line).unwrap_err();
+        let error = RecordingReader::begin(line).unwrap_err();
         assert_eq!(error.line, 1);
         assert!(error.reason.contains(reason), "{error}");
     }
 }
 
 #[test]
-fn a_number_that_a_recording_does_not_have_is_the_default_one() {
-    let (_, first) = Writer::begin(&header());
+fn a_setting_that_a_recording_lacks_has_its_default() {
+    let first = header().to_line();
     let older = first.replace(",\"adopt\":false", "").replace(",\"hold\":\"30s\"", "");
     assert_ne!(older, first);
-    assert_eq!(Reader::begin(&older).unwrap().1, header());
+    assert_eq!(RecordingReader::begin(&older).unwrap().1, header());
 }
 
 #[test]
-fn a_line_that_makes_no_sense_is_named_with_the_reason() {
+fn a_damaged_line_is_named_with_the_reason() {
     for (line, reason) in [
-        ("{\"t\":1", "EOF"),
-        ("{}", "neither a turn"),
-        ("{\"t\":1,\"end\":\"x\"}", "neither a turn"),
-        ("{\"t\":-1}", "back in time"),
-        ("{\"t\":-9223372036854775808}", "before the host booted"),
-        ("{\"t\":1,\"inn\":[]}", "unknown field `inn`"),
-        ("{\"t\":1,\"in\":[{\"is\":\"news\"}]}", "unknown variant `news`"),
+        ("{\"turn\":{\"at_ns\":1", "EOF"),
+        ("{}", "expected"),
+        ("{\"turn\":{},\"end\":\"x\"}", "missing field `at_ns`"),
+        ("{\"news\":1}", "unknown variant `news`, expected `turn` or `end`"),
+        ("{\"turn\":{\"at_ns\":1}}", "back in time"),
+        ("{\"turn\":{\"at_ns\":-1}}", "invalid value: integer `-1`, expected u64"),
+        ("{\"turn\":{\"at_ns\":9000000000,\"input\":[]}}", "unknown field `input`"),
         (
-            "{\"t\":1,\"in\":[{\"is\":\"beat\",\"from\":\"i-00000002\",\"ago\":0}]}",
-            "the first heartbeat of i-00000002 is not given in full",
+            "{\"turn\":{\"at_ns\":9000000000,\"inputs\":[{\"input\":\"news\"}]}}",
+            "unknown variant `news`",
         ),
-        ("{\"t\":1,\"in\":[{\"is\":\"same-routes\",\"id\":1}]}", "not given in full"),
-        ("{\"t\":1,\"out\":[{\"do\":\"beat\",\"to\":[]}]}", "not in full"),
         (
-            "{\"t\":1,\"in\":[{\"is\":\"echo\",\"from\":\"i-00000002\",\
-             \"ago\":-9223372036854775808}]}",
-            "out of range",
+            "{\"turn\":{\"at_ns\":9000000000,\"inputs\":[{\"input\":\"echo\",\
+             \"from\":\"i-00000002\",\"at_ns\":1,\"ago\":1}]}}",
+            "unknown field `ago`",
+        ),
+        (
+            "{\"turn\":{\"at_ns\":9000000000,\"actions\":[{\"action\":\"send-echo\",\
+             \"to\":\"i-00000002\",\"at\":1}]}}",
+            "unknown field `at`",
         ),
     ] {
-        let (mut reader, _) = Reader::begin(&Writer::begin(&header()).1).unwrap();
+        let (mut reader, _) = RecordingReader::begin(&header().to_line()).unwrap();
         let error = reader.next(line).unwrap_err();
         assert_eq!(error.line, 2);
         assert!(error.reason.contains(reason), "{line}: {error}");
     }
 }
 
-/// What a live node would have recorded: its peer is heard for a while, then falls silent.
+/// The recording of a node whose peer is heard for two seconds and then falls silent.
 fn silent_peer() -> (Header, Vec<Turn>) {
     let header = header();
     let mut machine = header.machine();
@@ -254,7 +265,7 @@ fn silent_peer() -> (Header, Vec<Turn>) {
 }
 
 #[test]
-fn a_recording_leads_to_the_same_actions_and_a_changed_one_does_not() {
+fn a_recording_replays_to_the_same_actions_and_a_changed_one_does_not() {
     let (header, turns) = silent_peer();
     let mut replay = Replay::new(&header);
     for turn in &turns {
@@ -271,44 +282,44 @@ fn a_missing_and_an_additional_action_are_differences() {
     let all = actions(START);
     let (head, last) = all.split_at(all.len() - 1);
     let missing = difference(&all, head).unwrap();
-    assert_eq!((missing.index, missing.expected, missing.got), (15, last.first().cloned(), None));
+    assert_eq!((missing.index, missing.expected, missing.got), (16, last.first().cloned(), None));
     let additional = difference(head, &all).unwrap();
     assert_eq!((additional.expected, additional.got), (None, last.first().cloned()));
     assert_eq!(difference(&all, &all), None);
 }
 
 #[test]
-fn the_story_tells_the_verdict_and_folds_the_heartbeats() {
+fn the_timeline_shows_the_verdict_and_folds_the_heartbeats() {
     let (header, turns) = silent_peer();
-    let mut story = Story::new(&header, false);
+    let mut timeline = Timeline::new(&header, false);
     let mut replay = Replay::new(&header);
-    let mut moments = Vec::new();
+    let mut entries = Vec::new();
     for turn in &turns {
         let got = replay.turn(turn);
-        moments.extend(story.turn(turn, &got, &replay));
+        entries.extend(timeline.turn(turn, &got, &replay));
     }
-    moments.extend(story.close());
+    entries.extend(timeline.close());
     let lines: Vec<String> =
-        moments.iter().map(|one| format!("{} {}", clock(one.at), one.text)).collect();
+        entries.iter().map(|one| format!("{} {}", clock(one.at), one.text)).collect();
     let has = |text: &str| lines.iter().any(|line| line.contains(text));
-    assert!(has("the first heartbeat of nat-2: it is fit"), "{lines:#?}");
+    assert!(has("first heartbeat from nat-2: fit"), "{lines:#?}");
     assert!(has("heartbeats from nat-2"), "{lines:#?}");
     assert!(has("warning: nat-2: suspected (was alive)"), "{lines:#?}");
     assert!(lines.len() < 15, "{lines:#?}");
-    assert!(story.opening(&header).contains("nat-1: i-00000001, eni-00000001"));
+    assert!(timeline.opening(&header).contains("nat-1: i-00000001, eni-00000001"));
 }
 
-/// Reads, replays and tells whatever a text says, up to the first line that makes no sense.
-fn devour(text: &str) -> usize {
+/// Reads, replays and explains a text up to the first damaged line; the number of lines read.
+fn replay_text(text: &str) -> usize {
     let mut lines = text.lines();
-    let Ok((mut reader, header)) = Reader::begin(lines.next().unwrap_or_default()) else {
+    let Ok((mut reader, header)) = RecordingReader::begin(lines.next().unwrap_or_default()) else {
         return 0;
     };
-    let (mut replay, mut story) = (Replay::new(&header), Story::new(&header, true));
+    let (mut replay, mut timeline) = (Replay::new(&header), Timeline::new(&header, true));
     for line in lines {
-        let Ok(Entry::Turn(turn)) = reader.next(line) else { break };
+        let Ok(RecordedLine::Turn(turn)) = reader.next(line) else { break };
         let got = replay.turn(&turn);
-        story.turn(&turn, &got, &replay);
+        timeline.turn(&turn, &got, &replay);
     }
     reader.line()
 }
@@ -319,19 +330,19 @@ proptest! {
         damage in proptest::collection::vec((any::<prop::sample::Index>(), 0_u8..128), 1..4),
     ) {
         let (header, turns) = silent_peer();
-        let (mut writer, mut text) = Writer::begin(&header);
+        let mut text = header.to_line();
         for turn in &turns[..20] {
-            text.push_str(&writer.turn(turn));
+            text.push_str(&turn.to_line());
         }
         let at = START + Duration::from_secs(2);
-        text.push_str(&writer.turn(&Turn { at, inputs: inputs(at), tick: true, actions: vec![] }));
+        text.push_str(&Turn { at, inputs: inputs(at), tick: true, actions: vec![] }.to_line());
         let mut bytes = text.into_bytes();
         for (index, byte) in damage {
             let at = index.index(bytes.len());
             // A digit for a digit keeps the line readable, and makes its numbers absurd.
             bytes[at] = if bytes[at].is_ascii_digit() { b'0' + byte % 10 } else { byte };
         }
-        let read = devour(&String::from_utf8_lossy(&bytes));
+        let read = replay_text(&String::from_utf8_lossy(&bytes));
         prop_assert!(read <= 22);
     }
 }

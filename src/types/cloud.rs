@@ -1,4 +1,4 @@
-//! What EC2 tells, in natha's own words: no AWS type leaves the `cloud` layer.
+//! EC2's and Route 53's data in natha's own types. AWS types stay within the `cloud` layer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,38 +9,39 @@ use serde::{Deserialize, Serialize};
 
 use super::{InstanceId, NetworkInterfaceId, RouteTableId, SubnetId, VpcId, Zone};
 
-/// The few kinds of failure of an API call that make a difference to what natha does.
+/// The kinds of API failure that natha treats differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CloudFaultKind {
-    /// No answer in time, or the connection broke after sending: the outcome is unknown.
+    /// No usable reply: a timeout, a connection lost after sending, a server error or a broken
+    /// reply. The request may or may not have been applied.
     Unknown,
-    /// The API could not be reached at all: nothing was done.
+    /// The API could not be reached. Nothing was applied.
     Unreachable,
-    /// Over the request rate (`RequestLimitExceeded`, `EC2ThrottledException`, HTTP 503).
+    /// Request rate exceeded (`RequestLimitExceeded`, `EC2ThrottledException`, HTTP 503).
     Throttled,
-    /// Not allowed by IAM, or the credentials are missing or expired.
+    /// Denied by IAM, or the credentials are missing or expired.
     Denied,
-    /// The request came out of date (`RequestExpired`): it bore a wall clock time too far from
-    /// EC2's, or credentials that had ended. Nothing was done. The SDK learns EC2's time from the
-    /// answer and gets new credentials, so the next attempt may well succeed.
+    /// `RequestExpired`: the request's wall clock time was too far from EC2's, or its credentials
+    /// had expired. Nothing was applied. The SDK learns EC2's time from the reply and gets new
+    /// credentials, so the next attempt may succeed.
     OutOfDate,
-    /// The thing named does not exist (`*.NotFound`, or no such route).
+    /// The resource does not exist (`*.NotFound`, or no such route).
     NotFound,
-    /// The thing to create is there already (`RouteAlreadyExists`).
+    /// The resource to create already exists (`RouteAlreadyExists`).
     Exists,
-    /// The instance is in no state for this (`IncorrectInstanceState`).
+    /// The instance is in the wrong state for this call (`IncorrectInstanceState`).
     State,
-    /// EC2 has no room to start it now (`InsufficientInstanceCapacity`).
+    /// EC2 has no capacity to start the instance now (`InsufficientInstanceCapacity`).
     Capacity,
-    /// This instance or request can never do this (`UnsupportedOperation`, stop protection).
+    /// Never possible for this instance or request (`UnsupportedOperation`, stop protection).
     Unsupported,
-    /// Anything else; the text tells.
+    /// Any other error; see the message.
     Other,
 }
 
 impl CloudFaultKind {
-    /// The kind of an error that EC2 or Route 53 answered with (EC2 API reference, "Error codes";
+    /// The kind of an error reply of EC2 or Route 53 (EC2 API reference, "Error codes";
     /// Route 53 API reference, the errors of each action).
     #[must_use]
     pub fn of_error(code: &str, text: &str, status: u16) -> Self {
@@ -53,7 +54,7 @@ impl CloudFaultKind {
             | "RequestThrottled"
             | "RequestThrottledException"
             | "TooManyRequestsException"
-            // Route 53: a change of the same zone is still being made.
+            // Route 53: another change of the same zone is still pending.
             | "PriorRequestNotComplete" => Self::Throttled,
             "UnauthorizedOperation"
             | "AccessDenied"
@@ -83,22 +84,23 @@ impl CloudFaultKind {
             | "VcpuLimitExceeded" => Self::Capacity,
             "UnsupportedOperation" | "OperationNotPermitted" | "Unsupported" => Self::Unsupported,
             "RouteAlreadyExists" => Self::Exists,
-            // ReplaceRoute answers this, not a NotFound code, where the table has no such route.
+            // ReplaceRoute returns this, not a NotFound code, if the table has no such route.
             "InvalidParameterValue" if text.contains("no route defined") => Self::NotFound,
-            // Route 53 names each thing.
+            // Route 53 has a code per kind of resource.
             "NoSuchHostedZone" | "NoSuchChange" => Self::NotFound,
             _ if code.ends_with(".NotFound") => Self::NotFound,
             _ => Self::of_status(status),
         }
     }
 
-    /// The kind of an answer whose error code says nothing.
+    /// The kind of an error reply whose code is unknown.
     #[must_use]
     pub fn of_status(status: u16) -> Self {
         match status {
             401 | 403 => Self::Denied,
             429 | 503 => Self::Throttled,
-            // A broken answer, be it a success or a server error, does not tell what was done.
+            // A broken success reply or a server error does not show whether the request was
+            // applied.
             200..=299 | 500..=599 => Self::Unknown,
             _ => Self::Other,
         }
@@ -108,7 +110,7 @@ impl CloudFaultKind {
 impl fmt::Display for CloudFaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unknown => "no answer",
+            Self::Unknown => "outcome unknown",
             Self::Unreachable => "unreachable",
             Self::Throttled => "throttled",
             Self::Denied => "denied",
@@ -127,29 +129,29 @@ impl fmt::Display for CloudFaultKind {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, thiserror::Error)]
 #[error("{call}: {kind}: {message}")]
 pub struct CloudFault {
-    /// What it means for us.
+    /// How natha treats the failure.
     pub kind: CloudFaultKind,
     /// The API action, such as `ReplaceRoute`.
     pub call: String,
-    /// The API's own code and text.
+    /// The API's error code and text.
     pub message: String,
 }
 
-/// The power state of an instance (`DescribeInstances`, code with the high byte masked).
+/// The state of an instance (`DescribeInstances`, code with the high byte masked).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InstanceState {
-    /// 0, starting.
+    /// Code 0: starting.
     Pending,
-    /// 16, running.
+    /// Code 16.
     Running,
-    /// 32, on its way to termination.
+    /// Code 32: being terminated.
     ShuttingDown,
-    /// 48, gone for good.
+    /// Code 48: cannot be started again.
     Terminated,
-    /// 64, stopping.
+    /// Code 64.
     Stopping,
-    /// 80, stopped.
+    /// Code 80: can be started again.
     Stopped,
 }
 
@@ -167,8 +169,7 @@ impl fmt::Display for InstanceState {
 }
 
 impl InstanceState {
-    /// The state with EC2's number, whose high byte is EC2's own business; none for one that
-    /// natha does not know.
+    /// The state with EC2's code, whose high byte is internal to EC2; `None` for an unknown code.
     #[must_use]
     pub const fn of_code(code: i32) -> Option<Self> {
         Some(match code & 0xff {
@@ -183,22 +184,22 @@ impl InstanceState {
     }
 }
 
-/// Who stopped an instance, from its `StateReason` code.
+/// Who or what stopped an instance, from its `StateReason` code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopOrigin {
-    /// `Client.UserInitiatedShutdown`: an API call, a person's or natha's own.
+    /// `Client.UserInitiatedShutdown`: an API call, by a person or by natha.
     User,
     /// `Client.InstanceInitiatedShutdown`: the guest shut itself down.
     Guest,
-    /// `Server.*`: EC2 did it.
+    /// `Server.*`: EC2 stopped it.
     Service,
-    /// No reason given, or one natha does not know.
+    /// No reason, or an unknown one.
     Unknown,
 }
 
 impl StopOrigin {
-    /// What the code of a `StateReason` tells.
+    /// The origin for a `StateReason` code.
     #[must_use]
     pub fn of_reason(code: Option<&str>) -> Self {
         match code {
@@ -210,26 +211,26 @@ impl StopOrigin {
     }
 }
 
-/// State of one instance, as far as it matters to its peers.
+/// The state of one instance, as its peers see it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PowerReport {
-    /// Its state; none where EC2 does not know the id (`InvalidInstanceID.NotFound`).
+    /// `None` if EC2 does not know the id (`InvalidInstanceID.NotFound`).
     pub state: Option<InstanceState>,
-    /// Who stopped it, where it is stopping or stopped.
+    /// Who stopped the instance; meaningful while it is stopping or stopped.
     pub stop_origin: StopOrigin,
-    /// Whether EC2's system or instance status check says `impaired`.
+    /// Whether EC2's system or instance status check reports `impaired`.
     pub impaired: bool,
 }
 
-/// Where a route leads.
+/// The target of a route, or the value of a DNS record.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteTarget {
-    /// A network interface.
+    /// A network interface, in the cluster or outside it.
     Interface(NetworkInterfaceId),
-    /// An address: what a DNS record gives.
+    /// An address, from a DNS record.
     Address(Ipv4Addr),
-    /// Anything else, by its id: an internet gateway, a NAT gateway, a transit gateway.
+    /// The id of any other target, such as an internet gateway, a NAT gateway or a transit gateway.
     Other(String),
 }
 
@@ -246,104 +247,104 @@ impl fmt::Display for RouteTarget {
 /// One route of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RouteEntry {
-    /// Where it leads.
+    /// What the route points to.
     pub target: RouteTarget,
-    /// Whether EC2 says that it leads nowhere (`State` = `blackhole`).
+    /// Whether EC2 reports the route's state as `blackhole`.
     pub blackhole: bool,
 }
 
 impl RouteEntry {
-    /// A target that works.
+    /// An entry that is not a blackhole.
     #[must_use]
     pub const fn active(target: RouteTarget) -> Self {
         Self { target, blackhole: false }
     }
 }
 
-/// A route table.
+/// A VPC route table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteTableInfo {
-    /// The table.
+    /// Id of the table.
     pub id: RouteTableId,
-    /// Its VPC.
+    /// VPC of the table.
     pub vpc: VpcId,
-    /// Its IPv4 routes.
+    /// IPv4 routes by destination.
     pub routes: BTreeMap<Ipv4Net, RouteEntry>,
-    /// The subnets that are explicitly associated with it.
+    /// Subnets with an explicit association.
     pub subnets: Vec<SubnetId>,
-    /// Its tags.
+    /// Tags of the table.
     pub tags: BTreeMap<String, String>,
 }
 
-/// A subnet.
+/// A subnet of a VPC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubnetInfo {
-    /// The subnet.
+    /// Id of the subnet.
     pub id: SubnetId,
-    /// Its VPC.
+    /// VPC of the subnet.
     pub vpc: VpcId,
-    /// Its zone.
+    /// Availability zone.
     pub zone: Zone,
-    /// Its addresses.
+    /// IPv4 block.
     pub cidr: Ipv4Net,
 }
 
-/// A network interface as attached to an instance.
+/// A network interface attached to an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceInfo {
-    /// The interface.
+    /// Id of the interface.
     pub id: NetworkInterfaceId,
-    /// Its place on the instance; 0 is the primary one.
+    /// 0 is the primary interface.
     pub device_index: u32,
-    /// Its hardware address, lower case with colons.
+    /// MAC address, lower case with colons.
     pub mac: String,
-    /// Its primary private address.
+    /// Primary private address.
     pub address: Ipv4Addr,
-    /// The public address of that one.
+    /// Public address of the primary private address.
     pub public: Option<Ipv4Addr>,
-    /// Its subnet.
+    /// Subnet of the interface.
     pub subnet: SubnetId,
-    /// Whether EC2 drops packets that are not to or from its own addresses.
+    /// Whether EC2 drops packets that are neither from nor to the interface's own addresses.
     pub source_dest_check: bool,
 }
 
-/// An instance.
+/// An EC2 instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstanceInfo {
-    /// The instance.
+    /// Id of the instance.
     pub id: InstanceId,
-    /// Its power state.
+    /// Running, stopped and so on.
     pub state: InstanceState,
-    /// Its VPC; none once terminated.
+    /// `None` once terminated.
     pub vpc: Option<VpcId>,
-    /// Its zone.
+    /// Availability zone.
     pub zone: Option<Zone>,
-    /// Its interfaces, by device index.
+    /// Interfaces ordered by device index.
     pub interfaces: Vec<InterfaceInfo>,
-    /// Its tags.
+    /// Tags of the instance.
     pub tags: BTreeMap<String, String>,
 }
 
-/// How a route is written.
+/// The API call that writes a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RouteWriteVerb {
-    /// `ReplaceRoute`: the route exists.
+    /// `ReplaceRoute`, for an existing route.
     Replace,
-    /// `CreateRoute`: it does not.
+    /// `CreateRoute`, for a missing route.
     Create,
 }
 
-/// One route to be written. Always by interface, never by instance.
+/// A route to write. The target is always an interface, never an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RouteWrite {
-    /// Replace or create.
+    /// The call to use.
     pub verb: RouteWriteVerb,
-    /// The table.
+    /// The table to write to.
     pub table: RouteTableId,
-    /// The destination.
+    /// Destination of the route.
     pub cidr: Ipv4Net,
-    /// The new target.
+    /// Target of the route.
     pub interface: NetworkInterfaceId,
 }
 
@@ -352,7 +353,7 @@ mod tests {
     use super::CloudFaultKind as Kind;
 
     #[test]
-    fn codes_have_their_kinds() {
+    fn error_codes_map_to_kinds() {
         let cases = [
             ("RequestLimitExceeded", 503, Kind::Throttled),
             ("EC2ThrottledException", 503, Kind::Throttled),
@@ -384,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_route_is_told_from_other_bad_parameters() {
+    fn a_missing_route_differs_from_other_invalid_parameters() {
         let absent = "There is no route defined for '0.0.0.0/0' in the route table.";
         assert_eq!(Kind::of_error("InvalidParameterValue", absent, 400), Kind::NotFound);
         assert_eq!(Kind::of_error("InvalidParameterValue", "bad CIDR", 400), Kind::Other);

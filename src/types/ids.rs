@@ -1,11 +1,11 @@
-//! Identifiers, checked once where they enter the program.
+//! Identifiers, validated once where they enter the program.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a text is not the identifier it should be.
+/// A text that is not a valid identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not {wanted}", shown(text))]
 pub struct IdError {
@@ -13,20 +13,20 @@ pub struct IdError {
     wanted: &'static str,
 }
 
-/// The longest text of somebody else's that is shown, in characters.
+/// Maximum length of an external text in messages, in characters.
 const SHOWN: usize = 80;
 
-/// A text of somebody else's for people: without what would command a terminal, or turn around
-/// what stands beside it.
+/// Escapes an external text for display: control characters, which could command a terminal, and
+/// bidirectional marks, which could reorder the text around it.
 pub(crate) fn printable(text: &str) -> String {
-    let commands = |c: char| {
+    let escaped = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}')
             || matches!(c, '\u{2066}'..='\u{2069}')
     };
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if commands(c) {
+        if escaped(c) {
             shown.extend(c.escape_unicode());
         } else {
             shown.push(c);
@@ -35,7 +35,7 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
-/// The same, and not too long.
+/// Like [`printable`], but shortened to [`SHOWN`] characters.
 pub(crate) fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         Some((end, _)) => printable(&text[..end]) + "…",
@@ -43,8 +43,8 @@ pub(crate) fn shown(text: &str) -> String {
     }
 }
 
-/// Whether `text` is `prefix` and 8 or 17 lower-case hexadecimal digits, the two lengths EC2 has
-/// given out (8 until 2016, 17 since).
+/// Whether `text` is `prefix` and 8 or 17 lower-case hexadecimal digits: the two lengths that EC2
+/// has used (8 until 2016, 17 since).
 fn is_resource_id(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix).is_some_and(|digits| {
         matches!(digits.len(), 8 | 17)
@@ -111,14 +111,14 @@ macro_rules! text_id {
 }
 
 text_id!(
-    /// An EC2 instance, and thereby a node of the cluster.
+    /// An EC2 instance. Also identifies a node of the cluster.
     InstanceId,
     "an instance id such as i-0123456789abcdef0",
     |text| is_resource_id(text, "i-")
 );
 text_id!(
-    /// An elastic network interface. Routes are always addressed by it, never by instance: EC2
-    /// refuses an instance that has several.
+    /// An elastic network interface. Routes always point to an interface, never to an instance: EC2
+    /// rejects an instance with several interfaces.
     NetworkInterfaceId,
     "a network interface id such as eni-0123456789abcdef0",
     |text| is_resource_id(text, "eni-")
@@ -130,25 +130,25 @@ text_id!(
     |text| is_resource_id(text, "rtb-")
 );
 text_id!(
-    /// A subnet.
+    /// A subnet of a VPC.
     SubnetId,
     "a subnet id such as subnet-0123456789abcdef0",
     |text| is_resource_id(text, "subnet-")
 );
 text_id!(
-    /// A VPC.
+    /// A virtual private cloud.
     VpcId,
     "a VPC id such as vpc-0123456789abcdef0",
     |text| is_resource_id(text, "vpc-")
 );
 text_id!(
-    /// An Elastic IP's allocation.
+    /// The allocation of an Elastic IP.
     AllocationId,
     "an allocation id such as eipalloc-0123456789abcdef0",
     |text| is_resource_id(text, "eipalloc-")
 );
 text_id!(
-    /// A hosted zone of Route 53.
+    /// A Route 53 hosted zone.
     HostedZoneId,
     "a hosted zone id such as Z0123456789ABCDEFGHIJ",
     |text| text.starts_with('Z')
@@ -156,8 +156,8 @@ text_id!(
         && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
 );
 text_id!(
-    /// A DNS name in lower case, without the dot at its end (RFC 1035, section 2.3.1; `_` is
-    /// allowed as in RFC 8552).
+    /// A DNS name in lower case, without a final dot (RFC 1035, section 2.3.1; `_` is allowed as in
+    /// RFC 8552).
     DnsName,
     "a DNS name in lower case such as db.example.com",
     is_dns_name
@@ -171,7 +171,7 @@ text_id!(
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 );
 text_id!(
-    /// A group of resources that move together.
+    /// The name of a group, whose resources move together.
     GroupName,
     "a group name: 1 to 64 of a-z A-Z 0-9 . _ -",
     |text| !text.is_empty()
@@ -184,13 +184,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_wrote_is_shown_without_its_commands_and_in_short() {
+    fn external_text_is_escaped_and_shortened() {
         assert_eq!(printable("nat's \"é\""), "nat's \"é\"");
         assert_eq!(printable("a\u{1b}[2J\n\u{202e}b"), "a\\u{1b}[2J\\u{a}\\u{202e}b");
         assert_eq!(shown(&"é".repeat(SHOWN)), "é".repeat(SHOWN));
         assert_eq!(shown(&"é".repeat(SHOWN + 1)), "é".repeat(SHOWN) + "…");
-        let told = InstanceId::try_from("i-\u{1b}".repeat(100_000)).unwrap_err().to_string();
-        assert!(!told.contains('\u{1b}') && told.len() < 500, "{told}");
+        let shown = InstanceId::try_from("i-\u{1b}".repeat(100_000)).unwrap_err().to_string();
+        assert!(!shown.contains('\u{1b}') && shown.len() < 500, "{shown}");
     }
 
     #[test]
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_id_is_named_in_the_error() {
+    fn the_error_names_the_invalid_id() {
         for text in ["", "i-", "i-xyz", "eni-0123abcd", "i-0123ABCD", "i-0123abcd0"] {
             let error = text.parse::<InstanceId>().expect_err(text);
             assert!(error.to_string().starts_with(&format!("`{text}` is not an instance id")));

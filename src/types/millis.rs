@@ -1,5 +1,6 @@
-//! Durations as whole milliseconds, for JSON that people and scripts read: used as
-//! `#[serde(rename = "…_ms", with = "millis")]`. What is below a millisecond is cut off.
+//! Serializes durations as whole milliseconds, rounded down, for JSON that people and scripts read:
+//! use
+//! `#[serde(rename = "…_ms", with = "millis")]`.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration
     u64::deserialize(from).map(Duration::from_millis)
 }
 
-/// The same where there may be none.
+/// The same for an `Option`.
 pub(crate) mod option {
     use super::{Deserialize, Deserializer, Duration, Serializer, whole};
 
@@ -40,7 +41,7 @@ pub(crate) mod option {
     }
 }
 
-/// The same for a map from names.
+/// The same for a map with text keys.
 pub(crate) mod map {
     use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The words every layer shares. This module imports nothing of the crate.
+//! Types that all layers share. Imports nothing else from the crate.
 
 mod beat;
 mod cloud;
@@ -24,4 +24,4 @@ pub use ids::{
 pub use location::{Holder, Location};
 pub use resource::{Assignment, Resource, ResourceKind};
 pub use roster::{Group, Member, Roster, Traits};
-pub use time::Time;
+pub use time::{Time, display_duration};

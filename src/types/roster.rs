@@ -1,4 +1,4 @@
-//! Who is in the cluster and what they hold.
+//! The members and groups of the cluster.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -11,40 +11,40 @@ use super::{GroupName, InstanceId, NetworkInterfaceId, Resource, Zone};
 /// One node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Member {
-    /// The instance.
+    /// The node's instance.
     pub id: InstanceId,
-    /// Its forwarding interface: what routes point at while it holds them.
+    /// The forwarding interface: routes that the node holds point to it.
     pub interface: NetworkInterfaceId,
-    /// Where it sends heartbeats from and receives them.
+    /// Source and destination address of its heartbeats.
     pub address: Ipv4Addr,
-    /// Its availability zone.
+    /// Availability zone.
     pub zone: Option<Zone>,
-    /// Its `Name` tag, for people.
+    /// The instance's `Name` tag.
     pub name: Option<String>,
-    /// The public address of its forwarding interface's primary private one.
+    /// Public address of the forwarding interface's primary private address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<Ipv4Addr>,
 }
 
-/// Resources that move together, in order.
+/// Resources that move together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Group {
-    /// Its name, the same on every node.
+    /// The same on every node.
     pub name: GroupName,
-    /// The node that holds it when all is well; none where the rank order decides.
+    /// The node that normally holds the group; `None` if the rank order decides.
     pub home: Option<InstanceId>,
-    /// Who holds it rather than whom, its home first; those not named come after.
+    /// Nodes in order of preference, the home first. Nodes that are not listed come last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub prefer: Vec<InstanceId>,
-    /// What moves, ordered by kind.
+    /// The resources, ordered by kind.
     pub resources: Vec<Resource>,
-    /// How it differs from the other groups.
+    /// Settings that differ from the cluster's defaults.
     #[serde(default, skip_serializing_if = "Traits::is_plain")]
     pub traits: Traits,
 }
 
 impl Group {
-    /// A group like all others, whose home comes first.
+    /// A group without traits, which prefers its home.
     #[must_use]
     pub fn new(name: GroupName, home: Option<InstanceId>, resources: Vec<Resource>) -> Self {
         let prefer = home.iter().cloned().collect();
@@ -52,24 +52,26 @@ impl Group {
     }
 }
 
-/// How a group differs from the cluster's other groups.
+/// Settings of a group that differ from the cluster's defaults.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Traits {
-    /// A service check tells whether a node can hold it. As long as a node does not know, it does
-    /// not take it.
+    /// Whether a service check decides if a node can hold the group. A node does not take the group
+    /// before its check has a result.
     pub checked: bool,
-    /// Whether it goes back to who is preferred by itself; none: as for all groups.
+    /// Whether the group returns automatically to a more preferred node; `None`: as for all groups.
     pub hand_back: Option<bool>,
-    /// How long that one must have been well before; none: as for all groups.
+    /// How long, in ms, a preferred node must be healthy before the group is handed back to it;
+    /// `None`: as for all groups.
     #[serde(rename = "hold_ms", with = "millis::option")]
     pub hold: Option<Duration>,
-    /// The receiver of a planned move puts addresses on its host first: it is told a little before.
+    /// Whether the receiver of a planned move must first put addresses on its host. The move is
+    /// then announced to it shortly before.
     pub prepared: bool,
 }
 
 impl Traits {
-    /// Whether it differs in nothing.
+    /// Whether all traits have their defaults.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
@@ -92,7 +94,7 @@ impl Roster {
         self.members.iter().find(|member| member.id == *id)
     }
 
-    /// A node as people know it: its name where it has one, else its id.
+    /// The node's name, or its id if it has none.
     #[must_use]
     pub fn node_name(&self, id: &InstanceId) -> String {
         let name = self.member(id).and_then(|member| member.name.clone());

@@ -1,4 +1,4 @@
-//! The heartbeat packet: encode, decode, authenticate, and tell new from replayed. Pure.
+//! The heartbeat packet: encoding, decoding, authentication and replay detection. Pure.
 //!
 //! # The packet
 //!
@@ -9,31 +9,39 @@
 //! |---|---|
 //! | 4 | magic `NTHA` |
 //! | 1 | version, 1 |
-//! | 1 | flags: 1 = a tag follows the body, 2 = leaving, 4 = not every claim found room |
-//! | 8 | cluster: the first bytes of SHA-256 over its name |
-//! | 8 | session: drawn at random when the sender's monitor started |
-//! | 8 | sequence: rises by at least one with every packet of a session to any receiver |
-//! | 6 or 10 | sender: count of hexadecimal digits (8 or 17), then the digits, two a byte |
-//! | 1 | faults of the sender, one bit each in the order of `Fault::ALL` |
+//! | 1 | flags: 1 = tag after the body, 2 = leaving, 4 = entries omitted, 8 = services (see below) |
+//! | 8 | cluster: the first bytes of the SHA-256 of a label and the cluster's name |
+//! | 8 | session: random, chosen when the sender's monitor started |
+//! | 8 | sequence: increases with every packet of a session, to any receiver |
+//! | 6 or 10 | sender: number of hexadecimal digits (8 or 17), then the digits, two per byte |
+//! | 1 | faults of the sender, one bit each, in the order of `Fault::ALL` |
 //! | 8 | digest of the settings that all members share |
-//! | 1 + n | `hears`: a count, then instance id, session (8), age (2), flags (1 = judged failed) |
-//! | 1 + n | `holds`: a count, then length and text of the group name, generation (4) |
+//! | 1 + n | `hears`: a count, then instance ids, each with session (8), age in ms (2), flags (1) |
+//! | 1 + n | `unfit_for`, only with flag 8: a count, then names, sorted and without duplicates |
+//! | 1 + n | `holds`: a count, then names, each with generation (4) and, with flag 8, a receiver |
 //! | 32 | tag: HMAC-SHA256 over all bytes before it; absent without a key |
 //!
-//! The tag's key is itself derived from the cluster key (HMAC-SHA256 of a fixed label), so that
-//! the same cluster key may serve other purposes later without one being mistaken for another.
+//! A name is its length (1) and its text. The flags of a `hears` line have one bit: 1 = considered
+//! failed. A receiver is the instance that a planned move goes to, or one byte 0 for none.
 //!
-//! # Who is believed
+//! A sender sets flag 8 only if it has a failed service check or announces a planned move. Without
+//! the flag the body is that of the versions before it, so that old and new nodes hear each other
+//! until one of them uses these features.
 //!
-//! With a key, a packet counts if its tag is right. Without one, only if it comes from the very
-//! address of the member it names. In both cases [`Sessions`] then keeps replays out.
+//! The tag's key is derived from the cluster key (HMAC-SHA256 of a fixed label), so that the
+//! cluster key can serve other purposes later without confusion between them.
+//!
+//! # Which packets are accepted
+//!
+//! With a key, a packet needs a valid tag. Without a key, it must come from the address of the
+//! member that it names. In both cases [`Sessions`] then rejects replays.
 
-mod door;
+mod gate;
 mod packet;
 mod reject;
 mod session;
 
-pub use door::Door;
-pub use packet::{Encoded, Key, MAX_PACKET, Packet, Sender};
+pub use gate::PacketGate;
+pub use packet::{Encoded, HeartbeatKey, MAX_PACKET, Packet, Sender};
 pub use reject::Rejected;
 pub use session::Sessions;

@@ -1,4 +1,4 @@
-//! Encoding and decoding of one packet.
+//! Encodes and decodes one packet. The format is in the module documentation of [`crate::wire`].
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::Rejected;
 use crate::types::{Beat, Claim, Fault, Fitness, GroupName, Hears, InstanceId, SessionId};
 
-/// The longest packet, in bytes of UDP payload.
+/// Maximum size of a packet, in bytes of UDP payload.
 pub const MAX_PACKET: usize = 1200;
 
 const MAGIC: [u8; 4] = *b"NTHA";
@@ -17,9 +17,9 @@ const VERSION: u8 = 1;
 const FLAG_TAGGED: u8 = 1;
 const FLAG_LEAVING: u8 = 2;
 const FLAG_CLAIMS_OMITTED: u8 = 4;
-/// The body also tells which groups the sender cannot serve, and to whom it gives what it claims.
-/// Without this flag it is as it was before there were such things, so that nodes of both versions
-/// hear each other as long as nobody makes use of them.
+/// The body also contains `unfit_for`, and a receiver per claim. Without this flag the body is that
+/// of older versions, so that old and new nodes hear each other until one of them uses these
+/// features.
 const FLAG_SERVICES: u8 = 8;
 const FLAGS_KNOWN: u8 = FLAG_TAGGED + FLAG_LEAVING + FLAG_CLAIMS_OMITTED + FLAG_SERVICES;
 const HEARS_FAILED: u8 = 1;
@@ -27,23 +27,23 @@ const TAG_LEN: usize = 32;
 const KEY_LABEL: &[u8] = b"natha heartbeat 1";
 const CLUSTER_LABEL: &[u8] = b"natha cluster 1\0";
 
-/// The most peers one packet speaks of; the largest cluster has 16 nodes.
+/// Maximum number of `hears` lines in a packet. The largest cluster has 16 nodes.
 const MAX_HEARS: usize = 32;
 
 type Tagger = Hmac<Sha256>;
 
-/// The key under which heartbeats are tagged, derived from the cluster key.
+/// The key for the tags of heartbeats, derived from the cluster key.
 #[derive(Clone)]
-pub struct Key(Tagger);
+pub struct HeartbeatKey(Tagger);
 
-impl fmt::Debug for Key {
+impl fmt::Debug for HeartbeatKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key(…)")
+        f.write_str("HeartbeatKey(…)")
     }
 }
 
-impl Key {
-    /// Derives it from the cluster key.
+impl HeartbeatKey {
+    /// Derives the key from the cluster key.
     #[must_use]
     pub fn derive(cluster_key: &[u8]) -> Self {
         let mut extract = tagger(cluster_key);
@@ -57,7 +57,7 @@ impl Key {
         mac.finalize().into_bytes().into()
     }
 
-    /// In constant time.
+    /// Compares in constant time.
     fn verify(&self, bytes: &[u8], tag: &[u8]) -> bool {
         let mut mac = self.0.clone();
         mac.update(bytes);
@@ -69,46 +69,49 @@ fn tagger(key: &[u8]) -> Tagger {
     Tagger::new_from_slice(key).expect("HMAC takes keys of any length (RFC 2104, section 2)")
 }
 
-/// What stays the same in all packets that one monitor sends, and what it checks in those that it
-/// receives.
+/// Encodes the packets of one run of a monitor and decodes those that it receives.
 #[derive(Debug, Clone)]
 pub struct Sender {
     me: InstanceId,
     session: SessionId,
     cluster: u64,
-    key: Option<Key>,
+    key: Option<HeartbeatKey>,
     sequence: u64,
 }
 
 /// A packet ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
-    /// The datagram.
+    /// UDP payload.
     pub bytes: Vec<u8>,
-    /// How many claims, and groups that it cannot serve, found no room in it. They are the last
-    /// ones in the beat's order.
+    /// How many entries of `holds` and `unfit_for` had no room: the last ones in the beat's order.
     pub claims_omitted: usize,
 }
 
 /// A packet as received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
-    /// Who sent it, if it is to be believed.
+    /// The sender that the packet names.
     pub from: InstanceId,
     /// The sender's session.
     pub session: SessionId,
-    /// Its place in that session.
+    /// Sequence number within the session.
     pub sequence: u64,
-    /// The body.
+    /// The content of the heartbeat.
     pub beat: Beat,
-    /// Whether the sender holds more than `beat.holds` tells.
+    /// Whether `beat.holds` or `beat.unfit_for` is incomplete.
     pub claims_omitted: bool,
 }
 
 impl Sender {
-    /// For node `me` in the cluster of this name.
+    /// A sender for node `me` in the cluster with this name.
     #[must_use]
-    pub fn new(me: InstanceId, session: SessionId, cluster: &str, key: Option<Key>) -> Self {
+    pub fn new(
+        me: InstanceId,
+        session: SessionId,
+        cluster: &str,
+        key: Option<HeartbeatKey>,
+    ) -> Self {
         let mut hash = Sha256::new();
         hash.update(CLUSTER_LABEL);
         hash.update(cluster.as_bytes());
@@ -117,20 +120,21 @@ impl Sender {
         Self { me, session, cluster, key, sequence: 0 }
     }
 
-    /// The session that its packets carry.
+    /// The session in its packets.
     #[must_use]
     pub fn session(&self) -> SessionId {
         self.session
     }
 
-    /// Whether packets are tagged, so that their source address does not matter.
+    /// Whether packets are tagged. If so, their source address does not matter.
     #[must_use]
     pub fn authenticates(&self) -> bool {
         self.key.is_some()
     }
 
-    /// The next packet. It is never longer than [`MAX_PACKET`]: a heartbeat must go out whatever
-    /// the node holds, so claims that find no room are left out, and the packet says so.
+    /// Encodes the next packet, of at most [`MAX_PACKET`] bytes. A heartbeat must go out however
+    /// much the node holds, so claims without room are omitted and the packet is flagged
+    /// accordingly.
     pub fn encode(&mut self, beat: &Beat) -> Encoded {
         self.sequence += 1;
         let tag_len = if self.key.is_some() { TAG_LEN } else { 0 };
@@ -147,8 +151,8 @@ impl Sender {
         out.push(faults_to_bits(&beat.fitness));
         out.extend(beat.settings_digest.to_be_bytes());
         put_hears(&mut out, &beat.hears);
-        // What it cannot serve goes before what it holds, and leaves room for the next count.
-        let services = tells_services(beat);
+        // `unfit_for` comes first and leaves room for the count of `holds`.
+        let services = uses_services(beat);
         let names_omitted =
             if services { put_names(&mut out, &beat.unfit_for, room - 1) } else { 0 };
         let claims_omitted = names_omitted + put_claims(&mut out, &beat.holds, services, room);
@@ -167,21 +171,21 @@ impl Sender {
     fn flags(&self, beat: &Beat) -> u8 {
         let tagged = if self.key.is_some() { FLAG_TAGGED } else { 0 };
         let leaving = if beat.leaving { FLAG_LEAVING } else { 0 };
-        let services = if tells_services(beat) { FLAG_SERVICES } else { 0 };
+        let services = if uses_services(beat) { FLAG_SERVICES } else { 0 };
         tagged + leaving + services
     }
 
-    /// Takes a datagram apart.
+    /// Decodes a datagram.
     ///
     /// # Errors
-    /// Says which check failed first. The tag is checked before anything behind the header is
-    /// looked at, so that nobody without the key reaches the rest of the decoder.
+    /// The first check that failed. The tag is checked before anything after the header is parsed,
+    /// so senders without the key never reach the rest of the decoder.
     pub fn decode(&self, datagram: &[u8]) -> Result<Packet, Rejected> {
         self.decode_if(datagram, |_, _| Ok(()))
     }
 
-    /// The same, but asks before it computes a tag, by far the most expensive step, whether a
-    /// packet that claims this session and sequence is worth it.
+    /// Like [`Self::decode`], but calls `worth_it` with the packet's session and sequence before it
+    /// computes the tag, by far the most expensive step.
     pub(super) fn decode_if(
         &self,
         datagram: &[u8],
@@ -190,7 +194,7 @@ impl Sender {
         if datagram.len() > MAX_PACKET {
             return Err(Rejected::Oversized);
         }
-        let mut header = Reader(datagram);
+        let mut header = PacketReader(datagram);
         if header.array::<4>()? != MAGIC {
             return Err(Rejected::NotNatha);
         }
@@ -208,7 +212,7 @@ impl Sender {
             return Err(Rejected::Malformed);
         }
         let body_len = header.0.len().checked_sub(tag_len).ok_or(Rejected::Truncated)?;
-        let mut body = Reader(header.take(body_len)?);
+        let mut body = PacketReader(header.take(body_len)?);
         let session = SessionId(body.u64()?);
         let sequence = body.u64()?;
         let from = body.instance()?;
@@ -228,12 +232,12 @@ impl Sender {
         Ok(Packet { from, session, sequence, beat, claims_omitted })
     }
 
-    /// Checks the tag where there must be one; its length in bytes.
+    /// Checks the tag if there must be one, and returns its length in bytes.
     fn check_tag(
         &self,
         datagram: &[u8],
         flags: u8,
-        mut body: Reader<'_>,
+        mut body: PacketReader<'_>,
         worth_it: impl FnOnce(SessionId, u64) -> Result<(), Rejected>,
     ) -> Result<usize, Rejected> {
         match (&self.key, flags & FLAG_TAGGED != 0) {
@@ -260,7 +264,7 @@ fn put_instance(out: &mut Vec<u8>, id: &InstanceId) {
     }
 }
 
-/// The value of a lower-case hexadecimal digit; ids contain nothing else.
+/// The value of a lower-case hexadecimal digit. Ids contain no other characters.
 const fn nibble(digit: u8) -> u8 {
     if digit.is_ascii_digit() { digit - b'0' } else { digit.wrapping_sub(b'a' - 10) & 0x0f }
 }
@@ -276,13 +280,13 @@ fn put_hears(out: &mut Vec<u8>, hears: &[Hears]) {
     }
 }
 
-/// Whether it tells what only [`FLAG_SERVICES`] makes room for.
-fn tells_services(beat: &Beat) -> bool {
+/// Whether the beat needs [`FLAG_SERVICES`].
+fn uses_services(beat: &Beat) -> bool {
     !beat.unfit_for.is_empty() || beat.holds.iter().any(|claim| claim.to.is_some())
 }
 
-/// Appends the claims that fit below `room` bytes, with their receivers or without; how many did
-/// not.
+/// Appends the claims that fit within `room` bytes, with or without receivers. Returns how many did
+/// not fit.
 fn put_claims(out: &mut Vec<u8>, claims: &[Claim], receivers: bool, room: usize) -> usize {
     let count_at = out.len();
     out.push(0);
@@ -308,7 +312,7 @@ fn put_claims(out: &mut Vec<u8>, claims: &[Claim], receivers: bool, room: usize)
     claims.len() - usize::from(count)
 }
 
-/// Appends the names that fit below `room` bytes; how many did not.
+/// Appends the names that fit within `room` bytes. Returns how many did not fit.
 fn put_names(out: &mut Vec<u8>, names: &BTreeSet<GroupName>, room: usize) -> usize {
     let count_at = out.len();
     out.push(0);
@@ -349,11 +353,11 @@ fn bits_to_faults(bits: u8) -> Result<Fitness, Rejected> {
     Ok(Fitness { faults: set.map(|(_, fault)| *fault).collect() })
 }
 
-/// What is left of a packet.
+/// The bytes of a packet that are not parsed yet.
 #[derive(Debug, Clone)]
-struct Reader<'a>(&'a [u8]);
+struct PacketReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> PacketReader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], Rejected> {
         let (head, rest) = self.0.split_at_checked(count).ok_or(Rejected::Truncated)?;
         self.0 = rest;
@@ -441,7 +445,7 @@ impl<'a> Reader<'a> {
         let mut all = BTreeSet::new();
         for _ in 0..count {
             let name = self.name()?;
-            // In order and once each: one set has one encoding.
+            // Sorted and without duplicates, so that a set has exactly one encoding.
             if all.last() >= Some(&name) {
                 return Err(Rejected::Malformed);
             }

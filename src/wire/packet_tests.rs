@@ -10,7 +10,7 @@ fn id(text: &str) -> InstanceId {
 }
 
 fn sender(cluster: &str, key: Option<&[u8]>) -> Sender {
-    Sender::new(id("i-0123456789abcdef0"), SessionId(77), cluster, key.map(Key::derive))
+    Sender::new(id("i-0123456789abcdef0"), SessionId(77), cluster, key.map(HeartbeatKey::derive))
 }
 
 fn small_beat() -> Beat {
@@ -31,7 +31,7 @@ fn small_beat() -> Beat {
 
 const KEY: &[u8] = b"sixteen bytes or more";
 
-/// One that makes use of service checks, and gives something away.
+/// A beat with a failed service check and a planned move.
 fn serving_beat() -> Beat {
     let mut beat = small_beat();
     beat.holds[0].to = Some(id("i-0123abcd"));
@@ -40,7 +40,7 @@ fn serving_beat() -> Beat {
 }
 
 #[test]
-fn what_is_wrong_is_told_apart() {
+fn each_defect_has_its_own_reason() {
     let tagged = sender("nat", Some(KEY)).encode(&small_beat()).bytes;
     let plain = sender("nat", None).encode(&small_beat()).bytes;
     let with_key = sender("nat", Some(KEY));
@@ -104,7 +104,7 @@ fn what_a_node_cannot_serve_goes_before_what_it_holds() {
 }
 
 #[test]
-fn groups_out_of_order_or_named_twice_are_no_packet() {
+fn unsorted_or_duplicate_groups_are_malformed() {
     let from = sender("nat", None);
     let bytes = sender("nat", None).encode(&serving_beat()).bytes;
     let at = bytes.windows(7).position(|bytes| bytes == b"\x02db\x03web").unwrap();
@@ -120,7 +120,7 @@ fn groups_out_of_order_or_named_twice_are_no_packet() {
 }
 
 #[test]
-fn a_packet_never_outgrows_its_limit_and_says_what_it_left_out() {
+fn a_packet_stays_within_its_limit_and_reports_omissions() {
     let mut beat = small_beat();
     beat.holds = (0..60)
         .map(|place| Claim {
@@ -171,8 +171,8 @@ fn the_sequence_rises() {
     }
 }
 
-/// The name in its heartbeats is how a cluster keeps apart from others in the same network, and the
-/// tag is what nodes of different versions must agree on.
+/// The hash of its name separates a cluster from others in the same network. Nodes of different
+/// versions must agree on the tag.
 #[test]
 fn the_bytes_of_a_packet_are_the_same_in_every_version() {
     let digits = |byte: &u8| format!("{byte:02x}");
@@ -200,7 +200,7 @@ fn the_bytes_of_a_packet_are_the_same_in_every_version() {
 }
 
 #[test]
-fn what_was_left_out_is_told_only_where_something_was() {
+fn omissions_are_reported_only_if_there_are_any() {
     let mut from = sender("nat", None);
     let encoded = from.encode(&small_beat());
     assert_eq!(encoded.claims_omitted, 0);
@@ -213,7 +213,7 @@ fn claims_fill_a_packet_to_its_last_byte_and_not_beyond() {
         let mut beat = small_beat();
         beat.holds.clear();
         let room = MAX_PACKET - sender("nat", key).encode(&beat).bytes.len();
-        // A claim takes five bytes besides its name.
+        // A claim takes five bytes and its name.
         let claims = |last: usize| -> Vec<Claim> {
             let mut lengths = vec![59; room / 64 - 1];
             let left = room - 64 * lengths.len();
@@ -239,7 +239,7 @@ fn claims_fill_a_packet_to_its_last_byte_and_not_beyond() {
     }
 }
 
-/// What a node cannot serve leaves room for the byte that counts what it holds.
+/// `unfit_for` leaves room for the count of `holds`.
 #[test]
 fn names_fill_a_packet_to_its_last_byte_and_not_beyond() {
     for key in [None, Some(KEY)] {
@@ -250,7 +250,7 @@ fn names_fill_a_packet_to_its_last_byte_and_not_beyond() {
             let unfit_for = lengths.iter().enumerate().map(name).collect();
             Beat { unfit_for, holds: Vec::new(), ..small_beat() }
         };
-        // A name takes one byte besides its letters.
+        // A name takes one byte and its letters.
         let room = MAX_PACKET - sender("nat", key).encode(&beat_of(&[2])).bytes.len() + 3;
         let lengths = |more: usize| -> Vec<usize> {
             let mut lengths = vec![49; room / 50 - 1];
@@ -280,7 +280,7 @@ fn a_packet_speaks_of_as_many_peers_as_a_receiver_takes() {
     let mut from = sender("nat", None);
     let bytes = from.encode(&beat).bytes;
     assert_eq!(from.decode(&bytes).unwrap().beat.hears.len(), MAX_HEARS);
-    // One more, by hand: its length is that of the others.
+    // Add one more by hand, of the same length as the others.
     let length = 1 + 4 + 8 + 2 + 1;
     let (count_at, end) = (bytes.len() - 1 - MAX_HEARS * length - 1, bytes.len() - 1);
     assert_eq!(usize::from(bytes[count_at]), MAX_HEARS);
@@ -302,7 +302,7 @@ fn version_zero_never_was() {
 fn a_sender_knows_whether_its_packets_are_tagged_and_shows_no_key() {
     assert!(sender("nat", Some(KEY)).authenticates());
     assert!(!sender("nat", None).authenticates());
-    assert_eq!(format!("{:?}", Key::derive(KEY)), "Key(…)");
+    assert_eq!(format!("{:?}", HeartbeatKey::derive(KEY)), "HeartbeatKey(…)");
 }
 
 fn any_id() -> impl Strategy<Value = InstanceId> {
@@ -349,7 +349,7 @@ fn any_beat() -> impl Strategy<Value = Beat> {
 proptest! {
     #[test]
     fn what_is_encoded_is_decoded(beat in any_beat(), me in any_id(), keyed: bool) {
-        let key = keyed.then(|| Key::derive(KEY));
+        let key = keyed.then(|| HeartbeatKey::derive(KEY));
         let mut from = Sender::new(me.clone(), SessionId(4), "nat", key);
         let encoded = from.encode(&beat);
         let packet = from.decode(&encoded.bytes).unwrap();
@@ -387,8 +387,8 @@ proptest! {
         bytes[5] = flags & !FLAG_TAGGED;
         bytes.extend(&body);
         if let Ok(packet) = sender("nat", None).decode(&bytes) {
-            // A receiver that found no room leaves the flag without a use.
-            prop_assume!((flags & FLAG_SERVICES != 0) == tells_services(&packet.beat));
+            // If the only receiver had no room, the flag is set without need.
+            prop_assume!((flags & FLAG_SERVICES != 0) == uses_services(&packet.beat));
             let mut same = Sender::new(packet.from, packet.session, "nat", None);
             same.sequence = packet.sequence.wrapping_sub(1);
             let mut again = same.encode(&packet.beat).bytes;

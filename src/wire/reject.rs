@@ -1,48 +1,48 @@
-//! Why a packet does not count.
+//! Reasons to drop a received packet.
 
 use std::fmt;
 
-/// Why a received packet was dropped. Each kind is counted by itself: they mean different things
-/// to the person who looks (an attack, a forgotten key, a half-finished upgrade).
+/// Why a received packet was dropped. Each reason has its own counter, because they have different
+/// causes: an attack, a missing key, an unfinished upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rejected {
-    /// Longer than any natha packet.
+    /// Longer than [`crate::wire::MAX_PACKET`].
     Oversized,
-    /// It ends before it is complete.
+    /// Incomplete.
     Truncated,
-    /// It does not begin with natha's magic.
+    /// Does not start with natha's magic number.
     NotNatha,
-    /// Its version is newer than this program.
+    /// The packet's version is newer than this program supports.
     FutureVersion,
-    /// It belongs to a cluster of another name.
+    /// From a cluster with another name.
     ForeignCluster,
-    /// It carries no tag, but this node has a key.
+    /// Has no tag, but this node has a key.
     Untagged,
-    /// It carries a tag, but this node has no key to check it with.
+    /// Has a tag, but this node has no key to check it.
     Unverifiable,
-    /// Its tag is wrong: forged, damaged, or made with another key.
+    /// The tag is invalid: forged, damaged or made with another key.
     BadTag,
-    /// Its tag was not looked at: too many packets of unknown sessions came at once.
+    /// The tag was not checked: too many packets of unknown sessions arrived at once.
     Unchecked,
-    /// A field has a value that this version never writes.
+    /// A field has an invalid value.
     Malformed,
-    /// There are bytes after its end.
+    /// Followed by extra bytes.
     TrailingBytes,
-    /// Its sender is no member.
+    /// The sender is not a member.
     UnknownSender,
-    /// Without a key: it does not come from its sender's address.
+    /// Without a key: the source address is not the sender's.
     WrongAddress,
-    /// It names this very node as its sender.
+    /// Names this node as its sender.
     Myself,
-    /// Its sequence or session is old.
+    /// The sequence or session is old.
     Replayed,
-    /// It begins a session that has not yet acknowledged this node's own. Normal for the first
+    /// Starts a session that has not yet acknowledged this node's own session. Normal for the first
     /// packets after a start.
     Unconfirmed,
 }
 
 impl Rejected {
-    /// Every reason, in the order of declaration.
+    /// All reasons, in the order of declaration.
     pub const ALL: [Self; 16] = [
         Self::Oversized,
         Self::Truncated,
@@ -62,7 +62,7 @@ impl Rejected {
         Self::Unconfirmed,
     ];
 
-    /// A stable name for counters.
+    /// The stable name, used for counters.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -96,7 +96,7 @@ impl fmt::Display for Rejected {
 mod tests {
     use super::*;
 
-    /// They are labels of counters: dashboards and alerts go by them.
+    /// Dashboards and alerts use these names as labels of counters.
     #[test]
     fn the_names_stay() {
         let names = Rejected::ALL.map(Rejected::name);

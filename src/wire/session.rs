@@ -1,28 +1,27 @@
-//! New or replayed: per peer one session and a rising sequence. Pure.
+//! Replay detection: one session per peer with an increasing sequence. Pure.
 //!
-//! A tag proves that a member once made a packet, not that it made it now. Within a session the
-//! rising sequence settles that. Across sessions it needs a handshake, or old recordings could be
-//! played to a monitor that has just started and knows no sequence yet:
+//! A tag proves that a member made the packet at some time, but not when. Within a session the
+//! increasing sequence shows that a packet is new. A new session needs a handshake. Without one, an
+//! attacker could replay old packets to a monitor that has just started and knows no sequence yet:
 //!
 //! ```text
 //!   A (session a, just started)                     B (session b)
-//!   beat: session a, hears nobody        ──────▶    a is new and does not acknowledge b:
+//!   beat: session a, hears no peer       ──────▶    a is new and does not acknowledge b:
 //!                                                   remembered as a candidate, otherwise ignored
 //!   b is new and acknowledges a:         ◀──────    beat: session b, hears A in session a
-//!   confirmed, counts
-//!   beat: session a, hears B in b        ──────▶    a now acknowledges b: confirmed, counts
+//!   confirmed, accepted
+//!   beat: session a, hears B in b        ──────▶    a now acknowledges b: confirmed, accepted
 //! ```
 //!
-//! A session is thus believed only once it has acknowledged a number that this very run of the
-//! monitor drew, which no older recording can contain. While a candidate waits, the confirmed
-//! session stays in force, so a replay changes nothing but a counter and one extra line in the
-//! answer.
+//! A session is accepted only after it has acknowledged the random session number of this run of
+//! the monitor, which no earlier packet can contain. While a candidate waits, the confirmed session
+//! stays valid, so a replay changes only a counter and adds one line to the reply.
 //!
 //! Of two sessions that have both acknowledged this run, the one confirmed later replaces the
-//! other. One case remains in which that is the wrong one: a packet of an earlier session that was
-//! held back on its way and arrives only now. It must not make this node deaf to the living
-//! session, or the peer would be taken for dead. So a replaced session returns if it goes on: with
-//! two packets in a row that are newer than all that was heard of it.
+//! other. This goes wrong in one case: a packet of an earlier session was delayed in the network
+//! and arrives only now. It must not make this node ignore the current session, because the peer
+//! would then be considered dead. A replaced session therefore returns once it continues: with two
+//! packets in a row that are newer than all its earlier ones.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -30,14 +29,14 @@ use std::time::Duration;
 use super::{Packet, Rejected};
 use crate::types::{Beat, Hears, InstanceId, SessionId, Time};
 
-/// Candidates remembered per peer; the one heard longest ago makes room.
+/// Maximum candidates per peer. A new one replaces the one heard least recently.
 const MAX_CANDIDATES: usize = 4;
 
-/// How long a candidate is answered after it was last heard.
+/// How long a candidate is acknowledged after it was last heard.
 const CANDIDATE_LIFE: Duration = Duration::from_secs(10);
 
-/// Replaced sessions remembered per peer. To play an older one back, an attacker would have to
-/// sit through this many restarts of the peer within one run of this monitor.
+/// Maximum replaced sessions remembered per peer. To replay an older one, an attacker would need
+/// this many restarts of the peer within one run of this monitor.
 const MAX_RETIRED: usize = 1024;
 
 /// The sessions of all peers.
@@ -45,15 +44,15 @@ const MAX_RETIRED: usize = 1024;
 pub struct Sessions {
     me: InstanceId,
     session: SessionId,
-    peers: BTreeMap<InstanceId, Peer>,
+    peers: BTreeMap<InstanceId, PeerSessions>,
 }
 
 #[derive(Debug, Clone, Default)]
-struct Peer {
+struct PeerSessions {
     confirmed: Option<Confirmed>,
     candidates: Vec<Candidate>,
     retired: VecDeque<Confirmed>,
-    /// The replaced session that the last packet was of, if that was a new one.
+    /// The session of the last packet, if it was a new packet of a replaced session.
     returning: Option<SessionId>,
 }
 
@@ -71,21 +70,21 @@ struct Candidate {
 }
 
 impl Sessions {
-    /// For node `me`, whose monitor drew `session`.
+    /// For node `me`, whose monitor runs as `session`.
     #[must_use]
     pub fn new(me: InstanceId, session: SessionId) -> Self {
         Self { me, session, peers: BTreeMap::new() }
     }
 
-    /// Forgets everyone who is no member any more.
+    /// Forgets nodes that are no longer members.
     pub fn retain(&mut self, is_member: impl Fn(&InstanceId) -> bool) {
         self.peers.retain(|id, _| is_member(id));
     }
 
-    /// Judges an authentic packet of a member that the kernel received at `at`.
+    /// Checks an authentic packet of a member that the kernel received at `at`.
     ///
-    /// On success the beat counts, and what it says of this node speaks of this run of it: lines
-    /// about earlier sessions are taken out.
+    /// Also removes from the beat the lines about earlier sessions of this node, so that the
+    /// remaining one is about this run of the monitor.
     ///
     /// # Errors
     /// [`Rejected::Myself`], [`Rejected::Replayed`] or [`Rejected::Unconfirmed`].
@@ -97,16 +96,15 @@ impl Sessions {
         self.peers.entry(packet.from.clone()).or_default().accept(packet, acknowledged, at)
     }
 
-    /// Whether a sequence number of this session would be new; none where no peer's session in
-    /// force is this one.
+    /// Whether a sequence number of this session is new; `None` if this is not the confirmed
+    /// session of any peer.
     pub(super) fn is_new(&self, session: SessionId, sequence: u64) -> Option<bool> {
         let mut confirmed = self.peers.values().filter_map(|peer| peer.confirmed.as_ref());
         let known = confirmed.find(|one| one.session == session);
         known.map(|one| sequence > one.highest)
     }
 
-    /// Completes a beat that is about to be sent to `to` at `now`: it acknowledges the sessions
-    /// of that peer that wait for it.
+    /// Adds to a beat for `to` an acknowledgement of each of that peer's candidate sessions.
     pub fn acknowledge(&mut self, to: &InstanceId, beat: &mut Beat, now: Time) {
         let Some(peer) = self.peers.get_mut(to) else { return };
         peer.candidates.retain(|one| now.since(one.heard) <= CANDIDATE_LIFE);
@@ -118,8 +116,8 @@ impl Sessions {
         }));
     }
 
-    /// Removes the lines about other sessions of this node; whether one about the current
-    /// session remains. At most one does.
+    /// Removes the lines about other sessions of this node. Returns whether a line about the
+    /// current session remains; there is never more than one.
     fn take_acknowledgement(&self, beat: &mut Beat) -> bool {
         let mut found = false;
         beat.hears.retain(|one| {
@@ -134,7 +132,7 @@ impl Sessions {
     }
 }
 
-impl Peer {
+impl PeerSessions {
     fn accept(&mut self, packet: &Packet, acknowledged: bool, at: Time) -> Result<(), Rejected> {
         if let Some(confirmed) = &mut self.confirmed
             && confirmed.session == packet.session
@@ -152,7 +150,7 @@ impl Peer {
         if acknowledged { self.confirm(packet) } else { self.remember(packet, at) }
     }
 
-    /// Judges a packet of the replaced session in this place.
+    /// Checks a packet of the replaced session at index `place`.
     fn go_on(&mut self, place: usize, packet: &Packet, acknowledged: bool) -> Result<(), Rejected> {
         let old = self.retired.get_mut(place).filter(|old| packet.sequence > old.highest);
         let Some(old) = old.filter(|_| acknowledged) else { return Err(Rejected::Replayed) };

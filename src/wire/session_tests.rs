@@ -11,7 +11,7 @@ fn id(digit: char) -> InstanceId {
     format!("i-0000000{digit}").parse().unwrap()
 }
 
-/// One monitor: its receiving side, and what its machine would put into a beat.
+/// One monitor: its receiving side, and the content of its beats.
 struct Node {
     me: InstanceId,
     session: SessionId,
@@ -127,7 +127,7 @@ fn a_packet_of_a_replaced_session_does_not_count() {
 }
 
 #[test]
-fn a_packet_that_was_held_back_makes_nobody_deaf_to_the_living_session() {
+fn a_delayed_packet_does_not_block_the_current_session() {
     let (mut a, mut old) = (Node::start('a', 1), Node::start('b', 2));
     let _ = old.receive(&a.send(&id('b')));
     let held_back = old.send(&id('a'));
@@ -197,7 +197,7 @@ fn a_candidate_s_old_packets_are_replays_too() {
 }
 
 #[test]
-fn once_confirmed_a_session_is_no_candidate_and_the_others_still_are() {
+fn a_confirmed_session_is_not_a_candidate_any_more_and_the_others_still_are() {
     let (mut a, _, _) = met();
     let (mut b, mut ghost) = (Node::start('b', 3), Node::start('b', 50));
     let _ = a.receive(&ghost.send(&id('a')));
@@ -265,7 +265,7 @@ fn a_sequence_is_new_or_not_only_in_a_session_in_force() {
 }
 
 #[test]
-fn who_is_no_member_any_more_is_forgotten_and_the_others_are_not() {
+fn former_members_are_forgotten_and_the_others_are_not() {
     let (mut a, mut b, _) = met();
     a.sessions.retain(|node| *node == id('b'));
     assert_eq!(a.receive(&b.send(&id('a'))), Ok(()));

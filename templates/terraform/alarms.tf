@@ -1,4 +1,4 @@
-# EC2's own view of the nodes, once a minute. natha has long acted by then; this tells a person.
+# EC2's status checks of the nodes, once a minute. natha acts long before; this notifies a person.
 resource "aws_cloudwatch_metric_alarm" "status_check" {
   for_each = length(var.alarm_actions) > 0 ? local.nodes : {}
 

@@ -1,7 +1,8 @@
-# A cluster of natha: one node in each zone, all of which cover for each other.
+# A natha cluster: one node per zone. The nodes cover for each other.
 #
-# The default routes of the private subnets are natha's and not Terraform's: here they would be led
-# back to a failed node. What is made here is what the nodes are and the tags natha finds them by.
+# natha manages the default routes of the private subnets. Terraform must not, because it would
+# point them back to a failed node. This module creates the nodes and the tags by which natha finds
+# them.
 
 data "aws_vpc" "this" {
   id = var.vpc_id
@@ -17,14 +18,14 @@ data "aws_ami" "this" {
 locals {
   nodes = { for node in var.vpc_az_maps : node.az => node }
 
-  # Keys that are known before the tables are made.
+  # Keys that are known before the tables exist.
   tables = merge([
     for node in var.vpc_az_maps : {
       for place, id in node.route_table_ids : "${node.az}/${place}" => id
     }
   ]...)
 
-  # Where there are too few, aws_eip_association says so.
+  # If there are too few, aws_eip_association reports it.
   given_eips = {
     for place, node in var.vpc_az_maps : node.az => try(var.eip_allocation_ids[place], "")
   }
@@ -35,7 +36,8 @@ locals {
     : data.aws_vpc.this.cidr_block_associations[*].cidr_block
   )
 
-  # One of the two brings a failed node back, never both: a group would terminate what natha stops.
+  # Only one of the two may restore a failed node: a group would terminate an instance that natha
+  # stops.
   settings = merge(
     var.settings,
     var.use_autoscaling_groups ? { "repair.enabled" = "false" } : {},
@@ -43,7 +45,7 @@ locals {
 
   heartbeat_port = lookup(local.settings, "heartbeat.port", "6284")
 
-  # Statements of policy.tf that these settings leave without a use.
+  # Statements of policy.tf that these settings do not need.
   not_needed = concat(
     lookup(local.settings, "repair.enabled", "true") == "false" ? ["Repair"] : [],
     var.key_parameter == "" ? ["ReadKey"] : [],
@@ -100,8 +102,8 @@ resource "aws_launch_template" "this" {
     http_put_response_hop_limit = 1
   }
 
-  # An instance in a group gets the interface that outlives it, another one an interface of its own,
-  # with a public address until the Elastic IP is there.
+  # An instance in a group gets an interface that outlives it. Any other instance gets an interface
+  # of its own, with a public address until the Elastic IP is associated.
   network_interfaces {
     device_index                = 0
     network_interface_id        = var.use_autoscaling_groups ? aws_network_interface.this[each.key].id : null
@@ -124,7 +126,7 @@ resource "aws_launch_template" "this" {
     }
   }
 
-  # What the launch makes and nothing else tags: EC2 refuses tags for an interface that is there.
+  # Tags for resources that the launch creates. EC2 rejects tags for an existing interface.
   dynamic "tag_specifications" {
     for_each = ["volume", var.use_autoscaling_groups ? "instance" : "network-interface"]
 
@@ -139,7 +141,7 @@ resource "aws_launch_template" "this" {
   lifecycle {
     precondition {
       condition     = var.use_autoscaling_groups || !var.use_spot_instances
-      error_message = "Spot instances need use_autoscaling_groups = true: EC2 terminates them, and natha cannot start what is terminated."
+      error_message = "Spot instances need use_autoscaling_groups = true: EC2 terminates them, and natha cannot start terminated instances."
     }
   }
 }

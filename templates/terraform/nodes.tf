@@ -1,7 +1,7 @@
-# The instances: by themselves, or each in an Auto Scaling group of one.
+# The instances: standalone, or each in an Auto Scaling group of one.
 #
-# Neither is replaced because the image or the type has changed, as all nodes would be at once. The
-# launch template changes; a node follows when told: docs/templates.md.
+# A new image or type changes only the launch template. It does not replace the nodes, because all
+# would be replaced at once. docs/templates.md describes how to replace one node at a time.
 
 resource "aws_instance" "this" {
   for_each = var.use_autoscaling_groups ? {} : local.nodes
@@ -14,7 +14,7 @@ resource "aws_instance" "this" {
     version = "$Latest"
   }
 
-  # The next one comes before this one goes: while both are there, they are members of the cluster.
+  # The new instance starts before the old one is terminated. Meanwhile both are members.
   lifecycle {
     create_before_destroy = true
     ignore_changes        = [launch_template]
@@ -23,7 +23,7 @@ resource "aws_instance" "this" {
   depends_on = [aws_iam_role_policy.natha]
 }
 
-# In a group: what the next instance gets of the last one.
+# In a group: what each instance inherits from the previous one.
 resource "aws_network_interface" "this" {
   for_each = var.use_autoscaling_groups ? local.nodes : {}
 
@@ -39,7 +39,7 @@ resource "aws_autoscaling_group" "this" {
 
   name_prefix = "${var.name}-${each.key}-"
 
-  # The zone and no subnet: that is the launch template's interface's.
+  # Only the zone: the subnet comes from the launch template's interface.
   availability_zones = [each.key]
   min_size           = 1
   max_size           = 1
@@ -84,12 +84,12 @@ resource "aws_eip_association" "this" {
 
     precondition {
       condition     = length(var.eip_allocation_ids) == 0 || length(var.eip_allocation_ids) == length(var.vpc_az_maps)
-      error_message = "Give eip_allocation_ids one Elastic IP for each of vpc_az_maps, or none at all."
+      error_message = "Set eip_allocation_ids to one Elastic IP per entry of vpc_az_maps, or leave it empty."
     }
   }
 }
 
-# From here on the table's default route is natha's.
+# From here on natha manages the table's default route.
 resource "aws_ec2_tag" "table" {
   for_each = var.update_route_tables ? local.tables : {}
 

@@ -4,7 +4,7 @@ output "name" {
 }
 
 output "nat_instance_eips" {
-  description = "The nodes' public addresses, by zone, for allow lists: any of them may be the source."
+  description = "The nodes' public addresses by zone, for allow lists: traffic may come from any of them."
   value       = { for az, it in aws_eip_association.this : az => it.public_ip }
 }
 
@@ -22,7 +22,7 @@ output "eni_ids" {
 }
 
 output "autoscaling_group_names" {
-  description = "The Auto Scaling groups by zone, if there are any."
+  description = "The Auto Scaling groups by zone, if any."
   value       = { for az, it in aws_autoscaling_group.this : az => it.name }
 }
 

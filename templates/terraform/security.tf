@@ -1,4 +1,4 @@
-# Who may send the nodes what, and what the nodes may do. The role's rights are in policy.tf.
+# The nodes' security group and role. The role's permissions are in policy.tf.
 
 resource "aws_security_group" "this" {
   name_prefix = "${var.name}-"
@@ -13,7 +13,7 @@ resource "aws_security_group" "this" {
 
 resource "aws_security_group_rule" "heartbeat" {
   security_group_id = aws_security_group.this.id
-  description       = "Heartbeats of the other nodes"
+  description       = "Heartbeats from the other nodes"
   type              = "ingress"
   protocol          = "udp"
   from_port         = local.heartbeat_port
@@ -23,7 +23,7 @@ resource "aws_security_group_rule" "heartbeat" {
 
 resource "aws_security_group_rule" "echo" {
   security_group_id = aws_security_group.this.id
-  description       = "ICMP echo of the other nodes"
+  description       = "ICMP echo from the other nodes"
   type              = "ingress"
   protocol          = "icmp"
   from_port         = 8
@@ -31,11 +31,11 @@ resource "aws_security_group_rule" "echo" {
   self              = true
 }
 
-# One rule with a list, not one for each block: of a VPC that is made beside this, the blocks are
-# not known when Terraform counts its resources.
+# One rule with a list instead of one rule per block: if the VPC is created in the same run, its
+# blocks are unknown when Terraform counts its resources.
 resource "aws_security_group_rule" "source" {
   security_group_id = aws_security_group.this.id
-  description       = "What the private subnets send to the internet"
+  description       = "Traffic of the private subnets to the internet"
   type              = "ingress"
   protocol          = "-1"
   from_port         = 0
@@ -45,7 +45,7 @@ resource "aws_security_group_rule" "source" {
 
 resource "aws_security_group_rule" "all" {
   security_group_id = aws_security_group.this.id
-  description       = "Everything, on behalf of the private subnets"
+  description       = "All traffic, on behalf of the private subnets"
   type              = "egress"
   protocol          = "-1"
   from_port         = 0
@@ -84,7 +84,8 @@ resource "aws_iam_instance_profile" "this" {
   tags        = local.tags
 }
 
-# EC2 starts an instance with volumes under such a key only for who may let EC2 use the key.
+# To start an instance whose volumes use such a key, the caller must be allowed to grant EC2 its
+# use.
 resource "aws_iam_role_policy" "volume_key" {
   count = var.kms_key_id == null || contains(local.not_needed, "Repair") ? 0 : 1
 
@@ -103,7 +104,7 @@ resource "aws_iam_role_policy" "volume_key" {
   })
 }
 
-# The whole of what natha was found to need, less what this cluster does not do.
+# The statements of policy.tf, without those that this cluster does not need.
 resource "aws_iam_role_policy" "natha" {
   name_prefix = "natha-"
   role        = aws_iam_role.this.id

@@ -42,7 +42,7 @@ fn alert_stands(scene: &Scene) {
     for (node, peer) in [("nat-a", "nat-b"), ("nat-b", "nat-a")] {
         let told = scene.natha(node, &["status"]).unwrap();
         assert_eq!(told.code, 3, "{}", told.stdout);
-        let (_, findings) = told.stdout.split_once("Not as it should be:").unwrap();
+        let (_, findings) = told.stdout.split_once("Needs attention:").unwrap();
         assert!(findings.contains(peer), "{findings}");
     }
 }

@@ -65,7 +65,7 @@ fn s23_route_that_a_person_leads_out_of_the_cluster_is_respected_and_told() {
             .unwrap();
         let told = scene.natha("nat-a", &["status"]).unwrap();
         assert_eq!(told.code, 3, "{}", told.stdout);
-        assert!(told.stdout.contains("held by no single node"), "{}", told.stdout);
+        assert!(told.stdout.contains("not held by a single node"), "{}", told.stdout);
         assert!(told.stdout.contains("which is no member"), "{}", told.stdout);
     }
     scene.pass(Duration::from_secs(5));

@@ -204,7 +204,7 @@ fn s46_failed_zone_is_covered_while_ec2_tells_nothing_of_its_instances() {
     let heir = scene.route(0).unwrap();
     let told = scene.natha(&heir, &["status"]).unwrap();
     assert_eq!(told.code, 3);
-    let burden = format!("group us-east-1a is held by {heir}, its home is nat-a");
+    let burden = format!("group us-east-1a is held by {heir}, but its home is nat-a");
     assert!(told.stdout.contains(&burden), "{}", told.stdout);
     for host in ["nat-a", "host-a"] {
         scene.thaw(host).unwrap();

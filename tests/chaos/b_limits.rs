@@ -47,7 +47,7 @@ fn s38_half_moved_group_stays_moved_and_is_completed() {
     scene.watch(Duration::from_secs(8), half).unwrap();
     let told = scene.natha("nat-b", &["status"]).unwrap();
     assert_eq!(told.code, 3);
-    assert!(told.stdout.contains("held by no single node"), "{}", told.stdout);
+    assert!(told.stdout.contains("not held by a single node"), "{}", told.stdout);
     scene.api_faults(Faults::none()).unwrap();
     scene.wait_route(2, "nat-b").unwrap();
     scene.thaw("nat-a").unwrap();

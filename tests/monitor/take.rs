@@ -42,7 +42,7 @@ fn a_group_is_taken_once_read_back_and_told() {
         assert_eq!((code, &again["resources"][0]["fate"]), (Some(0), &Value::from("was-here")));
         let text = cluster.run(0, &["take", theirs]).await;
         let text = String::from_utf8(text.stdout).unwrap();
-        assert!(text.ends_with(&format!("Group {theirs} is at this node.\n")), "{text}");
+        assert!(text.ends_with(&format!("Group {theirs} is on this node.\n")), "{text}");
     });
 }
 

@@ -69,7 +69,7 @@ fn seed_004_a_monitor_that_observes_changes_nothing_but_a_route_that_is_wrong() 
     scene.wait_status(NODES[0], lacks).unwrap();
     let told = scene.natha(NODES[0], &["status"]).unwrap();
     assert_eq!(told.code, 3, "{}", told.stdout);
-    let lacking = "group vip is held by this node, where its service check fails";
+    let lacking = "group vip is held by this node, but its service check fails here";
     assert!(told.stdout.contains(lacking), "{}", told.stdout);
     watch();
     // A peer that fails is neither stopped nor robbed of what it does not serve.
@@ -105,7 +105,7 @@ fn seed_004_scripts_alone_put_the_address_where_the_route_leads() {
     assert_eq!(banners(&report), [NODES[0], NODES[1], NODES[0]]);
     assert!(report.worst_ms() < 250.0, "never without a host that takes it: {:?}", report.outages);
     let again = scene.natha(NODES[1], &["release", "vip"]).unwrap();
-    assert_eq!((again.code, &*again.stdout), (0, "This host carries nothing of group vip.\n"));
+    assert_eq!((again.code, &*again.stdout), (0, "This host has no addresses of group vip.\n"));
     // The flap: lvs-2 takes the route and steps back, and lvs-1, which could take it, has noticed
     // nothing. The address stays where the route leads: clients are served by the wrong node, and
     // not by none.
@@ -115,7 +115,7 @@ fn seed_004_scripts_alone_put_the_address_where_the_route_leads() {
     scene.sh(NODES[1], VRRP_HEARS).unwrap();
     let held = scene.natha(NODES[1], &["release", "vip", "--limit", "8s"]).unwrap();
     assert_eq!(held.code, 3, "{}{}", held.stdout, held.stderr);
-    assert!(held.stdout.contains("still comes to this node (192.168.20.11 of rtb-"));
+    assert!(held.stdout.contains("still points to this node (192.168.20.11 of rtb-"));
     assert!(on(NODES[1]).unwrap());
     scene.wait_served(meter, NODES[1]).unwrap();
     // Whoever mends that needs no more than what the script would have run.

@@ -92,7 +92,7 @@ fn a_failure_after_an_earlier_setup_brings_its_table_back() {
 #[test]
 fn an_uplink_that_ec2_does_not_know_is_refused() {
     let (host, _aws) = FakeAws::start(Netns::one_armed(), &[(SECOND, SECOND_MAC)]);
-    host.natha("setup").exits(1).complains(&["`ens5`", FIRST_MAC, "not among"]);
+    host.natha("setup").exits(1).complains(&["`ens5`", FIRST_MAC, "not a network interface"]);
 }
 
 #[test]

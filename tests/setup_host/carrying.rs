@@ -48,7 +48,7 @@ impl Net {
         outcome.changes.iter().map(ToString::to_string).collect()
     }
 
-    fn outcome(&self, groups: Vec<GroupSetting>, held: Option<bool>) -> carry::Outcome {
+    fn outcome(&self, groups: Vec<GroupSetting>, held: Option<bool>) -> carry::CarryOutcome {
         let state_dir = self.host.state_dir().to_owned();
         let duties: BTreeMap<_, _> =
             held.map(|held| ("db".parse().unwrap(), held)).into_iter().collect();

@@ -82,7 +82,7 @@ fn drift_is_found_and_mended_and_the_first_values_are_still_the_ones_restored() 
     host.nft("flush chain ip natha postrouting");
 
     let ran = host.natha(&format!("{SETUP} --dry-run")).exits(3);
-    assert!(ran.stdout.contains("changed by someone else"), "{ran:?}");
+    assert!(ran.stdout.contains("changed by another program"), "{ran:?}");
     host.natha(SETUP).exits(0);
     assert_eq!(host.sysctl("net/ipv4/ip_forward"), "1");
     assert!(host.nft("list table ip natha").contains("masquerade"));

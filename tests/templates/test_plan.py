@@ -226,11 +226,11 @@ class Inputs(unittest.TestCase):
     def test_inputs_that_cannot_be_are_refused(self):
         cases = [
             ({"use_spot_instances": True}, "Spot instances need use_autoscaling_groups"),
-            ({"eip_allocation_ids": ["eipalloc-1"]}, "one Elastic IP for each of vpc_az_maps"),
-            ({"key_parameter": "natha/key"}, "Write a parameter's name"),
+            ({"eip_allocation_ids": ["eipalloc-1"]}, "one Elastic IP per entry of vpc_az_maps"),
+            ({"key_parameter": "natha/key"}, "Use a parameter name"),
             ({"name": "a b"}, "Use 1 to 32 letters"),
-            ({"vpc_az_maps": zones("a")}, "Name 2 to 16 zones"),
-            ({"vpc_az_maps": zones("abcdefghijklmnopq")}, "Name 2 to 16 zones"),
+            ({"vpc_az_maps": zones("a")}, "Use 2 to 16 zones"),
+            ({"vpc_az_maps": zones("abcdefghijklmnopq")}, "Use 2 to 16 zones"),
         ]
         for inputs, expected in cases:
             said = set(planned(**inputs).refused())

@@ -45,6 +45,22 @@ pub(crate) fn missing_scripts(source: &Source, exists: impl Fn(&str) -> bool) ->
         .collect()
 }
 
+/// Numbers of seeded bugs that a Markdown file gives and that differ from this one.
+pub(crate) fn wrong_bug_counts(source: &Source, bugs: usize) -> Vec<String> {
+    if !source.has_extension("md") {
+        return Vec::new();
+    }
+    let words: Vec<&str> = source.text.split_whitespace().collect();
+    let counts = words.windows(3).filter_map(|three| match three {
+        [count, "seeded", noun] if noun.starts_with("bugs") => count.parse::<usize>().ok(),
+        _ => None,
+    });
+    counts
+        .filter(|count| *count != bugs)
+        .map(|count| format!("{}: says {count} seeded bugs, there are {bugs}", source.path))
+        .collect()
+}
+
 /// Targets of inline links, code blocks excepted.
 fn link_targets(text: &str) -> Vec<&str> {
     let mut in_code = false;

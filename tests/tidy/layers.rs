@@ -6,26 +6,30 @@ use crate::source::{Source, code_only, identifier, line_number, without_tests, w
 
 /// What each top-level module of `src/` may import of the crate, itself aside. The reasons are in
 /// `docs/ARCHITECTURE.md`. `main` uses the library by its name.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("types", &[]),
     ("config", &["types"]),
+    ("cluster", &["types", "config"]),
     ("wire", &["types"]),
     ("failover", &["types", "config"]),
     ("plan", &["types", "config"]),
-    ("policy", &["types", "config"]),
+    ("policy", &["types", "config", "cluster"]),
     ("kernel", &["types", "config", "plan"]),
-    ("cloud", &["types", "config"]),
+    ("cloud", &["types", "config", "cluster"]),
     ("record", &["types", "config", "failover"]),
     ("status", &["types", "failover"]),
     (
         "daemon",
-        &["types", "config", "wire", "failover", "plan", "kernel", "cloud", "record", "status"],
+        &[
+            "types", "config", "cluster", "wire", "failover", "plan", "kernel", "cloud", "record",
+            "status",
+        ],
     ),
     (
         "commands",
         &[
-            "types", "config", "wire", "failover", "plan", "policy", "kernel", "cloud", "record",
-            "status", "daemon", "logging",
+            "types", "config", "cluster", "wire", "failover", "plan", "policy", "kernel", "cloud",
+            "record", "status", "daemon", "logging",
         ],
     ),
     ("logging", &["types", "config"]),
@@ -35,7 +39,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
 ];
 
 /// Layers that decide and do nothing: their tests aside, none of [`IMPURE`] may be named in them.
-const PURE: [&str; 6] = ["types", "failover", "plan", "policy", "record", "wire"];
+const PURE: [&str; 7] = ["types", "cluster", "failover", "plan", "policy", "record", "wire"];
 
 /// Ways to the clock, the network, the disk, other threads and AWS.
 const IMPURE: [&str; 18] = [

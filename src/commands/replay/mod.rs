@@ -1,6 +1,7 @@
-//! `natha replay`: repeat the decisions of a recorded monitor, and explain them.
+//! `natha replay`: repeats the decisions of a recorded monitor and explains them.
 
-use std::io::{BufWriter, StdoutLock, Write};
+use std::fs::File;
+use std::io::{BufReader, BufWriter, StdoutLock, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,74 +10,75 @@ use anyhow::Context;
 use clap::error::ErrorKind;
 use serde::Serialize;
 
-mod tape;
+mod file;
 
-use self::tape::{Next, Tape};
-use super::unwell;
+use self::file::{NextLine, RecordingFile};
+use super::needs_attention;
 use crate::failover::Action;
 use crate::record::{
-    Difference, Entry, Header, Kind, Moment, Replay, Story, Turn, clock, difference,
+    Difference, EntryKind, Header, RecordedLine, Replay, Timeline, TimelineEntry, Turn, clock,
+    difference,
 };
 
 const AFTER_HELP: &str = "\
 Examples:
-  natha monitor --record /var/lib/natha/run.jsonl
+  natha monitor --record /var/lib/natha/run.jsonl.gz
                                    record a run
-  natha replay run.jsonl           what came in, what followed, and why
-  natha replay --verbose --from 3:10 --to 3:20 run.jsonl
-                                   ten seconds of it, with every timer
-  natha replay --json run.jsonl | jq -r 'select(.kind == \"action\") | .text'
+  natha replay run.jsonl.gz        show the inputs, the actions and the reasons
+  natha replay --verbose --from 3:10 --to 3:20 run.jsonl.gz
+                                   show ten seconds of it, with every timer
+  natha replay --json run.jsonl.gz | jq -r 'select(.kind == \"action\") | .text'
 
 Exit codes:
-  0  the same actions came out
-  1  the recording cannot be read; standard error tells which line, and why
+  0  the replay came to the same actions
+  1  cannot read the recording; see stderr for the line and the reason
   2  wrong usage
-  3  other actions came out: the first of them is shown";
+  3  the replay came to different actions; the first one is shown";
 
 /// Flags of `natha replay`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// The recording, as `natha monitor --record` wrote it
+    /// The recording, as written by `natha monitor --record` or uncompressed
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 
-    /// Tell every read, and after whatever happened what the node knew and waited for
+    /// Show every read, and the node's state and timers after each event
     #[arg(long, short)]
     pub verbose: bool,
 
-    /// Tell nothing before this time, such as 90s, 1m30s or 1:30.500
+    /// Show nothing before this time, for example 90s, 1m30s or 1:30.500
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub from: Option<Duration>,
 
-    /// Tell nothing after this time
+    /// Show nothing after this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub to: Option<Duration>,
 
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     pub json: bool,
 }
 
-/// Replays a recording. 0 if the same actions come out, 3 if not.
+/// Replays a recording. The exit code is 0 if the replay comes to the same actions, 3 if not.
 ///
 /// # Errors
-/// Where the file cannot be read or makes no sense.
+/// If the file cannot be read or is damaged.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let (Some(from), Some(to)) = (args.from, args.to)
         && from > to
     {
         let text = format!("--from {} is later than --to {}\n", clock(from), clock(to));
-        // Where standard error is closed, the exit code still tells.
+        // If standard error is closed, the exit code is enough.
         let _ = clap::Error::raw(ErrorKind::ValueValidation, text).print();
         return Ok(ExitCode::from(2));
     }
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let told = tell(args, &mut out);
-    match told.and_then(|code| out.flush().context("cannot write").map(|()| code)) {
-        // A reader that has gone (`natha replay | head`) is no error.
+    let result = replay(args, &mut out);
+    match result.and_then(|code| out.flush().context("cannot write").map(|()| code)) {
+        // A closed pipe (`natha replay | head`) is not an error.
         Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
-        told => told,
+        result => result,
     }
 }
 
@@ -87,93 +89,92 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 type Out<'a> = BufWriter<StdoutLock<'a>>;
 
-fn tell(args: &Args, out: &mut Out<'_>) -> anyhow::Result<ExitCode> {
-    let shown = format!("{} cannot be replayed", args.file.display());
-    let mut tape = Tape::open(&args.file)?;
-    let header = tape.header().with_context(|| shown.clone())?;
+fn replay(args: &Args, out: &mut Out<'_>) -> anyhow::Result<ExitCode> {
+    let path = args.file.display();
+    let failed = || format!("cannot replay {path}");
+    let file = File::open(&args.file).with_context(|| format!("cannot open {path}"))?;
+    let (mut file, header) = RecordingFile::open(BufReader::new(file)).with_context(failed)?;
     let mut replay = Replay::new(&header);
-    let mut teller = Teller { args, out, story: Story::new(&header, args.verbose) };
+    let mut printer = Printer { args, out, timeline: Timeline::new(&header, args.verbose) };
     let mut result = Summary::new(&header);
-    teller.opening(&header)?;
+    printer.opening(&header)?;
     let next = loop {
-        let turn = match tape.next() {
-            Ok(Next::Entry(Entry::Turn(turn))) => turn,
+        let turn = match file.next() {
+            Ok(NextLine::Whole(RecordedLine::Turn(turn))) => turn,
             Ok(end) => break end,
             Err(error) => {
-                // What was told so far helps to see what the bad line is about.
-                teller.close()?;
-                teller.out.flush()?;
-                return Err(error.context(shown));
+                // The lines so far give the damaged one its context.
+                printer.close()?;
+                printer.out.flush()?;
+                return Err(error.context(failed()));
             }
         };
         let got = replay.turn(&turn);
-        teller.turn(&turn, &got, &replay)?;
+        printer.turn(&turn, &got, &replay)?;
         result.count(&header, &turn);
         if let Some(found) = difference(&turn.actions, &got) {
-            teller.close()?;
-            result.differs(tape.line() - 1, found);
-            return result.print(args, teller.out).map(|()| unwell());
+            printer.close()?;
+            result.differs(file.line(), found);
+            return result.print(args, printer.out).map(|()| needs_attention());
         }
     };
-    teller.close()?;
+    printer.close()?;
     match next {
-        Next::Truncated => result.truncated = true,
-        Next::Entry(Entry::End(reason)) => result.end = Some(reason),
-        Next::Entry(Entry::Turn(_)) | Next::Nothing => {}
+        NextLine::CutShort => result.truncated = true,
+        NextLine::Whole(RecordedLine::End(reason)) => result.end = Some(reason),
+        NextLine::Whole(RecordedLine::Turn(_)) | NextLine::Nothing => {}
     }
-    if let Err(error) = tape.at_end() {
-        return Err(error.context(shown));
-    }
-    result.print(args, teller.out).map(|()| ExitCode::SUCCESS)
+    file.expect_nothing().with_context(failed)?;
+    result.print(args, printer.out).map(|()| ExitCode::SUCCESS)
 }
 
-/// Prints the story.
-struct Teller<'a, 'o> {
+/// Prints the timeline.
+struct Printer<'a, 'o> {
     args: &'a Args,
     out: &'a mut Out<'o>,
-    story: Story,
+    timeline: Timeline,
 }
 
-impl Teller<'_, '_> {
+impl Printer<'_, '_> {
     fn opening(&mut self, header: &Header) -> anyhow::Result<()> {
         if self.args.json {
             print_json(self.out, header)
         } else {
-            writeln!(self.out, "{}", self.story.opening(header)).context("cannot write")
+            writeln!(self.out, "{}", self.timeline.opening(header)).context("cannot write")
         }
     }
 
     fn turn(&mut self, turn: &Turn, got: &[Action], replay: &Replay) -> anyhow::Result<()> {
-        let moments = self.story.turn(turn, got, replay);
-        moments.iter().try_for_each(|moment| self.moment(moment))
+        let entries = self.timeline.turn(turn, got, replay);
+        entries.iter().try_for_each(|entry| self.entry(entry))
     }
 
     fn close(&mut self) -> anyhow::Result<()> {
-        let last = self.story.close();
-        last.iter().try_for_each(|moment| self.moment(moment))
+        let last = self.timeline.close();
+        last.iter().try_for_each(|entry| self.entry(entry))
     }
 
-    fn moment(&mut self, moment: &Moment) -> anyhow::Result<()> {
-        let early = self.args.from.is_some_and(|from| moment.at < from);
-        if early || self.args.to.is_some_and(|to| moment.at > to) {
+    fn entry(&mut self, entry: &TimelineEntry) -> anyhow::Result<()> {
+        let early = self.args.from.is_some_and(|from| entry.at < from);
+        if early || self.args.to.is_some_and(|to| entry.at > to) {
             return Ok(());
         }
         if self.args.json {
-            return print_json(self.out, moment);
+            return print_json(self.out, entry);
         }
-        let mark = match moment.kind {
-            Kind::Input => "<-",
-            Kind::Event => "  ",
-            Kind::Action => "->",
-            Kind::Folded => "..",
-            Kind::State => "  |",
+        let mark = match entry.kind {
+            EntryKind::Input => "<-",
+            EntryKind::Event => "  ",
+            EntryKind::Action => "->",
+            EntryKind::Folded => "..",
+            EntryKind::State => "  |",
         };
-        let at = clock(moment.at);
-        writeln!(self.out, "{at:>12} {mark} {}", moment.text).context("cannot write")
+        let at = clock(entry.at);
+        writeln!(self.out, "{at:>12} {mark} {}", entry.text).context("cannot write")
     }
 }
 
-/// How the replay ended.
+/// The result of the replay.
 #[derive(Debug, Serialize)]
 struct Summary {
     kind: &'static str,
@@ -183,16 +184,16 @@ struct Summary {
     span_ms: u64,
     /// Whether the last line was cut short.
     truncated: bool,
-    /// Why the recording was ended, as far as it tells.
+    /// Why the recording ended, if it has an end.
     end: Option<String>,
     natha: String,
     #[serde(flatten)]
-    difference: Option<Found>,
+    difference: Option<FirstDifference>,
 }
 
 /// The first difference.
 #[derive(Debug, Serialize)]
-struct Found {
+struct FirstDifference {
     line: usize,
     expected: Option<Action>,
     got: Option<Action>,
@@ -223,7 +224,7 @@ impl Summary {
     fn differs(&mut self, line: usize, found: Difference) {
         let Difference { expected, got, .. } = found;
         self.result = "different";
-        self.difference = Some(Found { line, expected, got });
+        self.difference = Some(FirstDifference { line, expected, got });
     }
 
     fn print(&self, args: &Args, out: &mut Out<'_>) -> anyhow::Result<()> {
@@ -237,33 +238,33 @@ impl Summary {
     fn well(&self) -> String {
         let mut text = String::new();
         if self.truncated {
-            text.push_str("The last line was cut short; all before it was replayed.\n");
+            text.push_str("The last line was cut short. Everything before it was replayed.\n");
         }
         if let Some(reason) = &self.end {
-            text.extend(["The recording ends here: ", reason, ".\n"]);
+            text.extend(["The recording ended: ", reason, ".\n"]);
         }
         let (turns, actions) = (self.turns, self.actions);
         let at = clock(Duration::from_millis(self.span_ms));
-        text + &format!("The same {actions} actions came out of {turns} turns in {at}.")
+        text + &format!("The replay came to the same {actions} actions in {turns} turns ({at}).")
     }
 
     fn differing(&self) -> anyhow::Result<String> {
         let Some(found) = &self.difference else { return Ok(String::new()) };
         let json = |action: &Option<Action>| match action {
             Some(action) => serde_json::to_string(action).context("cannot write an action"),
-            None => Ok("nothing more in this turn".to_owned()),
+            None => Ok("no further action in this turn".to_owned()),
         };
         let (expected, got) = (json(&found.expected)?, json(&found.got)?);
         let (line, at) = (found.line, clock(Duration::from_millis(self.span_ms)));
         let text = format!(
-            "Other actions come out, from line {line} at {at} on.\n  \
-             recorded: {expected}\n  now:      {got}"
+            "The replay came to different actions, from line {line} at {at} on.\n  \
+             recorded: {expected}\n  replayed: {got}"
         );
         let now = env!("CARGO_PKG_VERSION");
         Ok(if self.natha == now {
             text
         } else {
-            text + &format!("\nIt was recorded by natha {}; this is {now}.", self.natha)
+            text + &format!("\nIt was recorded by natha {}; this is natha {now}.", self.natha)
         })
     }
 }
@@ -275,7 +276,7 @@ fn print_json(out: &mut Out<'_>, value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Reads `90s`, `1m30s`, `90`, `1:30.500`, `1:02:03`.
 fn time(text: &str) -> Result<Duration, String> {
-    let wrong = || "is no time such as 90s, 1m30s or 1:30.500".to_owned();
+    let wrong = || "expected a time such as 90s, 1m30s or 1:30.500".to_owned();
     if let Ok(span) = humantime::parse_duration(text) {
         return Ok(span);
     }

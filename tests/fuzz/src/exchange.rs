@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use natha::types::{Hears, InstanceId, SessionId, Time};
-use natha::wire::{Door, Key, MAX_PACKET, Sender};
+use natha::wire::{HeartbeatKey, MAX_PACKET, PacketGate, Sender};
 
 use crate::dice::Dice;
 
@@ -32,7 +32,7 @@ struct Recorded {
 
 struct World {
     keyed: bool,
-    doors: [Door; 2],
+    gates: [PacketGate; 2],
     lives: [u64; 2],
     wire: Vec<Recorded>,
     admitted: BTreeSet<usize>,
@@ -41,20 +41,20 @@ struct World {
     now: Time,
 }
 
-fn door(n: usize, life: u64, keyed: bool) -> Door {
-    let key = keyed.then(|| Key::derive(KEY));
+fn gate(n: usize, life: u64, keyed: bool) -> PacketGate {
+    let key = keyed.then(|| HeartbeatKey::derive(KEY));
     // Sessions are random numbers; here they must only differ.
     let session = SessionId(1000 + (life << 1 | u64::try_from(n).expect("two nodes")));
-    let mut door = Door::new(id(n), Sender::new(id(n), session, "blue", key));
-    door.set_members((0..2).map(|m| (id(m), address(m))));
-    door
+    let mut gate = PacketGate::new(id(n), Sender::new(id(n), session, "blue", key));
+    gate.set_members((0..2).map(|m| (id(m), address(m))));
+    gate
 }
 
 impl World {
     fn new(keyed: bool) -> Self {
         Self {
             keyed,
-            doors: [door(0, 1, keyed), door(1, 1, keyed)],
+            gates: [gate(0, 1, keyed), gate(1, 1, keyed)],
             lives: [1, 1],
             wire: Vec::new(),
             admitted: BTreeSet::new(),
@@ -65,12 +65,12 @@ impl World {
 
     fn pass(&mut self, ms: u8) {
         self.now = self.now + Duration::from_millis(u64::from(ms));
-        self.doors.iter_mut().for_each(Door::begin_turn);
+        self.gates.iter_mut().for_each(PacketGate::begin_turn);
     }
 
     fn restart(&mut self, n: usize) {
         self.lives[n] += 1;
-        self.doors[n] = door(n, self.lives[n], self.keyed);
+        self.gates[n] = gate(n, self.lives[n], self.keyed);
         self.heard[n] = None;
     }
 
@@ -79,7 +79,7 @@ impl World {
         let mut beat = dice.beat(&[id(0), id(1)], &["g0"]);
         let about = |session| Hears { node: id(to), session, age_ms: 0, failed: false };
         beat.hears.extend(self.heard[by].map(about));
-        let sent = self.doors[by].next_packet(&id(to), beat, self.now);
+        let sent = self.gates[by].next_packet(&id(to), beat, self.now);
         let (packet, at) = sent.expect("the peer is a member");
         assert!(packet.bytes.len() <= MAX_PACKET && at == address(to));
         if self.wire.len() < KEPT {
@@ -91,7 +91,7 @@ impl World {
     fn deliver(&mut self, place: usize, from: Ipv4Addr) {
         let Some(recorded) = self.wire.get(place) else { return };
         let to = 1 - recorded.by;
-        let result = self.doors[to].admit(&recorded.bytes, from, self.now);
+        let result = self.gates[to].admit(&recorded.bytes, from, self.now);
         let Ok(packet) = result else { return };
         assert_eq!(packet.from, id(recorded.by), "it was sent by another");
         assert!(self.keyed || from == address(recorded.by), "it came from {from}");
@@ -115,7 +115,7 @@ impl World {
 
     /// Bytes of somebody without the key, or without the peer's address.
     fn attack(&mut self, to: usize, bytes: &[u8], from: Ipv4Addr) {
-        let result = self.doors[to].admit(bytes, from, self.now);
+        let result = self.gates[to].admit(bytes, from, self.now);
         let packet = result.map(|packet| packet.from);
         assert!(packet.is_err(), "{packet:?} from {from}: {bytes:02x?}");
     }

@@ -2,7 +2,7 @@
 //! encoded to the same bytes, or with a reason. Nobody without the key gets anything accepted.
 
 use natha::types::{InstanceId, SessionId};
-use natha::wire::{Key, MAX_PACKET, Packet, Rejected, Sender};
+use natha::wire::{HeartbeatKey, MAX_PACKET, Packet, Rejected, Sender};
 
 use crate::dice::Dice;
 
@@ -19,7 +19,7 @@ fn node() -> InstanceId {
 }
 
 fn sender(key: Option<&[u8]>) -> Sender {
-    Sender::new(node(), SessionId(1), CLUSTER, key.map(Key::derive))
+    Sender::new(node(), SessionId(1), CLUSTER, key.map(HeartbeatKey::derive))
 }
 
 /// Bytes as they come, and again behind a header that leads into the body's decoder.

@@ -1,7 +1,7 @@
 //! Inputs to begin with: what is well formed, so that changes of it reach further than noise does.
 
 use natha::types::{Beat, Claim, Fault, Fitness, Hears, InstanceId, SessionId};
-use natha::wire::{Key, Sender};
+use natha::wire::{HeartbeatKey, Sender};
 
 /// None: the target draws its decisions from its input, and any bytes are good.
 pub(crate) fn none() -> Vec<Vec<u8>> {
@@ -27,7 +27,7 @@ pub(crate) fn packets() -> Vec<Vec<u8>> {
         }],
         unfit_for: ["zone-b".parse().expect("a name")].into(),
     };
-    let whole = [None, Some(Key::derive(b"another key"))]
+    let whole = [None, Some(HeartbeatKey::derive(b"another key"))]
         .map(|key| Sender::new(id.clone(), SessionId(1), "blue", key).encode(&beat).bytes);
     let bodies = whole.clone().map(|packet| packet[14..].to_vec());
     whole.into_iter().chain(bodies).collect()

@@ -1,18 +1,22 @@
-//! The published study is what `docs/sim.json` says.
+//! The published study shows what `docs/evidence/sim.json` says.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use natha_prove::sim::Published;
 
-/// The promise of `docs/failover.md`, in hours.
+/// The promise of `docs/evidence/heartbeat.md`, in hours.
 const PROMISED_HOURS: u64 = 1_000;
+
+fn evidence() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/evidence")
+}
 
 #[test]
 fn the_table_and_the_plot_show_what_was_measured() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-    let rendered = Published::read(&docs).unwrap().render(&docs).unwrap();
+    let directory = evidence();
+    let rendered = Published::read(&directory).unwrap().render(&directory).unwrap();
     for (name, wanted) in rendered {
-        let path = docs.join(name);
+        let path = directory.join(name);
         if std::env::var_os("UPDATE_DOCS").is_some() {
             std::fs::write(&path, wanted).unwrap();
         } else {
@@ -24,8 +28,7 @@ fn the_table_and_the_plot_show_what_was_measured() {
 
 #[test]
 fn the_default_was_measured_for_as_long_as_is_promised_and_kept_the_promise() {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-    let published = Published::read(&docs).unwrap();
+    let published = Published::read(&evidence()).unwrap();
     let cell = published.promise().expect("the study measured the default");
     assert!(cell.hours >= PROMISED_HOURS, "{} hours", cell.hours);
     assert_eq!((cell.false_takeovers, cell.false_stops, cell.unrelieved), (0, 0, 0));

@@ -1,11 +1,11 @@
-//! What a simulated node is told is recorded as a live monitor's is, and replays to the same
-//! actions. With `KEEP_CASES=1` the recording is kept as a case of `tests/cases.rs`.
+//! A simulated node is recorded like a live monitor, and the replay comes to the same actions. With
+//! `KEEP_CASES=1` the recording is kept as a case of `tests/cases.rs`.
 
 use std::path::Path;
 
 use natha::config::Failover;
 use natha::failover::{Action, Input, Outcome};
-use natha::record::{Entry, Reader, Replay, Turn, difference};
+use natha::record::{RecordedLine, RecordingReader, Replay, Turn, difference};
 use natha::types::Roster;
 use natha_lab::ec2::{Fault, FaultRule};
 use natha_prove::sim::{Sim, documented, id};
@@ -36,18 +36,18 @@ fn recording() -> String {
     sim.panic(0);
     sim.run_until(20_000, |sim| (0..4).all(|of| sim.holder(of) == Some(1)));
     sim.run(5_000);
-    sim.recording(1).expect("it was begun")
+    sim.recording(1).expect("it was started")
 }
 
 #[test]
 fn a_simulated_failover_of_every_kind_replays_to_the_same_actions() {
     let text = recording();
     let mut lines = text.lines();
-    let (mut reader, header) = Reader::begin(lines.next().unwrap()).unwrap();
+    let (mut reader, header) = RecordingReader::begin(lines.next().unwrap()).unwrap();
     let mut replay = Replay::new(&header);
     let mut turns: Vec<Turn> = Vec::new();
     for line in lines {
-        if let Entry::Turn(turn) = reader.next(line).unwrap() {
+        if let RecordedLine::Turn(turn) = reader.next(line).unwrap() {
             assert_eq!(difference(&turn.actions, &replay.turn(&turn)), None, "{line}");
             turns.push(turn);
         }

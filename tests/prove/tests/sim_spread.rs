@@ -69,7 +69,7 @@ fn the_groups_of_one_dead_node_end_spread_over_the_others() {
     for dead in 0..NODES {
         let after = spread(&[dead], 1);
         let counts = counts(&after);
-        // By chance of the names: docs/failover.md, "More than two nodes".
+        // The order of names decides: docs/failover.md, "More than two nodes".
         assert_eq!(counts.len(), NODES - 1, "{counts:?}");
         assert!(counts.values().all(|count| (6..=7).contains(count)), "{counts:?}");
     }

@@ -1,9 +1,9 @@
-//! The failures that a cluster on AWS must stand: which of them the lab stages, and how the tests
-//! of the last run ended.
+//! The failures that a cluster on AWS must survive: which of them the lab stages, and how the last
+//! run ended.
 //!
-//! The tests are in `tests/lab_chaos.rs`, named after their scenario: `s01_…` is about number 1.
-//! `scripts/chaos` runs them and writes [`results`], from which `docs/failover.md` gets its
-//! [`table`].
+//! The tests are in `tests/lab_chaos.rs`. Their names start with the scenario's number: `s01_…`
+//! stages number 1. `scripts/chaos` runs them and writes the [`results`]. `docs/evidence/chaos.md`
+//! shows them as a [`table`].
 
 pub mod results;
 mod scenarios;
@@ -11,25 +11,25 @@ pub mod table;
 
 pub use scenarios::SCENARIOS;
 
-/// A failure, and what the cluster makes of it.
+/// A failure, and what natha must do.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     /// Its number, from 1.
     pub number: u8,
     /// What happens.
     pub name: &'static str,
-    /// What the cluster makes of it.
+    /// What natha must do.
     pub expected: &'static str,
-    /// What shows that.
+    /// The evidence.
     pub shown: Shown,
 }
 
-/// What shows that a cluster stands a failure.
+/// The evidence that a cluster survives a failure.
 #[derive(Debug, Clone, Copy)]
 pub enum Shown {
-    /// These tests: of `tests/lab_chaos.rs` where they name no other file, as `FILE::TEST`.
+    /// These tests, in `tests/lab_chaos.rs` or, as `FILE::TEST`, in another file.
     By(&'static [&'static str]),
-    /// Nothing in the lab, for this reason.
+    /// None in the lab, for this reason.
     Nothing(&'static str),
 }
 
@@ -63,7 +63,7 @@ impl Scenario {
         }
     }
 
-    /// How the names of its own tests begin.
+    /// The prefix of the names of its own tests.
     #[must_use]
     pub fn prefix(&self) -> String {
         format!("s{:02}_", self.number)

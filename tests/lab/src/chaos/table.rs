@@ -1,4 +1,4 @@
-//! The scenarios and their results as Markdown, for `docs/failover.md`.
+//! The scenarios and their results as Markdown, for `docs/evidence/chaos.md`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_has_every_scenario_and_tells_what_passed_failed_and_was_not_run() {
+    fn the_table_has_every_scenario_and_shows_what_passed_failed_and_was_not_run() {
         let text = markdown(r#"{"chaos.s01.passed": 0, "chaos.passed": 7}"#).unwrap();
         assert!(text.contains("7 of these passed"), "{text}");
         assert!(text.lines().any(|line| line.starts_with("| 1 |") && line.contains("**failed**")));

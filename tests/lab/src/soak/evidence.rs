@@ -91,7 +91,7 @@ impl<'a> Evidence<'a> {
             // A node that is off keeps its recordings to itself.
             let list = lab.sh(&node, &format!("ls {RECORDINGS} 2>/dev/null || true"));
             for file in list.unwrap_or_default().split_whitespace() {
-                if let Ok(text) = lab.sh(&node, &format!("cat {RECORDINGS}/{file}")) {
+                if let Ok(text) = lab.sh(&node, &format!("zcat -f {RECORDINGS}/{file} || true")) {
                     write(&format!("{node}-{file}"), &text)?;
                 }
             }

@@ -16,15 +16,15 @@ pub enum Rule {
     StopWell,
     /// A node that has just been heard is not stopped.
     StopHeard,
-    /// An unfit node takes nothing and stops nobody.
+    /// An unfit node takes nothing and stops no node.
     Unfit,
-    /// A live holder is not robbed.
+    /// No node takes a group from a live, fit holder.
     Robbed,
     /// A foreign target is left alone.
     Foreign,
-    /// A route is led only to a node that can serve, as far as its peers could tell.
+    /// A route is pointed only to a node that can serve, as far as its peers could know.
     WrongTarget,
-    /// No answer, or an error, allows nothing.
+    /// A missing answer or an error permits nothing.
     Unknown,
     /// After a pause, nothing is changed before it is read.
     Blind,
@@ -32,7 +32,7 @@ pub enum Rule {
     Unread,
     /// A home gets its group back only once it has been well.
     EarlyHandBack,
-    /// Only what natha stopped, or what stopped by itself, is started.
+    /// natha starts only what it or EC2 stopped, or what shut itself down.
     UnaskedStart,
     /// Stops are capped.
     TooManyStops,
@@ -46,13 +46,13 @@ pub enum Rule {
     LeftStopped,
     /// A heartbeat is never held up.
     HeldUp,
-    /// What natha leaves alone is told.
+    /// natha reports what it leaves alone.
     Untold,
     /// A group goes only to a node that can serve it.
     Unserving,
     /// The kinds of a group are taken in order.
     Order,
-    /// A gap in a group is filled by who has the rest of it.
+    /// The node that has part of a group takes a gap in it.
     Divided,
     /// A group comes together at one node.
     Apart,
@@ -127,59 +127,59 @@ impl Rule {
     pub const fn statement(self) -> &'static str {
         match self {
             Self::MutualStop => {
-                "EC2 never accepts a stop of a node by one that it is itself stopping at that \
-                 node's request, and natha never has every node stopped"
+                "EC2 never accepts a stop of A by B while it is stopping B at A's request, and \
+                 natha never has every node stopped"
             }
             Self::StopServing => {
-                "no stop is accepted of a node that forwards while a route has led to it for \
-                 longer than the oldest read that a stop may rely on, EC2's lag and a call's \
+                "EC2 accepts no stop of a node that forwards if a route has pointed to it for \
+                 longer than the maximum age of the read behind a stop, EC2's lag and a call's \
                  time limit together"
             }
             Self::StopWell => {
-                "no stop is accepted of a node that has been well, with a working API, for the \
+                "EC2 accepts no stop of a node that has been healthy, with a working API, for the \
                  whole of repair.after"
             }
             Self::StopHeard => {
-                "no node asks for a stop of one whose heartbeat or echo has reached it within the \
-                 detection time"
+                "no node requests a stop of a node whose heartbeat or echo has reached it within \
+                 the detection time"
             }
-            Self::Unfit => "a node that finds itself unfit takes no route and stops nobody",
+            Self::Unfit => "a node that finds itself unfit takes no route and stops no node",
             Self::Robbed => {
                 "no node takes a route from a live, fit holder that it has been connected to and \
-                 that has held it for a while, unless the holder is leaving"
+                 that has held the route for a while, unless the holder is leaving"
             }
             Self::Foreign => {
-                "a route that somebody led out of the cluster is not written once a read could \
-                 show it"
+                "no node writes a route that a person pointed outside the cluster, once a read \
+                 could show that"
             }
             Self::WrongTarget => {
-                "a route is led to the writer itself, or given to a peer whose heartbeats \
-                 reached the writer within the detection time, or twice that where a third node \
-                 may vouch for it"
+                "a node points a route to itself, or gives it to a peer whose heartbeats reached \
+                 it within the detection time, or within twice that if a third node may vouch for \
+                 the peer"
             }
             Self::Unknown => {
-                "a stop or a start follows successful reads, within read_valid, of the routes \
-                 and of the power of both nodes; an error is no answer"
+                "a stop or a start follows successful reads, within read_valid, of the routes and \
+                 of the state of both nodes; an error is not an answer"
             }
             Self::Blind => {
-                "after a pause longer than the detection time a successful read of the \
-                            routes comes before any change"
+                "after a pause longer than the detection time, a successful read of the routes \
+                 comes before any change"
             }
             Self::Unread => {
-                "every route write but the first of a takeover follows a read of that route \
-                 asked for within read_valid"
+                "every route write except the first of a takeover follows a read of that route \
+                 requested within read_valid"
             }
             Self::EarlyHandBack => {
-                "a group is given back only to a home whose monitor has run, fit, for at least \
+                "a node hands a group back only to a home whose monitor has run, fit, for at least \
                  hand_back.hold, less the detection time after a pause of the giver"
             }
             Self::UnaskedStart => {
-                "natha starts only an instance that natha stopped, or that stopped by itself or \
-                 by EC2; never one that a person stopped"
+                "natha starts only an instance that natha or EC2 stopped, or that shut itself \
+                 down; never one that a person stopped"
             }
             Self::TooManyStops => "one run of a monitor stops at most repair.max_per_hour times",
             Self::WriteStorm => {
-                "with nothing new broken or mended, route writes come to an end after a handful"
+                "while nothing breaks and nothing is repaired, route writes end after a handful"
             }
             Self::Unserving | Self::Order | Self::Divided | Self::Apart | Self::Local => {
                 self.of_groups()
@@ -190,56 +190,57 @@ impl Rule {
         }
     }
 
-    /// What is about groups of several kinds, and those with a service check.
+    /// The rules about groups of several kinds, and about those with a service check.
     const fn of_groups(self) -> &'static str {
         match self {
             Self::Unserving => {
-                "no node takes a group whose service check fails on it, and none is given one of \
-                 which its heartbeats have told that"
+                "no node takes a group whose service check fails on it, and no node is given a \
+                 group that its heartbeats say it cannot serve"
             }
             Self::Order => {
-                "in a takeover, an Elastic IP is moved only once no route of its group leads to \
-                 the failed node any more, or a write has failed"
+                "in a takeover, an Elastic IP moves only once no route of its group points to the \
+                 failed node, or a write has failed"
             }
             Self::Divided => {
-                "no node takes what nobody holds of a group of which, as far as it knows, a \
-                 living node that serves it has another part and it has none, unless that one \
-                 has let its time pass"
+                "a node without a part of a group takes an unassigned part only if, as far as it \
+                 knows, no live node that serves the group has another part, or that node has let \
+                 its time pass"
             }
             Self::Apart => {
-                "while all nodes are well and hear each other, a group of several resources is \
-                 not held by two of them for long"
+                "while all nodes are healthy and hear each other, two of them do not hold parts of \
+                 one group for long"
             }
             Self::Local => {
-                "while all nodes are well and hear each other, a host carries the addresses of \
-                 a group that has led to it for a while and not of one that has led elsewhere; \
-                 and before a group is given to it on purpose"
+                "while all nodes are healthy and hear each other, a host carries the addresses of \
+                 a group that has pointed to it for a while, but not of one that has pointed \
+                 elsewhere; a host carries them before a group is handed to it on purpose"
             }
             _ => self.statement(),
         }
     }
 
-    /// What is to come about, as against what must not happen.
+    /// The liveness rules: what must happen.
     const fn promise(self) -> &'static str {
         match self {
             Self::Unserved => {
-                "when one node alone has been well for longer than detection, grace, first \
-                 contact and a call take together, every route of the cluster leads to it"
+                "when only one node has been healthy for longer than detection, grace, first \
+                 contact and a call take together, every route of the cluster points to it"
             }
             Self::NoRest => {
-                "from every state, once nothing is broken any more, every group comes to be at \
-                 home, and then nothing is written any more"
+                "from every state, once nothing is broken, every group returns home, and then \
+                 natha writes nothing"
             }
             Self::LeftStopped => {
-                "from every state, once nothing is broken any more, every node that natha \
-                 stopped comes to run again, or an alert stands"
+                "from every state, once nothing is broken, every node that natha stopped runs \
+                 again, or an alert stands"
             }
             Self::HeldUp => {
-                "a monitor that runs sends a heartbeat to every peer in every interval, whatever \
-                 its calls do"
+                "a running monitor sends a heartbeat to every peer in every interval, whatever its \
+                 calls do"
             }
             Self::Untold => {
-                "a route that leads out of the cluster while a fit node can read it is alerted"
+                "a route that points outside the cluster raises an alert while a fit node can read \
+                 it"
             }
             _ => self.statement(),
         }

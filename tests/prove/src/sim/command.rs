@@ -25,7 +25,7 @@ const BATCH: usize = 256;
     natha-prove sim --seed 1234 --story      one of them, told from beginning to end\n  \
     natha-prove sim --several --seeds 0..500 the same with groups of several kinds\n  \
     natha-prove sim --seeds 0..2000 --hours 1000 --json sim.json\n  \
-    natha-prove sim --study docs             every weather with every heartbeat setting\n\n\
+    natha-prove sim --study docs/evidence    every heartbeat setting on every network\n\n\
     Exit status: 0 all rules were kept, 3 one was broken, 1 error, 2 wrong usage.")]
 pub struct Options {
     /// Random faults by these seeds.
@@ -48,16 +48,16 @@ pub struct Options {
     /// Write the figures into this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Measure every weather with every heartbeat setting, for up to --effort hours each and
-    /// --hours for the default, and write sim.json, the section of failover.md and sim.svg into
-    /// this directory. Nothing else is run.
+    /// Measure every heartbeat setting on every simulated network, for up to --effort hours each
+    /// and --hours for the default, and write sim.json, sim.svg and the table of heartbeat.md into
+    /// this directory. Runs nothing else.
     #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["seed", "json"])]
     study: Option<PathBuf>,
     /// With --study, measure this setting alone, such as 100x4, and keep what the directory has of
     /// the others.
     #[arg(long, value_name = "MSxN", value_parser = beats, requires = "study")]
     setting: Option<Beats>,
-    /// Hours for each setting in each weather of --study; fewer where heartbeats are frequent.
+    /// Hours for each setting on each network of --study; fewer where heartbeats are frequent.
     #[arg(long, value_name = "N", default_value_t = 40)]
     effort: u64,
     /// Threads; as many as processors if not given.
@@ -92,17 +92,17 @@ pub fn command(options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(seed) = options.seed {
         return one(seed, made, options.story, &mut out);
     }
-    if let Some(docs) = &options.study {
+    if let Some(directory) = &options.study {
         let hours = options.hours.max(options.effort);
         let mut cells = study(options.effort, hours, options.setting, threads);
         if let Some(setting) = options.setting {
-            let others = Published::read(docs)?.cells;
+            let others = Published::read(directory)?.cells;
             cells.extend(others.into_iter().filter(|cell| cell.beats != setting));
         }
         let published = Published { cells };
-        published.write(docs)?;
-        for (name, text) in published.render(docs)? {
-            let path = docs.join(name);
+        published.write(directory)?;
+        for (name, text) in published.render(directory)? {
+            let path = directory.join(name);
             std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
         }
         return Ok(ExitCode::SUCCESS);

@@ -8,8 +8,8 @@ use natha::wire::{Packet, Sessions};
 
 use super::ec2::Api;
 use super::moved::Changes;
+use super::recording::Recording;
 use super::rules::Watch;
-use super::tape::Tape;
 
 /// Packets that a node which does not run may have waiting for it; later ones are lost.
 const BACKLOG: usize = 1_024;
@@ -49,8 +49,8 @@ pub struct Node {
     pub(super) changes: Changes,
     /// The groups whose service checks fail on it; none where nobody has looked yet.
     pub(super) failing: Option<BTreeSet<GroupName>>,
-    /// What its monitor is told and does, where that is recorded.
-    pub(super) tape: Option<Tape>,
+    /// Its recording in progress, if it is recorded.
+    pub(super) recording: Option<Recording>,
 }
 
 /// Something that arrived at a node.
@@ -84,7 +84,7 @@ impl Node {
             awaited: BTreeSet::new(),
             changes: Changes::new(),
             failing: None,
-            tape: None,
+            recording: None,
         }
     }
 

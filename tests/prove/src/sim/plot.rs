@@ -47,15 +47,15 @@ const fn real(number: u64) -> f64 {
     number as f64
 }
 
-/// Draws the takeovers of a living peer against the outage of a dead one.
+/// Draws the takeovers of a live peer against the time to take over from a dead one.
 #[must_use]
 pub(super) fn plot(cells: &[Cell]) -> String {
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#ffffff\"/>\n\
-         <text x=\"{LEFT}\" y=\"20\" font-size=\"14\">Takeovers of a living peer in 1,000 hours, \
-         by how fast a dead one is relieved</text>\n"
+         <text x=\"{LEFT}\" y=\"20\" font-size=\"14\">Takeovers of a live peer per 1,000 hours, \
+         by the time to take over from a dead one</text>\n"
     );
     axes(&mut out);
     for (place, (weather, colour)) in DRAWN.iter().enumerate() {
@@ -132,7 +132,7 @@ fn axes(out: &mut String) {
         out,
         &format!(
             "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">from a node's death until its \
-         routes lead to another (median, API calls of 50 ms)</text>",
+         routes point to another (median, API calls of 50 ms)</text>",
             f64::midpoint(LEFT, RIGHT),
             HEIGHT - 12.0
         ),

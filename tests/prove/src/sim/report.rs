@@ -1,4 +1,4 @@
-//! The study for people: the table and the plot in `docs/`, and flat figures for scripts.
+//! The published study: the table and the plot in `docs/evidence/`, and flat figures for scripts.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use super::weather::Beats;
 const BEGIN: &str = "<!-- heartbeat study begin -->\n";
 const END: &str = "<!-- heartbeat study end -->";
 
-/// What `docs/sim.json` holds.
+/// The content of `docs/evidence/sim.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     /// Every setting in every weather.
@@ -23,33 +23,33 @@ pub struct Published {
 }
 
 impl Published {
-    /// Reads `docs/sim.json`.
+    /// Reads `sim.json` in this directory.
     ///
     /// # Errors
-    /// Where it cannot be read or is not such a file.
-    pub fn read(docs: &Path) -> anyhow::Result<Self> {
-        let path = docs.join("sim.json");
+    /// When it cannot be read or parsed.
+    pub fn read(directory: &Path) -> anyhow::Result<Self> {
+        let path = directory.join("sim.json");
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("reading {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
     }
 
-    /// Writes `docs/sim.json`.
+    /// Writes `sim.json` in this directory.
     ///
     /// # Errors
-    /// Where it cannot be written.
-    pub fn write(&self, docs: &Path) -> anyhow::Result<()> {
-        let path = docs.join("sim.json");
+    /// When it cannot be written.
+    pub fn write(&self, directory: &Path) -> anyhow::Result<()> {
+        let path = directory.join("sim.json");
         let text = serde_json::to_string_pretty(self).context("writing the study as JSON")?;
         std::fs::write(&path, text + "\n").with_context(|| format!("writing {}", path.display()))
     }
 
-    /// What the documents should be, by path: the section of `failover.md` and the plot.
+    /// The content that `heartbeat.md` and `sim.svg` in this directory should have, by file name.
     ///
     /// # Errors
-    /// Where `failover.md` cannot be read or has no place for it.
-    pub fn render(&self, docs: &Path) -> anyhow::Result<BTreeMap<&'static str, String>> {
-        let path = docs.join("failover.md");
+    /// When `heartbeat.md` cannot be read or lacks the marks around the table.
+    pub fn render(&self, directory: &Path) -> anyhow::Result<BTreeMap<&'static str, String>> {
+        let path = directory.join("heartbeat.md");
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("reading {}", path.display()))?;
         let marks = || format!("looking for {} in {}", BEGIN.trim(), path.display());
@@ -57,7 +57,7 @@ impl Published {
         let (_, tail) = rest.split_once(END).with_context(marks)?;
         let page = format!("{head}{BEGIN}{}{END}{tail}", table(&self.cells));
         let plot = super::plot::plot(&self.cells);
-        Ok(BTreeMap::from([("failover.md", page), ("sim.svg", plot)]))
+        Ok(BTreeMap::from([("heartbeat.md", page), ("sim.svg", plot)]))
     }
 
     /// The cell of the promise.
@@ -109,12 +109,12 @@ pub fn table(cells: &[Cell]) -> String {
             settings.iter().map(|beats| find(cells, weather, *beats).map_or("–".to_owned(), of));
         line(std::iter::once(name.to_owned()).chain(all).collect());
     };
-    row("seen after, fair", "fair", |cell| three(cell.detection_ms));
+    row("detected after, fair", "fair", |cell| three(cell.detection_ms));
     row("routes moved after, fair", "fair", |cell| three(cell.convergence_ms));
     row("routes moved after, promised", PROMISED, |cell| three(cell.convergence_ms));
     row("routes moved after, rough", "rough", |cell| three(cell.convergence_ms));
-    row("API calls an hour, promised", PROMISED, |cell| thousands(cell.calls_per_hour));
-    row("API calls a failover, fair", "fair", |cell| thousands(cell.calls_per_failover));
+    row("API calls per hour, promised", PROMISED, |cell| thousands(cell.calls_per_hour));
+    row("API calls per failover, fair", "fair", |cell| thousands(cell.calls_per_failover));
     row("hours simulated, promised", PROMISED, |cell| thousands(cell.hours));
     row("hours simulated, fair", "fair", |cell| thousands(cell.hours));
     out

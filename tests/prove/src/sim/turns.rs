@@ -94,7 +94,7 @@ impl Sim {
         let mut inputs = Vec::new();
         while let Some(input) = node.next_input() {
             node.watch.note_input(&input);
-            if node.tape.is_some() {
+            if node.recording.is_some() {
                 inputs.push(input.clone());
             }
             if let Some(machine) = &mut node.machine {
@@ -107,8 +107,8 @@ impl Sim {
         let machine = node.machine.iter_mut();
         let actions: Vec<Action> =
             machine.flat_map(|machine| iter::from_fn(|| machine.poll_action())).collect();
-        if let Some(tape) = &mut node.tape {
-            tape.note(now, inputs, &actions);
+        if let Some(recording) = &mut node.recording {
+            recording.add(now, inputs, &actions);
         }
         for action in actions {
             self.act(n, action);

@@ -1,0 +1,149 @@
+//! The groups: those of the settings, or those of tagged tables.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ipnet::Ipv4Net;
+
+use super::resources::Ground;
+use super::{CLUSTER_TAG, HOME_TAG, Selector, default_route};
+use crate::config::{Home, Local, Problem, Problems, Settings};
+use crate::types::{
+    Group, GroupName, Member, RouteTableId, RouteTableInfo, SubnetId, SubnetInfo, Traits, VpcId,
+    Zone,
+};
+
+/// Groups as the settings have them.
+///
+/// # Errors
+/// Everything that they ask for and that cannot be.
+pub(super) fn configured(
+    settings: &Settings,
+    ground: &Ground<'_>,
+    warnings: &mut Vec<Problem>,
+) -> Result<Vec<Group>, Problems> {
+    let (mut groups, mut refused) = (Vec::new(), Vec::new());
+    for setting in &settings.groups {
+        let subject = format!("group {}", setting.name);
+        let mut prefer = Vec::new();
+        for home in setting.home.iter().chain(&setting.prefer) {
+            match preferred(ground.members, home) {
+                Some(member) if prefer.contains(&member.id) => {}
+                Some(member) => prefer.push(member.id.clone()),
+                None => warnings.push(homeless(&subject, &home.to_string())),
+            }
+        }
+        let resources = ground.resources(setting, warnings, &mut refused);
+        if resources.is_empty() {
+            // Its routes are yet to be made; a warning says which.
+            continue;
+        }
+        let mut group = Group::new(setting.name.clone(), prefer.first().cloned(), resources);
+        group.prefer = prefer;
+        group.traits = Traits {
+            checked: setting.check.is_some(),
+            hand_back: setting.hand_back,
+            hold: setting.hold,
+            prepared: setting.local != Local::Off,
+        };
+        groups.push(group);
+    }
+    if refused.is_empty() { Ok(groups) } else { Err(Problems(refused)) }
+}
+
+/// The member that the settings name.
+fn preferred<'a>(members: &'a [Member], home: &Home) -> Option<&'a Member> {
+    match home {
+        Home::Instance(id) => members.iter().find(|member| member.id == *id),
+        Home::Named(name) => find_home(members, name),
+    }
+}
+
+fn homeless(subject: &str, home: &str) -> Problem {
+    Problem::new(
+        subject,
+        format!("no member is its home `{home}`"),
+        "correct the home, or start a member there; the rank order decides meanwhile",
+    )
+}
+
+/// What the groups of tagged tables are found from.
+pub(super) struct Tagged<'a> {
+    pub(super) wanted: &'a Selector<RouteTableId>,
+    pub(super) vpc: &'a VpcId,
+    pub(super) members: &'a [Member],
+    pub(super) tables: &'a [RouteTableInfo],
+    pub(super) subnets: &'a [SubnetInfo],
+}
+
+/// Groups of tagged tables: one for each home, and one for each table without.
+pub(super) fn tagged(from: &Tagged<'_>, warnings: &mut Vec<Problem>) -> Vec<Group> {
+    let Selector::Tagged(cluster) = from.wanted else { return Vec::new() };
+    let zones: BTreeMap<&SubnetId, &Zone> =
+        from.subnets.iter().map(|subnet| (&subnet.id, &subnet.zone)).collect();
+    let ours: BTreeMap<&RouteTableId, &RouteTableInfo> = from
+        .tables
+        .iter()
+        .filter(|table| table.tags.get(CLUSTER_TAG) == Some(cluster) && table.vpc == *from.vpc)
+        .map(|table| (&table.id, table))
+        .collect();
+    let mut by_home: BTreeMap<String, Vec<&RouteTableId>> = BTreeMap::new();
+    for (id, table) in &ours {
+        let home = match table.tags.get(HOME_TAG).map(|tag| tag.trim()) {
+            Some(tag) if !tag.is_empty() => tag.to_owned(),
+            _ => match only_zone(table, &zones) {
+                Some(zone) => zone.to_string(),
+                None => id.to_string(),
+            },
+        };
+        by_home.entry(home).or_default().push(id);
+    }
+    let mut taken = BTreeSet::new();
+    let mut groups = Vec::new();
+    for (home, tables) in by_home {
+        let found = find_home(from.members, &home);
+        let unhomed = tables.iter().any(|id| id.as_str() == home);
+        if found.is_none() && !unhomed {
+            warnings.push(homeless(&format!("route table {}", tables[0]), &home));
+        }
+        let mut name = named(&home, tables[0]);
+        if !taken.insert(name.clone()) {
+            name = named(tables[0].as_str(), tables[0]);
+        }
+        let routes = tables.iter().map(|id| default_route(id, Ipv4Net::default())).collect();
+        groups.push(Group::new(name, found.map(|member| member.id.clone()), routes));
+    }
+    groups
+}
+
+/// The zone of a table's subnets, where they are all in one.
+fn only_zone<'a>(
+    table: &RouteTableInfo,
+    zones: &BTreeMap<&SubnetId, &'a Zone>,
+) -> Option<&'a Zone> {
+    let mut of_table = table.subnets.iter().map(|id| zones.get(id).copied());
+    let first = of_table.next()??;
+    of_table.all(|zone| zone == Some(first)).then_some(first)
+}
+
+/// The member that a home names: by its id, its `Name`, or its zone; the lowest id of several.
+fn find_home<'a>(members: &'a [Member], home: &str) -> Option<&'a Member> {
+    let by_id = members.iter().find(|member| member.id.as_str() == home);
+    let by_name = || members.iter().find(|member| member.name.as_deref() == Some(home));
+    let by_zone = || in_zone(members, &home.parse().ok()?);
+    by_id.or_else(by_name).or_else(by_zone)
+}
+
+/// The member in a zone, the lowest id of several.
+fn in_zone<'a>(members: &'a [Member], zone: &Zone) -> Option<&'a Member> {
+    members.iter().find(|member| member.zone.as_ref() == Some(zone))
+}
+
+/// A group's name from its home's, with what a name may not have replaced; the table's id where
+/// nothing is left.
+pub(super) fn named(home: &str, table: &RouteTableId) -> GroupName {
+    let fitting = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let name: String = home.chars().map(fitting).take(64).collect();
+    name.parse()
+        .or_else(|_| table.as_str().parse())
+        .expect("a route table id is short and of letters, digits and a dash")
+}

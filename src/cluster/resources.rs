@@ -1,0 +1,241 @@
+//! What a configured group moves: from its settings and what was read to resources, or to the
+//! reason why AWS cannot do it.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::{Inventory, default_route};
+use crate::config::{GroupSetting, Problem, ResourceSetting};
+use crate::types::{
+    AllocationId, DnsName, HostedZoneId, InterfaceInfo, Member, Resource, RouteTableId,
+    RouteTarget, SubnetInfo, VpcId,
+};
+
+/// How many of a subnet's first addresses are Amazon's own (VPC user guide, "Subnet sizing"): the
+/// network, its router, the resolver, and one for the future. The last one is, too.
+const RESERVED: u32 = 4;
+
+/// How the route to the VPC itself is shown in each of its tables.
+const LOCAL_ROUTE: &str = "local";
+
+/// What is known of the cluster when its groups are made.
+pub(super) struct Ground<'a> {
+    pub(super) vpc: &'a VpcId,
+    pub(super) members: &'a [Member],
+    /// The forwarding interface of each member, in the same order.
+    pub(super) interfaces: Vec<&'a InterfaceInfo>,
+    pub(super) inventory: &'a Inventory,
+}
+
+impl Ground<'_> {
+    /// What a group moves, ordered by kind. What cannot be is noted with its reason.
+    pub(super) fn resources(
+        &self,
+        group: &GroupSetting,
+        warnings: &mut Vec<Problem>,
+        refused: &mut Vec<Problem>,
+    ) -> Vec<Resource> {
+        let mut found: Vec<Resource> =
+            group.tables.iter().map(|table| default_route(table, group.cidr)).collect();
+        for setting in &group.resources {
+            let outcome = match setting {
+                ResourceSetting::Vip { address, tables } => self.vip(*address, tables),
+                ResourceSetting::PrivateIp { address } => self.private_ip(*address),
+                ResourceSetting::Eip { allocation, on } => self.eip(allocation, *on),
+                ResourceSetting::Dns { zone, name, ttl, public } => {
+                    self.dns(zone, name).map(|()| {
+                        let (zone, name) = (zone.clone(), name.clone());
+                        vec![Resource::Dns { zone, name, ttl: *ttl, public: *public }]
+                    })
+                }
+            };
+            match outcome {
+                Ok(resources) => found.extend(resources),
+                Err((what, remedy)) => {
+                    let subject = format!("group {}, {setting}", group.name);
+                    refused.push(Problem::new(subject, what, remedy));
+                }
+            }
+            warnings.extend(self.warning(group, setting));
+        }
+        found.sort_by(|a, b| (a.kind(), a).cmp(&(b.kind(), b)));
+        found
+    }
+
+    /// The routes to a virtual IP: in the tables that are listed, else in those that have one.
+    fn vip(&self, address: Ipv4Addr, tables: &[RouteTableId]) -> Result<Vec<Resource>, Refusal> {
+        if let Some(block) = self.vpc_blocks().find(|block| block.contains(&address)) {
+            return Err((
+                format!(
+                    "{address} is in {block}, which is a block of {}: no route may lead a single \
+                     address of the VPC elsewhere",
+                    self.vpc
+                ),
+                "choose an address outside of every block of the VPC and of the networks that it \
+                 is connected with; an address of a subnet can be moved as a `private-ip`, within \
+                 that subnet"
+                    .to_owned(),
+            ));
+        }
+        let tables = if tables.is_empty() { self.tables_with(address) } else { tables.to_vec() };
+        Ok(tables.into_iter().map(|table| Resource::Vip { table, address }).collect())
+    }
+
+    /// The tables of the VPC that have a route to an address.
+    fn tables_with(&self, address: Ipv4Addr) -> Vec<RouteTableId> {
+        let cidr = Ipv4Net::from(address);
+        let all = self.inventory.tables.iter();
+        all.filter(|table| table.vpc == *self.vpc && table.routes.contains_key(&cidr))
+            .map(|table| table.id.clone())
+            .collect()
+    }
+
+    /// The VPC's IPv4 blocks: as this instance's metadata told them, and those to which a table
+    /// that was read just now has the VPC's own route.
+    fn vpc_blocks(&self) -> impl Iterator<Item = &Ipv4Net> {
+        let ours = self.inventory.tables.iter().filter(|table| table.vpc == *self.vpc);
+        let local = ours.flat_map(|table| &table.routes).filter_map(|(cidr, route)| {
+            matches!(&route.target, RouteTarget::Other(id) if id == LOCAL_ROUTE).then_some(cidr)
+        });
+        self.inventory.vpc_cidrs.iter().chain(local)
+    }
+
+    fn private_ip(&self, address: Ipv4Addr) -> Result<Vec<Resource>, Refusal> {
+        let subnet = self.common_subnet()?;
+        if !subnet.cidr.contains(&address) {
+            return Err((
+                format!("{address} is not in {} ({}), where the nodes are", subnet.id, subnet.cidr),
+                "choose a free address of that subnet".to_owned(),
+            ));
+        }
+        if is_reserved(subnet.cidr, address) {
+            return Err((
+                format!("{address} is one of the five addresses of {} that AWS keeps", subnet.cidr),
+                "choose another address: not one of the first four, nor the last one".to_owned(),
+            ));
+        }
+        if let Some(member) = self.members.iter().find(|member| member.address == address) {
+            return Err((
+                format!("{address} is the primary address of {}, which cannot move", member.id),
+                "choose an address that no interface has as its primary one".to_owned(),
+            ));
+        }
+        Ok(vec![Resource::PrivateIp { address }])
+    }
+
+    /// The subnet that every member's forwarding interface is in.
+    fn common_subnet(&self) -> Result<&SubnetInfo, Refusal> {
+        let mut all = self.members.iter().zip(&self.interfaces);
+        let (first, of_first) =
+            all.next().ok_or_else(|| ("there is no member".to_owned(), "start one".to_owned()))?;
+        if let Some((other, of_other)) = all.find(|(_, one)| one.subnet != of_first.subnet) {
+            return Err((
+                format!(
+                    "{} is in {} and {} in {}: a private IP cannot leave its subnet, and a subnet \
+                     is in one zone",
+                    first.id, of_first.subnet, other.id, of_other.subnet
+                ),
+                "for nodes in several subnets or zones use a `vip` (clients in the VPC), an `eip` \
+                 (clients on the internet) or `dns`; or put all nodes into one subnet"
+                    .to_owned(),
+            ));
+        }
+        let found = self.inventory.subnets.iter().find(|subnet| subnet.id == of_first.subnet);
+        found.ok_or_else(|| {
+            let what = format!("EC2 does not tell the IPv4 addresses of {}", of_first.subnet);
+            (what, "put the nodes into a subnet with IPv4 addresses".to_owned())
+        })
+    }
+
+    fn eip(
+        &self,
+        allocation: &AllocationId,
+        on: Option<Ipv4Addr>,
+    ) -> Result<Vec<Resource>, Refusal> {
+        let Some(address) = self.inventory.elastic.get(allocation) else {
+            return Err((
+                "there is no such Elastic IP in this account and region".to_owned(),
+                "correct the allocation id, or allocate an address".to_owned(),
+            ));
+        };
+        Ok(vec![Resource::Eip { allocation: allocation.clone(), address: *address, on }])
+    }
+
+    fn dns(&self, zone: &HostedZoneId, name: &DnsName) -> Result<(), Refusal> {
+        let Some(apex) = self.inventory.zones.get(zone) else {
+            return Err((
+                "there is no such hosted zone in this account".to_owned(),
+                "correct the zone's id: `aws route53 list-hosted-zones` lists them".to_owned(),
+            ));
+        };
+        let inside = |apex: &DnsName| {
+            let before = name.as_str().strip_suffix(apex.as_str());
+            before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+        };
+        match apex {
+            Some(apex) if !inside(apex) => Err((
+                format!("{name} is not in the zone, which is that of {apex}"),
+                format!("choose a name that ends with .{apex}, or another zone"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What a person should look at, though natha works with it.
+    fn warning(&self, group: &GroupSetting, setting: &ResourceSetting) -> Option<Problem> {
+        let (what, remedy) = match setting {
+            ResourceSetting::Vip { address, tables } if tables.is_empty() => {
+                if !self.tables_with(*address).is_empty() {
+                    return None;
+                }
+                (
+                    format!("no route table of {} has a route to {address}/32", self.vpc),
+                    format!(
+                        "create it in the tables of the clients' subnets (`aws ec2 create-route \
+                         --destination-cidr-block {address}/32 --network-interface-id …`), or list \
+                         `tables`"
+                    ),
+                )
+            }
+            ResourceSetting::Eip { on: Some(on), .. }
+                if !group.private_ips().any(|address| address == *on) =>
+            {
+                (
+                    format!("it belongs to {on}, which the group does not move"),
+                    format!("add a `private-ip` of {on} to the group, or leave `on` out"),
+                )
+            }
+            ResourceSetting::Dns { public: true, .. } => {
+                let without: Vec<&str> = self
+                    .members
+                    .iter()
+                    .filter(|member| member.public.is_none())
+                    .map(|member| member.id.as_str())
+                    .collect();
+                if without.is_empty() {
+                    return None;
+                }
+                (
+                    format!("no public address, so never its holder: {}", without.join(", ")),
+                    "give the node a public address, or leave `public` out".to_owned(),
+                )
+            }
+            _ => return None,
+        };
+        let subject = format!("group {}, {setting}", group.name);
+        Some(Problem::new(subject, what, remedy))
+    }
+}
+
+/// Why something cannot be, and what to do instead.
+type Refusal = (String, String);
+
+/// Whether an address of a subnet is one that EC2 gives to nobody.
+fn is_reserved(subnet: Ipv4Net, address: Ipv4Addr) -> bool {
+    let first = u32::from(subnet.network());
+    u32::from(address) - first < RESERVED || address == subnet.broadcast()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,331 @@
+//! Carries out what is slow, away from the loop, with a time limit each.
+//!
+//! Changes and reads have queues and limits of their own, so that a flood of reads never delays
+//! a change. Whatever happens, each action ends in exactly one note to the loop.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+
+use super::stopped_peers::StoppedPeersFile;
+use crate::cloud::{Clouds, Gate, Sent};
+use crate::daemon::clock;
+use crate::daemon::inbox::{Note, Notes};
+use crate::failover::{ActionId, Outcome, Routes};
+use crate::types::{
+    Assignment, CloudFault, CloudFaultKind, InstanceId, Location, PowerReport, Resource,
+    ResourceKind, RouteTableId, RouteWrite, Time,
+};
+
+/// Changes that may wait. A cluster moves at most a few hundred tables at once.
+const CHANGES_WAITING: usize = 1024;
+/// Changes under way at once. EC2's bucket for route writes holds fewer tokens than that.
+const CHANGES_AT_ONCE: usize = 50;
+/// Reads that may wait.
+const READS_WAITING: usize = 256;
+/// Reads under way at once.
+const READS_AT_ONCE: usize = 16;
+/// A read is made of several pages or calls, each with the API's own time limit.
+const READ_LIMITS: u32 = 3;
+/// Things to keep that may wait; each holds all there is to keep.
+const KEEPING_WAITING: usize = 16;
+/// The name under which keeping is counted and fails.
+const KEEP: &str = "remember";
+/// What the client needs besides the call itself.
+const SLACK: Duration = Duration::from_secs(1);
+
+/// The calls behind the machine's actions. The one real implementation is [`Clouds`].
+pub(crate) trait Cloud: Clone + Send + Sync + 'static {
+    /// The routes of these tables; absent tables are absent.
+    fn routes(
+        &self,
+        tables: &[RouteTableId],
+    ) -> impl Future<Output = Result<BTreeMap<RouteTableId, Routes>, CloudFault>> + Send;
+
+    /// Who holds these resources, which are no routes and all of one kind.
+    fn holders(
+        &self,
+        resources: &[Resource],
+    ) -> impl Future<Output = Result<Vec<(Resource, Location)>, CloudFault>> + Send;
+
+    /// The state of a node.
+    fn power(
+        &self,
+        node: &InstanceId,
+    ) -> impl Future<Output = Result<PowerReport, CloudFault>> + Send;
+
+    /// Carries out one change through the gate.
+    fn change(
+        &self,
+        change: &CloudChange,
+        gate: &Gate,
+    ) -> impl Future<Output = Result<Sent, CloudFault>> + Send;
+}
+
+/// A change to make.
+#[derive(Debug, Clone)]
+pub(crate) enum CloudChange {
+    /// Write a route.
+    Route(RouteWrite),
+    /// Give a resource that is no route to a member.
+    Assign(Assignment),
+    /// Stop a node.
+    Stop { node: InstanceId, force: bool },
+    /// Start a node.
+    Start { node: InstanceId },
+}
+
+/// Something to read.
+#[derive(Debug, Clone)]
+pub(crate) enum CloudRead {
+    /// Route tables.
+    Routes(Vec<RouteTableId>),
+    /// Who holds resources of one kind that are no routes.
+    Holders(Vec<Resource>),
+    /// The state of a node.
+    Power(InstanceId),
+}
+
+/// A change, and until when it may begin.
+type ChangeJob = (ActionId, CloudChange, Time);
+/// A read.
+type ReadJob = (ActionId, CloudRead);
+
+/// What to keep over a restart.
+type KeepJob = (ActionId, BTreeSet<InstanceId>);
+
+/// The loop's way to the executors. Handing over never waits.
+#[derive(Debug, Clone)]
+pub(crate) struct Executors {
+    changes: mpsc::Sender<ChangeJob>,
+    reads: mpsc::Sender<ReadJob>,
+    keeping: mpsc::Sender<KeepJob>,
+}
+
+impl Executors {
+    /// Starts them on the current runtime. `limit` is the API's time limit for one call.
+    pub(crate) fn start<C: Cloud>(
+        cloud: &C,
+        stopped_peers: StoppedPeersFile,
+        notes: &Notes,
+        limit: Duration,
+    ) -> Self {
+        let (changes, mut changes_queue) = mpsc::channel::<ChangeJob>(CHANGES_WAITING);
+        let (reads, mut reads_queue) = mpsc::channel::<ReadJob>(READS_WAITING);
+        let (for_changes, for_reads) = (cloud.clone(), cloud.clone());
+        let (notes_of_changes, notes_of_reads) = (notes.clone(), notes.clone());
+        tokio::spawn(async move {
+            let slots = Arc::new(Semaphore::new(CHANGES_AT_ONCE));
+            while let Some((id, change, not_after)) = changes_queue.recv().await {
+                let Ok(slot) = slots.clone().acquire_owned().await else { return };
+                let (cloud, notes) = (for_changes.clone(), notes_of_changes.clone());
+                tokio::spawn(async move {
+                    let outcome = run_change(&cloud, &change, not_after, limit + SLACK).await;
+                    drop(slot);
+                    notes.send(Note::Done { id, call: change.name(), outcome }).await;
+                });
+            }
+        });
+        tokio::spawn(async move {
+            let slots = Arc::new(Semaphore::new(READS_AT_ONCE));
+            while let Some((id, read)) = reads_queue.recv().await {
+                let Ok(slot) = slots.clone().acquire_owned().await else { return };
+                let (cloud, notes) = (for_reads.clone(), notes_of_reads.clone());
+                tokio::spawn(async move {
+                    let outcome = run_read(&cloud, &read, limit * READ_LIMITS + SLACK).await;
+                    drop(slot);
+                    notes.send(Note::Done { id, call: read.name(), outcome }).await;
+                });
+            }
+        });
+        let keeping = start_keeping(stopped_peers, notes.clone());
+        Self { changes, reads, keeping }
+    }
+
+    /// Hands a change over.
+    pub(crate) fn change(
+        &self,
+        id: ActionId,
+        change: CloudChange,
+        not_after: Time,
+    ) -> Result<(), Outcome> {
+        let call = change.name();
+        let sent = self.changes.try_send((id, change, not_after));
+        sent.map_err(|_| Outcome::Written { result: Err(overloaded(call)) })
+    }
+
+    /// Hands over what is to be kept.
+    pub(crate) fn keep(&self, id: ActionId, stopped: BTreeSet<InstanceId>) -> Result<(), Outcome> {
+        let sent = self.keeping.try_send((id, stopped));
+        sent.map_err(|_| Outcome::Written { result: Err(overloaded(KEEP)) })
+    }
+
+    /// Hands a read over.
+    pub(crate) fn read(&self, id: ActionId, read: CloudRead) -> Result<(), Outcome> {
+        self.reads.try_send((id, read)).map_err(|refused| {
+            let (_, read) = refused.into_inner();
+            read.failed(overloaded(read.name()))
+        })
+    }
+}
+
+impl CloudChange {
+    /// The API call's name.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Route(write) => match write.verb {
+                crate::types::RouteWriteVerb::Replace => "ReplaceRoute",
+                crate::types::RouteWriteVerb::Create => "CreateRoute",
+            },
+            Self::Assign(assignment) => assign_call(assignment.resource.kind()),
+            Self::Stop { .. } => "StopInstances",
+            Self::Start { .. } => "StartInstances",
+        }
+    }
+}
+
+impl CloudRead {
+    /// The API call's name.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Routes(_) => "DescribeRouteTables",
+            Self::Holders(resources) => holders_call(resources.first()),
+            Self::Power(_) => "DescribeInstances",
+        }
+    }
+
+    /// The outcome that says it failed.
+    fn failed(&self, fault: CloudFault) -> Outcome {
+        match self {
+            Self::Routes(_) => Outcome::Routes { result: Err(fault) },
+            Self::Holders(_) => Outcome::Holders { result: Err(fault) },
+            Self::Power(_) => Outcome::Power { result: Err(fault) },
+        }
+    }
+}
+
+/// The call that gives away a resource of this kind.
+const fn assign_call(kind: ResourceKind) -> &'static str {
+    match kind {
+        ResourceKind::Route => "ReplaceRoute",
+        ResourceKind::PrivateIp => "AssignPrivateIpAddresses",
+        ResourceKind::Eip => "AssociateAddress",
+        ResourceKind::Dns => "ChangeResourceRecordSets",
+    }
+}
+
+/// The call that tells who holds resources like this one.
+fn holders_call(resource: Option<&Resource>) -> &'static str {
+    match resource.map(Resource::kind) {
+        Some(ResourceKind::PrivateIp) => "DescribeNetworkInterfaces",
+        Some(ResourceKind::Dns) => "ListResourceRecordSets",
+        Some(ResourceKind::Eip | ResourceKind::Route) | None => "DescribeAddresses",
+    }
+}
+
+/// One after the other, so that the last one handed over is the one that stays.
+fn start_keeping(stopped_peers: StoppedPeersFile, notes: Notes) -> mpsc::Sender<KeepJob> {
+    let (keeping, mut queue) = mpsc::channel::<KeepJob>(KEEPING_WAITING);
+    tokio::spawn(async move {
+        while let Some((id, stopped)) = queue.recv().await {
+            let stopped_peers = stopped_peers.clone();
+            let saved = tokio::task::spawn_blocking(move || stopped_peers.save(&stopped)).await;
+            let saved = saved.map_err(anyhow::Error::new).flatten();
+            let result = saved.map_err(|error| CloudFault {
+                kind: CloudFaultKind::Other,
+                call: KEEP.to_owned(),
+                message: format!("{error:#}"),
+            });
+            notes.send(Note::Done { id, call: KEEP, outcome: Outcome::Written { result } }).await;
+        }
+    });
+    keeping
+}
+
+async fn run_change<C: Cloud>(
+    cloud: &C,
+    change: &CloudChange,
+    not_after: Time,
+    limit: Duration,
+) -> Outcome {
+    let in_time = move || clock::now() <= not_after;
+    if !in_time() {
+        return Outcome::Expired;
+    }
+    let gate = Gate::new(in_time);
+    match timeout(limit, cloud.change(change, &gate)).await {
+        Ok(Ok(Sent::Accepted)) => Outcome::Written { result: Ok(()) },
+        Ok(Ok(Sent::Expired)) => Outcome::Expired,
+        Ok(Err(fault)) => Outcome::Written { result: Err(fault) },
+        Err(_) => Outcome::Written { result: Err(overdue(change.name(), limit)) },
+    }
+}
+
+async fn run_read<C: Cloud>(cloud: &C, read: &CloudRead, limit: Duration) -> Outcome {
+    let work = async {
+        match read {
+            CloudRead::Routes(tables) => Outcome::Routes { result: cloud.routes(tables).await },
+            CloudRead::Holders(resources) => {
+                Outcome::Holders { result: cloud.holders(resources).await }
+            }
+            CloudRead::Power(node) => Outcome::Power { result: cloud.power(node).await },
+        }
+    };
+    match timeout(limit, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => read.failed(overdue(read.name(), limit)),
+    }
+}
+
+fn overloaded(call: &str) -> CloudFault {
+    CloudFault {
+        kind: CloudFaultKind::Unreachable,
+        call: call.to_owned(),
+        message: "too many calls are waiting already; nothing was sent".to_owned(),
+    }
+}
+
+fn overdue(call: &str, limit: Duration) -> CloudFault {
+    CloudFault {
+        kind: CloudFaultKind::Unknown,
+        call: call.to_owned(),
+        message: format!("no answer within {}", humantime::format_duration(limit)),
+    }
+}
+
+impl Cloud for Clouds {
+    async fn routes(
+        &self,
+        tables: &[RouteTableId],
+    ) -> Result<BTreeMap<RouteTableId, Routes>, CloudFault> {
+        let found = self.ec2().route_tables(tables).await?;
+        Ok(found.into_iter().map(|table| (table.id, Routes(table.routes))).collect())
+    }
+
+    async fn holders(
+        &self,
+        resources: &[Resource],
+    ) -> Result<Vec<(Resource, Location)>, CloudFault> {
+        Self::holders(self, resources).await
+    }
+
+    async fn power(&self, node: &InstanceId) -> Result<PowerReport, CloudFault> {
+        self.ec2().power(node).await
+    }
+
+    async fn change(&self, change: &CloudChange, gate: &Gate) -> Result<Sent, CloudFault> {
+        match change {
+            CloudChange::Route(write) => self.ec2().write_route(write, gate).await,
+            CloudChange::Assign(assignment) => self.assign(assignment, gate).await,
+            CloudChange::Stop { node, force } => self.ec2().stop(node, *force, gate).await,
+            CloudChange::Start { node } => self.ec2().start(node, gate).await,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "executors_tests.rs"]
+mod tests;

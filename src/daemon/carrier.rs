@@ -1,0 +1,116 @@
+//! Keeps the host as the held groups need it: it takes in packets to their addresses, and to no
+//! addresses of groups that others hold. At once when that changes, and every few seconds in case
+//! somebody else has changed it. In a task of its own: the loop only says what is due.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::alerts::Alert;
+use super::inbox::Notes;
+use crate::config::{GroupSetting, Settings};
+use crate::kernel::{addresses, carry};
+use crate::plan::parts_of;
+use crate::types::GroupName;
+
+/// Time between two looks while nothing changes.
+const EVERY: Duration = Duration::from_secs(5);
+/// Time limit of one round: nft has 10 s of them.
+const LIMIT: Duration = Duration::from_secs(15);
+
+/// Which groups this node has to carry now, and which it must not; nothing is known of the others.
+pub(super) type MustCarry = BTreeMap<GroupName, bool>;
+
+/// What the task works with.
+#[derive(Debug)]
+struct HostSide {
+    settings: Settings,
+    /// The first address of the forwarding interface, by which that is found.
+    address: Ipv4Addr,
+}
+
+/// The task, for whoever waits for its end.
+#[derive(Debug)]
+pub(super) struct Carrier(Option<JoinHandle<()>>);
+
+/// Starts it on the current runtime, where a group has or had anything to carry. The sender is the
+/// loop's: when that drops it, the task does what was said last and ends.
+pub(super) fn start(
+    settings: &Settings,
+    address: Ipv4Addr,
+    notes: &Notes,
+) -> (Option<watch::Sender<MustCarry>>, Carrier) {
+    let carries = |group: &GroupSetting| !parts_of(group, "").is_empty();
+    if !settings.groups.iter().any(carries) && !carry::has_record(&settings.state_dir) {
+        return (None, Carrier(None));
+    }
+    let host = HostSide { settings: settings.clone(), address };
+    let (sender, must_carry) = watch::channel(MustCarry::new());
+    let task = tokio::spawn(keep(host, must_carry, Alert::new("local", notes)));
+    (Some(sender), Carrier(Some(task)))
+}
+
+impl Carrier {
+    /// Waits until the task has done what the loop said last. Call it when the loop has ended.
+    pub(super) async fn finish(self) {
+        let Some(task) = self.0 else { return };
+        if timeout(LIMIT, task).await.is_err() {
+            tracing::error!("addresses of groups that were handed over may still be on this host");
+        }
+    }
+}
+
+async fn keep(host: HostSide, mut must_carry: watch::Receiver<MustCarry>, mut alert: Alert) {
+    let mut rounds = interval(EVERY);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let last = tokio::select! {
+            changed = must_carry.changed() => changed.is_err(),
+            _ = rounds.tick() => false,
+        };
+        let due = must_carry.borrow_and_update().clone();
+        alert.set(host.round(&due).await).await;
+        if last {
+            return;
+        }
+    }
+}
+
+impl HostSide {
+    /// One round. Returns what is wrong.
+    async fn round(&self, due: &MustCarry) -> Option<String> {
+        let error = match timeout(LIMIT, self.reconcile(due)).await {
+            Ok(Ok(errors)) if errors.is_empty() => return None,
+            Ok(Ok(errors)) => errors.join("; "),
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(_) => format!("no end within {}", humantime::format_duration(LIMIT)),
+        };
+        Some(format!("this host's side of its groups is not as it should be: {error}"))
+    }
+
+    async fn reconcile(&self, due: &MustCarry) -> anyhow::Result<Vec<String>> {
+        let outcome = carry(&self.settings, self.address, due).await?;
+        for change in &outcome.changes {
+            tracing::info!("{change}");
+        }
+        Ok(outcome.errors.iter().map(ToString::to_string).collect())
+    }
+}
+
+/// Makes the host carry what follows from `due`, once. `address` is the first address of the
+/// forwarding interface, by which that is found.
+pub(super) async fn carry(
+    settings: &Settings,
+    address: Ipv4Addr,
+    due: &MustCarry,
+) -> anyhow::Result<carry::CarryOutcome> {
+    let own = addresses::read().await?;
+    let link = own.into_iter().find(|own| own.address == address);
+    let link = link.ok_or_else(|| anyhow!("no interface has {address}"))?.link;
+    Ok(carry::reconcile(&settings.state_dir, &settings.groups, due, &link).await?)
+}

@@ -1,0 +1,35 @@
+//! What this node finds out about itself, put together and passed on when it changes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::daemon::inbox::Notes;
+use crate::failover::Input;
+use crate::types::{Fault, Fitness};
+
+/// Where every check writes its finding.
+#[derive(Debug, Clone)]
+pub(crate) struct FitnessBoard {
+    faults: Arc<Mutex<BTreeSet<Fault>>>,
+    notes: Notes,
+}
+
+impl FitnessBoard {
+    /// With nothing wrong.
+    pub(crate) fn new(notes: Notes) -> Self {
+        Self { faults: Arc::default(), notes }
+    }
+
+    /// Notes that something is or is no longer wrong. The lock is held until the loop has the
+    /// news, so that two checks cannot overtake each other.
+    pub(crate) async fn set(&self, fault: Fault, present: bool) {
+        let mut faults = self.faults.lock().await;
+        let changed = if present { faults.insert(fault) } else { faults.remove(&fault) };
+        if changed {
+            let fitness = Fitness { faults: faults.clone() };
+            self.notes.input(Input::Fitness { fitness }).await;
+        }
+    }
+}

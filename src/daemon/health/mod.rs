@@ -1,0 +1,13 @@
+//! Whether this host can serve: checks that run for as long as the monitor does.
+//!
+//! A fault of the host makes the node unfit for all its groups; a failed service check makes it
+//! unfit for one group.
+
+pub(crate) mod conntrack;
+mod fitness;
+pub(crate) mod host;
+pub(crate) mod interruptions;
+pub(crate) mod service_checks;
+pub(crate) mod uplink;
+
+pub(crate) use fitness::FitnessBoard;

@@ -1,0 +1,214 @@
+//! The exchange with the peers: sockets, packets and sessions put together.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::ifaddrs::getifaddrs;
+use nix::net::if_::InterfaceFlags;
+use nix::sys::socket::SockaddrStorage;
+
+use super::icmp::EchoMark;
+use super::sockets::{Datagram, PeerSocket};
+use crate::failover::Input;
+use crate::status::PeerCounters;
+use crate::types::{Beat, InstanceId, Roster, SessionId, Time};
+use crate::wire::{Packet, PacketGate, Sender};
+
+/// Datagrams read in one turn of each peer's socket and of the echo socket. Many times what a peer
+/// sends, so that everything that had arrived when the turn began is read before anyone is judged.
+const MAX_DRAIN: usize = 1024;
+
+/// Datagrams of strangers read in one turn: enough to tell what they are.
+const MAX_STRANGERS: usize = 256;
+
+/// The name under which datagrams are counted that the kernel had no room for.
+const UNREAD: &str = "unread";
+
+/// What an exchange is made of.
+#[derive(Debug)]
+pub(crate) struct ExchangeParts {
+    /// This node.
+    pub(crate) me: InstanceId,
+    /// The address to bind: where heartbeats leave from and arrive.
+    pub(crate) address: Ipv4Addr,
+    /// UDP port, the same on all members.
+    pub(crate) port: u16,
+    /// This run's session.
+    pub(crate) session: SessionId,
+    /// Encoder and decoder.
+    pub(crate) sender: Sender,
+}
+
+/// Sends to and hears from the peers.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    address: SocketAddrV4,
+    gate: PacketGate,
+    /// Sends to everybody, receives from strangers.
+    strangers: PeerSocket,
+    /// Receive from one peer each.
+    peers: BTreeMap<Ipv4Addr, PeerSocket>,
+    echoes: Option<PeerSocket>,
+    mark: EchoMark,
+    echo_sequence: u16,
+    counters: PeerCounters,
+    /// Whether something came in the name of a peer, in the last turn, that did not count.
+    disturbed: bool,
+    /// Since when the kernel has refused every heartbeat, for want of the address to send it from.
+    severed_since: Option<Time>,
+}
+
+impl Exchange {
+    /// Opens the sockets. Without the right to raw sockets there is no echo, which the second
+    /// value tells; the heartbeats then decide alone.
+    pub(crate) fn open(parts: ExchangeParts, now: Time) -> io::Result<(Self, Option<io::Error>)> {
+        let address = SocketAddrV4::new(parts.address, parts.port);
+        let strangers = PeerSocket::heartbeat(address, now)?;
+        let mark = EchoMark::new(parts.session.0);
+        let (echoes, echo_fault) = match PeerSocket::echo(parts.address, None, mark, now) {
+            Ok(socket) => (Some(socket), None),
+            Err(error) => (None, Some(error)),
+        };
+        let exchange = Self {
+            address,
+            gate: PacketGate::new(parts.me, parts.sender),
+            strangers,
+            peers: BTreeMap::new(),
+            echoes,
+            mark,
+            echo_sequence: 0,
+            counters: PeerCounters::default(),
+            disturbed: false,
+            severed_since: None,
+        };
+        Ok((exchange, echo_fault))
+    }
+
+    /// Takes over who the peers are and where.
+    pub(crate) fn set_roster(&mut self, roster: &Roster, now: Time) {
+        let members = roster.members.iter();
+        self.gate.set_members(members.map(|member| (member.id.clone(), member.address)));
+        self.peers.retain(|address, _| self.gate.peer_at(*address).is_some());
+        for address in roster.members.iter().map(|member| member.address) {
+            if self.peers.contains_key(&address) || self.gate.peer_at(address).is_none() {
+                continue;
+            }
+            let peer = SocketAddrV4::new(address, self.address.port());
+            match PeerSocket::peer(self.address, peer, now) {
+                Ok(socket) => {
+                    self.peers.insert(address, socket);
+                }
+                // Its heartbeats then come in with those of strangers.
+                Err(error) => tracing::warn!(%address, %error, "no socket of its own for a peer"),
+            }
+        }
+    }
+
+    /// Sends a heartbeat.
+    pub(crate) fn send_beat(&mut self, to: &InstanceId, beat: Beat, now: Time) {
+        let Some((packet, address)) = self.gate.next_packet(to, beat, now) else { return };
+        if packet.claims_omitted > 0 {
+            self.counters.claims_omitted += 1;
+        }
+        let to = SocketAddrV4::new(address, self.address.port());
+        if self.strangers.send(&packet.bytes, to).is_ok() {
+            self.counters.beats_sent += 1;
+            self.severed_since = None;
+            return;
+        }
+        self.counters.send_failures += 1;
+        if is_gone(*self.address.ip()) {
+            self.severed_since = self.severed_since.or(Some(now));
+        }
+    }
+
+    /// Since when this node's address, or its interface, has been gone, if it is.
+    pub(crate) fn severed_since(&self) -> Option<Time> {
+        self.severed_since
+    }
+
+    /// Sends an ICMP echo request.
+    pub(crate) fn send_echo(&mut self, to: &InstanceId) {
+        let (Some(address), Some(socket)) = (self.gate.address(to), &self.echoes) else { return };
+        self.echo_sequence = self.echo_sequence.wrapping_add(1);
+        let request = self.mark.request(self.echo_sequence);
+        match socket.send(&request, SocketAddrV4::new(address, 0)) {
+            Ok(()) => self.counters.echoes_sent += 1,
+            Err(_) => self.counters.send_failures += 1,
+        }
+    }
+
+    /// What has arrived, oldest first within each socket: everything of the peers, unless they or
+    /// somebody in their name send far more than peers do, and some of the strangers'.
+    pub(crate) fn receive(&mut self, now: Time) -> Vec<Input> {
+        let Self { strangers, peers, echoes, gate, mark, counters, .. } = self;
+        let mut inputs = Vec::new();
+        gate.begin_turn();
+        let mut admit = |datagram: Datagram<'_>| match gate.admit(
+            datagram.bytes,
+            *datagram.from.ip(),
+            datagram.at,
+        ) {
+            Ok(Packet { from, session, beat, .. }) => {
+                counters.beats_received += 1;
+                inputs.push(Input::Beat { from, session, beat, at: datagram.at });
+                true
+            }
+            Err(reason) => {
+                counters.count_rejected(reason.name(), 1);
+                false
+            }
+        };
+        let mut disturbed = false;
+        let mut unread = 0;
+        for socket in peers.values_mut() {
+            unread += socket.drain(now, MAX_DRAIN, |datagram| disturbed |= !admit(datagram));
+        }
+        unread += strangers.drain(now, MAX_STRANGERS, |datagram| {
+            admit(datagram);
+        });
+        if let Some(socket) = echoes {
+            unread += socket.drain(now, MAX_DRAIN, |datagram| {
+                let peer = gate.peer_at(*datagram.from.ip());
+                if let Some(from) = peer.filter(|_| mark.is_reply(datagram.bytes)) {
+                    counters.echoes_received += 1;
+                    inputs.push(Input::Echo { from: from.clone(), at: datagram.at });
+                }
+            });
+        }
+        if unread > 0 {
+            counters.count_rejected(UNREAD, u64::from(unread));
+        }
+        self.disturbed = disturbed;
+        inputs
+    }
+
+    /// Whether something came in the name of a peer, in the last turn, that did not count. There
+    /// may be a lot more of it: the loop should not wake for each.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.disturbed
+    }
+
+    /// What was counted so far.
+    pub(crate) fn counters(&self) -> &PeerCounters {
+        &self.counters
+    }
+
+    /// What to wait for. Strangers wake nobody: they are read when there is something else to do,
+    /// which is several times in an interval.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.peers.values().chain(&self.echoes).map(AsFd::as_fd)
+    }
+}
+
+/// Whether none of this host's interfaces that are up has this address. Why the kernel refused to
+/// send does not tell: that error is the same where there is no route to the peer.
+fn is_gone(address: Ipv4Addr) -> bool {
+    let Ok(mut all) = getifaddrs() else { return false };
+    !all.any(|one| {
+        let its = one.address.as_ref().and_then(SockaddrStorage::as_sockaddr_in);
+        one.flags.contains(InterfaceFlags::IFF_UP) && its.is_some_and(|its| its.ip() == address)
+    })
+}

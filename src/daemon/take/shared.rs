@@ -1,0 +1,96 @@
+//! What `natha take` and `natha release` share: the cluster, the group, and this host's side of it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use tokio::net::UnixStream;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+
+use super::host_change::HostChange;
+use super::run::{Pace, TakeRun};
+use crate::cloud::{Clouds, Imds};
+use crate::config::{Flags, PairFlags, Settings};
+use crate::daemon::carrier::{self, MustCarry};
+use crate::daemon::discovery::{self, Membership};
+use crate::plan::parts_of;
+use crate::types::GroupName;
+
+/// A read is made of several pages or calls, each with the API's own time limit.
+const CALL_LIMITS: u32 = 3;
+/// Time between two attempts to find the cluster.
+const FIND_EVERY: Duration = Duration::from_secs(1);
+/// Whether a monitor runs on this host. Nobody answers on the socket of one that has ended.
+pub(super) async fn monitor_runs(socket: &Path) -> bool {
+    UnixStream::connect(socket).await.is_ok()
+}
+
+/// What is asked and done about a group.
+pub(super) fn take_run<'a>(
+    found: &'a Membership,
+    name: &GroupName,
+    deadline: Instant,
+) -> anyhow::Result<TakeRun<'a, Clouds>> {
+    let (roster, settings) = (&found.cluster.roster, &found.discovery.settings);
+    let group = roster.groups.iter().find(|group| group.name == *name);
+    let group = group.ok_or_else(|| {
+        let known: Vec<&str> = roster.groups.iter().map(|group| group.name.as_str()).collect();
+        anyhow!("there is no group {name}; there are: {}", known.join(", "))
+    })?;
+    Ok(TakeRun {
+        cloud: &found.discovery.clouds,
+        roster,
+        me: &found.cluster.me,
+        group,
+        adopt: settings.failover.adopt,
+        call_limit: settings.api.timeout * CALL_LIMITS,
+        deadline,
+        pace: Pace::default(),
+    })
+}
+
+/// Whether this host has a part in the group.
+pub(super) fn carries(settings: &Settings, group: &GroupName) -> bool {
+    settings.groups.iter().any(|one| one.name == *group && !parts_of(one, "").is_empty())
+}
+
+/// Makes this host carry the group's addresses, or stop carrying them.
+pub(super) async fn carry(found: &Membership, group: &GroupName, held: bool) -> Vec<HostChange> {
+    let must_carry = MustCarry::from([(group.clone(), held)]);
+    match carrier::carry(&found.discovery.settings, found.cluster.me.address, &must_carry).await {
+        Ok(outcome) => {
+            let made = outcome.changes.iter().map(|change| HostChange::Made(change.to_string()));
+            let failed = outcome.errors.iter().map(|error| HostChange::Failed(error.to_string()));
+            made.chain(failed).collect()
+        }
+        Err(error) => vec![HostChange::Failed(format!("{error:#}"))],
+    }
+}
+
+/// Finds the cluster as the monitor does. A single notification may be all that this run was
+/// started for, so what may pass is waited for.
+pub(super) async fn find(
+    flags: &Flags,
+    settings: Settings,
+    deadline: Instant,
+) -> anyhow::Result<Membership> {
+    let imds = Imds::new();
+    let mut rounds = interval(FIND_EVERY);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = "the instance metadata service does not answer".to_owned();
+    loop {
+        let attempt = async {
+            rounds.tick().await;
+            discovery::attempt(flags, &PairFlags::default(), &settings, &imds).await
+        };
+        match timeout_at(deadline, attempt).await {
+            Ok(Ok(Ok(found))) => return Ok(found),
+            Ok(Ok(Err(why))) => {
+                tracing::warn!("cannot start yet: {why}");
+                last = why;
+            }
+            Ok(Err(error)) => return Err(error),
+            Err(_) => bail!("nothing was changed: {last}"),
+        }
+    }
+}
