@@ -25,26 +25,26 @@ If `natha monitor` also runs on the nodes, it must follow and not decide: use `n
 /// Flags of `natha take`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = AFTER_HELP)]
-pub struct Args {
+pub(crate) struct Args {
     /// The group to take
     #[arg(value_name = "GROUP")]
-    pub group: GroupName,
+    pub(crate) group: GroupName,
 
     /// Show what would change without changing it; exits with 3 if anything would
     #[arg(long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
 
     /// Print the result as JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 
     /// Also take resources that point to a target outside the cluster
     #[arg(long)]
-    pub adopt: bool,
+    pub(crate) adopt: bool,
 
     /// Time limit for the whole takeover
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = limit)]
-    pub limit: Duration,
+    pub(crate) limit: Duration,
 }
 
 /// Parses `--limit`.
@@ -60,7 +60,7 @@ pub(super) fn limit(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// If nothing was changed; the message gives the reason.
-pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let Args { group, adopt, dry_run, limit, .. } = args.clone();
     let taken = take(flags, &TakeRequest { group, adopt, dry_run, limit }).await?;
     print_result(args.json, &taken, to_text)?;
