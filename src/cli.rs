@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{handover, monitor, policy, release, replay, setup, status, take, teardown};
-use crate::config::{Flags, PairFlags, load};
+use crate::config::{Flags, load};
 use crate::logging::{self, LogFormat};
 
 /// Runtime worker threads, not counting the event loop's own thread. With two, one can be busy with
@@ -122,7 +122,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let local = || Ok::<_, anyhow::Error>(load(&cli.flags, &PairFlags::default(), None)?.settings);
+    let local = || Ok::<_, anyhow::Error>(load(&cli.flags, None)?.settings);
     match &cli.verb {
         Verb::Setup(args) => setup::run(args.clone(), &cli.flags).await,
         Verb::Teardown(args) => teardown::run(args.clone(), &local()?).await,

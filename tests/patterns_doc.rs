@@ -22,6 +22,7 @@ fn read(text: &str) -> Result<Resolved, String> {
     let sources = Sources {
         flags: Flags::default(),
         pair: PairFlags::default(),
+        me: None,
         env: BTreeMap::new(),
         file: Some((PathBuf::from("natha.toml"), text.to_owned())),
         tags: None,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
-use super::resources::Ground;
-use super::{CLUSTER_TAG, HOME_TAG, Selector, default_route};
+use super::inventory::{CLUSTER_TAG, HOME_TAG, Selector, default_route};
+use super::resources::Context;
 use crate::config::{Home, Local, Problem, Problems, Settings};
 use crate::types::{
     Group, GroupName, Member, RouteTableId, RouteTableInfo, SubnetId, SubnetInfo, Traits, VpcId,
@@ -18,7 +18,7 @@ use crate::types::{
 /// Everything that they ask for and that cannot be.
 pub(super) fn configured(
     settings: &Settings,
-    ground: &Ground<'_>,
+    context: &Context<'_>,
     warnings: &mut Vec<Problem>,
 ) -> Result<Vec<Group>, Problems> {
     let (mut groups, mut refused) = (Vec::new(), Vec::new());
@@ -26,13 +26,13 @@ pub(super) fn configured(
         let subject = format!("group {}", setting.name);
         let mut prefer = Vec::new();
         for home in setting.home.iter().chain(&setting.prefer) {
-            match preferred(ground.members, home) {
+            match preferred(context.members, home) {
                 Some(member) if prefer.contains(&member.id) => {}
                 Some(member) => prefer.push(member.id.clone()),
                 None => warnings.push(homeless(&subject, &home.to_string())),
             }
         }
-        let resources = ground.resources(setting, warnings, &mut refused);
+        let resources = context.resources(setting, warnings, &mut refused);
         if resources.is_empty() {
             // Its routes are yet to be made; a warning says which.
             continue;

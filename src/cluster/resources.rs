@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::{Inventory, default_route};
+use super::inventory::{Inventory, default_route};
 use crate::config::{GroupSetting, Problem, ResourceSetting};
 use crate::types::{
     AllocationId, DnsName, HostedZoneId, InterfaceInfo, Member, Resource, RouteTableId,
@@ -20,7 +20,7 @@ const RESERVED: u32 = 4;
 const LOCAL_ROUTE: &str = "local";
 
 /// What is known of the cluster when its groups are made.
-pub(super) struct Ground<'a> {
+pub(super) struct Context<'a> {
     pub(super) vpc: &'a VpcId,
     pub(super) members: &'a [Member],
     /// The forwarding interface of each member, in the same order.
@@ -28,7 +28,7 @@ pub(super) struct Ground<'a> {
     pub(super) inventory: &'a Inventory,
 }
 
-impl Ground<'_> {
+impl Context<'_> {
     /// What a group moves, ordered by kind. What cannot be is noted with its reason.
     pub(super) fn resources(
         &self,

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::error::ErrorKind as Usage;
 
 use super::print;
-use crate::config::{Flags, PairFlags, load};
+use crate::config::{Flags, PairFlags, load_with_pair};
 use crate::policy::{ArnScope, NameOrRef, PolicyFormat, PolicyOptions, policy};
 use crate::types::VpcId;
 
@@ -115,7 +115,7 @@ pub(crate) fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     if let Err(problem) = check_refs(args) {
         problem.exit();
     }
-    let settings = load(flags, &args.pair, None)?.settings;
+    let settings = load_with_pair(flags, &args.pair, None)?.settings;
     let key = key(args)?;
     let known = |text: &VpcId| NameOrRef::Known(text.to_string());
     let reference = |text: &Option<String>| text.clone().map(NameOrRef::Ref);

@@ -12,7 +12,7 @@ use ipnet::Ipv4Net;
 
 use super::report::{GroupRow, Row, RowResult, SetupReport};
 use super::source_dest::{SourceDestChecks, ask, word};
-use crate::config::{Flags, Host, PairFlags, Settings, load};
+use crate::config::{Flags, Host, Settings, load};
 use crate::kernel::apply::{Applier, Undone};
 use crate::kernel::facts;
 use crate::kernel::journal::{JournalEntry, JournalStore};
@@ -69,7 +69,7 @@ impl Args {
 /// If the host cannot be set up. It is then as it was before, or the error lists what could not be
 /// undone.
 pub(crate) async fn run(args: Args, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let settings = load(flags, &PairFlags::default(), None)?.settings;
+    let settings = load(flags, None)?.settings;
     let nft = preflight()?;
     let mut survey = HostSurvey::take(&nft, &args, flags, settings).await?;
     let mut warnings = warnings(&survey.plan.table, &survey.facts.others);
@@ -159,7 +159,7 @@ impl HostSurvey {
             region = Some(instance.region);
             match instance.tags {
                 Ok(tags) => {
-                    settings = load(flags, &PairFlags::default(), Some(&tags))?.settings;
+                    settings = load(flags, Some(&tags))?.settings;
                     host = args.over(&settings.host);
                 }
                 Err(why) => {

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::group::{GroupSetting, ResourceSetting};
 use super::spans;
-use crate::types::{InstanceId, RouteTableId};
+use super::values::{Range, Value};
+use crate::types::InstanceId;
 
 /// Everything natha is told, defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,13 +29,11 @@ pub struct Settings {
     /// How the uplink is watched.
     pub uplink: Uplink,
     /// What is made of interruptions that AWS announces.
-    pub notices: Notices,
+    pub interruptions: Interruptions,
     /// Groups given by file or flags; empty where tags tell.
     pub groups: Vec<GroupSetting>,
     /// Members given by file or flags; empty where tags tell. This node needs no entry.
     pub members: Vec<InstanceId>,
-    /// A cluster of two given by the flags of `natha monitor`; none where tags or the file tell.
-    pub pair: Option<Pair>,
     /// Whether this cluster only follows somebody else's decision about who holds the addresses.
     pub observe: bool,
     /// The Unix socket on which the monitor answers `natha status`.
@@ -79,10 +78,9 @@ impl Default for Settings {
                 interval: Duration::from_millis(250),
                 lost_after: 4,
             },
-            notices: Notices { heed: true, lead: Duration::from_mins(2) },
+            interruptions: Interruptions { enabled: true, lead_time: Duration::from_mins(2) },
             groups: Vec::new(),
             members: Vec::new(),
-            pair: None,
             observe: false,
             socket: PathBuf::from("/run/natha/natha.sock"),
             state_dir: PathBuf::from("/var/lib/natha"),
@@ -105,9 +103,7 @@ impl Settings {
     /// group.
     #[must_use]
     pub fn moves_default_routes(&self) -> bool {
-        self.pair.is_some()
-            || self.groups.is_empty()
-            || self.groups.iter().any(|group| !group.tables.is_empty())
+        self.groups.is_empty() || self.groups.iter().any(|group| !group.tables.is_empty())
     }
 
     /// Whether this host is a NAT: as `host.nat` says, else wherever default routes are moved.
@@ -129,9 +125,7 @@ impl Settings {
         let vips = self.groups.iter().any(|group| group.vips().next().is_some());
         Role { nat: self.is_nat(), vips: vips || !self.host.accept.is_empty() }
     }
-}
 
-impl Settings {
     /// Whether the public address of a node can change while it runs: an Elastic IP comes and goes.
     #[must_use]
     pub fn moves_public_addresses(&self) -> bool {
@@ -187,7 +181,7 @@ pub struct Heartbeat {
     /// UDP port.
     pub port: u16,
     /// The cluster key, at least 16 bytes; none means unauthenticated.
-    pub key: Option<Key>,
+    pub key: Option<ClusterKey>,
     /// The file that the key is read from; none means the service manager's credential
     /// `natha.key`, where there is one.
     pub key_file: Option<PathBuf>,
@@ -197,11 +191,11 @@ pub struct Heartbeat {
 
 /// A secret that is never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Key(pub Vec<u8>);
+pub struct ClusterKey(pub Vec<u8>);
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for ClusterKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Key(…)")
+        f.write_str("ClusterKey(…)")
     }
 }
 
@@ -326,11 +320,11 @@ pub struct Uplink {
 
 /// What is made of interruptions that AWS announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notices {
+pub struct Interruptions {
     /// Whether they are looked for at all.
-    pub heed: bool,
+    pub enabled: bool,
     /// How long before a scheduled one this node counts itself unfit.
-    pub lead: Duration,
+    pub lead_time: Duration,
 }
 
 /// One uplink probe.
@@ -340,6 +334,25 @@ pub enum Probe {
     Icmp(Ipv4Addr),
     /// A TCP connection, opened and closed.
     Tcp(SocketAddr),
+}
+
+impl Value for Probe {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        let (kind, target) = text.split_once(':').unwrap_or(("icmp", text));
+        let found = match kind {
+            "icmp" => target.parse::<Ipv4Addr>().ok().map(Self::Icmp),
+            "tcp" => target.parse::<SocketAddr>().ok().map(Self::Tcp),
+            _ => None,
+        };
+        found.ok_or_else(|| format!("`{text}` is not icmp:ADDRESS or tcp:ADDRESS:PORT"))
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Icmp(address) => format!("icmp:{address}"),
+            Self::Tcp(address) => format!("tcp:{address}"),
+        }
+    }
 }
 
 /// The recording of a monitor's run.
@@ -360,13 +373,36 @@ pub enum AcceptMode {
     Redirect,
 }
 
-/// Two nodes and their tables: the inputs of the `nat_monitor.sh` that AWS published in 2013.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pair {
-    /// The other node (`NAT_ID`).
-    pub peer: InstanceId,
-    /// The table whose home is the other node (`NAT_RT_ID`).
-    pub peer_table: RouteTableId,
-    /// The table whose home is this node (`My_RT_ID`).
-    pub my_table: RouteTableId,
+impl Value for AcceptMode {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        match text {
+            "lo" => Ok(Self::Lo),
+            "redirect" => Ok(Self::Redirect),
+            _ => Err("is not lo or redirect".to_owned()),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Lo => "lo".to_owned(),
+            Self::Redirect => "redirect".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_shown_as_it_is_read() {
+        for text in ["icmp:192.0.2.1", "tcp:192.0.2.1:443"] {
+            assert_eq!(Probe::read(text, Range::Words("")).unwrap().show(), text);
+        }
+        assert_eq!(
+            Probe::read("192.0.2.1", Range::Words("")).unwrap(),
+            Probe::Icmp(Ipv4Addr::new(192, 0, 2, 1))
+        );
+        assert!(Probe::read("udp:192.0.2.1:53", Range::Words("")).is_err());
+    }
 }

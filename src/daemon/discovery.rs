@@ -12,7 +12,7 @@ use super::alerts::Alert;
 use super::inbox::Notes;
 use crate::cloud::{Clouds, Connections, Imds};
 use crate::cluster::{Discovered, DiscoveryError, Selector, discover, inventory_query};
-use crate::config::{Flags, PairFlags, Problem, Problems, Settings, load};
+use crate::config::{Flags, PairFlags, Problem, Problems, Settings, load_with_pair};
 use crate::failover::Input;
 use crate::types::{CloudFault, InstanceId, Member, Roster};
 
@@ -118,7 +118,7 @@ pub(super) async fn attempt(
         Ok(known) => known,
         Err(why) => return Ok(Err(why)),
     };
-    let settings = load(flags, pair, Some(&info.tags))?.settings;
+    let settings = load_with_pair(flags, pair, Some(&info))?.settings;
     let discovery = Discovery { clouds, me: info.id, vpc_cidrs, settings };
     match discovery.look().await {
         Ok(cluster) => Ok(Ok(Membership { discovery, cluster })),
@@ -131,9 +131,6 @@ pub(super) async fn attempt(
 /// its nodes.
 fn stand_in(settings: &Settings) -> String {
     let mut names: Vec<&str> = settings.groups.iter().map(|group| group.name.as_str()).collect();
-    if let Some(pair) = &settings.pair {
-        names.extend([pair.my_table.as_str(), pair.peer_table.as_str()]);
-    }
     names.sort_unstable();
     names.join("+")
 }

@@ -21,7 +21,7 @@ use super::inbox::{self, Notes};
 use super::peers::{Exchange, ExchangeParts};
 use super::{clock, single};
 use crate::cloud::Imds;
-use crate::config::{Failover, Flags, PairFlags, Settings, load, settings_digest};
+use crate::config::{Failover, Flags, PairFlags, Settings, load_with_pair, settings_digest};
 use crate::failover::{Command, Input};
 use crate::record::Header;
 use crate::types::SessionId;
@@ -45,7 +45,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 /// If the settings are wrong, a monitor already runs on this host, a socket cannot be opened, or
 /// not everything could be handed over in time at the end.
 pub(crate) async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
-    let settings = load(flags, pair, None)?.settings;
+    let settings = load_with_pair(flags, pair, None)?.settings;
     let directory = settings.socket.parent().context("the socket has no directory")?;
     let _only = single::lock(directory)?;
     let mut signals = Signals::new()?;
@@ -181,7 +181,7 @@ fn watch_host(found: &Membership, notes: &Notes) -> anyhow::Result<()> {
     let tracked = Alert::new("conntrack", notes);
     tokio::spawn(conntrack::watch(settings.host.conntrack_alert, tracked));
     let announced = Alert::new("notices", notes);
-    tokio::spawn(interruptions::watch(settings.notices.clone(), announced, board));
+    tokio::spawn(interruptions::watch(settings.interruptions.clone(), announced, board));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use crate::cluster::tests::{VPC, node, subnets, table};
 use crate::cluster::{
     Discovered, DiscoveryError, InventoryQuery, Selector, discover, inventory_query,
 };
-use crate::config::{Check, Home, Local, ServiceProbe, Settings};
+use crate::config::{Home, Local, ServiceCheck, ServiceProbe, Settings};
 use crate::types::{
     Group, InstanceId, InstanceInfo, ResourceKind, RouteEntry, RouteTableInfo, Traits,
 };
@@ -289,7 +289,7 @@ fn how_a_group_differs_is_told() {
     };
     assert_eq!(traits(&one), Traits::default());
     one.local = Local::Lo;
-    one.check = Some(Check::of(ServiceProbe::Address));
+    one.check = Some(ServiceCheck::of(ServiceProbe::Address));
     one.hand_back = Some(false);
     one.hold = Some(std::time::Duration::from_secs(7));
     let (hand_back, hold) = (one.hand_back, one.hold);

@@ -7,7 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::FitnessBoard;
 use crate::cloud::{Imds, Notice};
-use crate::config::Notices;
+use crate::config::Interruptions;
 use crate::daemon::alerts::Alert;
 use crate::daemon::clock;
 use crate::types::Fault;
@@ -16,8 +16,8 @@ use crate::types::Fault;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Runs for as long as the runtime lives. A failed poll changes nothing.
-pub(crate) async fn watch(settings: Notices, mut alert: Alert, board: FitnessBoard) {
-    if !settings.heed {
+pub(crate) async fn watch(settings: Interruptions, mut alert: Alert, board: FitnessBoard) {
+    if !settings.enabled {
         return;
     }
     let imds = Imds::new();
@@ -32,7 +32,7 @@ pub(crate) async fn watch(settings: Notices, mut alert: Alert, board: FitnessBoa
                 continue;
             }
         };
-        let due = is_due(&notices, settings.lead, clock::wall());
+        let due = is_due(&notices, settings.lead_time, clock::wall());
         alert.set(words(&notices)).await;
         board.set(Fault::Departing, due).await;
     }

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::config::{Check, GroupSetting, ResourceSetting, ServiceProbe, Settings};
+use crate::config::{GroupSetting, ResourceSetting, ServiceCheck, ServiceProbe, Settings};
 use crate::daemon::inbox::Notes;
 use crate::failover::Input;
 use crate::kernel::addresses::{self, AddressError};
@@ -31,7 +31,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Starts a task for each group that has a check.
 pub(crate) fn start(settings: &Settings, notes: &Notes) {
-    let checked: Vec<(&GroupSetting, &Check)> = settings
+    let checked: Vec<(&GroupSetting, &ServiceCheck)> = settings
         .groups
         .iter()
         .filter_map(|group| group.check.as_ref().map(|check| (group, check)))
@@ -125,7 +125,7 @@ impl ServiceJudge {
 }
 
 /// Probes for as long as the runtime lives.
-async fn watch(group: GroupName, check: Check, board: ServiceBoard) {
+async fn watch(group: GroupName, check: ServiceCheck, board: ServiceBoard) {
     let mut judge = ServiceJudge::new(check.fall, check.rise);
     let mut rounds = interval(check.interval);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use super::host_change::HostChange;
 use super::lock::TakeLock;
 use super::shared::{carries, carry, find, monitor_runs, take_run};
-use crate::config::{Flags, PairFlags, load};
+use crate::config::{Flags, load};
 use crate::daemon::clock;
 use crate::types::{GroupName, InstanceId};
 
@@ -50,7 +50,7 @@ pub(crate) async fn release(
     limit: Duration,
 ) -> anyhow::Result<ReleaseReport> {
     let deadline = Instant::now() + limit;
-    let settings = load(flags, &PairFlags::default(), None)?.settings;
+    let settings = load(flags, None)?.settings;
     let (socket, state_dir) = (settings.socket.clone(), settings.state_dir.clone());
     let found = find(flags, settings, deadline).await?;
     let run = take_run(&found, group, deadline)?;

@@ -9,7 +9,7 @@ use super::host_change::HostChange;
 use super::lock::TakeLock;
 use super::run::{StepResult, TakeStep};
 use super::shared::{carries, carry, find, monitor_runs, take_run};
-use crate::config::{Flags, PairFlags, load};
+use crate::config::{Flags, load};
 use crate::types::{GroupName, InstanceId, ResourceKind};
 
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ pub(crate) struct TakeReport {
 /// resource cannot be read or must not be taken. Nothing was changed then.
 pub(crate) async fn take(flags: &Flags, request: &TakeRequest) -> anyhow::Result<TakeReport> {
     let deadline = Instant::now() + request.limit;
-    let settings = load(flags, &PairFlags::default(), None)?.settings;
+    let settings = load(flags, None)?.settings;
     // Before anything is read: keepalived runs scripts concurrently, and the later run must see
     // what the earlier one did.
     let lock = if request.dry_run {
