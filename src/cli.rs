@@ -85,8 +85,6 @@ pub(crate) struct LogArgs {
 pub(crate) enum Verb {
     /// Make this host a NAT: sysctls, translation, forwarding, source/dest check
     Setup(setup::Args),
-    /// Undo what `setup` changed
-    Teardown(teardown::Args),
     /// Watch the peers, take over when one fails, repair it, hand its groups back
     Monitor(monitor::Args),
     /// Show the state of the monitor on this host
@@ -101,6 +99,8 @@ pub(crate) enum Verb {
     Policy(policy::Args),
     /// Replay and explain the decisions of a recorded monitor run
     Replay(replay::Args),
+    /// Undo what `setup` changed
+    Teardown(teardown::Args),
 }
 
 /// Runs the verb and returns the exit code that `natha --help` documents.

@@ -79,7 +79,7 @@ fn to_text(taken: &TakeReport) -> String {
     if taken.monitor {
         text.push_str("The monitor on this host will see this at its next read.\n");
     }
-    let would = taken.resources.iter().any(|step| step.fate == StepResult::WouldMove);
+    let would = taken.resources.iter().any(|step| step.result == StepResult::WouldMove);
     let summary = match (taken.all_here, would) {
         (true, _) => "is on this node",
         (false, true) => "is not on this node; nothing was changed",
@@ -89,7 +89,7 @@ fn to_text(taken: &TakeReport) -> String {
 }
 
 fn fate(step: &TakeStep) -> String {
-    match (step.fate, step.took) {
+    match (step.result, step.took) {
         (StepResult::WasHere, _) => "was here".to_owned(),
         (StepResult::Moved, Some(took)) => format!("moved in {}", display_duration(took)),
         (StepResult::Moved, None) => "moved".to_owned(),
