@@ -100,10 +100,4 @@ impl Roster {
         let name = self.member(id).and_then(|member| member.name.clone());
         name.unwrap_or_else(|| id.to_string())
     }
-
-    /// The member that owns this interface.
-    #[must_use]
-    pub fn owner_of(&self, interface: &NetworkInterfaceId) -> Option<&Member> {
-        self.members.iter().find(|member| member.interface == *interface)
-    }
 }
