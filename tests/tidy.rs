@@ -1,6 +1,8 @@
 //! The rules of the repository that no compiler checks. Each has two tests: one that the
 //! repository keeps it, and one that a sample which breaks it is caught.
 
+#[path = "tidy/circles.rs"]
+mod circles;
 #[path = "tidy/docs.rs"]
 mod docs;
 #[path = "tidy/layers.rs"]
@@ -63,6 +65,45 @@ fn an_allowed_import_is_not_caught() {
         let found = layers::forbidden_imports(&Source::sample(path, text));
         assert!(found.is_empty(), "{found:?}");
     }
+}
+
+#[test]
+fn no_files_import_each_other() {
+    report("imports in a circle", &circles::circles(&repository()));
+}
+
+#[test]
+fn a_circle_of_imports_is_caught() {
+    let face = "mod a;\nmod b;\nmod c;\npub use a::A;\npub(crate) use b::{B, C as D};";
+    let circle_through = |text: &str| {
+        circles::circles(&[
+            Source::sample("src/lib.rs", "pub mod x;\nmod y;"),
+            Source::sample("src/x/mod.rs", face),
+            Source::sample("src/x/a.rs", "use super::{B, c::{self, E}};\nstruct A(B, E);"),
+            Source::sample("src/x/b.rs", text),
+            Source::sample("src/x/c.rs", "#[cfg(test)]\nmod tests { use super::super::A; }"),
+            Source::sample("src/y.rs", "use crate::x::D;"),
+        ])
+    };
+    for text in [
+        "use super::A;",
+        "use crate::x::{self, A};",
+        "fn f(_: super::A) {}",
+        "use super::super::y::f;",
+        "use crate::x;\nfn f(_: x::A) {}",
+        "use crate::{y as z};\nfn f() { z::f() }",
+    ] {
+        assert_eq!(circle_through(text).len(), 1, "{text}: {:?}", circle_through(text));
+    }
+    assert_eq!(circle_through("use super::A;"), ["src/x/a.rs, src/x/b.rs import each other"]);
+    for text in ["use super::c::E;", "use std::fmt; // use super::A;", "fn f(_: C) {}"] {
+        assert!(circle_through(text).is_empty(), "{text}: {:?}", circle_through(text));
+    }
+    let family = [
+        Source::sample("src/x/mod.rs", "mod a;\nuse a::A;\npub struct B(A);"),
+        Source::sample("src/x/a.rs", "use super::B;"),
+    ];
+    assert!(circles::circles(&family).is_empty(), "{:?}", circles::circles(&family));
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! One group: its resources, and the move that is under way.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::prepare::Gift;
 use super::slot::Slot;
-use crate::types::{Group as Spec, GroupName, InstanceId, Time, Traits};
+use crate::types::{Group, GroupName, InstanceId, Time, Traits};
 
 /// Why a group moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,11 +13,11 @@ pub(super) enum MoveKind {
     Takeover,
     /// Away from this node, on purpose.
     HandOver,
-    /// Away from this node, to its home.
+    /// Away from this node, to a node that is preferred to it.
     HandBack,
-    /// Back to this node, which is its home and was not asked.
-    Assert,
-    /// What was missing, led nowhere, or leads out of the cluster and is adopted.
+    /// Back to this node, which is its home, from a peer that took it without cause.
+    Reclaim,
+    /// A resource that was missing or vacant, or is foreign and adopted, to this node.
     Drift,
 }
 
@@ -35,40 +35,50 @@ pub(super) struct Move {
 
 /// What this node wants of one resource.
 #[derive(Debug, Clone)]
-pub(super) struct Wish {
+pub(super) struct DesiredMove {
     pub(super) kind: MoveKind,
     pub(super) from: Option<InstanceId>,
     pub(super) to: InstanceId,
     pub(super) reason: String,
 }
 
+/// A planned move that its receiver learns of before it begins.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Announcement {
+    pub(super) to: InstanceId,
+    /// When the first heartbeat with it was sent.
+    pub(super) sent: Option<Time>,
+}
+
+/// All groups, by name.
+pub(super) type Groups = BTreeMap<GroupName, GroupState>;
+
 /// A group and the state of all its resources.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Group {
+pub(super) struct GroupState {
     pub(super) name: GroupName,
     pub(super) home: Option<InstanceId>,
-    /// Who holds it rather than whom, its home first.
+    /// Nodes in order of preference, its home first.
     pub(super) prefer: Vec<InstanceId>,
     pub(super) traits: Traits,
     pub(super) slots: Vec<Slot>,
     pub(super) generation: u32,
     pub(super) moving: Option<Move>,
-    /// A planned move whose receiver is being told of it.
-    pub(super) gift: Option<Gift>,
+    pub(super) announcement: Option<Announcement>,
     /// Whether this node's host must carry its addresses; none where that is not known.
-    pub(super) local: Option<bool>,
-    /// When a peer last told that it is about to give it to this node.
-    pub(super) promised: Option<Time>,
-    /// An operator's wish to have it elsewhere.
+    pub(super) must_carry: Option<bool>,
+    /// When a peer last announced that it is about to give it to this node.
+    pub(super) announced_by_peer: Option<Time>,
+    /// The node that an operator ordered it to.
     pub(super) ordered_to: Option<InstanceId>,
-    /// Whether the alert about a resource that leads out of the cluster is out.
-    pub(super) foreign_told: bool,
-    /// Times this node took it back unasked, since its taker was last heard properly.
-    pub(super) asserts: u32,
+    /// Whether the alert about a foreign target was reported.
+    pub(super) foreign_reported: bool,
+    /// How often this node reclaimed it since every peer last heard this node.
+    pub(super) reclaims: u32,
 }
 
-impl Group {
-    pub(super) fn new(spec: &Spec, now: Time) -> Self {
+impl GroupState {
+    pub(super) fn new(spec: &Group, now: Time) -> Self {
         let slots = spec.resources.iter().map(|resource| Slot::new(resource.clone(), now));
         Self {
             name: spec.name.clone(),
@@ -78,17 +88,17 @@ impl Group {
             slots: slots.collect(),
             generation: 0,
             moving: None,
-            gift: None,
-            local: None,
-            promised: None,
+            announcement: None,
+            must_carry: None,
+            announced_by_peer: None,
             ordered_to: None,
-            foreign_told: false,
-            asserts: 0,
+            foreign_reported: false,
+            reclaims: 0,
         }
     }
 
     /// Takes over a new specification, keeping what is known of the resources that stay.
-    pub(super) fn respecify(&mut self, spec: &Spec, now: Time) {
+    pub(super) fn respecify(&mut self, spec: &Group, now: Time) {
         self.home.clone_from(&spec.home);
         self.prefer = preference(spec);
         self.traits.clone_from(&spec.traits);
@@ -107,7 +117,7 @@ impl Group {
         }
     }
 
-    /// How old the oldest read of it is; none if one of its resources was never read.
+    /// The age of its oldest read; none if one of its resources was never read.
     pub(super) fn read_age(&self, now: Time) -> Option<Duration> {
         let mut oldest = Duration::ZERO;
         for slot in &self.slots {
@@ -118,7 +128,7 @@ impl Group {
 }
 
 /// The home, then the others that are preferred.
-fn preference(spec: &Spec) -> Vec<InstanceId> {
+fn preference(spec: &Group) -> Vec<InstanceId> {
     let others = spec.prefer.iter().filter(|node| spec.home.as_ref() != Some(node));
     spec.home.iter().chain(others).cloned().collect()
 }

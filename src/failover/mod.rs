@@ -5,21 +5,24 @@
 //! the outcome back. The rules it follows are told in `docs/failover.md`.
 
 mod action;
-mod decide;
 mod group;
 mod input;
+mod known;
 mod machine;
+mod moves;
 mod order;
+mod outbox;
 mod peer;
 mod prepare;
 mod reads;
 mod rebase;
 mod repair;
 mod retry;
+mod rule;
 mod show;
 pub(crate) mod slot;
 mod view;
-mod wish;
+mod wants;
 
 pub use action::{Action, ActionId, Event, EventKind, Level};
 pub use input::{Command, Input, Outcome, Routes};

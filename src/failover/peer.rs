@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Verdict;
-use super::machine::Machine;
 use crate::config::Failover;
 use crate::types::{
     Beat, Fitness, GroupName, Hears, InstanceId, InstanceState, Member, PowerReport, SessionId,
@@ -34,9 +33,9 @@ pub(super) struct Peer {
     pub(super) echo_asked: Option<Time>,
     /// What EC2 said of it, and when it was asked.
     pub(super) power: Option<(PowerReport, Time)>,
-    /// Resources it moved after it was lost: how many, and when the last was seen.
-    pub(super) deeds: u32,
-    pub(super) deed_at: Option<Time>,
+    /// How many resources were seen to move to it after it was lost, and when the last was read.
+    pub(super) moves_while_lost: u32,
+    pub(super) moved_at: Option<Time>,
     pub(super) verdict: Verdict,
     pub(super) verdict_since: Time,
     /// Since when it has been lost without a break.
@@ -67,8 +66,8 @@ impl Peer {
             echo_at: None,
             echo_asked: None,
             power: None,
-            deeds: 0,
-            deed_at: None,
+            moves_while_lost: 0,
+            moved_at: None,
             verdict: Verdict::Unmet,
             verdict_since: now,
             lost_since: None,
@@ -88,44 +87,44 @@ impl Peer {
     }
 
     /// Whether its last heartbeat is young enough.
-    pub(super) fn is_fresh(&self, now: Time, numbers: &Failover) -> bool {
-        self.silent_since().is_some_and(|since| now.since(since) < numbers.detection())
+    pub(super) fn is_fresh(&self, now: Time, timing: &Failover) -> bool {
+        self.silent_since().is_some_and(|since| now.since(since) < timing.detection())
     }
 
     /// When a heartbeat counts as late: echo requests go out at heartbeat pace from then on.
-    pub(super) fn late_at(&self, numbers: &Failover) -> Option<Time> {
-        self.silent_since().map(|since| since + late_after(numbers))
+    pub(super) fn late_at(&self, timing: &Failover) -> Option<Time> {
+        self.silent_since().map(|since| since + late_after(timing))
     }
 
     /// When it is lost unless it is heard before.
-    pub(super) fn lost_at(&self, numbers: &Failover) -> Option<Time> {
-        self.silent_since().map(|since| since + numbers.detection())
+    pub(super) fn lost_at(&self, timing: &Failover) -> Option<Time> {
+        self.silent_since().map(|since| since + timing.detection())
     }
 
     /// How often it is asked for an echo: twice as often as it should be heard while its heartbeat
     /// is late, as each answer may be the one that shows that it lives; at heartbeat pace while
     /// it is lost.
-    pub(super) fn echo_pace(&self, now: Time, numbers: &Failover) -> Duration {
-        match (self.late_at(numbers), self.lost_at(numbers)) {
+    pub(super) fn echo_pace(&self, now: Time, timing: &Failover) -> Duration {
+        match (self.late_at(timing), self.lost_at(timing)) {
             (Some(late), _) if now < late => Duration::from_secs(1),
-            (_, Some(lost)) if now < lost => numbers.interval / 2,
-            _ => numbers.interval,
+            (_, Some(lost)) if now < lost => timing.interval / 2,
+            _ => timing.interval,
         }
     }
 
     /// Whether its host answers: an echo reply since its heartbeat became late. A peer that has
     /// never answered echo gives no evidence either way.
-    pub(super) fn echo_answers(&self, now: Time, numbers: &Failover) -> bool {
+    pub(super) fn echo_answers(&self, now: Time, timing: &Failover) -> bool {
         let Some(echo_at) = self.echo_at else { return false };
-        let counts = self.late_at(numbers).is_none_or(|late| echo_at >= late);
-        counts && now.since(echo_at) < numbers.detection().max(Duration::from_millis(500))
+        let counts = self.late_at(timing).is_none_or(|late| echo_at >= late);
+        counts && now.since(echo_at) < timing.detection().max(Duration::from_millis(500))
     }
 
     /// Whether it has been lost for no longer than it takes its other peers to miss it too: the
     /// one who heard it last still vouches for it.
-    fn is_barely_lost(&self, now: Time, numbers: &Failover) -> bool {
-        let lost_at = self.lost_at(numbers);
-        lost_at.is_some_and(|lost| now.since(lost) < numbers.detection())
+    fn is_barely_lost(&self, now: Time, timing: &Failover) -> bool {
+        let lost_at = self.lost_at(timing);
+        lost_at.is_some_and(|lost| now.since(lost) < timing.detection())
     }
 
     /// Takes in that this node was paused until `now`: what the peer sent meanwhile may be lost
@@ -166,21 +165,23 @@ impl Peer {
 
     /// Whether it is alive by its deeds: it moved a resource when no request of its former life can
     /// have been under way any more, or did so twice.
-    fn is_alive_by_deeds(&self, numbers: &Failover) -> bool {
+    fn is_alive_by_moves(&self, timing: &Failover) -> bool {
         let impaired = self.power_since_heard().is_some_and(|power| power.impaired);
-        !impaired && (self.is_deed_late(numbers) || (self.deeds >= 2 && self.lost_since.is_some()))
+        !impaired
+            && (self.is_move_late(timing)
+                || (self.moves_while_lost >= 2 && self.lost_since.is_some()))
     }
 
     /// Whether it moved a resource when no request of its former life can have been under way.
-    pub(super) fn is_deed_late(&self, numbers: &Failover) -> bool {
-        let times = self.deed_at.zip(self.lost_since);
-        times.is_some_and(|(deed, lost)| deed >= lost + straggler(numbers))
+    pub(super) fn is_move_late(&self, timing: &Failover) -> bool {
+        let times = self.moved_at.zip(self.lost_since);
+        times.is_some_and(|(moved, lost)| moved >= lost + max_request_age(timing))
     }
 
     /// The verdict: the table in `docs/failover.md`, row by row. `witnessed` says that another
     /// live member hears it.
-    pub(super) fn judge(&self, now: Time, numbers: &Failover, witnessed: bool) -> Verdict {
-        if self.is_fresh(now, numbers) {
+    pub(super) fn judge(&self, now: Time, timing: &Failover, witnessed: bool) -> Verdict {
+        if self.is_fresh(now, timing) {
             return match &self.heard {
                 Some(heard) if heard.beat.leaving => Verdict::Left,
                 Some(heard) if !heard.beat.fitness.is_fit() => Verdict::Sick,
@@ -200,16 +201,16 @@ impl Peer {
         if self.said_goodbye() {
             return Verdict::Left;
         }
-        if self.heard.is_none() && now.since(self.met) < numbers.first_contact {
+        if self.heard.is_none() && now.since(self.met) < timing.first_contact {
             return Verdict::Unmet;
         }
-        if witnessed && self.is_barely_lost(now, numbers) {
+        if witnessed && self.is_barely_lost(now, timing) {
             return self.verdict;
         }
-        if witnessed || self.is_alive_by_deeds(numbers) {
+        if witnessed || self.is_alive_by_moves(timing) {
             return Verdict::CutOff;
         }
-        if self.echo_answers(now, numbers) {
+        if self.echo_answers(now, timing) {
             return Verdict::DaemonDown;
         }
         if power.is_some() { Verdict::Unreachable } else { Verdict::Suspected }
@@ -225,8 +226,8 @@ impl Peer {
         self.alive_since = lasting(self.alive_since, verdict == Verdict::Alive, now);
         let changed = self.verdict != verdict;
         if fresh {
-            self.deeds = 0;
-            self.deed_at = None;
+            self.moves_while_lost = 0;
+            self.moved_at = None;
             self.started_at = None;
         }
         if fresh && changed {
@@ -245,11 +246,11 @@ impl Peer {
         &mut self,
         me: &InstanceId,
         session: SessionId,
-        numbers: &Failover,
+        timing: &Failover,
         now: Time,
     ) {
         let deaf = match self.verdict {
-            Verdict::Alive | Verdict::Sick => !self.hears(me, session, numbers),
+            Verdict::Alive | Verdict::Sick => !self.hears(me, session, timing),
             Verdict::CutOff => true,
             _ => false,
         };
@@ -311,21 +312,22 @@ impl Peer {
     }
 
     /// Whether it heard this session of `me` lately, by its own word.
-    pub(super) fn hears(&self, me: &InstanceId, session: SessionId, numbers: &Failover) -> bool {
+    pub(super) fn hears(&self, me: &InstanceId, session: SessionId, timing: &Failover) -> bool {
         self.heard.as_ref().is_some_and(|heard| {
             heard.beat.hears.iter().any(|hears| {
                 hears.node == *me
                     && hears.session == session
-                    && hears.age().is_some_and(|age| age < numbers.detection())
+                    && hears.age().is_some_and(|age| age < timing.detection())
             })
         })
     }
 
-    /// The latest moment at which it had surely received what `me` sent until then, by its own word
-    /// and but for the time that packets travel; none where it does not hear this run of `me`.
-    pub(super) fn heard_me_at(&self, me: &Machine) -> Option<Time> {
+    /// The latest moment at which it had surely received what `me` sent until then, according to
+    /// its heartbeat and apart from the packets' travel time; none where it does not hear this
+    /// session of `me`.
+    pub(super) fn heard_me_at(&self, me: &InstanceId, session: SessionId) -> Option<Time> {
         let heard = self.heard.as_ref()?;
-        let is_me = |hears: &&Hears| hears.node == me.me.id && hears.session == me.session;
+        let is_me = |hears: &&Hears| hears.node == *me && hears.session == session;
         let about_me = heard.beat.hears.iter().find(is_me)?;
         Some(heard.at - about_me.age()?)
     }
@@ -364,24 +366,24 @@ impl Peer {
             Some(PowerReport { state: None, .. }) => "EC2 does not know it".to_owned(),
             None => "EC2 not asked yet".to_owned(),
         };
-        let deeds = if self.deeds > 0 {
-            format!(", it moved {} resource(s) since it was lost", self.deeds)
+        let moves = if self.moves_while_lost > 0 {
+            format!(", it moved {} resource(s) since it was lost", self.moves_while_lost)
         } else {
             String::new()
         };
-        format!("{heartbeat}, {echo}, {power}{deeds}")
+        format!("{heartbeat}, {echo}, {power}{moves}")
     }
 }
 
 /// How late a heartbeat is when echo requests begin: half an interval, so that their answers are
 /// there before the peer is lost.
-fn late_after(numbers: &Failover) -> Duration {
-    numbers.interval * 3 / 2
+fn late_after(timing: &Failover) -> Duration {
+    timing.interval * 3 / 2
 }
 
 /// How long after a node's death one of its requests may still take effect.
-pub(super) fn straggler(numbers: &Failover) -> Duration {
-    numbers.read_valid * 2
+pub(super) fn max_request_age(timing: &Failover) -> Duration {
+    timing.read_valid * 2
 }
 
 fn lasting(since: Option<Time>, holds: bool, now: Time) -> Option<Time> {

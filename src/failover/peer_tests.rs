@@ -13,7 +13,7 @@ fn id(n: u8) -> InstanceId {
 }
 
 /// A peer is late after 150 ms and lost after 300 ms, whatever the defaults are.
-fn numbers() -> Failover {
+fn timing() -> Failover {
     Failover { interval: ms(100), lost_after: 3, ..Failover::default() }
 }
 
@@ -59,7 +59,7 @@ fn heard() -> Peer {
 /// The same, judged lost when its detection time had passed.
 fn lost() -> Peer {
     let mut peer = heard();
-    peer.conclude(Verdict::Suspected, HEARD + numbers().detection());
+    peer.conclude(Verdict::Suspected, HEARD + timing().detection());
     peer
 }
 
@@ -68,7 +68,7 @@ fn power(state: Option<InstanceState>) -> PowerReport {
 }
 
 fn judge(peer: &Peer, after: Duration) -> Verdict {
-    peer.judge(HEARD + after, &numbers(), false)
+    peer.judge(HEARD + after, &timing(), false)
 }
 
 #[test]
@@ -77,9 +77,9 @@ fn a_heartbeat_counts_until_the_detection_time_has_passed() {
     assert_eq!(judge(&peer, Duration::ZERO), Verdict::Alive);
     assert_eq!(judge(&peer, ms(299)), Verdict::Alive);
     assert_eq!(judge(&peer, ms(300)), Verdict::Suspected);
-    assert_eq!(peer.late_at(&numbers()), Some(HEARD + ms(150)), "one and a half intervals");
-    assert_eq!(peer.lost_at(&numbers()), Some(HEARD + ms(300)));
-    assert_eq!((unmet().late_at(&numbers()), unmet().lost_at(&numbers())), (None, None));
+    assert_eq!(peer.late_at(&timing()), Some(HEARD + ms(150)), "one and a half intervals");
+    assert_eq!(peer.lost_at(&timing()), Some(HEARD + ms(300)));
+    assert_eq!((unmet().late_at(&timing()), unmet().lost_at(&timing())), (None, None));
 }
 
 #[test]
@@ -118,8 +118,8 @@ fn ec2_s_word_on_a_lost_peer_decides() {
 #[test]
 fn a_peer_that_was_never_heard_gets_its_first_contact() {
     let mut peer = unmet();
-    let (now, first) = (MET, numbers().first_contact);
-    let judge = |peer: &Peer, at| peer.judge(at, &numbers(), false);
+    let (now, first) = (MET, timing().first_contact);
+    let judge = |peer: &Peer, at| peer.judge(at, &timing(), false);
     assert_eq!(judge(&peer, now), Verdict::Unmet);
     assert_eq!(judge(&peer, now + first - ms(1)), Verdict::Unmet);
     assert_eq!(judge(&peer, now + first), Verdict::Suspected);
@@ -141,19 +141,19 @@ fn an_echo_counts_from_the_late_heartbeat_on_and_for_half_a_second() {
 
 #[test]
 fn the_pace_of_echo_requests_follows_how_late_the_heartbeat_is() {
-    let pace = |after| heard().echo_pace(HEARD + ms(after), &numbers());
+    let pace = |after| heard().echo_pace(HEARD + ms(after), &timing());
     assert_eq!((pace(0), pace(149)), (ms(1_000), ms(1_000)));
     assert_eq!((pace(150), pace(299)), (ms(50), ms(50)));
     assert_eq!((pace(300), pace(60_000)), (ms(100), ms(100)));
-    assert_eq!(unmet().echo_pace(MET, &numbers()), ms(100));
+    assert_eq!(unmet().echo_pace(MET, &timing()), ms(100));
 }
 
 #[test]
 fn with_slow_heartbeats_an_echo_counts_for_the_detection_time() {
-    let numbers = Failover { interval: ms(1_000), ..numbers() };
+    let timing = Failover { interval: ms(1_000), ..timing() };
     let mut peer = lost();
     peer.echo_at = Some(HEARD + ms(3_000));
-    let judge = |after| peer.judge(HEARD + ms(after), &numbers, false);
+    let judge = |after| peer.judge(HEARD + ms(after), &timing, false);
     assert_eq!(judge(5_999), Verdict::DaemonDown);
     assert_eq!(judge(6_000), Verdict::Suspected);
 }
@@ -161,27 +161,27 @@ fn with_slow_heartbeats_an_echo_counts_for_the_detection_time() {
 #[test]
 fn a_witness_makes_a_lost_peer_cut_off_once_the_witness_too_had_time_to_miss_it() {
     let peer = heard();
-    let judge = |after| peer.judge(HEARD + ms(after), &numbers(), true);
+    let judge = |after| peer.judge(HEARD + ms(after), &timing(), true);
     assert_eq!(judge(300), Verdict::Alive, "as before");
     assert_eq!(judge(599), Verdict::Alive);
     assert_eq!(judge(600), Verdict::CutOff);
     let mut peer = unmet();
-    let now = MET + numbers().first_contact;
-    assert_eq!(peer.judge(now, &numbers(), true), Verdict::CutOff, "no last heartbeat to wait for");
+    let now = MET + timing().first_contact;
+    assert_eq!(peer.judge(now, &timing(), true), Verdict::CutOff, "no last heartbeat to wait for");
     peer.power = Some((power(Some(InstanceState::Running)), MET));
-    assert_eq!(peer.judge(now, &numbers(), false), Verdict::Unreachable);
+    assert_eq!(peer.judge(now, &timing(), false), Verdict::Unreachable);
 }
 
 #[test]
 fn one_deed_after_the_last_straggler_or_two_deeds_show_life() {
-    let lost_at = HEARD + numbers().detection();
+    let lost_at = HEARD + timing().detection();
     let now = ms(20_000);
     let mut peer = lost();
-    (peer.deeds, peer.deed_at) = (1, Some(lost_at + ms(9_999)));
+    (peer.moves_while_lost, peer.moved_at) = (1, Some(lost_at + ms(9_999)));
     assert_eq!(judge(&peer, now), Verdict::Suspected, "it may have been under way");
-    peer.deed_at = Some(lost_at + ms(10_000));
+    peer.moved_at = Some(lost_at + ms(10_000));
     assert_eq!(judge(&peer, now), Verdict::CutOff);
-    (peer.deeds, peer.deed_at) = (2, Some(lost_at + ms(1)));
+    (peer.moves_while_lost, peer.moved_at) = (2, Some(lost_at + ms(1)));
     assert_eq!(judge(&peer, now), Verdict::CutOff);
     let mut impaired = power(Some(InstanceState::Running));
     peer.power = Some((impaired.clone(), HEARD));
@@ -194,12 +194,12 @@ fn one_deed_after_the_last_straggler_or_two_deeds_show_life() {
 #[test]
 fn a_return_wipes_what_was_held_against_it_or_for_it() {
     let mut peer = lost();
-    (peer.deeds, peer.deed_at) = (2, Some(HEARD));
+    (peer.moves_while_lost, peer.moved_at) = (2, Some(HEARD));
     peer.power = Some((power(Some(InstanceState::Running)), HEARD));
     peer.started_at = Some(HEARD);
     let back = HEARD + ms(5_000);
     assert!(peer.conclude(Verdict::Sick, back), "a new verdict");
-    assert_eq!((peer.deeds, peer.deed_at, peer.started_at), (0, None, None));
+    assert_eq!((peer.moves_while_lost, peer.moved_at, peer.started_at), (0, None, None));
     assert_eq!(peer.power, None);
     assert_eq!((peer.lost_since, peer.suspected_since), (None, None));
     assert_eq!(peer.alive_since, None, "sick is not alive");
@@ -228,8 +228,8 @@ fn a_pause_gives_a_peer_that_was_there_its_detection_time_anew() {
     peer.power = Some((power(Some(InstanceState::Running)), HEARD));
     peer.excuse_silence(paused);
     assert_eq!(peer.power, None, "what was read before the pause is void");
-    assert_eq!(peer.judge(paused + ms(299), &numbers(), false), Verdict::Alive);
-    assert_eq!(peer.judge(paused + ms(300), &numbers(), false), Verdict::Suspected);
+    assert_eq!(peer.judge(paused + ms(299), &timing(), false), Verdict::Alive);
+    assert_eq!(peer.judge(paused + ms(300), &timing(), false), Verdict::Suspected);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_pause_leaves_a_lost_peer_lost_and_starts_the_patience_with_it_anew() {
     let paused = HEARD + ms(10_000);
     let mut peer = lost();
     peer.excuse_silence(paused);
-    assert_eq!(peer.judge(paused, &numbers(), false), Verdict::Suspected);
+    assert_eq!(peer.judge(paused, &timing(), false), Verdict::Suspected);
     assert_eq!(peer.suspected_since, Some(paused), "nobody watched it in the pause");
     let mut peer = heard();
     peer.excuse_silence(paused);
@@ -249,9 +249,9 @@ fn a_pause_starts_the_first_contact_anew() {
     let paused = MET + ms(20_000);
     let mut peer = unmet();
     peer.excuse_silence(paused);
-    let first = numbers().first_contact;
-    assert_eq!(peer.judge(paused + first - ms(1), &numbers(), false), Verdict::Unmet);
-    assert_eq!(peer.judge(paused + first, &numbers(), false), Verdict::Suspected);
+    let first = timing().first_contact;
+    assert_eq!(peer.judge(paused + first - ms(1), &timing(), false), Verdict::Unmet);
+    assert_eq!(peer.judge(paused + first, &timing(), false), Verdict::Suspected);
 }
 
 #[test]
@@ -261,11 +261,11 @@ fn a_pause_does_not_make_a_dead_daemon_a_dead_host() {
     peer.echo_at = Some(HEARD + ms(200));
     peer.conclude(Verdict::DaemonDown, HEARD + ms(300));
     peer.excuse_silence(paused);
-    assert_eq!(peer.judge(paused + ms(499), &numbers(), false), Verdict::DaemonDown);
+    assert_eq!(peer.judge(paused + ms(499), &timing(), false), Verdict::DaemonDown);
     let mut peer = lost();
     peer.echo_at = Some(HEARD + ms(200));
     peer.excuse_silence(paused);
-    assert_eq!(peer.judge(paused + ms(1), &numbers(), false), Verdict::Suspected);
+    assert_eq!(peer.judge(paused + ms(1), &timing(), false), Verdict::Suspected);
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn it_hears_this_node_if_it_says_so_of_this_session_and_lately() {
     let hears = |hears: Hears| {
         let mut one = beat();
         one.hears = vec![hears];
-        says(one).hears(&id(0), ME, &numbers())
+        says(one).hears(&id(0), ME, &timing())
     };
     let line = Hears { node: id(0), session: ME, age_ms: 299, failed: false };
     assert!(hears(line.clone()));
@@ -281,12 +281,12 @@ fn it_hears_this_node_if_it_says_so_of_this_session_and_lately() {
     assert!(!hears(Hears { age_ms: 301, ..line.clone() }));
     assert!(!hears(Hears { session: SessionId(8), ..line.clone() }));
     assert!(!hears(Hears { node: id(5), ..line }));
-    assert!(!unmet().hears(&id(0), ME, &numbers()));
+    assert!(!unmet().hears(&id(0), ME, &timing()));
 }
 
 #[test]
 fn a_peer_is_deaf_while_it_does_not_hear_this_node_or_is_cut_off() {
-    let note = |peer: &mut Peer, at| peer.note_hearing(&id(0), ME, &numbers(), at);
+    let note = |peer: &mut Peer, at| peer.note_hearing(&id(0), ME, &timing(), at);
     let mut peer = heard();
     note(&mut peer, HEARD);
     assert_eq!(peer.deaf_since, None);
@@ -372,7 +372,7 @@ fn the_evidence_names_every_source_and_its_age() {
     let mut peer = lost();
     peer.echo_at = Some(HEARD);
     peer.power = Some((power(Some(InstanceState::Running)), HEARD));
-    peer.deeds = 1;
+    peer.moves_while_lost = 1;
     let told = peer.evidence(HEARD + ms(9_999));
     assert!(told.contains("heartbeat 9999 ms ago (fit)"), "{told}");
     assert!(told.contains("echo 9999 ms ago"), "{told}");

@@ -7,8 +7,10 @@
 
 use std::time::Duration;
 
-use super::group::Group;
+use super::group::GroupState;
+use super::known::Known;
 use super::machine::Machine;
+use super::outbox::Outbox;
 use super::peer::Peer;
 use super::{Action, ActionId};
 use crate::config::Failover;
@@ -22,8 +24,9 @@ impl Machine {
     /// a rule has patience before a repair. A machine that is told times that are earlier by `by`
     /// from now on does what it would have done, as long as no rule looks further back.
     pub fn rebase(&mut self, by: Duration, near: Time, far: Time) {
-        for peer in self.peers.values_mut() {
-            peer.settle_old(&self.numbers, near + by);
+        let timing = &self.known.timing;
+        for peer in self.known.peers.values_mut() {
+            peer.conclude_old(timing, near + by);
         }
         self.each_time(&mut |time| *time = (*time - by).max(near));
         self.each_far_time(&mut |time| *time = (*time - by).max(far));
@@ -39,7 +42,7 @@ impl Machine {
         }
         self.reads.each_id(&mut |id| *id = rename(*id));
         self.repairs.each_id(&mut |id| *id = rename(*id));
-        self.next_id = next;
+        self.out.last_id = next;
     }
 
     /// Stops every counter where nothing depends on it any more. How often groups moved is told to
@@ -52,8 +55,8 @@ impl Machine {
                 slot.failures = slot.failures.min(MOST_FAILURES);
             }
         }
-        for peer in self.peers.values_mut() {
-            peer.deeds = peer.deeds.min(2);
+        for peer in self.known.peers.values_mut() {
+            peer.moves_while_lost = peer.moves_while_lost.min(2);
             peer.flaps = peer.flaps.min(16);
             for claim in peer.heard.iter_mut().flat_map(|heard| &mut heard.beat.holds) {
                 claim.generation = 0;
@@ -62,55 +65,75 @@ impl Machine {
         let cap = |failures: &mut u32| *failures = (*failures).min(MOST_FAILURES);
         self.reads.each_failures(&mut { cap });
         self.repairs.each_failures(&mut { cap });
-        self.noise = super::retry::Noise::new(0);
+        self.out.noise = super::retry::Noise::new(0);
     }
 
     fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
         let Self {
-            me: _,
-            session: _,
-            numbers: _,
-            settings_digest: _,
-            started,
-            peers,
+            known,
             groups,
             reads,
             repairs,
+            out,
             reported: _,
-            fitness: _,
-            fit_since: _,
-            failing: _,
             pauses,
-            leaving: _,
-            may_exit_told: _,
+            may_exit_sent: _,
             next_beat,
             next_look,
             due,
-            next_id: _,
-            noise: _,
-            actions,
         } = self;
-        [started, next_beat, next_look, due].into_iter().chain(pauses).for_each(&mut *visit);
-        for peer in peers.values_mut() {
-            peer.each_time(visit);
-        }
+        [next_beat, next_look, due].into_iter().chain(pauses).for_each(&mut *visit);
+        known.each_time(visit);
         for group in groups.values_mut() {
             group.each_time(visit);
         }
         reads.each_time(visit);
         repairs.each_time(visit);
-        for action in actions {
-            action.each_time(visit);
-        }
+        out.each_time(visit);
     }
 
     fn each_far_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
-        self.fit_since.iter_mut().for_each(&mut *visit);
-        for peer in self.peers.values_mut() {
+        self.known.fit_since.iter_mut().for_each(&mut *visit);
+        for peer in self.known.peers.values_mut() {
             [&mut peer.lost_since, &mut peer.suspected_since, &mut peer.started_at]
                 .into_iter()
                 .flatten()
                 .for_each(&mut *visit);
+        }
+    }
+}
+
+impl Known {
+    fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
+        let Self {
+            me: _,
+            session: _,
+            timing: _,
+            settings_digest: _,
+            started,
+            peers,
+            stopped: _,
+            fitness: _,
+            fit_since: _,
+            failing: _,
+            leaving: _,
+            own_power,
+        } = self;
+        visit(started);
+        for peer in peers.values_mut() {
+            peer.each_time(visit);
+        }
+        if let Some((_, asked)) = own_power {
+            visit(asked);
+        }
+    }
+}
+
+impl Outbox {
+    fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
+        let Self { actions, last_id: _, noise: _ } = self;
+        for action in actions {
+            action.each_time(visit);
         }
     }
 }
@@ -137,12 +160,12 @@ impl Action {
 impl Peer {
     /// Draws the conclusions of comparisons between two times that are both about to be too old to
     /// be told apart.
-    fn settle_old(&mut self, numbers: &Failover, old: Time) {
-        if self.deed_at.is_some_and(|at| at <= old) {
-            if self.is_deed_late(numbers) {
-                self.deeds = self.deeds.max(2);
-            } else if self.deeds < 2 {
-                self.deed_at = None;
+    fn conclude_old(&mut self, timing: &Failover, old: Time) {
+        if self.moved_at.is_some_and(|at| at <= old) {
+            if self.is_move_late(timing) {
+                self.moves_while_lost = self.moves_while_lost.max(2);
+            } else if self.moves_while_lost < 2 {
+                self.moved_at = None;
             }
         }
         let heard_at = self.heard.as_ref().map(|heard| heard.at);
@@ -161,8 +184,8 @@ impl Peer {
             echo_at,
             echo_asked,
             power,
-            deeds: _,
-            deed_at,
+            moves_while_lost: _,
+            moved_at,
             verdict: _,
             verdict_since,
             lost_since: _,
@@ -184,14 +207,14 @@ impl Peer {
         if let Some((_, asked)) = power {
             visit(asked);
         }
-        [echo_at, echo_asked, deed_at, alive_since, deaf_since, handed_back_at]
+        [echo_at, echo_asked, moved_at, alive_since, deaf_since, handed_back_at]
             .into_iter()
             .flatten()
             .for_each(visit);
     }
 }
 
-impl Group {
+impl GroupState {
     fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
         let Self {
             name: _,
@@ -202,17 +225,17 @@ impl Group {
             generation: _,
             moving,
             ordered_to: _,
-            gift,
-            local: _,
-            promised,
-            foreign_told: _,
-            asserts: _,
+            announcement,
+            must_carry: _,
+            announced_by_peer,
+            foreign_reported: _,
+            reclaims: _,
         } = self;
         if let Some(moving) = moving {
             visit(&mut moving.begun);
         }
-        let told = gift.as_mut().and_then(|gift| gift.told.as_mut());
-        told.into_iter().chain(promised).for_each(&mut *visit);
+        let sent = announcement.as_mut().and_then(|announcement| announcement.sent.as_mut());
+        sent.into_iter().chain(announced_by_peer).for_each(&mut *visit);
         for slot in slots {
             slot.each_time(visit);
         }

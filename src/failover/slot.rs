@@ -38,7 +38,7 @@ struct Written {
 
 /// A write under way.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Pending {
+pub(crate) struct PendingWrite {
     pub(crate) id: ActionId,
     target: RouteTarget,
     /// This node was paused since: that it was accepted says nothing of how it is now.
@@ -55,7 +55,7 @@ pub(crate) struct Slot {
     /// Since when it has been like this.
     pub(crate) since: Time,
     written: Option<Written>,
-    pub(crate) pending: Option<Pending>,
+    pub(crate) pending: Option<PendingWrite>,
     pub(crate) failures: u32,
     pub(crate) retry_at: Option<Time>,
 }
@@ -97,8 +97,8 @@ impl Slot {
         self.written.is_some()
     }
 
-    /// Whether a write is under way that leads it to `target`.
-    pub(crate) fn is_led_to(&self, target: &RouteTarget) -> bool {
+    /// Whether a write is under way that points it at `target`.
+    pub(crate) fn has_pending_write_to(&self, target: &RouteTarget) -> bool {
         self.pending.as_ref().is_some_and(|pending| pending.target == *target)
     }
 
@@ -175,7 +175,7 @@ impl Slot {
 
     /// Notes that a write was sent, which leads it to `target`.
     pub(crate) fn sent(&mut self, id: ActionId, target: RouteTarget) {
-        self.pending = Some(Pending { id, target, is_old: false });
+        self.pending = Some(PendingWrite { id, target, is_old: false });
         self.retry_at = None;
     }
 

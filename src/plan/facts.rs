@@ -1,12 +1,50 @@
 //! Facts about the host, read before planning.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
 
-use super::{OtherChain, SysctlKey, TableState};
+use super::{OtherChain, TableState};
 use crate::types::NetworkInterfaceId;
+
+/// A sysctl by its path below `/proc/sys`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SysctlKey(String);
+
+impl SysctlKey {
+    /// The sysctl at `path` below `/proc/sys`, such as `net/ipv4/ip_forward`.
+    #[must_use]
+    pub fn new(path: &str) -> Self {
+        Self(path.to_owned())
+    }
+
+    /// `net.ipv4.conf.LINK.NAME`.
+    #[must_use]
+    pub fn conf(link: &str, name: &str) -> Self {
+        Self(format!("net/ipv4/conf/{link}/{name}"))
+    }
+
+    /// The path below `/proc/sys`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SysctlKey {
+    /// As `sysctl(8)` prints it: dots between the parts, and a slash for a dot inside a part.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let swapped = self.0.chars().map(|c| match c {
+            '/' => '.',
+            '.' => '/',
+            other => other,
+        });
+        f.write_str(&swapped.collect::<String>())
+    }
+}
 
 /// The facts that the plan is made from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

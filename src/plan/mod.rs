@@ -4,6 +4,7 @@
 
 mod carried;
 mod diff;
+mod digest;
 mod facts;
 mod host;
 mod listing;
@@ -15,11 +16,12 @@ mod vips;
 
 pub use carried::{Carried, LOOPBACK, carried, parts_of, vip_table};
 pub use diff::{Item, ItemState, Subject, diff, sysctl as diff_sysctl};
-pub use facts::{CloudFacts, CloudInterface, DefaultRoute, HostFacts, Link, Reading};
+pub use digest::Digest;
+pub use facts::{CloudFacts, CloudInterface, DefaultRoute, HostFacts, Link, Reading, SysctlKey};
 pub use host::{HostPlan, PlanError, Unchecked};
 pub use listing::{Listing, TableState};
 pub use others::{OtherChain, warnings};
 pub use rules::{NftTable, TableName};
-pub use sysctl::{Sysctl, SysctlKey, SysctlValue, conntrack_max};
-pub use table::{Digest, TableSpec};
+pub use sysctl::{Sysctl, SysctlValue, conntrack_max};
+pub use table::TableSpec;
 pub use vips::VipTable;

@@ -1,11 +1,10 @@
 //! The sysctls that a NAT needs, and the size of its connection table.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{HostFacts, Reading};
+use super::{HostFacts, Reading, SysctlKey};
 use crate::config::{Host, Role};
 
 /// Memory per tracked connection, in bytes, rounded up: `struct nf_conn` with its extensions comes
@@ -20,42 +19,6 @@ const BUCKETS_STEP: u64 = 8192;
 const MAX_FLOOR: u64 = 65_536;
 /// More than any known instance has needed; 2 GiB when full.
 const MAX_CEILING: u64 = 4_194_304;
-
-/// A sysctl by its path below `/proc/sys`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct SysctlKey(String);
-
-impl SysctlKey {
-    /// The sysctl at `path` below `/proc/sys`, such as `net/ipv4/ip_forward`.
-    #[must_use]
-    pub fn new(path: &str) -> Self {
-        Self(path.to_owned())
-    }
-
-    /// `net.ipv4.conf.LINK.NAME`.
-    #[must_use]
-    pub fn conf(link: &str, name: &str) -> Self {
-        Self(format!("net/ipv4/conf/{link}/{name}"))
-    }
-
-    /// The path below `/proc/sys`.
-    #[must_use]
-    pub fn path(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for SysctlKey {
-    /// As `sysctl(8)` prints it: dots between the parts, and a slash for a dot inside a part.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let swapped = self.0.chars().map(|c| match c {
-            '/' => '.',
-            '.' => '/',
-            other => other,
-        });
-        f.write_str(&swapped.collect::<String>())
-    }
-}
 
 /// `net.ipv4.ip_forward`.
 const IP_FORWARD: &str = "net/ipv4/ip_forward";

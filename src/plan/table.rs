@@ -18,7 +18,6 @@
 //! On a host that is not a NAT the table holds only the redirections of `host.accept`, if any.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fmt;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -31,7 +30,6 @@ use nftables::schema::{Counter, FlowTable, NfListObject, Set, SetFlag, SetType, 
 use nftables::stmt::{Counter as CounterUse, Flow, Mangle, SetOp, Statement};
 use nftables::types::{NfChainType, NfFamily, NfHook};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::rules::{
     NftTable, TableName, ct, field, ip, is, is_in, is_not, list_of, meta, set_of, text,
@@ -43,32 +41,6 @@ pub(super) const TABLE: TableName = TableName::new("natha");
 const FAST: &str = "fast";
 /// Names of the counters.
 const COUNTERS: [&str; 4] = ["to_uplink", "from_uplink", "new_flows", "dropped"];
-
-/// The first 64 bits of a SHA-256 in hexadecimal, to detect changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Digest(String);
-
-impl Digest {
-    /// The digest of `bytes`.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        let hash = Sha256::digest(bytes);
-        let head = hash.iter().take(8).fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte));
-        Self(format!("{head:016x}"))
-    }
-
-    /// A digest that was stored as text.
-    #[must_use]
-    pub fn from_text(text: &str) -> Self {
-        Self(text.to_owned())
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// The content of the table `ip natha`. Stored in the undo journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -42,8 +42,7 @@ impl PolicyContext<'_> {
     }
 
     /// The condition that a resource is in the VPC. The region and account of the ARN may be `*`,
-    /// which
-    /// `StringEquals` does not support.
+    /// which `StringEquals` does not support.
     fn in_vpc(&self) -> Option<Condition> {
         let vpc = self.options.vpc.as_ref()?;
         let values = vec![self.ec2("vpc", vpc)];

@@ -4,6 +4,7 @@ mod beat;
 mod cloud;
 mod ids;
 mod location;
+mod member;
 pub(crate) mod millis;
 mod resource;
 mod roster;
@@ -22,6 +23,7 @@ pub use ids::{
     RouteTableId, SubnetId, VpcId, Zone,
 };
 pub use location::{Holder, Location};
+pub use member::Member;
 pub use resource::{Assignment, Resource, ResourceKind};
-pub use roster::{Group, Member, Roster, Traits};
+pub use roster::{Group, Roster, Traits};
 pub use time::{Time, display_duration};

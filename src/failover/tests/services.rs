@@ -233,7 +233,7 @@ fn a_heartbeat_about_groups_that_do_not_exist_leaves_no_trace() {
         desk.beat_mut(1).unfit_for = BTreeSet::from([format!("no-such-{n}").parse().unwrap()]);
         desk.run(100);
     }
-    assert!(desk.machine.peers[&id(1)].serving.is_empty());
+    assert!(desk.machine.known.peers[&id(1)].serving.is_empty());
 }
 
 /// A group that follows keepalived: the check is whether the address is on the host, and there is

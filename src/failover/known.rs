@@ -1,0 +1,324 @@
+//! What this node knows about itself and its peers. Every decision reads it; only inputs and reads
+//! change it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::group::GroupState;
+use super::order;
+use super::outbox::{About, Outbox};
+use super::peer::{Heard, Peer};
+use super::slot::Slot;
+use super::{EventKind, Level, Verdict};
+use crate::config::Failover;
+use crate::types::{
+    Beat, Fitness, GroupName, Holder, InstanceId, InstanceState, Location, Member, PowerReport,
+    Roster, SessionId, Time,
+};
+
+/// How long after its start a node leaves gaps to others that may be about to fill them.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// The shortest and the longest time within which a decided change must be sent.
+const SEND_WITHIN: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(1));
+
+/// This node's knowledge of itself and of its peers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Known {
+    pub(super) me: Member,
+    pub(super) session: SessionId,
+    pub(super) timing: Failover,
+    /// Digest of the settings that all members must share.
+    pub(super) settings_digest: u64,
+    pub(super) started: Time,
+    pub(super) peers: BTreeMap<InstanceId, Peer>,
+    /// Peers that this node stopped and has not heard since: a copy of what the repairs keep.
+    pub(super) stopped: BTreeSet<InstanceId>,
+    /// This node's fitness, lateness included.
+    pub(super) fitness: Fitness,
+    pub(super) fit_since: Option<Time>,
+    /// The groups whose service checks fail here; none before the first results.
+    pub(super) failing: Option<BTreeSet<GroupName>>,
+    pub(super) leaving: bool,
+    /// EC2's last report of this node itself, and when it was requested.
+    pub(super) own_power: Option<(PowerReport, Time)>,
+}
+
+impl Known {
+    pub(super) const fn new(
+        me: Member,
+        session: SessionId,
+        timing: Failover,
+        settings_digest: u64,
+        fitness: Fitness,
+        now: Time,
+    ) -> Self {
+        Self {
+            me,
+            session,
+            timing,
+            settings_digest,
+            started: now,
+            peers: BTreeMap::new(),
+            stopped: BTreeSet::new(),
+            fitness,
+            fit_since: Some(now),
+            failing: None,
+            leaving: false,
+            own_power: None,
+        }
+    }
+
+    /// Whether this node can serve and may act.
+    pub(super) fn is_fit(&self) -> bool {
+        self.fitness.is_fit()
+    }
+
+    /// Whether this node has observed the cluster long enough to fill gaps.
+    pub(super) fn has_looked(&self, now: Time) -> bool {
+        now.since(self.started) >= FIRST_LOOK
+    }
+
+    /// Until when a mutation decided at `now` may still be sent: about as long as it takes to
+    /// notice a pause, but long enough to sign a request, and short enough that the decision still
+    /// stands.
+    pub(super) fn not_after(&self, now: Time) -> Time {
+        now + self.timing.detection().clamp(SEND_WITHIN.0, SEND_WITHIN.1)
+    }
+
+    /// All ids of the cluster, this node included.
+    pub(super) fn everyone(&self) -> impl Iterator<Item = &InstanceId> {
+        self.peers.keys().chain([&self.me.id])
+    }
+
+    /// This node, fit or not, and all peers that could be given `group` now, in the order in which
+    /// they may take it.
+    pub(super) fn heirs(&self, group: &GroupState) -> Vec<&InstanceId> {
+        let able = |(id, peer): &(&InstanceId, &Peer)| {
+            peer.can_take(&group.name) && !self.stopped.contains(*id)
+        };
+        let peers = self.peers.iter().filter(able).map(|(id, _)| id);
+        order::heirs(&group.name, &group.prefer, peers.chain([&self.me.id]))
+    }
+
+    /// The first heir of `group` other than this node.
+    pub(super) fn best_heir(&self, group: &GroupState) -> Option<&InstanceId> {
+        self.heirs(group).into_iter().find(|node| **node != self.me.id)
+    }
+
+    /// Whether this node can serve `group`: it is fit, and its service check passes here if the
+    /// group has one.
+    pub(super) fn serves(&self, group: &GroupState) -> bool {
+        let passes = self.failing.as_ref().is_some_and(|failing| !failing.contains(&group.name));
+        self.is_fit() && (!group.traits.checked || passes)
+    }
+
+    /// Where a resource points, in terms of the cluster; none where that is not known.
+    pub(super) fn location(&self, slot: &Slot) -> Option<Location<Holder>> {
+        let peers = self.peers.values().map(|peer| &peer.member);
+        let members = std::iter::once(&self.me).chain(peers);
+        Some(slot.current()?.resolve(&slot.resource, members))
+    }
+
+    /// Whether `node` holds a resource, as far as is known.
+    pub(super) fn is_on(&self, slot: &Slot, node: &InstanceId) -> bool {
+        self.location(slot).is_some_and(|location| location.member() == Some(node))
+    }
+
+    /// Whether `node` holds a resource of the group, as far as is known.
+    pub(super) fn holds_a_part(&self, group: &GroupState, node: &InstanceId) -> bool {
+        group.slots.iter().any(|slot| self.is_on(slot, node))
+    }
+
+    /// The member that holds every resource of the group, as far as is known.
+    pub(super) fn holder(&self, group: &GroupState) -> Option<&InstanceId> {
+        let mut holder: Option<&InstanceId> = None;
+        for slot in &group.slots {
+            let location = self.location(slot)?;
+            let node = location.member()?;
+            if holder.is_some_and(|id| id != node) {
+                return None;
+            }
+            holder = self.everyone().find(|id| *id == node);
+        }
+        holder
+    }
+
+    /// The member with this id, if it is one.
+    pub(super) fn receiver(&self, node: &InstanceId) -> Option<&Member> {
+        if *node == self.me.id {
+            return Some(&self.me);
+        }
+        self.peers.get(node).map(|peer| &peer.member)
+    }
+
+    /// How long this node's reads have shown every resource of every group on nodes that
+    /// `accept` agrees with; none where they do not.
+    pub(super) fn all_settled_on<'a>(
+        &self,
+        groups: impl Iterator<Item = &'a GroupState>,
+        accept: impl Fn(&InstanceId) -> bool,
+        now: Time,
+    ) -> Option<Duration> {
+        let read_since = now - self.timing.read_valid;
+        let mut settled = Duration::MAX;
+        for slot in groups.flat_map(|group| &group.slots) {
+            let location = self.location(slot)?;
+            if !accept(location.member()?)
+                || !slot.is_read_since(read_since)
+                || slot.pending.is_some()
+            {
+                return None;
+            }
+            settled = settled.min(now.since(slot.since));
+        }
+        Some(settled)
+    }
+
+    /// Takes over the members of a roster that contains this node, and keeps what is known of
+    /// those that stay.
+    pub(super) fn enrol(&mut self, me: &Member, roster: &Roster, now: Time) {
+        self.me = me.clone();
+        self.peers.retain(|id, _| roster.member(id).is_some());
+        for member in roster.members.iter().filter(|member| member.id != self.me.id) {
+            let peer = self.peers.entry(member.id.clone());
+            peer.and_modify(|peer| peer.member = member.clone())
+                .or_insert_with(|| Peer::new(member.clone(), now));
+        }
+    }
+
+    /// Keeps a heartbeat. Says whether the sender holds other groups than it last said.
+    pub(super) fn hear(
+        &mut self,
+        from: &InstanceId,
+        session: SessionId,
+        beat: Beat,
+        at: Time,
+    ) -> bool {
+        let Some(peer) = self.peers.get_mut(from) else { return false };
+        if peer.heard.as_ref().is_some_and(|heard| heard.at > at) {
+            return false;
+        }
+        let moved = peer.heard.as_ref().is_some_and(|heard| heard.beat.holds != beat.holds);
+        peer.heard = Some(Heard { session, beat, at });
+        moved
+    }
+
+    /// Sets this node's fitness and reports a change.
+    pub(super) fn update_fitness(&mut self, fitness: Fitness, out: &mut Outbox, now: Time) {
+        if fitness == self.fitness {
+            return;
+        }
+        let was_fit = self.fitness.is_fit();
+        let level = if fitness.is_fit() { Level::Info } else { Level::Alert };
+        let text = format!("this node is now: {fitness}");
+        self.fitness = fitness;
+        self.fit_since = match (was_fit, self.is_fit()) {
+            (_, false) => None,
+            (false, true) => Some(now),
+            (true, true) => self.fit_since,
+        };
+        out.report(now, level, EventKind::Fitness, About::text(text));
+    }
+
+    /// Draws the verdict about every peer and reports those that changed. `is_checked` says
+    /// whether a group has a service check.
+    pub(super) fn judge_peers(
+        &mut self,
+        is_checked: impl Fn(&GroupName) -> bool,
+        out: &mut Outbox,
+        now: Time,
+    ) {
+        let witnessed: Vec<bool> = self.peers.keys().map(|id| self.is_witnessed(id, now)).collect();
+        for ((id, peer), witnessed) in self.peers.iter_mut().zip(witnessed) {
+            let verdict = peer.judge(now, &self.timing, witnessed);
+            let before = peer.verdict;
+            let is_new = peer.conclude(verdict, now);
+            peer.note_hearing(&self.me.id, self.session, &self.timing, now);
+            peer.note_serving(&is_checked, now);
+            if !is_new {
+                continue;
+            }
+            let level = match verdict {
+                Verdict::Alive | Verdict::Left | Verdict::Unmet => Level::Info,
+                Verdict::CutOff => Level::Alert,
+                _ => Level::Warning,
+            };
+            let evidence = peer.evidence(now);
+            let text = format!("{} (was {}): {evidence}", verdict.name(), before.name());
+            out.report(now, level, EventKind::Verdict, About::node(id, text));
+        }
+    }
+
+    /// Whether another live member has heard `node` within the detection time.
+    fn is_witnessed(&self, node: &InstanceId, now: Time) -> bool {
+        self.peers.values().any(|witness| {
+            let (Some(heard), Some(since)) = (&witness.heard, witness.silent_since()) else {
+                return false;
+            };
+            witness.member.id != *node
+                && witness.is_fresh(now, &self.timing)
+                && heard.beat.hears.iter().any(|hears| {
+                    let age = hears.age().map(|age| age + now.since(since));
+                    hears.node == *node
+                        && !hears.failed
+                        && age.is_some_and(|age| age < self.timing.detection())
+                })
+        })
+    }
+
+    /// Notes that a lost peer moved a resource to itself, as a read requested at `asked` showed.
+    pub(super) fn note_move_while_lost(&mut self, did: impl Fn(&Member) -> bool, asked: Time) {
+        let mut peers = self.peers.values_mut();
+        let mover = peers.find(|peer| did(&peer.member));
+        if let Some(peer) = mover.filter(|peer| peer.lost_since.is_some_and(|lost| asked > lost)) {
+            peer.moves_while_lost += 1;
+            peer.moved_at = Some(asked);
+        }
+    }
+
+    /// Notes which stopped peers are on their way up, so that they are not stopped while they
+    /// boot.
+    pub(super) fn note_boots(&mut self, now: Time) {
+        let valid = self.timing.read_valid;
+        for peer in self.peers.values_mut().filter(|peer| peer.verdict == Verdict::Down) {
+            let is_pending = peer.power.as_ref().is_some_and(|(power, asked)| {
+                power.state == Some(InstanceState::Pending) && now.since(*asked) <= valid
+            });
+            if is_pending {
+                peer.started_at.get_or_insert(now);
+            }
+        }
+    }
+
+    /// Notes that EC2 accepted the start of `node`.
+    pub(super) fn note_start(&mut self, node: &InstanceId, now: Time) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.started_at = Some(now);
+        }
+    }
+
+    /// Notes that a group was handed back to `node`.
+    pub(super) fn note_hand_back(&mut self, node: &InstanceId, now: Time) {
+        if let Some(peer) = self.peers.get_mut(node) {
+            peer.handed_back_at = Some(now);
+        }
+    }
+
+    /// Notes that a group is taken from `node`. Soon after a hand-back that is a flap.
+    pub(super) fn note_takeover(&mut self, node: &InstanceId, now: Time) {
+        let flap_window = self.timing.hand_back.hold_max;
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        if peer.handed_back_at.is_some_and(|at| now.since(at) < flap_window) {
+            peer.flaps += 1;
+            peer.handed_back_at = None;
+        }
+    }
+
+    /// Forgets what may have changed while this node was paused until `now`.
+    pub(super) fn excuse_silence(&mut self, now: Time) {
+        self.own_power = None;
+        for peer in self.peers.values_mut() {
+            peer.excuse_silence(now);
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The repair rule: when a failed peer may be stopped, and when a stopped one started.
+
+use std::collections::BTreeSet;
+
+use super::group::Groups;
+use super::known::Known;
+use super::order::rank;
+use super::peer::Peer;
+use crate::types::{InstanceId, InstanceState, StopOrigin, Time};
+
+/// Why a repair is blocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blocked {
+    /// It is under way, or its time has not come.
+    Quiet,
+    /// Something is missing.
+    For(&'static str),
+    /// EC2 does not get on.
+    Stuck(&'static str),
+    /// It has not helped so far.
+    TooMany,
+}
+
+/// Whether the peer may be stopped now, apart from the stops that were sent before, or why not.
+pub(super) fn may_stop(
+    peer: &Peer,
+    known: &Known,
+    groups: &Groups,
+    now: Time,
+) -> Result<(), Blocked> {
+    let rules = &known.timing.repair;
+    let recent = |at: Time| now.since(at) <= known.timing.read_valid;
+    if !rules.enabled {
+        return Err(Blocked::For("repair is switched off"));
+    }
+    if known.leaving {
+        return Err(Blocked::For("this node is leaving"));
+    }
+    let suspected = peer.suspected_since.ok_or(Blocked::Quiet)?;
+    if known.fit_since.is_none_or(|fit| fit > suspected) {
+        return Err(Blocked::For("this node was not fit the whole time"));
+    }
+    let power = peer.power.as_ref().filter(|(_, at)| recent(*at));
+    let (power, _) = power.ok_or(Blocked::For("EC2 has not told its state"))?;
+    if power.state != Some(InstanceState::Running) {
+        return Err(Blocked::For("EC2 does not say that it is running"));
+    }
+    if peer.heard.is_none() && !power.impaired {
+        return Err(Blocked::For("it was never heard, so its silence says nothing"));
+    }
+    if !power.impaired && !could_show_life(peer, groups) {
+        return Err(Blocked::For("it has no group of its own to take back if it lives"));
+    }
+    let own = known.own_power.as_ref().filter(|(_, at)| recent(*at));
+    if own.is_none_or(|(own, _)| own.state != Some(InstanceState::Running)) {
+        return Err(Blocked::For("EC2 does not say that this node is running"));
+    }
+    if peer.settings_differ(known.settings_digest) {
+        return Err(Blocked::For("its settings differ from this node's"));
+    }
+    if peer.started_at.is_some_and(|at| now.since(at) < rules.patience) {
+        return Err(Blocked::For("it was started a short while ago and may still boot"));
+    }
+    may_stop_by_resources(peer, known, groups, now)?;
+    let place = rank(&known.me.id, known.everyone());
+    if now.since(suspected) < rules.after + rules.stagger.saturating_mul(place) {
+        return Err(Blocked::Quiet);
+    }
+    Ok(())
+}
+
+/// Whether a stopped peer is natha's to start.
+pub(super) fn may_start(
+    peer: &Peer,
+    origin: StopOrigin,
+    stopped: &BTreeSet<InstanceId>,
+    known: &Known,
+    now: Time,
+) -> Result<(), Blocked> {
+    if !known.timing.repair.enabled || known.leaving {
+        return Err(Blocked::Quiet);
+    }
+    if stopped.contains(&peer.member.id) {
+        return Ok(());
+    }
+    if peer.heard.as_ref().is_some_and(|heard| heard.beat.leaving) {
+        return Err(Blocked::For("it left on purpose before it stopped"));
+    }
+    match origin {
+        StopOrigin::User => Err(Blocked::For("a user stopped it")),
+        StopOrigin::Unknown => Err(Blocked::For("EC2 does not tell who stopped it")),
+        StopOrigin::Guest | StopOrigin::Service => {
+            let place = rank(&known.me.id, known.everyone());
+            let wait = known.timing.repair.stagger.saturating_mul(place);
+            if now.since(peer.verdict_since) >= wait { Ok(()) } else { Err(Blocked::Quiet) }
+        }
+    }
+}
+
+/// The part of the repair rule that the resources and the other members decide: a peer that is
+/// alive and cut off shows it by what it holds, and with three or more a majority must agree.
+fn may_stop_by_resources(
+    peer: &Peer,
+    known: &Known,
+    groups: &Groups,
+    now: Time,
+) -> Result<(), Blocked> {
+    let node = &peer.member.id;
+    let agrees = |other: &InstanceId| {
+        *other == known.me.id
+            || known.peers.get(other).is_some_and(|p| p.is_alive() && p.judges_failed(node))
+    };
+    let has_any = groups.values().any(|group| !group.slots.is_empty());
+    let settled = known.all_settled_on(groups.values(), agrees, now).filter(|_| has_any);
+    if settled.is_none_or(|settled| settled < known.timing.repair.settle) {
+        return Err(Blocked::For("not everything has been seen on this side for long enough"));
+    }
+    let members = known.peers.len() + 1;
+    let agreeing = known.everyone().filter(|other| agrees(other)).count();
+    if members > 2 && agreeing * 2 <= members {
+        return Err(Blocked::For("no majority of the members judges it failed"));
+    }
+    Ok(())
+}
+
+/// Whether a peer that is alive and partitioned would show it: it is the home of a group that it
+/// could serve when it was last heard, and would reclaim that.
+fn could_show_life(peer: &Peer, groups: &Groups) -> bool {
+    let mut own = groups.values().filter(|group| group.home.as_ref() == Some(&peer.member.id));
+    own.any(|group| peer.serves(&group.name))
+}

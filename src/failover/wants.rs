@@ -1,0 +1,300 @@
+//! What this node wants of each resource, derived from nothing but what it observes now.
+
+use std::time::Duration;
+
+use super::Verdict;
+use super::group::{DesiredMove, GroupState, MoveKind};
+use super::known::Known;
+use super::peer::{Peer, max_request_age, words};
+use super::slot::Slot;
+use crate::types::{Holder, InstanceId, Location, ResourceKind, RouteTarget, Time};
+
+/// How long each heir waits for the one before it to act.
+const HEIR_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a group may be split over two live nodes before one of them gives its part away.
+const SPLIT_PATIENCE: Duration = Duration::from_secs(5);
+/// The least time a node that has failed again must be healthy, however short the hold is.
+const LEAST_HOLD: Duration = Duration::from_secs(1);
+/// How often a node reclaims its own group before it leaves that to an operator.
+const MAX_RECLAIMS: u32 = 3;
+
+/// What this node wants of the resources of one group, slot by slot.
+pub(super) struct Wants(Vec<Option<DesiredMove>>);
+
+impl Wants {
+    pub(super) fn of(known: &Known, group: &GroupState, now: Time) -> Self {
+        Self(group.slots.iter().map(|slot| want(known, group, slot, now)).collect())
+    }
+
+    /// What is wanted of the slot at this place.
+    pub(super) fn get(&self, at: usize) -> Option<&DesiredMove> {
+        self.0.get(at)?.as_ref()
+    }
+
+    /// Every move that is wanted.
+    pub(super) fn all(&self) -> impl Iterator<Item = &DesiredMove> {
+        self.0.iter().flatten()
+    }
+}
+
+/// What this node wants of one resource, if the receiver can hold it.
+fn want(known: &Known, group: &GroupState, slot: &Slot, now: Time) -> Option<DesiredMove> {
+    let desired = want_any(known, group, slot, now)?;
+    slot.resource.target(known.receiver(&desired.to)?).map(|_| desired)
+}
+
+fn want_any(known: &Known, group: &GroupState, slot: &Slot, now: Time) -> Option<DesiredMove> {
+    match known.location(slot)? {
+        Location::Absent | Location::Pending => None,
+        Location::At(Holder::Member { node, .. }) if node == known.me.id => {
+            want_of_mine(known, group, slot, now)
+        }
+        // A node that cannot serve a group takes nothing of it.
+        _ if !known.serves(group) || known.leaving => None,
+        Location::At(Holder::Foreign { target, .. }) => {
+            want_of_foreign(known, group, slot, &target, now)
+        }
+        Location::Vacant => want_of_vacant(known, group, slot, now),
+        Location::At(Holder::Member { node, blackhole }) => {
+            let peer = known.peers.get(&node)?;
+            want_of_peers(known, group, slot, peer, blackhole, now)
+        }
+    }
+}
+
+fn want_of_foreign(
+    known: &Known,
+    group: &GroupState,
+    slot: &Slot,
+    target: &RouteTarget,
+    now: Time,
+) -> Option<DesiredMove> {
+    if !known.timing.adopt || !is_claimant(known, group, slot.since, gap_patience(known), now) {
+        return None;
+    }
+    Some(to_me(known, MoveKind::Drift, None, format!("adopted from {target}")))
+}
+
+fn want_of_vacant(
+    known: &Known,
+    group: &GroupState,
+    slot: &Slot,
+    now: Time,
+) -> Option<DesiredMove> {
+    if !known.has_looked(now) || !is_claimant(known, group, slot.since, gap_patience(known), now) {
+        return None;
+    }
+    let reason = match slot.resource.kind() {
+        ResourceKind::Route => "the route was missing or led nowhere",
+        _ => "nobody held it",
+    };
+    Some(to_me(known, MoveKind::Drift, None, reason.to_owned()))
+}
+
+/// A resource that is here: keep it, or give it away on purpose.
+fn want_of_mine(known: &Known, group: &GroupState, slot: &Slot, now: Time) -> Option<DesiredMove> {
+    let give = |kind, to: &InstanceId, reason: String| {
+        let from = Some(known.me.id.clone());
+        Some(DesiredMove { kind, from, to: to.clone(), reason })
+    };
+    if let Some(desired) = rest_of_move(known, group) {
+        return Some(desired);
+    }
+    if known.leaving {
+        return give(
+            MoveKind::HandOver,
+            known.best_heir(group)?,
+            "this node is leaving".to_owned(),
+        );
+    }
+    if let Some(to) = group.ordered_to.as_ref().filter(|to| **to != known.me.id) {
+        let peer = known.peers.get(to).filter(|peer| peer.can_take(&group.name))?;
+        return give(MoveKind::HandOver, &peer.member.id, "an operator asked".to_owned());
+    }
+    for preferred in group.prefer.iter().take_while(|node| **node != known.me.id) {
+        if let Some(reason) = may_hand_back(known, group, preferred, now) {
+            return give(MoveKind::HandBack, preferred, reason);
+        }
+    }
+    let other = other_holder(known, group).filter(|other| {
+        let heirs = known.heirs(group);
+        let first = heirs.into_iter().find(|one| [*other, &known.me.id].contains(one));
+        now.since(slot.since) >= SPLIT_PATIENCE && first == Some(*other)
+    })?;
+    give(MoveKind::HandOver, other, format!("{other} holds the rest of the group"))
+}
+
+/// A move to a peer that has begun continues until the whole group is there, as long as that peer
+/// can take it.
+fn rest_of_move(known: &Known, group: &GroupState) -> Option<DesiredMove> {
+    let moving = group.moving.as_ref().filter(|moving| moving.to != known.me.id)?;
+    let elsewhere = group.ordered_to.as_ref().is_some_and(|to| *to != moving.to);
+    let peer = known.peers.get(&moving.to).filter(|peer| peer.can_take(&group.name))?;
+    let goes_on = !elsewhere
+        && moving.from.as_ref() == Some(&known.me.id)
+        && !known.stopped.contains(&peer.member.id)
+        && known.holds_a_part(group, &moving.to);
+    let (kind, reason) = (moving.kind, moving.reason.clone());
+    goes_on.then(|| DesiredMove { kind, from: moving.from.clone(), to: moving.to.clone(), reason })
+}
+
+/// A resource that a peer has: take it if the peer cannot serve it.
+fn want_of_peers(
+    known: &Known,
+    group: &GroupState,
+    slot: &Slot,
+    peer: &Peer,
+    blackhole: bool,
+    now: Time,
+) -> Option<DesiredMove> {
+    let from = Some(peer.member.id.clone());
+    if may_reclaim(known, group, slot, peer, now) {
+        let reason = format!("{} took it and does not hear this node", peer.member.id);
+        return Some(to_me(known, MoveKind::Reclaim, from, reason));
+    }
+    let since = loss(known, group, peer, slot, blackhole, now)?;
+    if !is_claimant(known, group, since, HEIR_PATIENCE, now) {
+        return None;
+    }
+    let verdict = match peer.verdict {
+        Verdict::Alive => "alive, but its service check fails",
+        verdict => verdict.name(),
+    };
+    let reason = format!("{} is {verdict}: {}", peer.member.id, peer.evidence(now));
+    Some(to_me(known, MoveKind::Takeover, from, reason))
+}
+
+/// Since when a peer's part of a group may be taken; none while it may not.
+fn loss(
+    known: &Known,
+    group: &GroupState,
+    peer: &Peer,
+    slot: &Slot,
+    blackhole: bool,
+    now: Time,
+) -> Option<Time> {
+    let waited = |since: Time, wait: Duration| {
+        let from = since + wait;
+        (now >= from).then_some(from)
+    };
+    match peer.verdict {
+        Verdict::Alive => peer.unfit_for_since(&group.name),
+        Verdict::Sick
+        | Verdict::Suspected
+        | Verdict::Unreachable
+        | Verdict::Down
+        | Verdict::Gone => Some(peer.verdict_since),
+        // It gives its groups away on its own; what is left after that is taken.
+        Verdict::Left => waited(peer.verdict_since, HEIR_PATIENCE),
+        Verdict::DaemonDown => waited(peer.verdict_since, known.timing.daemon_grace),
+        Verdict::CutOff | Verdict::Unmet => blackhole.then_some(slot.since),
+    }
+}
+
+/// How long each heir waits for the one before it where only reads show the gap: a node at rest
+/// reads rarely.
+fn gap_patience(known: &Known) -> Duration {
+    known.timing.reread + HEIR_PATIENCE
+}
+
+/// Whether it is this node's turn to fill a gap that has been there since `since`: it is the first
+/// heir that can, or those before it let their time pass. A live node that already holds a part of
+/// the group goes first.
+fn is_claimant(
+    known: &Known,
+    group: &GroupState,
+    since: Time,
+    patience: Duration,
+    now: Time,
+) -> bool {
+    let home = group.home.as_ref().and_then(|home| known.peers.get(home));
+    let unmet_home = home.is_some_and(|home| home.verdict == Verdict::Unmet);
+    let mut order = known.heirs(group);
+    order.sort_by_key(|node| !known.holds_a_part(group, node));
+    let Some(place) = order.iter().position(|node| **node == known.me.id) else { return false };
+    let place = u32::try_from(place).unwrap_or(u32::MAX).saturating_add(unmet_home.into());
+    now >= since + patience.saturating_mul(place)
+}
+
+/// The reason for giving `group` back to `home`, a node that is preferred to this one, now, if
+/// that is allowed.
+fn may_hand_back(
+    known: &Known,
+    group: &GroupState,
+    home: &InstanceId,
+    now: Time,
+) -> Option<String> {
+    let peer = known.peers.get(home)?;
+    let hold = hold(known, group, peer);
+    let alive_for = now.since(peer.well_since(&group.name)?);
+    // What an operator has just moved here does not bounce back: it stays for `hold` as well.
+    let moved = group.slots.iter().map(|slot| slot.since).max()?;
+    let heard = peer.heard.as_ref()?;
+    let ready = hands_back(known, group)
+        && peer.is_alive()
+        && !known.stopped.contains(home)
+        && alive_for >= hold
+        && now.since(moved) >= hold
+        && peer.hears(&known.me.id, known.session, &known.timing)
+        && !peer.settings_differ(known.settings_digest)
+        && heard.beat.holds.iter().all(|claim| claim.group != group.name);
+    ready.then(|| format!("{home} has been alive and fit for {}", words(alive_for)))
+}
+
+/// Whether `group` returns automatically to a more preferred node.
+pub(super) fn hands_back(known: &Known, group: &GroupState) -> bool {
+    group.traits.hand_back.unwrap_or(known.timing.hand_back.enabled)
+}
+
+/// How long a more preferred node must have been healthy before it gets the group back.
+pub(super) fn hold(known: &Known, group: &GroupState, peer: &Peer) -> Duration {
+    let rules = &known.timing.hand_back;
+    let mut hold = group.traits.hold.unwrap_or(rules.hold);
+    if peer.flaps > 0 {
+        hold = hold.max(LEAST_HOLD);
+    }
+    hold.saturating_mul(1 << peer.flaps.min(16)).min(rules.hold_max.max(hold))
+}
+
+/// Another live node that holds a part of the group.
+fn other_holder<'a>(known: &'a Known, group: &GroupState) -> Option<&'a InstanceId> {
+    group.slots.iter().find_map(|slot| {
+        let (id, peer) = known.peers.get_key_value(known.location(slot)?.member()?)?;
+        let can_take = peer.can_take(&group.name);
+        (can_take && !slot.is_unconfirmed() && slot.pending.is_none()).then_some(id)
+    })
+}
+
+/// Whether this node should show a peer that it is alive. The peer took this node's own group and
+/// does not hear it: for the peer, routes are the only sign of life left, and it repairs a node
+/// that gives none. This node waits until no request from before can still be under way, and until
+/// the silence is more than a few lost packets.
+fn may_reclaim(known: &Known, group: &GroupState, slot: &Slot, peer: &Peer, now: Time) -> bool {
+    let patience = max_request_age(&known.timing) + Duration::from_secs(1);
+    peer.deaf_since.is_some_and(|since| now.since(since) >= patience)
+        && group.home.as_ref() == Some(&known.me.id)
+        && group.reclaims < MAX_RECLAIMS
+        && now.since(slot.since) >= patience
+        && known.fit_since.is_some_and(|since| now.since(since) >= patience)
+}
+
+/// Whether anything of the group should be given away before this node leaves, and could be.
+pub(super) fn has_something_to_give(known: &Known, group: &GroupState) -> bool {
+    let is_to_give = |slot: &&Slot| {
+        // Route 53 completes a record that it accepted without this node, in up to a minute.
+        let may_fail = slot.is_unconfirmed() && slot.resource.kind() != ResourceKind::Dns;
+        slot.pending.is_some()
+            || may_fail
+            || known.is_on(slot, &known.me.id)
+            || slot.current().is_none()
+    };
+    let can_take = |peer: &Peer, slot: &Slot| {
+        peer.can_take(&group.name) && slot.resource.target(&peer.member).is_some()
+    };
+    let mut to_give = group.slots.iter().filter(is_to_give);
+    to_give.any(|slot| known.peers.values().any(|peer| can_take(peer, slot)))
+}
+
+fn to_me(known: &Known, kind: MoveKind, from: Option<InstanceId>, reason: String) -> DesiredMove {
+    DesiredMove { kind, from, to: known.me.id.clone(), reason }
+}

@@ -1,0 +1,25 @@
+//! One node of the cluster.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{InstanceId, NetworkInterfaceId, Zone};
+
+/// One node of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Member {
+    /// The node's instance.
+    pub id: InstanceId,
+    /// The forwarding interface: routes that the node holds point to it.
+    pub interface: NetworkInterfaceId,
+    /// Source and destination address of its heartbeats.
+    pub address: Ipv4Addr,
+    /// Availability zone.
+    pub zone: Option<Zone>,
+    /// The instance's `Name` tag.
+    pub name: Option<String>,
+    /// Public address of the forwarding interface's primary private address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<Ipv4Addr>,
+}
