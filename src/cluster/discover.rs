@@ -1,4 +1,4 @@
-//! The cluster, from what was read and configured.
+//! Makes the cluster from the settings and what was read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,24 +12,25 @@ use crate::types::{
     RouteTableId, RouteTableInfo, VpcId, printable,
 };
 
-/// The most members that a cluster has.
+/// The maximum number of members.
 const MAX_MEMBERS: usize = 16;
 
-/// A cluster, and what about it is not as it should be.
+/// A cluster, and what is wrong with its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Discovered {
-    /// The cluster.
+    /// Its members and groups.
     pub roster: Roster,
-    /// What a person should put right; natha works without.
+    /// What the operator should correct. natha works without it.
     pub warnings: Vec<Problem>,
 }
 
 /// Why there is no cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DiscoveryError {
-    /// It cannot be told yet. Once somebody has put right what the problems say, it can.
+    /// Not discoverable yet. A later attempt succeeds once the problems are corrected.
     NotYet(Problems),
-    /// The settings ask for what AWS cannot do, or for what is not there. Waiting does not help.
+    /// The settings ask for something that AWS cannot do or that does not exist. Waiting does not
+    /// help.
     Refused(Problems),
 }
 
@@ -45,12 +46,11 @@ impl std::error::Error for DiscoveryError {}
 
 /// The cluster that `me` belongs to.
 ///
-/// `inventory` is what the APIs answered to [`inventory_query`]; things in it that do not belong to the cluster
-/// are left out, and never touched.
+/// `inventory` is the result of [`inventory_query`]. What does not belong to the cluster is ignored.
 ///
 /// # Errors
-/// Where there is no cluster with this node in it, or where a group asks for what cannot be. A
-/// roster that was discovered before stays the better knowledge then.
+/// If there is no cluster with this node in it, or a group asks for something impossible. The caller
+/// then keeps an earlier roster.
 pub fn discover(
     me: &InstanceInfo,
     settings: &Settings,
@@ -58,7 +58,8 @@ pub fn discover(
 ) -> Result<Discovered, DiscoveryError> {
     let query = inventory_query(me, settings).map_err(DiscoveryError::NotYet)?;
     let Some(vpc) = &me.vpc else {
-        let problem = Problem::new(format!("instance {}", me.id), "it is in no VPC", "wait");
+        let problem =
+            Problem::new(format!("instance {}", me.id), "has no VPC yet", "natha will retry");
         return Err(DiscoveryError::NotYet(Problems(vec![problem])));
     };
     let mut warnings = Vec::new();
@@ -85,7 +86,7 @@ pub fn discover(
     Ok(Discovered { roster: Roster { members, groups }, warnings })
 }
 
-/// Leaves the members' public addresses out where no record gives them. Else the roster would
+/// Removes the members' public addresses unless a record contains them. Otherwise the roster would
 /// change whenever an Elastic IP moves.
 fn forget_public(members: &mut [Member], groups: &[Group]) {
     let mut resources = groups.iter().flat_map(|group| &group.resources);
@@ -97,7 +98,7 @@ fn forget_public(members: &mut [Member], groups: &[Group]) {
 }
 
 /// Members, and the forwarding interface of each, in the same order.
-type Found<'a> = (Vec<Member>, Vec<&'a InterfaceInfo>);
+type WithInterfaces<'a> = (Vec<Member>, Vec<&'a InterfaceInfo>);
 
 /// All members, ordered by id.
 fn members<'a>(
@@ -106,7 +107,7 @@ fn members<'a>(
     which: &Selector<InstanceId>,
     instances: &'a [InstanceInfo],
     warnings: &mut Vec<Problem>,
-) -> Result<Found<'a>, Problems> {
+) -> Result<WithInterfaces<'a>, Problems> {
     let belongs = |instance: &InstanceInfo| match which {
         Selector::Ids(ids) => instance.id == me.id || ids.contains(&instance.id),
         Selector::Tagged(name) => instance.tags.get(CLUSTER_TAG) == Some(name),
@@ -116,7 +117,7 @@ fn members<'a>(
     {
         return Err(Problems(vec![Problem::new(
             format!("instance {}", me.id),
-            format!("it is not tagged {CLUSTER_TAG} = {name}"),
+            format!("is not tagged {CLUSTER_TAG} = {name}"),
             "tag it, or list `members`",
         )]));
     }
@@ -129,7 +130,7 @@ fn members<'a>(
         }
         let subject = format!("instance {}", instance.id);
         if instance.vpc.as_ref() != Some(vpc) {
-            warnings.push(Problem::new(subject, format!("it is not in {vpc}"), "leave it out"));
+            warnings.push(Problem::new(subject, format!("is not in {vpc}"), "remove it"));
             continue;
         }
         match member(instance) {
@@ -142,12 +143,12 @@ fn members<'a>(
     }
     if let Selector::Ids(ids) = which {
         for id in ids.iter().filter(|id| !found.contains_key(id)) {
-            let what = "it is listed as a member, but is not there";
+            let what = "is listed as a member but does not exist";
             warnings.push(Problem::new(format!("instance {id}"), what, "correct the list"));
         }
     }
     if found.len() > MAX_MEMBERS {
-        let what = format!("it has {} members, {MAX_MEMBERS} is the most", found.len());
+        let what = format!("has {} members; the maximum is {MAX_MEMBERS}", found.len());
         return Err(Problems(vec![Problem::new("cluster", what, "split it")]));
     }
     Ok(found.into_values().unzip())
@@ -161,14 +162,14 @@ fn member(instance: &InstanceInfo) -> Result<(Member, &InterfaceInfo), Problem> 
         interface: interface.id.clone(),
         address: interface.address,
         zone: instance.zone.clone(),
-        // A tag may hold anything, and this one goes to terminals and logs.
+        // A tag may contain any text, and this one is printed to terminals and logs.
         name: instance.tags.get("Name").map(|name| printable(name)),
         public: interface.public,
     };
     Ok((member, interface))
 }
 
-/// Tables that are asked for and not there, or not in this VPC.
+/// Configured tables that do not exist or are not in this VPC.
 fn warn_of_tables(
     which: &Selector<RouteTableId>,
     vpc: &VpcId,
@@ -179,8 +180,8 @@ fn warn_of_tables(
         Selector::Ids(ids) => {
             for id in ids {
                 let what = match tables.iter().find(|table| table.id == *id) {
-                    None => "it does not exist".to_owned(),
-                    Some(table) if table.vpc != *vpc => format!("it is not in {vpc}"),
+                    None => "does not exist".to_owned(),
+                    Some(table) if table.vpc != *vpc => format!("is not in {vpc}"),
                     Some(_) => continue,
                 };
                 let subject = format!("route table {id}");

@@ -20,14 +20,14 @@ pub const HOME_TAG: &str = "natha:home";
 /// The tag of an instance that names its forwarding interface: an interface id or a device index.
 pub const INTERFACE_TAG: &str = "natha:interface";
 
-/// What has to be read from EC2 and Route 53 before [`discover`] can tell.
+/// What to read from EC2 and Route 53 for [`super::discover`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InventoryQuery {
-    /// The instances beside this one.
+    /// The instances other than this one.
     pub instances: Selector<InstanceId>,
     /// The route tables.
     pub tables: Selector<RouteTableId>,
-    /// Virtual IPs whose tables are those of the VPC that have a route to them.
+    /// Virtual IPs for which all of the VPC's tables with a route to them are needed.
     pub vips: Vec<Ipv4Addr>,
     /// Whether the subnets of the members' interfaces are needed.
     pub members_subnets: bool,
@@ -40,28 +40,27 @@ pub struct InventoryQuery {
 /// What was read.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inventory {
-    /// The instances that were asked for and are there.
+    /// The queried instances that exist.
     pub instances: Vec<InstanceInfo>,
-    /// The route tables that were asked for and are there, and those of the VPC that have a route
-    /// to a virtual IP that was asked for.
+    /// The queried route tables that exist, and those of the VPC with a route to a queried virtual
+    /// IP.
     pub tables: Vec<RouteTableInfo>,
-    /// The subnets of these tables, and of the members where they were asked for.
+    /// The subnets of these tables, and those of the members if queried.
     pub subnets: Vec<SubnetInfo>,
-    /// The VPC's IPv4 blocks, as far as known besides what the tables tell.
+    /// The VPC's IPv4 blocks from the instance metadata. The tables may show more.
     pub vpc_cidrs: Vec<Ipv4Net>,
-    /// The public addresses of the Elastic IPs that were asked for and are there.
+    /// The public addresses of the queried Elastic IPs that exist.
     pub elastic: BTreeMap<AllocationId, Ipv4Addr>,
-    /// The hosted zones that were asked for and are there, with their names where these could be
-    /// told.
+    /// The queried hosted zones that exist, with their names where known.
     pub zones: BTreeMap<HostedZoneId, Option<DnsName>>,
 }
 
-/// Things by their ids or by the cluster they are tagged with.
+/// Selects resources by id or by the tag `natha:cluster`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selector<T> {
-    /// These.
+    /// Those with these ids.
     Ids(Vec<T>),
-    /// Those with `natha:cluster` of this value.
+    /// Those whose tag `natha:cluster` has this value.
     Tagged(String),
 }
 
@@ -70,16 +69,16 @@ fn cluster<'a>(me: &'a InstanceInfo, settings: &'a Settings) -> Option<&'a str> 
     settings.cluster.as_deref().or_else(|| me.tags.get(CLUSTER_TAG).map(String::as_str))
 }
 
-/// What has to be read from EC2, from the settings and this instance.
+/// What to read, by the settings and the tags of this instance.
 ///
 /// # Errors
-/// Where neither settings nor tags tell which instances and tables belong together.
+/// If neither the settings nor the tags name the cluster or its instances and tables.
 pub fn inventory_query(me: &InstanceInfo, settings: &Settings) -> Result<InventoryQuery, Problems> {
     let tagged = || {
         cluster(me, settings).map(str::to_owned).ok_or_else(|| {
             Problems(vec![Problem::new(
                 format!("instance {}", me.id),
-                "it is not known which cluster this is",
+                "does not say which cluster it belongs to",
                 format!(
                     "tag the instances and route tables with {CLUSTER_TAG}, set `cluster`, or \
                      list `members` and groups"
@@ -139,18 +138,18 @@ fn listed_tables(settings: &Settings) -> Vec<RouteTableId> {
     tables.into_iter().cloned().collect()
 }
 
-/// The interface that routes point at while this instance holds them: the one that its tag
-/// names, else the primary one.
+/// The interface that routes target while this instance holds them: the one in its tag
+/// [`INTERFACE_TAG`], else the primary one.
 ///
 /// # Errors
-/// Where there is no such interface.
+/// If there is no such interface.
 pub fn forwarding_interface(instance: &InstanceInfo) -> Result<&InterfaceInfo, Problem> {
     let tag = instance.tags.get(INTERFACE_TAG).map_or("0", String::as_str);
     let mut all = instance.interfaces.iter();
     all.find(|one| one.id.as_str() == tag || one.device_index.to_string() == tag).ok_or_else(|| {
         Problem::new(
             format!("instance {}", instance.id),
-            format!("it has no IPv4 interface `{tag}`"),
+            format!("has no IPv4 interface `{tag}`"),
             format!("correct its tag {INTERFACE_TAG}: an interface id or a device index"),
         )
     })

@@ -1,5 +1,5 @@
-//! From the settings and what EC2 and Route 53 hold to the cluster's members and groups. Pure, and
-//! the same on every node that reads the same.
+//! Discovery: makes the cluster's members and groups from the settings and from what EC2 and Route 53
+//! return. Pure; nodes that read the same data find the same cluster.
 
 mod discover;
 mod groups;

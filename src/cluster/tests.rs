@@ -208,7 +208,7 @@ fn a_node_without_the_clusters_tag_is_told_so() {
     let mut me = node(1, "eu-west-1a");
     me.tags.clear();
     let error = discover(&me, &Settings::default(), &Inventory::default()).unwrap_err();
-    assert!(error.to_string().contains("not known which cluster"), "{error}");
+    assert!(error.to_string().contains("does not say which cluster"), "{error}");
     let settings = Settings { cluster: Some("blue".to_owned()), ..Settings::default() };
     let error = discover(&me, &settings, &Inventory::default()).unwrap_err();
     assert!(error.to_string().contains("not tagged natha:cluster = blue"), "{error}");

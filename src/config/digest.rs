@@ -98,8 +98,22 @@ mod tests {
         let file = Some(("natha.toml".into(), text.to_owned()));
         let sources = Sources { file, ..Sources::default() };
         let settings = resolve(&sources).unwrap().settings;
-        insta::assert_snapshot!(canonical(&settings), @"");
-        assert_eq!(settings_digest(&settings), 0);
+        let wanted = [
+            r#"{"settings":{"api.timeout":"5s","failover.adopt":"false","#,
+            r#""failover.daemon_grace":"15s","failover.first_contact":"30s","#,
+            r#""failover.read_valid":"5s","failover.reread":"10s","hand_back.enabled":"true","#,
+            r#""hand_back.hold":"30s","hand_back.hold_max":"30m","heartbeat.interval":"50ms","#,
+            r#""heartbeat.lost_after":"5","heartbeat.port":"6284","observe":"false","#,
+            r#""repair.after":"1m","repair.enabled":"false","repair.max_per_hour":"3","#,
+            r#""repair.patience":"5m","repair.settle":"30s","repair.stagger":"20s"},"#,
+            r#""groups":[{"name":"db","home":"i-0123abcd","prefer":["nat-b"],"tables":[],"#,
+            r#""cidr":"0.0.0.0/0","resource":[{"vip":{"address":"192.168.9.9","tables":[]}},"#,
+            r#"{"dns":{"zone":"Z1","name":"a.b","ttl":60,"public":false}}],"local":"dnat:80","#,
+            r#""check":{"probe":{"http":["127.0.0.1:80","/a"]},"interval":"1s","#,
+            r#""timeout":"1s","fall":3,"rise":2},"hand_back":null,"hold":"1m"}]}"#,
+        ];
+        assert_eq!(canonical(&settings), wanted.concat());
+        assert_eq!(settings_digest(&settings), 0x8864_513f_ee92_75f3);
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub(super) struct SettingKey {
     /// Its path in the file; the other names derive from it.
     pub(super) name: &'static str,
     pub(super) range: Range,
-    /// What holds where it is not set and the default in [`Settings`] does not tell.
+    /// What applies if it is not set, where [`Settings::default`] does not show it.
     pub(super) if_unset: Option<&'static str>,
     pub(super) about: &'static str,
     /// Whether instance tags cannot set it. It names a path or an endpoint: who may tag the

@@ -1,4 +1,4 @@
-//! How a setting is written, read and shown.
+//! The text form of settings.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;

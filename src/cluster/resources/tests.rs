@@ -208,7 +208,7 @@ fn a_record_is_in_a_zone_that_there_is() {
     }
     for name in ["db.example.org", "dbexample.com"] {
         let told = refusal(record(name, false), &inventory);
-        assert!(told.contains("which is that of example.com"), "{told}");
+        assert!(told.contains("whose name is example.com"), "{told}");
     }
     // Where the zone's name could not be told, Route 53 has the word.
     inventory.zones.insert(zone(), None);
@@ -231,7 +231,7 @@ fn public_addresses_are_kept_only_where_a_record_gives_them() {
     let given = found(vec![group("g", vec![record("a.example.com", true)])], &inventory);
     assert_eq!(known(&given), public);
     let [warning] = given.warnings.try_into().unwrap();
-    assert!(warning.to_string().contains("never its holder: i-00000014"), "{warning}");
+    assert!(warning.to_string().contains("which can never hold it: i-00000014"), "{warning}");
 }
 
 #[test]

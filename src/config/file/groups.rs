@@ -161,7 +161,10 @@ impl Table<'_, '_> {
         if self.known.table == CHECK.table {
             self.check_probe(problems);
         }
-        if self.prefix == RESOURCE && self.is_empty_list("tables") {
+        if self.prefix == RESOURCE
+            && self.known.find("tables").is_some()
+            && self.is_empty_list("tables")
+        {
             let remedy = "remove it to use every table that has the route, or list some";
             problems.push(self.problem("tables", "is empty", remedy));
         }
