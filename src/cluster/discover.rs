@@ -90,7 +90,7 @@ pub fn discover(
 /// change whenever an Elastic IP moves.
 fn forget_public(members: &mut [Member], groups: &[Group]) {
     let mut resources = groups.iter().flat_map(|group| &group.resources);
-    if !resources.any(|resource| matches!(resource, Resource::Dns { public: true, .. })) {
+    if !resources.any(Resource::is_public_address) {
         for member in members {
             member.public = None;
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::group::{GroupSetting, ResourceSetting};
+use super::group::GroupSetting;
 use super::keys::KEYS;
 use super::settings::Settings;
 
@@ -56,9 +56,7 @@ fn canonical(settings: &Settings) -> String {
     for group in &mut groups {
         group.tables.sort();
         for resource in &mut group.resources {
-            if let ResourceSetting::Vip { tables, .. } = resource {
-                tables.sort();
-            }
+            resource.normalize();
         }
         group.resources.sort();
     }

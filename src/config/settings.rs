@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::group::{GroupSetting, ResourceSetting};
+use super::group::GroupSetting;
 use super::spans;
 use super::values::{Range, Value};
 use crate::types::InstanceId;
@@ -129,7 +129,7 @@ impl Settings {
     #[must_use]
     pub fn moves_public_addresses(&self) -> bool {
         let mut moved = self.groups.iter().flat_map(|group| &group.resources);
-        moved.any(|resource| matches!(resource, ResourceSetting::Eip { .. }))
+        moved.any(|resource| resource.elastic_ip().is_some())
     }
 }
 
