@@ -14,7 +14,7 @@ Examples:
   natha monitor --peer i-… --peer-table rtb-… --my-table rtb-…
                                    a two-node cluster without tags
   natha monitor --observe          follow keepalived: routes point to the node with the address
-  natha monitor --record /var/lib/natha/run.jsonl
+  natha monitor --record /var/lib/natha/run.jsonl.gz
                                    record every input; see `natha replay --help`";
 
 /// Flags of `natha monitor`.

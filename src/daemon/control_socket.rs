@@ -96,7 +96,7 @@ pub(super) async fn serve(listener: UnixListener, endpoint: StatusEndpoint) {
                 });
             }
             Err(error) => {
-                tracing::debug!(%error, "cannot accept a connection on the control socket")
+                tracing::debug!(%error, "cannot accept a connection on the control socket");
             }
         }
     }

@@ -14,7 +14,7 @@ use super::carrier::{self, Carrier};
 use super::control_socket::{self, StatusEndpoint};
 use super::discovery::{self, Cluster, Discovery, Membership};
 use super::event_loop::{
-    EventLoop, Memory, Notifier, Recorder, notify, prioritise, stay_in_memory,
+    EventLoop, LoopState, Notifier, Recorder, notify, prioritise, stay_in_memory,
 };
 use super::health::{FitnessBoard, conntrack, host, interruptions, service_checks, uplink};
 use super::inbox::{self, Notes};
@@ -99,7 +99,7 @@ async fn pause_for(pause: Duration) {
 
 struct Running {
     notes: Notes,
-    local: Carrier,
+    carrier: Carrier,
     ended: oneshot::Receiver<()>,
 }
 
@@ -127,7 +127,7 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
             "unknown which peers an earlier monitor stopped; start them by hand if any: {error:#}"
         ),
     }
-    let (must_carry, local) = carrier::start(settings, cluster.me.address, &notes);
+    let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
     let rediscover = Arc::new(Notify::new());
     let event_loop = EventLoop {
         // Made from the header that a replay reads, so that a recording cannot lack anything.
@@ -142,7 +142,7 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
         watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
         linger: (settings.failover.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
         severed_after: severed_after(&settings.failover),
-        memory: Memory::new(cluster.name.clone(), cluster.roster.clone(), now),
+        state: LoopState::new(cluster.name.clone(), cluster.roster.clone(), now),
     };
     let ended = spawn_loop(event_loop)?;
     endpoint.set_running(notes.clone());
@@ -165,7 +165,7 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
         groups = cluster.roster.groups.len(),
         "the monitor is running"
     );
-    Ok(Running { notes, local, ended })
+    Ok(Running { notes, carrier, ended })
 }
 
 /// Starts the checks of this host.
@@ -254,7 +254,7 @@ fn spawn_loop(event_loop: EventLoop) -> anyhow::Result<oneshot::Receiver<()>> {
 /// Waits until the loop ends or a signal arrives. The addresses of groups that were handed over are
 /// removed from this host; those of groups that no peer could take stay.
 async fn watch(running: Running, signals: &mut Signals) -> anyhow::Result<()> {
-    let Running { notes, local, mut ended } = running;
+    let Running { notes, carrier, mut ended } = running;
     tokio::select! {
         end = &mut ended => return end.map_err(|_| anyhow!("the loop's thread panicked")),
         () = signals.end() => {}
@@ -272,7 +272,7 @@ async fn watch(running: Running, signals: &mut Signals) -> anyhow::Result<()> {
         },
         () = signals.end() => bail!("stopped by a second signal before everything was handed over"),
     }
-    local.finish().await;
+    carrier.finish().await;
     Ok(())
 }
 

@@ -124,7 +124,7 @@ pub struct CarryOutcome {
     pub errors: Vec<CarryError>,
 }
 
-/// Makes the host carry what follows from `duties`, see [`carried`]: addresses by rtnetlink, the
+/// Makes the host carry what follows from `must_carry`, see [`carried`]: addresses by rtnetlink, the
 /// table by nft, which is not needed if no group is redirected.
 ///
 /// # Errors
@@ -132,19 +132,19 @@ pub struct CarryOutcome {
 pub async fn reconcile(
     state_dir: &Path,
     groups: &[GroupSetting],
-    duties: &BTreeMap<GroupName, bool>,
+    must_carry: &BTreeMap<GroupName, bool>,
     forwarding: &str,
 ) -> Result<CarryOutcome, CarryError> {
     let store = CarryStore::open(state_dir).await?;
     let mut record = store.load()?;
-    let wanted = carried(groups, duties, forwarding, &record.put);
+    let wanted = carried(groups, must_carry, forwarding, &record.put);
     let mut outcome = CarryOutcome::default();
     update_addresses(&store, &mut record, &wanted, &mut outcome).await?;
     let table = vip_table(groups, forwarding, &wanted);
     if let Err(error) = update_table(&store, &mut record, &wanted, &table, &mut outcome).await {
         outcome.errors.push(error);
     }
-    outcome.errors.extend(strays(&record.put, groups, duties).await?);
+    outcome.errors.extend(strays(&record.put, groups, must_carry).await?);
     Ok(outcome)
 }
 
@@ -153,11 +153,11 @@ pub async fn reconcile(
 async fn strays(
     put: &BTreeSet<Carried>,
     groups: &[GroupSetting],
-    duties: &BTreeMap<GroupName, bool>,
+    must_carry: &BTreeMap<GroupName, bool>,
 ) -> Result<Vec<CarryError>, CarryError> {
     let elsewhere: BTreeMap<Ipv4Addr, &GroupName> = groups
         .iter()
-        .filter(|group| group.local != Local::Off && duties.get(&group.name) == Some(&false))
+        .filter(|group| group.local != Local::Off && must_carry.get(&group.name) == Some(&false))
         .flat_map(|group| group.vips().chain(group.private_ips()).map(|one| (one, &group.name)))
         .collect();
     if elsewhere.is_empty() {

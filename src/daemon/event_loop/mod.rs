@@ -4,6 +4,7 @@
 //! other threads, runs the machine, performs its actions or hands them to executors, and sleeps
 //! until the next deadline or arrival. It never waits for anything else.
 
+mod commands;
 mod notifier;
 mod realtime;
 mod recorder;
@@ -25,10 +26,10 @@ use super::carrier::MustCarry;
 use super::clock;
 use super::inbox::{Inbox, Note};
 use super::peers::Exchange;
-use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome, Verdict, View};
+use crate::failover::{Action, ActionId, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
 use crate::status::{Counters, Report};
-use crate::types::{Fault, Fitness, GroupName, InstanceId, Roster, SessionId, Time};
+use crate::types::{Fault, Fitness, InstanceId, Roster, SessionId, Time};
 use notifier::Notification;
 
 /// Events kept for the status.
@@ -70,12 +71,12 @@ pub(crate) struct EventLoop {
     pub(crate) linger: Duration,
     /// How long the kernel must refuse every heartbeat before this node is unfit.
     pub(crate) severed_after: Duration,
-    pub(crate) memory: Memory,
+    pub(crate) state: LoopState,
 }
 
 /// State of the loop itself, apart from the machine: for the status report and between turns.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct LoopState {
     cluster: String,
     roster: Arc<Roster>,
     started: Time,
@@ -95,7 +96,7 @@ pub(crate) struct Memory {
     sessions: BTreeMap<InstanceId, SessionId>,
 }
 
-impl Memory {
+impl LoopState {
     pub(crate) fn new(cluster: String, roster: Roster, now: Time) -> Self {
         Self {
             cluster,
@@ -122,7 +123,7 @@ impl EventLoop {
     pub(crate) fn run(mut self) {
         loop {
             let now = clock::now();
-            if self.memory.exit_at.is_some_and(|at| at <= now) {
+            if self.state.exit_at.is_some_and(|at| at <= now) {
                 break;
             }
             self.turn(now);
@@ -135,7 +136,7 @@ impl EventLoop {
 
     fn turn(&mut self, now: Time) {
         self.note_lateness(now);
-        for (id, outcome) in std::mem::take(&mut self.memory.refused) {
+        for (id, outcome) in std::mem::take(&mut self.state.refused) {
             self.feed(Input::Done { id, outcome }, now);
         }
         for input in self.exchange.receive(now) {
@@ -160,7 +161,7 @@ impl EventLoop {
             recorder.turn(now);
         }
         self.feed_watchdog(now);
-        self.memory.planned = Some(self.machine.next_deadline());
+        self.state.planned = Some(self.machine.next_deadline());
     }
 
     /// Publishes which groups this host must carry. This precedes the calls of the same turn: the
@@ -190,12 +191,12 @@ impl EventLoop {
     /// An instance that was stopped and started has a new public address, and a DNS record with the
     /// old one would point nowhere. A new session therefore triggers a discovery.
     fn note_session(&mut self, from: &InstanceId, session: SessionId, now: Time) {
-        let restarted = match self.memory.sessions.get(from) {
+        let restarted = match self.state.sessions.get(from) {
             Some(known) if *known == session => return,
             Some(_) => true,
-            None => now.since(self.memory.started) > FRESH,
+            None => now.since(self.state.started) > FRESH,
         };
-        self.memory.sessions.insert(from.clone(), session);
+        self.state.sessions.insert(from.clone(), session);
         if restarted {
             self.rediscover.notify_one();
         }
@@ -206,21 +207,22 @@ impl EventLoop {
             Note::Input(input) => {
                 if let Input::Roster { roster } = &input {
                     self.exchange.set_roster(roster, now);
-                    self.memory.roster = Arc::new(roster.clone());
+                    self.state.roster = Arc::new(roster.clone());
                 }
                 if let Input::Fitness { fitness } = input {
-                    self.memory.checked = fitness;
+                    self.state.checked = fitness;
                     self.feed_fitness(now);
                 } else {
                     self.feed(input, now);
                 }
             }
             Note::Done { id, call, outcome } => {
-                self.memory.counters.count_call(call, &ending(&outcome));
+                self.state.counters.count_call(call, &ending(&outcome));
                 self.feed(Input::Done { id, outcome }, now);
             }
             Note::Command { command, answer } => {
-                let verdict = self.check_command(&command, now);
+                let verdict =
+                    commands::check(&command, &self.machine.view(now), &self.state.roster);
                 let accepted = verdict.is_ok();
                 // If the client has disconnected, the command still counts.
                 let _ = answer.send(verdict);
@@ -228,8 +230,8 @@ impl EventLoop {
                     self.feed(Input::Command { command }, now);
                 }
             }
-            Note::Alert { name, text: Some(text) } => drop(self.memory.alerts.insert(name, text)),
-            Note::Alert { name, text: None } => drop(self.memory.alerts.remove(name)),
+            Note::Alert { name, text: Some(text) } => drop(self.state.alerts.insert(name, text)),
+            Note::Alert { name, text: None } => drop(self.state.alerts.remove(name)),
             Note::Status(answer) => {
                 let _ = answer.send(Box::new(self.report(now)));
             }
@@ -242,64 +244,18 @@ impl EventLoop {
     fn note_severed(&mut self, now: Time) {
         let since = self.exchange.severed_since();
         let severed = since.is_some_and(|since| now.since(since) >= self.severed_after);
-        if severed != self.memory.severed {
-            self.memory.severed = severed;
+        if severed != self.state.severed {
+            self.state.severed = severed;
             self.feed_fitness(now);
         }
     }
 
     fn feed_fitness(&mut self, now: Time) {
-        let mut fitness = self.memory.checked.clone();
-        if self.memory.severed {
+        let mut fitness = self.state.checked.clone();
+        if self.state.severed {
             fitness.faults.insert(Fault::Forwarding);
         }
         self.feed(Input::Fitness { fitness }, now);
-    }
-
-    /// Refuses a command that the machine would ignore, with the reason.
-    fn check_command(&self, command: &Command, now: Time) -> Result<(), String> {
-        let Command::HandOver { group, to } = command else { return Ok(()) };
-        let view = self.machine.view(now);
-        let Some(found) = view.groups.get(group) else {
-            let known: Vec<&str> = view.groups.keys().map(GroupName::as_str).collect();
-            return Err(format!("there is no group {group}; there are: {}", known.join(", ")));
-        };
-        match &found.holder {
-            Some(holder) if *holder == view.me => {}
-            Some(holder) => {
-                return Err(format!(
-                    "group {group} is held by {}, and only its holder can hand it over: run this \
-                     command there",
-                    self.memory.roster.node_name(holder)
-                ));
-            }
-            None => return Err(format!("group {group} is not held by a single node now")),
-        }
-        match to {
-            Some(to) if *to == view.me => Err(format!("this node already holds group {group}")),
-            Some(to) if !view.peers.contains_key(to) => {
-                Err(format!("{to} is not a peer of this node"))
-            }
-            to => self.check_receivers(group, to.as_ref(), &view),
-        }
-    }
-
-    /// Refuses a hand-over if the receiver, or without one every peer, is not alive.
-    fn check_receivers(
-        &self,
-        group: &GroupName,
-        to: Option<&InstanceId>,
-        view: &View,
-    ) -> Result<(), String> {
-        let candidates = || view.peers.iter().filter(|(id, _)| to.is_none_or(|to| to == *id));
-        if candidates().any(|(_, peer)| peer.verdict == Verdict::Alive) {
-            return Ok(());
-        }
-        let name = |id| self.memory.roster.node_name(id);
-        let why = candidates().map(|(id, peer)| format!("{} is {}", name(id), peer.verdict.name()));
-        let why: Vec<String> = why.collect();
-        let why = if why.is_empty() { "this node has no peers".to_owned() } else { why.join(", ") };
-        Err(format!("group {group} cannot be handed over now: {why}"))
     }
 
     fn perform(&mut self, action: Action, now: Time) {
@@ -313,7 +269,7 @@ impl EventLoop {
             Action::SendEcho { to } => return self.exchange.send_echo(&to),
             Action::Report { event } => return self.report_event(event),
             Action::MayExit => {
-                self.memory.exit_at = Some(now + self.linger);
+                self.state.exit_at = Some(now + self.linger);
                 return;
             }
             Action::ReadRoutes { id, tables } => {
@@ -338,57 +294,57 @@ impl EventLoop {
             Action::Remember { id, stopped } => (id, executors.keep(id, stopped)),
         };
         if let Err(outcome) = handed_over {
-            self.memory.refused.push((id, outcome));
+            self.state.refused.push((id, outcome));
         }
     }
 
     fn report_event(&mut self, event: Event) {
-        let state = Notification::State(event.text.clone());
-        if self.memory.events.len() == HISTORY {
-            self.memory.events.pop_front();
+        let status = Notification::State(event.text.clone());
+        if self.state.events.len() == HISTORY {
+            self.state.events.pop_front();
         }
-        self.memory.events.push_back(event.clone());
+        self.state.events.push_back(event.clone());
         if !self.notifier.send(Notification::Event(event)) {
-            self.memory.counters.log_lines_dropped += 1;
+            self.state.counters.log_lines_dropped += 1;
         }
-        self.notifier.send(state);
+        self.notifier.send(status);
     }
 
     fn become_ready(&mut self) {
-        if !self.memory.ready {
-            self.memory.ready = self.notifier.send(Notification::Ready);
+        if !self.state.ready {
+            self.state.ready = self.notifier.send(Notification::Ready);
         }
     }
 
     fn feed_watchdog(&mut self, now: Time) {
         let Some(every) = self.watchdog else { return };
-        if self.memory.fed.is_none_or(|last| now.since(last) >= every) {
-            self.memory.fed = Some(now);
+        if self.state.fed.is_none_or(|last| now.since(last) >= every) {
+            self.state.fed = Some(now);
             self.notifier.send(Notification::Watchdog);
         }
     }
 
     fn note_lateness(&mut self, now: Time) {
-        if let Some(planned) = self.memory.planned {
-            self.memory.lateness_max = self.memory.lateness_max.max(now.since(planned));
+        if let Some(planned) = self.state.planned {
+            self.state.lateness_max = self.state.lateness_max.max(now.since(planned));
         }
     }
 
     fn report(&self, now: Time) -> Report {
-        let mut counters = self.memory.counters.clone();
+        let mut counters = self.state.counters.clone();
         counters.peers = self.exchange.counters().clone();
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            cluster: self.memory.cluster.clone(),
+            cluster: self.state.cluster.clone(),
             now,
-            uptime: now.since(self.memory.started),
-            roster: Roster::clone(&self.memory.roster),
+            uptime: now.since(self.state.started),
+            roster: Roster::clone(&self.state.roster),
             view: self.machine.view(now),
-            alerts: self.memory.alerts.values().cloned().collect(),
-            events: self.memory.events.iter().cloned().collect(),
+            alerts: self.state.alerts.values().cloned().collect(),
+            events: self.state.events.iter().cloned().collect(),
             counters,
-            lateness_max: self.memory.lateness_max,
+            lateness_max: self.state.lateness_max,
         }
     }
 
@@ -396,7 +352,7 @@ impl EventLoop {
     fn sleep(&self) {
         let now = clock::now();
         let mut pause = self.machine.next_deadline().since(now).min(SLEEP_MAX);
-        if !self.memory.refused.is_empty() {
+        if !self.state.refused.is_empty() {
             pause = pause.min(OVERLOAD_PAUSE);
         }
         let disturbed = self.exchange.is_disturbed();

@@ -204,7 +204,7 @@ async fn follow(group: GroupName, address: Ipv4Addr, state_dir: PathBuf, board: 
             match is_here(address, &state_dir).await {
                 Ok(here) => board.set(&group, here).await,
                 Err(error) => {
-                    tracing::warn!(%group, "cannot tell whether this host has {address}: {error}")
+                    tracing::warn!(%group, "cannot tell whether this host has {address}: {error}");
                 }
             }
             let Ok(watch) = &mut changes else {

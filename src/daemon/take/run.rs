@@ -104,7 +104,7 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn new(found: String, result: Result<(), CloudFault>, pace: Pace) -> Self {
+    fn new(found: &str, result: Result<(), CloudFault>, pace: Pace) -> Self {
         let at = Instant::now();
         match result {
             Ok(()) => {
@@ -243,7 +243,7 @@ impl<C: Cloud> TakeRun<'_, C> {
         let results = futures_util::future::join_all(writes).await;
         for ((resource, location, _), result) in due.into_iter().zip(results) {
             let found = shown(&self.resolve(resource, location.clone()), self.me);
-            attempts.insert(resource.clone(), Attempt::new(found, result, self.pace));
+            attempts.insert(resource.clone(), Attempt::new(&found, result, self.pace));
         }
     }
 
