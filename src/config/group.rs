@@ -469,8 +469,5 @@ fn exec<'de, D: Deserializer<'de>>(from: D) -> Result<(PathBuf, Vec<String>), D:
 
 /// `address = true`: only true selects this probe.
 fn address<'de, D: Deserializer<'de>>(from: D) -> Result<(), D::Error> {
-    match value(from)? {
-        true => Ok(()),
-        false => Err(D::Error::custom("cannot be false")),
-    }
+    if value(from)? { Ok(()) } else { Err(D::Error::custom("cannot be false")) }
 }
