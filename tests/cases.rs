@@ -62,7 +62,7 @@ fn the_replay_of_every_case_comes_to_the_same_actions() {
     }
     assert!(
         complaints.is_empty(),
-        "see `natha replay tests/cases/…`; if the change is intended, rerun with UPDATE_CASES=1:\n{}",
+        "see `natha replay tests/cases/…`; if that is intended, rerun with UPDATE_CASES=1:\n{}",
         complaints.join("\n")
     );
 }

@@ -43,12 +43,14 @@ impl<'a> RecordingFile<'a> {
         } else {
             Box::new(file)
         };
-        let line = match read_line(&mut text, 1)? {
-            (line, _) if !line.is_empty() => utf8(line, 1)?,
-            (_, TextEnd::Torn) => bail!("the file was cut short within its first line"),
-            _ => bail!("the file is empty"),
-        };
-        let (reader, header) = RecordingReader::begin(&line)?;
+        let (line, end) = read_line(&mut text, 1)?;
+        if matches!(end, TextEnd::Torn) {
+            bail!("the file was cut short within its first line");
+        }
+        if line.is_empty() {
+            bail!("the file is empty");
+        }
+        let (reader, header) = RecordingReader::begin(&utf8(line, 1)?)?;
         Ok((Self { text, reader }, header))
     }
 

@@ -65,7 +65,7 @@ fn an_empty_and_a_foreign_file_are_refused() {
     assert_eq!(reason(b""), "the file is empty");
     assert_eq!(reason(&gzip("")), "the file is empty");
     assert!(reason(b"\x1f\x8b").contains("cut short within its first line"));
-    assert!(reason(b"\x1fnonsense").contains("line 1 cannot be read: "));
+    assert!(reason(b"\x1fnot a gzip stream").contains("line 1 cannot be read: "));
     assert!(reason(&gzip("hello\n")).contains("not a recording made by natha"));
     assert!(reason(b"\xff\n").contains("line 1 is not UTF-8 text"));
 }

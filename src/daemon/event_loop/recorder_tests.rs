@@ -113,8 +113,10 @@ fn noisy_turn(ms: u64) -> Turn {
 
 #[test]
 fn a_full_file_ends_close_to_its_limit_and_not_above_it_and_says_so() {
-    for make in [turn, noisy_turn] {
-        for limit in [4_096, 4_097, 10_000, 65_536] {
+    let makers: [(fn(u64) -> Turn, &[u64]); 2] =
+        [(turn, &[4_096, 4_097]), (noisy_turn, &[4_096, 4_097, 10_000, 65_536])];
+    for (make, limits) in makers {
+        for &limit in limits {
             let (bytes, ending) = written((0..20_000).map(make), limit);
             assert_eq!(ending, Ending::Full);
             let (turns, end) = read(&bytes);

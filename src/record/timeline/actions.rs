@@ -140,8 +140,8 @@ fn limit_of(action: &Action) -> Option<Time> {
     }
 }
 
-/// The resources that a write may be for, by their names in the status: a route is that of a default
-/// route or of a virtual IP.
+/// The resources that a write may be for, by their names in the status: a route belongs to a
+/// default route or to a virtual IP.
 fn written(action: &Action) -> Vec<String> {
     match action {
         Action::WriteRoute { write: RouteWrite { table, cidr, .. }, .. } => {
