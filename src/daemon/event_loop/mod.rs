@@ -173,7 +173,7 @@ impl EventLoop {
     /// that a host is about to answer when the first packet can come.
     fn say_local(&self) {
         let Some(sender) = &self.local else { return };
-        let must_carry = self.machine.local();
+        let must_carry = self.machine.must_carry();
         sender.send_if_modified(|said| {
             let news = *said != must_carry;
             *said = must_carry;
