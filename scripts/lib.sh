@@ -57,12 +57,13 @@ package_of() {
         g++) echo g++ ;;
         dpkg-deb) echo dpkg ;;
         faketime) echo faketime ;;
-        help2man) echo help2man ;;
+        fish) echo fish ;;
         ip) echo iproute2 ;;
         ipvsadm) echo ipvsadm ;;
         jq) echo jq ;;
         keepalived) echo keepalived ;;
         lintian) echo lintian ;;
+        man) echo man-db ;;
         debugfs | mke2fs) echo e2fsprogs ;;
         mmdebstrap) echo mmdebstrap ;;
         musl-gcc) echo musl-tools ;;
@@ -80,6 +81,7 @@ package_of() {
         shellcheck) echo shellcheck ;;
         systemd-nspawn) echo systemd-container ;;
         nsenter | setsid | unshare) echo util-linux ;;
+        zsh) echo zsh ;;
         *) die "no package is known for $1: add it to package_of in scripts/lib.sh" ;;
     esac
 }

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{handover, monitor, policy, release, replay, setup, status, take, teardown};
-use crate::config::{Flags, PairFlags, load};
+use crate::config::{Flags, load};
 use crate::logging::{self, LogFormat};
 
 /// Runtime worker threads, not counting the event loop's own thread. With two, one can be busy with
@@ -43,20 +43,20 @@ Exit codes:
 pub struct Cli {
     /// The verb to run.
     #[command(subcommand)]
-    pub verb: Verb,
+    pub(crate) verb: Verb,
 
     /// Flags common to all verbs.
     #[command(flatten)]
-    pub flags: Flags,
+    pub(crate) flags: Flags,
 
     /// Logging flags, also common to all verbs.
     #[command(flatten)]
-    pub log: LogArgs,
+    pub(crate) log: LogArgs,
 }
 
 /// Flags that control logging.
 #[derive(Debug, Clone, Args)]
-pub struct LogArgs {
+pub(crate) struct LogArgs {
     /// Log format
     #[arg(
         long,
@@ -66,7 +66,7 @@ pub struct LogArgs {
         env = "NATHA_LOG_FORMAT",
         hide_env_values = true
     )]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
 
     /// Log level: error, warn, info, debug, trace, or a filter such as info,natha=debug
     #[arg(
@@ -77,16 +77,14 @@ pub struct LogArgs {
         env = "NATHA_LOG",
         hide_env_values = true
     )]
-    pub log_level: String,
+    pub(crate) log_level: String,
 }
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub(crate) enum Verb {
     /// Make this host a NAT: sysctls, translation, forwarding, source/dest check
     Setup(setup::Args),
-    /// Undo what `setup` changed
-    Teardown(teardown::Args),
     /// Watch the peers, take over when one fails, repair it, hand its groups back
     Monitor(monitor::Args),
     /// Show the state of the monitor on this host
@@ -101,6 +99,8 @@ pub enum Verb {
     Policy(policy::Args),
     /// Replay and explain the decisions of a recorded monitor run
     Replay(replay::Args),
+    /// Undo what `setup` changed
+    Teardown(teardown::Args),
 }
 
 /// Runs the verb and returns the exit code that `natha --help` documents.
@@ -122,7 +122,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
-    let local = || Ok::<_, anyhow::Error>(load(&cli.flags, &PairFlags::default(), None)?.settings);
+    let local = || Ok::<_, anyhow::Error>(load(&cli.flags, None)?.settings);
     match &cli.verb {
         Verb::Setup(args) => setup::run(args.clone(), &cli.flags).await,
         Verb::Teardown(args) => teardown::run(args.clone(), &local()?).await,

@@ -11,7 +11,7 @@ pub mod cli;
 mod cloud;
 pub mod cluster;
 #[cfg(feature = "host")]
-pub mod commands;
+mod commands;
 pub mod config;
 #[cfg(feature = "host")]
 mod daemon;
@@ -19,7 +19,7 @@ pub mod failover;
 #[cfg(feature = "host")]
 pub mod kernel;
 #[cfg(feature = "host")]
-pub mod logging;
+mod logging;
 pub mod plan;
 pub mod policy;
 pub mod record;

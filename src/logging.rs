@@ -9,7 +9,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// Log format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// Human-readable; to the journal when run by systemd, else to stderr.
     #[default]
     Text,
@@ -24,7 +24,7 @@ pub enum LogFormat {
 ///
 /// # Errors
 /// If `level` is neither a level nor a filter.
-pub fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
+pub(crate) fn start(format: LogFormat, level: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(level)
         .with_context(|| format!("`{level}` is not a log level: use error, warn, info or debug"))?;
     let registry = tracing_subscriber::registry().with(filter);

@@ -147,7 +147,7 @@ fn an_operator_moves_a_group_by_name() {
         let refused = cluster.run(1, &["handover", &zone]).await;
         assert_eq!(refused.status.code(), Some(1));
         let reason = String::from_utf8(refused.stderr).unwrap();
-        assert!(reason.contains("only its holder gives it away"), "{reason}");
+        assert!(reason.contains("only its holder can hand it over"), "{reason}");
 
         let moved = cluster.run(0, &["handover", &zone, "--to", "nat-b"]).await;
         let text = String::from_utf8(moved.stdout).unwrap();

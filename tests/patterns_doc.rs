@@ -1,11 +1,10 @@
 //! `docs/patterns.md` shows settings that natha accepts, and a figure for each pattern.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use natha::config::{Flags, PairFlags, Resolved, Sources, resolve};
+use natha::config::{Resolved, Sources, resolve};
 
 fn document() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/patterns.md");
@@ -19,13 +18,8 @@ fn settings(document: &str) -> Vec<String> {
 }
 
 fn read(text: &str) -> Result<Resolved, String> {
-    let sources = Sources {
-        flags: Flags::default(),
-        pair: PairFlags::default(),
-        env: BTreeMap::new(),
-        file: Some((PathBuf::from("natha.toml"), text.to_owned())),
-        tags: None,
-    };
+    let file = Some((PathBuf::from("natha.toml"), text.to_owned()));
+    let sources = Sources { file, ..Sources::default() };
     resolve(&sources).map_err(|problems| problems.to_string())
 }
 

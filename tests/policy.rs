@@ -259,7 +259,7 @@ fn what_cannot_be_kept_to_the_cluster_is_an_error_and_nothing_is_printed() {
         (&["--cluster", "a", "--partition", "aws:x"], 2, &["aws-cn"]),
         (&["--cluster", "a", "--key-parameter", "a b"], 2, &["/natha/blue/key"]),
         (&["--cluster", "a", "--cluster-ref", "A"], 2, &["cannot be used with"]),
-        (&["--cluster-ref", "A"], 2, &["--cluster-ref is for templates"]),
+        (&["--cluster-ref", "A"], 2, &["--cluster-ref needs --format"]),
         (&["--format", "cloudformation", "--cluster-ref", "A-B"], 2, &["`A-B`", "a parameter"]),
         (&["--format", "terraform", "--cluster-ref", "var.a}\""], 2, &["var.cluster"]),
         (&["--format", "yaml"], 2, &["possible values: json, cloudformation, terraform"]),

@@ -1,4 +1,4 @@
-//! All clients together, for one VPC.
+//! All API clients together, for one VPC.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,8 +12,8 @@ use super::writes::{Gate, Sent};
 use crate::config::Api;
 use crate::types::{Assignment, CloudFault, Location, Resource, ResourceKind, VpcId};
 
-/// Clients of EC2 and Route 53, and the VPC that the cluster is in. Cloning is cheap: clones share
-/// connections, credentials, and what is known of changes that are on their way.
+/// Clients of EC2 and Route 53, and the cluster's VPC. Clones are cheap and share connections,
+/// credentials, and the pending changes of DNS records.
 #[derive(Debug, Clone)]
 pub(crate) struct Clouds {
     ec2: Ec2,
@@ -23,8 +23,8 @@ pub(crate) struct Clouds {
 }
 
 impl Clouds {
-    /// Clients with the usual AWS credentials and the region that [`Ec2::connect`] chooses. Nothing
-    /// is sent yet.
+    /// Clients with the usual AWS credentials and the region that [`Ec2::connect`] chooses. Sends
+    /// nothing. Fails if no region can be found.
     pub(crate) async fn connect(
         api: &Api,
         own_region: Option<&str>,
@@ -40,8 +40,8 @@ impl Clouds {
         Self { ec2, route53, vpc, primaries: Arc::default() }
     }
 
-    /// Remembers the primary private IPs of interfaces, which never change: an Elastic IP that
-    /// belongs to its holder's primary one is told by them.
+    /// Remembers the primary private IPs of interfaces, which never change. They show whether an
+    /// Elastic IP is on its holder's primary private IP.
     pub(super) fn remember(&self, primaries: Primaries) {
         self.primaries.lock().unwrap_or_else(PoisonError::into_inner).extend(primaries);
     }
@@ -50,28 +50,23 @@ impl Clouds {
         self.primaries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The EC2 client.
     #[must_use]
     pub(crate) fn ec2(&self) -> &Ec2 {
         &self.ec2
     }
 
-    /// The Route 53 client.
     #[must_use]
     pub(crate) fn route53(&self) -> &Route53 {
         &self.route53
     }
 
-    /// The cluster's VPC.
     #[must_use]
     pub(crate) fn vpc(&self) -> &VpcId {
         &self.vpc
     }
 
-    /// Who holds these resources, which are no routes and all of one kind.
-    ///
-    /// # Errors
-    /// The API's, as a kind; `Other` for routes, which are read by table.
+    /// Where these resources point, which must be of one kind. Fails with `Other` for routes, which
+    /// are read by table.
     pub(crate) async fn holders(
         &self,
         resources: &[Resource],
@@ -87,10 +82,8 @@ impl Clouds {
         }
     }
 
-    /// Gives a resource that is no route to a member.
-    ///
-    /// # Errors
-    /// The API's, as a kind; `Other` for routes, which are written by themselves.
+    /// Assigns a resource to a member. Fails with `Other` for routes, which have calls of their
+    /// own.
     pub(crate) async fn assign(
         &self,
         assignment: &Assignment,
@@ -108,7 +101,7 @@ impl Clouds {
                 self.route53.upsert(zone, name, *ttl, assignment.address, gate).await
             }
             Resource::DefaultRoute { .. } | Resource::Vip { .. } => {
-                Err(unexpected("assign", "routes are written by themselves"))
+                Err(unexpected("assign", "routes have calls of their own"))
             }
         }
     }

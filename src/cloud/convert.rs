@@ -1,4 +1,4 @@
-//! From the SDK's types to natha's own.
+//! Converts the SDK's types to natha's own.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,6 @@ where
         .map_err(|error| unexpected(call, format!("the answer's {name}: {error}")))
 }
 
-/// Tags as a map.
 fn tags(from: &[sdk::Tag]) -> BTreeMap<String, String> {
     from.iter()
         .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or("").to_owned())))
@@ -51,7 +50,7 @@ pub(super) fn instance(call: &str, from: &sdk::Instance) -> Result<InstanceInfo,
     })
 }
 
-/// An interface of an instance; none while it has no IPv4 address (an IPv6-only subnet).
+/// An interface of an instance; none if it has no IPv4 address (IPv6-only subnet).
 fn attached(
     call: &str,
     from: &sdk::InstanceNetworkInterface,
@@ -71,19 +70,17 @@ fn attached(
             .map(|address| field(call, "publicIp", Some(address)))
             .transpose()?,
         subnet: field(call, "subnetId", from.subnet_id())?,
-        // Where the answer is silent, the check is taken to be on: EC2's default.
+        // If the answer lacks it, assume EC2's default: on.
         source_dest_check: from.source_dest_check().unwrap_or(true),
     }))
 }
 
-/// The power state.
 fn state(call: &str, from: Option<&sdk::InstanceState>) -> Result<InstanceState, CloudFault> {
     let code = from.and_then(sdk::InstanceState::code);
     code.and_then(InstanceState::of_code)
         .ok_or_else(|| unexpected(call, format!("instance state code {code:?}")))
 }
 
-/// Who stopped the instance.
 pub(super) fn stop_origin(from: &sdk::Instance) -> StopOrigin {
     StopOrigin::of_reason(from.state_reason().and_then(sdk::StateReason::code))
 }
@@ -96,7 +93,6 @@ pub(super) fn impaired(from: &sdk::InstanceStatus) -> bool {
         .any(|summary| summary.status() == Some(&sdk::SummaryStatus::Impaired))
 }
 
-/// A route table.
 pub(super) fn table(call: &str, from: &sdk::RouteTable) -> Result<RouteTableInfo, CloudFault> {
     let routes = from
         .routes()
@@ -123,7 +119,7 @@ pub(super) fn table(call: &str, from: &sdk::RouteTable) -> Result<RouteTableInfo
     })
 }
 
-/// One route. EC2 gives an interface's instance beside it: the interface is what counts.
+/// One route. EC2 returns an interface's instance too; the interface is what counts.
 fn entry(call: &str, from: &sdk::Route) -> Result<RouteEntry, CloudFault> {
     let target = match from.network_interface_id() {
         Some(id) => RouteTarget::Interface(field(call, "networkInterfaceId", Some(id))?),
@@ -150,7 +146,7 @@ fn entry(call: &str, from: &sdk::Route) -> Result<RouteEntry, CloudFault> {
     Ok(RouteEntry { target, blackhole: from.state() == Some(&sdk::RouteState::Blackhole) })
 }
 
-/// A subnet; none where it has no IPv4 block.
+/// A subnet; none if it has no IPv4 block.
 pub(super) fn subnet(call: &str, from: &sdk::Subnet) -> Result<Option<SubnetInfo>, CloudFault> {
     let Some(cidr) = from.cidr_block() else { return Ok(None) };
     Ok(Some(SubnetInfo {

@@ -1,4 +1,4 @@
-//! The EC2 client: what natha reads, and what all clients share.
+//! The EC2 client: reads, and what all clients share.
 
 use std::error::Error;
 use std::future::Future;
@@ -26,21 +26,21 @@ use crate::types::{
     RouteTableId, RouteTableInfo, StopOrigin, SubnetId, SubnetInfo, VpcId,
 };
 
-/// How long a TCP and TLS connection may take to come up.
+/// Time limit for opening a TCP and TLS connection.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
-/// The most pages read of one list: 20,000 things, far above EC2's own limits for a VPC.
+/// The most pages read of one list: 20,000 items, far above EC2's own limits for a VPC.
 const MAX_PAGES: usize = 200;
 
 /// The most ids in one filter (EC2 API reference, `Filter`: 200 values).
 pub(super) const MAX_FILTER_VALUES: usize = 200;
 
-/// Things on one page. EC2 takes 5 to 100 for route tables, the narrowest of its calls.
+/// Items per page. EC2 accepts 5 to 100 for route tables, the narrowest range of its calls.
 pub(super) const PAGE_SIZE: i32 = 100;
 
-/// A client of the EC2 API. Cloning it is cheap and shares the warm connection.
+/// A client of the EC2 API. Clones are cheap and share connections.
 ///
-/// Each call has the time limit of `api.timeout`, a paginated one per page, and is sent once.
+/// Each call has the time limit `api.timeout`, a paginated one per page, and is sent once.
 #[derive(Debug, Clone)]
 pub(crate) struct Ec2 {
     pub(super) client: aws_sdk_ec2::Client,
@@ -49,8 +49,8 @@ pub(crate) struct Ec2 {
 impl Ec2 {
     /// A client with the usual AWS credentials: environment, profile, container, instance role.
     ///
-    /// The region is the configured one, else `AWS_REGION`, else `own_region` (as the instance
-    /// metadata tells it), else what the AWS SDK finds. Nothing is sent to EC2 yet.
+    /// The region is the configured one, else `AWS_REGION`, else `own_region` (from the instance
+    /// metadata), else what the AWS SDK finds; without any, this fails. Sends nothing to EC2.
     pub(crate) async fn connect(api: &Api, own_region: Option<&str>) -> Result<Self, CloudFault> {
         Ok(Self::with(&shared(api, own_region, Connections::Kept).await?, api))
     }
@@ -67,11 +67,10 @@ impl Ec2 {
         Self { client: aws_sdk_ec2::Client::from_conf(config.build()) }
     }
 
-    /// The instances of a VPC that carry `natha:cluster` = `cluster`, ended ones included while
-    /// EC2 still lists them.
+    /// The instances of a VPC with the tag `natha:cluster` = `cluster`, including terminated ones
+    /// that EC2 still lists.
     ///
-    /// EC2 may fail this call while any zone is in trouble: never call it on the way to a
-    /// takeover.
+    /// EC2 may fail this call while any zone is impaired: a takeover must not depend on it.
     pub(crate) async fn cluster_instances(
         &self,
         vpc: &VpcId,
@@ -98,8 +97,8 @@ impl Ec2 {
         Ok(found)
     }
 
-    /// One instance by id; none where EC2 does not know it. One id a call: an id in a failed
-    /// zone can fail the whole call (EC2 API reference, `DescribeInstances`).
+    /// One instance by id; none if EC2 does not know it. One id per call: an id in a failed zone
+    /// can fail the whole call (EC2 API reference, `DescribeInstances`).
     pub(crate) async fn instance(
         &self,
         id: &InstanceId,
@@ -109,8 +108,8 @@ impl Ec2 {
         found.map(|instance| convert::instance(CALL, &instance)).transpose()
     }
 
-    /// The instance as the SDK gives it. None only where EC2 says that it does not know it: an
-    /// answer that is silent about it says nothing.
+    /// The instance as the SDK returns it. None only if EC2 reports that it does not know the id:
+    /// an answer without the instance is a fault.
     async fn raw_instance(
         &self,
         id: &InstanceId,
@@ -129,8 +128,8 @@ impl Ec2 {
         found.map(Some).ok_or_else(|| unexpected(CALL, format!("{id} is not in the answer")))
     }
 
-    /// State of one instance. The two calls behind it run side by side, and without the status
-    /// checks, which lag by minutes anyway, the instance counts as not impaired.
+    /// The power state of one instance. Its two calls run concurrently. If the call for the status
+    /// checks fails, which lag by minutes anyway, the instance counts as not impaired.
     pub(crate) async fn power(&self, id: &InstanceId) -> Result<PowerReport, CloudFault> {
         const CALL: &str = "DescribeInstances";
         let status = self
@@ -155,8 +154,7 @@ impl Ec2 {
         })
     }
 
-    /// These route tables. One that does not exist is absent from the answer and does not fail
-    /// the others.
+    /// These route tables. One that does not exist is missing from the result.
     pub(crate) async fn route_tables(
         &self,
         ids: &[RouteTableId],
@@ -169,7 +167,7 @@ impl Ec2 {
         Ok(found)
     }
 
-    /// The route tables of a VPC that carry `natha:cluster` = `cluster`.
+    /// The route tables of a VPC with the tag `natha:cluster` = `cluster`.
     pub(crate) async fn cluster_route_tables(
         &self,
         vpc: &VpcId,
@@ -194,7 +192,7 @@ impl Ec2 {
         Ok(found)
     }
 
-    /// The route tables that all filters let pass.
+    /// The route tables that match all filters.
     async fn tables_where(&self, filters: Vec<Filter>) -> Result<Vec<RouteTableInfo>, CloudFault> {
         const CALL: &str = "DescribeRouteTables";
         let request =
@@ -211,7 +209,7 @@ impl Ec2 {
         Ok(found)
     }
 
-    /// These subnets; one that does not exist is absent from the answer.
+    /// These subnets. One that does not exist is missing from the result.
     pub(crate) async fn subnets(&self, ids: &[SubnetId]) -> Result<Vec<SubnetInfo>, CloudFault> {
         const CALL: &str = "DescribeSubnets";
         let mut found = Vec::new();
@@ -233,10 +231,8 @@ impl Ec2 {
         Ok(found)
     }
 
-    /// Whether EC2's source/dest check is on for an interface.
-    ///
-    /// # Errors
-    /// The API's, as a kind; `NotFound` where there is no such interface.
+    /// Whether EC2's source/dest check is on for an interface. Fails with `NotFound` if there is no
+    /// such interface.
     pub(crate) async fn source_dest_check(
         &self,
         interface: &NetworkInterfaceId,
@@ -252,19 +248,18 @@ impl Ec2 {
     }
 }
 
-/// What becomes of a connection after its call.
+/// Whether connections are reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Connections {
-    /// It is kept for the next call.
+    /// A connection is kept for the next call.
     Kept,
-    /// It is closed. For a node whose public address changes while it runs, as it does with an
-    /// Elastic IP that comes and goes: packets of the connections it had before find their way back
-    /// no more, and a call on one of them ends with its time limit only.
+    /// A connection is closed after its call. For a node whose public address changes when an
+    /// Elastic IP comes or goes: replies on older connections no longer arrive, and a call on one
+    /// of them ends only with its time limit.
     Closed,
 }
 
 impl Connections {
-    /// What makes them.
     pub(super) fn client(self) -> SharedHttpClient {
         let mut client = aws_smithy_http_client::Builder::new();
         if self == Self::Closed {
@@ -309,7 +304,7 @@ pub(super) fn filter<'a>(name: &str, values: impl IntoIterator<Item = &'a str>) 
     Filter::builder().name(name).set_values(Some(values)).build()
 }
 
-/// Awaits one call and notes in the log how long it took.
+/// Awaits one call and logs how long it took.
 pub(super) async fn call<T, E>(
     name: &'static str,
     request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
@@ -318,7 +313,7 @@ where
     E: ProvideErrorMetadata + Error + 'static,
 {
     let begun = tokio::time::Instant::now();
-    // The SDK's futures are some 10 KB each: on the heap, they do not add up in the caller's.
+    // The SDK's futures are about 10 KB each: on the heap they do not add up in the caller's.
     let result = Box::pin(request).await;
     let ms = begun.elapsed().as_millis();
     match result {
@@ -346,7 +341,7 @@ impl Pages {
         Self { call, read: 0, token: None }
     }
 
-    /// Whether there is a page to ask for, with [`Self::token`].
+    /// Whether there is another page to request, with [`Self::token`].
     pub(super) fn more(&mut self) -> Result<bool, CloudFault> {
         if self.read > 0 && self.token.is_none() {
             return Ok(false);
@@ -358,12 +353,12 @@ impl Pages {
         Ok(true)
     }
 
-    /// The token of the page to ask for; none for the first.
+    /// The token of the page to request; none for the first.
     pub(super) fn token(&mut self) -> Option<String> {
         self.token.take()
     }
 
-    /// Notes the token that a page ended with.
+    /// Takes the token for the next page from a page.
     pub(super) fn after(&mut self, token: Option<&str>) {
         self.token = token.filter(|token| !token.is_empty()).map(str::to_owned);
     }

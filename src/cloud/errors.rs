@@ -1,4 +1,4 @@
-//! From the SDK's errors to the few kinds that make a difference.
+//! Converts the SDK's errors to the few kinds that make a difference.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime};
@@ -10,11 +10,11 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::types::{CloudFault, CloudFaultKind};
 
-/// How far this host's wall clock may be from EC2's before a refused signature is put down to it.
-/// EC2 takes signatures that are up to 5 minutes off.
+/// How far this host's wall clock may be off before it is blamed for a refused signature. EC2
+/// accepts signatures that are up to 5 minutes off.
 const CLOCK_TOLERANCE: Duration = Duration::from_mins(4);
 
-/// What a failed call means.
+/// The fault behind a failed call.
 pub(super) fn fault<E>(call: &str, error: &SdkError<E, HttpResponse>) -> CloudFault
 where
     E: ProvideErrorMetadata + Error + 'static,
@@ -39,7 +39,7 @@ where
         SdkError::ResponseError(response) => {
             let status = response.raw().status().as_u16();
             let kind = CloudFaultKind::of_status(status);
-            (kind, format!("HTTP {status}, an answer that is not EC2's: {}", chain(error)))
+            (kind, format!("cannot parse the answer (HTTP {status}): {}", chain(error)))
         }
         SdkError::TimeoutError(_) => (CloudFaultKind::Unknown, chain(error)),
         _ => (kind_of_transport(error), chain(error)),
@@ -47,8 +47,8 @@ where
     CloudFault { kind, call: call.to_owned(), message }
 }
 
-/// The code and the first text of an error of Route 53's that is not wrapped as all others are
-/// (`InvalidChangeBatch`), which the SDK reads as an error without either.
+/// The code and the first text of `InvalidChangeBatch`. Route 53 does not wrap this error like all
+/// others, and the SDK finds neither in it.
 fn bare_error(body: &[u8]) -> Option<(Option<&str>, Option<&str>)> {
     let body = str::from_utf8(body).ok()?;
     let code = body.contains("<InvalidChangeBatch").then_some("InvalidChangeBatch")?;
@@ -56,7 +56,7 @@ fn bare_error(body: &[u8]) -> Option<(Option<&str>, Option<&str>)> {
     Some((Some(code), text.map(|(text, _)| text)))
 }
 
-/// A fault that natha itself found in an answer.
+/// A fault that natha found in an answer.
 pub(super) fn unexpected(call: &str, message: impl Into<String>) -> CloudFault {
     CloudFault { kind: CloudFaultKind::Other, call: call.to_owned(), message: message.into() }
 }
@@ -70,8 +70,8 @@ fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
-/// Whether a refused signature is one of a wrong time: EC2 has the same code for that and for
-/// wrong credentials, so the time in the answer's `Date` header decides.
+/// Whether a signature was refused because of this host's clock. EC2 has the same code for that and
+/// for wrong credentials, so the answer's `Date` header decides.
 fn may_be_clock(code: &str, date: Option<&str>, now: SystemTime) -> bool {
     if !matches!(code, "AuthFailure" | "SignatureDoesNotMatch") {
         return false;
@@ -82,7 +82,7 @@ fn may_be_clock(code: &str, date: Option<&str>, now: SystemTime) -> bool {
     apart > CLOCK_TOLERANCE
 }
 
-/// The kind of an error that came up before any answer.
+/// The kind of an error that occurred before any answer.
 fn kind_of_transport<E>(error: &SdkError<E, HttpResponse>) -> CloudFaultKind
 where
     E: Error + 'static,
@@ -97,7 +97,7 @@ where
     }
     match error {
         SdkError::ConstructionFailure(_) => CloudFaultKind::Other,
-        // Once connected, silence says nothing about what EC2 did.
+        // Once connected, a missing answer does not show what EC2 did.
         _ => CloudFaultKind::Unknown,
     }
 }
@@ -114,7 +114,7 @@ fn in_chain<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<
     None
 }
 
-/// An error and its sources in one line, repetitions left out.
+/// An error and its sources in one line, without repetitions.
 pub(super) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

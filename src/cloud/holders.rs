@@ -1,4 +1,4 @@
-//! The EC2 client: who holds addresses, and giving them to somebody else.
+//! The EC2 client: reads and writes of private and Elastic IPs.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -11,19 +11,20 @@ use crate::types::{
     AllocationId, CloudFault, Location, NetworkInterfaceId, Resource, RouteTarget, VpcId,
 };
 
-/// The primary private IPs of interfaces, as far as known.
+/// The known primary private IPs of interfaces.
 pub(super) type Primaries = BTreeMap<NetworkInterfaceId, Ipv4Addr>;
 
-/// An Elastic IP as EC2 tells it.
+/// An Elastic IP as EC2 returns it.
 struct Elastic {
     public: Ipv4Addr,
-    /// Where it is, and on which private address there.
+    /// The interface it is associated with, and the private IP there.
     at: Option<(NetworkInterfaceId, Option<Ipv4Addr>)>,
 }
 
 impl Elastic {
-    /// Where it serves a group for which it belongs to `on`, or to its holder's primary private
-    /// IP. Of an interface whose primary one is not known, any is as good: that is no member's.
+    /// Where it points as a resource that belongs on the private IP `on`, or on its holder's
+    /// primary one. On an interface whose primary private IP is unknown, any counts: it is not a
+    /// member's.
     fn seen(&self, on: Option<Ipv4Addr>, primaries: &Primaries) -> Location {
         let Some((interface, private)) = &self.at else { return Location::Vacant };
         let wanted = on.or_else(|| primaries.get(interface).copied());
@@ -36,12 +37,9 @@ impl Elastic {
 }
 
 impl Ec2 {
-    /// Which interfaces of a VPC have these private IPs, and as which of their addresses. Other
-    /// VPCs may well have the same addresses.
-    ///
-    /// # Errors
-    /// The API's, as a kind; `Other` where an address is on two interfaces, which is what an answer
-    /// of several pages can show while it moves.
+    /// Which interfaces of a VPC have these private IPs. (Other VPCs may have the same addresses.)
+    /// Fails with `Other` if an address is on two interfaces, which an answer of several pages can
+    /// show while the address moves.
     pub(crate) async fn private_ips(
         &self,
         vpc: &VpcId,
@@ -103,9 +101,8 @@ impl Ec2 {
         Ok(())
     }
 
-    /// Which interfaces these Elastic IPs are associated with. One that is on another private IP
-    /// than the one it belongs to is free: nobody is served by it there. `primaries` are those of
-    /// the members.
+    /// Which interfaces these Elastic IPs are associated with. One on a private IP other than the
+    /// one it belongs to counts as vacant. `primaries` are those of the members.
     pub(crate) async fn elastic_ips(
         &self,
         resources: &[Resource],
@@ -123,8 +120,8 @@ impl Ec2 {
         Ok(resources.iter().map(|one| (one.clone(), seen(one))).collect())
     }
 
-    /// The public addresses of these Elastic IPs; one that does not exist is absent from the
-    /// answer.
+    /// The public addresses of these Elastic IPs. One that does not exist is missing from the
+    /// result.
     pub(crate) async fn elastic_addresses(
         &self,
         ids: &[AllocationId],
@@ -133,8 +130,8 @@ impl Ec2 {
         Ok(found.into_iter().map(|(id, elastic)| (id, elastic.public)).collect())
     }
 
-    /// By filter and not by id: an id that does not exist must not fail the others. The call has
-    /// no pages.
+    /// Reads by filter, because an id that does not exist would fail the whole call. The call is
+    /// not paginated.
     async fn read_elastic(
         &self,
         ids: &[AllocationId],
@@ -162,7 +159,7 @@ impl Ec2 {
         Ok(found)
     }
 
-    /// Gives a secondary private IP to an interface, away from whoever has it.
+    /// Assigns a secondary private IP to an interface, even if another has it.
     pub(crate) async fn assign_private_ip(
         &self,
         address: Ipv4Addr,
@@ -179,8 +176,8 @@ impl Ec2 {
         Ok(sent(answer.as_ref()))
     }
 
-    /// Puts an Elastic IP on a private IP of an interface (none: its primary one), away from
-    /// wherever it is.
+    /// Associates an Elastic IP with a private IP of an interface (none: its primary one), even if
+    /// it is associated elsewhere.
     pub(crate) async fn associate(
         &self,
         allocation: &AllocationId,

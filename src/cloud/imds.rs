@@ -1,4 +1,4 @@
-//! The instance metadata service: who this host is (IMDSv2 only).
+//! The instance metadata service (IMDSv2 only): the identity of this host.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -9,23 +9,22 @@ use ipnet::Ipv4Net;
 use super::errors::chain;
 use crate::types::{InstanceId, NetworkInterfaceId, SubnetId, VpcId, Zone, shown};
 
-/// Time limit of one request, repetitions included. The service is on the host itself.
+/// Time limit of one request, including retries. The service is local to the host.
 const LIMIT: Duration = Duration::from_secs(3);
 
 /// Time limit of one attempt.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(1);
 
-/// How often an item is asked for that gets no answer. At boot the first packets may be lost, and
-/// the client does not repeat what timed out.
+/// How often an item is requested if there is no answer. At boot the first packets may be lost, and
+/// the client does not retry a request that timed out.
 const ATTEMPTS: u32 = 4;
 
 /// The item that lists the interfaces.
 const MACS: &str = "network/interfaces/macs/";
 
-/// Who this host is.
+/// The identity of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
-    /// The instance.
     pub(crate) instance: InstanceId,
     /// Its region, such as `eu-west-1`.
     pub(crate) region: String,
@@ -57,7 +56,7 @@ pub(crate) struct OwnInterface {
 /// Why the metadata could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ImdsFault {
-    /// No answer.
+    /// There is no answer.
     #[error(
         "the instance metadata service does not answer ({0}): this host is not on EC2, or the \
          service is disabled for this instance, or its hop limit is too low for a container; \
@@ -65,31 +64,19 @@ pub(crate) enum ImdsFault {
          --http-put-response-hop-limit 2`, or set AWS_EC2_METADATA_SERVICE_ENDPOINT"
     )]
     Unavailable(String),
-    /// It refuses.
+    /// The service refuses the request.
     #[error("the instance metadata service refuses {}: HTTP {status}", shown(path))]
-    Refused {
-        /// What was asked for.
-        path: String,
-        /// The answer's status.
-        status: u16,
-    },
-    /// It answers with something else.
+    Refused { path: String, status: u16 },
+    /// The answer cannot be parsed.
     #[error(
         "the instance metadata service answers {} with `{}`: {problem}",
         shown(path),
         shown(text)
     )]
-    Malformed {
-        /// What was asked for.
-        path: String,
-        /// The answer.
-        text: String,
-        /// What is wrong with it.
-        problem: String,
-    },
+    Malformed { path: String, text: String, problem: String },
 }
 
-/// A client of the instance metadata service. It keeps its token; cloning it shares that.
+/// A client of the instance metadata service. Clones share its session token.
 #[derive(Debug, Clone)]
 pub(crate) struct Imds {
     client: aws_config::imds::Client,
@@ -117,7 +104,6 @@ impl Imds {
         Ok(Self { client: builder.build() })
     }
 
-    /// Who this host is.
     pub(crate) async fn identity(&self) -> Result<Identity, ImdsFault> {
         let instance = self.parsed("instance-id").await?;
         let zone = self.parsed("placement/availability-zone").await?;
@@ -125,9 +111,9 @@ impl Imds {
         let macs = self.required(MACS).await?;
         let mut interfaces = Vec::new();
         for mac in macs.lines().map(|line| line.trim_end_matches('/')) {
-            // It becomes part of a path, and the client panics at one that is no path.
+            // It becomes part of a path, and the client panics if the path is invalid.
             if !is_mac(mac) {
-                return Err(malformed(MACS, mac, "is no hardware address"));
+                return Err(malformed(MACS, mac, "not a hardware address"));
             }
             interfaces.push(self.interface(mac).await?);
         }
@@ -151,12 +137,12 @@ impl Imds {
         })
     }
 
-    /// One item, which may be absent.
+    /// One item; none if it does not exist.
     pub(super) async fn get(&self, item: &str) -> Result<Option<String>, ImdsFault> {
         for _ in 1..ATTEMPTS {
             match self.get_once(item).await {
                 Err(ImdsFault::Unavailable(why)) => {
-                    tracing::debug!(item, why, "asking the instance metadata again");
+                    tracing::debug!(item, why, "retrying the instance metadata service");
                 }
                 outcome => return outcome,
             }
@@ -189,7 +175,7 @@ impl Imds {
         parse(item, &self.required(item).await?)
     }
 
-    /// One value a line; an absent item is an empty list.
+    /// One value per line; an item that does not exist is an empty list.
     async fn list<T>(&self, item: &str) -> Result<Vec<T>, ImdsFault>
     where
         T: std::str::FromStr<Err: std::fmt::Display>,
@@ -221,7 +207,7 @@ fn malformed(item: &str, text: &str, problem: &str) -> ImdsFault {
     ImdsFault::Malformed { path, text: text.to_owned(), problem: problem.to_owned() }
 }
 
-/// Whether a text is six bytes in hexadecimal digits with colons.
+/// Whether a text is six hexadecimal bytes separated by colons.
 fn is_mac(text: &str) -> bool {
     let byte = |part: &str| part.len() == 2 && part.bytes().all(|c| c.is_ascii_hexdigit());
     text.split(':').count() == 6 && text.split(':').all(byte)

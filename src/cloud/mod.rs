@@ -1,8 +1,8 @@
-//! EC2, Route 53 and the instance metadata service: the few calls natha needs, in natha's own
-//! words.
+//! EC2, Route 53 and the instance metadata service: the few calls that natha needs, with natha's
+//! own types.
 //!
-//! No AWS type leaves this module, and nothing here repeats a call by itself: whoever decided on
-//! a change decides on its repetition.
+//! No AWS type leaves this module, and it retries no change: the code that decided on a change also
+//! decides on a retry.
 
 mod clouds;
 mod convert;

@@ -1,4 +1,4 @@
-//! What AWS announces to an instance through its metadata: interruptions to come.
+//! Interruptions that AWS announces to an instance through its metadata.
 
 use std::time::SystemTime;
 
@@ -11,16 +11,16 @@ use super::imds::{Imds, ImdsFault};
 const SPOT: &str = "spot/instance-action";
 /// Where scheduled events are listed (EC2 guide, "View scheduled events").
 const EVENTS: &str = "events/maintenance/scheduled";
-/// Where an Auto Scaling group says what becomes of the instance (Auto Scaling guide, "Retrieve
+/// The state to which an Auto Scaling group is moving the instance (Auto Scaling guide, "Retrieve
 /// the target lifecycle state through instance metadata").
 const LIFECYCLE: &str = "autoscaling/target-lifecycle-state";
 
 /// An interruption that AWS has announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Notice {
-    /// What will happen, in words.
+    /// What will happen, as text.
     pub(crate) what: String,
-    /// Not before when, by the wall clock; none for one that is under way.
+    /// The earliest time, by the wall clock; none if it is under way.
     pub(crate) at: Option<SystemTime>,
 }
 
@@ -40,7 +40,7 @@ struct ScheduledEvent {
 }
 
 impl Imds {
-    /// Every interruption of this instance that AWS has announced and not called off.
+    /// All interruptions of this instance that AWS has announced and not cancelled.
     pub(crate) async fn notices(&self) -> Result<Vec<Notice>, ImdsFault> {
         let mut notices = Vec::new();
         if let Some(text) = self.get(SPOT).await? {
@@ -84,7 +84,7 @@ fn scheduled(text: &str) -> Result<Vec<Notice>, ImdsFault> {
     let active = |event: &ScheduledEvent| event.state.is_empty() || event.state == "active";
     let notice = |event: ScheduledEvent| {
         let at = parse_time(&event.not_before).ok_or_else(|| {
-            malformed(EVENTS, text, &format!("`{}` is no time", event.not_before))
+            malformed(EVENTS, text, &format!("`{}` is not a time", event.not_before))
         })?;
         let what = format!("{} is scheduled for {}", event.code, event.not_before);
         Ok(Notice { what, at: Some(at) })

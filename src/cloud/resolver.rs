@@ -1,5 +1,5 @@
-//! Resolving the API's name, and remembering what it resolved to: a resolver that is down must
-//! not keep a takeover from EC2, whose addresses rarely change.
+//! Resolves the API's name, and remembers the result: a resolver that is down must not delay a
+//! takeover, and EC2's addresses rarely change.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,21 +10,21 @@ use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError
 use tokio::net::lookup_host;
 use tokio::time::timeout;
 
-/// How long the system's resolver is waited for while an older answer is known. Well within the
-/// time that a connection may take.
+/// How long to wait for the system's resolver if an older answer is known. Well within the time
+/// limit of a connection.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// Names that are remembered: the API's is one.
+/// How many names are remembered; natha needs one per API.
 const NAMES_MAX: usize = 16;
 
-/// The system's resolver, with a memory. Clones share it.
+/// The system's resolver with a cache for when it fails. Clones share the cache.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Resolver {
     known: Arc<Mutex<BTreeMap<String, Vec<IpAddr>>>>,
 }
 
 impl Resolver {
-    /// What `ask` finds, which is remembered; where it fails, or takes longer than `patience`,
-    /// what was found before. Without anything found before, `ask` is waited for.
+    /// The result of `ask`, which is remembered. If `ask` fails or takes longer than `patience`,
+    /// the previous result; without one, `ask` is awaited without limit.
     async fn resolve<F>(
         &self,
         name: &str,
@@ -45,7 +45,11 @@ impl Resolver {
                 Ok(found)
             }
             failure => {
-                tracing::debug!(name, ?failure, "the resolver does not tell; using what it told");
+                tracing::debug!(
+                    name,
+                    ?failure,
+                    "the resolver does not answer; using its previous answer"
+                );
                 Ok(known)
             }
         }

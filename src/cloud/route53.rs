@@ -1,4 +1,4 @@
-//! The Route 53 client: where records lead, and leading them elsewhere.
+//! The Route 53 client: reads and writes of A records.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -21,23 +21,23 @@ use crate::types::{
     CloudFault, CloudFaultKind, DnsName, HostedZoneId, Location, Resource, RouteTarget, shown,
 };
 
-/// The least time between two reads: an account has 5 requests a second (Route 53 developer guide,
-/// "Quotas"), all its nodes and people together.
+/// The least time between two reads: an account has 5 requests per second in total (Route 53
+/// developer guide, "Quotas").
 const PACE: Duration = Duration::from_millis(250);
 
-/// A record's name in its zone.
+/// A record by its zone and name.
 type Record = (HostedZoneId, DnsName);
 
-/// A client of the Route 53 API. Clones share connections, the pace of reads, and the changes that
-/// are on their way.
+/// A client of the Route 53 API. Clones share connections, the pace of reads, and the pending
+/// changes.
 ///
-/// Each call has the time limit of `api.timeout` and is sent once.
+/// Each call has the time limit `api.timeout` and is sent once.
 #[derive(Debug, Clone)]
 pub(crate) struct Route53 {
     client: aws_sdk_route53::Client,
-    /// The ids of this client's own changes that were not yet everywhere when last asked about.
+    /// The ids of this client's own changes that were `PENDING` when last read.
     changes: Arc<Mutex<BTreeMap<Record, String>>>,
-    /// When the next read may begin.
+    /// The earliest time of the next read.
     next_read: Arc<Mutex<Instant>>,
 }
 
@@ -49,7 +49,7 @@ impl Route53 {
             .timeout_config(limits(api))
             .interceptor(WholeReplies);
         if let Some(endpoint) = &api.route53_endpoint {
-            // The SDK knows which region signs for all of them only at the service's own endpoint.
+            // The SDK knows the signing region only for the service's own endpoint.
             let region = signing_region(shared.region().map_or("", AsRef::as_ref));
             config = config.endpoint_url(endpoint).region(Region::from_static(region));
         }
@@ -79,7 +79,7 @@ impl Route53 {
         Ok(found)
     }
 
-    /// Whether the last change of a record by this client is still on its way.
+    /// Whether this client's latest change of a record is still pending.
     async fn is_settling(&self, zone: &HostedZoneId, name: &DnsName) -> Result<bool, CloudFault> {
         const CALL: &str = "GetChange";
         let record = (zone.clone(), name.clone());
@@ -95,7 +95,7 @@ impl Route53 {
             Some(ChangeStatus::Pending) => Ok(true),
             Some(ChangeStatus::Insync) => {
                 let mut changes = self.changes();
-                // A newer change of the same record may have come meanwhile.
+                // There may be a newer change of the same record by now.
                 if changes.get(&record) == Some(&id) {
                     changes.remove(&record);
                     return Ok(false);
@@ -123,8 +123,8 @@ impl Route53 {
         }
     }
 
-    /// Which of these zones exist, each with its name where its first record tells it: the records
-    /// of a zone's own name come first, and some of them (NS, SOA) cannot be removed.
+    /// Which of these zones exist, each with its name if its first record shows it: the records of
+    /// the zone's own name come first, and some of them (NS, SOA) cannot be removed.
     pub(crate) async fn zones(
         &self,
         ids: &[HostedZoneId],
@@ -149,7 +149,7 @@ impl Route53 {
         Ok(found)
     }
 
-    /// Makes a record lead to an address, whether it exists or not.
+    /// Points a record at an address; creates the record if needed.
     pub(crate) async fn upsert(
         &self,
         zone: &HostedZoneId,
@@ -167,7 +167,7 @@ impl Route53 {
             .hosted_zone_id(zone.as_str())
             .change_batch(built);
         let Some(answer) = send!(CALL, gate, request)? else { return Ok(Sent::Expired) };
-        // Without an id, the record is read at once: no harm but an early confirmation.
+        // Without an id the change cannot be tracked, and the next read may confirm it early.
         if let Some(info) = answer.change_info {
             let id = info.id.strip_prefix("/change/").unwrap_or(&info.id).to_owned();
             self.changes().insert((zone.clone(), name.clone()), id);
@@ -179,7 +179,7 @@ impl Route53 {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for this read's turn.
+    /// Waits until the next read may begin.
     async fn pace(&self) {
         let turn = {
             let mut next = self.next_read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,14 +189,14 @@ impl Route53 {
     }
 }
 
-/// When a read may begin, and so when the one after it may.
+/// Reserves a time for a read, and moves `next` on.
 fn turn(next: &mut Instant, now: Instant) -> Instant {
     let turn = now.max(*next);
     *next = turn + PACE;
     turn
 }
 
-/// The region that signs for all of a partition (AWS general reference, "Route 53 endpoints").
+/// The signing region of a partition (AWS general reference, "Route 53 endpoints").
 fn signing_region(own: &str) -> &'static str {
     if own.starts_with("cn-") {
         "cn-northwest-1"
@@ -223,7 +223,7 @@ fn batch(
     ChangeBatch::builder().changes(change).build()
 }
 
-/// Where a record leads, from the first set at or behind its name.
+/// Where a record points, from the first record set at or after its name.
 fn seen(name: &DnsName, set: Option<&ResourceRecordSet>) -> Result<Location, CloudFault> {
     let Some(set) = set.filter(|set| plain(set.name()) == name.as_str()) else {
         return Ok(Location::Vacant);
@@ -231,7 +231,7 @@ fn seen(name: &DnsName, set: Option<&ResourceRecordSet>) -> Result<Location, Clo
     let other = |what: &str| Ok(Location::At(RouteTarget::Other(what.to_owned())));
     match set.r#type() {
         RrType::A => {}
-        // An A record cannot stand beside it.
+        // An A record cannot exist beside it.
         RrType::Cname => return other("a CNAME record"),
         _ => return Ok(Location::Vacant),
     }
@@ -246,7 +246,8 @@ fn seen(name: &DnsName, set: Option<&ResourceRecordSet>) -> Result<Location, Clo
         [one] => {
             let address: Result<Ipv4Addr, _> = one.value().parse();
             address.map(|address| Location::At(RouteTarget::Address(address))).map_err(|_| {
-                let text = format!("the A record's value `{}` is no address", shown(one.value()));
+                let text =
+                    format!("the A record's value `{}` is not an address", shown(one.value()));
                 unexpected("ListResourceRecordSets", text)
             })
         }
@@ -254,8 +255,8 @@ fn seen(name: &DnsName, set: Option<&ResourceRecordSet>) -> Result<Location, Clo
     }
 }
 
-/// A name of an answer as natha writes it: without the dot at its end and in lower case. Whatever
-/// is none of `a-z 0-9 - _ .` comes as a backslash and three octal digits.
+/// A name from an answer in natha's form: lower case, without the final dot. Route 53 writes every
+/// character other than `a-z 0-9 - _ .` as a backslash and three octal digits.
 fn plain(name: &str) -> String {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     let mut plain = String::with_capacity(name.len());
@@ -263,7 +264,7 @@ fn plain(name: &str) -> String {
     while let Some((before, after)) = rest.split_once('\\') {
         plain.push_str(before);
         let code = after.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        // What is no such code stays as it is, and equals no name of natha's.
+        // Anything else stays as it is, and equals none of natha's names.
         plain.push(code.map_or('\\', char::from));
         rest = if code.is_some() { &after[3..] } else { after };
     }

@@ -1,4 +1,4 @@
-//! What discovery needs, read from EC2 and Route 53.
+//! Reads what discovery needs from EC2 and Route 53.
 
 use std::collections::BTreeSet;
 

@@ -1,10 +1,10 @@
-//! Refuses replies that are cut off. The SDK's XML reader takes the end of the text for the end of
-//! whatever is open, so that the beginning of a list of route tables passes for a shorter list.
+//! Rejects truncated replies. The SDK's XML reader treats the end of the text as the end of all
+//! open elements, so a truncated list of route tables passes for a shorter list.
 
 use aws_sdk_ec2::config::interceptors::AfterDeserializationInterceptorContextRef;
 use aws_sdk_ec2::config::{ConfigBag, Intercept, RuntimeComponents};
 
-/// Turns the outcome of a reply that does not end as it began into an error.
+/// Turns a reply that does not end with the end of its first element into an error.
 #[derive(Debug)]
 pub(super) struct WholeReplies;
 
@@ -24,7 +24,7 @@ impl Intercept for WholeReplies {
         if whole || !response.status().is_success() {
             return Ok(());
         }
-        Err("the reply is cut off".into())
+        Err("the reply is truncated".into())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The EC2 client: what natha changes.
+//! The EC2 client: changes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,23 +12,24 @@ use super::ec2::{Ec2, call};
 use super::errors::unexpected;
 use crate::types::{CloudFault, InstanceId, NetworkInterfaceId, RouteWrite, RouteWriteVerb};
 
-/// Asked right before a signed request is handed to the connection: may it still leave?
+/// Decides, right before a signed request is handed to the connection, whether it may still be
+/// sent.
 ///
-/// Between the decision for a change and its sending, credentials are fetched and this process
-/// may be paused for any length of time; the gate is what keeps a change of the past from being
-/// sent. What remains after the gate is one poll of a warm connection, or the making of a new
-/// one; and EC2 refuses a request whose signature is older than five minutes.
+/// Between the decision for a change and its sending, credentials are fetched and this process may
+/// be paused for any length of time. The gate keeps outdated changes from being sent. After the
+/// gate there is only one poll of an open connection, or opening a new one; and EC2 rejects a
+/// request whose signature is older than five minutes.
 #[derive(Clone)]
 pub(crate) struct Gate(Arc<dyn Fn() -> bool + Send + Sync>);
 
 impl Gate {
-    /// A gate that lets pass while `may_send` says so.
+    /// A gate that is open while `may_send` returns true.
     #[must_use]
     pub(crate) fn new(may_send: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(may_send))
     }
 
-    /// A gate that is always open: for a change that a person waits for.
+    /// A gate that is always open: for a change that an operator waits for.
     #[must_use]
     pub(crate) fn open() -> Self {
         Self::new(|| true)
@@ -41,16 +42,16 @@ impl fmt::Debug for Gate {
     }
 }
 
-/// What became of a change that did not fail.
+/// The outcome of a change that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sent {
-    /// EC2 accepted it.
+    /// The API accepted it.
     Accepted,
     /// The gate had closed: nothing was sent.
     Expired,
 }
 
-/// A gate at its place in the SDK, noting when it stopped a request.
+/// A gate as an interceptor of the SDK, which records whether it stopped a request.
 #[derive(Debug, Clone)]
 pub(super) struct Gatekeeper {
     gate: Gate,
@@ -77,7 +78,6 @@ impl Intercept for Gatekeeper {
 }
 
 impl Gatekeeper {
-    /// For one request.
     pub(super) fn new(gate: &Gate) -> Self {
         Self { gate: gate.clone(), stopped: Arc::default() }
     }
@@ -100,17 +100,13 @@ macro_rules! send {
 }
 pub(super) use send;
 
-/// Whether a request went out.
 pub(super) fn sent<T>(answer: Option<&T>) -> Sent {
     if answer.is_some() { Sent::Accepted } else { Sent::Expired }
 }
 
 impl Ec2 {
-    /// Writes one route.
-    ///
-    /// # Errors
-    /// The API's, as a kind. `NotFound` for [`RouteWriteVerb::Replace`] where the table has no
-    /// such route, `Exists` for [`RouteWriteVerb::Create`] where it has one.
+    /// Writes one route. [`RouteWriteVerb::Replace`] fails with `NotFound` if the table has no such
+    /// route, [`RouteWriteVerb::Create`] with `Exists` if it has one.
     pub(crate) async fn write_route(
         &self,
         write: &RouteWrite,
@@ -152,7 +148,7 @@ impl Ec2 {
             .network_interface_id(write.interface.as_str())
     }
 
-    /// Stops an instance. With `force`, EC2 gives the guest a short time only.
+    /// Stops an instance. With `force`, EC2 gives the guest only a short time to shut down.
     pub(crate) async fn stop(
         &self,
         id: &InstanceId,
@@ -163,7 +159,6 @@ impl Ec2 {
         send!("StopInstances", gate, request).map(|answer| sent(answer.as_ref()))
     }
 
-    /// Starts an instance.
     pub(crate) async fn start(&self, id: &InstanceId, gate: &Gate) -> Result<Sent, CloudFault> {
         let request = self.client.start_instances().instance_ids(id.as_str());
         send!("StartInstances", gate, request).map(|answer| sent(answer.as_ref()))

@@ -1,24 +1,24 @@
-//! The groups: those of the settings, or those of tagged tables.
+//! The groups of the settings, or those of tagged tables.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
-use super::resources::Ground;
-use super::{CLUSTER_TAG, HOME_TAG, Selector, default_route};
+use super::inventory::{CLUSTER_TAG, HOME_TAG, Selector, default_route};
+use super::resources::Context;
 use crate::config::{Home, Local, Problem, Problems, Settings};
 use crate::types::{
     Group, GroupName, Member, RouteTableId, RouteTableInfo, SubnetId, SubnetInfo, Traits, VpcId,
     Zone,
 };
 
-/// Groups as the settings have them.
+/// The groups of the settings.
 ///
 /// # Errors
-/// Everything that they ask for and that cannot be.
+/// Everything impossible that they ask for.
 pub(super) fn configured(
     settings: &Settings,
-    ground: &Ground<'_>,
+    context: &Context<'_>,
     warnings: &mut Vec<Problem>,
 ) -> Result<Vec<Group>, Problems> {
     let (mut groups, mut refused) = (Vec::new(), Vec::new());
@@ -26,15 +26,15 @@ pub(super) fn configured(
         let subject = format!("group {}", setting.name);
         let mut prefer = Vec::new();
         for home in setting.home.iter().chain(&setting.prefer) {
-            match preferred(ground.members, home) {
+            match preferred(context.members, home) {
                 Some(member) if prefer.contains(&member.id) => {}
                 Some(member) => prefer.push(member.id.clone()),
                 None => warnings.push(homeless(&subject, &home.to_string())),
             }
         }
-        let resources = ground.resources(setting, warnings, &mut refused);
+        let resources = context.resources(setting, warnings, &mut refused);
         if resources.is_empty() {
-            // Its routes are yet to be made; a warning says which.
+            // Its routes do not exist yet; a warning lists them.
             continue;
         }
         let mut group = Group::new(setting.name.clone(), prefer.first().cloned(), resources);
@@ -50,7 +50,7 @@ pub(super) fn configured(
     if refused.is_empty() { Ok(groups) } else { Err(Problems(refused)) }
 }
 
-/// The member that the settings name.
+/// The member that a setting names.
 fn preferred<'a>(members: &'a [Member], home: &Home) -> Option<&'a Member> {
     match home {
         Home::Instance(id) => members.iter().find(|member| member.id == *id),
@@ -61,12 +61,12 @@ fn preferred<'a>(members: &'a [Member], home: &Home) -> Option<&'a Member> {
 fn homeless(subject: &str, home: &str) -> Problem {
     Problem::new(
         subject,
-        format!("no member is its home `{home}`"),
-        "correct the home, or start a member there; the rank order decides meanwhile",
+        format!("no member matches its home `{home}`"),
+        "correct the home, or start a member there; until then the rank order decides",
     )
 }
 
-/// What the groups of tagged tables are found from.
+/// The input of [`tagged`].
 pub(super) struct Tagged<'a> {
     pub(super) wanted: &'a Selector<RouteTableId>,
     pub(super) vpc: &'a VpcId,
@@ -115,7 +115,7 @@ pub(super) fn tagged(from: &Tagged<'_>, warnings: &mut Vec<Problem>) -> Vec<Grou
     groups
 }
 
-/// The zone of a table's subnets, where they are all in one.
+/// The zone of a table's subnets, if they are all in one.
 fn only_zone<'a>(
     table: &RouteTableInfo,
     zones: &BTreeMap<&SubnetId, &'a Zone>,
@@ -138,8 +138,8 @@ fn in_zone<'a>(members: &'a [Member], zone: &Zone) -> Option<&'a Member> {
     members.iter().find(|member| member.zone.as_ref() == Some(zone))
 }
 
-/// A group's name from its home's, with what a name may not have replaced; the table's id where
-/// nothing is left.
+/// A group's name from its home's, with invalid characters replaced; the table's id if that gives
+/// no valid name.
 pub(super) fn named(home: &str, table: &RouteTableId) -> GroupName {
     let fitting = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
     let name: String = home.chars().map(fitting).take(64).collect();

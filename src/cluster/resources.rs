@@ -1,26 +1,26 @@
-//! What a configured group moves: from its settings and what was read to resources, or to the
-//! reason why AWS cannot do it.
+//! Makes the resources of a configured group from its settings and what was read, or says why AWS
+//! does not support them.
 
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::{Inventory, default_route};
+use super::inventory::{Inventory, default_route};
 use crate::config::{GroupSetting, Problem, ResourceSetting};
 use crate::types::{
     AllocationId, DnsName, HostedZoneId, InterfaceInfo, Member, Resource, RouteTableId,
     RouteTarget, SubnetInfo, VpcId,
 };
 
-/// How many of a subnet's first addresses are Amazon's own (VPC user guide, "Subnet sizing"): the
-/// network, its router, the resolver, and one for the future. The last one is, too.
+/// The number of addresses that AWS reserves at the start of a subnet (VPC user guide, "Subnet
+/// sizing"): network, router, resolver, and one for future use. It also reserves the last one.
 const RESERVED: u32 = 4;
 
-/// How the route to the VPC itself is shown in each of its tables.
+/// The target of the route to the VPC itself in each of its tables.
 const LOCAL_ROUTE: &str = "local";
 
-/// What is known of the cluster when its groups are made.
-pub(super) struct Ground<'a> {
+/// What resources are made from, in addition to the settings.
+pub(super) struct Context<'a> {
     pub(super) vpc: &'a VpcId,
     pub(super) members: &'a [Member],
     /// The forwarding interface of each member, in the same order.
@@ -28,8 +28,8 @@ pub(super) struct Ground<'a> {
     pub(super) inventory: &'a Inventory,
 }
 
-impl Ground<'_> {
-    /// What a group moves, ordered by kind. What cannot be is noted with its reason.
+impl Context<'_> {
+    /// What a group moves, ordered by kind. Impossible resources go to `refused`.
     pub(super) fn resources(
         &self,
         group: &GroupSetting,
@@ -63,18 +63,17 @@ impl Ground<'_> {
         found
     }
 
-    /// The routes to a virtual IP: in the tables that are listed, else in those that have one.
+    /// The routes to a virtual IP: in the listed tables, else in all that have one.
     fn vip(&self, address: Ipv4Addr, tables: &[RouteTableId]) -> Result<Vec<Resource>, Refusal> {
         if let Some(block) = self.vpc_blocks().find(|block| block.contains(&address)) {
             return Err((
                 format!(
-                    "{address} is in {block}, which is a block of {}: no route may lead a single \
-                     address of the VPC elsewhere",
+                    "{address} is in {block}, an address block of {}: no route can target a single \
+                     address of the VPC",
                     self.vpc
                 ),
-                "choose an address outside of every block of the VPC and of the networks that it \
-                 is connected with; an address of a subnet can be moved as a `private-ip`, within \
-                 that subnet"
+                "choose an address outside the VPC's address blocks and the networks connected to \
+                 it; an address of a subnet can move within that subnet as a `private-ip`"
                     .to_owned(),
             ));
         }
@@ -91,8 +90,8 @@ impl Ground<'_> {
             .collect()
     }
 
-    /// The VPC's IPv4 blocks: as this instance's metadata told them, and those to which a table
-    /// that was read just now has the VPC's own route.
+    /// The VPC's IPv4 blocks: those from the instance metadata, and the destinations of the local
+    /// routes in the tables.
     fn vpc_blocks(&self) -> impl Iterator<Item = &Ipv4Net> {
         let ours = self.inventory.tables.iter().filter(|table| table.vpc == *self.vpc);
         let local = ours.flat_map(|table| &table.routes).filter_map(|(cidr, route)| {
@@ -105,20 +104,23 @@ impl Ground<'_> {
         let subnet = self.common_subnet()?;
         if !subnet.cidr.contains(&address) {
             return Err((
-                format!("{address} is not in {} ({}), where the nodes are", subnet.id, subnet.cidr),
+                format!("{address} is not in {} ({}), the nodes' subnet", subnet.id, subnet.cidr),
                 "choose a free address of that subnet".to_owned(),
             ));
         }
         if is_reserved(subnet.cidr, address) {
             return Err((
-                format!("{address} is one of the five addresses of {} that AWS keeps", subnet.cidr),
-                "choose another address: not one of the first four, nor the last one".to_owned(),
+                format!(
+                    "{address} is one of the five addresses that AWS reserves in {}",
+                    subnet.cidr
+                ),
+                "choose another address; the first four and the last one are reserved".to_owned(),
             ));
         }
         if let Some(member) = self.members.iter().find(|member| member.address == address) {
             return Err((
-                format!("{address} is the primary address of {}, which cannot move", member.id),
-                "choose an address that no interface has as its primary one".to_owned(),
+                format!("{address} is the primary address of {} and cannot move", member.id),
+                "choose an address that is not the primary address of an interface".to_owned(),
             ));
         }
         Ok(vec![Resource::PrivateIp { address }])
@@ -127,8 +129,9 @@ impl Ground<'_> {
     /// The subnet that every member's forwarding interface is in.
     fn common_subnet(&self) -> Result<&SubnetInfo, Refusal> {
         let mut all = self.members.iter().zip(&self.interfaces);
-        let (first, of_first) =
-            all.next().ok_or_else(|| ("there is no member".to_owned(), "start one".to_owned()))?;
+        let (first, of_first) = all
+            .next()
+            .ok_or_else(|| ("the cluster has no members".to_owned(), "start one".to_owned()))?;
         if let Some((other, of_other)) = all.find(|(_, one)| one.subnet != of_first.subnet) {
             return Err((
                 format!(
@@ -137,14 +140,14 @@ impl Ground<'_> {
                     first.id, of_first.subnet, other.id, of_other.subnet
                 ),
                 "for nodes in several subnets or zones use a `vip` (clients in the VPC), an `eip` \
-                 (clients on the internet) or `dns`; or put all nodes into one subnet"
+                 (clients on the internet) or `dns`; or move all nodes to one subnet"
                     .to_owned(),
             ));
         }
         let found = self.inventory.subnets.iter().find(|subnet| subnet.id == of_first.subnet);
         found.ok_or_else(|| {
-            let what = format!("EC2 does not tell the IPv4 addresses of {}", of_first.subnet);
-            (what, "put the nodes into a subnet with IPv4 addresses".to_owned())
+            let what = format!("EC2 did not return the IPv4 block of {}", of_first.subnet);
+            (what, "move the nodes to a subnet with IPv4 addresses".to_owned())
         })
     }
 
@@ -175,14 +178,14 @@ impl Ground<'_> {
         };
         match apex {
             Some(apex) if !inside(apex) => Err((
-                format!("{name} is not in the zone, which is that of {apex}"),
-                format!("choose a name that ends with .{apex}, or another zone"),
+                format!("{name} is not in this zone, whose name is {apex}"),
+                format!("choose a name that ends in .{apex}, or another zone"),
             )),
             _ => Ok(()),
         }
     }
 
-    /// What a person should look at, though natha works with it.
+    /// What the operator should check, although natha works with it.
     fn warning(&self, group: &GroupSetting, setting: &ResourceSetting) -> Option<Problem> {
         let (what, remedy) = match setting {
             ResourceSetting::Vip { address, tables } if tables.is_empty() => {
@@ -202,8 +205,8 @@ impl Ground<'_> {
                 if !group.private_ips().any(|address| address == *on) =>
             {
                 (
-                    format!("it belongs to {on}, which the group does not move"),
-                    format!("add a `private-ip` of {on} to the group, or leave `on` out"),
+                    format!("is to be associated with {on}, which the group does not move"),
+                    format!("add a `private-ip` with address {on} to the group, or remove `on`"),
                 )
             }
             ResourceSetting::Dns { public: true, .. } => {
@@ -217,8 +220,11 @@ impl Ground<'_> {
                     return None;
                 }
                 (
-                    format!("no public address, so never its holder: {}", without.join(", ")),
-                    "give the node a public address, or leave `public` out".to_owned(),
+                    format!(
+                        "members without a public address, which can never hold it: {}",
+                        without.join(", ")
+                    ),
+                    "give them a public address, or remove `public`".to_owned(),
                 )
             }
             _ => return None,
@@ -228,10 +234,10 @@ impl Ground<'_> {
     }
 }
 
-/// Why something cannot be, and what to do instead.
+/// Why something is impossible, and the remedy.
 type Refusal = (String, String);
 
-/// Whether an address of a subnet is one that EC2 gives to nobody.
+/// Whether AWS reserves this address of a subnet.
 fn is_reserved(subnet: Ipv4Net, address: Ipv4Addr) -> bool {
     let first = u32::from(subnet.network());
     u32::from(address) - first < RESERVED || address == subnet.broadcast()

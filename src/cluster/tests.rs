@@ -1,9 +1,15 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{GroupSetting, Home, Pair};
+use crate::config::{GroupSetting, Home, PairFlags, Settings, Sources, resolve};
+use crate::types::{
+    Group, InstanceId, InstanceInfo, InstanceState, InterfaceInfo, Resource, RouteTableInfo,
+    SubnetInfo,
+};
 
 pub(super) const VPC: &str = "vpc-00000001";
 
@@ -202,7 +208,7 @@ fn a_node_without_the_clusters_tag_is_told_so() {
     let mut me = node(1, "eu-west-1a");
     me.tags.clear();
     let error = discover(&me, &Settings::default(), &Inventory::default()).unwrap_err();
-    assert!(error.to_string().contains("not known which cluster"), "{error}");
+    assert!(error.to_string().contains("does not say which cluster"), "{error}");
     let settings = Settings { cluster: Some("blue".to_owned()), ..Settings::default() };
     let error = discover(&me, &settings, &Inventory::default()).unwrap_err();
     assert!(error.to_string().contains("not tagged natha:cluster = blue"), "{error}");
@@ -226,12 +232,14 @@ fn a_pair_of_flags_needs_no_tags_and_is_the_same_on_both_nodes() {
         table.tags.clear();
     }
     let side = |me: usize, peer: usize| {
-        let pair = Pair {
-            peer: nodes[peer].id.clone(),
-            peer_table: tables[peer].id.clone(),
-            my_table: tables[me].id.clone(),
+        let pair = PairFlags {
+            peer: Some(nodes[peer].id.clone()),
+            peer_table: Some(tables[peer].id.clone()),
+            my_table: Some(tables[me].id.clone()),
         };
-        let settings = Settings { pair: Some(pair), ..Settings::default() };
+        let me_id = Some(nodes[me].id.clone());
+        let sources = Sources { pair, me: me_id, ..Sources::default() };
+        let settings = resolve(&sources).unwrap().settings;
         let query = inventory_query(&nodes[me], &settings).unwrap();
         assert_eq!(query.instances, Selector::Ids(vec![nodes[peer].id.clone()]));
         let digest = crate::config::settings_digest(&settings);

@@ -20,14 +20,14 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// Flags of `natha handover`.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The group to hand over; this node must hold it
     #[arg(value_name = "GROUP")]
-    pub group: GroupName,
+    pub(crate) group: GroupName,
 
     /// The receiving node, by instance id or name [default: the best available peer]
     #[arg(long, value_name = "NODE")]
-    pub to: Option<String>,
+    pub(crate) to: Option<String>,
 }
 
 /// Asks the monitor for a hand-over and waits for it. Exit code 0: another node holds the group. 3:
@@ -35,7 +35,7 @@ pub struct Args {
 ///
 /// # Errors
 /// If no monitor is running, or it refuses.
-pub async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
     let before = running(socket).await?;
     let to = args.to.as_deref().map(|text| find(&before, text)).transpose()?;
     let command = Command::HandOver { group: args.group.clone(), to: to.clone() };

@@ -3,27 +3,28 @@
 //! Each verb returns one of the exit codes that `natha --help` documents: 0 success, 1 error,
 //! 2 wrong usage, 3 completed, but something needs attention.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use crate::daemon::HostChange;
 
 mod control;
-pub mod handover;
-pub mod monitor;
-pub mod policy;
-pub mod release;
+pub(crate) mod handover;
+pub(crate) mod monitor;
+pub(crate) mod policy;
+pub(crate) mod release;
 mod render;
-pub mod replay;
+pub(crate) mod replay;
 mod report;
-pub mod setup;
+pub(crate) mod setup;
 mod source_dest;
-pub mod status;
-pub mod take;
-pub mod teardown;
+pub(crate) mod status;
+pub(crate) mod take;
+pub(crate) mod teardown;
 
 /// Exit code 3: completed, but something needs attention.
 #[must_use]
-pub fn needs_attention() -> ExitCode {
+pub(crate) fn needs_attention() -> ExitCode {
     ExitCode::from(3)
 }
 
@@ -42,7 +43,11 @@ fn print_result<T: serde::Serialize>(
 
 /// The changes made on this host, one line each.
 fn on_this_host(changes: &[HostChange]) -> String {
-    changes.iter().map(|change| format!("on this host: {change}\n")).collect()
+    let mut text = String::new();
+    for change in changes {
+        let _ = writeln!(text, "on this host: {change}");
+    }
+    text
 }
 
 /// Prints to stdout. A closed pipe (`natha status | head`) is not an error.

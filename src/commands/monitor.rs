@@ -14,41 +14,41 @@ Examples:
   natha monitor --peer i-… --peer-table rtb-… --my-table rtb-…
                                    a two-node cluster without tags
   natha monitor --observe          follow keepalived: routes point to the node with the address
-  natha monitor --record /var/lib/natha/run.jsonl
+  natha monitor --record /var/lib/natha/run.jsonl.gz
                                    record every input; see `natha replay --help`";
 
 /// Flags of `natha monitor`.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(after_help = AFTER_HELP)]
-pub struct Args {
+pub(crate) struct Args {
     /// A two-node cluster without tags
     #[command(flatten)]
-    pub pair: PairFlags,
+    pub(crate) pair: PairFlags,
 
     /// Only follow: move a group's resources to the node that has the group's address
     ///
     /// Another program, such as keepalived, decides which node has the address and assigns it. All
     /// nodes must use the same value. Sets `observe`.
     #[arg(long)]
-    pub observe: bool,
+    pub(crate) observe: bool,
 
     /// Record everything the monitor decides from, for `natha replay`
     ///
     /// Only the owner can read the file. An existing file is never overwritten: the new one gets a
     /// number. An error ends the recording, not the monitor.
     #[arg(long, value_name = "FILE")]
-    pub record: Option<PathBuf>,
+    pub(crate) record: Option<PathBuf>,
 
     /// Size in MiB at which the recording ends [default: 256]
     #[arg(long, value_name = "MIB")]
-    pub record_max_mib: Option<u32>,
+    pub(crate) record_max_mib: Option<u32>,
 }
 
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// If the monitor cannot run, or cannot hand all its groups over when it stops.
-pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let mut flags = flags.clone();
     if args.observe {
         flags.set.push("observe=true".to_owned());

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::error::ErrorKind as Usage;
 
 use super::print;
-use crate::config::{Flags, PairFlags, load};
+use crate::config::{Flags, PairFlags, load_with_pair};
 use crate::policy::{ArnScope, NameOrRef, PolicyFormat, PolicyOptions, policy};
 use crate::types::VpcId;
 
@@ -34,50 +34,50 @@ one of its own.";
 /// Flags of `natha policy`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = AFTER_HELP)]
-pub struct Args {
+pub(crate) struct Args {
     /// Output language
     #[arg(long, value_enum, default_value_t)]
-    pub format: PolicyFormat,
+    pub(crate) format: PolicyFormat,
 
     /// The partition, such as aws-cn [default: the region's, else aws or the template's own]
     #[arg(long, value_name = "PARTITION", value_parser = partition)]
-    pub partition: Option<String>,
+    pub(crate) partition: Option<String>,
 
     /// The account, 12 digits [default: any, or the template's own]
     #[arg(long, value_name = "ACCOUNT", value_parser = account)]
-    pub account: Option<String>,
+    pub(crate) account: Option<String>,
 
     /// Limit the policy to this VPC wherever IAM has a condition for it
     #[arg(long, value_name = "VPC")]
-    pub vpc: Option<VpcId>,
+    pub(crate) vpc: Option<VpcId>,
 
     /// The SSM parameter with the cluster key [default: the one named in /etc/natha/key.ssm]
     #[arg(long, value_name = "NAME", value_parser = parameter)]
-    pub key_parameter: Option<String>,
+    pub(crate) key_parameter: Option<String>,
 
     /// Allow only what `natha setup` and `natha teardown` need
     #[arg(long)]
-    pub setup_only: bool,
+    pub(crate) setup_only: bool,
 
     /// A template reference to the cluster's name: Cluster, or var.cluster
     #[arg(long, value_name = "REFERENCE", conflicts_with = "cluster")]
-    pub cluster_ref: Option<String>,
+    pub(crate) cluster_ref: Option<String>,
 
     /// A template reference to the VPC
     #[arg(long, value_name = "REFERENCE", conflicts_with = "vpc")]
-    pub vpc_ref: Option<String>,
+    pub(crate) vpc_ref: Option<String>,
 
     /// A template reference to a route table, instead of the tagged ones; may be repeated
     #[arg(long, value_name = "REFERENCE")]
-    pub table_ref: Vec<String>,
+    pub(crate) table_ref: Vec<String>,
 
     /// A template reference to the SSM parameter with the cluster key
     #[arg(long, value_name = "REFERENCE", conflicts_with = "key_parameter")]
-    pub key_parameter_ref: Option<String>,
+    pub(crate) key_parameter_ref: Option<String>,
 
     /// A two-node cluster without tags.
     #[command(flatten)]
-    pub pair: PairFlags,
+    pub(crate) pair: PairFlags,
 }
 
 fn partition(text: &str) -> Result<String, String> {
@@ -111,11 +111,11 @@ fn parameter(text: &str) -> Result<String, String> {
 /// # Errors
 /// If the settings are invalid, or do not identify the resources to limit the policy to. Nothing is
 /// printed then.
-pub fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     if let Err(problem) = check_refs(args) {
         problem.exit();
     }
-    let settings = load(flags, &args.pair, None)?.settings;
+    let settings = load_with_pair(flags, &args.pair, None)?.settings;
     let key = key(args)?;
     let known = |text: &VpcId| NameOrRef::Known(text.to_string());
     let reference = |text: &Option<String>| text.clone().map(NameOrRef::Ref);

@@ -22,18 +22,18 @@ This moves nothing: the addresses stay for as long as the group points to this n
 /// Flags of `natha release`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = AFTER_HELP)]
-pub struct Args {
+pub(crate) struct Args {
     /// The group whose addresses to remove
     #[arg(value_name = "GROUP")]
-    pub group: GroupName,
+    pub(crate) group: GroupName,
 
     /// Print the result as JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 
     /// How long to wait for another node to have the group
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = super::take::limit)]
-    pub limit: Duration,
+    pub(crate) limit: Duration,
 }
 
 /// Runs `natha release`. Exit code 0: this host has none of the group's addresses left. 3: the
@@ -41,7 +41,7 @@ pub struct Args {
 ///
 /// # Errors
 /// If nothing was changed; the message gives the reason.
-pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let released = release(flags, &args.group, args.limit).await?;
     print_result(args.json, &released, to_text)?;
     Ok(if released.released { ExitCode::SUCCESS } else { needs_attention() })

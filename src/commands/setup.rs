@@ -12,7 +12,7 @@ use ipnet::Ipv4Net;
 
 use super::report::{GroupRow, Row, RowResult, SetupReport};
 use super::source_dest::{SourceDestChecks, ask, word};
-use crate::config::{Flags, Host, PairFlags, Settings, load};
+use crate::config::{Flags, Host, Settings, load};
 use crate::kernel::apply::{Applier, Undone};
 use crate::kernel::facts;
 use crate::kernel::journal::{JournalEntry, JournalStore};
@@ -25,25 +25,25 @@ use crate::plan::{
 /// Flags of `natha setup`. They override the settings.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a command-line flag")]
-pub struct Args {
+pub(crate) struct Args {
     /// Show what would change without changing it; exits with 3 if anything would.
     #[arg(long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Print the result as JSON.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// The interface to the internet [default: the one with the default route].
     #[arg(long, value_name = "INTERFACE")]
-    pub uplink: Option<String>,
+    pub(crate) uplink: Option<String>,
     /// Source networks to translate; may be repeated [default: the VPC's CIDR blocks].
     #[arg(long = "source", value_name = "CIDR")]
-    pub sources: Vec<Ipv4Net>,
+    pub(crate) sources: Vec<Ipv4Net>,
     /// Let established TCP and UDP flows use the kernel's fast path (an nft flowtable).
     #[arg(long)]
-    pub flowtable: bool,
+    pub(crate) flowtable: bool,
     /// Leave EC2's source/dest check as it is.
     #[arg(long)]
-    pub no_source_dest_check: bool,
+    pub(crate) no_source_dest_check: bool,
 }
 
 impl Args {
@@ -68,8 +68,8 @@ impl Args {
 /// # Errors
 /// If the host cannot be set up. It is then as it was before, or the error lists what could not be
 /// undone.
-pub async fn run(args: Args, flags: &Flags) -> anyhow::Result<ExitCode> {
-    let settings = load(flags, &PairFlags::default(), None)?.settings;
+pub(crate) async fn run(args: Args, flags: &Flags) -> anyhow::Result<ExitCode> {
+    let settings = load(flags, None)?.settings;
     let nft = preflight()?;
     let mut survey = HostSurvey::take(&nft, &args, flags, settings).await?;
     let mut warnings = warnings(&survey.plan.table, &survey.facts.others);
@@ -159,7 +159,7 @@ impl HostSurvey {
             region = Some(instance.region);
             match instance.tags {
                 Ok(tags) => {
-                    settings = load(flags, &PairFlags::default(), Some(&tags))?.settings;
+                    settings = load(flags, Some(&tags))?.settings;
                     host = args.over(&settings.host);
                 }
                 Err(why) => {

@@ -11,10 +11,10 @@ use super::{control, needs_attention, print, render};
 
 /// Flags of `natha status`.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Print the whole status as JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Prints the status. Exit code 0: no findings. 3: something needs attention, or the monitor is
@@ -22,7 +22,7 @@ pub struct Args {
 ///
 /// # Errors
 /// If no monitor is running on this host.
-pub async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
     match control::status(socket).await? {
         MonitorStatus::Starting(starting) => {
             let text = if args.json {

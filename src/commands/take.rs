@@ -25,26 +25,26 @@ If `natha monitor` also runs on the nodes, it must follow and not decide: use `n
 /// Flags of `natha take`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = AFTER_HELP)]
-pub struct Args {
+pub(crate) struct Args {
     /// The group to take
     #[arg(value_name = "GROUP")]
-    pub group: GroupName,
+    pub(crate) group: GroupName,
 
     /// Show what would change without changing it; exits with 3 if anything would
     #[arg(long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
 
     /// Print the result as JSON
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 
     /// Also take resources that point to a target outside the cluster
     #[arg(long)]
-    pub adopt: bool,
+    pub(crate) adopt: bool,
 
     /// Time limit for the whole takeover
     #[arg(long, value_name = "DURATION", default_value = "90s", value_parser = limit)]
-    pub limit: Duration,
+    pub(crate) limit: Duration,
 }
 
 /// Parses `--limit`.
@@ -60,7 +60,7 @@ pub(super) fn limit(text: &str) -> Result<Duration, String> {
 ///
 /// # Errors
 /// If nothing was changed; the message gives the reason.
-pub async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let Args { group, adopt, dry_run, limit, .. } = args.clone();
     let taken = take(flags, &TakeRequest { group, adopt, dry_run, limit }).await?;
     print_result(args.json, &taken, to_text)?;
@@ -79,7 +79,7 @@ fn to_text(taken: &TakeReport) -> String {
     if taken.monitor {
         text.push_str("The monitor on this host will see this at its next read.\n");
     }
-    let would = taken.resources.iter().any(|step| step.fate == StepResult::WouldMove);
+    let would = taken.resources.iter().any(|step| step.result == StepResult::WouldMove);
     let summary = match (taken.all_here, would) {
         (true, _) => "is on this node",
         (false, true) => "is not on this node; nothing was changed",
@@ -89,7 +89,7 @@ fn to_text(taken: &TakeReport) -> String {
 }
 
 fn fate(step: &TakeStep) -> String {
-    match (step.fate, step.took) {
+    match (step.result, step.took) {
         (StepResult::WasHere, _) => "was here".to_owned(),
         (StepResult::Moved, Some(took)) => format!("moved in {}", display_duration(took)),
         (StepResult::Moved, None) => "moved".to_owned(),

@@ -18,20 +18,20 @@ use crate::types::NetworkInterfaceId;
 
 /// Flags of `natha teardown`.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// Show what would be restored without changing it; exits with 3 if anything would.
     #[arg(long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Print the result as JSON.
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Runs `natha teardown`. Exit code 0: nothing is left of setup. 3: with `--dry-run`, something is.
 ///
 /// # Errors
 /// If something could not be undone.
-pub async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitCode> {
     let nft = preflight()?;
     if args.dry_run {
         let journal = journal::peek(&settings.state_dir)?;

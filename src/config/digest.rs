@@ -1,16 +1,17 @@
-//! A number that tells whether two nodes run with the same settings.
+//! A number that shows whether two nodes run with the same settings.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::group::{Check, GroupSetting, ResourceSetting};
+use super::group::{GroupSetting, ResourceSetting};
 use super::keys::KEYS;
 use super::settings::Settings;
-use super::values::Value;
-use crate::types::RouteTableId;
 
-/// Settings that nodes of one cluster may rightly have different: about this host alone, or, for
-/// `members`, listing the others.
-const OWN: [&str; 10] = [
+/// Settings that may differ between the nodes of a cluster: they concern one host, or, like
+/// `members`, list the other nodes. A name that ends with a dot stands for all settings under it.
+const PER_HOST: [&str; 13] = [
     "cluster",
     "members",
     "socket",
@@ -20,65 +21,49 @@ const OWN: [&str; 10] = [
     "api.route53_endpoint",
     "heartbeat.key_file",
     "heartbeat.bind",
-    "host.uplink",
+    "host.",
+    "uplink.",
+    "interruptions.",
+    "record.",
 ];
 
-/// A digest over what all members must share: every timing, limit and group. Two nodes with
-/// different digests do not stop each other.
+/// What all nodes must share, as it is hashed: JSON without white space, the settings by name, the
+/// groups and everything in them sorted. Values are as the file would have them.
+#[derive(Serialize)]
+struct Shared {
+    settings: BTreeMap<&'static str, String>,
+    groups: Vec<GroupSetting>,
+}
+
+/// A digest over all timings, limits and groups: the first 8 bytes of a SHA-256, big endian. Two
+/// nodes with different digests do not stop each other.
 #[must_use]
 pub fn settings_digest(settings: &Settings) -> u64 {
-    let mut text = String::new();
-    let own = |name: &str| {
-        ["host.", "uplink.", "notices.", "record."].iter().any(|of| name.starts_with(of))
-    };
-    let shared = |name: &str| !own(name);
-    for key in KEYS.iter().filter(|key| shared(key.name) && !OWN.contains(&key.name)) {
-        text.extend([key.name, "=", &key.get(settings), "\n"]);
-    }
-    let mut groups: Vec<String> = settings.groups.iter().map(group_line).collect();
-    if let Some(pair) = &settings.pair {
-        // Each node calls the other one the peer: the same two tables in either order.
-        groups.extend([format!("group {}", pair.peer_table), format!("group {}", pair.my_table)]);
-    }
-    groups.sort();
-    text.push_str(&groups.join("\n"));
-    let hash = Sha256::digest(text.as_bytes());
+    let hash = Sha256::digest(canonical(settings).as_bytes());
     hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-fn group_line(group: &GroupSetting) -> String {
-    let GroupSetting { name, home, prefer, tables, cidr, .. } = group;
-    let GroupSetting { resources, local, check, hand_back, hold, .. } = group;
-    let mut tables: Vec<&str> = tables.iter().map(RouteTableId::as_str).collect();
-    tables.sort_unstable();
-    let mut line = format!("group {name} {} {cidr} {}", home.show(), tables.join(","));
-    line.extend([" prefer ", &prefer.show(), " local ", &local.show()]);
-    line.extend([" hand_back ", &hand_back.show(), " hold ", &hold.show()]);
-    let mut resources: Vec<String> = resources.iter().map(resource_text).collect();
-    resources.sort();
-    for resource in resources {
-        line.extend([" and ", &resource]);
-    }
-    if let Some(Check { probe, interval, timeout, fall, rise }) = check {
-        let numbers = [interval.show(), timeout.show(), fall.show(), rise.show()];
-        line.extend([" check ", &format!("{probe:?} {}", numbers.join(" "))]);
-    }
-    line
-}
-
-fn resource_text(resource: &ResourceSetting) -> String {
-    match resource {
-        ResourceSetting::Vip { address, tables } => {
-            let mut tables: Vec<&str> = tables.iter().map(RouteTableId::as_str).collect();
-            tables.sort_unstable();
-            format!("vip {address} {}", tables.join(","))
+/// The text that is hashed.
+fn canonical(settings: &Settings) -> String {
+    let per_host = |name: &str| {
+        PER_HOST
+            .iter()
+            .any(|own| if own.ends_with('.') { name.starts_with(own) } else { name == *own })
+    };
+    let shared = KEYS.iter().filter(|key| !per_host(key.name));
+    let mut groups = settings.groups.clone();
+    groups.sort_by(|a, b| a.name.cmp(&b.name));
+    for group in &mut groups {
+        group.tables.sort();
+        for resource in &mut group.resources {
+            if let ResourceSetting::Vip { tables, .. } = resource {
+                tables.sort();
+            }
         }
-        ResourceSetting::PrivateIp { address } => format!("private-ip {address}"),
-        ResourceSetting::Eip { allocation, on } => format!("eip {allocation} {}", on.show()),
-        ResourceSetting::Dns { zone, name, ttl, public } => {
-            format!("dns {zone} {name} {ttl} {public}")
-        }
+        group.resources.sort();
     }
+    let settings = shared.map(|key| (key.name, key.get(settings))).collect();
+    serde_json::to_string(&Shared { settings, groups }).expect("strings, numbers and lists")
 }
 
 #[cfg(test)]
@@ -86,6 +71,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::{Sources, resolve};
 
     #[test]
     fn what_is_about_one_host_does_not_count_and_what_is_shared_does() {
@@ -98,6 +84,36 @@ mod tests {
         let mut shared = Settings::default();
         shared.failover.repair.stagger += Duration::from_secs(1);
         assert_ne!(settings_digest(&shared), base);
+    }
+
+    /// A change of this text changes the digest: nodes of both versions do not stop each other until
+    /// all are upgraded. Mention it in the changelog.
+    #[test]
+    fn the_digest_of_a_sample_stays_the_same() {
+        let text = "heartbeat.interval = \"50ms\"\n[[group]]\nname = \"db\"\n\
+                    prefer = [\"i-0123abcd\", \"nat-b\"]\nhold = \"1m\"\nlocal = \"dnat:80\"\n\
+                    [[group.resource]]\nkind = \"vip\"\naddress = \"192.168.9.9\"\n\
+                    [[group.resource]]\nkind = \"dns\"\nzone = \"Z1\"\nname = \"a.b\"\n\
+                    [group.check]\nhttp = \"http://127.0.0.1/a\"\n";
+        let file = Some(("natha.toml".into(), text.to_owned()));
+        let sources = Sources { file, ..Sources::default() };
+        let settings = resolve(&sources).unwrap().settings;
+        let wanted = [
+            r#"{"settings":{"api.timeout":"5s","failover.adopt":"false","#,
+            r#""failover.daemon_grace":"15s","failover.first_contact":"30s","#,
+            r#""failover.read_valid":"5s","failover.reread":"10s","hand_back.enabled":"true","#,
+            r#""hand_back.hold":"30s","hand_back.hold_max":"30m","heartbeat.interval":"50ms","#,
+            r#""heartbeat.lost_after":"5","heartbeat.port":"6284","observe":"false","#,
+            r#""repair.after":"1m","repair.enabled":"false","repair.max_per_hour":"3","#,
+            r#""repair.patience":"5m","repair.settle":"30s","repair.stagger":"20s"},"#,
+            r#""groups":[{"name":"db","home":"i-0123abcd","prefer":["nat-b"],"tables":[],"#,
+            r#""cidr":"0.0.0.0/0","resource":[{"vip":{"address":"192.168.9.9","tables":[]}},"#,
+            r#"{"dns":{"zone":"Z1","name":"a.b","ttl":60,"public":false}}],"local":"dnat:80","#,
+            r#""check":{"probe":{"http":["127.0.0.1:80","/a"]},"interval":"1s","#,
+            r#""timeout":"1s","fall":3,"rise":2},"hand_back":null,"hold":"1m"}]}"#,
+        ];
+        assert_eq!(canonical(&settings), wanted.concat());
+        assert_eq!(settings_digest(&settings), 0x8864_513f_ee92_75f3);
     }
 
     #[test]

@@ -1,36 +1,57 @@
-//! Groups as configured, before members are known.
+//! Groups as configured, before members are known. What serde reads here is checked before against
+//! the tables in `group_keys.rs`, which are also the reference.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::types::{AllocationId, DnsName, GroupName, HostedZoneId, InstanceId, RouteTableId};
+use super::group_keys::{COUNT, HOLD, INTERVAL, TIMEOUT, TTL};
+use super::reading::{list, scalar, texts, value, value_in};
+use super::spans;
+use super::values::{Range, Value};
+use crate::types::{
+    AllocationId, DnsName, GroupName, HostedZoneId, InstanceId, RouteTableId, printable,
+};
 
 /// A group as configured, before members are known.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GroupSetting {
     /// Its name.
+    #[serde(deserialize_with = "value")]
     pub name: GroupName,
-    /// Its home, by instance or by zone; none where the rank order decides.
+    /// Its home; none where the rank order decides.
+    #[serde(default, deserialize_with = "value")]
     pub home: Option<Home>,
-    /// Who holds it rather than whom, after the home.
+    /// Further nodes in order of preference, after the home.
+    #[serde(default, deserialize_with = "list")]
     pub prefer: Vec<Home>,
-    /// The tables whose default route it has.
+    /// The tables whose route to `cidr` the group moves.
+    #[serde(default, deserialize_with = "list")]
     pub tables: Vec<RouteTableId>,
-    /// The destination that is routed there: `0.0.0.0/0` unless configured.
+    /// The destination of these routes: `0.0.0.0/0` unless configured.
+    #[serde(default, deserialize_with = "value")]
     pub cidr: Ipv4Net,
-    /// What moves besides the default routes.
+    /// What moves in addition to these routes.
+    #[serde(default, rename = "resource")]
     pub resources: Vec<ResourceSetting>,
-    /// How the holder takes in packets to its virtual IPs.
+    /// How the holder accepts packets to the group's addresses.
+    #[serde(default = "Local::unset", deserialize_with = "value")]
     pub local: Local,
-    /// How a node finds out whether it can serve the group; none where its fitness is enough.
-    pub check: Option<Check>,
-    /// Whether it goes back to who is preferred by itself; none: as `hand_back.enabled` says.
+    /// The service check; none where the node's own fitness is enough.
+    #[serde(default)]
+    pub check: Option<ServiceCheck>,
+    /// Whether the group returns automatically to a more preferred node; none: as
+    /// `hand_back.enabled` says.
+    #[serde(default, deserialize_with = "value")]
     pub hand_back: Option<bool>,
-    /// How long that one must have been well before; none: as `hand_back.hold` says.
+    /// How long that node must be healthy first; none: as `hand_back.hold` says.
+    #[serde(default, deserialize_with = "hold", serialize_with = "shown")]
     pub hold: Option<Duration>,
 }
 
@@ -73,50 +94,61 @@ impl GroupSetting {
         })
     }
 
-    /// Whether it moves an address that its holder takes packets to: a virtual or a private IP.
+    /// Whether it moves an address that its holder receives packets for: a virtual or a private IP.
     #[must_use]
     pub fn has_addresses(&self) -> bool {
         self.vips().chain(self.private_ips()).next().is_some()
     }
 
-    /// Whether its holder is somebody else's decision, which natha follows.
+    /// Whether other software, such as keepalived, chooses the holder and natha follows it.
     #[must_use]
     pub fn follows(&self) -> bool {
         self.check.as_ref().is_some_and(|check| check.probe == ServiceProbe::Address)
     }
 }
 
-/// Something besides default routes that a group moves.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// Something other than a default route that a group moves.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ResourceSetting {
     /// A virtual IP outside the VPC.
     Vip {
         /// The address.
+        #[serde(deserialize_with = "value")]
         address: Ipv4Addr,
         /// The tables that route it; empty means every table of the VPC that does.
+        #[serde(default, deserialize_with = "list")]
         tables: Vec<RouteTableId>,
     },
     /// A secondary private IP.
     PrivateIp {
         /// The address.
+        #[serde(deserialize_with = "value")]
         address: Ipv4Addr,
     },
     /// An Elastic IP.
     Eip {
         /// Its allocation.
+        #[serde(deserialize_with = "value")]
         allocation: AllocationId,
-        /// The private IP that it belongs to; none for the forwarding interface's primary one.
+        /// The private IP that it is associated with; none for the forwarding interface's primary
+        /// one.
+        #[serde(default, deserialize_with = "value")]
         on: Option<Ipv4Addr>,
     },
     /// An A record in Route 53.
     Dns {
         /// The hosted zone.
+        #[serde(deserialize_with = "value")]
         zone: HostedZoneId,
         /// The record's name.
+        #[serde(deserialize_with = "value")]
         name: DnsName,
         /// Its time to live, in seconds.
+        #[serde(default = "default_ttl", deserialize_with = "ttl")]
         ttl: u32,
-        /// Whether it gives the holder's public address and not its private one.
+        /// Whether it holds the holder's public address instead of its private one.
+        #[serde(default, deserialize_with = "value")]
         public: bool,
     },
 }
@@ -134,63 +166,115 @@ impl fmt::Display for ResourceSetting {
     }
 }
 
-/// How a node takes in packets to the virtual IPs of a group that it holds.
+/// How the holder of a group accepts packets to its virtual IPs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Local {
     /// Each is an address of `lo`: services that listen on all addresses, or on it, answer.
     Lo,
-    /// They are redirected to the address of the interface that they come in by, whatever the port.
+    /// They are redirected to the address of the interface that they arrive on, port by port.
     Redirect,
-    /// TCP and UDP go to this port of that address.
+    /// TCP and UDP are redirected to this port of that address.
     Dnat(u16),
-    /// Somebody else sees to it: keepalived, a static address.
+    /// natha does nothing: keepalived or a static address does it.
     Off,
 }
 
-/// A service check: what is asked, how often, and how many answers count.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
-    /// What is asked.
-    pub probe: ServiceProbe,
-    /// Time between two rounds.
-    pub interval: Duration,
-    /// Time limit of one.
-    pub timeout: Duration,
-    /// Failures in a row after which the service counts as failed.
-    pub fall: u32,
-    /// Successes in a row after which it counts as working again.
-    pub rise: u32,
-}
-
-impl Check {
-    /// Of this kind, with the numbers that hold unless others are given.
-    #[must_use]
-    pub const fn of(probe: ServiceProbe) -> Self {
-        let (interval, timeout) = (Duration::from_secs(1), Duration::from_secs(1));
-        Self { probe, interval, timeout, fall: 3, rise: 2 }
+impl Local {
+    /// Stands in while a group is read; `file/groups.rs` puts the default for the group in.
+    const fn unset() -> Self {
+        Self::Off
     }
 }
 
-/// What a service check asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl Value for Local {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        match text {
+            "lo" => Ok(Self::Lo),
+            "redirect" => Ok(Self::Redirect),
+            "off" => Ok(Self::Off),
+            _ => {
+                let port = text.strip_prefix("dnat:").and_then(|port| port.parse().ok());
+                port.filter(|port| *port > 0)
+                    .map(Self::Dnat)
+                    .ok_or_else(|| format!("`{text}` is not one of lo, redirect, dnat:PORT, off"))
+            }
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Lo => "lo".to_owned(),
+            Self::Redirect => "redirect".to_owned(),
+            Self::Dnat(port) => format!("dnat:{port}"),
+            Self::Off => "off".to_owned(),
+        }
+    }
+}
+
+impl Serialize for Local {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.show())
+    }
+}
+
+/// A service check: what is probed, how often, and how many results count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceCheck {
+    /// What is probed.
+    pub probe: ServiceProbe,
+    /// Time between two probes.
+    #[serde(
+        default = "second",
+        deserialize_with = "interval",
+        serialize_with = "spans::serialize"
+    )]
+    pub interval: Duration,
+    /// Time limit of one probe.
+    #[serde(default = "second", deserialize_with = "timeout", serialize_with = "spans::serialize")]
+    pub timeout: Duration,
+    /// Consecutive failures after which the service counts as failed.
+    #[serde(default = "default_fall", deserialize_with = "count")]
+    pub fall: u32,
+    /// Consecutive successes after which it counts as working again.
+    #[serde(default = "default_rise", deserialize_with = "count")]
+    pub rise: u32,
+}
+
+impl ServiceCheck {
+    /// A check with this probe and the default numbers.
+    #[must_use]
+    pub const fn of(probe: ServiceProbe) -> Self {
+        let (interval, timeout) = (second(), second());
+        Self { probe, interval, timeout, fall: default_fall(), rise: default_rise() }
+    }
+}
+
+/// What a service check probes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum ServiceProbe {
-    /// A TCP connection is accepted there.
+    /// Succeeds if a TCP connection to this address is accepted.
+    #[serde(deserialize_with = "tcp")]
     Tcp(SocketAddr),
-    /// A GET of this path there is answered with a status below 400.
+    /// Succeeds if a GET of this path at this address is answered with a status below 400.
+    #[serde(deserialize_with = "http")]
     Http(SocketAddr, String),
-    /// This program, by its absolute path and with these arguments, ends with status 0.
+    /// Succeeds if this program, given by its absolute path, exits with status 0.
+    #[serde(deserialize_with = "exec")]
     Exec(PathBuf, Vec<String>),
-    /// The group's first virtual or private IP is on an interface of this host: somebody else, such
-    /// as keepalived, decides who holds it, and natha follows.
+    /// Succeeds while the group's first virtual or private IP is on an interface of this host:
+    /// other software, such as keepalived, chooses the holder, and natha follows.
+    #[serde(deserialize_with = "address")]
     Address,
 }
 
-/// How a node is named: its home, or one that a group prefers.
+/// How settings name a node: as a group's home, or in its order of preference.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Home {
     /// By instance.
     Instance(InstanceId),
-    /// By its `Name` tag, or by its zone: the node in it, the first by id where there are several.
+    /// By its `Name` tag or its zone; the lowest instance id of several.
     Named(String),
 }
 
@@ -200,5 +284,130 @@ impl fmt::Display for Home {
             Self::Instance(id) => f.write_str(id.as_str()),
             Self::Named(name) => f.write_str(name),
         }
+    }
+}
+
+impl Value for Home {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        if text.starts_with("i-") {
+            let id = text.parse::<InstanceId>().map_err(|error| error.to_string())?;
+            return Ok(Self::Instance(id));
+        }
+        match text.trim() {
+            "" => Err("is not an instance id, a node's name or a zone".to_owned()),
+            // As members' names are kept.
+            name => Ok(Self::Named(printable(name))),
+        }
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Serialize for Home {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+const fn default_ttl() -> u32 {
+    60
+}
+
+const fn second() -> Duration {
+    Duration::from_secs(1)
+}
+
+const fn default_fall() -> u32 {
+    3
+}
+
+const fn default_rise() -> u32 {
+    2
+}
+
+fn ttl<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    value_in(from, TTL)
+}
+
+fn hold<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    value_in(from, HOLD)
+}
+
+fn interval<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    value_in(from, INTERVAL)
+}
+
+fn timeout<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    value_in(from, TIMEOUT)
+}
+
+fn count<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    value_in(from, COUNT)
+}
+
+/// A value as it is shown, empty where there is none.
+fn shown<T: Value, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&value.show())
+}
+
+/// A port of this host, or an address and a port.
+fn tcp<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = scalar(from)?;
+    let port = text.parse().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    match port.or_else(|_| text.parse::<SocketAddr>()) {
+        Ok(address) if address.port() > 0 => Ok(address),
+        _ => Err(D::Error::custom(format!("`{text}` is neither a port nor an address and a port"))),
+    }
+}
+
+/// A URL whose host is an address. No name is resolved: a resolver that is down would look like a
+/// service that is down.
+fn http<'de, D: Deserializer<'de>>(from: D) -> Result<(SocketAddr, String), D::Error> {
+    let text = scalar(from)?;
+    let Some(rest) = text.strip_prefix("http://") else {
+        return Err(D::Error::custom(format!(
+            "`{text}` does not begin with http:// (for https, run a program such as curl with \
+             `exec`)"
+        )));
+    };
+    let (host, path) = match rest.find('/') {
+        Some(at) => rest.split_at(at),
+        None => (rest, "/"),
+    };
+    let host = host
+        .strip_prefix("localhost")
+        .map_or_else(|| host.to_owned(), |port| format!("{}{port}", Ipv4Addr::LOCALHOST));
+    let address = host
+        .parse::<SocketAddr>()
+        .ok()
+        .or_else(|| Some(SocketAddr::new(host.parse::<IpAddr>().ok()?, 80)))
+        .filter(|address| address.port() > 0)
+        .ok_or_else(|| D::Error::custom(format!("`{text}` has no address after http://")))?;
+    if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let what = format!("`{text}` has spaces or characters that a path cannot have");
+        return Err(D::Error::custom(what));
+    }
+    Ok((address, path.to_owned()))
+}
+
+/// A program and its arguments.
+fn exec<'de, D: Deserializer<'de>>(from: D) -> Result<(PathBuf, Vec<String>), D::Error> {
+    let texts = texts(from)?;
+    let [program, arguments @ ..] = texts.as_slice() else {
+        return Err(D::Error::custom("is empty"));
+    };
+    if !Path::new(program).is_absolute() {
+        return Err(D::Error::custom(format!("`{program}` is not an absolute path")));
+    }
+    Ok((PathBuf::from(program), arguments.to_vec()))
+}
+
+/// `address = true`: only true selects this probe.
+fn address<'de, D: Deserializer<'de>>(from: D) -> Result<(), D::Error> {
+    match value(from)? {
+        true => Ok(()),
+        false => Err(D::Error::custom("cannot be false")),
     }
 }

@@ -1,31 +1,40 @@
-//! The keys of a `[[group]]` and of the tables inside it: their names, ranges and meanings.
+//! The keys of a `[[group]]` and of the tables inside it: the reference, and what `file/groups.rs`
+//! checks for unknown and missing keys. The types that serde reads are in `group.rs`; a test holds
+//! the two to each other.
 
 use super::values::Range;
 
 /// One key.
 pub(super) struct GroupKey {
-    /// Its name in its table.
     pub(super) name: &'static str,
-    /// What holds where it is not set; empty where nothing does, or where `about` tells.
-    pub(super) default: &'static str,
-    /// What it may be.
+    pub(super) if_absent: IfAbsent,
     pub(super) range: Range,
-    /// What it means.
     pub(super) about: &'static str,
+}
+
+/// What holds where a key is not given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfAbsent {
+    /// It must be given.
+    Required,
+    /// This value.
+    Value(&'static str),
+    /// What follows from other settings, in words.
+    Derived(&'static str),
+    /// Nothing.
+    Unset,
 }
 
 /// The keys of one kind of table.
 pub(super) struct KeySet {
-    /// The table's name in the file, for people.
+    /// The table's heading in the file.
     pub(super) table: &'static str,
-    /// What the table is.
     pub(super) about: &'static str,
-    /// Its keys, in the order of the reference.
+    /// In the order of the reference.
     pub(super) keys: &'static [GroupKey],
 }
 
 impl KeySet {
-    /// The key with this name.
     pub(super) fn find(&self, name: &str) -> Option<&'static GroupKey> {
         self.keys.iter().find(|key| key.name == name)
     }
@@ -33,141 +42,163 @@ impl KeySet {
 
 const fn key(
     name: &'static str,
-    default: &'static str,
+    if_absent: IfAbsent,
     range: Range,
     about: &'static str,
 ) -> GroupKey {
-    GroupKey { name, default, range, about }
+    GroupKey { name, if_absent, range, about }
 }
 
-const BOOL: Range = Range::Words("true or false");
-const ADDRESS: Range = Range::Words("IPv4 address");
-const TABLES: Range = Range::Words("route table ids");
 const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// `[[group]]`.
+/// `hold`.
+pub(super) const HOLD: Range = Range::Millis(SECOND, DAY);
+/// `interval` of a check.
+pub(super) const INTERVAL: Range = Range::Millis(100, HOUR);
+/// `timeout` of a check.
+pub(super) const TIMEOUT: Range = Range::Millis(50, MINUTE);
+/// `fall` and `rise` of a check.
+pub(super) const COUNT: Range = Range::Number(1, 100);
+/// `ttl` of a record.
+pub(super) const TTL: Range = Range::Number(1, 86_400);
+
+const BOOL: Range = Range::Words("true or false");
+const ADDRESS: Range = Range::Words("IPv4 address");
+const TABLES: Range = Range::Words("route table ids");
+const NODE: Range = Range::Words("instance id, node name or zone");
+
+/// `[[group]]`. The tables inside it, `resource` and `check`, have key sets of their own.
 pub(super) static GROUP: KeySet = KeySet {
     table: "[[group]]",
-    about: "what moves together, and to whom",
+    about: "what moves together, and which nodes are preferred",
     keys: &[
-        key("name", "", Range::Words("1 to 64 of a-z A-Z 0-9 . _ -"), "Its name. Required."),
+        key(
+            "name",
+            IfAbsent::Required,
+            Range::Words("1 to 64 of a-z A-Z 0-9 . _ -"),
+            "The group's name, the same on all nodes.",
+        ),
         key(
             "home",
-            "",
-            HOME,
-            "The node that holds it when all is well. Not set: the rank order \
-             decides.",
+            IfAbsent::Derived("the rank order decides"),
+            NODE,
+            "The node that holds the group in normal operation.",
         ),
         key(
             "prefer",
-            "",
-            Range::Words("list of instance ids, nodes' names or zones"),
-            "Who holds it rather than whom; the first one is its home. In place of `home`.",
+            IfAbsent::Unset,
+            Range::Words("list of instance ids, node names or zones"),
+            "Nodes in order of preference; the first is the home. Use instead of `home`.",
         ),
         key(
             "tables",
-            "",
+            IfAbsent::Unset,
             TABLES,
-            "The tables whose default route it has. Not needed where it has resources.",
+            "The route tables whose default route the group moves. Required if the group has no \
+             resources.",
         ),
         key(
             "cidr",
-            "0.0.0.0/0",
+            IfAbsent::Value("0.0.0.0/0"),
             Range::Words("IPv4 network"),
-            "The destination that is routed in \
-             `tables`.",
+            "The destination of the routes in `tables`.",
         ),
         key(
             "hand_back",
-            "",
+            IfAbsent::Derived("as `hand_back.enabled`"),
             BOOL,
-            "Whether it goes back to who is preferred by itself. Not set: \
-             as `hand_back.enabled`.",
+            "Whether the group returns automatically to a more preferred node.",
         ),
         key(
             "hold",
-            "",
-            Range::Millis(SECOND, DAY),
-            "How long that node must have been well \
-             before. Not set: as `hand_back.hold`.",
+            IfAbsent::Derived("as `hand_back.hold`"),
+            HOLD,
+            "How long a preferred node must be healthy before the group is handed back to it.",
         ),
         key(
             "local",
-            "",
+            IfAbsent::Derived(
+                "`lo` if the group has a virtual or private IP and no `address` check, else `off`",
+            ),
             Range::Words("lo, redirect, dnat:PORT or off"),
-            "How its holder takes in packets to its virtual IPs: as addresses of `lo`; redirected \
-             to the interface that they come in by, port by port; or all to one port there. Its \
-             private IPs become addresses of the forwarding interface, unless it is `off`: then \
-             somebody else sees to both. Not set: `lo` where it moves a virtual or a private IP \
-             and has no check of `address`, else `off`.",
+            "How the holder accepts packets to the group's virtual IPs. `lo`: they become \
+             addresses of `lo`. `redirect`: packets are redirected to the address of the interface \
+             they arrive on, port by port. `dnat:PORT`: all TCP and UDP ports are redirected to \
+             one port there. Private IPs become addresses of the forwarding interface. `off`: \
+             natha configures neither; other software does.",
         ),
     ],
 };
 
-const HOME: Range = Range::Words("instance id, node's name or zone");
-
 /// `[[group.resource]]` of `kind = "vip"`.
-pub(super) static VIP: KeySet = KeySet {
+static VIP: KeySet = KeySet {
     table: "[[group.resource]]",
     about: "a virtual IP outside the VPC: a route to `address`/32 in route tables",
     keys: &[
-        key("kind", "", Range::Words("vip"), "Required."),
-        key("address", "", ADDRESS, "The virtual IP. Required. No address of the VPC."),
+        key("kind", IfAbsent::Required, Range::Words("vip"), "The kind of resource."),
+        key(
+            "address",
+            IfAbsent::Required,
+            ADDRESS,
+            "The virtual IP. It must be outside the VPC's address blocks.",
+        ),
         key(
             "tables",
-            "",
+            IfAbsent::Derived("every table of the VPC with a route to the address"),
             TABLES,
-            "The tables that route it. Not set: every table of the VPC that \
-             has a route to it.",
+            "The route tables that route it.",
         ),
     ],
 };
 
 /// `[[group.resource]]` of `kind = "private-ip"`.
-pub(super) static PRIVATE_IP: KeySet = KeySet {
+static PRIVATE_IP: KeySet = KeySet {
     table: "[[group.resource]]",
-    about: "a secondary private IP of the subnet that all members are in",
+    about: "a secondary private IP in the subnet that all members share",
     keys: &[
-        key("kind", "", Range::Words("private-ip"), "Required."),
-        key("address", "", ADDRESS, "The address. Required."),
+        key("kind", IfAbsent::Required, Range::Words("private-ip"), "The kind of resource."),
+        key("address", IfAbsent::Required, ADDRESS, "The private IP."),
     ],
 };
 
 /// `[[group.resource]]` of `kind = "eip"`.
-pub(super) static EIP: KeySet = KeySet {
+static EIP: KeySet = KeySet {
     table: "[[group.resource]]",
     about: "an Elastic IP",
     keys: &[
-        key("kind", "", Range::Words("eip"), "Required."),
-        key("allocation", "", Range::Words("allocation id"), "The Elastic IP. Required."),
+        key("kind", IfAbsent::Required, Range::Words("eip"), "The kind of resource."),
+        key(
+            "allocation",
+            IfAbsent::Required,
+            Range::Words("allocation id"),
+            "The allocation id of the Elastic IP.",
+        ),
         key(
             "on",
-            "",
+            IfAbsent::Derived("the primary private IP of the holder's forwarding interface"),
             ADDRESS,
-            "The private IP that it belongs to, usually a `private-ip` of the \
-             same group. Not set: the primary one of the holder's forwarding interface.",
+            "The private IP to associate it with, usually a `private-ip` of the same group.",
         ),
     ],
 };
 
 /// `[[group.resource]]` of `kind = "dns"`.
-pub(super) static DNS: KeySet = KeySet {
+static DNS: KeySet = KeySet {
     table: "[[group.resource]]",
     about: "an A record in Route 53 with the holder's address",
     keys: &[
-        key("kind", "", Range::Words("dns"), "Required."),
-        key("zone", "", Range::Words("hosted zone id"), "The hosted zone. Required."),
-        key("name", "", Range::Words("DNS name"), "The record's name. Required."),
-        key("ttl", "60", Range::Number(1, 86_400), "Seconds for which resolvers may keep it."),
+        key("kind", IfAbsent::Required, Range::Words("dns"), "The kind of resource."),
+        key("zone", IfAbsent::Required, Range::Words("hosted zone id"), "The hosted zone."),
+        key("name", IfAbsent::Required, Range::Words("DNS name"), "The record's name."),
+        key("ttl", IfAbsent::Value("60"), TTL, "The record's time to live, in seconds."),
         key(
             "public",
-            "false",
+            IfAbsent::Value("false"),
             BOOL,
-            "Whether it gives the holder's public address and not its \
-             private one.",
+            "Whether the record contains the holder's public address instead of its private one.",
         ),
     ],
 };
@@ -179,49 +210,51 @@ pub(super) static KINDS: [(&str, &KeySet); 4] =
 /// `[group.check]`.
 pub(super) static CHECK: KeySet = KeySet {
     table: "[group.check]",
-    about: "how a node finds out whether it can serve the group: exactly one of the first four",
+    about: "how a node checks that it can serve the group; exactly one of the first four keys is \
+            required",
     keys: &[
         key(
             "tcp",
-            "",
+            IfAbsent::Unset,
             Range::Words("PORT or ADDRESS:PORT"),
-            "A TCP connection is accepted there; \
-             the address is 127.0.0.1 unless given.",
+            "Succeeds if a TCP connection is accepted. A port alone means 127.0.0.1.",
         ),
         key(
             "http",
-            "",
+            IfAbsent::Unset,
             Range::Words("http://ADDRESS:PORT/PATH"),
-            "A GET is answered with a \
-             status below 400. A redirect is not followed.",
+            "Succeeds if a GET request returns a status below 400. Redirects are not followed.",
         ),
         key(
             "exec",
-            "",
+            IfAbsent::Unset,
             Range::Words("absolute path and arguments, as a list"),
-            "The program ends \
-             with status 0. There is no shell.",
+            "Succeeds if the program exits with status 0. It is run without a shell.",
         ),
         key(
             "address",
-            "",
+            IfAbsent::Unset,
             Range::Words("true"),
-            "The group's first virtual or private IP is on \
-             an interface of this host: somebody else, such as keepalived, decides who holds it, \
-             and natha follows.",
+            "Succeeds while the group's first virtual or private IP is on an interface of this \
+             host. Use it where other software, such as keepalived, chooses the holder; natha \
+             then follows.",
         ),
-        key("interval", "1s", Range::Millis(100, HOUR), "Time between two rounds."),
-        key("timeout", "1s", Range::Millis(50, MINUTE), "Time limit of one."),
+        key("interval", IfAbsent::Value("1s"), INTERVAL, "Time between two probes."),
+        key("timeout", IfAbsent::Value("1s"), TIMEOUT, "Time limit of one probe."),
         key(
             "fall",
-            "3",
-            Range::Number(1, 100),
-            "Failures in a row after which a node cannot \
-             serve the group.",
+            IfAbsent::Value("3"),
+            COUNT,
+            "Consecutive failures after which the node cannot serve the group.",
         ),
-        key("rise", "2", Range::Number(1, 100), "Successes in a row after which it can again."),
+        key(
+            "rise",
+            IfAbsent::Value("2"),
+            COUNT,
+            "Consecutive successes after which it can serve it again.",
+        ),
     ],
 };
 
-/// The names of the four kinds of checks.
+/// The keys of a check that say what is probed.
 pub(super) const PROBES: [&str; 4] = ["tcp", "http", "exec", "address"];

@@ -1,24 +1,26 @@
-//! Every setting there is: its name, range and meaning, and where its value lives.
+//! Every setting: its name, range and meaning, and where its value is stored.
+
+use std::fmt;
 
 use super::settings::Settings;
 use super::values::{Range, Value};
 
 /// One setting.
-pub(super) struct Key {
-    /// Its name: the path in the file; other names derive from it.
+pub(super) struct SettingKey {
+    /// Its path in the file; the other names derive from it.
     pub(super) name: &'static str,
-    /// What it may be.
     pub(super) range: Range,
-    /// What it means; where it is not set, what holds instead.
+    /// What applies if it is not set, where [`Settings::default`] does not show it.
+    pub(super) if_unset: Option<&'static str>,
     pub(super) about: &'static str,
-    /// Whether instance tags may set it. What names a place on this host may not come from
-    /// whoever is allowed to tag.
-    pub(super) by_tag: bool,
+    /// Whether instance tags cannot set it. It names a path or an endpoint: who may tag the
+    /// instance must not choose what the host opens.
+    pub(super) host_only: bool,
     set: fn(&mut Settings, &str, Range) -> Result<(), String>,
     get: fn(&Settings) -> String,
 }
 
-impl Key {
+impl SettingKey {
     /// Reads a value into the settings; the error says what is wrong with it.
     pub(super) fn set(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
         (self.set)(settings, text, self.range)
@@ -29,42 +31,48 @@ impl Key {
         (self.get)(settings)
     }
 
-    /// The environment variable: `NATHA_`, and the name in capitals with `_` for `.`.
+    /// The environment variable: `NATHA_` and the name in capitals, with `_` for `.`.
     pub(super) fn env(&self) -> String {
         format!("NATHA_{}", self.name.replace('.', "_").to_ascii_uppercase())
     }
 
-    /// The instance tag.
+    /// The instance tag; none where tags cannot set it.
     pub(super) fn tag(&self) -> Option<String> {
-        self.by_tag.then(|| format!("natha:{}", self.name))
+        (!self.host_only).then(|| format!("natha:{}", self.name))
     }
 }
 
-/// The key with this name.
-pub(super) fn find(name: &str) -> Option<&'static Key> {
+impl fmt::Debug for SettingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// The setting with this name.
+pub(super) fn find(name: &str) -> Option<&'static SettingKey> {
     KEYS.iter().find(|key| key.name == name)
 }
 
 macro_rules! key {
-    ($name:literal, $($path:ident).+, $range:expr, local, $about:literal) => {
-        key!(@ $name, $($path).+, $range, false, $about)
-    };
-    ($name:literal, $($path:ident).+, $range:expr, $about:literal) => {
-        key!(@ $name, $($path).+, $range, true, $about)
-    };
-    (@ $name:literal, $($path:ident).+, $range:expr, $by_tag:literal, $about:literal) => {
-        Key {
-            name: $name,
-            range: $range,
-            about: $about,
-            by_tag: $by_tag,
-            set: |settings, text, range| {
-                settings.$($path).+ = Value::read(text, range)?;
-                Ok(())
-            },
-            get: |settings| Value::show(&settings.$($path).+),
+    ($name:literal, $($path:ident).+, $range:expr, $about:literal $(, $more:ident $(= $value:expr)?)*) => {
+        SettingKey {
+            $($more: key!(@ $($value)?),)*
+            ..SettingKey {
+                name: $name,
+                range: $range,
+                if_unset: None,
+                about: $about,
+                host_only: false,
+                set: |settings, text, range| {
+                    settings.$($path).+ = Value::read(text, range)?;
+                    Ok(())
+                },
+                get: |settings| Value::show(&settings.$($path).+),
+            }
         }
     };
+    (@) => { true };
+    (@ $value:expr) => { Some($value) };
 }
 
 const BOOL: Range = Range::Words("true or false");
@@ -74,146 +82,153 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// Every setting, in the order of the reference.
-pub(super) static KEYS: &[Key] = &[
+pub(super) static KEYS: &[SettingKey] = &[
     key!(
         "cluster",
         cluster,
         Range::Words("text"),
-        "The cluster's name: the value of the tag `natha:cluster` on its instances and route \
-         tables. Not needed where `members` and groups are given."
+        "The cluster's name, which is the value of the tag `natha:cluster` on its instances and \
+         route tables. Not needed if `members` and groups are configured.",
+        if_unset = "this instance's tag `natha:cluster`"
     ),
     key!(
         "members",
         members,
         Range::Words("1 to 16 instance ids"),
-        "The cluster's instances. Not set: those with the tag `natha:cluster`. This node needs \
-         no entry."
+        "The cluster's instances. This node need not be listed.",
+        if_unset = "instances with the tag `natha:cluster`"
     ),
     key!(
         "observe",
         observe,
         BOOL,
-        "Whether natha only follows: what each group moves goes to the node that has the group's \
-         address, which keepalived or anybody else puts there. As if every group had the check \
-         `address = true` and `local = \"off\"`, and `repair.enabled` and `hand_back.enabled` were \
-         false. `natha monitor --observe` is the same."
+        "Whether natha only follows: each group's resources move to the node that has the group's \
+         address, which keepalived or other software assigns. Every group behaves as with the \
+         check `address = true` and `local = \"off\"`, and `repair.enabled` and \
+         `hand_back.enabled` are false. Same as `natha monitor --observe`."
     ),
     key!(
         "socket",
         socket,
         Range::Words("absolute path"),
-        local,
-        "The Unix socket on which the monitor answers `natha status`."
+        "The Unix socket on which the monitor serves `natha status`.",
+        host_only
     ),
     key!(
         "state_dir",
         state_dir,
         Range::Words("absolute path"),
-        local,
-        "Where `natha setup` keeps what `natha teardown` restores."
+        "The directory in which `natha setup` records what `natha teardown` restores.",
+        host_only
     ),
     key!(
         "api.region",
         api.region,
         Range::Words("a region such as eu-west-1"),
-        "The region. Not set: `AWS_REGION`, else what the instance metadata tells."
+        "The AWS region.",
+        if_unset = "`AWS_REGION`, else the region in the instance metadata"
     ),
     key!(
         "api.endpoint",
         api.endpoint,
         Range::Words("http:// or https:// URL"),
-        local,
-        "The EC2 endpoint, such as a VPC endpoint's. Not set: the region's own."
+        "The EC2 endpoint, for example that of a VPC endpoint.",
+        host_only,
+        if_unset = "the region's endpoint"
     ),
     key!(
         "api.route53_endpoint",
         api.route53_endpoint,
         Range::Words("http:// or https:// URL"),
-        local,
-        "The Route 53 endpoint, such as a VPC endpoint's. Not set: the one of all regions."
+        "The Route 53 endpoint, for example that of a VPC endpoint.",
+        host_only,
+        if_unset = "the global endpoint"
     ),
     key!(
         "api.timeout",
         api.timeout,
         Range::Millis(500, MINUTE),
-        "Time limit of one API call, connection included."
+        "Time limit of one API call, including the connection."
     ),
     key!(
         "host.nat",
         host.nat,
         BOOL,
-        "Whether this host is a NAT. Not set: it is, unless groups are configured and none of them \
-         has tables."
+        "Whether this host is a NAT.",
+        if_unset = "true unless groups are configured and none of them has `tables`"
     ),
     key!(
         "host.accept",
         host.accept,
         Range::Words("IPv4 addresses"),
-        "Virtual IPs that this host answers on without holding them: those of a load balancer \
-         that sends it packets as they are."
+        "Virtual IPs that this host answers on without holding them, because a load balancer sends \
+         it their packets with the destination address unchanged."
     ),
     key!(
         "host.accept_mode",
         host.accept_mode,
         Range::Words("lo or redirect"),
-        "How it does that: the virtual IPs are addresses of `lo`, or they are redirected to the \
-         address of the interface that the packets come in by."
+        "How the host accepts these packets. `lo`: the virtual IPs become addresses of `lo`. \
+         `redirect`: packets are redirected to the address of the interface they arrive on."
     ),
     key!(
         "host.uplink",
         host.uplink,
         Range::Words("interface name"),
-        "The interface towards the internet. Not set: the one with the default route."
+        "The interface that faces the internet.",
+        if_unset = "the interface with the default route"
     ),
     key!(
         "host.sources",
         host.sources,
         Range::Words("IPv4 networks"),
-        "Whose traffic is translated. Not set: the VPC's own blocks."
+        "The networks whose traffic is translated.",
+        if_unset = "the VPC's address blocks"
     ),
     key!(
         "host.clamp_mss",
         host.clamp_mss,
         BOOL,
-        "Whether TCP's segment size is limited to what the path can carry."
+        "Whether to clamp the MSS of TCP connections to the path MTU."
     ),
     key!(
         "host.flowtable",
         host.flowtable,
         BOOL,
-        "Whether TCP and UDP flows take the kernel's short way, an nft flowtable, once they are \
-         established. natha's counters do not see what takes it."
+        "Whether established TCP and UDP flows use the kernel's fast path (an nft flowtable). \
+         natha's counters do not include offloaded packets."
     ),
     key!(
         "host.source_dest_check",
         host.source_dest_check,
         BOOL,
-        "Whether `natha setup` turns EC2's source/dest check off."
+        "Whether `natha setup` disables EC2's source/destination check."
     ),
     key!(
         "host.conntrack_max",
         host.conntrack_max,
         Range::Number(4096, 16_777_216),
-        "The most flows that are tracked. Not set: sized from memory."
+        "The maximum number of tracked connections.",
+        if_unset = "sized from memory"
     ),
     key!(
         "host.conntrack_alert",
         host.conntrack_alert,
         Range::Number(1, 100),
-        "Percent of the flows that can be tracked, from which on `natha status` alerts."
+        "Raise an alert when the conntrack table is at least this full, in percent."
     ),
     key!(
         "host.established_timeout",
         host.established_timeout,
         Range::Millis(MINUTE, 30 * DAY),
-        "How long an idle TCP flow is kept. A managed NAT gateway keeps it for 350s; RFC 5382 \
-         asks for at least 2h 4m."
+        "How long an idle TCP connection is tracked. A managed NAT gateway uses 350s; RFC 5382 \
+         requires at least 2h 4m."
     ),
     key!(
         "heartbeat.port",
         heartbeat.port,
         Range::Number(1, 65_535),
-        "The UDP port of the heartbeats, the same on all nodes."
+        "The UDP port for heartbeats, the same on all nodes."
     ),
     key!(
         "heartbeat.interval",
@@ -225,114 +240,120 @@ pub(super) static KEYS: &[Key] = &[
         "heartbeat.lost_after",
         failover.lost_after,
         Range::Number(2, 100),
-        "Heartbeats missed in a row after which a peer is lost."
+        "The number of consecutive missed heartbeats after which a peer is lost."
     ),
     key!(
         "heartbeat.key_file",
         heartbeat.key_file,
         Range::Words("absolute path"),
-        local,
-        "The file with the cluster key, at least 16 bytes, the same on all nodes. Not set: the \
-         service manager's credential `natha.key`, else heartbeats are not authenticated."
+        "The file with the cluster key, at least 16 bytes and the same on all nodes. Without a key \
+         heartbeats are not authenticated.",
+        host_only,
+        if_unset = "the systemd credential `natha.key`, if present"
     ),
     key!(
         "heartbeat.bind",
         heartbeat.bind,
         Range::Words("IPv4 address"),
-        "The address that heartbeats are sent from. Not set: the forwarding interface's first."
+        "The local address for heartbeats.",
+        if_unset = "the primary address of the forwarding interface"
     ),
     key!(
         "failover.daemon_grace",
         failover.daemon_grace,
         Range::Millis(0, HOUR),
-        "How long a peer whose monitor is silent, but whose host answers, keeps its groups."
+        "How long a peer keeps its groups if its monitor is silent but its host still answers."
     ),
     key!(
         "failover.first_contact",
         failover.first_contact,
         Range::Millis(SECOND, HOUR),
-        "How long a peer that was never heard keeps its groups after this node's start."
+        "How long after this node's start a peer that has never been heard keeps its groups."
     ),
     key!(
         "failover.read_valid",
         failover.read_valid,
         Range::Millis(SECOND, MINUTE),
-        "How old a read may be when a change relies on it."
+        "The maximum age of a read that a change relies on."
     ),
     key!(
         "failover.reread",
         failover.reread,
         Range::Millis(SECOND, 5 * MINUTE),
-        "How often the routes are read while all is well."
+        "Time between two reads of the routes while the cluster is healthy."
     ),
     key!(
         "failover.adopt",
         failover.adopt,
         BOOL,
-        "Whether a route that leads out of the cluster is replaced (true) or respected (false)."
+        "Whether to replace (true) or respect (false) a route whose target is outside the cluster."
     ),
     key!(
         "repair.enabled",
         failover.repair.enabled,
         BOOL,
-        "Whether a failed peer is stopped and started. Not set: only where default routes are \
-         moved, that is, unless groups are configured and none of them has tables."
+        "Whether a failed peer is stopped and started.",
+        if_unset = "true if default routes are moved (no groups are configured, or one of them has \
+                    `tables`), else false"
     ),
     key!(
         "repair.after",
         failover.repair.after,
         Range::Millis(10 * SECOND, DAY),
-        "How long a peer must have been suspected without a break before it is stopped."
+        "How long a peer must have been suspected without interruption before it is stopped."
     ),
     key!(
         "repair.settle",
         failover.repair.settle,
         Range::Millis(2 * SECOND, HOUR),
-        "How long every table must have been seen on this side before the peer is stopped."
+        "How long every route must have been observed on this node before the peer may be stopped."
     ),
     key!(
         "repair.stagger",
         failover.repair.stagger,
         Range::Millis(5 * SECOND, HOUR),
-        "Delay per rank, so that two nodes never stop each other."
+        "Extra delay per rank, so that two nodes never stop each other."
     ),
     key!(
         "repair.max_per_hour",
         failover.repair.max_per_hour,
         Range::Number(1, 60),
-        "Stops an hour, after which repair ends until a person looks."
+        "The maximum number of stops per hour. When it is reached, repair stays off until an \
+         operator intervenes."
     ),
     key!(
         "repair.patience",
         failover.repair.patience,
         Range::Millis(MINUTE, HOUR),
-        "How long `stopped` and `running` are waited for before a stop is forced and a person \
-         told."
+        "How long to wait for `stopped` before forcing the stop, and for `running` before raising \
+         an alert."
     ),
     key!(
         "hand_back.enabled",
         failover.hand_back.enabled,
         BOOL,
-        "Whether groups go back to their home by themselves."
+        "Whether groups return to their home automatically."
     ),
     key!(
         "hand_back.hold",
         failover.hand_back.hold,
         Range::Millis(SECOND, DAY),
-        "How long the home must have been fit first. Doubles with each flap."
+        "How long the home must be healthy before a group is handed back to it. Doubles with each \
+         flap."
     ),
     key!(
         "hand_back.hold_max",
         failover.hand_back.hold_max,
         Range::Millis(SECOND, 7 * DAY),
-        "The longest that `hand_back.hold` grows to."
+        "The upper limit to which `hand_back.hold` grows."
     ),
     key!(
         "uplink.targets",
         uplink.targets,
         Range::Words("icmp:ADDRESS or tcp:ADDRESS:PORT"),
-        "Who is asked whether the uplink works; any answer proves it. A target that never \
-         answered proves nothing by its silence. Not set on a host that is no NAT: nobody."
+        "Hosts probed to check the uplink; one reply is enough. A target that has never replied is \
+         ignored.",
+        if_unset = "`icmp:1.1.1.1,icmp:8.8.8.8` on a NAT, else none"
     ),
     key!(
         "uplink.interval",
@@ -344,35 +365,37 @@ pub(super) static KEYS: &[Key] = &[
         "uplink.lost_after",
         uplink.lost_after,
         Range::Number(2, 100),
-        "Rounds without any answer after which the uplink is lost."
+        "The number of consecutive rounds without a reply after which the uplink is lost."
     ),
     key!(
-        "notices.heed",
-        notices.heed,
+        "interruptions.enabled",
+        interruptions.enabled,
         BOOL,
-        "Whether a node gives its groups away when AWS announces its interruption: by a Spot \
-         notice, a scheduled event, or its Auto Scaling group."
+        "Whether a node hands its groups over when AWS announces that the instance will be \
+         interrupted: by a Spot notice, a scheduled event, or its Auto Scaling group."
     ),
     key!(
-        "notices.lead",
-        notices.lead,
+        "interruptions.lead_time",
+        interruptions.lead_time,
         Range::Millis(10 * SECOND, DAY),
-        "How long before a scheduled event it does so. A Spot notice counts at once."
+        "How long before a scheduled event the node hands over. It acts on a Spot notice \
+         immediately."
     ),
     key!(
         "record.file",
         record.file,
         Range::Words("absolute path"),
-        local,
-        "Where `natha monitor` records everything it decides from, for `natha replay`. A file of \
-         this name is never overwritten: the new one is numbered. Not set: no recording."
+        "Where `natha monitor` records everything it bases decisions on, for `natha replay`. An \
+         existing file is never overwritten: the new one gets a number.",
+        host_only,
+        if_unset = "no recording"
     ),
     key!(
         "record.max_mib",
         record.max_mib,
         Range::Number(1, 65_536),
-        local,
-        "The size in MiB at which a recording ends."
+        "The size in MiB at which a recording ends.",
+        host_only
     ),
 ];
 
@@ -396,7 +419,7 @@ mod tests {
     #[test]
     fn names_and_variables_are_unique() {
         let names: std::collections::BTreeSet<_> = KEYS.iter().map(|key| key.name).collect();
-        let variables: std::collections::BTreeSet<_> = KEYS.iter().map(Key::env).collect();
+        let variables: std::collections::BTreeSet<_> = KEYS.iter().map(SettingKey::env).collect();
         assert_eq!(names.len(), KEYS.len());
         assert_eq!(variables.len(), KEYS.len());
     }

@@ -1,40 +1,25 @@
-//! The places that settings come from, each read into entries of key, text and origin.
+//! What one source of settings says, as entries of key, text and origin; and the sources other than
+//! the settings file.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use super::file;
 use super::flags::Flags;
-use super::group::GroupSetting;
-use super::keys::{KEYS, Key, find};
-use super::problem::{Origin, Problem, nearest};
+use super::keys::{KEYS, SettingKey, find};
+use super::problem::{LocatedGroup, Origin, Problem, nearest};
 
 /// One value for one setting.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) key: &'static Key,
+pub(super) struct LayerEntry {
+    pub(super) key: &'static SettingKey,
     pub(super) text: String,
     pub(super) origin: Origin,
 }
 
-impl std::fmt::Debug for Key {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name)
-    }
-}
-
-/// One group, and where it is written.
-#[derive(Debug)]
-pub(super) struct Placed {
-    pub(super) setting: GroupSetting,
-    pub(super) origin: Origin,
-}
-
-/// What one or several places say.
+/// What one or several sources say.
 #[derive(Debug, Default)]
 pub(super) struct Layer {
-    pub(super) entries: Vec<Entry>,
-    pub(super) groups: Vec<Placed>,
+    pub(super) entries: Vec<LayerEntry>,
+    pub(super) groups: Vec<LocatedGroup>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -42,12 +27,12 @@ impl Layer {
     /// Takes in a value for a setting by name; an unknown name is a problem.
     pub(super) fn add(&mut self, name: &str, text: String, origin: Origin) {
         match find(name) {
-            Some(key) => self.entries.push(Entry { key, text, origin }),
+            Some(key) => self.entries.push(LayerEntry { key, text, origin }),
             None => self.problems.push(unknown(name, &origin)),
         }
     }
 
-    /// Appends another layer, of lower precedence.
+    /// Appends a layer of lower precedence.
     pub(super) fn extend(&mut self, other: Self) {
         self.entries.extend(other.entries);
         self.groups.extend(other.groups);
@@ -55,17 +40,22 @@ impl Layer {
     }
 }
 
-/// The problem of a setting that does not exist.
+/// Settings that had another name once.
+const RENAMED: [(&str, &str); 2] =
+    [("notices.heed", "interruptions.enabled"), ("notices.lead", "interruptions.lead_time")];
+
+/// The problem of an unknown setting.
 fn unknown(name: &str, origin: &Origin) -> Problem {
+    let renamed = RENAMED.iter().find(|(old, _)| *old == name).map(|(_, new)| *new);
     let known = KEYS.iter().map(|key| key.name);
-    let remedy = match nearest(name, known, 0.75) {
+    let remedy = match renamed.or_else(|| nearest(name, known, 0.75)) {
         Some(near) => format!("did you mean `{near}`?"),
-        None => "see docs/config.md for all settings".to_owned(),
+        None => "see docs/config.md for the list of settings".to_owned(),
     };
-    Problem::new(format!("{name} ({origin})"), "there is no such setting", remedy)
+    Problem::new(format!("{name} ({origin})"), "unknown setting", remedy)
 }
 
-/// The flags. A setting's own flag goes before `--set`.
+/// The flags. A setting's own flag takes precedence over `--set`.
 pub(super) fn from_flags(flags: &Flags) -> Layer {
     let mut layer = Layer::default();
     for ((key, flag), value) in Flags::OWN.into_iter().zip(flags.own()) {
@@ -73,14 +63,14 @@ pub(super) fn from_flags(flags: &Flags) -> Layer {
             layer.add(key, text.clone(), Origin::Flag(flag.to_owned()));
         }
     }
-    // Of several, the last one counts, as is usual for flags.
+    // The last one takes precedence, as is usual for flags.
     for set in flags.set.iter().rev() {
         let origin = Origin::Flag(format!("--set {set}"));
         match set.split_once('=') {
             Some((key, text)) => layer.add(key.trim(), text.trim().to_owned(), origin),
             None => layer.problems.push(Problem::new(
                 origin.to_string(),
-                "there is no `=`",
+                "`=` is missing",
                 "write --set KEY=VALUE, such as --set heartbeat.interval=50ms",
             )),
         }
@@ -88,19 +78,18 @@ pub(super) fn from_flags(flags: &Flags) -> Layer {
     layer
 }
 
-/// The environment. Variables that natha does not know are other programs' business, unless they
-/// are nearly the name of a setting.
+/// The environment. Unknown `NATHA_` variables are ignored unless they look like a misspelt setting.
 pub(super) fn from_env(env: &BTreeMap<String, String>) -> Layer {
     let mut layer = Layer::default();
-    let names: Vec<String> = KEYS.iter().map(Key::env).collect();
+    let names: Vec<String> = KEYS.iter().map(SettingKey::env).collect();
     for (name, text) in env.iter().filter(|(name, _)| name.starts_with("NATHA_")) {
         let origin = Origin::Env(name.clone());
         if let Some(index) = names.iter().position(|known| known == name) {
-            layer.entries.push(Entry { key: &KEYS[index], text: text.clone(), origin });
+            layer.entries.push(LayerEntry { key: &KEYS[index], text: text.clone(), origin });
         } else if let Some(near) = nearest(name, names.iter().map(String::as_str), 0.96) {
             layer.problems.push(Problem::new(
                 origin.to_string(),
-                "there is no such setting",
+                "unknown setting",
                 format!("did you mean {near}?"),
             ));
         }
@@ -108,14 +97,9 @@ pub(super) fn from_env(env: &BTreeMap<String, String>) -> Layer {
     layer
 }
 
-/// The settings file.
-pub(super) fn from_file(path: &Path, text: &str) -> Layer {
-    file::read(path, text)
-}
-
 /// This instance's tags.
 pub(super) fn from_tags(tags: &BTreeMap<String, String>) -> Layer {
-    /// Tags of instances that discovery reads and that are no settings.
+    /// Tags for discovery, which are not settings.
     const DISCOVERY: [&str; 1] = ["interface"];
     let mut layer = Layer::default();
     for (tag, text) in tags {
@@ -125,9 +109,9 @@ pub(super) fn from_tags(tags: &BTreeMap<String, String>) -> Layer {
             continue;
         }
         match find(name) {
-            Some(key) if !key.by_tag => layer.problems.push(Problem::new(
+            Some(key) if key.host_only => layer.problems.push(Problem::new(
                 origin.to_string(),
-                "a place on this host is not set by a tag",
+                "this setting names a path or endpoint on the host and cannot come from a tag",
                 "set it in the file, the environment or a flag",
             )),
             _ => layer.add(name, text.clone(), origin),

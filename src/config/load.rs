@@ -1,4 +1,4 @@
-//! All places merged into settings that are sound.
+//! All sources merged into valid settings.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,21 +8,22 @@ use std::path::{Path, PathBuf};
 
 use super::flags::{Flags, PairFlags};
 use super::keys::KEYS;
-use super::layers::{Layer, from_env, from_file, from_flags, from_tags};
+use super::layers::{Layer, from_env, from_flags, from_tags};
 use super::problem::{Origin, Problem, Problems};
-use super::settings::{Key as Secret, Settings};
-use super::{check, observe};
+use super::settings::{ClusterKey, Settings};
+use super::{file, observe, rules};
+use crate::types::{InstanceId, InstanceInfo};
 
-/// The settings file that is read where no other is named.
-pub const DEFAULT_FILE: &str = "/etc/natha/natha.toml";
+/// The settings file that is read unless another is named.
+const DEFAULT_FILE: &str = "/etc/natha/natha.toml";
 
-/// The name of the service manager's credential that holds the cluster key.
+/// The systemd credential with the cluster key.
 const CREDENTIAL: &str = "natha.key";
 
-/// The shortest cluster key, in bytes: 128 bits.
+/// The minimum length of the cluster key, in bytes: 128 bits.
 const LEAST_KEY: usize = 16;
 
-/// A setting's value as text, and where it comes from.
+/// A setting's value as text, and its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Given {
     /// The value; empty where it is not set.
@@ -31,7 +32,7 @@ pub struct Given {
     pub origin: Origin,
 }
 
-/// Sound settings, and where each comes from.
+/// Valid settings, and the source of each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     /// The settings.
@@ -45,13 +46,15 @@ pub struct Resolved {
 pub struct Sources<'a> {
     /// The flags of every command.
     pub flags: Flags,
-    /// The flags of `natha monitor`.
+    /// The flags that describe a cluster of two nodes.
     pub pair: PairFlags,
+    /// This instance; none where it is not known yet.
+    pub me: Option<InstanceId>,
     /// The environment.
     pub env: BTreeMap<String, String>,
     /// The settings file: its path and its text.
     pub file: Option<(PathBuf, String)>,
-    /// This instance's tags; empty where they are not known yet.
+    /// This instance's tags; none where they are not known yet.
     pub tags: Option<&'a BTreeMap<String, String>>,
 }
 
@@ -59,25 +62,44 @@ pub struct Sources<'a> {
 /// and, where they are known already, this instance's tags.
 ///
 /// # Errors
-/// Everything that is wrong, at once.
-pub fn load(
+/// All problems at once.
+pub fn load(flags: &Flags, tags: Option<&BTreeMap<String, String>>) -> Result<Resolved, Problems> {
+    load_from(Sources { flags: flags.clone(), tags, ..Sources::default() })
+}
+
+/// Like [`load`], with the flags that describe a cluster of two nodes. `instance` is this instance,
+/// where it is known already.
+///
+/// # Errors
+/// All problems at once.
+pub fn load_with_pair(
     flags: &Flags,
     pair: &PairFlags,
-    tags: Option<&BTreeMap<String, String>>,
+    instance: Option<&InstanceInfo>,
 ) -> Result<Resolved, Problems> {
-    let env: BTreeMap<String, String> = std::env::vars_os()
+    load_from(Sources {
+        flags: flags.clone(),
+        pair: pair.clone(),
+        me: instance.map(|instance| instance.id.clone()),
+        tags: instance.map(|instance| &instance.tags),
+        ..Sources::default()
+    })
+}
+
+fn load_from(mut sources: Sources<'_>) -> Result<Resolved, Problems> {
+    sources.env = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let credentials = env.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let file = read_file(flags, &env).map_err(|problem| Problems(vec![problem]))?;
-    let sources = Sources { flags: flags.clone(), pair: pair.clone(), env, file, tags };
+    let credentials = sources.env.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let file = read_file(&sources.flags, &sources.env);
+    sources.file = file.map_err(|problem| Problems(vec![problem]))?;
     let mut resolved = resolve(&sources)?;
     let key = read_key(&resolved, credentials.as_deref());
     resolved.settings.heartbeat.key = key.map_err(|problem| Problems(vec![problem]))?;
     Ok(resolved)
 }
 
-/// The settings file. One that is named must be there.
+/// The settings file. A named one must exist.
 fn read_file(
     flags: &Flags,
     env: &BTreeMap<String, String>,
@@ -93,13 +115,16 @@ fn read_file(
         Err(error) => Err(Problem::new(
             format!("settings file {} ({origin})", path.display()),
             format!("cannot be read: {error}"),
-            "create it or name another",
+            "create it, or name another file",
         )),
     }
 }
 
 /// The cluster key, from the configured file or the service manager.
-fn read_key(resolved: &Resolved, credentials: Option<&Path>) -> Result<Option<Secret>, Problem> {
+fn read_key(
+    resolved: &Resolved,
+    credentials: Option<&Path>,
+) -> Result<Option<ClusterKey>, Problem> {
     let (path, subject) = match (&resolved.settings.heartbeat.key_file, credentials) {
         (Some(path), _) => (path.clone(), subject(resolved, "heartbeat.key_file")),
         (None, Some(directory)) if directory.join(CREDENTIAL).exists() => {
@@ -111,40 +136,39 @@ fn read_key(resolved: &Resolved, credentials: Option<&Path>) -> Result<Option<Se
     let unreadable = |error| problem(format!("cannot be read: {error}"), "create the key file");
     let mode = fs::metadata(&path).map_err(unreadable)?.permissions().mode();
     if mode & 0o007 != 0 {
-        let what = format!("every user of this host may use the key (mode {:o})", mode & 0o777);
+        let what = format!("every user of this host can access the key (mode {:o})", mode & 0o777);
         return Err(problem(what, "chmod 600 it"));
     }
     let mut key = fs::read(&path).map_err(unreadable)?;
-    // Editors end a file with a line break that is not meant to be part of the key.
+    // Editors end a file with a line break, which is not part of the key.
     while key.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
         key.pop();
     }
     if key.len() < LEAST_KEY {
-        let what = format!("the key has {} bytes", key.len());
-        return Err(problem(what, "make one: `openssl rand -base64 32`, the same on all nodes"));
+        let what = format!("the key has only {} bytes", key.len());
+        return Err(problem(
+            what,
+            "generate one with `openssl rand -base64 32`; use the same on all nodes",
+        ));
     }
-    Ok(Some(Secret(key)))
+    Ok(Some(ClusterKey(key)))
 }
 
 /// Merges what is already read: flags over environment over file over tags over defaults.
 ///
 /// # Errors
-/// Everything that is wrong, at once.
+/// All problems at once.
 pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     let mut layer = from_flags(&sources.flags);
     layer.extend(from_env(&sources.env));
     if let Some((path, text)) = &sources.file {
-        layer.extend(from_file(path, text));
+        layer.extend(file::read(path, text));
     }
     if let Some(tags) = sources.tags {
         layer.extend(from_tags(tags));
     }
     let Layer { entries, mut groups, mut problems } = layer;
-    let mut settings = Settings { pair: sources.pair.pair(), ..Settings::default() };
-    if settings.pair.is_some() {
-        groups.clear();
-    }
-    settings.groups = groups.iter().map(|group| group.setting.clone()).collect();
+    let mut settings = Settings::default();
     let mut given: BTreeMap<&'static str, Given> = BTreeMap::new();
     // The first entry for a key is the one of the highest precedence.
     for entry in entries {
@@ -152,7 +176,7 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
             continue;
         }
         if entry.text.contains(char::is_control) {
-            // Shown as it is, it would command the terminal of whoever reads it.
+            // Shown as it is, it would control the terminal.
             let subject = format!("{} = {:?} ({})", entry.key.name, entry.text, entry.origin);
             problems.push(Problem::new(subject, "contains a control character", "remove it"));
         } else if let Err(what) = entry.key.set(&mut settings, &entry.text) {
@@ -162,6 +186,16 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
         }
         given.insert(entry.key.name, Given { value: entry.text, origin: entry.origin });
     }
+    if let Some(pair) = sources.pair.pair() {
+        settings.members = vec![pair.peer.clone()];
+        let origin = Origin::Flag("--peer".to_owned());
+        given.insert("members", Given { value: pair.peer.to_string(), origin });
+        match pair.groups(sources.me.as_ref()) {
+            Ok(of_pair) => groups = of_pair.into(),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    settings.groups = groups.iter().map(|group| group.setting.clone()).collect();
     problems.extend(against_observe(&settings, &given));
     observe::fill(&mut settings, |name| given.contains_key(name));
     for (group, filled) in groups.iter_mut().zip(&settings.groups) {
@@ -172,9 +206,9 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
         given.entry(key.name).or_insert_with(value);
     }
     problems.extend(endpoint_problems(&settings));
-    problems.extend(check::group_problems(&settings, &groups));
+    problems.extend(rules::group_problems(&settings, &groups));
     let resolved = Resolved { settings, given };
-    problems.extend(check::breaches(&resolved.settings, &groups).into_iter().map(|breach| {
+    problems.extend(rules::breaches(&resolved.settings, &groups).into_iter().map(|breach| {
         let subjects: Vec<String> = breach.keys.iter().map(|key| subject(&resolved, key)).collect();
         let subject = if subjects.is_empty() { "groups".to_owned() } else { subjects.join(", ") };
         Problem::new(subject, breach.what, breach.remedy)
@@ -194,26 +228,26 @@ fn describe(name: &str, value: &str, origin: &Origin) -> String {
     format!("{name} = \"{value}\" ({origin})")
 }
 
-/// What is given and cannot be together with `observe`.
+/// Settings that contradict `observe`.
 fn against_observe(settings: &Settings, given: &BTreeMap<&str, Given>) -> Vec<Problem> {
     let failover = &settings.failover;
     let both = [
-        ("repair.enabled", failover.repair.enabled, "nobody is stopped"),
-        ("hand_back.enabled", failover.hand_back.enabled, "nothing goes back by itself"),
+        ("repair.enabled", failover.repair.enabled, "no peer is stopped"),
+        ("hand_back.enabled", failover.hand_back.enabled, "no group is handed back"),
     ];
     let against = both.into_iter().filter(|(name, on, _)| *on && given.contains_key(name));
     let against = against.filter(|_| settings.observe).map(|(name, _, what)| {
         let given = &given[name];
         Problem::new(
             describe(name, &given.value, &given.origin),
-            format!("where natha only follows (`observe`), {what}"),
-            "leave one of the two out",
+            format!("natha only follows (`observe` is set): {what}"),
+            "remove one of the two settings",
         )
     });
     against.collect()
 }
 
-/// An endpoint without a scheme would fail at the first call, with an error about anything else.
+/// An endpoint without a scheme would fail at the first call, with a misleading error.
 fn endpoint_problems(settings: &Settings) -> Vec<Problem> {
     let api = &settings.api;
     [("api.endpoint", &api.endpoint), ("api.route53_endpoint", &api.route53_endpoint)]

@@ -1,6 +1,5 @@
 //! From flags, environment, file and tags to validated [`Settings`].
 
-mod check;
 mod digest;
 mod file;
 mod flags;
@@ -11,19 +10,21 @@ mod layers;
 mod load;
 mod observe;
 mod problem;
+mod reading;
 mod reference;
+mod rules;
 mod settings;
 mod spans;
 mod values;
 
-pub use check::{least_repair_after, least_settle, least_stagger};
 pub use digest::settings_digest;
 pub use flags::{Flags, PairFlags};
-pub use group::{Check, GroupSetting, Home, Local, ResourceSetting, ServiceProbe};
-pub use load::{DEFAULT_FILE, Given, Resolved, Sources, load, resolve};
+pub use group::{GroupSetting, Home, Local, ResourceSetting, ServiceCheck, ServiceProbe};
+pub use load::{Given, Resolved, Sources, load, load_with_pair, resolve};
 pub use problem::{Origin, Problem, Problems};
 pub use reference::{group_reference, reference};
+pub use rules::{least_repair_after, least_settle, least_stagger};
 pub use settings::{
-    AcceptMode, Api, Failover, HandBack, Heartbeat, Host, Key, Notices, Pair, Probe, Record,
+    AcceptMode, Api, ClusterKey, Failover, HandBack, Heartbeat, Host, Interruptions, Probe, Record,
     Repair, Role, Settings, Uplink,
 };

@@ -1,14 +1,13 @@
-//! What follows from other settings: defaults that depend on the groups, and `observe`.
+//! Settings that follow from others: defaults that depend on the groups, and `observe`.
 
-use super::group::{Check, Local, ServiceProbe};
+use super::group::{Local, ServiceCheck, ServiceProbe};
 use super::settings::Settings;
 
-/// Sets what nobody has given and what the groups tell. `is_given` tells whether a setting is
-/// given.
+/// Sets defaults that depend on the groups, unless `is_given` says that the setting is given.
 ///
-/// Stopping and starting a peer is for NATs, whose clients have no other way out. Whatever else a
-/// node serves may be in the middle of writing to its disks, so there somebody has to ask for it.
-/// And only a NAT must reach the internet in order to serve.
+/// By default natha stops and starts peers only if they are NATs, whose clients have no other way
+/// out. Other nodes may be in the middle of writing to their disks, so the operator has to enable it.
+/// And only a NAT needs the internet in order to serve.
 pub(super) fn fill(settings: &mut Settings, is_given: impl Fn(&str) -> bool) {
     if !is_given("repair.enabled") {
         settings.failover.repair.enabled = settings.moves_default_routes();
@@ -21,13 +20,13 @@ pub(super) fn fill(settings: &mut Settings, is_given: impl Fn(&str) -> bool) {
     }
 }
 
-/// Makes every group follow its address. Nobody is stopped and nothing goes back by itself: the one
-/// that decides is elsewhere.
+/// Makes every group follow its address. No peer is stopped and no group is handed back: other
+/// software decides.
 fn follow(settings: &mut Settings) {
     settings.failover.repair.enabled = false;
     settings.failover.hand_back.enabled = false;
     for group in &mut settings.groups {
-        let check = group.check.get_or_insert(Check::of(ServiceProbe::Address));
+        let check = group.check.get_or_insert(ServiceCheck::of(ServiceProbe::Address));
         check.probe = ServiceProbe::Address;
         group.local = Local::Off;
         group.hand_back = None;

@@ -1,7 +1,9 @@
-//! What is wrong with the settings, all of it at once.
+//! What is wrong with the settings, and where in which source.
 
 use std::fmt;
 use std::path::PathBuf;
+
+use super::group::GroupSetting;
 
 /// Where a setting comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,13 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
         }
     }
+}
+
+/// One group, and where it is written.
+#[derive(Debug)]
+pub(super) struct LocatedGroup {
+    pub(super) setting: GroupSetting,
+    pub(super) origin: Origin,
 }
 
 /// One thing that is wrong, and what to do about it.
@@ -62,7 +71,7 @@ impl fmt::Display for Problems {
         if let [one] = all.as_slice() {
             return write!(f, "{one}");
         }
-        write!(f, "{} things are wrong with the settings:", all.len())?;
+        write!(f, "the settings have {} problems:", all.len())?;
         all.iter().try_for_each(|problem| write!(f, "\n  {problem}"))
     }
 }

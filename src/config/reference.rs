@@ -1,8 +1,8 @@
 //! The reference of all settings, as Markdown.
 
 use super::flags::Flags;
-use super::group_keys::{CHECK, GROUP, GroupKey, KINDS, KeySet};
-use super::keys::{KEYS, Key};
+use super::group_keys::{CHECK, GROUP, GroupKey, IfAbsent, KINDS, KeySet};
+use super::keys::{KEYS, SettingKey};
 use super::settings::Settings;
 
 /// The reference of all settings, as a Markdown table.
@@ -18,10 +18,11 @@ pub fn reference() -> String {
     text
 }
 
-fn reference_row(key: &Key, defaults: &Settings) -> String {
-    let default = match key.get(defaults) {
-        text if text.is_empty() => "not set".to_owned(),
-        text => format!("`{text}`"),
+fn reference_row(key: &SettingKey, defaults: &Settings) -> String {
+    let default = match (key.if_unset, key.get(defaults)) {
+        (Some(words), _) => words.to_owned(),
+        (None, text) if text.is_empty() => "–".to_owned(),
+        (None, text) => format!("`{text}`"),
     };
     let own = Flags::OWN.iter().find(|(name, _)| *name == key.name);
     let flag = own.map(|(_, flag)| format!(", flag `{flag}`")).unwrap_or_default();
@@ -50,12 +51,11 @@ fn group_table(name: &str, keys: &KeySet) -> String {
 }
 
 fn group_row(key: &GroupKey) -> String {
-    let default = match key.default {
-        "" if key.about.starts_with("Required.") || key.about.contains(". Required.") => {
-            "–".to_owned()
-        }
-        "" => "not set".to_owned(),
-        text => format!("`{text}`"),
+    let default = match key.if_absent {
+        IfAbsent::Required => "required".to_owned(),
+        IfAbsent::Value(text) => format!("`{text}`"),
+        IfAbsent::Derived(words) => words.to_owned(),
+        IfAbsent::Unset => "–".to_owned(),
     };
     let (name, range, about) = (key.name, key.range.text(), key.about);
     format!("| `{name}` | {default} | {range} | {about} |\n")

@@ -1,4 +1,4 @@
-//! Validated settings: what the rest of the program reads. Every field is sound once built.
+//! Validated settings, as the rest of the program reads them.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -9,39 +9,38 @@ use serde::{Deserialize, Serialize};
 
 use super::group::{GroupSetting, ResourceSetting};
 use super::spans;
-use crate::types::{InstanceId, RouteTableId};
+use super::values::{Range, Value};
+use crate::types::InstanceId;
 
-/// Everything natha is told, defaults filled in.
+/// All settings, with defaults filled in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The cluster's name: the value of the `natha:cluster` tag. None until discovered from the
-    /// instance's own tags, or where members are listed.
+    /// The cluster's name: the value of the tag `natha:cluster`. None until it is read from the
+    /// instance's own tags, or if members are listed.
     pub cluster: Option<String>,
-    /// How to reach EC2.
+    /// Access to the AWS APIs.
     pub api: Api,
-    /// What `setup` makes true.
+    /// What `natha setup` configures.
     pub host: Host,
     /// The heartbeat exchange.
     pub heartbeat: Heartbeat,
-    /// What decides over takeover, repair and hand-back.
+    /// The timing of takeover, repair and hand-back.
     pub failover: Failover,
-    /// How the uplink is watched.
+    /// The uplink probes.
     pub uplink: Uplink,
-    /// What is made of interruptions that AWS announces.
-    pub notices: Notices,
-    /// Groups given by file or flags; empty where tags tell.
+    /// How the node reacts to interruptions that AWS announces.
+    pub interruptions: Interruptions,
+    /// Groups from the file or flags; empty if tags define them.
     pub groups: Vec<GroupSetting>,
-    /// Members given by file or flags; empty where tags tell. This node needs no entry.
+    /// Members from the file or flags; empty if tags define them. This node may be missing.
     pub members: Vec<InstanceId>,
-    /// A cluster of two given by the flags of `natha monitor`; none where tags or the file tell.
-    pub pair: Option<Pair>,
-    /// Whether this cluster only follows somebody else's decision about who holds the addresses.
+    /// Whether other software decides which node holds the addresses, and natha only follows.
     pub observe: bool,
-    /// The Unix socket on which the monitor answers `natha status`.
+    /// The Unix socket on which the monitor serves `natha status`.
     pub socket: PathBuf,
-    /// Where `setup` keeps its undo journal.
+    /// The directory with the undo journal of `natha setup`.
     pub state_dir: PathBuf,
-    /// Whether and where the monitor records what it decides from.
+    /// Whether and where the monitor records its inputs.
     pub record: Record,
 }
 
@@ -79,10 +78,9 @@ impl Default for Settings {
                 interval: Duration::from_millis(250),
                 lost_after: 4,
             },
-            notices: Notices { heed: true, lead: Duration::from_mins(2) },
+            interruptions: Interruptions { enabled: true, lead_time: Duration::from_mins(2) },
             groups: Vec::new(),
             members: Vec::new(),
-            pair: None,
             observe: false,
             socket: PathBuf::from("/run/natha/natha.sock"),
             state_dir: PathBuf::from("/var/lib/natha"),
@@ -91,48 +89,43 @@ impl Default for Settings {
     }
 }
 
-/// What kind of host `natha setup` makes.
+/// The kind of host that `natha setup` configures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Role {
-    /// It translates and forwards.
+    /// It translates and forwards packets.
     pub nat: bool,
-    /// It answers on virtual IPs, which are not its own in the eyes of the VPC.
+    /// It answers on virtual IPs, which the VPC does not know as its own.
     pub vips: bool,
 }
 
 impl Settings {
-    /// Whether the cluster moves default routes: those of tagged tables or of a pair, or those of a
-    /// group.
+    /// Whether the cluster moves default routes: those of tagged tables, or those of a group.
     #[must_use]
     pub fn moves_default_routes(&self) -> bool {
-        self.pair.is_some()
-            || self.groups.is_empty()
-            || self.groups.iter().any(|group| !group.tables.is_empty())
+        self.groups.is_empty() || self.groups.iter().any(|group| !group.tables.is_empty())
     }
 
-    /// Whether this host is a NAT: as `host.nat` says, else wherever default routes are moved.
+    /// Whether this host is a NAT: as `host.nat` says, else if default routes are moved.
     #[must_use]
     pub fn is_nat(&self) -> bool {
         self.host.nat.unwrap_or_else(|| self.moves_default_routes())
     }
 
-    /// Whether packets that are not to this host's own addresses reach it: as a NAT, or to a
-    /// virtual IP. EC2's source/dest check would drop them.
+    /// Whether the host receives packets for other addresses than its own, as a NAT or for a virtual
+    /// IP. EC2's source/destination check would drop them.
     #[must_use]
     pub fn takes_foreign_packets(&self) -> bool {
         self.role() != Role { nat: false, vips: false }
     }
 
-    /// What kind of host this is.
+    /// The kind of this host.
     #[must_use]
     pub fn role(&self) -> Role {
         let vips = self.groups.iter().any(|group| group.vips().next().is_some());
         Role { nat: self.is_nat(), vips: vips || !self.host.accept.is_empty() }
     }
-}
 
-impl Settings {
-    /// Whether the public address of a node can change while it runs: an Elastic IP comes and goes.
+    /// Whether the public address of a node can change while it runs, because an Elastic IP moves.
     #[must_use]
     pub fn moves_public_addresses(&self) -> bool {
         let mut moved = self.groups.iter().flat_map(|group| &group.resources);
@@ -140,42 +133,42 @@ impl Settings {
     }
 }
 
-/// How to reach the APIs of EC2 and Route 53.
+/// Access to the APIs of EC2 and Route 53.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Api {
-    /// Region; none means the instance metadata tells.
+    /// Region; none means that of the instance metadata.
     pub region: Option<String>,
-    /// Endpoint in place of the regional one (a VPC endpoint, a test); none for the default.
+    /// EC2 endpoint; none for the region's.
     pub endpoint: Option<String>,
-    /// Endpoint in place of Route 53's own; none for the default.
+    /// Route 53 endpoint; none for the global one.
     pub route53_endpoint: Option<String>,
-    /// Time limit of one call, connection included.
+    /// Time limit of one call, including the connection.
     pub timeout: Duration,
 }
 
-/// What `natha setup` makes true of this host.
+/// What `natha setup` configures on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// Whether it is a NAT; none where the groups tell, see [`Settings::is_nat`].
+    /// Whether it is a NAT; none if the groups decide, see [`Settings::is_nat`].
     pub nat: Option<bool>,
-    /// Virtual IPs that this host answers on without holding them: a load balancer sends it their
-    /// packets.
+    /// Virtual IPs that this host answers on without holding them, because a load balancer sends it
+    /// their packets.
     pub accept: Vec<Ipv4Addr>,
-    /// How it takes these packets in.
+    /// How it accepts these packets.
     pub accept_mode: AcceptMode,
-    /// The interface towards the internet; none means the one with the default route.
+    /// The interface that faces the internet; none means the one with the default route.
     pub uplink: Option<String>,
-    /// Whose traffic is translated; empty means the VPC's own CIDR blocks.
+    /// The networks whose traffic is translated; empty means the VPC's address blocks.
     pub sources: Vec<Ipv4Net>,
-    /// Whether TCP's MSS is clamped to the path MTU.
+    /// Whether to clamp the MSS of TCP connections to the path MTU.
     pub clamp_mss: bool,
-    /// Whether established flows take the short way of an nft flowtable.
+    /// Whether established flows use the kernel's fast path (an nft flowtable).
     pub flowtable: bool,
-    /// Whether to turn EC2's source/dest check off.
+    /// Whether to disable EC2's source/destination check.
     pub source_dest_check: bool,
     /// `nf_conntrack_max`; none means sized from RAM.
     pub conntrack_max: Option<u32>,
-    /// Percent of `nf_conntrack_max` from which on an alert stands.
+    /// Raise an alert when the conntrack table is at least this full, in percent.
     pub conntrack_alert: u32,
     /// `nf_conntrack_tcp_timeout_established`.
     pub established_timeout: Duration,
@@ -187,48 +180,47 @@ pub struct Heartbeat {
     /// UDP port.
     pub port: u16,
     /// The cluster key, at least 16 bytes; none means unauthenticated.
-    pub key: Option<Key>,
-    /// The file that the key is read from; none means the service manager's credential
-    /// `natha.key`, where there is one.
+    pub key: Option<ClusterKey>,
+    /// The file with the key; none means the systemd credential `natha.key`, if present.
     pub key_file: Option<PathBuf>,
-    /// Address to bind; none means the primary address of the forwarding interface.
+    /// Local address; none means the primary address of the forwarding interface.
     pub bind: Option<Ipv4Addr>,
 }
 
 /// A secret that is never printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Key(pub Vec<u8>);
+pub struct ClusterKey(pub Vec<u8>);
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for ClusterKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Key(…)")
+        f.write_str("ClusterKey(…)")
     }
 }
 
-/// The numbers behind every decision. `docs/failover.md` explains each.
+/// The timing of all decisions. `docs/failover.md` explains each value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Failover {
     /// Time between two heartbeats: 20 ms to 10 s.
     #[serde(with = "spans")]
     pub interval: Duration,
-    /// Heartbeats missed in a row after which a peer is lost: 2 to 100.
+    /// Consecutive missed heartbeats after which a peer is lost: 2 to 100.
     pub lost_after: u32,
-    /// How long a peer with a dead daemon, whose host still answers, keeps its groups.
+    /// How long a peer keeps its groups if its monitor is silent but its host still answers.
     #[serde(with = "spans")]
     pub daemon_grace: Duration,
-    /// How long a peer that was never heard keeps its groups after this node's start.
+    /// How long after this node's start a peer that has never been heard keeps its groups.
     #[serde(with = "spans")]
     pub first_contact: Duration,
-    /// How old a read may be when a write or a repair relies on it.
+    /// The maximum age of a read that a write or a repair relies on.
     #[serde(with = "spans")]
     pub read_valid: Duration,
-    /// How often the routes are read while all is well.
+    /// Time between two reads of the routes while the cluster is healthy.
     #[serde(with = "spans")]
     pub reread: Duration,
     /// Stopping and starting a failed peer.
     pub repair: Repair,
-    /// Giving a group back to its home.
+    /// Handing a group back to its home.
     pub hand_back: HandBack,
     /// Whether a target outside the cluster is replaced (`true`) or respected (`false`).
     pub adopt: bool,
@@ -242,38 +234,39 @@ impl Failover {
     }
 }
 
-/// The repair rule's numbers.
+/// The timing and limits of repair.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Repair {
-    /// Whether a failed peer is stopped and started at all.
+    /// Whether a failed peer is stopped and started.
     pub enabled: bool,
-    /// How long it must have been suspected without a break.
+    /// How long it must have been suspected without interruption.
     #[serde(with = "spans")]
     pub after: Duration,
-    /// How long every table must have been seen on this side.
+    /// How long every route must have been observed on this node.
     #[serde(with = "spans")]
     pub settle: Duration,
-    /// Delay per rank, so that two nodes never start a repair together.
+    /// Extra delay per rank, so that two nodes never start a repair together.
     #[serde(with = "spans")]
     pub stagger: Duration,
-    /// Stops per hour, after which repair is latched off and alerted.
+    /// Stops per hour, after which repair stays off and an alert is raised.
     pub max_per_hour: u32,
-    /// How long to wait for `stopped` before forcing, and for `running` before alerting.
+    /// How long to wait for `stopped` before forcing the stop, and for `running` before raising an
+    /// alert.
     #[serde(with = "spans")]
     pub patience: Duration,
 }
 
-/// When a group goes back to its home.
+/// When a group is handed back to its home.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HandBack {
-    /// Whether it happens by itself.
+    /// Whether it happens automatically.
     pub enabled: bool,
-    /// How long the home must have been alive and fit. Doubles with each flap.
+    /// How long the home must be healthy first. Doubles with each flap.
     #[serde(with = "spans")]
     pub hold: Duration,
-    /// The longest that `hold` grows to.
+    /// The upper limit to which `hold` grows.
     #[serde(with = "spans")]
     pub hold_max: Duration,
 }
@@ -313,24 +306,24 @@ impl Default for HandBack {
     }
 }
 
-/// How this node knows that its uplink works. Any answer from any target proves it.
+/// How this node checks its uplink. One reply from any target is enough.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uplink {
-    /// Who is asked.
+    /// The hosts that are probed.
     pub targets: Vec<Probe>,
     /// Time between two rounds.
     pub interval: Duration,
-    /// Rounds without any answer after which the uplink is lost.
+    /// Consecutive rounds without a reply after which the uplink is lost.
     pub lost_after: u32,
 }
 
-/// What is made of interruptions that AWS announces.
+/// How the node reacts to interruptions that AWS announces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notices {
-    /// Whether they are looked for at all.
-    pub heed: bool,
-    /// How long before a scheduled one this node counts itself unfit.
-    pub lead: Duration,
+pub struct Interruptions {
+    /// Whether natha polls for them.
+    pub enabled: bool,
+    /// How long before a scheduled event this node becomes unfit.
+    pub lead_time: Duration,
 }
 
 /// One uplink probe.
@@ -342,31 +335,73 @@ pub enum Probe {
     Tcp(SocketAddr),
 }
 
+impl Value for Probe {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        let (kind, target) = text.split_once(':').unwrap_or(("icmp", text));
+        let found = match kind {
+            "icmp" => target.parse::<Ipv4Addr>().ok().map(Self::Icmp),
+            "tcp" => target.parse::<SocketAddr>().ok().map(Self::Tcp),
+            _ => None,
+        };
+        found.ok_or_else(|| format!("`{text}` is not icmp:ADDRESS or tcp:ADDRESS:PORT"))
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Icmp(address) => format!("icmp:{address}"),
+            Self::Tcp(address) => format!("tcp:{address}"),
+        }
+    }
+}
+
 /// The recording of a monitor's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// The file; none means no recording.
     pub file: Option<PathBuf>,
-    /// Its size in MiB at which the recording ends.
+    /// The size in MiB at which it ends.
     pub max_mib: u32,
 }
 
-/// How a host takes in packets to virtual IPs that it does not hold.
+/// How a host accepts packets to virtual IPs that it does not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AcceptMode {
     /// Each is an address of `lo`.
     Lo,
-    /// They are redirected to the address of the interface that they come in by.
+    /// They are redirected to the address of the interface that they arrive on.
     Redirect,
 }
 
-/// Two nodes and their tables: the inputs of the `nat_monitor.sh` that AWS published in 2013.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pair {
-    /// The other node (`NAT_ID`).
-    pub peer: InstanceId,
-    /// The table whose home is the other node (`NAT_RT_ID`).
-    pub peer_table: RouteTableId,
-    /// The table whose home is this node (`My_RT_ID`).
-    pub my_table: RouteTableId,
+impl Value for AcceptMode {
+    fn read(text: &str, _: Range) -> Result<Self, String> {
+        match text {
+            "lo" => Ok(Self::Lo),
+            "redirect" => Ok(Self::Redirect),
+            _ => Err("is not lo or redirect".to_owned()),
+        }
+    }
+
+    fn show(&self) -> String {
+        match self {
+            Self::Lo => "lo".to_owned(),
+            Self::Redirect => "redirect".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_shown_as_it_is_read() {
+        for text in ["icmp:192.0.2.1", "tcp:192.0.2.1:443"] {
+            assert_eq!(Probe::read(text, Range::Words("")).unwrap().show(), text);
+        }
+        assert_eq!(
+            Probe::read("192.0.2.1", Range::Words("")).unwrap(),
+            Probe::Icmp(Ipv4Addr::new(192, 0, 2, 1))
+        );
+        assert!(Probe::read("udp:192.0.2.1:53", Range::Words("")).is_err());
+    }
 }

@@ -1,16 +1,12 @@
-//! How a setting is written, read and shown.
+//! The text form of settings.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::group::{Home, Local};
-use super::settings::{AcceptMode, Probe};
-use crate::types::{
-    AllocationId, DnsName, GroupName, HostedZoneId, InstanceId, RouteTableId, printable,
-};
+use crate::types::{AllocationId, DnsName, GroupName, HostedZoneId, InstanceId, RouteTableId};
 
 /// What a setting may be.
 #[derive(Debug, Clone, Copy)]
@@ -94,7 +90,7 @@ impl Value for bool {
         match text {
             "true" => Ok(true),
             "false" => Ok(false),
-            _ => Err("is neither true nor false".to_owned()),
+            _ => Err("is not true or false".to_owned()),
         }
     }
 
@@ -142,7 +138,7 @@ impl Value for Ipv4Net {
         if net.trunc() == net {
             Ok(net)
         } else {
-            Err(format!("`{text}` has bits set behind its prefix; it may mean {}", net.trunc()))
+            Err(format!("`{text}` has host bits set; did you mean {}?", net.trunc()))
         }
     }
 
@@ -187,85 +183,6 @@ impl Value for DnsName {
 
     fn show(&self) -> String {
         self.to_string()
-    }
-}
-
-impl Value for Home {
-    fn read(text: &str, _: Range) -> Result<Self, String> {
-        if text.starts_with("i-") {
-            let id = text.parse::<InstanceId>().map_err(|error| error.to_string())?;
-            return Ok(Self::Instance(id));
-        }
-        match text.trim() {
-            "" => Err("is neither an instance id, nor a node's name, nor a zone".to_owned()),
-            // As members' names are kept.
-            name => Ok(Self::Named(printable(name))),
-        }
-    }
-
-    fn show(&self) -> String {
-        self.to_string()
-    }
-}
-
-impl Value for Local {
-    fn read(text: &str, _: Range) -> Result<Self, String> {
-        match text {
-            "lo" => Ok(Self::Lo),
-            "redirect" => Ok(Self::Redirect),
-            "off" => Ok(Self::Off),
-            _ => {
-                let port = text.strip_prefix("dnat:").and_then(|port| port.parse().ok());
-                port.filter(|port| *port > 0).map(Self::Dnat).ok_or_else(|| {
-                    format!("`{text}` is neither lo, redirect, off, nor dnat: and a port")
-                })
-            }
-        }
-    }
-
-    fn show(&self) -> String {
-        match self {
-            Self::Lo => "lo".to_owned(),
-            Self::Redirect => "redirect".to_owned(),
-            Self::Dnat(port) => format!("dnat:{port}"),
-            Self::Off => "off".to_owned(),
-        }
-    }
-}
-
-impl Value for Probe {
-    fn read(text: &str, _: Range) -> Result<Self, String> {
-        let (kind, target) = text.split_once(':').unwrap_or(("icmp", text));
-        let found = match kind {
-            "icmp" => target.parse::<Ipv4Addr>().ok().map(Self::Icmp),
-            "tcp" => target.parse::<SocketAddr>().ok().map(Self::Tcp),
-            _ => None,
-        };
-        found.ok_or_else(|| format!("`{text}` is neither icmp:ADDRESS nor tcp:ADDRESS:PORT"))
-    }
-
-    fn show(&self) -> String {
-        match self {
-            Self::Icmp(address) => format!("icmp:{address}"),
-            Self::Tcp(address) => format!("tcp:{address}"),
-        }
-    }
-}
-
-impl Value for AcceptMode {
-    fn read(text: &str, _: Range) -> Result<Self, String> {
-        match text {
-            "lo" => Ok(Self::Lo),
-            "redirect" => Ok(Self::Redirect),
-            _ => Err("is neither lo nor redirect".to_owned()),
-        }
-    }
-
-    fn show(&self) -> String {
-        match self {
-            Self::Lo => "lo".to_owned(),
-            Self::Redirect => "redirect".to_owned(),
-        }
     }
 }
 
@@ -314,18 +231,6 @@ mod tests {
         assert!(Duration::read("10s", range).is_ok());
         assert!(Duration::read("19ms", range).is_err());
         assert!(Duration::read("10s 1ms", range).is_err());
-    }
-
-    #[test]
-    fn a_probe_is_shown_as_it_is_read() {
-        for text in ["icmp:192.0.2.1", "tcp:192.0.2.1:443"] {
-            assert_eq!(Probe::read(text, Range::Words("")).unwrap().show(), text);
-        }
-        assert_eq!(
-            Probe::read("192.0.2.1", Range::Words("")).unwrap(),
-            Probe::Icmp(Ipv4Addr::new(192, 0, 2, 1))
-        );
-        assert!(Probe::read("udp:192.0.2.1:53", Range::Words("")).is_err());
     }
 
     #[test]

@@ -1,39 +1,38 @@
-//! Alerts that stand for as long as their cause does: what a person should look at, and what
-//! moves nothing by itself.
+//! Alerts: conditions that an operator should look at and that trigger no failover. An alert is
+//! raised for as long as its cause lasts.
 
 use super::inbox::{Note, Notes};
 
-/// One possible alert: whoever watches for its cause keeps it.
+/// One alert, owned by the task that watches for its cause.
 #[derive(Debug)]
 pub(super) struct Alert {
     name: &'static str,
-    standing: Option<String>,
+    text: Option<String>,
     notes: Notes,
 }
 
 impl Alert {
-    /// An alert that does not stand yet. `name` is unique in the program.
+    /// An alert that is not raised yet. `name` is unique in the program.
     pub(super) fn new(name: &'static str, notes: &Notes) -> Self {
-        Self { name, standing: None, notes: notes.clone() }
+        Self { name, text: None, notes: notes.clone() }
     }
 
-    /// Whether it stands.
-    pub(super) const fn stands(&self) -> bool {
-        self.standing.is_some()
+    pub(super) const fn is_raised(&self) -> bool {
+        self.text.is_some()
     }
 
-    /// Makes it stand with this text, or lifts it. Where nothing has changed, nothing is told;
-    /// a text that only says the same in other numbers is passed on, but logged no second time.
+    /// Raises the alert with this text, or clears it. A changed text of a raised alert reaches the
+    /// status report but is not logged again.
     pub(super) async fn set(&mut self, text: Option<String>) {
-        if self.standing == text {
+        if self.text == text {
             return;
         }
-        match (&self.standing, &text) {
+        match (&self.text, &text) {
             (None, Some(text)) => tracing::warn!("{text}"),
             (Some(_), None) => tracing::info!(alert = self.name, "alert cleared"),
             _ => {}
         }
-        self.standing.clone_from(&text);
+        self.text.clone_from(&text);
         self.notes.send(Note::Alert { name: self.name, text }).await;
     }
 }
@@ -56,6 +55,6 @@ mod tests {
             let Some(Note::Alert { name: "tide", text }) = note else { panic!("{note:?}") };
             assert_eq!(text.as_deref(), wanted);
         }
-        assert!(inbox.take().is_none() && !alert.stands());
+        assert!(inbox.take().is_none() && !alert.is_raised());
     }
 }

@@ -1,6 +1,6 @@
-//! Keeps the host as the held groups need it: it takes in packets to their addresses, and to no
-//! addresses of groups that others hold. At once when that changes, and every few seconds in case
-//! somebody else has changed it. In a task of its own: the loop only says what is due.
+//! Keeps on this host the addresses of the groups that this node holds, and of no others. It acts
+//! at once when the loop publishes a change, and every few seconds against drift, in a task of its
+//! own.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -18,28 +18,28 @@ use crate::kernel::{addresses, carry};
 use crate::plan::parts_of;
 use crate::types::GroupName;
 
-/// Time between two looks while nothing changes.
+/// Time between two rounds while nothing changes.
 const EVERY: Duration = Duration::from_secs(5);
-/// Time limit of one round: nft has 10 s of them.
+/// Time limit of one round, of which nft may take 10 s.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// Which groups this node has to carry now, and which it must not; nothing is known of the others.
+/// Which groups this host must carry (true) and must not carry (false). It stays as it is for
+/// groups that are missing here.
 pub(super) type MustCarry = BTreeMap<GroupName, bool>;
 
-/// What the task works with.
 #[derive(Debug)]
 struct HostSide {
     settings: Settings,
-    /// The first address of the forwarding interface, by which that is found.
+    /// The first address of the forwarding interface, which identifies the interface.
     address: Ipv4Addr,
 }
 
-/// The task, for whoever waits for its end.
+/// The running task, if there is one.
 #[derive(Debug)]
 pub(super) struct Carrier(Option<JoinHandle<()>>);
 
-/// Starts it on the current runtime, where a group has or had anything to carry. The sender is the
-/// loop's: when that drops it, the task does what was said last and ends.
+/// Starts the task on the current runtime, if a group has or had an address to carry. When the loop
+/// drops the sender, the task applies the last value and ends.
 pub(super) fn start(
     settings: &Settings,
     address: Ipv4Addr,
@@ -56,7 +56,7 @@ pub(super) fn start(
 }
 
 impl Carrier {
-    /// Waits until the task has done what the loop said last. Call it when the loop has ended.
+    /// Waits until the task has applied the last value. Call it after the loop has ended.
     pub(super) async fn finish(self) {
         let Some(task) = self.0 else { return };
         if timeout(LIMIT, task).await.is_err() {
@@ -82,15 +82,15 @@ async fn keep(host: HostSide, mut must_carry: watch::Receiver<MustCarry>, mut al
 }
 
 impl HostSide {
-    /// One round. Returns what is wrong.
+    /// One round. Returns the alert's text if anything failed.
     async fn round(&self, due: &MustCarry) -> Option<String> {
         let error = match timeout(LIMIT, self.reconcile(due)).await {
             Ok(Ok(errors)) if errors.is_empty() => return None,
             Ok(Ok(errors)) => errors.join("; "),
             Ok(Err(error)) => format!("{error:#}"),
-            Err(_) => format!("no end within {}", humantime::format_duration(LIMIT)),
+            Err(_) => format!("no result within {}", humantime::format_duration(LIMIT)),
         };
-        Some(format!("this host's side of its groups is not as it should be: {error}"))
+        Some(format!("cannot carry or remove addresses of groups on this host: {error}"))
     }
 
     async fn reconcile(&self, due: &MustCarry) -> anyhow::Result<Vec<String>> {
@@ -103,7 +103,7 @@ impl HostSide {
 }
 
 /// Makes the host carry what follows from `due`, once. `address` is the first address of the
-/// forwarding interface, by which that is found.
+/// forwarding interface, which identifies the interface.
 pub(super) async fn carry(
     settings: &Settings,
     address: Ipv4Addr,

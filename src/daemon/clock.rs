@@ -1,4 +1,4 @@
-//! The one place that reads clocks.
+//! The only place that reads clocks.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,24 +7,22 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::types::Time;
 
-/// The time it is.
-#[must_use]
+/// The current time.
 pub(super) fn now() -> Time {
     Time::from_boot(read(ClockId::CLOCK_BOOTTIME))
 }
 
-/// The wall clock's time as text (RFC 3339), for people. No decision uses it.
-#[must_use]
+/// The wall clock's time as text (RFC 3339), for display. No decision uses it.
 pub(super) fn wall_text() -> String {
     humantime::format_rfc3339_millis(wall()).to_string()
 }
 
-/// Turns the kernel's receive timestamps, which are wall clock time (`SO_TIMESTAMPNS`,
-/// socket(7)), into [`Time`].
+/// Converts the kernel's receive timestamps, which are wall clock time (`SO_TIMESTAMPNS`,
+/// socket(7)), to [`Time`].
 ///
-/// Both clocks are read at the same moment, and only the age of a timestamp is used. Should the
-/// wall clock be set between a packet's arrival and its reading, the result is clamped between
-/// the previous reading and now: a packet that was not there then arrived after it.
+/// Both clocks are read at the same moment, and only the age of a timestamp is used. If the wall
+/// clock is set between a packet's arrival and this reading, the result is clamped between the
+/// previous reading and now: a packet that was not there at the previous reading arrived after it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stamps {
     now: Time,
@@ -38,7 +36,7 @@ impl Stamps {
         Self { now, wall: read(ClockId::CLOCK_REALTIME), floor }
     }
 
-    /// When a packet with this timestamp arrived; without one, it counts as just arrived.
+    /// When a packet with this timestamp arrived. Without a timestamp it counts as just arrived.
     pub(super) fn arrival(&self, stamp: Option<TimeSpec>) -> Time {
         let Some(stamp) = stamp else { return self.now };
         let age = self.wall.saturating_sub(duration(stamp));
@@ -47,8 +45,7 @@ impl Stamps {
 }
 
 fn read(clock: ClockId) -> Duration {
-    // Both clocks exist on every kernel this program can start on, and neither call can fail
-    // otherwise (clock_gettime(2)).
+    // clock_gettime(2) fails only for a clock that does not exist. Every supported kernel has both.
     clock_gettime(clock).map_or(Duration::ZERO, duration)
 }
 
@@ -58,7 +55,7 @@ fn duration(spec: TimeSpec) -> Duration {
     Duration::new(seconds, nanos)
 }
 
-/// The wall clock: for what AWS tells by it, and for nothing that this program measures.
+/// The wall clock: to compare with times from AWS, never to measure with.
 pub(super) fn wall() -> SystemTime {
     SystemTime::UNIX_EPOCH + read(ClockId::CLOCK_REALTIME)
 }

@@ -1,5 +1,5 @@
-//! The local socket on which `natha status` and `natha handover` reach the monitor: HTTP/1.1
-//! over a Unix socket that only root may open.
+//! The control socket, through which `natha status` and `natha handover` reach the monitor:
+//! HTTP/1.1 over a Unix socket that only root may open.
 //!
 //! `GET /status` answers 200 with a [`Report`](crate::status::Report), or 503 with a
 //! [`Starting`]. `POST /command` takes a [`Command`] and answers 202, or 409 with the reason
@@ -27,16 +27,16 @@ use super::inbox::{Note, Notes};
 use crate::failover::Command;
 use crate::status::Starting;
 
-/// Connections served at once; more wait.
+/// Connections served at once; others wait.
 const CONNECTIONS: usize = 16;
 /// Time limit of one connection.
 const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
-/// How long the loop may take to answer. It turns at least once a second.
+/// How long the loop may take to respond. It runs at least one turn per second.
 const LOOP_LIMIT: Duration = Duration::from_secs(3);
 /// The largest request.
 const BODY_MAX: usize = 16 * 1024;
 
-/// What there is to ask: nothing but the reason for waiting at first, then the loop.
+/// Answers requests: until the loop runs, with the reason for waiting.
 #[derive(Debug, Clone)]
 pub(super) struct StatusEndpoint(Arc<Mutex<EndpointState>>);
 
@@ -47,19 +47,16 @@ enum EndpointState {
 }
 
 impl StatusEndpoint {
-    /// Before the loop runs.
     pub(super) fn starting(why: &str) -> Self {
         Self(Arc::new(Mutex::new(EndpointState::Starting(why.to_owned()))))
     }
 
-    /// What is waited for has changed.
-    pub(super) fn waits(&self, why: &str) {
+    pub(super) fn set_starting(&self, why: &str) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) =
             EndpointState::Starting(why.to_owned());
     }
 
-    /// The loop runs.
-    pub(super) fn runs(&self, notes: Notes) {
+    pub(super) fn set_running(&self, notes: Notes) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = EndpointState::Running(notes);
     }
 
@@ -68,7 +65,7 @@ impl StatusEndpoint {
     }
 }
 
-/// Opens the socket. One that a dead monitor left is replaced; the caller holds the host's lock.
+/// Opens the socket. One left by a dead monitor is replaced; the caller holds the host's lock.
 pub(super) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     let shown = path.display();
     match std::fs::remove_file(path) {
@@ -80,7 +77,7 @@ pub(super) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     let listener =
         UnixListener::bind(path).with_context(|| format!("cannot open the socket {shown}"))?;
     std::fs::set_permissions(path, Permissions::from_mode(0o600))
-        .with_context(|| format!("cannot set the rights of {shown}"))?;
+        .with_context(|| format!("cannot set the permissions of {shown}"))?;
     Ok(listener)
 }
 
@@ -93,13 +90,13 @@ pub(super) async fn serve(listener: UnixListener, endpoint: StatusEndpoint) {
             Ok((stream, _)) => {
                 let endpoint = endpoint.clone();
                 tokio::spawn(async move {
-                    // A client that is too slow loses its connection, nobody else does.
+                    // A client that is too slow loses only its own connection.
                     let _ = timeout(CONNECTION_LIMIT, talk(stream, endpoint)).await;
                     drop(slot);
                 });
             }
             Err(error) => {
-                tracing::debug!(%error, "cannot accept a connection on the control socket")
+                tracing::debug!(%error, "cannot accept a connection on the control socket");
             }
         }
     }
@@ -160,7 +157,7 @@ async fn command(request: Request<Incoming>, notes: &Notes) -> Response<Full<Byt
     }
 }
 
-/// Asks the loop and waits for its answer for a limited time.
+/// Sends a request to the loop; none if it does not respond in time.
 async fn ask<T>(notes: &Notes, note: Note, answer: oneshot::Receiver<T>) -> Option<T> {
     let exchange = async {
         notes.send(note).await;

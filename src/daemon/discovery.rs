@@ -1,4 +1,5 @@
-//! Finds out who is in the cluster: at the start, again every minute, and when a peer starts anew.
+//! Discovers the cluster's members and groups: at the start, every minute, and when a peer
+//! restarts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,40 +12,40 @@ use super::alerts::Alert;
 use super::inbox::Notes;
 use crate::cloud::{Clouds, Connections, Imds};
 use crate::cluster::{Discovered, DiscoveryError, Selector, discover, inventory_query};
-use crate::config::{Flags, PairFlags, Problem, Problems, Settings, load};
+use crate::config::{Flags, PairFlags, Problem, Problems, Settings, load_with_pair};
 use crate::failover::Input;
 use crate::types::{CloudFault, InstanceId, Member, Roster};
 
-/// Time between two looks at the cluster.
+/// Time between two discoveries.
 const EVERY: Duration = Duration::from_mins(1);
-/// The least time between two looks that peers give reason to.
+/// The least time between two discoveries that restarted peers trigger.
 const LEAST: Duration = Duration::from_secs(2);
 
-/// What discovery found.
+/// The result of one discovery.
 #[derive(Debug, Clone)]
 pub(super) struct Cluster {
-    /// Its name, or what stands in for one: the same on all its nodes.
+    /// Its name, or a substitute that is the same on all its nodes.
     pub(super) name: String,
     /// Members and groups.
     pub(super) roster: Roster,
     /// This node.
     pub(super) me: Member,
-    /// What a person should put right.
+    /// Problems for the operator that do not prevent operation.
     pub(super) warnings: Vec<Problem>,
 }
 
-/// Everything that has to be known before the loop can run.
+/// This node's cluster as first discovered, and the means to discover it again.
 pub(super) struct Membership {
     pub(super) discovery: Discovery,
     pub(super) cluster: Cluster,
 }
 
-/// Why there is no cluster.
+/// Why the cluster could not be discovered.
 #[derive(Debug)]
 pub(super) enum NotFound {
-    /// What may be better at the next look, in words.
+    /// A later attempt may succeed.
     Yet(String),
-    /// What the settings ask for cannot be.
+    /// The settings cannot be satisfied.
     Ever(Problems),
 }
 
@@ -54,26 +55,24 @@ impl From<String> for NotFound {
     }
 }
 
-/// What a look at the cluster needs to know besides.
+/// Discovers the cluster.
 #[derive(Debug, Clone)]
 pub(super) struct Discovery {
-    /// The APIs.
     pub(super) clouds: Clouds,
     /// This instance.
     pub(super) me: InstanceId,
-    /// The VPC's IPv4 blocks as the instance metadata told them: that needs no permission and no
-    /// call, and blocks that were added since stand in the route tables.
+    /// The VPC's IPv4 blocks according to the instance metadata, which needs no permission and no
+    /// API call. Blocks added since then appear in the route tables.
     pub(super) vpc_cidrs: Vec<Ipv4Net>,
-    /// The settings.
     pub(super) settings: Settings,
 }
 
 impl Discovery {
-    /// Asks about the cluster that the settings or the tags of this instance name.
+    /// Reads the cluster that the settings or the tags of this instance name.
     ///
     /// # Errors
-    /// Where the APIs cannot be asked, or what they tell makes no cluster, or settings ask for what
-    /// cannot be.
+    /// If an API call fails, the answers do not make a cluster, or the settings cannot be
+    /// satisfied.
     pub(super) async fn look(&self) -> Result<Cluster, NotFound> {
         let Self { clouds, me: id, vpc_cidrs, settings } = self;
         let unknown = || format!("EC2 does not know this instance, {id}");
@@ -95,7 +94,8 @@ impl Discovery {
     }
 }
 
-/// One attempt: the outer result is about settings, the inner one about what may pass.
+/// One attempt to find the cluster. The outer error is a wrong setting, which a retry cannot fix;
+/// the inner one may pass.
 pub(super) async fn attempt(
     flags: &Flags,
     pair: &PairFlags,
@@ -118,7 +118,7 @@ pub(super) async fn attempt(
         Ok(known) => known,
         Err(why) => return Ok(Err(why)),
     };
-    let settings = load(flags, pair, Some(&info.tags))?.settings;
+    let settings = load_with_pair(flags, pair, Some(&info))?.settings;
     let discovery = Discovery { clouds, me: info.id, vpc_cidrs, settings };
     match discovery.look().await {
         Ok(cluster) => Ok(Ok(Membership { discovery, cluster })),
@@ -127,26 +127,23 @@ pub(super) async fn attempt(
     }
 }
 
-/// A name for a cluster without one: the names of its groups, which are the same on all its nodes.
+/// A substitute name for a cluster without one: the names of its groups, which are the same on all
+/// its nodes.
 fn stand_in(settings: &Settings) -> String {
     let mut names: Vec<&str> = settings.groups.iter().map(|group| group.name.as_str()).collect();
-    if let Some(pair) = &settings.pair {
-        names.extend([pair.my_table.as_str(), pair.peer_table.as_str()]);
-    }
     names.sort_unstable();
     names.join("+")
 }
 
-/// Looks again every minute for as long as the loop runs, and when a peer has started `anew`, and
-/// passes on what has changed. What
-/// cannot be read now, or cannot be, changes nothing: the roster stays as it was. The alert stands
-/// while the settings ask for what cannot be.
+/// Repeats the discovery every minute and when a peer has restarted (`restarted`), for as long as
+/// the loop runs, and sends changes to the loop. If a discovery fails, the roster stays as it was.
+/// The alert is raised while the settings cannot be satisfied.
 pub(super) async fn keep_looking(
     discovery: Discovery,
     mut roster: Roster,
     mut warnings: Vec<Problem>,
     mut refused: Alert,
-    anew: Arc<Notify>,
+    restarted: Arc<Notify>,
     notes: Notes,
 ) {
     let mut rounds = interval(EVERY);
@@ -157,7 +154,7 @@ pub(super) async fn keep_looking(
     loop {
         let asked = tokio::select! {
             _ = rounds.tick() => false,
-            () = anew.notified() => true,
+            () = restarted.notified() => true,
         };
         if asked {
             least.tick().await;
@@ -176,9 +173,9 @@ pub(super) async fn keep_looking(
                 }
             }
             Err(NotFound::Yet(error)) => {
-                tracing::warn!(%error, "the cluster could not be looked at again");
+                tracing::warn!(%error, "cannot discover the cluster again");
                 if asked {
-                    anew.notify_one();
+                    restarted.notify_one();
                 }
             }
             Err(NotFound::Ever(problems)) => refused.set(Some(complaint(&problems))).await,
@@ -186,10 +183,10 @@ pub(super) async fn keep_looking(
     }
 }
 
-/// What a person should know about settings that can no longer be followed.
+/// The alert's text for settings that can no longer be satisfied.
 fn complaint(problems: &Problems) -> String {
     format!(
-        "members and groups stay as they were, since the settings cannot be followed: {problems}"
+        "members and groups stay as they were, because the settings cannot be satisfied: {problems}"
     )
 }
 

@@ -1,4 +1,4 @@
-//! How other threads reach the loop: a bounded queue and an eventfd that wakes it.
+//! The loop's inbox: a bounded queue from other threads, and an eventfd that wakes the loop.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -9,38 +9,33 @@ use tokio::sync::{mpsc, oneshot};
 use crate::failover::{ActionId, Input, Outcome};
 use crate::status::Report;
 
-/// Notes that may wait for the loop. A sender beyond that waits, the loop never does.
+/// Notes that may wait for the loop. When the inbox is full, the sender waits; the loop never does.
 const CAPACITY: usize = 1024;
 
-/// One thing for the loop.
 #[derive(Debug)]
 pub(super) enum Note {
-    /// For the machine as it is.
+    /// Passed on to the machine.
     Input(Input),
     /// An action ended.
     Done {
-        /// Which one.
         id: ActionId,
-        /// What was called, for the counters.
+        /// The API call's name, for the counters.
         call: &'static str,
-        /// How it ended.
         outcome: Outcome,
     },
-    /// An operator asks for something and wants to know whether it makes sense.
+    /// A command from an operator.
     Command {
-        /// What.
         command: crate::failover::Command,
-        /// Why not, or nothing.
+        /// Receives `Ok`, or why the command is refused.
         answer: oneshot::Sender<Result<(), String>>,
     },
-    /// An alert stands with this text, or no longer.
+    /// An alert was raised, changed or cleared.
     Alert {
-        /// Which one.
         name: &'static str,
-        /// Its text while it stands.
+        /// Its text while it is raised.
         text: Option<String>,
     },
-    /// Someone wants to see everything.
+    /// A request for a status report.
     Status(oneshot::Sender<Box<Report>>),
 }
 
@@ -58,7 +53,6 @@ pub(super) struct Inbox {
     wake: Arc<EventFd>,
 }
 
-/// A connected pair.
 pub(super) fn channel() -> std::io::Result<(Notes, Inbox)> {
     let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
     let wake = Arc::new(EventFd::from_flags(flags)?);
@@ -67,7 +61,7 @@ pub(super) fn channel() -> std::io::Result<(Notes, Inbox)> {
 }
 
 impl Notes {
-    /// Leaves a note, waiting for room; false if the loop has ended.
+    /// Sends a note, waiting for room; false if the loop has ended.
     pub(super) async fn send(&self, note: Note) -> bool {
         if self.queue.send(note).await.is_err() {
             return false;
@@ -77,32 +71,30 @@ impl Notes {
         true
     }
 
-    /// Leaves an input for the machine.
     pub(super) async fn input(&self, input: Input) -> bool {
         self.send(Note::Input(input)).await
     }
 }
 
 impl Inbox {
-    /// The next note, if there is one.
     pub(super) fn take(&mut self) -> Option<Note> {
         self.queue.try_recv().ok()
     }
 
-    /// The next note, waited for: for tests, which have no loop.
+    /// Waits for the next note: for tests, which have no loop.
     #[cfg(test)]
     pub(super) async fn next(&mut self) -> Option<Note> {
         self.queue.recv().await
     }
 
-    /// Makes the wake-up silent until the next note. Call before taking the notes out, so that
-    /// one that arrives meanwhile wakes again.
+    /// Resets the wake-up. Call before taking the notes out, so that a note that arrives meanwhile
+    /// wakes the loop again.
     pub(super) fn quiet(&self) {
-        // Nothing to read means that nobody has rung.
+        // An error means that there was nothing to reset.
         let _ = self.wake.read();
     }
 
-    /// Becomes readable when there is a note.
+    /// Becomes readable when a note arrives.
     pub(super) fn wake_fd(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }

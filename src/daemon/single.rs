@@ -26,7 +26,7 @@ pub(super) fn lock(directory: &Path) -> anyhow::Result<FileLock> {
     let Some(lock) = lock else {
         // The process id only helps the reader of the message.
         let pid = fs::read_to_string(&path).unwrap_or_default();
-        bail!("a monitor already runs on this host (pid {}): see `natha status`", pid.trim());
+        bail!("a monitor runs on this host already (pid {}): see `natha status`", pid.trim());
     };
     let mut file = lock.file();
     file.set_len(0)

@@ -1,4 +1,4 @@
-//! From nothing to a running loop, and to its end.
+//! Starts the monitor, and ends it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,43 +14,42 @@ use super::carrier::{self, Carrier};
 use super::control_socket::{self, StatusEndpoint};
 use super::discovery::{self, Cluster, Discovery, Membership};
 use super::event_loop::{
-    EventLoop, Memory, Notifier, Recorder, notify, prioritise, stay_in_memory,
+    EventLoop, LoopState, Notifier, Recorder, notify, prioritise, stay_in_memory,
 };
 use super::health::{FitnessBoard, conntrack, host, interruptions, service_checks, uplink};
 use super::inbox::{self, Notes};
 use super::peers::{Exchange, ExchangeParts};
 use super::{clock, single};
 use crate::cloud::Imds;
-use crate::config::{Failover, Flags, PairFlags, Settings, load, settings_digest};
+use crate::config::{Failover, Flags, PairFlags, Settings, load_with_pair, settings_digest};
 use crate::failover::{Command, Input};
 use crate::record::Header;
 use crate::types::SessionId;
 use crate::wire::{HeartbeatKey, Sender};
 
-/// How long handing everything over may take once the monitor is asked to end.
+/// How long handing everything over may take once the monitor is told to stop.
 const LEAVE_LIMIT: Duration = Duration::from_secs(20);
-/// Heartbeats that tell the peers that this node leaves, the one before it may go included, and
-/// the longest time for the rest.
+/// Heartbeats that tell the peers that this node is leaving, including the one before it may exit.
+/// The others take at most [`LINGER_MAX`].
 const LAST_BEATS: u32 = 3;
 const LINGER_MAX: Duration = Duration::from_secs(3);
-/// The first pause between two attempts to find the cluster, and the longest.
+/// The pause between two attempts to find the cluster doubles from the first value to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
-/// Runs the monitor until it is asked to end.
+/// Runs the monitor until it is told to stop.
 ///
-/// What the metadata service or EC2 cannot tell yet is asked for again, with growing pauses, for
-/// as long as it takes: a node that waits is of more use than one that has given up.
+/// While the metadata service or EC2 does not answer, the start is retried without limit, with
+/// growing pauses: a node that waits is more useful than one that has given up.
 ///
 /// # Errors
-/// Where the settings are wrong, a monitor runs on this host already, a socket cannot be opened,
-/// or not everything could be handed over in time at the end.
+/// If the settings are wrong, a monitor already runs on this host, a socket cannot be opened, or
+/// not everything could be handed over in time at the end.
 pub(crate) async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
-    let settings = load(flags, pair, None)?.settings;
+    let settings = load_with_pair(flags, pair, None)?.settings;
     let directory = settings.socket.parent().context("the socket has no directory")?;
     let _only = single::lock(directory)?;
     let mut signals = Signals::new()?;
-    let endpoint =
-        StatusEndpoint::starting("asking the instance metadata service who this host is");
+    let endpoint = StatusEndpoint::starting("querying the instance metadata service");
     tokio::spawn(control_socket::serve(
         control_socket::listen(&settings.socket)?,
         endpoint.clone(),
@@ -64,7 +63,7 @@ pub(crate) async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
     watch(running, &mut signals).await
 }
 
-/// Asks until everything is known. Only settings that are wrong end this.
+/// Retries until the cluster is found. Only wrong settings end this.
 async fn find(
     flags: &Flags,
     pair: &PairFlags,
@@ -79,7 +78,7 @@ async fn find(
             Err(why) => why,
         };
         tracing::warn!("cannot start yet: {why}");
-        endpoint.waits(&why);
+        endpoint.set_starting(&why);
         notify(&sd_notify::NotifyState::Status(&format!("Cannot start yet: {why}")));
         let patience = u32::try_from(pause.as_micros()).unwrap_or(u32::MAX).saturating_mul(4);
         notify(&sd_notify::NotifyState::ExtendTimeoutUsec(patience));
@@ -98,14 +97,13 @@ async fn pause_for(pause: Duration) {
     tokio::time::sleep(pause).await;
 }
 
-/// A loop that runs.
 struct Running {
     notes: Notes,
-    local: Carrier,
+    carrier: Carrier,
     ended: oneshot::Receiver<()>,
 }
 
-/// Opens the sockets, starts the loop's thread and everything around it.
+/// Opens the sockets and starts the loop's thread and all tasks.
 fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Running> {
     let Membership { discovery, cluster } = found;
     let Discovery { clouds, settings, .. } = discovery;
@@ -126,28 +124,28 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
         Ok(stopped) => header.stopped = stopped,
         // A peer may then stay stopped; a node without a monitor would be worse.
         Err(error) => tracing::error!(
-            "which peers an earlier monitor stopped is not known, start those by hand: {error:#}"
+            "unknown which peers an earlier monitor stopped; start them by hand if any: {error:#}"
         ),
     }
-    let (must_carry, local) = carrier::start(settings, cluster.me.address, &notes);
-    let looking = Arc::new(Notify::new());
+    let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
+    let rediscover = Arc::new(Notify::new());
     let event_loop = EventLoop {
-        // Made of the very header that a replay has, so that nothing else can enter.
+        // Made from the header that a replay reads, so that a recording cannot lack anything.
         machine: header.machine(),
         exchange,
         inbox,
         executors: Executors::start(clouds, stopped_peers, &notes, settings.api.timeout),
         notifier: Notifier::start(),
         recorder: record(settings, header),
-        local: must_carry,
-        looking: Arc::clone(&looking),
+        must_carry,
+        rediscover: Arc::clone(&rediscover),
         watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
         linger: (settings.failover.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
         severed_after: severed_after(&settings.failover),
-        memory: Memory::new(cluster.name.clone(), cluster.roster.clone(), now),
+        state: LoopState::new(cluster.name.clone(), cluster.roster.clone(), now),
     };
     let ended = spawn_loop(event_loop)?;
-    endpoint.runs(notes.clone());
+    endpoint.set_running(notes.clone());
 
     watch_host(found, &notes)?;
     let refused = Alert::new("settings", &notes);
@@ -157,7 +155,7 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
         cluster.roster.clone(),
         cluster.warnings.clone(),
         refused,
-        looking,
+        rediscover,
         notes.clone(),
     ));
     tracing::info!(
@@ -165,12 +163,12 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
         node = %cluster.me.id,
         members = cluster.roster.members.len(),
         groups = cluster.roster.groups.len(),
-        "the monitor runs"
+        "the monitor is running"
     );
-    Ok(Running { notes, local, ended })
+    Ok(Running { notes, carrier, ended })
 }
 
-/// Starts what finds out about this host: whether it can serve, and what a person should know.
+/// Starts the checks of this host.
 fn watch_host(found: &Membership, notes: &Notes) -> anyhow::Result<()> {
     let Membership { discovery: Discovery { clouds, settings, .. }, cluster } = found;
     let board = FitnessBoard::new(notes.clone());
@@ -183,30 +181,30 @@ fn watch_host(found: &Membership, notes: &Notes) -> anyhow::Result<()> {
     let tracked = Alert::new("conntrack", notes);
     tokio::spawn(conntrack::watch(settings.host.conntrack_alert, tracked));
     let announced = Alert::new("notices", notes);
-    tokio::spawn(interruptions::watch(settings.notices.clone(), announced, board));
+    tokio::spawn(interruptions::watch(settings.interruptions.clone(), announced, board));
     Ok(())
 }
 
-/// Starts the recording that the settings ask for. Without it, the monitor runs as well.
+/// Starts the recording, if configured. If that fails, the monitor runs without it.
 fn record(settings: &Settings, mut header: Header) -> Option<Recorder> {
     let file = settings.record.file.as_ref()?;
     header.wall = Some(clock::wall_text());
     let limit = u64::from(settings.record.max_mib) << 20;
     match Recorder::start(file, limit, &header) {
         Ok((recorder, file)) => {
-            tracing::info!(file = %file.display(), "recording what this monitor decides from");
+            tracing::info!(file = %file.display(), "recording this run");
             Some(recorder)
         }
         Err(error) => {
-            tracing::warn!(file = %file.display(), "nothing is recorded: {error}");
+            tracing::warn!(file = %file.display(), "cannot record this run: {error}");
             None
         }
     }
 }
 
-/// How long every heartbeat must be refused before this node finds itself cut off: as many as it
-/// can miss of a peer before it would judge it lost, less one, so that it doubts itself first. The
-/// half interval is for beats that are sent early.
+/// How long the kernel must refuse every heartbeat before this node is unfit: one interval less
+/// than a peer may be silent before this node would judge it lost, so that it finds its own fault
+/// first. The half interval allows for heartbeats that are sent early.
 fn severed_after(numbers: &Failover) -> Duration {
     (numbers.interval * numbers.lost_after.saturating_sub(2)).saturating_sub(numbers.interval / 2)
 }
@@ -228,14 +226,13 @@ fn open_exchange(
     let (mut exchange, echo_fault) = Exchange::open(parts, now)
         .with_context(|| format!("cannot open the heartbeat socket {address}:{port}"))?;
     if let Some(error) = echo_fault {
-        tracing::warn!(%error, "no ICMP echo to the peers: heartbeats alone tell who is lost");
+        tracing::warn!(%error, "no ICMP echo to the peers: only heartbeats show that one is lost");
     }
     exchange.set_roster(&cluster.roster, now);
     Ok(exchange)
 }
 
-/// Starts the thread. The receiver resolves when the loop has ended by itself, and fails if it
-/// has come to grief.
+/// Starts the thread. The receiver resolves when the loop ends and errors if the loop panicked.
 fn spawn_loop(event_loop: EventLoop) -> anyhow::Result<oneshot::Receiver<()>> {
     let (sender, ended) = oneshot::channel();
     if let Err(reason) = stay_in_memory() {
@@ -246,7 +243,7 @@ fn spawn_loop(event_loop: EventLoop) -> anyhow::Result<oneshot::Receiver<()>> {
             tracing::debug!("{reason}");
         }
         event_loop.run();
-        // Nobody listens where the process is on its way out already.
+        // The receiver is gone if the process is already exiting.
         let _ = sender.send(());
     };
     let builder = std::thread::Builder::new().name("natha-loop".to_owned());
@@ -254,33 +251,33 @@ fn spawn_loop(event_loop: EventLoop) -> anyhow::Result<oneshot::Receiver<()>> {
     Ok(ended)
 }
 
-/// Waits for the end: of the loop, or by signal. What this host carried for groups that were handed
-/// over is taken off it; what nobody could take stays.
+/// Waits until the loop ends or a signal arrives. The addresses of groups that were handed over are
+/// removed from this host; those of groups that no peer could take stay.
 async fn watch(running: Running, signals: &mut Signals) -> anyhow::Result<()> {
-    let Running { notes, local, mut ended } = running;
+    let Running { notes, carrier, mut ended } = running;
     tokio::select! {
-        end = &mut ended => return end.map_err(|_| anyhow!("the loop's thread has died")),
+        end = &mut ended => return end.map_err(|_| anyhow!("the loop's thread panicked")),
         () = signals.end() => {}
     }
-    tracing::info!("leaving: handing over what this node holds");
+    tracing::info!("stopping: handing over this node's groups");
     notify(&sd_notify::NotifyState::Stopping);
     notes.input(Input::Command { command: Command::Leave }).await;
     tokio::select! {
         end = timeout(LEAVE_LIMIT, &mut ended) => match end {
-            Ok(end) => end.map_err(|_| anyhow!("the loop's thread has died"))?,
+            Ok(end) => end.map_err(|_| anyhow!("the loop's thread panicked"))?,
             Err(_) => bail!(
-                "not everything could be handed over within {}: the peers will take the rest",
+                "not everything was handed over within {}: the peers will take over the rest",
                 humantime::format_duration(LEAVE_LIMIT)
             ),
         },
-        () = signals.end() => bail!("ended by a second signal, before everything was handed over"),
+        () = signals.end() => bail!("stopped by a second signal before everything was handed over"),
     }
-    local.finish().await;
+    carrier.finish().await;
     Ok(())
 }
 
-/// The signals that end the monitor. SIGHUP is taken and ignored: settings are read at the start
-/// only, and a closed terminal must not end a monitor.
+/// The signals that stop the monitor. SIGHUP is ignored: settings are read only at the start, and a
+/// closed terminal must not stop a monitor.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -297,7 +294,7 @@ impl Signals {
         })
     }
 
-    /// Resolves when one of SIGTERM and SIGINT has come.
+    /// Resolves on SIGTERM or SIGINT.
     async fn end(&mut self) {
         loop {
             tokio::select! {

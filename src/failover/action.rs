@@ -107,7 +107,8 @@ pub enum Action {
         #[serde(with = "exact")]
         event: Event,
     },
-    /// The monitor may exit (after `Command::Leave`): everything that could be handed over has been.
+    /// The monitor may exit (after `Command::Leave`): everything that could be handed over has
+    /// been.
     MayExit,
 }
 

@@ -94,7 +94,9 @@ impl GroupState {
         if desired.kind == MoveKind::HandBack && self.moving.is_none() {
             let unread = self.kinds_unread_since(read_since);
             if !unread.is_empty() {
-                unread.into_iter().for_each(|kind| reads.hurry_for(kind));
+                for kind in unread {
+                    reads.hurry_for(kind);
+                }
                 return None;
             }
         }

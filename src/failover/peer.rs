@@ -128,10 +128,10 @@ impl Peer {
         lost_at.is_some_and(|lost| now.since(lost) < timing.detection())
     }
 
-    /// Takes in that this node was paused until `now`. What the peer sent meanwhile may be lost with
-    /// this node's socket buffer, so a peer that was alive before gets its detection time again, and
-    /// one that was never heard its first contact. A peer that was lost stays lost, but the pause
-    /// does not count as observation.
+    /// Takes in that this node was paused until `now`. What the peer sent meanwhile may be lost
+    /// with this node's socket buffer, so a peer that was alive before gets its detection time
+    /// again, and one that was never heard its first contact. A peer that was lost stays lost, but
+    /// the pause does not count as observation.
     pub(super) fn excuse_silence(&mut self, now: Time) {
         self.power = None;
         if self.verdict == Verdict::DaemonDown {

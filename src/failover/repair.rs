@@ -281,10 +281,10 @@ impl Repairs {
         let Some((power, _)) = recent else { return };
         let was_started = peer.started_at.is_some_and(|at| now.since(at) < START_PATIENCE);
         match power.state {
-            Some(InstanceState::Pending) => {
-                if peer.started_at.is_some_and(|since| now.since(since) >= patience) {
-                    self.block(node, "it does not start", Blocked::Stuck(PENDING), out, now);
-                }
+            Some(InstanceState::Pending)
+                if peer.started_at.is_some_and(|since| now.since(since) >= patience) =>
+            {
+                self.block(node, "it does not start", Blocked::Stuck(PENDING), out, now);
             }
             Some(InstanceState::Stopping) => self.force_stop(node, known, out, now),
             Some(InstanceState::Stopped) if !was_started && self.is_free(node, patience, now) => {

@@ -1,15 +1,14 @@
-//! The host's IPv4 addresses, by rtnetlink: read, put on an interface, taken off it, watched.
+//! The host's IPv4 addresses, by rtnetlink: read, added, removed and watched.
 //!
-//! What natha puts on must not become the source of connections that others open: they would leave
-//! under an address of the whole group, and their answers would go to whoever holds that. On
-//! loopback, scope `host` keeps the kernel from choosing it. On another interface the prefix of 32
-//! bits does: an address whose network holds the gateway goes before it. (There, scope `host` would
-//! make it the first address of the interface, which is what a redirection leads to.) Services that
-//! bind it still use it, and what comes in for it is answered from it.
+//! An address that natha adds must not become the source of other programs' connections: replies
+//! would go to the node that holds the group. On loopback, scope `host` keeps the kernel from
+//! choosing it. On another interface, the prefix of 32 bits does: the kernel prefers an address
+//! whose network contains the gateway. (Scope `host` there would make it the first address of the
+//! interface, which is the target of a redirection.) Services that bind the address still use it,
+//! and packets to it are answered from it.
 //!
-//! The kernel answers neighbours who ask for such an address by ARP, and never announces one of
-//! loopback. In a VPC nobody asks: the VPC itself answers ARP, and goes by its route tables and
-//! interfaces alone.
+//! The kernel answers ARP requests for these addresses and announces none on loopback. In a VPC
+//! there are no such requests: the VPC answers ARP itself, from its route tables and interfaces.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,7 +23,7 @@ use tokio::task::JoinHandle;
 
 use crate::plan::LOOPBACK;
 
-/// The kernel answers and obeys within a millisecond.
+/// The kernel normally answers within a millisecond.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Why addresses could not be read or changed.
@@ -33,7 +32,7 @@ pub enum AddressError {
     /// No netlink socket.
     #[error("cannot open a netlink socket")]
     Open(#[source] std::io::Error),
-    /// The kernel does not tell.
+    /// The addresses cannot be read.
     #[error("cannot read the host's addresses: {0}")]
     Read(rtnetlink::Error),
     /// There is no such interface.
@@ -57,12 +56,12 @@ pub enum AddressError {
     TimedOut,
 }
 
-/// An address as it is on an interface.
+/// An address of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Own {
     /// The address.
     pub address: Ipv4Addr,
-    /// The interface that has it.
+    /// Its interface.
     pub link: String,
     /// The length of its network's prefix.
     pub prefix: u8,
@@ -71,7 +70,7 @@ pub struct Own {
 /// Every IPv4 address of the host, loopback included.
 ///
 /// # Errors
-/// Where the kernel does not tell.
+/// If the kernel does not answer or refuses.
 pub async fn read() -> Result<Vec<Own>, AddressError> {
     with_handle(async |handle| {
         let found = dump(&handle).await?;
@@ -80,11 +79,11 @@ pub async fn read() -> Result<Vec<Own>, AddressError> {
     .await
 }
 
-/// Puts `address/32` on an interface, unless any interface has that address. Returns the one that
-/// had it; none where it was put on.
+/// Adds `address/32` to an interface, unless an interface already has the address. Returns that
+/// interface; none if the address was added.
 ///
 /// # Errors
-/// Where there is no such interface, or the kernel refuses.
+/// If there is no such interface, or the kernel refuses.
 pub async fn add(link: &str, address: Ipv4Addr) -> Result<Option<String>, AddressError> {
     with_handle(async |handle| {
         let there = dump(&handle).await?.into_iter().find(|(own, _)| own.address == address);
@@ -107,17 +106,17 @@ pub async fn add(link: &str, address: Ipv4Addr) -> Result<Option<String>, Addres
     .await
 }
 
-/// Takes `address/32` off an interface. Returns whether it was there.
+/// Removes `address/32` from an interface. Returns whether it was there.
 ///
 /// # Errors
-/// Where the kernel refuses.
+/// If the kernel refuses.
 pub async fn remove(link: &str, address: Ipv4Addr) -> Result<bool, AddressError> {
     let wanted = Own { address, link: link.to_owned(), prefix: 32 };
     with_handle(async |handle| {
         let there = dump(&handle).await?.into_iter().find(|(own, _)| *own == wanted);
         let Some((_, message)) = there else { return Ok(false) };
         match handle.address().del(message).execute().await {
-            // Somebody else was faster.
+            // Another program has just removed it.
             Err(error) if is(&error, Errno::EADDRNOTAVAIL) => Ok(false),
             Err(source) => Err(refused("remove", address, link, source)),
             Ok(()) => Ok(true),
@@ -126,7 +125,7 @@ pub async fn remove(link: &str, address: Ipv4Addr) -> Result<bool, AddressError>
     .await
 }
 
-/// Tells when addresses of the host come and go, whoever changes them.
+/// Watches addresses being added and removed by any program.
 #[derive(Debug)]
 pub struct Watch<S> {
     messages: S,
@@ -139,10 +138,10 @@ impl<S> Drop for Watch<S> {
     }
 }
 
-/// Watches from now on.
+/// Starts watching.
 ///
 /// # Errors
-/// Where no netlink socket can be opened.
+/// If no netlink socket can be opened.
 pub fn watch() -> Result<Watch<impl StreamExt + Unpin>, AddressError> {
     let groups = [MulticastGroup::Ipv4Ifaddr];
     let (connection, _, messages) =
@@ -151,8 +150,8 @@ pub fn watch() -> Result<Watch<impl StreamExt + Unpin>, AddressError> {
 }
 
 impl<S: StreamExt + Unpin> Watch<S> {
-    /// Waits for the next changes; several at once are told once. False where the kernel tells no
-    /// longer, and a new watch is needed.
+    /// Waits for the next change; several at once are reported once. False if the watch has ended
+    /// and a new one is needed.
     pub async fn changed(&mut self) -> bool {
         if self.messages.next().await.is_none() {
             return false;
@@ -162,7 +161,7 @@ impl<S: StreamExt + Unpin> Watch<S> {
     }
 }
 
-/// Opens a socket for one piece of work, and gives that a time limit.
+/// Does some work with a netlink socket of its own and a time limit.
 async fn with_handle<T>(
     work: impl AsyncFnOnce(Handle) -> Result<T, AddressError>,
 ) -> Result<T, AddressError> {
@@ -173,7 +172,7 @@ async fn with_handle<T>(
     answer.map_err(|_| AddressError::TimedOut)?
 }
 
-/// The interfaces' names by their index.
+/// The interfaces' names by index.
 async fn links(handle: &Handle) -> Result<BTreeMap<u32, String>, AddressError> {
     let mut links = BTreeMap::new();
     let mut messages = handle.link().get().execute();
@@ -192,7 +191,7 @@ async fn dump(handle: &Handle) -> Result<Vec<(Own, AddressMessage)>, AddressErro
     let mut found = Vec::new();
     let mut messages = handle.address().get().execute();
     while let Some(message) = messages.try_next().await.map_err(AddressError::Read)? {
-        // On a point-to-point link `Address` is the other side; `Local` is always this one.
+        // On a point-to-point link `Address` is the peer's; `Local` is always this host's.
         let address = message.attributes.iter().find_map(|attribute| match attribute {
             AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
             _ => None,

@@ -1,4 +1,4 @@
-//! Carrying out one change at a time, and undoing it.
+//! Applies one change at a time, and undoes it.
 
 use super::addresses::{self, AddressError};
 use super::journal::{Journal, JournalEntry, JournalError, JournalStore};
@@ -30,75 +30,58 @@ pub enum ApplyError {
              loaded"
     )]
     NoSuchSysctl(SysctlKey),
-    /// A sysctl is as it must not be and cannot be set.
+    /// A sysctl has a wrong value and cannot be set.
     #[error(
         "the sysctl {key} is {found} and must be {wanted}, but cannot be set from here: set \
              it on the host that this container or network namespace runs on"
     )]
-    Stuck {
-        /// Which.
-        key: SysctlKey,
-        /// Its value.
-        found: String,
-        /// The value it must have.
-        wanted: String,
-    },
-    /// The journal has a value that is no number.
+    Stuck { key: SysctlKey, found: String, wanted: String },
+    /// The journal has a value that is not a number.
     #[error("the undo journal has `{text}` for {key}, which is not a number")]
-    BadOriginal {
-        /// Which.
-        key: SysctlKey,
-        /// The value.
-        text: String,
-    },
+    BadOriginal { key: SysctlKey, text: String },
 }
 
-/// What became of one thing that was to be undone.
+/// The result of undoing one change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Undone {
-    /// It is again as it was.
+    /// The original state is restored.
     Restored,
-    /// It was so already.
+    /// The original state was already there.
     Already,
-    /// It is neither as natha set it nor as it was before: someone else has changed it since, and
-    /// it is left alone.
+    /// Another program has changed it since: it has neither natha's value nor the original one, and
+    /// stays as it is.
     LeftAlone {
-        /// What it is.
+        /// The present value.
         found: String,
     },
 }
 
-/// A run that changes the host: every change goes into the journal before it is made.
+/// A run that changes the host. Each change is preceded by its journal entry.
 #[derive(Debug)]
 pub(crate) struct Applier {
-    /// The nft program.
     pub(crate) nft: Nft,
     store: JournalStore,
-    /// The journal as it was when this run began.
+    /// The journal at the start of this run.
     before: Option<Journal>,
     journal: Journal,
-    /// What this run changed, with the values from right before it.
+    /// What this run has changed, with the values from just before.
     done: Vec<JournalEntry>,
 }
 
 impl Applier {
-    /// Begins a run.
     pub(crate) fn new(nft: Nft, store: JournalStore) -> Result<Self, JournalError> {
         let before = store.load()?;
         let journal = before.clone().unwrap_or_else(|| store.begin());
         Ok(Self { nft, store, before, journal, done: Vec::new() })
     }
 
-    /// The plan that the host was last made into.
+    /// The plan that was last applied to the host.
     #[must_use]
     pub(crate) fn last_plan(&self) -> Option<&HostPlan> {
         self.journal.plan.as_ref()
     }
 
-    /// Writes down a change that is about to be made.
-    ///
-    /// # Errors
-    /// Where the journal cannot be written: the change must not be made then.
+    /// Records a change in the journal. On an error the change must not be made.
     pub(crate) fn record(
         &mut self,
         subject: &Subject,
@@ -111,11 +94,11 @@ impl Applier {
         Ok(())
     }
 
-    /// Makes the table, the sysctls and the addresses as planned, as far as `items` say that they
-    /// differ. Returns how each of them stood right before.
+    /// Applies the table, the sysctls and the addresses of the plan, as far as `items` say that
+    /// they differ. Returns the state of each just before its change.
     ///
     /// # Errors
-    /// At the first change that fails. What was done before it is undone by [`Self::done`] and
+    /// At the first change that fails. To undo the changes before it, pass [`Self::done`] to
     /// [`Self::undo`].
     pub(crate) async fn kernel(
         &mut self,
@@ -145,8 +128,8 @@ impl Applier {
         Ok(changed)
     }
 
-    /// Sets one sysctl, read anew: those of connection tracking have only just appeared, and
-    /// setting one can set another.
+    /// Sets one sysctl. It is read again first: those of connection tracking have only just
+    /// appeared, and setting one sysctl can change another.
     fn sysctl(&mut self, wanted: &Sysctl) -> Result<Item, ApplyError> {
         let key = &wanted.key;
         let reading = sysctl::read(key)?.ok_or_else(|| ApplyError::NoSuchSysctl(key.clone()))?;
@@ -166,7 +149,7 @@ impl Applier {
         }
     }
 
-    /// Ends a run that succeeded: the plan goes into the journal, unless it is there already.
+    /// Ends a successful run: writes the plan to the journal, unless it is already there.
     pub(crate) fn finish(mut self, plan: &HostPlan) -> Result<(), JournalError> {
         if self.journal.plan.as_ref() == Some(plan) && !self.journal_is_stale() {
             return Ok(());
@@ -175,18 +158,18 @@ impl Applier {
         self.store.save(&self.journal)
     }
 
-    /// Whether the file differs from what counts in this boot.
+    /// Whether the file differs from the journal of this boot.
     fn journal_is_stale(&self) -> bool {
         self.before.as_ref() != Some(&self.journal)
     }
 
-    /// What this run has changed so far, the last first.
+    /// What this run has changed so far, latest first.
     #[must_use]
     pub(crate) fn done(&self) -> Vec<JournalEntry> {
         self.done.iter().rev().cloned().collect()
     }
 
-    /// Ends a run whose changes were all undone: the journal is again as it was.
+    /// Ends a run whose changes were all undone: restores the journal.
     pub(crate) fn forget(self) -> Result<(), JournalError> {
         match &self.before {
             Some(journal) => self.store.save(journal),
@@ -194,13 +177,13 @@ impl Applier {
         }
     }
 
-    /// Everything that is still to be undone on this host, the last first.
+    /// Everything that is left to undo on this host, latest first.
     #[must_use]
     pub(crate) fn undoable(&self) -> Vec<JournalEntry> {
         self.journal.entries.iter().rev().cloned().collect()
     }
 
-    /// Keeps these entries as what could not be undone.
+    /// Ends a teardown: keeps the entries that could not be undone.
     pub(crate) fn keep(mut self, entries: &[JournalEntry]) -> Result<(), JournalError> {
         if entries.is_empty() {
             return self.store.remove();
@@ -210,8 +193,8 @@ impl Applier {
         self.store.save(&self.journal)
     }
 
-    /// Undoes one change of the table, of a sysctl or of an address. Source/dest checks are EC2's
-    /// matter. `table` is the table to bring back in place of natha's present one.
+    /// Undoes one change of the table, of a sysctl or of an address, but not of a source/dest
+    /// check, which needs EC2. `table` replaces natha's present table, if given.
     pub(crate) async fn undo(
         &self,
         entry: &JournalEntry,
@@ -236,7 +219,7 @@ impl Applier {
 
 fn undo_sysctl(key: &SysctlKey, entry: &JournalEntry) -> Result<Undone, ApplyError> {
     let (Some(original), Some(reading)) = (&entry.original, sysctl::read(key)?) else {
-        // It went away with its interface.
+        // The sysctl disappeared with its interface.
         return Ok(Undone::Already);
     };
     let found = reading.value.to_string();

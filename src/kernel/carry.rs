@@ -1,8 +1,9 @@
-//! Makes the host take in packets to the addresses of the groups that it holds, and of no others.
+//! Makes the host accept packets to the addresses of the groups that it must carry, and of no
+//! others.
 //!
-//! Only what natha put there is ever removed. It is written down before it is put there, so that a
-//! run that dies leaves nothing behind that the next one does not know of; and it counts only in
-//! the boot in which it was written, because after a reboot none of it is there any more.
+//! Only addresses that natha added are ever removed. They are recorded in a file before they are
+//! added, so that a run that dies leaves nothing unknown to the next one. The record counts only in
+//! the boot in which it was written: a reboot removes everything that it lists.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -25,10 +26,10 @@ use crate::config::{GroupSetting, Local};
 use crate::plan::{Carried, NftTable, VipTable, carried, vip_table};
 use crate::types::GroupName;
 
-/// How long another run on this host may take before this one gives up.
+/// How long to wait for another run on this host.
 const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
-/// Why the host could not be made to take in packets, or to take them in no longer.
+/// Why an address could not be carried or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum CarryError {
     /// A file could not be used.
@@ -41,20 +42,20 @@ pub enum CarryError {
         /// Why.
         source: std::io::Error,
     },
-    /// The file of what natha put there makes no sense.
+    /// The record of what natha added cannot be parsed.
     #[error(
-        "{} is damaged: look which addresses natha has put on this host (`ip address`), take off \
-         those that it does not hold, and remove the file", path.display()
+        "{} is damaged: remove the addresses of groups that this node does not hold \
+         (`ip address`), then the file", path.display()
     )]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// Where it broke.
+        /// The error at its position.
         #[source]
         source: serde_json::Error,
     },
-    /// Another run is at it.
-    #[error("{} is locked: another `natha` changes this host's addresses", .0.display())]
+    /// Another run holds the lock.
+    #[error("{} is locked: another `natha` is changing this host's addresses", .0.display())]
     Busy(PathBuf),
     /// The id of this boot could not be read.
     #[error(transparent)]
@@ -62,23 +63,23 @@ pub enum CarryError {
     /// An address failed.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// The nft program is not there.
+    /// The nft program is not installed.
     #[error(transparent)]
     Run(#[from] RunError),
     /// nft failed.
     #[error(transparent)]
     Nft(#[from] NftError),
-    /// An address was put on and is not there.
-    #[error("{0} was put on and is gone again: another program removes it")]
+    /// An address was added and is gone.
+    #[error("{0} was added and is gone again: another program removes it")]
     Vanished(Carried),
-    /// An address of a group that another node holds, and that natha did not put there.
+    /// This host has an address of a group that another node holds, and natha did not add it.
     #[error(
-        "{part}, of group {group}, was put there by somebody else, and another node holds it: take \
-         it off (`ip address delete {}/32 dev {link}`), or, where it is to stay, give the group \
-         local = \"off\"", part.address()
+        "another node holds group {group}, but {part} is on this host and natha did not add it: \
+         remove it (`ip address delete {}/32 dev {link}`) or, to keep it, set local = \"off\" for \
+         the group", part.address()
     )]
     Stray {
-        /// The address, where it is.
+        /// The address and its interface.
         part: Carried,
         /// The interface.
         link: String,
@@ -87,76 +88,76 @@ pub enum CarryError {
     },
 }
 
-/// What has been written down.
+/// The record of what natha added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct CarriedRecord {
     /// The kernel's id of the boot in which it was written.
     boot: String,
-    /// What natha put there.
+    /// What natha added.
     put: BTreeSet<Carried>,
-    /// Whether it loaded its table.
+    /// Whether natha loaded its table.
     table: bool,
 }
 
-/// One thing that was changed.
+/// One change of what the host carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CarriedChange {
-    /// What.
+    /// The address or redirection.
     pub part: Carried,
-    /// Whether it is there now.
+    /// Whether it was added (true) or removed.
     pub present: bool,
 }
 
 impl fmt::Display for CarriedChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.present { "put there" } else { "removed" };
+        let what = if self.present { "added" } else { "removed" };
         write!(f, "{} {what}", self.part)
     }
 }
 
-/// What came of it. What could be done was done, whatever else failed.
+/// The result of [`reconcile`]. A failure does not keep the other changes from being made.
 #[derive(Debug, Default)]
 pub struct CarryOutcome {
-    /// What was changed.
+    /// The changes that were made.
     pub changes: Vec<CarriedChange>,
     /// What failed.
     pub errors: Vec<CarryError>,
 }
 
-/// Makes the host carry what follows from `duties`, see [`carried`]: addresses by rtnetlink, the
-/// table by nft, which is not needed where no group is redirected.
+/// Makes the host carry what follows from `must_carry`, see [`carried`]: addresses by rtnetlink, the
+/// table by nft, which is not needed if no group is redirected.
 ///
 /// # Errors
-/// Where what natha put there is not known: nothing is changed then.
+/// If the record of what natha added cannot be read. Nothing is changed then.
 pub async fn reconcile(
     state_dir: &Path,
     groups: &[GroupSetting],
-    duties: &BTreeMap<GroupName, bool>,
+    must_carry: &BTreeMap<GroupName, bool>,
     forwarding: &str,
 ) -> Result<CarryOutcome, CarryError> {
     let store = CarryStore::open(state_dir).await?;
     let mut record = store.load()?;
-    let wanted = carried(groups, duties, forwarding, &record.put);
+    let wanted = carried(groups, must_carry, forwarding, &record.put);
     let mut outcome = CarryOutcome::default();
     update_addresses(&store, &mut record, &wanted, &mut outcome).await?;
     let table = vip_table(groups, forwarding, &wanted);
     if let Err(error) = update_table(&store, &mut record, &wanted, &table, &mut outcome).await {
         outcome.errors.push(error);
     }
-    outcome.errors.extend(strays(&record.put, groups, duties).await?);
+    outcome.errors.extend(strays(&record.put, groups, must_carry).await?);
     Ok(outcome)
 }
 
-/// Addresses of groups that others hold, which are on this host and which natha must not remove,
-/// because somebody else has put them there: programs here that mean the holder reach themselves.
+/// Addresses on this host of groups that other nodes hold and that natha must not remove, because
+/// it did not add them. Local programs that connect to such a group reach this host instead.
 async fn strays(
     put: &BTreeSet<Carried>,
     groups: &[GroupSetting],
-    duties: &BTreeMap<GroupName, bool>,
+    must_carry: &BTreeMap<GroupName, bool>,
 ) -> Result<Vec<CarryError>, CarryError> {
     let elsewhere: BTreeMap<Ipv4Addr, &GroupName> = groups
         .iter()
-        .filter(|group| group.local != Local::Off && duties.get(&group.name) == Some(&false))
+        .filter(|group| group.local != Local::Off && must_carry.get(&group.name) == Some(&false))
         .flat_map(|group| group.vips().chain(group.private_ips()).map(|one| (one, &group.name)))
         .collect();
     if elsewhere.is_empty() {
@@ -170,15 +171,15 @@ async fn strays(
     Ok(addresses::read().await?.into_iter().filter_map(stray).collect())
 }
 
-/// The addresses that natha put on this host's interfaces.
+/// The addresses that natha added to this host's interfaces.
 ///
 /// # Errors
-/// Where that is not known.
+/// If the record cannot be read.
 pub fn put_there(state_dir: &Path) -> Result<BTreeSet<Carried>, CarryError> {
     Ok(load(&state_dir.join(FILE), &boot_id()?)?.put)
 }
 
-/// Whether anything was ever put on this host, and may still be there.
+/// Whether natha ever added anything to this host that may still be there.
 #[must_use]
 pub fn has_record(state_dir: &Path) -> bool {
     state_dir.join(FILE).exists()
@@ -207,7 +208,7 @@ async fn update_addresses(
         let Carried::Address { link, address } = part else { continue };
         match addresses::add(link, *address).await {
             Ok(None) => outcome.changes.push(CarriedChange { part: part.clone(), present: true }),
-            // Somebody else put it there a moment ago: it is not natha's to remove.
+            // Another program has just added it: natha must not remove it.
             Ok(Some(_)) => drop(record.put.remove(part)),
             Err(error) => outcome.errors.push(error.into()),
         }
@@ -273,7 +274,7 @@ async fn update_table(
 /// The name of the file in the state directory.
 const FILE: &str = "carried.json";
 
-/// Where it is written down. While this value lives, no other run changes what it is about.
+/// The record's file, locked: no other run changes it while this value lives.
 struct CarryStore {
     path: PathBuf,
     boot: String,
@@ -297,7 +298,7 @@ impl CarryStore {
         load(&self.path, &self.boot)
     }
 
-    /// Writes down `fresh` where it differs from `record`, which it then becomes.
+    /// Saves `fresh` if it differs from `record`, which it then replaces.
     fn update(&self, record: &mut CarriedRecord, fresh: CarriedRecord) -> Result<(), CarryError> {
         if *record != fresh {
             self.save(&fresh)?;
@@ -306,7 +307,6 @@ impl CarryStore {
         Ok(())
     }
 
-    /// Writes it down whole, on the disk when this returns.
     fn save(&self, record: &CarriedRecord) -> Result<(), CarryError> {
         let failed = |source| CarryError::Io { doing: "write", path: self.path.clone(), source };
         let text = serde_json::to_vec_pretty(record).map_err(|error| failed(error.into()))?;
@@ -314,7 +314,7 @@ impl CarryStore {
     }
 }
 
-/// What counts in this boot; nothing where nothing was written down.
+/// The record of this boot; empty if there is none.
 fn load(path: &Path, boot: &str) -> Result<CarriedRecord, CarryError> {
     let nothing = || CarriedRecord { boot: boot.to_owned(), put: BTreeSet::new(), table: false };
     let text = match fs::read(path) {

@@ -1,4 +1,4 @@
-//! Gathering what the plan is made from.
+//! Gathers the facts that the plan is made from.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,7 +30,7 @@ pub(crate) enum FactsError {
     Memory(String),
 }
 
-/// Everything the kernel can tell. What EC2 knows is left out.
+/// All facts from the kernel. Those from EC2 are left out.
 pub(crate) async fn gather(nft: &Nft) -> Result<HostFacts, FactsError> {
     let (links, default_routes) = links::read().await?;
     Ok(HostFacts {

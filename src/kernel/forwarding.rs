@@ -1,5 +1,5 @@
-//! For the monitor: does this host still forward as `natha setup` left it, and if not, make it so
-//! again. Both go by the plan in the journal and ask neither EC2 nor the metadata.
+//! For the monitor: checks whether this host still is as `natha setup` left it, and repairs drift.
+//! Both use the plan in the journal and need neither EC2 nor the instance metadata.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::run::RunError;
 use super::sysctl::SysctlError;
 use crate::plan::{HostFacts, HostPlan, Item, ItemState, Subject, Sysctl, diff};
 
-/// Why it could not be found out, or made so.
+/// Why the host could not be checked or repaired.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardingError {
     /// Setup has not been run.
@@ -21,7 +21,7 @@ pub enum ForwardingError {
     /// The journal failed.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The nft program is not there.
+    /// The nft program is not installed.
     #[error(transparent)]
     Run(#[from] RunError),
     /// nft failed.
@@ -38,11 +38,11 @@ pub enum ForwardingError {
     Apply(#[from] ApplyError),
 }
 
-/// What has drifted of that without which nothing is forwarded: the table, `ip_forward` and the
-/// interfaces' `forwarding`. Empty when all is well. Takes two runs of nft, some 5 ms.
+/// Drift in what forwarding depends on: the table, `ip_forward` and the interfaces' `forwarding`.
+/// Empty if there is none. Runs nft twice, which takes about 5 ms.
 ///
 /// # Errors
-/// Where it cannot be found out. That is no proof that this host does not forward.
+/// If the host cannot be checked, which does not prove that it does not forward.
 pub async fn check_forwarding(state_dir: &Path) -> Result<Vec<Item>, ForwardingError> {
     let mut plan = journal::last_plan(state_dir)?.ok_or(ForwardingError::NotSetUp)?;
     plan.sysctls.retain(Sysctl::forwards);
@@ -50,20 +50,20 @@ pub async fn check_forwarding(state_dir: &Path) -> Result<Vec<Item>, ForwardingE
     drifted(&plan, &Nft::find()?).await
 }
 
-/// What has drifted of the table, of all sysctls and of the addresses. Empty when all is well.
+/// Drift in the table, all sysctls and the addresses. Empty if there is none.
 ///
 /// # Errors
-/// Where it cannot be found out.
+/// If the host cannot be checked.
 pub async fn check_plan(state_dir: &Path) -> Result<Vec<Item>, ForwardingError> {
     let plan = journal::last_plan(state_dir)?.ok_or(ForwardingError::NotSetUp)?;
     drifted(&plan, &Nft::find()?).await
 }
 
-/// Makes the table, the sysctls and the addresses again what the plan says, and returns what was
-/// changed. A step that fails leaves those before it in place: each of them is part of the plan.
+/// Restores the table, the sysctls and the addresses to the plan and returns what was changed. If a
+/// step fails, the steps before it stay: each of them is part of the plan.
 ///
 /// # Errors
-/// Where a step fails.
+/// If a step fails.
 pub async fn reassert(state_dir: &Path) -> Result<Vec<Item>, ForwardingError> {
     let store = JournalStore::open(state_dir)?;
     let mut applier = Applier::new(Nft::find()?, store)?;

@@ -1,8 +1,8 @@
-//! The undo journal: what setup replaced, written down before it was replaced.
+//! The undo journal: what setup replaced, recorded before it was replaced.
 //!
-//! The first original of each thing is the one that is kept, so that a second setup does not take
-//! natha's own values for the host's. What is kept in the kernel's memory (sysctls, the table)
-//! ends with the boot it was written in; what EC2 keeps does not.
+//! For each subject the first original is kept, so that a second setup does not mistake natha's own
+//! values for the host's. Entries about the kernel's state (sysctls, the table) end with the boot
+//! in which they were written; entries about EC2's state do not.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -36,7 +36,7 @@ pub enum JournalError {
     },
     /// The file is not a journal this version can read.
     #[error("{} is not an undo journal that this version of natha can read. Restore by hand what \
-             it names, then remove it", path.display())]
+             it lists, then remove it", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -62,18 +62,17 @@ pub enum JournalError {
     },
 }
 
-/// One thing that was changed.
+/// One change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct JournalEntry {
-    /// What.
     pub(crate) subject: Subject,
-    /// What it was before; none where it was not there.
+    /// The value before; none if it did not exist.
     pub(crate) original: Option<String>,
-    /// What it was set to.
+    /// The value it was set to.
     pub(crate) set: String,
 }
 
-/// What was changed, and the plan it was changed for.
+/// All changes, and the plan that they implement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Journal {
     version: u32,
@@ -81,13 +80,12 @@ pub(crate) struct Journal {
     boot: String,
     /// In the order of the changes.
     pub(crate) entries: Vec<JournalEntry>,
-    /// What the host was last made into; none while the first setup is under way.
+    /// The plan last applied; none during the first setup.
     pub(crate) plan: Option<HostPlan>,
 }
 
 impl Journal {
-    /// Writes down a change that is about to be made. What was written down first stays, except
-    /// for the value it is set to.
+    /// Records a change that is about to be made. The first original of a subject stays.
     pub(crate) fn record(&mut self, subject: &Subject, original: Option<String>, set: String) {
         match self.entries.iter_mut().find(|entry| entry.subject == *subject) {
             Some(entry) => entry.set = set,
@@ -95,7 +93,7 @@ impl Journal {
         }
     }
 
-    /// The same journal as it counts in this boot.
+    /// The part of the journal that counts in this boot.
     fn in_boot(mut self, boot: String) -> Self {
         if self.boot != boot {
             self.boot = boot;
@@ -105,7 +103,7 @@ impl Journal {
     }
 }
 
-/// Where the journal is kept. While this value lives, no other run changes the host.
+/// The journal's directory, locked: no other run changes the host while this value lives.
 #[derive(Debug)]
 pub(crate) struct JournalStore {
     directory: PathBuf,
@@ -114,10 +112,7 @@ pub(crate) struct JournalStore {
 }
 
 impl JournalStore {
-    /// Creates the directory if need be, and locks it.
-    ///
-    /// # Errors
-    /// Where that fails, or another run holds the lock.
+    /// Creates the directory if needed, and locks it.
     pub(crate) fn open(directory: &Path) -> Result<Self, JournalError> {
         let io = |doing, path: &Path| {
             let path = path.to_owned();
@@ -134,7 +129,7 @@ impl JournalStore {
         self.directory.join(FILE)
     }
 
-    /// The journal as it counts in this boot; none where there is none.
+    /// The journal of this boot, if there is one.
     pub(crate) fn load(&self) -> Result<Option<Journal>, JournalError> {
         Ok(read(&self.path())?.map(|journal| journal.in_boot(self.boot.clone())))
     }
@@ -145,10 +140,7 @@ impl JournalStore {
         Journal { version: VERSION, boot: self.boot.clone(), entries: Vec::new(), plan: None }
     }
 
-    /// Writes the journal so that it is on the disk, whole, when this returns.
-    ///
-    /// # Errors
-    /// Where that fails; the file is then as it was before.
+    /// Replaces the file atomically. The journal is on the disk when this returns.
     pub(crate) fn save(&self, journal: &Journal) -> Result<(), JournalError> {
         let path = self.path();
         serde_json::to_vec_pretty(journal)
@@ -167,13 +159,13 @@ impl JournalStore {
     }
 }
 
-/// The journal as it counts in this boot, read without the lock; none where there is none.
+/// The journal of this boot, if there is one. Needs no lock.
 pub(crate) fn peek(directory: &Path) -> Result<Option<Journal>, JournalError> {
     let boot = boot_id()?;
     Ok(read(&directory.join(FILE))?.map(|journal| journal.in_boot(boot)))
 }
 
-/// The plan that the host was last made into, read without the lock; none where there is none.
+/// The plan last applied to the host, if there is one. Needs no lock.
 pub(crate) fn last_plan(directory: &Path) -> Result<Option<HostPlan>, JournalError> {
     Ok(read(&directory.join(FILE))?.and_then(|journal| journal.plan))
 }

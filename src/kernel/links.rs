@@ -13,7 +13,7 @@ use rtnetlink::{Handle, RouteMessageBuilder};
 
 use crate::plan::{DefaultRoute, Link};
 
-/// The kernel answers such questions within a millisecond.
+/// The kernel normally answers within a millisecond.
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Why the interfaces could not be read.
@@ -26,12 +26,12 @@ pub(crate) enum LinksError {
     #[error("cannot read interfaces, addresses and routes from the kernel")]
     Read(#[from] rtnetlink::Error),
     /// The kernel does not answer.
-    #[error("the kernel did not tell its interfaces, addresses and routes within {} s",
+    #[error("the kernel did not return its interfaces, addresses and routes within {} s",
             LIMIT.as_secs())]
     TimedOut,
 }
 
-/// The interfaces, loopback left out, and the default routes of the main table.
+/// The interfaces without loopback, and the default routes of the main table.
 pub(crate) async fn read() -> Result<(Vec<Link>, Vec<DefaultRoute>), LinksError> {
     let (connection, handle, _) = rtnetlink::new_connection().map_err(LinksError::Open)?;
     let connection = tokio::spawn(connection);
@@ -61,7 +61,7 @@ async fn ask(handle: &Handle) -> Result<(Vec<Link>, Vec<DefaultRoute>), rtnetlin
     while let Some(message) = messages.try_next().await? {
         let Some(link) = links.get_mut(&message.header.index) else { continue };
         for attribute in &message.attributes {
-            // On a point-to-point link `Address` is the other side; `Local` is always this one.
+            // On a point-to-point link `Address` is the peer's; `Local` is always this host's.
             if let AddressAttribute::Local(IpAddr::V4(address)) = attribute {
                 link.addresses.extend(Ipv4Net::new(*address, message.header.prefix_len));
             }
@@ -80,7 +80,7 @@ fn mac(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
-/// A route may lead out of several interfaces at once.
+/// One route may use several interfaces.
 fn default_routes(message: &RouteMessage, links: &BTreeMap<u32, Link>) -> Vec<DefaultRoute> {
     let main = message.header.table == RouteHeader::RT_TABLE_MAIN;
     if !main || message.header.destination_prefix_length != 0 {

@@ -1,7 +1,7 @@
-//! The Linux side: programs, nft, sysctls, links, and the journal that undoes it all.
+//! The Linux host: nft, sysctls, addresses, links, other programs, and the undo journal.
 //!
-//! Nothing here decides what should be: [`crate::plan`] does. This layer reads facts, carries out
-//! changes one at a time, and writes down beforehand what each change replaced.
+//! [`crate::plan`] decides what the host should be. This layer reads facts and makes changes one at
+//! a time; each change is preceded by a journal entry with what it replaces.
 
 pub mod addresses;
 pub(crate) mod apply;

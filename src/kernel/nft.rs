@@ -1,4 +1,4 @@
-//! Loading and reading nft tables, through the `nft` program.
+//! Loads and reads nft tables through the `nft` program.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use serde_json::Value;
 use super::run::{Program, RunError};
 use crate::plan::{Listing, NftTable, OtherChain, TableName, TableSpec, TableState};
 
-/// A transaction takes some 20 ms; a busy host may need more, a stuck one is given up.
+/// A transaction takes about 20 ms, longer on a busy host.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Why nft could not do it.
+/// Why nft failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NftError {
     /// The program could not be run, or failed.
     #[error(transparent)]
     Run(#[from] RunError),
-    /// What it printed is no JSON.
+    /// Its output is not JSON.
     #[error("`nft {command}` printed something that is not JSON")]
     Parse {
         /// The command.
@@ -25,14 +25,13 @@ pub enum NftError {
         #[source]
         source: serde_json::Error,
     },
-    /// The kernel takes the table without its flowtable only.
+    /// The kernel accepts the table only without its flowtable.
     #[error(
-        "this kernel has no nft flowtables (modules nf_flow_table_inet and nft_flow_offload), \
-             which `flowtable` asks for: boot one that has them, or leave `flowtable` off. Nothing \
-             was changed"
+        "this kernel has no nft flowtables (modules nf_flow_table_inet and nft_flow_offload): boot \
+             a kernel that has them, or leave `flowtable` off. Nothing was changed"
     )]
     NoFlowtables(#[source] Box<RunError>),
-    /// The table is not there after it was loaded.
+    /// The table is gone after it was loaded.
     #[error("nft loaded the table `ip {0}`, but it is not there: another program removes it")]
     Vanished(&'static str),
 }
@@ -44,17 +43,16 @@ pub(crate) struct Nft {
 }
 
 impl Nft {
-    /// Finds the program.
     pub(crate) fn find() -> Result<Self, RunError> {
         Ok(Self { program: Program::find("nft", "nftables")? })
     }
 
-    /// The table of natha's own that setup loads.
+    /// The table that `natha setup` loads.
     pub(crate) async fn table(&self) -> Result<TableState, NftError> {
         self.state(TableSpec::NAME).await
     }
 
-    /// One of natha's own tables.
+    /// One of natha's tables.
     async fn state(&self, name: TableName) -> Result<TableState, NftError> {
         let tables = self.list(&["tables", "ip"]).await?;
         let objects = tables["nftables"].as_array().map_or(&[][..], Vec::as_slice);
@@ -65,7 +63,7 @@ impl Nft {
         Ok(TableState::Present(Listing::new(&listing)))
     }
 
-    /// Whether a table is there as it was made from `spec`, or absent where that is empty.
+    /// Whether the table is exactly as made from `spec`, or absent if `spec` is empty.
     pub(crate) async fn has<T: NftTable>(&self, spec: &T) -> Result<bool, NftError> {
         Ok(match self.state(T::NAME).await? {
             TableState::Absent => spec.is_empty(),
@@ -83,11 +81,8 @@ impl Nft {
         Ok(found)
     }
 
-    /// Replaces one of natha's tables in one transaction, and then seals it; removes it where
-    /// `spec` is empty.
-    ///
-    /// # Errors
-    /// Where nft fails. A transaction that fails changes nothing.
+    /// Replaces one of natha's tables in one transaction and then seals it with its digest; removes
+    /// the table if `spec` is empty. A transaction that fails changes nothing.
     pub(crate) async fn replace<T: NftTable>(&self, spec: &T) -> Result<(), NftError> {
         self.load(&spec.render()).await?;
         match self.state(T::NAME).await? {
@@ -97,17 +92,14 @@ impl Nft {
         }
     }
 
-    /// Whether the kernel would take the table with its flowtable: where it would take the table
-    /// without one only, this is an error. Nothing is changed.
-    ///
-    /// # Errors
-    /// Where it has no flowtables: with what is missing.
+    /// Fails with [`NftError::NoFlowtables`] if the kernel would accept the table only without its
+    /// flowtable. Changes nothing.
     pub(crate) async fn check_flowtable(&self, spec: &TableSpec) -> Result<(), NftError> {
         if !spec.flowtable {
             return Ok(());
         }
         let Err(refused) = self.check(spec).await else { return Ok(()) };
-        // What else is wrong with the table is for the one who loads it to find.
+        // Any other fault of the table shows when it is loaded.
         match self.check(&TableSpec { flowtable: false, ..spec.clone() }).await {
             Ok(()) => Err(NftError::NoFlowtables(Box::new(refused))),
             Err(_) => Ok(()),
@@ -118,7 +110,7 @@ impl Nft {
         self.program.run(&["-c", "-j", "-f", "-"], spec.render().as_bytes(), LIMIT).await.map(drop)
     }
 
-    /// Removes the table that setup loads, if it is there.
+    /// Removes the table that `natha setup` loads, if it exists.
     pub(crate) async fn remove(&self) -> Result<(), NftError> {
         self.load(&TableSpec::NAME.removal()).await
     }

@@ -1,12 +1,12 @@
-//! Whether this process may change the network at all.
+//! Whether this process may change the network.
 
 use std::fs;
 
 /// `CAP_NET_ADMIN`, by its number in `linux/capability.h`.
 const CAP_NET_ADMIN: u32 = 12;
 
-/// Whether this process has `CAP_NET_ADMIN`. Where that cannot be read, yes: what is not allowed
-/// then fails by itself.
+/// Whether this process has `CAP_NET_ADMIN`. True if that cannot be read: a change that is not
+/// allowed then fails.
 #[must_use]
 pub(crate) fn may_change_the_network() -> bool {
     let Ok(status) = fs::read_to_string("/proc/self/status") else { return true };

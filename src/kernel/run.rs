@@ -1,7 +1,7 @@
-//! The one place where other programs are run.
+//! The only place that runs other programs.
 //!
-//! A program is found in the system's own directories and never through `$PATH`, gets a time
-//! limit, is killed when it is over, and what it printed is part of the error.
+//! A program is looked up in the system's own directories, never through `$PATH`. It gets a time
+//! limit, after which it is killed. Its standard error is part of the error.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -12,63 +12,48 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// Where programs are looked for, in this order.
+/// Where programs are looked up, in this order.
 const DIRECTORIES: [&str; 6] =
     ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
 
-/// The most that is read of what a program prints, in bytes.
+/// The most that is read of a program's output, in bytes.
 const OUTPUT_MAX: u64 = 16 * 1024 * 1024;
 
-/// Why a program did not do what it was asked.
+/// Why a program failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// It is in none of the system's directories.
-    #[error("`{name}` is not installed: looked in {}; install the package that has it ({package})",
+    /// The program is in none of the system's directories.
+    #[error("`{name}` is not installed: not found in {}; install the package {package}",
             DIRECTORIES.join(", "))]
     Missing {
-        /// Its name.
         name: &'static str,
-        /// The package that most distributions have it in.
+        /// The package that has it in most distributions.
         package: &'static str,
     },
-    /// It could not be started, or talking to it failed.
+    /// The program could not be started, or its pipes failed.
     #[error("cannot run `{command}`")]
     Io {
-        /// The command line.
         command: String,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
-    /// It took too long and was killed.
+    /// The program took too long and was killed.
     #[error("`{command}` did not end within {}; it was killed", humantime::format_duration(*limit))]
-    TimedOut {
-        /// The command line.
-        command: String,
-        /// Its time limit.
-        limit: Duration,
-    },
-    /// A check of the operator's ended with another status than 0.
+    TimedOut { command: String, limit: Duration },
+    /// A check program ended with another status than 0.
     #[error("`{command}` reported failure ({status})")]
-    Unhealthy {
-        /// The command line.
-        command: String,
-        /// How it ended.
-        status: ExitStatus,
-    },
-    /// It ended with an error.
+    Unhealthy { command: String, status: ExitStatus },
+    /// The program ended with another status than 0.
     #[error("`{command}` failed ({status}): {stderr}")]
     Failed {
-        /// The command line.
         command: String,
-        /// How it ended.
         status: ExitStatus,
         /// What it printed on standard error, trimmed.
         stderr: String,
     },
 }
 
-/// A program that was found.
+/// A program and its path.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
     name: &'static str,
@@ -76,10 +61,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Finds `name`.
-    ///
-    /// # Errors
-    /// [`RunError::Missing`], naming the package to install.
+    /// Looks up `name`; `package` is the package to install if it is missing.
     pub(crate) fn find(name: &'static str, package: &'static str) -> Result<Self, RunError> {
         DIRECTORIES
             .iter()
@@ -91,10 +73,7 @@ impl Program {
             .ok_or(RunError::Missing { name, package })
     }
 
-    /// Runs it to its end and returns what it printed on standard output.
-    ///
-    /// # Errors
-    /// If it cannot be started, does not end within `limit`, or ends with an error.
+    /// Runs the program and returns its standard output.
     pub(crate) async fn run(
         &self,
         args: &[&str],
@@ -132,7 +111,7 @@ impl Program {
         let output = child.stdout.take().expect("stdout was asked to be a pipe");
         let errors = child.stderr.take().expect("stderr was asked to be a pipe");
         let feed = async {
-            // A program that ends without reading its input tells why by its status.
+            // A program that ends without reading its input is judged by its status.
             match input.write_all(stdin).await {
                 Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error),
                 _ => {
@@ -146,13 +125,9 @@ impl Program {
     }
 }
 
-/// Runs a program of the operator's, which tells by its status whether all is well. It gets no
-/// input, what it prints goes nowhere, its environment is `PATH` and `LC_ALL`, and it is started in
-/// `/`. At the time limit it is killed with everything that it has started and that has not left
-/// its process group.
-///
-/// # Errors
-/// If it cannot be started, does not end within `limit`, or ends with another status than 0.
+/// Runs a check program of the operator's, whose exit status says whether all is well. It has no
+/// input, its output is discarded, its environment is `PATH` and `LC_ALL`, and its working
+/// directory is `/`. At the time limit it is killed with its whole process group.
 pub(crate) async fn check(path: &Path, args: &[String], limit: Duration) -> Result<(), RunError> {
     let command = [&[path.display().to_string()], args].concat().join(" ");
     #[expect(clippy::disallowed_methods, reason = "this is the runner that the ban points to")]
@@ -174,7 +149,7 @@ pub(crate) async fn check(path: &Path, args: &[String], limit: Duration) -> Resu
     match tokio::time::timeout(limit, child.wait()).await {
         Err(_elapsed) => {
             drop(group);
-            // It was killed: this only takes its remains away.
+            // It was killed: this only reaps it.
             child.wait().await.map_err(io)?;
             Err(RunError::TimedOut { command, limit })
         }
@@ -186,13 +161,13 @@ pub(crate) async fn check(path: &Path, args: &[String], limit: Duration) -> Resu
     }
 }
 
-/// Kills all of a process group when it goes, unless it was emptied.
+/// Kills a whole process group on drop, unless its id was taken out.
 struct ProcessGroup(Option<u32>);
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(leader) = self.0.and_then(|id| i32::try_from(id).ok()) {
-            // One that has ended meanwhile is as good.
+            // An error means that the group has ended meanwhile.
             let _ = killpg(Pid::from_raw(leader), Signal::SIGKILL);
         }
     }

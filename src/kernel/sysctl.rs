@@ -1,4 +1,4 @@
-//! Reading and writing sysctls through `/proc/sys`.
+//! Reads and writes sysctls through `/proc/sys`.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -15,42 +15,31 @@ pub enum SysctlError {
     /// It could not be read.
     #[error("cannot read the sysctl {key}")]
     Read {
-        /// Which.
         key: SysctlKey,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
     /// It could not be written.
     #[error("cannot set the sysctl {key} to {value}")]
     Write {
-        /// Which.
         key: SysctlKey,
-        /// The value.
         value: u64,
-        /// Why.
         #[source]
         source: std::io::Error,
     },
-    /// Its value is no number.
+    /// Its value is not a number.
     #[error("the sysctl {key} is `{text}`, which is not a number")]
-    NotANumber {
-        /// Which.
-        key: SysctlKey,
-        /// Its value.
-        text: String,
-    },
-    /// It was written, but keeps another value.
+    NotANumber { key: SysctlKey, text: String },
+    /// It was written but has another value afterwards.
     #[error(
         "the sysctl {key} was set to {value} and reads {found}: the kernel or another \
              program changes it"
     )]
     Kept {
-        /// Which.
         key: SysctlKey,
         /// The value that was written.
         value: u64,
-        /// The value it has.
+        /// The value that was read afterwards.
         found: u64,
     },
 }
@@ -59,10 +48,10 @@ fn path(key: &SysctlKey) -> PathBuf {
     Path::new("/proc/sys").join(key.path())
 }
 
-/// Reads a sysctl; none where there is no such sysctl.
+/// Reads a sysctl; none if it does not exist.
 ///
 /// # Errors
-/// Where it is there but cannot be read as a number.
+/// If it exists but cannot be read as a number.
 pub(crate) fn read(key: &SysctlKey) -> Result<Option<Reading>, SysctlError> {
     let path = path(key);
     let text = match fs::read_to_string(&path) {
@@ -74,9 +63,8 @@ pub(crate) fn read(key: &SysctlKey) -> Result<Option<Reading>, SysctlError> {
     let value = text
         .parse()
         .map_err(|_| SysctlError::NotANumber { key: key.clone(), text: text.to_owned() })?;
-    // The mode alone would not do: /proc/sys may be mounted read-only in a container.
-    // And what counts is the effective user's rights: access(2) would leave out the capabilities of
-    // a user other than root.
+    // The file's mode is not enough: /proc/sys may be mounted read-only in a container. And
+    // access(2) would ignore the capabilities of a user other than root, hence AT_EACCESS.
     let settable = faccessat(AT_FDCWD, &path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok();
     Ok(Some(Reading { value, settable }))
 }
@@ -84,7 +72,7 @@ pub(crate) fn read(key: &SysctlKey) -> Result<Option<Reading>, SysctlError> {
 /// Sets a sysctl and reads it back.
 ///
 /// # Errors
-/// Where it cannot be set, or does not keep the value.
+/// If it cannot be set, or has another value afterwards.
 pub(crate) fn write(key: &SysctlKey, value: u64) -> Result<(), SysctlError> {
     let failed = |source| SysctlError::Write { key: key.clone(), value, source };
     fs::write(path(key), value.to_string()).map_err(failed)?;

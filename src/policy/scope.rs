@@ -42,8 +42,7 @@ impl PolicyContext<'_> {
     }
 
     /// The condition that a resource is in the VPC. The region and account of the ARN may be `*`,
-    /// which
-    /// `StringEquals` does not support.
+    /// which `StringEquals` does not support.
     fn in_vpc(&self) -> Option<Condition> {
         let vpc = self.options.vpc.as_ref()?;
         let values = vec![self.ec2("vpc", vpc)];
@@ -55,11 +54,7 @@ impl PolicyContext<'_> {
     /// # Errors
     /// If neither the settings nor the options identify the instances.
     pub(super) fn nodes(&self) -> Result<Scope, Problem> {
-        let pair = self.settings.pair.as_ref().map(|pair| &pair.peer);
-        let members: BTreeSet<&InstanceId> = match pair {
-            Some(peer) => BTreeSet::from([peer]),
-            None => self.settings.members.iter().collect(),
-        };
+        let members: BTreeSet<&InstanceId> = self.settings.members.iter().collect();
         if !members.is_empty() {
             let named = |id: &InstanceId| self.ec2("instance", &NameOrRef::Known(id.to_string()));
             let resources = members.into_iter().map(named).collect();
@@ -145,9 +140,6 @@ impl PolicyContext<'_> {
             return self.options.tables.clone();
         }
         let mut listed: BTreeSet<&RouteTableId> = BTreeSet::new();
-        if let Some(pair) = &self.settings.pair {
-            listed.extend([&pair.peer_table, &pair.my_table]);
-        }
         for group in &self.settings.groups {
             listed.extend(&group.tables);
             for resource in &group.resources {

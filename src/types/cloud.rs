@@ -105,6 +105,12 @@ impl CloudFaultKind {
             _ => Self::Other,
         }
     }
+
+    /// Whether the same call would fail in the same way again, until an operator acts.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Denied | Self::Unsupported | Self::Other)
+    }
 }
 
 impl fmt::Display for CloudFaultKind {

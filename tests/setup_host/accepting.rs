@@ -52,7 +52,8 @@ fn backend(mode: &str, what: &str) {
     assert_eq!(rows(&dry), [(what.to_owned(), "would-change".to_owned())]);
     assert_eq!((host.everything_else(), host.ip("-4 address show")), before);
     let ran = host.natha(&format!("setup {flags}")).exits(0);
-    assert!(ran.stdout.contains(&format!("This host answers on {VIP}.")), "{}", ran.stdout);
+    let purpose = format!("This host accepts packets for {VIP}.");
+    assert!(ran.stdout.contains(&purpose), "{}", ran.stdout);
     assert!(answers(&host, &balancer));
     assert_eq!(host.sysctl("net/ipv4/ip_forward"), "0", "a web server forwards nothing");
     let again = host.natha(&format!("setup {flags} --json")).exits(0);

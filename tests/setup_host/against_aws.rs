@@ -55,7 +55,7 @@ fn a_denied_change_undoes_everything_and_names_the_permission() {
     host.nft("add rule ip other c ct state new accept");
     let before = host.everything_else();
     let ran = host.natha("setup").exits(1);
-    ran.complains(&[FIRST, "ec2:ModifyNetworkInterfaceAttribute", "is undone"]);
+    ran.complains(&[FIRST, "ec2:ModifyNetworkInterfaceAttribute", "were undone"]);
     assert_eq!(host.everything_else(), before);
     assert!(!host.nft("list tables").contains("natha"));
     assert!(!host.journal().exists());
@@ -79,7 +79,7 @@ fn a_failure_after_an_earlier_setup_brings_its_table_back() {
         state.denied = Some("ModifyNetworkInterfaceAttribute");
         state.interfaces.get_mut(FIRST).unwrap().1 = true;
     });
-    host.natha("setup --source 10.9.0.0/16").exits(1).complains(&["is undone"]);
+    host.natha("setup --source 10.9.0.0/16").exits(1).complains(&["were undone"]);
     assert!(host.nft("list set ip natha sources").contains("10.0.0.0/16"));
     assert_eq!(host.sysctl("net/ipv4/ip_forward"), "1");
     aws.with(|state| state.denied = None);

@@ -117,7 +117,7 @@ fn an_address_of_lo_answers_while_the_group_is_held_and_never_is_a_source() {
     let port = listener.local_addr().unwrap().port();
     assert!(!net.serves(&listener, port));
     let group = vip(Local::Lo);
-    assert_eq!(net.carry(&group, Some(true)), ["192.168.20.11 on lo put there"]);
+    assert_eq!(net.carry(&group, Some(true)), ["192.168.20.11 on lo added"]);
     assert!(net.serves(&listener, port) && net.pings());
     assert!(net.carry(&group, Some(true)).is_empty(), "it is as it should be");
     assert!(net.carry(&group, None).is_empty(), "where nothing is known, nothing changes");
@@ -142,7 +142,7 @@ fn an_address_of_lo_answers_while_the_group_is_held_and_never_is_a_source() {
 fn a_private_ip_goes_on_its_interface_beside_the_primary_address() {
     let net = Net::new();
     let group = floating();
-    assert_eq!(net.carry(&group, Some(true)), ["10.0.1.200 on ens5 put there"]);
+    assert_eq!(net.carry(&group, Some(true)), ["10.0.1.200 on ens5 added"]);
     assert!(net.addresses("ens5").contains("10.0.1.10/24 10.0.1.200/32"));
     assert!(net.client.succeeds(&["ping", "-c1", "-W5", &FLOATING.to_string()]));
     for to in ["198.51.100.1", "10.0.1.20"] {
@@ -164,7 +164,7 @@ fn a_redirected_address_reaches_a_service_on_the_interface_from_near_and_far() {
     let listener = net.listen(OWN);
     let port = listener.local_addr().unwrap().port();
     let group = vip(Local::Redirect);
-    assert_eq!(net.carry(&group, Some(true)), ["redirection of 192.168.20.11 put there"]);
+    assert_eq!(net.carry(&group, Some(true)), ["redirection of 192.168.20.11 added"]);
     assert!(net.serves(&listener, port) && net.pings());
     assert!(net.carry(&group, Some(true)).is_empty());
     // The host's own clients are redirected to loopback.
@@ -233,7 +233,7 @@ fn an_address_that_was_there_before_is_left_alone() {
     }
     net.carry(&group, Some(true));
     net.host.ip(&format!("addr del {VIP}/32 dev ens5"));
-    assert_eq!(net.carry(&group, Some(true)), ["192.168.20.11 on lo put there"]);
+    assert_eq!(net.carry(&group, Some(true)), ["192.168.20.11 on lo added"]);
 }
 
 #[test]
@@ -242,11 +242,11 @@ fn drift_is_mended() {
     let (on_lo, redirected) = (vip(Local::Lo), vip(Local::Redirect));
     net.carry(&on_lo, Some(true));
     net.host.ip(&format!("addr del {VIP}/32 dev lo"));
-    assert_eq!(net.carry(&on_lo, Some(true)), ["192.168.20.11 on lo put there"]);
+    assert_eq!(net.carry(&on_lo, Some(true)), ["192.168.20.11 on lo added"]);
 
     // Another way to carry the same group replaces the first.
     let changes = net.carry(&redirected, Some(true));
-    assert_eq!(changes, ["192.168.20.11 on lo removed", "redirection of 192.168.20.11 put there"]);
+    assert_eq!(changes, ["192.168.20.11 on lo removed", "redirection of 192.168.20.11 added"]);
     let listener = net.listen(OWN);
     let port = listener.local_addr().unwrap().port();
     for damage in ["delete table ip natha_vip", "flush chain ip natha_vip prerouting"] {

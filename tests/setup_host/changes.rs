@@ -206,7 +206,7 @@ fn the_monitor_finds_drift_and_mends_it_without_asking_ec2() {
     host.nft("delete table ip natha");
     let found = drifted(&host);
     assert_eq!(found.len(), 3, "{found:?}");
-    assert!(found[0].contains("nft table ip natha is not there"), "{found:?}");
+    assert!(found[0].contains("nft table ip natha is absent"), "{found:?}");
     assert!(found.contains(&"net.ipv4.ip_forward is 0, should be 1".to_owned()), "{found:?}");
 
     let changed = inside(&host, |state| async move { reassert(&state).await }).unwrap();

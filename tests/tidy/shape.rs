@@ -118,7 +118,7 @@ pub(crate) fn orphans(sources: &[Source]) -> Vec<String> {
 /// Whether cargo itself compiles the file as the root of a crate.
 fn is_crate_root(path: &str) -> bool {
     let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let crates = ["tests/fuzz/", "tests/lab/", "tests/prove/"];
+    let crates = ["packaging/generate/", "tests/fuzz/", "tests/lab/", "tests/prove/"];
     let in_crate = crates.iter().find_map(|at| directory.strip_prefix(at));
     let directory = in_crate.unwrap_or(directory);
     match directory {

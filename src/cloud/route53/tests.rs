@@ -112,7 +112,7 @@ async fn only_a_record_of_exactly_this_name_counts() {
         assert_eq!(seen_of(&inside).await, Ok(wanted), "{inside}");
     }
     let fault = seen_of(&set("db.example.com.", "A", &["\u{9b}2J"])).await.unwrap_err();
-    assert!(fault.message.contains("is no address") && !fault.message.contains('\u{9b}'));
+    assert!(fault.message.contains("is not an address") && !fault.message.contains('\u{9b}'));
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use crate::cluster::tests::{VPC, node, subnets, table};
 use crate::cluster::{
     Discovered, DiscoveryError, InventoryQuery, Selector, discover, inventory_query,
 };
-use crate::config::{Check, Home, Local, ServiceProbe, Settings};
+use crate::config::{Home, Local, ServiceCheck, ServiceProbe, Settings};
 use crate::types::{
     Group, InstanceId, InstanceInfo, ResourceKind, RouteEntry, RouteTableInfo, Traits,
 };
@@ -208,7 +208,7 @@ fn a_record_is_in_a_zone_that_there_is() {
     }
     for name in ["db.example.org", "dbexample.com"] {
         let told = refusal(record(name, false), &inventory);
-        assert!(told.contains("which is that of example.com"), "{told}");
+        assert!(told.contains("whose name is example.com"), "{told}");
     }
     // Where the zone's name could not be told, Route 53 has the word.
     inventory.zones.insert(zone(), None);
@@ -231,7 +231,7 @@ fn public_addresses_are_kept_only_where_a_record_gives_them() {
     let given = found(vec![group("g", vec![record("a.example.com", true)])], &inventory);
     assert_eq!(known(&given), public);
     let [warning] = given.warnings.try_into().unwrap();
-    assert!(warning.to_string().contains("never its holder: i-00000014"), "{warning}");
+    assert!(warning.to_string().contains("which can never hold it: i-00000014"), "{warning}");
 }
 
 #[test]
@@ -289,7 +289,7 @@ fn how_a_group_differs_is_told() {
     };
     assert_eq!(traits(&one), Traits::default());
     one.local = Local::Lo;
-    one.check = Some(Check::of(ServiceProbe::Address));
+    one.check = Some(ServiceCheck::of(ServiceProbe::Address));
     one.hand_back = Some(false);
     one.hold = Some(std::time::Duration::from_secs(7));
     let (hand_back, hold) = (one.hand_back, one.hold);

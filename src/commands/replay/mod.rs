@@ -38,33 +38,33 @@ Exit codes:
 /// Flags of `natha replay`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = AFTER_HELP)]
-pub struct Args {
+pub(crate) struct Args {
     /// The recording, as written by `natha monitor --record` or uncompressed
     #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
 
     /// Show every read, and the node's state and timers after each event
     #[arg(long, short)]
-    pub verbose: bool,
+    pub(crate) verbose: bool,
 
     /// Show nothing before this time, for example 90s, 1m30s or 1:30.500
     #[arg(long, value_name = "TIME", value_parser = time)]
-    pub from: Option<Duration>,
+    pub(crate) from: Option<Duration>,
 
     /// Show nothing after this time
     #[arg(long, value_name = "TIME", value_parser = time)]
-    pub to: Option<Duration>,
+    pub(crate) to: Option<Duration>,
 
     /// Print one JSON object per line
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// Replays a recording. The exit code is 0 if the replay comes to the same actions, 3 if not.
 ///
 /// # Errors
 /// If the file cannot be read or is damaged.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let (Some(from), Some(to)) = (args.from, args.to)
         && from > to
     {

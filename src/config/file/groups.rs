@@ -1,266 +1,262 @@
-//! The groups of the settings file.
+//! The groups of the settings file. First every table of a group is checked for unknown, missing and
+//! contradictory keys; then serde reads the values, with the line of the first one that is wrong.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
-
+use serde::Deserialize;
 use toml::Spanned;
-use toml::de::DeValue;
+use toml::de::{DeTable, DeValue, Error, ValueDeserializer};
 
-use super::fields::{Fields, Noted};
-use super::{File, text_of};
-use crate::config::group::{Check, GroupSetting, Home, Local, ResourceSetting, ServiceProbe};
-use crate::config::group_keys::{CHECK, GROUP, KINDS, KeySet, PROBES};
-use crate::config::layers::{Layer, Placed};
-use crate::config::problem::{Problem, nearest};
+use super::lines::{FileText, text_of};
+use crate::config::group::{GroupSetting, Local};
+use crate::config::group_keys::{CHECK, GROUP, IfAbsent, KINDS, KeySet, PROBES};
+use crate::config::problem::{LocatedGroup, Origin, Problem, nearest};
+use crate::types::printable;
 
-/// Takes in one `[[group]]`.
-pub(super) fn read(file: &File<'_>, value: &Spanned<DeValue<'_>>, layer: &mut Layer) {
+/// The name of a resource's table before its keys' names.
+const RESOURCE: &str = "group.resource.";
+
+/// Reads one `[[group]]`.
+pub(super) fn read(
+    file: &FileText<'_>,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<LocatedGroup, Vec<Problem>> {
     let mut problems = Vec::new();
-    let fields = fields(file, "group", &GROUP, value, &mut problems);
-    if let Some(mut fields) = fields {
-        let origin = fields.origin.clone();
-        if let Ok(setting) = group(&mut fields) {
-            layer.groups.push(Placed { setting, origin });
+    let tables = tables(file, value, &mut problems);
+    for table in &tables {
+        table.check_keys(&mut problems);
+    }
+    if let Some(group) = tables.first() {
+        check_group(group, &mut problems);
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let from = ValueDeserializer::from(for_serde(value.clone()));
+    match GroupSetting::deserialize(from) {
+        Ok(setting) => {
+            let origin = file.origin(value.span().start);
+            Ok(LocatedGroup { setting: completed(setting, &tables[0]), origin })
+        }
+        Err(error) => Err(vec![located(&error, file, &tables)]),
+    }
+}
+
+/// A group or a table in it.
+struct Table<'a, 'i> {
+    file: &'a FileText<'a>,
+    /// Its name before its keys' names.
+    prefix: &'static str,
+    known: &'static KeySet,
+    /// Names of tables that it may contain.
+    inner: &'static [&'static str],
+    table: &'a DeTable<'i>,
+    origin: Origin,
+}
+
+/// The group and the tables in it. The first one is the group.
+fn tables<'a, 'i>(
+    file: &'a FileText<'a>,
+    value: &'a Spanned<DeValue<'i>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Table<'a, 'i>> {
+    let not_a_table = |name: &str, at: &Spanned<DeValue<'_>>, write: &str| {
+        let subject = format!("{name} ({})", file.origin(at.span().start));
+        Problem::new(subject, "is not a table", format!("write {write} and its keys"))
+    };
+    let table = |prefix, known, inner, table, at: &Spanned<DeValue<'_>>| {
+        let origin = file.origin(at.span().start);
+        Table { file, prefix, known, inner, table, origin }
+    };
+    let Some(of_group) = value.get_ref().as_table() else {
+        problems.push(not_a_table("group", value, GROUP.table));
+        return Vec::new();
+    };
+    let mut found = vec![table("group.", &GROUP, &["resource", "check"], of_group, value)];
+    match of_group.get("resource").map(|resources| (resources, resources.get_ref().as_array())) {
+        None => {}
+        Some((_, Some(resources))) => {
+            for resource in resources {
+                let Some(of_resource) = resource.get_ref().as_table() else {
+                    problems.push(not_a_table("group.resource", resource, "[[group.resource]]"));
+                    continue;
+                };
+                let origin = file.origin(resource.span().start);
+                match kind(file, of_resource, &origin) {
+                    Ok(known) => {
+                        found.push(table(RESOURCE, known, &[], of_resource, resource));
+                    }
+                    Err(problem) => problems.push(problem),
+                }
+            }
+        }
+        Some((_, None)) => {
+            let remedy = "write [[group.resource]] and its keys";
+            problems.push(found[0].problem("resource", "is not a list of tables", remedy));
         }
     }
-    layer.problems.append(&mut problems);
-}
-
-/// The keys of a table; none where it is no table, which is noted.
-fn fields<'a, 'i>(
-    file: &'a File<'a>,
-    name: &str,
-    known: &'static KeySet,
-    value: &'a Spanned<DeValue<'i>>,
-    problems: &'a mut Vec<Problem>,
-) -> Option<Fields<'a, 'i>> {
-    let origin = file.origin(value.span().start);
-    let prefix = match name {
-        "group" => "group.",
-        "group.check" => "group.check.",
-        _ => "group.resource.",
-    };
-    let Some(table) = value.get_ref().as_table() else {
-        let subject = format!("{name} ({origin})");
-        let remedy = format!("write {} and its keys", known.table);
-        problems.push(Problem::new(subject, "is not a table", remedy));
-        return None;
-    };
-    Some(Fields { file, prefix, known, table, origin, problems })
-}
-
-fn group(fields: &mut Fields<'_, '_>) -> Result<GroupSetting, Noted> {
-    fields.note_unknown(&["resource", "check"]);
-    let name = fields.required("name");
-    let preferred = preferred(fields);
-    let tables = fields.list("tables");
-    let cidr = fields.or_default("cidr");
-    let hand_back = fields.optional("hand_back");
-    let hold = fields.optional("hold");
-    let local = fields.optional("local");
-    let resources = resources(fields);
-    let check = check(fields);
-    if !fields.has("tables") && !fields.has("resource") {
-        let remedy = "list its route tables, or write what it moves as [[group.resource]]";
-        return Err(fields.note("tables", "is missing, and there is no resource either", remedy));
-    }
-    if fields.has("cidr") && !fields.has("tables") {
-        fields.note("cidr", "is about `tables`, and there are none", "remove it");
-    }
-    let (home, prefer) = preferred?;
-    let mut setting = GroupSetting {
-        home,
-        prefer,
-        resources: resources?,
-        check: check?,
-        hand_back: hand_back?,
-        hold: hold?,
-        ..GroupSetting::of_tables(name?, None, tables?, cidr?)
-    };
-    setting.local = local?.unwrap_or(default_local(&setting));
-    Ok(setting)
-}
-
-/// What holds where `local` is not set.
-fn default_local(group: &GroupSetting) -> Local {
-    // Where somebody else decides who holds the address, it is there already.
-    if group.has_addresses() && !group.follows() { Local::Lo } else { Local::Off }
-}
-
-/// The home, and who is preferred after it.
-fn preferred(fields: &mut Fields<'_, '_>) -> Result<(Option<Home>, Vec<Home>), Noted> {
-    let home = fields.optional("home");
-    let prefer = fields.list::<Home>("prefer");
-    if fields.has("home") && fields.has("prefer") {
-        let remedy = "leave `home` out: the first one of `prefer` is the home";
-        return Err(fields.note("prefer", "is given beside `home`", remedy));
-    }
-    let mut prefer = prefer?.into_iter();
-    match home? {
-        Some(home) => Ok((Some(home), Vec::new())),
-        None => Ok((prefer.next(), prefer.collect())),
-    }
-}
-
-fn resources(fields: &mut Fields<'_, '_>) -> Result<Vec<ResourceSetting>, Noted> {
-    let Some((value, _)) = fields.value("resource") else { return Ok(Vec::new()) };
-    let DeValue::Array(values) = value else {
-        let remedy = "write [[group.resource]] and its keys";
-        return Err(fields.note("resource", "is not a list of tables", remedy));
-    };
-    let mut found = Ok(Vec::new());
-    for value in values {
-        match (resource(fields.file, value, fields.problems), &mut found) {
-            (Ok(resource), Ok(all)) => all.push(resource),
-            (Ok(_), Err(_)) => {}
-            (Err(noted), _) => found = Err(noted),
+    if let Some(check) = of_group.get("check") {
+        match check.get_ref().as_table() {
+            Some(of_check) => found.push(table("group.check.", &CHECK, &[], of_check, check)),
+            None => problems.push(not_a_table("group.check", check, CHECK.table)),
         }
     }
     found
 }
 
-fn resource(
-    file: &File<'_>,
-    value: &Spanned<DeValue<'_>>,
-    problems: &mut Vec<Problem>,
-) -> Result<ResourceSetting, Noted> {
-    let Some(known) = kind(file, value, problems)? else { return Err(Noted) };
-    let mut fields = fields(file, "group.resource", known, value, problems).ok_or(Noted)?;
-    fields.note_unknown(&[]);
-    let fields = &mut fields;
-    match known.keys[0].range.text().as_str() {
-        "vip" => {
-            let (address, tables) = (fields.required("address"), fields.list("tables"));
-            if let Ok([]) = tables.as_deref()
-                && fields.has("tables")
-            {
-                let remedy = "leave it out for every table that has the route, or list some";
-                return Err(fields.note("tables", "is empty", remedy));
-            }
-            Ok(ResourceSetting::Vip { address: address?, tables: tables? })
-        }
-        "private-ip" => Ok(ResourceSetting::PrivateIp { address: fields.required("address")? }),
-        "eip" => {
-            let (allocation, on) = (fields.required("allocation"), fields.optional("on"));
-            Ok(ResourceSetting::Eip { allocation: allocation?, on: on? })
-        }
-        _ => {
-            let (zone, name) = (fields.required("zone"), fields.required("name"));
-            let (ttl, public) = (fields.or_default("ttl"), fields.or_default("public"));
-            Ok(ResourceSetting::Dns { zone: zone?, name: name?, ttl: ttl?, public: public? })
-        }
-    }
-}
-
-/// The keys that a resource has by its kind.
+/// The keys that a resource may have, by its kind.
 fn kind(
-    file: &File<'_>,
-    value: &Spanned<DeValue<'_>>,
-    problems: &mut Vec<Problem>,
-) -> Result<Option<&'static KeySet>, Noted> {
-    let (_, any) = KINDS[0];
-    let mut fields = fields(file, "group.resource", any, value, problems).ok_or(Noted)?;
+    file: &FileText<'_>,
+    table: &DeTable<'_>,
+    origin: &Origin,
+) -> Result<&'static KeySet, Problem> {
     let names = KINDS.map(|(name, _)| name);
-    let remedy = format!("it may be: {}", names.join(", "));
-    let Some((value, _)) = fields.value("kind") else {
-        return Err(fields.note("kind", "is missing", &remedy));
+    let any = format!("it may be: {}", names.join(", "));
+    let Some((key, value)) = table.get_key_value("kind") else {
+        return Err(Problem::new(format!("group.resource.kind ({origin})"), "is missing", any));
     };
-    let text = text_of(value).unwrap_or_default();
+    let text = text_of(value.get_ref()).unwrap_or_default();
     if let Some((_, known)) = KINDS.iter().find(|(name, _)| *name == text) {
-        return Ok(Some(known));
+        return Ok(known);
     }
     let remedy = match nearest(&text, names, 0.8) {
         Some(near) => format!("did you mean \"{near}\"?"),
-        None => remedy,
+        None => any,
     };
-    Err(fields.note("kind", "there is no such kind", &remedy))
+    let origin = file.origin(key.span().start);
+    Err(Problem::new(format!("group.resource.kind ({origin})"), "unknown kind", remedy))
 }
 
-fn check(fields: &mut Fields<'_, '_>) -> Result<Option<Check>, Noted> {
-    let item = fields.table.iter().find(|(key, _)| key.get_ref() == "check");
-    let Some((_, value)) = item else { return Ok(None) };
-    let fields = self::fields(fields.file, "group.check", &CHECK, value, fields.problems);
-    let mut fields = fields.ok_or(Noted)?;
-    let fields = &mut fields;
-    fields.note_unknown(&[]);
-    let probe = probe(fields);
-    let (interval, timeout) = (fields.or_default("interval"), fields.or_default("timeout"));
-    let (fall, rise) = (fields.or_default("fall"), fields.or_default("rise"));
-    let (probe, interval, timeout) = (probe?, interval?, timeout?);
-    Ok(Some(Check { probe, interval, timeout, fall: fall?, rise: rise? }))
-}
+impl Table<'_, '_> {
+    fn has(&self, name: &str) -> bool {
+        self.table.contains_key(name)
+    }
 
-fn probe(fields: &mut Fields<'_, '_>) -> Result<ServiceProbe, Noted> {
-    let given: Vec<&str> = PROBES.into_iter().filter(|name| fields.has(name)).collect();
-    let [name] = given[..] else {
+    fn is_empty_list(&self, name: &str) -> bool {
+        let list = self.table.get(name).and_then(|value| value.get_ref().as_array());
+        list.is_some_and(|list| list.is_empty())
+    }
+
+    /// A problem of a key, which need not be there.
+    fn problem(&self, name: &str, what: &str, remedy: &str) -> Problem {
+        let key = self.table.get_key_value(name).map(|(key, _)| key.span().start);
+        let origin = key.map_or_else(|| self.origin.clone(), |at| self.file.origin(at));
+        Problem::new(format!("{}{} ({origin})", self.prefix, printable(name)), what, remedy)
+    }
+
+    /// Unknown keys, and required ones that are missing.
+    fn check_keys(&self, problems: &mut Vec<Problem>) {
+        let names = || self.known.keys.iter().map(|key| key.name).chain(self.inner.iter().copied());
+        for key in self.table.keys() {
+            let name: &str = key.get_ref();
+            if names().all(|known| known != name) {
+                let near = nearest(name, names(), 0.0).unwrap_or_default();
+                let what = format!("is not a key of {}", self.known.table);
+                problems.push(self.problem(name, &what, &format!("did you mean `{near}`?")));
+            }
+        }
+        for key in self.known.keys {
+            if key.if_absent == IfAbsent::Required && !self.has(key.name) {
+                problems.push(self.problem(key.name, "is missing", "add it"));
+            }
+        }
+        if self.known.table == CHECK.table {
+            self.check_probe(problems);
+        }
+        if self.prefix == RESOURCE
+            && self.known.find("tables").is_some()
+            && self.is_empty_list("tables")
+        {
+            let remedy = "remove it to use every table that has the route, or list some";
+            problems.push(self.problem("tables", "is empty", remedy));
+        }
+    }
+
+    /// A check needs exactly one probe.
+    fn check_probe(&self, problems: &mut Vec<Problem>) {
+        let given: Vec<&str> = PROBES.into_iter().filter(|name| self.has(name)).collect();
         let what = match given.len() {
-            0 => "it is not said what is asked".to_owned(),
-            _ => format!("{} are given", given.join(" and ")),
+            0 => "has no probe".to_owned(),
+            1 => return,
+            _ => format!("has several probes: {}", given.join(", ")),
         };
-        let subject = format!("group.check ({})", fields.origin);
-        let remedy = format!("give exactly one of {}", PROBES.join(", "));
-        fields.problems.push(Problem::new(subject, what, remedy));
-        return Err(Noted);
-    };
-    let texts = fields.texts(name)?;
-    let probe = match (name, texts.as_slice()) {
-        ("tcp", [text]) => tcp(text),
-        ("http", [text]) => http(text),
-        ("exec", texts) => exec(texts),
-        ("address", [text]) if text == "true" => Ok(ServiceProbe::Address),
-        _ => Err("has no such value".to_owned()),
-    };
-    probe.map_err(|what| {
-        let range = CHECK.find(name).map(|key| key.range.text()).unwrap_or_default();
-        fields.note(name, &what, &format!("it may be: {range}"))
-    })
-}
-
-/// A port of this host, or an address and a port.
-fn tcp(text: &str) -> Result<ServiceProbe, String> {
-    let port = text.parse().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-    let address = port.or_else(|_| text.parse::<SocketAddr>());
-    match address {
-        Ok(address) if address.port() > 0 => Ok(ServiceProbe::Tcp(address)),
-        _ => Err(format!("`{text}` is neither a port nor an address and a port")),
+        let remedy = format!("use exactly one of {}", PROBES.join(", "));
+        problems.push(Problem::new(format!("group.check ({})", self.origin), what, remedy));
     }
 }
 
-/// A URL whose host is an address. No name is resolved: a resolver that is down would look like a
-/// service that is down.
-fn http(text: &str) -> Result<ServiceProbe, String> {
-    let Some(rest) = text.strip_prefix("http://") else {
-        return Err(format!(
-            "`{text}` does not begin with http:// (for https, let `exec` run a program such as \
-             curl)"
-        ));
-    };
-    let (host, path) = match rest.find('/') {
-        Some(at) => rest.split_at(at),
-        None => (rest, "/"),
-    };
-    let host = host
-        .strip_prefix("localhost")
-        .map_or_else(|| host.to_owned(), |port| format!("{}{port}", Ipv4Addr::LOCALHOST));
-    let address = host
-        .parse::<SocketAddr>()
-        .ok()
-        .or_else(|| Some(SocketAddr::new(host.parse::<IpAddr>().ok()?, 80)))
-        .filter(|address| address.port() > 0)
-        .ok_or_else(|| format!("`{text}` has no address and port behind http://"))?;
-    if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("`{text}` has spaces or letters that a path cannot have"));
+/// Keys of a group that need or exclude each other.
+fn check_group(group: &Table<'_, '_>, problems: &mut Vec<Problem>) {
+    if group.has("home") && group.has("prefer") {
+        let remedy = "remove `home`: the first node of `prefer` is the home";
+        problems.push(group.problem("prefer", "cannot be combined with `home`", remedy));
     }
-    Ok(ServiceProbe::Http(address, path.to_owned()))
+    if !group.has("tables") && !group.has("resource") {
+        let remedy = "list its route tables, or what it moves as [[group.resource]]";
+        problems.push(group.problem("tables", "is missing, and there are no resources", remedy));
+    }
+    if group.has("cidr") && !group.has("tables") {
+        let what = "applies to `tables`, which is missing";
+        problems.push(group.problem("cidr", what, "remove it"));
+    }
 }
 
-/// A program and its arguments.
-fn exec(texts: &[String]) -> Result<ServiceProbe, String> {
-    let [program, arguments @ ..] = texts else { return Err("is empty".to_owned()) };
-    if !Path::new(program).is_absolute() {
-        return Err(format!("`{program}` is not an absolute path"));
+/// What follows from the presence of keys.
+fn completed(mut group: GroupSetting, table: &Table<'_, '_>) -> GroupSetting {
+    if group.home.is_none() && !group.prefer.is_empty() {
+        group.home = Some(group.prefer.remove(0));
     }
-    Ok(ServiceProbe::Exec(PathBuf::from(program), arguments.to_vec()))
+    if !table.has("local") {
+        // Where natha follows, other software has put the address on the host already.
+        let carries = group.has_addresses() && !group.follows();
+        group.local = if carries { Local::Lo } else { Local::Off };
+    }
+    group
+}
+
+/// A group in the form of serde's enums: `{ kind = "vip", … }` becomes `{ vip = { … } }`, and the
+/// probe of a check `{ tcp = 80, … }` becomes `{ probe = { tcp = 80 }, … }`. An internally tagged
+/// enum would need no such change, but serde buffers it, and the lines of its keys are lost.
+fn for_serde<'i>(mut group: Spanned<DeValue<'i>>) -> Spanned<DeValue<'i>> {
+    let DeValue::Table(table) = group.get_mut() else { return group };
+    if let Some(DeValue::Array(resources)) = table.get_mut("resource").map(Spanned::get_mut) {
+        for resource in resources.iter_mut() {
+            let span = resource.span();
+            let DeValue::Table(keys) = resource.get_mut() else { continue };
+            let Some(kind) = keys.remove("kind") else { continue };
+            let at = kind.span();
+            let DeValue::String(name) = kind.into_inner() else { continue };
+            let keys = DeValue::Table(std::mem::take(keys));
+            let tagged = (Spanned::new(at, name), Spanned::new(span.clone(), keys));
+            *resource = Spanned::new(span, DeValue::Table([tagged].into_iter().collect()));
+        }
+    }
+    if let Some((key, mut value)) = table.remove_entry("check") {
+        let at = value.span();
+        if let DeValue::Table(keys) = value.get_mut()
+            && let Some(probe) = PROBES.into_iter().find_map(|name| keys.remove_entry(name))
+        {
+            let span = probe.0.span().start..probe.1.span().end;
+            let probe = DeValue::Table([probe].into_iter().collect());
+            keys.insert(Spanned::new(at, "probe".into()), Spanned::new(span, probe));
+        }
+        table.insert(key, value);
+    }
+    group
+}
+
+/// What serde says is wrong, at the key whose value it is.
+fn located(error: &Error, file: &FileText<'_>, tables: &[Table<'_, '_>]) -> Problem {
+    let at = error.span().map_or(0, |span| span.start);
+    for table in tables {
+        for (name, value) in table.table {
+            let Some(key) = table.known.find(name.get_ref()) else { continue };
+            if (name.span().start..value.span().end).contains(&at) {
+                let remedy = format!("it may be: {}", key.range.text());
+                return table.problem(key.name, error.message(), &remedy);
+            }
+        }
+    }
+    let subject = format!("group ({})", file.origin(at));
+    Problem::new(subject, error.message(), "see docs/config.md for the keys of groups")
 }
 
 #[cfg(test)]

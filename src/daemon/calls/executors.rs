@@ -1,7 +1,7 @@
-//! Carries out what is slow, away from the loop, with a time limit each.
+//! Executes slow actions away from the loop, each with a time limit.
 //!
-//! Changes and reads have queues and limits of their own, so that a flood of reads never delays
-//! a change. Whatever happens, each action ends in exactly one note to the loop.
+//! Changes and reads have separate queues and limits, so that a flood of reads never delays a
+//! change. Each action ends in exactly one note to the loop, whatever happens.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,42 +22,42 @@ use crate::types::{
 
 /// Changes that may wait. A cluster moves at most a few hundred tables at once.
 const CHANGES_WAITING: usize = 1024;
-/// Changes under way at once. EC2's bucket for route writes holds fewer tokens than that.
+/// Concurrent changes. EC2's token bucket for route writes holds fewer tokens than that.
 const CHANGES_AT_ONCE: usize = 50;
 /// Reads that may wait.
 const READS_WAITING: usize = 256;
-/// Reads under way at once.
+/// Concurrent reads.
 const READS_AT_ONCE: usize = 16;
-/// A read is made of several pages or calls, each with the API's own time limit.
+/// A read may take several calls, each with the API's time limit: its limit in units of that.
 const READ_LIMITS: u32 = 3;
-/// Things to keep that may wait; each holds all there is to keep.
+/// Writes of the stopped peers' file that may wait; each holds the whole content.
 const KEEPING_WAITING: usize = 16;
-/// The name under which keeping is counted and fails.
+/// The name of that write in counters and faults.
 const KEEP: &str = "remember";
-/// What the client needs besides the call itself.
+/// Time for the client's own work, in addition to the calls.
 const SLACK: Duration = Duration::from_secs(1);
 
-/// The calls behind the machine's actions. The one real implementation is [`Clouds`].
+/// The calls behind the machine's actions. The only real implementation is [`Clouds`].
 pub(crate) trait Cloud: Clone + Send + Sync + 'static {
-    /// The routes of these tables; absent tables are absent.
+    /// The routes of these tables; tables that do not exist are missing from the result.
     fn routes(
         &self,
         tables: &[RouteTableId],
     ) -> impl Future<Output = Result<BTreeMap<RouteTableId, Routes>, CloudFault>> + Send;
 
-    /// Who holds these resources, which are no routes and all of one kind.
+    /// Where these resources point, which must not be routes and must be of one kind.
     fn holders(
         &self,
         resources: &[Resource],
     ) -> impl Future<Output = Result<Vec<(Resource, Location)>, CloudFault>> + Send;
 
-    /// The state of a node.
+    /// The power state of a node.
     fn power(
         &self,
         node: &InstanceId,
     ) -> impl Future<Output = Result<PowerReport, CloudFault>> + Send;
 
-    /// Carries out one change through the gate.
+    /// Sends one change through the gate.
     fn change(
         &self,
         change: &CloudChange,
@@ -65,39 +65,36 @@ pub(crate) trait Cloud: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Sent, CloudFault>> + Send;
 }
 
-/// A change to make.
 #[derive(Debug, Clone)]
 pub(crate) enum CloudChange {
-    /// Write a route.
     Route(RouteWrite),
-    /// Give a resource that is no route to a member.
+    /// Assigns a resource that is not a route to a member.
     Assign(Assignment),
-    /// Stop a node.
-    Stop { node: InstanceId, force: bool },
-    /// Start a node.
-    Start { node: InstanceId },
+    Stop {
+        node: InstanceId,
+        force: bool,
+    },
+    Start {
+        node: InstanceId,
+    },
 }
 
-/// Something to read.
 #[derive(Debug, Clone)]
 pub(crate) enum CloudRead {
-    /// Route tables.
     Routes(Vec<RouteTableId>),
-    /// Who holds resources of one kind that are no routes.
+    /// Where resources of one kind point that are not routes.
     Holders(Vec<Resource>),
-    /// The state of a node.
     Power(InstanceId),
 }
 
-/// A change, and until when it may begin.
+/// A change, and the time after which it must not be sent.
 type ChangeJob = (ActionId, CloudChange, Time);
-/// A read.
 type ReadJob = (ActionId, CloudRead);
 
-/// What to keep over a restart.
+/// The stopped peers to save.
 type KeepJob = (ActionId, BTreeSet<InstanceId>);
 
-/// The loop's way to the executors. Handing over never waits.
+/// The loop's end of the queues. Handing over never waits.
 #[derive(Debug, Clone)]
 pub(crate) struct Executors {
     changes: mpsc::Sender<ChangeJob>,
@@ -106,7 +103,7 @@ pub(crate) struct Executors {
 }
 
 impl Executors {
-    /// Starts them on the current runtime. `limit` is the API's time limit for one call.
+    /// Starts the executors on the current runtime. `limit` is the API's time limit for one call.
     pub(crate) fn start<C: Cloud>(
         cloud: &C,
         stopped_peers: StoppedPeersFile,
@@ -145,7 +142,7 @@ impl Executors {
         Self { changes, reads, keeping }
     }
 
-    /// Hands a change over.
+    /// Queues a change. The error is its outcome if the queue is full.
     pub(crate) fn change(
         &self,
         id: ActionId,
@@ -157,13 +154,13 @@ impl Executors {
         sent.map_err(|_| Outcome::Written { result: Err(overloaded(call)) })
     }
 
-    /// Hands over what is to be kept.
+    /// Queues a write of the stopped peers' file. The error is its outcome if the queue is full.
     pub(crate) fn keep(&self, id: ActionId, stopped: BTreeSet<InstanceId>) -> Result<(), Outcome> {
         let sent = self.keeping.try_send((id, stopped));
         sent.map_err(|_| Outcome::Written { result: Err(overloaded(KEEP)) })
     }
 
-    /// Hands a read over.
+    /// Queues a read. The error is its outcome if the queue is full.
     pub(crate) fn read(&self, id: ActionId, read: CloudRead) -> Result<(), Outcome> {
         self.reads.try_send((id, read)).map_err(|refused| {
             let (_, read) = refused.into_inner();
@@ -197,7 +194,7 @@ impl CloudRead {
         }
     }
 
-    /// The outcome that says it failed.
+    /// The outcome of this read if it failed.
     fn failed(&self, fault: CloudFault) -> Outcome {
         match self {
             Self::Routes(_) => Outcome::Routes { result: Err(fault) },
@@ -207,7 +204,7 @@ impl CloudRead {
     }
 }
 
-/// The call that gives away a resource of this kind.
+/// The call that assigns a resource of this kind.
 const fn assign_call(kind: ResourceKind) -> &'static str {
     match kind {
         ResourceKind::Route => "ReplaceRoute",
@@ -217,7 +214,7 @@ const fn assign_call(kind: ResourceKind) -> &'static str {
     }
 }
 
-/// The call that tells who holds resources like this one.
+/// The call that reads where resources of this kind point.
 fn holders_call(resource: Option<&Resource>) -> &'static str {
     match resource.map(Resource::kind) {
         Some(ResourceKind::PrivateIp) => "DescribeNetworkInterfaces",
@@ -226,7 +223,7 @@ fn holders_call(resource: Option<&Resource>) -> &'static str {
     }
 }
 
-/// One after the other, so that the last one handed over is the one that stays.
+/// Saves one after the other, so that the latest content is the one that stays.
 fn start_keeping(stopped_peers: StoppedPeersFile, notes: Notes) -> mpsc::Sender<KeepJob> {
     let (keeping, mut queue) = mpsc::channel::<KeepJob>(KEEPING_WAITING);
     tokio::spawn(async move {
@@ -256,11 +253,10 @@ async fn run_change<C: Cloud>(
         return Outcome::Expired;
     }
     let gate = Gate::new(in_time);
-    match timeout(limit, cloud.change(change, &gate)).await {
-        Ok(Ok(Sent::Accepted)) => Outcome::Written { result: Ok(()) },
-        Ok(Ok(Sent::Expired)) => Outcome::Expired,
-        Ok(Err(fault)) => Outcome::Written { result: Err(fault) },
-        Err(_) => Outcome::Written { result: Err(overdue(change.name(), limit)) },
+    match within(limit, change.name(), cloud.change(change, &gate)).await {
+        Ok(Sent::Accepted) => Outcome::Written { result: Ok(()) },
+        Ok(Sent::Expired) => Outcome::Expired,
+        Err(fault) => Outcome::Written { result: Err(fault) },
     }
 }
 
@@ -278,6 +274,15 @@ async fn run_read<C: Cloud>(cloud: &C, read: &CloudRead, limit: Duration) -> Out
         Ok(outcome) => outcome,
         Err(_) => read.failed(overdue(read.name(), limit)),
     }
+}
+
+/// Awaits a call for at most `limit`. The outcome of one that takes longer is unknown.
+pub(crate) async fn within<T>(
+    limit: Duration,
+    call: &str,
+    answer: impl Future<Output = Result<T, CloudFault>>,
+) -> Result<T, CloudFault> {
+    timeout(limit, answer).await.unwrap_or_else(|_| Err(overdue(call, limit)))
 }
 
 fn overloaded(call: &str) -> CloudFault {

@@ -3,5 +3,5 @@
 mod executors;
 mod stopped_peers;
 
-pub(crate) use executors::{Cloud, CloudChange, CloudRead, Executors};
+pub(crate) use executors::{Cloud, CloudChange, CloudRead, Executors, within};
 pub(crate) use stopped_peers::StoppedPeersFile;

@@ -1,5 +1,5 @@
-//! What must outlive the monitor: which peers it has stopped and not yet seen again. A file, so
-//! that a monitor that dies between the stop and the start is followed by one that starts them.
+//! The file with the peers that this node has stopped and not yet seen again. If the monitor dies
+//! between the stop and the start of a peer, the next one reads the file and starts the peer.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,35 +11,33 @@ use anyhow::Context;
 use crate::kernel::durable;
 use crate::types::InstanceId;
 
-/// The file.
 #[derive(Debug, Clone)]
 pub(crate) struct StoppedPeersFile {
     path: PathBuf,
 }
 
 impl StoppedPeersFile {
-    /// In this directory.
     pub(crate) fn in_directory(directory: &Path) -> Self {
         Self { path: directory.join("stopped.json") }
     }
 
-    /// What was kept last; nothing where there is no file.
+    /// The saved peers; none if there is no file.
     ///
     /// # Errors
-    /// Where the file is there and cannot be read or makes no sense.
+    /// If the file exists but cannot be read or parsed.
     pub(crate) fn load(&self) -> anyhow::Result<BTreeSet<InstanceId>> {
         let shown = self.path.display();
         match fs::read(&self.path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
-                .with_context(|| format!("{shown} is damaged: remove it after a look inside")),
+                .with_context(|| format!("{shown} is damaged: inspect it, then remove it")),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeSet::new()),
             Err(error) => Err(error).with_context(|| format!("cannot read {shown}")),
         }
     }
 
-    /// Keeps this, whole or not at all, and on the disk when it returns.
+    /// Saves atomically. The content is on the disk when this returns.
     pub(crate) fn save(&self, stopped: &BTreeSet<InstanceId>) -> anyhow::Result<()> {
-        let directory = self.path.parent().context("the state directory has no name")?;
+        let directory = self.path.parent().context("the state directory has no path")?;
         let write = || -> std::io::Result<()> {
             fs::create_dir_all(directory)?;
             durable::replace(&self.path, &serde_json::to_vec(stopped)?)

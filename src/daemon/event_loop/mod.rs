@@ -1,9 +1,10 @@
-//! The loop: everything that decides runs in this one thread, one turn at a time.
+//! The event loop: all decisions are made on this one thread, one turn at a time.
 //!
-//! A turn reads the clock once; takes in everything that has arrived, from the sockets and from
-//! other threads; lets the machine do what is due; carries its actions out or hands them over;
-//! and sleeps until the next deadline or the next arrival. Nothing in it waits for anything else.
+//! A turn reads the clock once, takes in everything that has arrived from the sockets and from
+//! other threads, runs the machine, performs its actions or hands them to executors, and sleeps
+//! until the next deadline or arrival. It never waits for anything else.
 
+mod commands;
 mod notifier;
 mod realtime;
 mod recorder;
@@ -25,62 +26,57 @@ use super::carrier::MustCarry;
 use super::clock;
 use super::inbox::{Inbox, Note};
 use super::peers::Exchange;
-use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome, Verdict, View};
+use crate::failover::{Action, ActionId, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
 use crate::status::{Counters, Report};
-use crate::types::{Fault, Fitness, GroupName, InstanceId, Roster, SessionId, Time};
+use crate::types::{Fault, Fitness, InstanceId, Roster, SessionId, Time};
 use notifier::Notification;
 
 /// Events kept for the status.
 const HISTORY: usize = 200;
 /// Notes taken in one turn.
 const NOTES_A_TURN: usize = 1024;
-/// The longest sleep, so that the service manager's watchdog is fed whatever the machine plans.
+/// The longest sleep. It keeps the service manager's watchdog fed whatever the machine plans.
 const SLEEP_MAX: Duration = Duration::from_secs(1);
-/// The shortest sleep after something could not be handed over, so that it is not tried again at
-/// once.
+/// The longest sleep after an executor's queue was full. The machine then learns soon that the
+/// action failed.
 const OVERLOAD_PAUSE: Duration = Duration::from_millis(20);
 
-/// The sleep after something that did not count came in a peer's name: should it be a flood, the
-/// loop reads it in batches. Arrivals are told by the kernel, so nothing is judged by this.
+/// The longest sleep after a packet in a peer's name was rejected. In a flood the loop then reads
+/// in batches instead of waking for each packet. Arrival times come from the kernel, so this delays
+/// no judgement of a peer.
 const DISTURBED_PAUSE: Duration = Duration::from_millis(5);
 
-/// For so long after its start, what a loop knows of the members is fresh.
+/// How long after its start the loop's roster counts as fresh.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// What the loop is made of.
+/// The loop and everything it talks to.
 #[derive(Debug)]
 pub(crate) struct EventLoop {
-    /// The decisions.
     pub(crate) machine: Machine,
-    /// The peers.
     pub(crate) exchange: Exchange,
-    /// Other threads.
     pub(crate) inbox: Inbox,
-    /// Whoever does the slow work.
     pub(crate) executors: Executors,
-    /// Whoever tells the outside.
     pub(crate) notifier: Notifier,
-    /// Whoever writes down what the machine is told and what it wants, where that is wished.
+    /// Set if the run is recorded.
     pub(crate) recorder: Option<Recorder>,
-    /// Where this node says which groups its host has to carry, where any has a part on it.
-    pub(crate) local: Option<watch::Sender<MustCarry>>,
-    /// Whoever looks at the cluster: told when a peer has started anew.
-    pub(crate) looking: Arc<Notify>,
-    /// Half the service manager's watchdog time, where it has one.
+    /// Tells the carrier which groups this host must carry; none if no group has anything on it.
+    pub(crate) must_carry: Option<watch::Sender<MustCarry>>,
+    /// Wakes the discovery when a peer has restarted.
+    pub(crate) rediscover: Arc<Notify>,
+    /// How often the service manager's watchdog is fed, if it has one.
     pub(crate) watchdog: Option<Duration>,
-    /// How long it goes on once everything is handed over: for as many heartbeats as tell every
-    /// peer that this node leaves, even if one of them is lost.
+    /// How long the loop runs after everything is handed over: enough heartbeats for every peer to
+    /// hear that this node is leaving, even if one heartbeat is lost.
     pub(crate) linger: Duration,
-    /// How long the kernel must have refused every heartbeat before this node is unfit.
+    /// How long the kernel must refuse every heartbeat before this node is unfit.
     pub(crate) severed_after: Duration,
-    /// What the loop remembers for the status.
-    pub(crate) memory: Memory,
+    pub(crate) state: LoopState,
 }
 
-/// What the loop remembers for the status and for itself.
+/// State of the loop itself, apart from the machine: for the status report and between turns.
 #[derive(Debug)]
-pub(crate) struct Memory {
+pub(crate) struct LoopState {
     cluster: String,
     roster: Arc<Roster>,
     started: Time,
@@ -93,15 +89,14 @@ pub(crate) struct Memory {
     fed: Option<Time>,
     ready: bool,
     exit_at: Option<Time>,
-    /// What the checks of this host found last.
+    /// The latest result of the checks of this host.
     checked: Fitness,
     severed: bool,
-    /// The peers' monitors, as they were last heard.
+    /// Each peer's session, from its latest heartbeat.
     sessions: BTreeMap<InstanceId, SessionId>,
 }
 
-impl Memory {
-    /// Of a loop that starts now.
+impl LoopState {
     pub(crate) fn new(cluster: String, roster: Roster, now: Time) -> Self {
         Self {
             cluster,
@@ -128,7 +123,7 @@ impl EventLoop {
     pub(crate) fn run(mut self) {
         loop {
             let now = clock::now();
-            if self.memory.exit_at.is_some_and(|at| at <= now) {
+            if self.state.exit_at.is_some_and(|at| at <= now) {
                 break;
             }
             self.turn(now);
@@ -141,7 +136,7 @@ impl EventLoop {
 
     fn turn(&mut self, now: Time) {
         self.note_lateness(now);
-        for (id, outcome) in std::mem::take(&mut self.memory.refused) {
+        for (id, outcome) in std::mem::take(&mut self.state.refused) {
             self.feed(Input::Done { id, outcome }, now);
         }
         for input in self.exchange.receive(now) {
@@ -154,7 +149,7 @@ impl EventLoop {
         }
         self.note_severed(now);
         self.machine.tick(now);
-        self.say_local();
+        self.publish_must_carry();
         for _ in 0..ACTIONS_A_TURN {
             let Some(action) = self.machine.poll_action() else { break };
             if let Some(recorder) = &mut self.recorder {
@@ -166,23 +161,23 @@ impl EventLoop {
             recorder.turn(now);
         }
         self.feed_watchdog(now);
-        self.memory.planned = Some(self.machine.next_deadline());
+        self.state.planned = Some(self.machine.next_deadline());
     }
 
-    /// Says which groups this host has to carry. Before the calls of this turn are handed over, so
-    /// that a host is about to answer when the first packet can come.
-    fn say_local(&self) {
-        let Some(sender) = &self.local else { return };
+    /// Publishes which groups this host must carry. This precedes the calls of the same turn: the
+    /// host should answer by the time a call brings the first packet.
+    fn publish_must_carry(&self) {
+        let Some(sender) = &self.must_carry else { return };
         let must_carry = self.machine.must_carry();
-        sender.send_if_modified(|said| {
-            let news = *said != must_carry;
-            *said = must_carry;
-            news
+        sender.send_if_modified(|published| {
+            let changed = *published != must_carry;
+            *published = must_carry;
+            changed
         });
     }
 
-    /// The one place where the machine is told anything: what passes here, in order and with its
-    /// time, is all it takes to repeat every decision.
+    /// The only place that gives the machine an input. A recording of these inputs and their times
+    /// is enough to repeat every decision.
     fn feed(&mut self, input: Input, now: Time) {
         if let Some(recorder) = &mut self.recorder {
             recorder.input(&input);
@@ -193,17 +188,17 @@ impl EventLoop {
         self.machine.handle(input, now);
     }
 
-    /// An instance that was stopped and started has another public address, and a record that
-    /// gives it the old one would lead to nobody: the cluster is looked at again.
+    /// An instance that was stopped and started has a new public address, and a DNS record with the
+    /// old one would point nowhere. A new session therefore triggers a discovery.
     fn note_session(&mut self, from: &InstanceId, session: SessionId, now: Time) {
-        let anew = match self.memory.sessions.get(from) {
+        let restarted = match self.state.sessions.get(from) {
             Some(known) if *known == session => return,
             Some(_) => true,
-            None => now.since(self.memory.started) > FRESH,
+            None => now.since(self.state.started) > FRESH,
         };
-        self.memory.sessions.insert(from.clone(), session);
-        if anew {
-            self.looking.notify_one();
+        self.state.sessions.insert(from.clone(), session);
+        if restarted {
+            self.rediscover.notify_one();
         }
     }
 
@@ -212,106 +207,59 @@ impl EventLoop {
             Note::Input(input) => {
                 if let Input::Roster { roster } = &input {
                     self.exchange.set_roster(roster, now);
-                    self.memory.roster = Arc::new(roster.clone());
+                    self.state.roster = Arc::new(roster.clone());
                 }
                 if let Input::Fitness { fitness } = input {
-                    self.memory.checked = fitness;
+                    self.state.checked = fitness;
                     self.feed_fitness(now);
                 } else {
                     self.feed(input, now);
                 }
             }
             Note::Done { id, call, outcome } => {
-                self.memory.counters.count_call(call, &ending(&outcome));
+                self.state.counters.count_call(call, &ending(&outcome));
                 self.feed(Input::Done { id, outcome }, now);
             }
             Note::Command { command, answer } => {
-                let verdict = self.check_command(&command, now);
-                let sound = verdict.is_ok();
-                // Whoever asked may have gone; the command then still counts.
+                let verdict =
+                    commands::check(&command, &self.machine.view(now), &self.state.roster);
+                let accepted = verdict.is_ok();
+                // If the client has disconnected, the command still counts.
                 let _ = answer.send(verdict);
-                if sound {
+                if accepted {
                     self.feed(Input::Command { command }, now);
                 }
             }
-            Note::Alert { name, text: Some(text) } => drop(self.memory.alerts.insert(name, text)),
-            Note::Alert { name, text: None } => drop(self.memory.alerts.remove(name)),
+            Note::Alert { name, text: Some(text) } => drop(self.state.alerts.insert(name, text)),
+            Note::Alert { name, text: None } => drop(self.state.alerts.remove(name)),
             Note::Status(answer) => {
                 let _ = answer.send(Box::new(self.report(now)));
             }
         }
     }
 
-    /// A node that cannot even send from its forwarding interface forwards nothing, and the
-    /// silence of its peers is its own. It must know before it would judge them lost, which no
-    /// check that runs every few seconds is in time for.
+    /// A node that cannot send from its forwarding interface forwards nothing, and its peers appear
+    /// silent for that reason. It must find out before it would judge them lost; a check that runs
+    /// every few seconds is too late for that.
     fn note_severed(&mut self, now: Time) {
         let since = self.exchange.severed_since();
         let severed = since.is_some_and(|since| now.since(since) >= self.severed_after);
-        if severed != self.memory.severed {
-            self.memory.severed = severed;
+        if severed != self.state.severed {
+            self.state.severed = severed;
             self.feed_fitness(now);
         }
     }
 
     fn feed_fitness(&mut self, now: Time) {
-        let mut fitness = self.memory.checked.clone();
-        if self.memory.severed {
+        let mut fitness = self.state.checked.clone();
+        if self.state.severed {
             fitness.faults.insert(Fault::Forwarding);
         }
         self.feed(Input::Fitness { fitness }, now);
     }
 
-    /// Refuses what the machine could only ignore, with the reason.
-    fn check_command(&self, command: &Command, now: Time) -> Result<(), String> {
-        let Command::HandOver { group, to } = command else { return Ok(()) };
-        let view = self.machine.view(now);
-        let Some(found) = view.groups.get(group) else {
-            let known: Vec<&str> = view.groups.keys().map(GroupName::as_str).collect();
-            return Err(format!("there is no group {group}; there are: {}", known.join(", ")));
-        };
-        match &found.holder {
-            Some(holder) if *holder == view.me => {}
-            Some(holder) => {
-                return Err(format!(
-                    "group {group} is held by {}, and only its holder gives it away: run this \
-                     there",
-                    self.memory.roster.node_name(holder)
-                ));
-            }
-            None => return Err(format!("group {group} is held by no single node now")),
-        }
-        match to {
-            Some(to) if *to == view.me => {
-                Err(format!("group {group} is held by this node already"))
-            }
-            Some(to) if !view.peers.contains_key(to) => {
-                Err(format!("{to} is no peer of this node"))
-            }
-            to => self.check_receivers(group, to.as_ref(), &view),
-        }
-    }
-
-    /// Refuses to give a group to a peer that is not alive, or to any where none is.
-    fn check_receivers(
-        &self,
-        group: &GroupName,
-        to: Option<&InstanceId>,
-        view: &View,
-    ) -> Result<(), String> {
-        let asked = || view.peers.iter().filter(|(id, _)| to.is_none_or(|to| to == *id));
-        if asked().any(|(_, peer)| peer.verdict == Verdict::Alive) {
-            return Ok(());
-        }
-        let name = |id| self.memory.roster.node_name(id);
-        let why = asked().map(|(id, peer)| format!("{} is {}", name(id), peer.verdict.name()));
-        let why: Vec<String> = why.collect();
-        let why = if why.is_empty() { "this node has no peers".to_owned() } else { why.join(", ") };
-        Err(format!("group {group} cannot be handed over now: {why}"))
-    }
-
     fn perform(&mut self, action: Action, now: Time) {
-        let doers = &self.executors;
+        let executors = &self.executors;
         let (id, handed_over) = match action {
             Action::SendBeat { to, beat } => {
                 self.exchange.send_beat(&to, beat, now);
@@ -321,88 +269,90 @@ impl EventLoop {
             Action::SendEcho { to } => return self.exchange.send_echo(&to),
             Action::Report { event } => return self.report_event(event),
             Action::MayExit => {
-                self.memory.exit_at = Some(now + self.linger);
+                self.state.exit_at = Some(now + self.linger);
                 return;
             }
-            Action::ReadRoutes { id, tables } => (id, doers.read(id, CloudRead::Routes(tables))),
-            Action::ReadHolders { id, resources } => {
-                (id, doers.read(id, CloudRead::Holders(resources)))
+            Action::ReadRoutes { id, tables } => {
+                (id, executors.read(id, CloudRead::Routes(tables)))
             }
-            Action::ReadPower { id, node } => (id, doers.read(id, CloudRead::Power(node))),
+            Action::ReadHolders { id, resources } => {
+                (id, executors.read(id, CloudRead::Holders(resources)))
+            }
+            Action::ReadPower { id, node } => (id, executors.read(id, CloudRead::Power(node))),
             Action::WriteRoute { id, write, not_after } => {
-                (id, doers.change(id, CloudChange::Route(write), not_after))
+                (id, executors.change(id, CloudChange::Route(write), not_after))
             }
             Action::Assign { id, assignment, not_after } => {
-                (id, doers.change(id, CloudChange::Assign(assignment), not_after))
+                (id, executors.change(id, CloudChange::Assign(assignment), not_after))
             }
             Action::Stop { id, node, force, not_after } => {
-                (id, doers.change(id, CloudChange::Stop { node, force }, not_after))
+                (id, executors.change(id, CloudChange::Stop { node, force }, not_after))
             }
             Action::Start { id, node, not_after } => {
-                (id, doers.change(id, CloudChange::Start { node }, not_after))
+                (id, executors.change(id, CloudChange::Start { node }, not_after))
             }
-            Action::Remember { id, stopped } => (id, doers.keep(id, stopped)),
+            Action::Remember { id, stopped } => (id, executors.keep(id, stopped)),
         };
         if let Err(outcome) = handed_over {
-            self.memory.refused.push((id, outcome));
+            self.state.refused.push((id, outcome));
         }
     }
 
     fn report_event(&mut self, event: Event) {
-        let state = Notification::State(event.text.clone());
-        if self.memory.events.len() == HISTORY {
-            self.memory.events.pop_front();
+        let status = Notification::State(event.text.clone());
+        if self.state.events.len() == HISTORY {
+            self.state.events.pop_front();
         }
-        self.memory.events.push_back(event.clone());
+        self.state.events.push_back(event.clone());
         if !self.notifier.send(Notification::Event(event)) {
-            self.memory.counters.log_lines_dropped += 1;
+            self.state.counters.log_lines_dropped += 1;
         }
-        self.notifier.send(state);
+        self.notifier.send(status);
     }
 
     fn become_ready(&mut self) {
-        if !self.memory.ready {
-            self.memory.ready = self.notifier.send(Notification::Ready);
+        if !self.state.ready {
+            self.state.ready = self.notifier.send(Notification::Ready);
         }
     }
 
     fn feed_watchdog(&mut self, now: Time) {
         let Some(every) = self.watchdog else { return };
-        if self.memory.fed.is_none_or(|last| now.since(last) >= every) {
-            self.memory.fed = Some(now);
+        if self.state.fed.is_none_or(|last| now.since(last) >= every) {
+            self.state.fed = Some(now);
             self.notifier.send(Notification::Watchdog);
         }
     }
 
     fn note_lateness(&mut self, now: Time) {
-        if let Some(planned) = self.memory.planned {
-            self.memory.lateness_max = self.memory.lateness_max.max(now.since(planned));
+        if let Some(planned) = self.state.planned {
+            self.state.lateness_max = self.state.lateness_max.max(now.since(planned));
         }
     }
 
     fn report(&self, now: Time) -> Report {
-        let mut counters = self.memory.counters.clone();
+        let mut counters = self.state.counters.clone();
         counters.peers = self.exchange.counters().clone();
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
-            cluster: self.memory.cluster.clone(),
+            cluster: self.state.cluster.clone(),
             now,
-            uptime: now.since(self.memory.started),
-            roster: Roster::clone(&self.memory.roster),
+            uptime: now.since(self.state.started),
+            roster: Roster::clone(&self.state.roster),
             view: self.machine.view(now),
-            alerts: self.memory.alerts.values().cloned().collect(),
-            events: self.memory.events.iter().cloned().collect(),
+            alerts: self.state.alerts.values().cloned().collect(),
+            events: self.state.events.iter().cloned().collect(),
             counters,
-            lateness_max: self.memory.lateness_max,
+            lateness_max: self.state.lateness_max,
         }
     }
 
-    /// Sleeps until something is due or arrives.
+    /// Sleeps until the next deadline or arrival.
     fn sleep(&self) {
         let now = clock::now();
         let mut pause = self.machine.next_deadline().since(now).min(SLEEP_MAX);
-        if !self.memory.refused.is_empty() {
+        if !self.state.refused.is_empty() {
             pause = pause.min(OVERLOAD_PAUSE);
         }
         let disturbed = self.exchange.is_disturbed();
@@ -413,12 +363,12 @@ impl EventLoop {
         let watched = sockets.chain([self.inbox.wake_fd()]);
         let mut fds: Vec<PollFd<'_>> =
             watched.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-        // An interrupted or failed wait only means an early turn.
+        // If the wait is interrupted or fails, the next turn is merely early.
         let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(pause)), None);
     }
 }
 
-/// How an action ended, for the counters.
+/// The outcome of an action as the counters name it.
 fn ending(outcome: &Outcome) -> String {
     let fault = match outcome {
         Outcome::Routes { result } => result.as_ref().err(),

@@ -1,35 +1,34 @@
-//! Tells the outside what the loop has to say: the log and the service manager.
+//! Writes the loop's events to the log and its state to the service manager.
 //!
-//! The loop itself writes nothing: a full pipe or a slow journal must not delay a heartbeat. What
-//! the herald cannot take at once is counted and dropped.
+//! The loop itself writes nothing: a full pipe or a slow journal must not delay a heartbeat. If the
+//! notifier's queue is full, the message is counted and dropped.
 
 use tokio::sync::mpsc;
 
 use crate::failover::{Event, Level};
 use crate::status::kind_name;
 
-/// Lines that may wait.
+/// Messages that may wait.
 const CAPACITY: usize = 512;
 
-/// One thing to tell.
 #[derive(Debug)]
 pub(crate) enum Notification {
-    /// Something happened.
     Event(Event),
     /// The first heartbeat has gone out.
     Ready,
-    /// The loop turns.
+    /// The loop is alive.
     Watchdog,
-    /// One line about the state of things, for the service manager.
+    /// One line of status for the service manager.
     State(String),
 }
 
-/// The loop's side.
+/// The loop's end of the queue.
 #[derive(Debug, Clone)]
 pub(crate) struct Notifier(mpsc::Sender<Notification>);
 
 impl Notifier {
-    /// Starts it on the current runtime. It ends when the last clone of the result is dropped.
+    /// Starts the task on the current runtime. It ends when the last clone of the result is
+    /// dropped.
     pub(crate) fn start() -> Self {
         let (sender, mut queue) = mpsc::channel(CAPACITY);
         tokio::spawn(async move {
@@ -40,7 +39,7 @@ impl Notifier {
         Self(sender)
     }
 
-    /// Passes something on; false if it had to be dropped.
+    /// Queues a message; false if it was dropped because the queue is full.
     pub(crate) fn send(&self, notification: Notification) -> bool {
         self.0.try_send(notification).is_ok()
     }
@@ -55,11 +54,11 @@ fn deliver(notification: Notification) {
     }
 }
 
-/// Tells the service manager, where there is one.
+/// Notifies the service manager, if there is one.
 pub(crate) fn notify(state: &sd_notify::NotifyState<'_>) {
-    // Without a service manager this does nothing; with a broken one, going on is right.
+    // Without a service manager this does nothing. If the notification fails, carry on.
     if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
-        tracing::debug!(%error, "the service manager could not be told");
+        tracing::debug!(%error, "cannot notify the service manager");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Makes the loop's thread as punctual as the host allows.
+//! Real-time priority and locked memory for the loop's thread, as far as the host allows.
 
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use thread_priority::{
@@ -6,11 +6,11 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
-/// Above ordinary work and below the kernel's own threads, which start at 50.
+/// Above ordinary processes and below the kernel's own threads, which start at 50.
 const PRIORITY: u8 = 20;
 
-/// `MCL_ONFAULT` (mlock(2)), which the `nix` crate does not name: pages are locked as they are
-/// first used. Without it, every thread's whole stack would be made resident.
+/// `MCL_ONFAULT` (mlock(2)), which the `nix` crate lacks: pages are locked when first used. Without
+/// it, every thread's whole stack would be made resident.
 const ON_FAULT: i32 = 4;
 
 /// Gives the calling thread real-time priority.
@@ -24,7 +24,7 @@ pub(crate) fn prioritise() -> Result<(), String> {
     .map_err(|error| format!("no real-time priority: {error:?}"))
 }
 
-/// Keeps the process in memory: a page that has to be read back from disk is a late heartbeat.
+/// Keeps the process in memory: reading a page back from disk would delay a heartbeat.
 pub(crate) fn stay_in_memory() -> Result<(), String> {
     let flags = MlockAllFlags::MCL_CURRENT
         | MlockAllFlags::MCL_FUTURE

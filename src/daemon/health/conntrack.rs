@@ -1,5 +1,6 @@
-//! Watches how full the kernel's table of tracked connections is. What comes beyond its limit is
-//! dropped, on any node that would take the load over as well: so this alerts and moves nothing.
+//! Watches how full the kernel's connection tracking table is. Connections above its limit are
+//! dropped, and would be on any node that took over the load: this raises an alert and triggers no
+//! failover.
 
 use std::time::Duration;
 
@@ -9,23 +10,23 @@ use crate::daemon::alerts::Alert;
 use crate::kernel::sysctl;
 use crate::plan::SysctlKey;
 
-/// Time between two looks: two reads of a file each.
+/// Time between two checks, each of which reads two files.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Looks for as long as the runtime lives. From `percent` of the limit on the alert stands, until
-/// a tenth of that is free again.
+/// Runs for as long as the runtime lives. The alert is raised at `percent` of the limit and cleared
+/// below nine tenths of that.
 pub(crate) async fn watch(percent: u32, mut alert: Alert) {
     let mut rounds = interval(EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         rounds.tick().await;
-        // Where connections are not tracked there is nothing to fill.
+        // The files are missing while connections are not tracked.
         let (Some(tracked), Some(limit)) =
             (number("nf_conntrack_count"), number("nf_conntrack_max"))
         else {
             continue;
         };
-        let text = complaint(tracked, limit, percent, alert.stands());
+        let text = complaint(tracked, limit, percent, alert.is_raised());
         alert.set(text).await;
     }
 }
@@ -35,16 +36,16 @@ fn number(name: &str) -> Option<u64> {
     sysctl::read(&key).ok().flatten().map(|reading| reading.value)
 }
 
-/// What is wrong with so many tracked connections, where the alert stands already or does not.
-fn complaint(tracked: u64, limit: u64, percent: u32, stands: bool) -> Option<String> {
-    // In thousandths of the limit: nine tenths of the threshold while the alert stands.
-    let threshold = u64::from(percent) * if stands { 9 } else { 10 };
+/// The alert's text, if `tracked` is too many. `raised`: whether the alert is raised already.
+fn complaint(tracked: u64, limit: u64, percent: u32, raised: bool) -> Option<String> {
+    // In thousandths of the limit: nine tenths of the threshold while the alert is raised.
+    let threshold = u64::from(percent) * if raised { 9 } else { 10 };
     let full = tracked.saturating_mul(1000) >= limit.saturating_mul(threshold);
     (full && limit > 0).then(|| {
         format!(
-            "{tracked} of at most {limit} connections are tracked: what comes beyond that is \
-             dropped; raise host.conntrack_max, shorten host.established_timeout, or spread the \
-             private subnets over more nodes"
+            "{tracked} of at most {limit} connections are tracked; new connections above the limit \
+             are dropped: raise host.conntrack_max, shorten host.established_timeout, or spread \
+             the private subnets over more nodes"
         )
     })
 }

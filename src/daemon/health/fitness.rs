@@ -1,4 +1,4 @@
-//! What this node finds out about itself, put together and passed on when it changes.
+//! Collects the faults of this host and reports every change to the loop.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::daemon::inbox::Notes;
 use crate::failover::Input;
 use crate::types::{Fault, Fitness};
 
-/// Where every check writes its finding.
+/// Shared by all checks of this host.
 #[derive(Debug, Clone)]
 pub(crate) struct FitnessBoard {
     faults: Arc<Mutex<BTreeSet<Fault>>>,
@@ -17,13 +17,12 @@ pub(crate) struct FitnessBoard {
 }
 
 impl FitnessBoard {
-    /// With nothing wrong.
     pub(crate) fn new(notes: Notes) -> Self {
         Self { faults: Arc::default(), notes }
     }
 
-    /// Notes that something is or is no longer wrong. The lock is held until the loop has the
-    /// news, so that two checks cannot overtake each other.
+    /// Records whether a fault is present. The lock is held until the loop has the change, so that
+    /// two checks cannot overtake each other.
     pub(crate) async fn set(&self, fault: Fault, present: bool) {
         let mut faults = self.faults.lock().await;
         let changed = if present { faults.insert(fault) } else { faults.remove(&fault) };

@@ -1,4 +1,5 @@
-//! The checks of this host that run for as long as the monitor does.
+//! Checks of this host: EC2's source/dest check, and the host's configuration against the plan of
+//! `natha setup`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,25 +15,25 @@ use crate::kernel::sysctl;
 use crate::plan::SysctlKey;
 use crate::types::{Fault, NetworkInterfaceId};
 
-/// Time between two looks at EC2's source/dest check while it is on or not known.
+/// Time between two reads of EC2's source/dest check while it is on or unknown.
 const SOURCE_DEST_FAULTY_EVERY: Duration = Duration::from_secs(5);
-/// How many of these looks are left out once it is off: three a minute are enough.
+/// How many of these reads are skipped after one that shows it off: three reads a minute suffice.
 const SOURCE_DEST_SKIPPED: u32 = 3;
-/// Time between two looks at `ip_forward`: one read of a file.
+/// Time between two reads of the sysctl `ip_forward`.
 const FORWARD_EVERY: Duration = Duration::from_secs(5);
-/// Every how many looks at `ip_forward` the whole plan is compared, which runs nft.
+/// The whole plan is compared, which runs nft, with every n-th read of `ip_forward`.
 const WHOLE_EVERY: u32 = 6;
 
-/// For how many looks in a row, 5 s apart, another run that is changing this host is waited for
-/// before what is found counts.
+/// How many checks in a row, 5 s apart, wait for a running `natha setup` or `natha teardown` before
+/// a difference from the plan counts.
 const PATIENCE: u32 = 6;
 
-/// Time between two looks at the plan of a host that is no NAT.
+/// Time between two checks of a host that is not a NAT.
 const UPKEEP_EVERY: Duration = Duration::from_secs(30);
 
-/// Starts those that matter for what this node serves on the current runtime: a node that is no NAT
-/// need not forward, and one that only takes packets to its own addresses needs no source/dest
-/// check turned off.
+/// Starts, on the current runtime, the checks that matter for what this node serves. A node that is
+/// not a NAT need not forward. A node that only receives packets to its own addresses does not need
+/// the source/dest check off.
 pub(crate) fn start(
     settings: &Settings,
     ec2: &Ec2,
@@ -50,9 +51,9 @@ pub(crate) fn start(
     }
 }
 
-/// With EC2's source/dest check on, the VPC drops everything this node forwards. It is turned off
-/// again where `natha setup` is to see to it; where it stays on, this node is unfit. Where it
-/// cannot be read, nothing is known to be wrong.
+/// With EC2's source/dest check on, the VPC drops everything that this node forwards. If natha
+/// manages the check (`is_ours`), it is turned off again; while it is on, this node is unfit. A
+/// failed read changes nothing.
 async fn source_dest_check(
     ec2: Ec2,
     interface: NetworkInterfaceId,
@@ -74,23 +75,23 @@ async fn source_dest_check(
                 board.set(Fault::SourceDestCheck, on).await;
                 skip = if on { 0 } else { SOURCE_DEST_SKIPPED };
             }
-            Err(error) => tracing::debug!(%error, "the source/dest check could not be read"),
+            Err(error) => tracing::debug!(%error, "cannot read the source/dest check"),
         }
     }
 }
 
-/// Turns the check off again. Says whether EC2 then shows it as off.
+/// Turns the check off again. Returns whether EC2 then shows it as off.
 async fn turned_off(ec2: &Ec2, interface: &NetworkInterfaceId) -> bool {
     tracing::warn!("drift: the source/dest check of {interface} is on; turning it off");
     if let Err(error) = ec2.set_source_dest_check(interface, false).await {
-        tracing::error!(%error, "the source/dest check could not be turned off");
+        tracing::error!(%error, "cannot turn off the source/dest check");
         return false;
     }
     matches!(ec2.source_dest_check(interface).await, Ok(false))
 }
 
-/// Keeps a host that is no NAT as `natha setup` left it, where that was run. What has drifted there
-/// is no reason to give a group away: whether the service works is for its check to tell.
+/// Keeps a host that is not a NAT as `natha setup` left it, if that was run. Drift alone does not
+/// make the node unfit: the service check decides whether the service works.
 async fn upkeep(state_dir: PathBuf) {
     let mut rounds = interval(UPKEEP_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -108,29 +109,29 @@ async fn upkeep(state_dir: PathBuf) {
             Err(error) => Some(error),
         };
         if let Some(error) = error.filter(|error| !is_being_changed(error)) {
-            tracing::error!(%error, "this host cannot be kept as `natha setup` left it");
+            tracing::error!(%error, "cannot repair drift from the plan of `natha setup`");
         }
     }
 }
 
-/// What a look at this host found.
+/// The result of comparing this host with its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum HostCheck {
-    /// It forwards as planned.
+    /// This host forwards as planned.
     Works,
-    /// It does not.
+    /// It does not forward.
     Fails,
-    /// It is not as planned, while `natha setup` or `natha teardown` is changing it.
+    /// It differs from the plan while `natha setup` or `natha teardown` is changing it.
     BeingChanged,
 }
 
-/// Looks whether this host still forwards. What has drifted from the plan of `natha setup` is
-/// made right again; what cannot be made right makes this node unfit.
+/// Checks whether this host still forwards. Drift from the plan of `natha setup` is repaired; if
+/// that fails and the host does not forward, this node is unfit.
 async fn forwarding(state_dir: PathBuf, board: FitnessBoard) {
     let mut rounds = interval(FORWARD_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut until_whole, mut waited) = (0, 0);
-    let mut told = false;
+    let mut logged = false;
     loop {
         rounds.tick().await;
         let off = forward_is_off();
@@ -142,7 +143,7 @@ async fn forwarding(state_dir: PathBuf, board: FitnessBoard) {
         match look(&state_dir, waited < PATIENCE).await {
             Ok(HostCheck::BeingChanged) => {
                 (until_whole, waited) = (0, waited + 1);
-                // Nothing is forwarded then, whoever is at work.
+                // Nothing is forwarded while the switch is off, whatever turned it off.
                 if off {
                     board.set(Fault::Forwarding, true).await;
                 }
@@ -152,12 +153,12 @@ async fn forwarding(state_dir: PathBuf, board: FitnessBoard) {
                 board.set(Fault::Forwarding, found == HostCheck::Fails).await;
             }
             Err(error) => {
-                // Without a plan there is one thing that is certain: nothing is forwarded while
-                // the kernel's switch is off.
+                // Without a plan, one thing is still certain: nothing is forwarded while the
+                // kernel's switch is off.
                 board.set(Fault::Forwarding, off).await;
-                if !told {
-                    tracing::warn!(%error, "forwarding cannot be checked");
-                    told = true;
+                if !logged {
+                    tracing::warn!(%error, "cannot check forwarding");
+                    logged = true;
                 }
             }
         }
@@ -173,10 +174,10 @@ fn is_being_changed(error: &ForwardingError) -> bool {
     matches!(error, ForwardingError::Journal(JournalError::Busy { .. }))
 }
 
-/// Whether this host forwards as planned, after what has drifted was made right again.
+/// Repairs drift, then checks whether this host forwards as planned.
 ///
-/// A setup under way has changed things before it writes its plan down: that is no drift, and no
-/// reason to give this node's groups away. A patient look leaves it alone.
+/// A running `natha setup` changes the host before it writes its plan to the journal. That is not
+/// drift and must not make this node unfit: with `patient`, such differences are left alone.
 async fn look(state_dir: &Path, patient: bool) -> Result<HostCheck, ForwardingError> {
     let drifted = check_plan(state_dir).await?;
     if drifted.is_empty() {
@@ -188,18 +189,18 @@ async fn look(state_dir: &Path, patient: bool) -> Result<HostCheck, ForwardingEr
                 tracing::warn!("drift: {item}");
             }
             if !changed.is_empty() {
-                tracing::warn!("{} drifted things were made right again", changed.len());
+                tracing::warn!("repaired {} differences from the plan", changed.len());
             }
         }
         Err(error) if patient && is_being_changed(&error) => {
-            tracing::info!("this host is being changed: {error}; it is looked at again in 5 s");
+            tracing::info!("this host is being changed: {error}; checking again in 5 s");
             return Ok(HostCheck::BeingChanged);
         }
         Err(error) => {
             for item in &drifted {
                 tracing::warn!("drift: {item}");
             }
-            tracing::error!(%error, "what has drifted could not be made right");
+            tracing::error!(%error, "cannot repair drift");
         }
     }
     let works = check_forwarding(state_dir).await?.is_empty();

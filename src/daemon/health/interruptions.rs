@@ -1,5 +1,5 @@
-//! Watches for interruptions that AWS announces. A node that is about to be interrupted is not
-//! fit: its peers take its groups while it still forwards, so that nothing is lost.
+//! Watches for interruptions that AWS announces. A node that is about to be interrupted is unfit:
+//! its peers take over its groups while it still forwards, so that no packet is lost.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,18 +7,17 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::FitnessBoard;
 use crate::cloud::{Imds, Notice};
-use crate::config::Notices;
+use crate::config::Interruptions;
 use crate::daemon::alerts::Alert;
 use crate::daemon::clock;
 use crate::types::Fault;
 
-/// Time between two looks: what the EC2 guide recommends for Spot instances.
+/// Time between two polls, as the EC2 guide recommends for Spot instances.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Looks for as long as the runtime lives. What the metadata service does not tell now leaves
-/// everything as it was.
-pub(crate) async fn watch(settings: Notices, mut alert: Alert, board: FitnessBoard) {
-    if !settings.heed {
+/// Runs for as long as the runtime lives. A failed poll changes nothing.
+pub(crate) async fn watch(settings: Interruptions, mut alert: Alert, board: FitnessBoard) {
+    if !settings.enabled {
         return;
     }
     let imds = Imds::new();
@@ -29,17 +28,17 @@ pub(crate) async fn watch(settings: Notices, mut alert: Alert, board: FitnessBoa
         let notices = match imds.notices().await {
             Ok(notices) => notices,
             Err(error) => {
-                tracing::debug!(%error, "it is not known whether AWS has announced anything");
+                tracing::debug!(%error, "cannot read interruption notices");
                 continue;
             }
         };
-        let due = is_due(&notices, settings.lead, clock::wall());
+        let due = is_due(&notices, settings.lead_time, clock::wall());
         alert.set(words(&notices)).await;
         board.set(Fault::Departing, due).await;
     }
 }
 
-/// Whether one of them is near enough to give everything away.
+/// Whether one of them is near enough for this node to hand over its groups.
 fn is_due(notices: &[Notice], lead: Duration, now: SystemTime) -> bool {
     notices.iter().any(|notice| notice.at.is_none_or(|at| at <= now + lead))
 }

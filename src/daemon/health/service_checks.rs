@@ -1,5 +1,5 @@
-//! Service checks: whether this node can serve a group, by what the group is for. A node whose
-//! service has failed is unfit for that group alone.
+//! Service checks: whether the service behind a group works on this node. A node whose check fails
+//! is unfit for that group only.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::config::{Check, GroupSetting, ResourceSetting, ServiceProbe, Settings};
+use crate::config::{GroupSetting, ResourceSetting, ServiceCheck, ServiceProbe, Settings};
 use crate::daemon::inbox::Notes;
 use crate::failover::Input;
 use crate::kernel::addresses::{self, AddressError};
@@ -26,12 +26,12 @@ use crate::kernel::{carry, run};
 use crate::plan::{Carried, LOOPBACK};
 use crate::types::GroupName;
 
-/// Time between two looks at an address whose coming and going the kernel tells anyway.
+/// Time between two polls of an address, in case a notification of the kernel was missed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Starts a task for each group that has a check.
 pub(crate) fn start(settings: &Settings, notes: &Notes) {
-    let checked: Vec<(&GroupSetting, &Check)> = settings
+    let checked: Vec<(&GroupSetting, &ServiceCheck)> = settings
         .groups
         .iter()
         .filter_map(|group| group.check.as_ref().map(|check| (group, check)))
@@ -50,7 +50,8 @@ pub(crate) fn start(settings: &Settings, notes: &Notes) {
     }
 }
 
-/// The address that tells who holds the group where somebody else decides that.
+/// The address that shows who holds the group where another program, such as keepalived, decides
+/// that.
 fn first_address(group: &GroupSetting) -> Option<Ipv4Addr> {
     group.resources.iter().find_map(|resource| match resource {
         ResourceSetting::Vip { address, .. } | ResourceSetting::PrivateIp { address } => {
@@ -60,8 +61,8 @@ fn first_address(group: &GroupSetting) -> Option<Ipv4Addr> {
     })
 }
 
-/// Where every check writes its finding. The machine is told the whole of it: first when every
-/// check has found something, and then at each change.
+/// Shared by all service checks. The machine gets the complete set of failing groups: first when
+/// every check has a result, and then at each change.
 #[derive(Debug, Clone)]
 struct ServiceBoard {
     works: Arc<Mutex<BTreeMap<GroupName, Option<bool>>>>,
@@ -73,7 +74,7 @@ impl ServiceBoard {
         Self { works: Arc::new(Mutex::new(groups.map(|group| (group, None)).collect())), notes }
     }
 
-    /// Notes what was found. The lock is held until the loop has the news, so that two checks
+    /// Records a check's result. The lock is held until the loop has the change, so that two checks
     /// cannot overtake each other.
     async fn set(&self, group: &GroupName, found: bool) {
         let mut works = self.works.lock().await;
@@ -91,13 +92,13 @@ impl ServiceBoard {
     }
 }
 
-/// Counts rounds. Pure. The first one decides alone, since nothing is known before it.
+/// Counts rounds. Pure. The first round decides alone, since nothing is known before it.
 #[derive(Debug, Clone)]
 struct ServiceJudge {
     fall: u32,
     rise: u32,
     works: Option<bool>,
-    /// Rounds in a row that speak against that.
+    /// Consecutive rounds that contradict `works`.
     against: u32,
 }
 
@@ -106,7 +107,7 @@ impl ServiceJudge {
         Self { fall, rise, works: None, against: 0 }
     }
 
-    /// Takes in one round. Whether the service works now, where that is news.
+    /// Counts one round. Returns whether the service works now, if that has changed.
     fn round(&mut self, good: bool) -> Option<bool> {
         self.against = if self.works == Some(good) { 0 } else { self.against.saturating_add(1) };
         let enough = match self.works {
@@ -123,8 +124,8 @@ impl ServiceJudge {
     }
 }
 
-/// Asks for as long as the runtime lives.
-async fn watch(group: GroupName, check: Check, board: ServiceBoard) {
+/// Probes for as long as the runtime lives.
+async fn watch(group: GroupName, check: ServiceCheck, board: ServiceBoard) {
     let mut judge = ServiceJudge::new(check.fall, check.rise);
     let mut rounds = interval(check.interval);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -140,7 +141,7 @@ async fn watch(group: GroupName, check: Check, board: ServiceBoard) {
     }
 }
 
-/// One round, with its time limit.
+/// One probe.
 async fn ask(probe: &ServiceProbe, limit: Duration) -> Result<(), String> {
     let late = |_| format!("no answer within {}", humantime::format_duration(limit));
     match probe {
@@ -187,31 +188,34 @@ async fn get(to: SocketAddr, path: &str) -> Result<(), String> {
     }
 }
 
-/// Follows an address that somebody else puts on this host, such as keepalived: it counts from the
-/// moment that the kernel tells.
+/// Follows an address that another program, such as keepalived, puts on this host. A change counts
+/// from the moment that the kernel reports it.
 async fn follow(group: GroupName, address: Ipv4Addr, state_dir: PathBuf, board: ServiceBoard) {
     let mut rounds = interval(LOOK_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        // Before the first look, so that nothing goes unseen between the two.
+        // Before the first read, so that no change between the two is missed.
         let mut changes = addresses::watch();
         if let Err(error) = &changes {
-            tracing::warn!(%group, "{error}: {address} is only looked for now and then");
+            let every = LOOK_EVERY.as_secs();
+            tracing::warn!(%group, "{error}: {address} is only polled every {every} s");
         }
         loop {
             match is_here(address, &state_dir).await {
                 Ok(here) => board.set(&group, here).await,
-                Err(error) => tracing::warn!(%group, "it is not known who has {address}: {error}"),
+                Err(error) => {
+                    tracing::warn!(%group, "cannot tell whether this host has {address}: {error}");
+                }
             }
             let Ok(watch) = &mut changes else {
                 rounds.tick().await;
                 break;
             };
-            let told = tokio::select! {
-                told = watch.changed() => told,
+            let watching = tokio::select! {
+                watching = watch.changed() => watching,
                 _ = rounds.tick() => true,
             };
-            if !told {
+            if !watching {
                 rounds.tick().await;
                 break;
             }
@@ -219,8 +223,8 @@ async fn follow(group: GroupName, address: Ipv4Addr, state_dir: PathBuf, board: 
     }
 }
 
-/// Whether an interface has the address that is not loopback, where natha itself puts those of
-/// the groups it holds, and natha has not put it there.
+/// Whether another program has put the address on an interface of this host. Loopback does not
+/// count: natha puts the addresses of the groups it holds there.
 async fn is_here(address: Ipv4Addr, state_dir: &Path) -> Result<bool, AddressError> {
     let own = addresses::read().await?;
     let ours = carry::put_there(state_dir).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Watches the uplink: asks hosts on the internet and listens for any answer.
+//! Watches the uplink: probes hosts on the internet; one reply is enough.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::daemon::peers::{EchoMark, PeerSocket};
 use crate::kernel::links;
 use crate::types::Fault;
 
-/// Answers read in one round.
+/// Replies read in one round.
 const MAX_DRAIN: usize = 1024;
 
-/// Counts rounds. Pure.
+/// Counts rounds without a reply. Pure.
 ///
-/// The uplink can only be lost after it was seen to work: where nothing ever answers, ICMP or
-/// the targets are blocked, and that says nothing about the uplink.
+/// The uplink can only be lost after it has worked. If no target has ever replied, ICMP or the
+/// targets may be blocked, which says nothing about the uplink.
 #[derive(Debug, Clone)]
 struct UplinkJudge {
     lost_after: u32,
@@ -29,12 +29,11 @@ struct UplinkJudge {
 }
 
 impl UplinkJudge {
-    /// Nothing has answered yet.
     fn new(lost_after: u32) -> Self {
         Self { lost_after, silent: None }
     }
 
-    /// Takes in one round: whether anything has answered since the last one.
+    /// Counts one round. `answered`: whether any target has replied since the last round.
     fn round(&mut self, answered: bool) {
         if answered {
             self.silent = Some(0);
@@ -43,14 +42,12 @@ impl UplinkJudge {
         }
     }
 
-    /// Whether the uplink is lost.
-    fn lost(&self) -> bool {
+    fn is_lost(&self) -> bool {
         self.silent.is_some_and(|silent| silent >= self.lost_after)
     }
 }
 
-/// Asks and listens for as long as the runtime lives. `uplink` is the interface that is
-/// configured, if one is.
+/// Probes for as long as the runtime lives. `uplink` is the configured interface, if any.
 pub(crate) async fn watch(
     settings: Uplink,
     uplink: Option<String>,
@@ -71,18 +68,18 @@ pub(crate) async fn watch(
         prober.ask();
         rounds.tick().await;
         judge.round(prober.answered());
-        board.set(Fault::Uplink, judge.lost()).await;
+        board.set(Fault::Uplink, judge.is_lost()).await;
     }
 }
 
-/// The interface with the best default route; without one, the kernel's choice for each packet.
+/// The interface with the best default route. Without one, the kernel chooses for each packet.
 async fn default_uplink() -> Option<String> {
     match links::read().await {
         Ok((_, routes)) => {
             routes.into_iter().min_by_key(|route| route.metric).map(|route| route.link)
         }
         Err(error) => {
-            tracing::warn!(%error, "the default route could not be read");
+            tracing::warn!(%error, "cannot read the default route");
             None
         }
     }
@@ -106,7 +103,7 @@ impl Prober {
         let icmp = match wants_icmp.then(open).transpose() {
             Ok(socket) => socket,
             Err(error) => {
-                tracing::warn!(%error, "no ICMP probes of the uplink: no raw socket");
+                tracing::warn!(%error, "cannot probe the uplink by ICMP: no raw socket");
                 None
             }
         };
@@ -121,7 +118,7 @@ impl Prober {
                 Probe::Icmp(address) => {
                     if let Some(socket) = &self.icmp {
                         let request = self.mark.request(self.sequence);
-                        // What cannot be sent is not answered, and that is what counts.
+                        // A request that cannot be sent gets no reply, which is what counts.
                         let _ = socket.send(&request, SocketAddrV4::new(*address, 0));
                     }
                 }
@@ -133,7 +130,7 @@ impl Prober {
         }
     }
 
-    /// Whether anything has answered since the last call.
+    /// Whether any target has replied since the last call.
     fn answered(&mut self) -> bool {
         let mut answered = self.tcp_answered.swap(false, Ordering::Relaxed);
         let (targets, mark) = (&self.settings.targets, self.mark);
@@ -147,7 +144,7 @@ impl Prober {
     }
 }
 
-/// One TCP probe. A refusal is an answer as well.
+/// One TCP probe. A refused connection is a reply too.
 async fn connect(
     address: SocketAddr,
     device: Option<String>,
@@ -174,7 +171,7 @@ mod tests {
     fn where_nothing_ever_answers_nothing_is_lost() {
         let mut judge = UplinkJudge::new(3);
         (0..100).for_each(|_| judge.round(false));
-        assert!(!judge.lost());
+        assert!(!judge.is_lost());
     }
 
     #[test]
@@ -183,10 +180,10 @@ mod tests {
         judge.round(true);
         judge.round(false);
         judge.round(false);
-        assert!(!judge.lost());
+        assert!(!judge.is_lost());
         judge.round(false);
-        assert!(judge.lost());
+        assert!(judge.is_lost());
         judge.round(true);
-        assert!(!judge.lost());
+        assert!(!judge.is_lost());
     }
 }

@@ -1,4 +1,4 @@
-//! The exchange with the peers: sockets, packets and sessions put together.
+//! Exchanges heartbeats and echoes with the peers: sockets, packets and sessions together.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,53 +16,51 @@ use crate::status::PeerCounters;
 use crate::types::{Beat, InstanceId, Roster, SessionId, Time};
 use crate::wire::{Packet, PacketGate, Sender};
 
-/// Datagrams read in one turn of each peer's socket and of the echo socket. Many times what a peer
-/// sends, so that everything that had arrived when the turn began is read before anyone is judged.
+/// Datagrams read in one turn from each peer's socket and from the echo socket. Far more than a
+/// peer sends, so that everything that had arrived when the turn began is read before a peer is
+/// judged.
 const MAX_DRAIN: usize = 1024;
 
-/// Datagrams of strangers read in one turn: enough to tell what they are.
+/// Datagrams from strangers read in one turn: enough for the counters to show what they are.
 const MAX_STRANGERS: usize = 256;
 
-/// The name under which datagrams are counted that the kernel had no room for.
+/// The counter for datagrams that the kernel dropped for want of room.
 const UNREAD: &str = "unread";
 
-/// What an exchange is made of.
 #[derive(Debug)]
 pub(crate) struct ExchangeParts {
-    /// This node.
     pub(crate) me: InstanceId,
     /// The address to bind: where heartbeats leave from and arrive.
     pub(crate) address: Ipv4Addr,
     /// UDP port, the same on all members.
     pub(crate) port: u16,
-    /// This run's session.
     pub(crate) session: SessionId,
-    /// Encoder and decoder.
     pub(crate) sender: Sender,
 }
 
-/// Sends to and hears from the peers.
+/// Sends to and receives from the peers.
 #[derive(Debug)]
 pub(crate) struct Exchange {
     address: SocketAddrV4,
     gate: PacketGate,
-    /// Sends to everybody, receives from strangers.
+    /// Sends to all peers, receives from strangers.
     strangers: PeerSocket,
-    /// Receive from one peer each.
+    /// Each receives from one peer.
     peers: BTreeMap<Ipv4Addr, PeerSocket>,
     echoes: Option<PeerSocket>,
     mark: EchoMark,
     echo_sequence: u16,
     counters: PeerCounters,
-    /// Whether something came in the name of a peer, in the last turn, that did not count.
+    /// Whether a packet in a peer's name was rejected in the last turn.
     disturbed: bool,
-    /// Since when the kernel has refused every heartbeat, for want of the address to send it from.
+    /// Since when the kernel has refused every heartbeat because this host lacks the address to
+    /// send from.
     severed_since: Option<Time>,
 }
 
 impl Exchange {
-    /// Opens the sockets. Without the right to raw sockets there is no echo, which the second
-    /// value tells; the heartbeats then decide alone.
+    /// Opens the sockets. Without the right to raw sockets there is no echo and the second value
+    /// says why; heartbeats then decide alone.
     pub(crate) fn open(parts: ExchangeParts, now: Time) -> io::Result<(Self, Option<io::Error>)> {
         let address = SocketAddrV4::new(parts.address, parts.port);
         let strangers = PeerSocket::heartbeat(address, now)?;
@@ -86,7 +84,7 @@ impl Exchange {
         Ok((exchange, echo_fault))
     }
 
-    /// Takes over who the peers are and where.
+    /// Updates the peers and their addresses.
     pub(crate) fn set_roster(&mut self, roster: &Roster, now: Time) {
         let members = roster.members.iter();
         self.gate.set_members(members.map(|member| (member.id.clone(), member.address)));
@@ -100,13 +98,12 @@ impl Exchange {
                 Ok(socket) => {
                     self.peers.insert(address, socket);
                 }
-                // Its heartbeats then come in with those of strangers.
-                Err(error) => tracing::warn!(%address, %error, "no socket of its own for a peer"),
+                // Its heartbeats then arrive on the strangers' socket.
+                Err(error) => tracing::warn!(%address, %error, "cannot open a socket for a peer"),
             }
         }
     }
 
-    /// Sends a heartbeat.
     pub(crate) fn send_beat(&mut self, to: &InstanceId, beat: Beat, now: Time) {
         let Some((packet, address)) = self.gate.next_packet(to, beat, now) else { return };
         if packet.claims_omitted > 0 {
@@ -124,12 +121,11 @@ impl Exchange {
         }
     }
 
-    /// Since when this node's address, or its interface, has been gone, if it is.
+    /// Since when this node's address, or its interface, has been gone; none if it is there.
     pub(crate) fn severed_since(&self) -> Option<Time> {
         self.severed_since
     }
 
-    /// Sends an ICMP echo request.
     pub(crate) fn send_echo(&mut self, to: &InstanceId) {
         let (Some(address), Some(socket)) = (self.gate.address(to), &self.echoes) else { return };
         self.echo_sequence = self.echo_sequence.wrapping_add(1);
@@ -140,8 +136,8 @@ impl Exchange {
         }
     }
 
-    /// What has arrived, oldest first within each socket: everything of the peers, unless they or
-    /// somebody in their name send far more than peers do, and some of the strangers'.
+    /// Reads what has arrived, oldest first per socket: up to [`MAX_DRAIN`] datagrams of each peer
+    /// and up to [`MAX_STRANGERS`] of strangers.
     pub(crate) fn receive(&mut self, now: Time) -> Vec<Input> {
         let Self { strangers, peers, echoes, gate, mark, counters, .. } = self;
         let mut inputs = Vec::new();
@@ -185,26 +181,25 @@ impl Exchange {
         inputs
     }
 
-    /// Whether something came in the name of a peer, in the last turn, that did not count. There
-    /// may be a lot more of it: the loop should not wake for each.
+    /// Whether a packet in a peer's name was rejected in the last turn. It may be a flood: the loop
+    /// should not wake for each packet.
     pub(crate) fn is_disturbed(&self) -> bool {
         self.disturbed
     }
 
-    /// What was counted so far.
     pub(crate) fn counters(&self) -> &PeerCounters {
         &self.counters
     }
 
-    /// What to wait for. Strangers wake nobody: they are read when there is something else to do,
-    /// which is several times in an interval.
+    /// The sockets that wake the loop. Strangers do not: their socket is read at each turn, several
+    /// times in a heartbeat interval.
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.peers.values().chain(&self.echoes).map(AsFd::as_fd)
     }
 }
 
-/// Whether none of this host's interfaces that are up has this address. Why the kernel refused to
-/// send does not tell: that error is the same where there is no route to the peer.
+/// Whether none of this host's interfaces that are up has this address. The error from send(2) does
+/// not show that: it is the same if there is no route to the peer.
 fn is_gone(address: Ipv4Addr) -> bool {
     let Ok(mut all) = getifaddrs() else { return false };
     !all.any(|one| {

@@ -1,9 +1,9 @@
-//! ICMP echo messages (RFC 792): made and recognised.
+//! ICMP echo messages (RFC 792): encoding requests and recognising replies.
 
-/// What tells this process's echo replies from those of every other one on the host.
+/// Identifies echo replies to this process.
 ///
-/// The identifier alone has 16 bits and is chosen freely by `ping` as well; the token in the
-/// payload settles it.
+/// The 16-bit identifier is not enough, since `ping` and others choose it freely too; the token in
+/// the payload makes it unique.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct EchoMark {
     /// The identifier field.
@@ -18,7 +18,7 @@ const ECHO_REQUEST: u8 = 8;
 const MIN_IP_HEADER: usize = 20;
 
 impl EchoMark {
-    /// A mark made of a random number.
+    /// `token` must be random.
     pub(crate) fn new(token: u64) -> Self {
         let [high, low, ..] = token.to_be_bytes();
         Self { ident: u16::from_be_bytes([high, low]), token }
@@ -41,7 +41,7 @@ impl EchoMark {
         message
     }
 
-    /// Whether an IP packet, as a raw socket gives it, is a reply to one of these requests.
+    /// Whether an IP packet, as read from a raw socket, is a reply to one of these requests.
     pub(crate) fn is_reply(self, packet: &[u8]) -> bool {
         let Some(first) = packet.first() else { return false };
         let header = usize::from(first & 0x0f) * 4;
@@ -57,7 +57,7 @@ impl EchoMark {
     }
 }
 
-/// The internet checksum (RFC 1071) of an even count of bytes.
+/// The internet checksum (RFC 1071) of an even number of bytes.
 fn checksum(bytes: &[u8]) -> u16 {
     let (pairs, _) = bytes.as_chunks::<2>();
     let sum: u32 = pairs.iter().map(|pair| u32::from(u16::from_be_bytes(*pair))).sum();

@@ -13,10 +13,10 @@ use crate::daemon::clock::Stamps;
 use crate::types::Time;
 use crate::wire::MAX_PACKET;
 
-/// Room for what a peer, or somebody in its name, sends between two turns, in bytes.
+/// Receive buffer for packets in one peer's name between two turns, in bytes.
 const PEER_ROOM: usize = 1 << 20;
 
-/// One byte more than the longest packet, so that a longer one shows.
+/// One byte more than the longest packet, to detect a longer one.
 const BUFFER: usize = MAX_PACKET + 1;
 
 /// DSCP CS6, network control (RFC 4594, section 3.1), as a TOS byte.
@@ -31,27 +31,25 @@ pub(crate) struct PeerSocket {
     socket: Socket,
     buffer: Box<[u8; BUFFER]>,
     drained: Time,
-    /// Datagrams that the kernel has dropped, as it last said.
+    /// Datagrams dropped by the kernel so far, according to its latest count.
     lost: u32,
 }
 
-/// One datagram.
 #[derive(Debug)]
 pub(crate) struct Datagram<'a> {
-    /// Where it came from.
     pub(crate) from: SocketAddrV4,
     /// When the kernel received it.
     pub(crate) at: Time,
-    /// Its bytes; for a raw socket with the IP header.
+    /// The payload; on a raw socket, the whole IP packet.
     pub(crate) bytes: &'a [u8],
 }
 
 impl PeerSocket {
-    /// The socket that heartbeats are sent from. It receives what no socket of [`Self::peer`]
-    /// does: what comes from strangers.
+    /// The socket that heartbeats are sent from. It receives only from strangers: datagrams from a
+    /// peer go to its [`Self::peer`] socket.
     ///
     /// # Errors
-    /// Where the address is not this host's, or the port is taken.
+    /// If this host does not have the address, or the port is taken.
     pub(crate) fn heartbeat(address: SocketAddrV4, now: Time) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         let socket = Self::prepare(socket, address, now)?;
@@ -60,13 +58,13 @@ impl PeerSocket {
         Ok(socket)
     }
 
-    /// A socket at the address of [`Self::heartbeat`] for what comes from one peer. The kernel
-    /// hands a datagram to the socket that is connected to its sender, so that each peer has a
-    /// queue of its own, which nobody fills who cannot send in its name.
+    /// A socket at the address of [`Self::heartbeat`] that receives from one peer. The kernel
+    /// prefers the socket that is connected to the sender, so each peer has a queue of its own,
+    /// which only packets in its name can fill.
     pub(crate) fn peer(address: SocketAddrV4, peer: SocketAddrV4, now: Time) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_reuse_port(true)?;
-        // Without the right to more, it is as large as every socket may be.
+        // Without CAP_NET_ADMIN, the size is limited by net.core.rmem_max.
         if setsockopt(&socket, sockopt::RcvBufForce, &PEER_ROOM).is_err() {
             socket.set_recv_buffer_size(PEER_ROOM)?;
         }
@@ -75,12 +73,12 @@ impl PeerSocket {
         Ok(socket)
     }
 
-    /// The socket for ICMP echo, bound to an interface where one is named. The kernel drops
-    /// whatever is not a reply to a request with this mark.
+    /// A socket for ICMP echo, bound to `device` if given. A filter in the kernel drops everything
+    /// but replies to requests with this mark.
     ///
     /// # Errors
-    /// Without `CAP_NET_RAW`. (The unprivileged ICMP socket is no way out: it is closed even to
-    /// root where `net.ipv4.ping_group_range` is at its default.)
+    /// Without `CAP_NET_RAW`. (The unprivileged ICMP socket is no alternative: with the default of
+    /// `net.ipv4.ping_group_range`, it is denied even to root.)
     pub(crate) fn echo(
         address: Ipv4Addr,
         device: Option<&str>,
@@ -102,17 +100,17 @@ impl PeerSocket {
         Ok(Self { socket, buffer: Box::new([0; BUFFER]), drained: now, lost: 0 })
     }
 
-    /// Sends a datagram now or not at all.
+    /// Sends a datagram without blocking.
     ///
     /// # Errors
-    /// As send(2); a full buffer is an error here.
+    /// As send(2); a full buffer is an error.
     pub(crate) fn send(&self, bytes: &[u8], to: SocketAddrV4) -> io::Result<()> {
         self.socket.send_to(bytes, &to.into()).map(|_| ())
     }
 
-    /// Reads what has arrived, up to `most` datagrams; how many the kernel has dropped since the
-    /// last time because there was no room. Errors that a peer's ICMP messages leave on the socket
-    /// (port unreachable while its daemon is down) end nothing.
+    /// Reads up to `most` datagrams. Returns how many the kernel has dropped for want of room since
+    /// the last call. Errors that ICMP messages leave on the socket (port unreachable while a
+    /// peer's monitor is down) are skipped.
     pub(crate) fn drain(
         &mut self,
         now: Time,
@@ -158,8 +156,9 @@ impl AsFd for PeerSocket {
     }
 }
 
-/// Passes replies to requests with this mark: a filter for raw ICMP sockets, where a packet begins
-/// with its IP header. Classic BPF, as in the kernel's `Documentation/networking/filter.rst`.
+/// A filter for raw ICMP sockets that passes only replies to requests with this mark. On a raw
+/// socket a packet begins with its IP header. Classic BPF, as in the kernel's
+/// `Documentation/networking/filter.rst`.
 fn only_replies(mark: EchoMark) -> Vec<SockFilter> {
     /// X = the length of the IP header.
     const HEADER_LENGTH: u16 = 0xb1;
@@ -167,7 +166,7 @@ fn only_replies(mark: EchoMark) -> Vec<SockFilter> {
     const BYTE: u16 = 0x50;
     const HALF: u16 = 0x48;
     const WORD: u16 = 0x40;
-    /// Skip so many instructions if A is k, so many if not.
+    /// Skip the first number of instructions if A is k, else the second.
     const IF_EQUAL: u16 = 0x15;
     const RETURN: u16 = 0x06;
     let [t0, t1, t2, t3, t4, t5, t6, t7] = mark.token.to_be_bytes();
@@ -181,7 +180,7 @@ fn only_replies(mark: EchoMark) -> Vec<SockFilter> {
     let mut program = vec![SockFilter::new(HEADER_LENGTH, 0, 0, 0)];
     for (load, at, value) in tests {
         program.push(SockFilter::new(load, 0, 0, at));
-        // The instruction that refuses comes right after, and is skipped.
+        // If equal, skip the instruction that rejects the packet.
         program.push(SockFilter::new(IF_EQUAL, 1, 0, value));
         program.push(SockFilter::new(RETURN, 0, 0, 0));
     }

@@ -1,5 +1,5 @@
-//! `natha take` and `natha release`: one takeover on request, and its other half, on hosts where
-//! something other than natha decides who holds a group. Settings and cluster are the monitor's.
+//! `natha take` and `natha release`, for hosts where another program, such as keepalived, decides
+//! which node holds a group. They use the monitor's settings and discovery.
 
 mod host_change;
 mod lock;

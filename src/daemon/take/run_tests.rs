@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::failover::Routes;
-use crate::types::{PowerReport, RouteTableId, Traits};
+use crate::types::{CloudFaultKind, PowerReport, RouteTableId, RouteTarget, Traits};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const PACE: Pace = Pace {
@@ -197,7 +197,7 @@ impl Scene {
 }
 
 fn fates(steps: &[TakeStep]) -> Vec<StepResult> {
-    steps.iter().map(|step| step.fate).collect()
+    steps.iter().map(|step| step.result).collect()
 }
 
 const ALL: [&str; 5] = [
@@ -230,7 +230,7 @@ async fn only_what_is_not_here_is_written() {
     scene.set(|state| drop(state.seen.insert(eip(), here)));
     let steps = scene.run().await;
     assert_eq!(scene.changes(), [ALL[0], ALL[1], ALL[2], ALL[4]]);
-    assert_eq!(steps[3].fate, StepResult::WasHere);
+    assert_eq!(steps[3].result, StepResult::WasHere);
 }
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn a_survey_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_missing_route_is_made_and_one_that_leads_to_nobody_any_more_replaced() {
+async fn a_missing_route_is_created_and_a_blackhole_replaced() {
     let scene = Scene::new(cloud());
     scene.set(|state| {
         state.tables.values_mut().next().unwrap().0.clear();
@@ -255,11 +255,11 @@ async fn a_missing_route_is_made_and_one_that_leads_to_nobody_any_more_replaced(
     let steps = scene.run().await;
     assert_eq!(fates(&steps), [StepResult::Moved; 5]);
     assert_eq!(scene.changes()[..2], ["CreateRoute", "ReplaceRoute"]);
-    assert_eq!(steps[0].reason, "nobody held it");
+    assert_eq!(steps[0].reason, "it had no target");
 }
 
 #[tokio::test]
-async fn what_leads_out_of_the_cluster_is_refused_before_anything_is_changed_unless_adopted() {
+async fn what_points_outside_the_cluster_is_refused_before_anything_is_changed_unless_adopted() {
     let mut scene = Scene::new(cloud());
     let foreign = RouteTarget::Interface("eni-0000f00d".parse().unwrap());
     scene.set(|state| drop(state.seen.insert(eip(), Location::At(foreign))));
@@ -306,9 +306,9 @@ async fn what_is_denied_stays_where_it_is_told_and_the_rest_moves() {
     scene.set(|state| state.faults.push(("AssociateAddress", CloudFaultKind::Denied)));
     let begun = Instant::now();
     let steps = scene.run().await;
-    assert_eq!(steps[3].fate, StepResult::NotHere);
+    assert_eq!(steps[3].result, StepResult::NotHere);
     assert!(steps[3].reason.contains("denied: as told"), "{steps:#?}");
-    assert_eq!(steps[4].fate, StepResult::Moved);
+    assert_eq!(steps[4].result, StepResult::Moved);
     assert_eq!(scene.changes(), ALL, "a denial is not asked for twice");
     assert!(begun.elapsed() < LIMIT / 2, "and nothing is waited for");
 }
@@ -331,7 +331,7 @@ async fn a_record_counts_when_route_53_has_it_everywhere() {
     let scene = Scene::new(cloud());
     scene.set(|state| state.settling = 7);
     let steps = scene.run().await;
-    assert_eq!(steps[4].fate, StepResult::Moved);
+    assert_eq!(steps[4].result, StepResult::Moved);
     assert!(steps[4].took.unwrap() >= PACE.read_dns * 7, "{steps:#?}");
     assert_eq!(scene.changes(), ALL, "a change that is on its way is not made again");
 }
@@ -342,8 +342,8 @@ async fn a_change_that_is_never_seen_is_made_again_and_then_given_up() {
     scene.limit = PACE.seen_within * 3 / 2;
     scene.set(|state| state.lost = Some("AssociateAddress"));
     let steps = scene.run().await;
-    assert_eq!(steps[3].fate, StepResult::NotHere);
-    assert!(steps[3].reason.contains("leads to i-00000002 still"), "{steps:#?}");
+    assert_eq!(steps[3].result, StepResult::NotHere);
+    assert!(steps[3].reason.contains("still points to i-00000002"), "{steps:#?}");
     assert_eq!(scene.changes().iter().filter(|one| *one == ALL[3]).count(), 2);
 }
 

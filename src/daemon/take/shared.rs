@@ -16,16 +16,17 @@ use crate::daemon::discovery::{self, Membership};
 use crate::plan::parts_of;
 use crate::types::GroupName;
 
-/// A read is made of several pages or calls, each with the API's own time limit.
+/// A read may take several calls, each with the API's time limit: its limit in units of that.
 const CALL_LIMITS: u32 = 3;
 /// Time between two attempts to find the cluster.
 const FIND_EVERY: Duration = Duration::from_secs(1);
-/// Whether a monitor runs on this host. Nobody answers on the socket of one that has ended.
+/// Whether a monitor runs on this host: one that has ended leaves a socket that refuses
+/// connections.
 pub(super) async fn monitor_runs(socket: &Path) -> bool {
     UnixStream::connect(socket).await.is_ok()
 }
 
-/// What is asked and done about a group.
+/// A takeover of this group. Fails if there is no such group.
 pub(super) fn take_run<'a>(
     found: &'a Membership,
     name: &GroupName,
@@ -49,7 +50,7 @@ pub(super) fn take_run<'a>(
     })
 }
 
-/// Whether this host has a part in the group.
+/// Whether this host carries anything for the group while it holds it.
 pub(super) fn carries(settings: &Settings, group: &GroupName) -> bool {
     settings.groups.iter().any(|one| one.name == *group && !parts_of(one, "").is_empty())
 }
@@ -67,8 +68,8 @@ pub(super) async fn carry(found: &Membership, group: &GroupName, held: bool) -> 
     }
 }
 
-/// Finds the cluster as the monitor does. A single notification may be all that this run was
-/// started for, so what may pass is waited for.
+/// Finds the cluster as the monitor does. keepalived runs its script once per transition, so a
+/// failure that may pass is retried until `deadline`.
 pub(super) async fn find(
     flags: &Flags,
     settings: Settings,

@@ -9,49 +9,44 @@ use super::host_change::HostChange;
 use super::lock::TakeLock;
 use super::run::{StepResult, TakeStep};
 use super::shared::{carries, carry, find, monitor_runs, take_run};
-use crate::config::{Flags, PairFlags, load};
+use crate::config::{Flags, load};
 use crate::types::{GroupName, InstanceId, ResourceKind};
 
-/// What is asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct TakeRequest {
-    /// The group.
     pub(crate) group: GroupName,
-    /// Take what leads out of the cluster, too.
+    /// Also take resources that point outside the cluster.
     pub(crate) adopt: bool,
-    /// Change nothing.
+    /// Only report what would be changed.
     pub(crate) dry_run: bool,
-    /// When to give up.
+    /// Time limit of the whole run.
     pub(crate) limit: Duration,
 }
 
-/// What came of it.
+/// The result of [`take`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct TakeReport {
-    /// The group.
     pub(crate) group: GroupName,
-    /// This node.
     pub(crate) node: InstanceId,
-    /// Each of its resources.
     pub(crate) resources: Vec<TakeStep>,
-    /// What was changed on this host, and what failed there.
+    /// Attempted changes of this host's own addresses.
     pub(crate) host: Vec<HostChange>,
-    /// Whether all of it is here now.
+    /// Whether this node now has the whole group and no change of this host failed.
     pub(crate) all_here: bool,
-    /// Whether a monitor runs on this host, whose business the host's side is then.
+    /// Whether a monitor runs on this host. It then manages the host's addresses.
     pub(crate) monitor: bool,
 }
 
 /// Takes the group once.
 ///
 /// # Errors
-/// Where the settings are wrong, the cluster cannot be found in time, there is no such group, or a
-/// resource cannot be read or must not be taken: nothing was changed then.
+/// If the settings are wrong, the cluster cannot be found in time, there is no such group, or a
+/// resource cannot be read or must not be taken. Nothing was changed then.
 pub(crate) async fn take(flags: &Flags, request: &TakeRequest) -> anyhow::Result<TakeReport> {
     let deadline = Instant::now() + request.limit;
-    let settings = load(flags, &PairFlags::default(), None)?.settings;
-    // Before anything is read: keepalived starts its scripts side by side, and the later one has
-    // to see what the earlier one did.
+    let settings = load(flags, None)?.settings;
+    // Before anything is read: keepalived runs scripts concurrently, and the later run must see
+    // what the earlier one did.
     let lock = if request.dry_run {
         None
     } else {
@@ -73,7 +68,7 @@ pub(crate) async fn take(flags: &Flags, request: &TakeRequest) -> anyhow::Result
         }
         let steps = run.carry_out(steps).await;
         if ours && !any_address_here(&steps) {
-            // Nothing of it came, so that nothing of it may stay on the host.
+            // None of the addresses arrived here, so none may stay on this host.
             host.extend(carry(&found, &request.group, false).await);
         }
         lock.as_ref().map_or(Ok(()), TakeLock::stamp)?;
@@ -84,7 +79,7 @@ pub(crate) async fn take(flags: &Flags, request: &TakeRequest) -> anyhow::Result
         node: found.cluster.me.id.clone(),
         all_here: resources
             .iter()
-            .all(|step| matches!(step.fate, StepResult::WasHere | StepResult::Moved))
+            .all(|step| matches!(step.result, StepResult::WasHere | StepResult::Moved))
             && !host.iter().any(HostChange::is_failure),
         resources,
         host,
@@ -95,6 +90,6 @@ pub(crate) async fn take(flags: &Flags, request: &TakeRequest) -> anyhow::Result
 fn any_address_here(steps: &[TakeStep]) -> bool {
     steps.iter().any(|step| {
         matches!(step.kind, ResourceKind::Route | ResourceKind::PrivateIp)
-            && matches!(step.fate, StepResult::WasHere | StepResult::Moved)
+            && matches!(step.result, StepResult::WasHere | StepResult::Moved)
     })
 }

@@ -11,5 +11,6 @@ mod readings;
 mod repairs;
 mod services;
 mod shown;
+mod spread;
 mod test_bench;
 mod wants;

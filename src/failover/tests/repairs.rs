@@ -186,7 +186,8 @@ fn a_peer_with_other_settings_is_not_stopped() {
 
 #[test]
 fn while_a_route_leads_elsewhere_or_was_not_settled_nobody_is_stopped() {
-    let unsettled = "it is not stopped: not every resource has been observed on this side for repair.settle yet";
+    let unsettled = "it is not stopped: not every resource has been observed on this side for \
+                     repair.settle yet";
     let why = held_by(2, |bench| {
         bench.routes.insert(table(0), abroad());
         bench.run(11_000);
@@ -210,7 +211,8 @@ fn routes_that_were_not_read_lately_settle_nothing() {
     bench.hides_routes = true;
     bench.run(60_000);
     assert_eq!(bench.stops().len(), 0);
-    let unsettled = "it is not stopped: not every resource has been observed on this side for repair.settle yet";
+    let unsettled = "it is not stopped: not every resource has been observed on this side for \
+                     repair.settle yet";
     assert_eq!(held(&bench), [unsettled]);
 }
 

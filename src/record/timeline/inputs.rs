@@ -298,7 +298,7 @@ impl Observed {
                 None => format!("group {group}: {cidr} of {table} points to {to}"),
                 Some(before) => {
                     let from = names.route(before.as_ref());
-                    format!("group {group}: {cidr} of {table} now points to {to}, before to {from}")
+                    format!("group {group}: {cidr} of {table} now points to {to} (before: {from})")
                 }
             });
         }
@@ -317,7 +317,7 @@ impl Observed {
             texts.push(match before {
                 None => format!("{resource} is held by {to}"),
                 Some(before) => {
-                    format!("{resource} is now held by {to}, before by {}", names.holder(&before))
+                    format!("{resource} is now held by {to} (before: {})", names.holder(&before))
                 }
             });
         }
@@ -340,13 +340,13 @@ impl Observed {
             None => format!("EC2 does not know {name}"),
         };
         match report.stop_origin {
-            StopOrigin::User => text.push_str(", stopped by an API call"),
-            StopOrigin::Guest => text.push_str(", shut down from inside the guest"),
-            StopOrigin::Service => text.push_str(", stopped by EC2"),
+            StopOrigin::User => text.push_str(" (by an API call)"),
+            StopOrigin::Guest => text.push_str(" (by a shutdown inside the guest)"),
+            StopOrigin::Service => text.push_str(" (by EC2)"),
             StopOrigin::Unknown => {}
         }
         if report.impaired {
-            text.push_str(", and impaired");
+            text.push_str(", impaired");
         }
         vec![text]
     }

@@ -11,6 +11,7 @@ mod exchange;
 mod listing;
 mod mutate;
 mod packet;
+mod recording;
 mod seeds;
 mod settings;
 
@@ -30,7 +31,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "packet", max_len: 1400, run: packet::bytes, seeds: seeds::packets },
     Target { name: "beat", max_len: 512, run: packet::beats, seeds: seeds::none },
     Target { name: "exchange", max_len: 1024, run: exchange::story, seeds: seeds::none },
@@ -38,6 +39,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "settings-file", max_len: 2048, run: settings::file, seeds: seeds::files },
     Target { name: "settings-tags", max_len: 1024, run: settings::tags, seeds: seeds::tags },
     Target { name: "nft-listing", max_len: 4096, run: listing::listing, seeds: seeds::listings },
+    Target { name: "recording", max_len: 8192, run: recording::text, seeds: seeds::recordings },
 ];
 
 /// The target of this name.

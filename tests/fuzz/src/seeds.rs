@@ -61,3 +61,10 @@ pub(crate) fn listings() -> Vec<Vec<u8>> {
         {"rule":{"chain":"postrouting","handle":3,"expr":[{"masquerade":null}]}}]}"#;
     vec![text.as_bytes().to_vec()]
 }
+
+/// The start of a kept case.
+pub(crate) fn recordings() -> Vec<Vec<u8>> {
+    let case = include_str!("../../cases/thawed.jsonl");
+    let start: String = case.split_inclusive('\n').take(14).collect();
+    vec![start.into_bytes()]
+}

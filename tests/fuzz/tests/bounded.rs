@@ -65,4 +65,5 @@ each! {
     a_fault_of_any_settings_file_is_told_with_its_line: "settings-file",
     a_fault_of_any_tag_is_told: "settings-tags",
     a_changed_table_is_not_intact: "nft-listing",
+    a_recording_of_any_text_is_replayed_or_refused: "recording",
 }

@@ -134,7 +134,7 @@ pub fn detach(program: &Path, spec: &Spec) -> Result<(PathBuf, u32)> {
     let mut child = Command::new("setsid")
         .arg("--fork")
         .arg(program)
-        .args(["up", "--spec"])
+        .args(["up", "--detached", "--spec"])
         .arg(file.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use lab_support::wait::LONG;
 use lab_support::{eventually, nat_lab, reaches};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -195,6 +196,27 @@ fn a_lab_that_is_told_to_end_says_so_and_leaves_nothing() {
         child.wait().unwrap();
         traces.assert_gone();
     }
+}
+
+/// A shell's `natha-lab up --detach | cat` returns, and so does `$(natha-lab up --detach 2>&1)`.
+#[test]
+fn a_detached_lab_holds_no_pipe_open() {
+    let temporary = tempfile::tempdir().unwrap();
+    let lab = |arguments: &[&str]| {
+        let mut command = Command::new(natha_lab::lab::program().unwrap());
+        command.args(arguments).env("TMPDIR", temporary.path());
+        command
+    };
+    let mut up = lab(&["up", "--nodes", "1", "--detach"]);
+    let (done, ended) = std::sync::mpsc::channel();
+    // `output` reads both streams to their ends.
+    std::thread::spawn(move || done.send(up.stdin(Stdio::null()).output().unwrap()));
+    let up = ended.recv_timeout(LONG);
+    assert!(lab(&["down"]).status().unwrap().success());
+    let up = up.expect("both streams end while the lab runs");
+    assert!(up.status.success(), "{}", String::from_utf8_lossy(&up.stderr));
+    let directory = String::from_utf8(up.stdout).unwrap();
+    assert!(Path::new(directory.trim()).starts_with(temporary.path()), "{directory}");
 }
 
 #[test]

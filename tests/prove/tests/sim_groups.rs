@@ -81,7 +81,7 @@ fn groups_of_a_repaired_node_come_back_whole() {
 }
 
 /// Each kind alone fails for a while at the takeover of a group that has it: the rest moves and
-/// stays, nobody is stopped meanwhile, and in the end every resource is on one node. Every kind with
+/// stays, nobody is stopped meanwhile, and in the end all of it is with one node. Every kind with
 /// every fault, at any time, is what `natha-prove sim --several` draws from.
 #[test]
 fn a_kind_that_cannot_be_written_holds_nobody_up_and_follows_once_it_can() {

@@ -1,8 +1,13 @@
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::*;
-use crate::config::{Problems, Resolved, Settings, Sources, resolve, settings_digest};
+use crate::config::group_keys::{CHECK, GROUP, IfAbsent, KINDS, KeySet, PROBES};
+use crate::config::{
+    Home, Local, Problems, Resolved, ResourceSetting, ServiceCheck, ServiceProbe, Settings,
+    Sources, resolve, settings_digest,
+};
 
 fn resolved(text: &str) -> Result<Resolved, Problems> {
     let file = Some((PathBuf::from("/n.toml"), text.to_owned()));
@@ -80,7 +85,7 @@ fn every_key_of_a_group_is_read() {
     let arguments = vec!["a,b".to_owned(), "-c 1".to_owned()];
     let probe = ServiceProbe::Exec("/usr/bin/check".into(), arguments);
     let (interval, timeout) = (Duration::from_millis(500), Duration::from_secs(2));
-    assert_eq!(group.check, Some(Check { probe, interval, timeout, fall: 4, rise: 1 }));
+    assert_eq!(group.check, Some(ServiceCheck { probe, interval, timeout, fall: 4, rise: 1 }));
 }
 
 #[test]
@@ -113,13 +118,13 @@ fn every_key_counts_for_the_digest() {
 }
 
 #[test]
-fn what_is_left_out_has_its_default() {
+fn absent_keys_have_their_defaults() {
     let text = "[[group]]\nname = \"a\"\n[[group.resource]]\nkind = \"dns\"\nzone = \"Z1\"\n\
                 name = \"a.b\"\n[group.check]\ntcp = 5432\n";
     let [group] = settings(text).groups.try_into().unwrap();
     assert!(matches!(group.resources[0], ResourceSetting::Dns { ttl: 60, public: false, .. }));
     let probe = ServiceProbe::Tcp("127.0.0.1:5432".parse().unwrap());
-    assert_eq!(group.check, Some(Check::of(probe)));
+    assert_eq!(group.check, Some(ServiceCheck::of(probe)));
     assert_eq!((group.local, group.hand_back, group.hold), (Local::Off, None, None));
     assert_eq!((group.home, group.prefer), (None, Vec::new()));
 }
@@ -132,7 +137,7 @@ fn with(resource: &str, rest: &str) -> String {
 const VIP: &str = "kind = \"vip\", address = \"192.168.9.9\"";
 
 #[test]
-fn addresses_are_taken_in_unless_somebody_else_puts_them_there() {
+fn addresses_are_carried_unless_other_software_does_it() {
     let private = "kind = \"private-ip\", address = \"10.0.0.9\"";
     let eip = "kind = \"eip\", allocation = \"eipalloc-0123abcd\"";
     let follow = "check = { address = true }";
@@ -167,21 +172,21 @@ fn checks_are_read_in_all_their_forms() {
 }
 
 #[test]
-fn what_no_check_can_be_is_told() {
+fn an_invalid_check_is_refused_with_its_line() {
     for (check, part) in [
-        ("", "it is not said what is asked"),
-        ("tcp = 80, address = true", "tcp and address are given"),
+        ("", "has no probe"),
+        ("tcp = 80, address = true", "has several probes: tcp, address"),
         ("tcp = 0", "neither a port"),
         ("tcp = \"db.example.com:80\"", "neither a port"),
         ("http = \"https://127.0.0.1/\"", "such as curl"),
-        ("http = \"http://db.example.com/\"", "no address and port"),
-        ("http = \"http://localhosts/\"", "no address and port"),
+        ("http = \"http://db.example.com/\"", "no address after"),
+        ("http = \"http://localhosts/\"", "no address after"),
         ("http = \"http://127.0.0.1/a b\"", "spaces"),
         ("exec = \"check.sh\"", "not an absolute path"),
         ("exec = []", "is empty"),
-        ("exec = [[\"/bin/true\"]]", "wrong type"),
+        ("exec = [[\"/bin/true\"]]", "invalid type: sequence"),
         ("exec = [\"/bin/true\", \"\\u001b[2J\"]", "control character"),
-        ("address = false", "no such value"),
+        ("address = false", "cannot be false"),
         ("tcp = 80, interval = \"10ms\"", "too short"),
         ("tcp = 80, timeout = \"2m\"", "too long"),
         ("tcp = 80, fall = 0", "too small"),
@@ -196,7 +201,7 @@ fn what_no_check_can_be_is_told() {
 }
 
 #[test]
-fn what_no_resource_can_be_is_told() {
+fn an_invalid_resource_is_refused() {
     for (resource, part) in [
         ("address = \"10.0.0.1\"", "kind (/n.toml:3): is missing; it may be: vip, private-ip"),
         ("kind = \"vipp\"", "did you mean \"vip\"?"),
@@ -204,7 +209,7 @@ fn what_no_resource_can_be_is_told() {
         ("kind = \"vip\"", "address (/n.toml:3): is missing"),
         ("kind = \"vip\", address = \"10.0.0.300\"", "is not an IPv4 address"),
         ("kind = \"vip\", address = \"192.168.9.9\", tables = []", "is empty"),
-        ("kind = \"private-ip\", address = \"10.0.0.9\", tables = []", "has no such key"),
+        ("kind = \"private-ip\", address = \"10.0.0.9\", tables = []", "is not a key of"),
         ("kind = \"eip\", allocation = \"eip-1\"", "is not an allocation id"),
         ("kind = \"dns\", zone = \"z1\", name = \"a.b\"", "is not a hosted zone id"),
         ("kind = \"dns\", zone = \"Z1\", name = \"*.b\"", "is not a DNS name"),
@@ -218,46 +223,113 @@ fn what_no_resource_can_be_is_told() {
 }
 
 #[test]
-fn everything_wrong_with_a_group_is_told_at_once_and_where() {
+fn wrong_keys_of_a_group_are_reported_at_once_and_with_their_lines() {
     let text = "[[group]]\nname = \"a\"\nhome = \"x\"\nprefer = [\"y\"]\nlocal = \"eth0\"\n\
                 hold = \"1ms\"\nperfer = []\n[[group.resource]]\nkind = \"vip\"\n\
                 adress = \"1.2.3.4\"\n[[group.resource]]\nkind = \"eip\"\n\
                 [group.check]\nfall = 0\n";
     let all = problems_of(text);
     for part in [
-        "group.prefer (/n.toml:4): is given beside `home`",
-        "group.local (/n.toml:5): `eth0` is neither lo, redirect, off",
-        "group.hold (/n.toml:6): is too short",
-        "group.perfer (/n.toml:7): [[group]] has no such key; did you mean `prefer`?",
-        "group.resource.adress (/n.toml:10): [[group.resource]] has no such key; did you mean \
+        "group.prefer (/n.toml:4): cannot be combined with `home`",
+        "group.perfer (/n.toml:7): is not a key of [[group]]; did you mean `prefer`?",
+        "group.resource.adress (/n.toml:10): is not a key of [[group.resource]]; did you mean \
          `address`?",
         "group.resource.address (/n.toml:8): is missing",
         "group.resource.allocation (/n.toml:11): is missing",
-        "group.check (/n.toml:13): it is not said what is asked",
-        "group.check.fall (/n.toml:14): is too small",
+        "group.check (/n.toml:13): has no probe",
     ] {
         assert!(all.iter().any(|problem| problem.contains(part)), "no `{part}` in {all:#?}");
     }
-    assert_eq!(all.len(), 9, "{all:#?}");
+    assert_eq!(all.len(), 6, "{all:#?}");
+}
+
+#[test]
+fn a_wrong_value_is_reported_with_its_key_its_line_and_what_it_may_be() {
+    let good = "[[group]]\nname = \"a\"\nlocal = \"lo\"\nhold = \"1s\"\n\
+                [[group.resource]]\nkind = \"vip\"\naddress = \"192.168.9.9\"\n\
+                [group.check]\ntcp = 80\nfall = 1\n";
+    settings(good);
+    for (from, to, problem) in [
+        ("\"a\"", "\"a b\"", "group.name (/n.toml:2): `a b` is not a group name"),
+        ("\"lo\"", "\"eth0\"", "group.local (/n.toml:3): `eth0` is not one of lo, redirect"),
+        ("\"1s\"", "\"1ms\"", "group.hold (/n.toml:4): is too short; it may be: 1s to 1day"),
+        ("\"1s\"", "[]", "group.hold (/n.toml:4): invalid type: sequence"),
+        ("192.168.9.9", "1.2.3", "group.resource.address (/n.toml:7): `1.2.3` is not an IPv4"),
+        ("tcp = 80", "tcp = 0", "group.check.tcp (/n.toml:9): `0` is neither a port"),
+        ("fall = 1", "fall = 0", "group.check.fall (/n.toml:10): is too small; it may be: 1 to"),
+    ] {
+        let all = problems_of(&good.replacen(from, to, 1));
+        assert!(all.len() == 1 && all[0].contains(problem), "{to}: {all:#?}");
+    }
+}
+
+/// The keys of a JSON object.
+fn names(value: &serde_json::Value) -> BTreeSet<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn the_reference_has_exactly_the_keys_that_serde_reads() {
+    let group = serde_json::to_value(&settings(EVERYTHING).groups[0]).unwrap();
+    let keys = |known: &'static KeySet| known.keys.iter().map(|key| key.name);
+    let inner = ["resource", "check"];
+    assert_eq!(names(&group), keys(&GROUP).chain(inner).collect::<BTreeSet<_>>());
+    let resources = group["resource"].as_array().unwrap();
+    assert_eq!(resources.len(), KINDS.len());
+    for ((kind, known), resource) in KINDS.into_iter().zip(resources) {
+        assert_eq!(names(resource), BTreeSet::from([kind]));
+        let documented: BTreeSet<_> = keys(known).filter(|name| *name != "kind").collect();
+        assert_eq!(names(&resource[kind]), documented, "{kind}");
+    }
+    let documented = keys(&CHECK).filter(|name| !PROBES.contains(name)).chain(["probe"]);
+    assert_eq!(names(&group["check"]), documented.collect::<BTreeSet<_>>());
+    for (probe, value) in PROBES.into_iter().zip(["80", "\"http://127.0.0.1\"", "[\"/a\"]", "true"])
+    {
+        let found = settings(&with(VIP, &format!("check = {{ {probe} = {value} }}")));
+        let check = serde_json::to_value(&found.groups[0].check).unwrap();
+        let written = &check["probe"];
+        assert!(written == probe || names(written) == BTreeSet::from([probe]), "{written}");
+    }
+}
+
+#[test]
+fn what_the_reference_calls_a_default_is_what_serde_takes() {
+    let least = "[[group]]\nname = \"a\"\n[[group.resource]]\nkind = \"dns\"\nzone = \"Z1\"\n\
+                 name = \"a.b\"\n[group.check]\ntcp = 80\n";
+    let sets = [("[[group]]\n", &GROUP), ("kind = \"dns\"\n", KINDS[3].1), ("tcp = 80\n", &CHECK)];
+    for (after, known) in sets {
+        for key in known.keys {
+            let IfAbsent::Value(value) = key.if_absent else { continue };
+            if key.name == "cidr" {
+                // It needs `tables`: see below.
+                continue;
+            }
+            let given = format!("{after}{} = \"{value}\"\n", key.name);
+            let text = least.replacen(after, &given, 1);
+            assert_eq!(settings(&text), settings(least), "{}", key.name);
+        }
+    }
+    let tables = "[[group]]\nname = \"a\"\ntables = [\"rtb-0123abcd\"]\n";
+    assert_eq!(settings(&format!("{tables}cidr = \"0.0.0.0/0\"\n")), settings(tables));
 }
 
 #[test]
 fn a_group_has_something_to_move() {
     let all = problems_of("[[group]]\nname = \"a\"\n");
-    assert!(all.len() == 1 && all[0].contains("no resource either"), "{all:#?}");
+    assert!(all.len() == 1 && all[0].contains("there are no resources"), "{all:#?}");
     for empty in ["tables = []", "resource = []"] {
         let all = problems_of(&format!("[[group]]\nname = \"a\"\n{empty}\n"));
         assert!(all.len() == 1 && all[0].contains("nothing to move"), "{all:#?}");
     }
     let all = problems_of(&with(VIP, "cidr = \"10.0.0.0/8\""));
-    assert!(all.len() == 1 && all[0].contains("is about `tables`"), "{all:#?}");
+    assert!(all.len() == 1 && all[0].contains("applies to `tables`"), "{all:#?}");
 }
 
 #[test]
-fn groups_in_another_shape_are_told_how_to_write_them() {
+fn groups_in_another_shape_are_refused_with_the_right_one() {
     for (text, part) in [
         ("[group]\nname = \"a\"\n", "write [[group]]"),
-        ("[[groups]]\nname = \"a\"\n", "groups are written [[group]]"),
+        ("[[groups]]\nname = \"a\"\n", "write groups as [[group]]"),
         ("group = [1]\n", "write [[group]] and its keys"),
         ("[[group]]\nname = \"a\"\n[group.resource]\nkind = \"vip\"\n", "[[group.resource]]"),
         ("[[group]]\nname = \"a\"\nresource = [1]\n", "is not a table"),

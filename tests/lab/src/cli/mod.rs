@@ -213,6 +213,9 @@ pub(crate) struct Up {
     /// Leave the lab running until `down` and return.
     #[arg(long)]
     pub(crate) detach: bool,
+    /// Close the standard streams once the lab is ready: `--detach` starts its owner so.
+    #[arg(long, hide = true)]
+    pub(crate) detached: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,10 +1,9 @@
 //! Doing what was typed.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write, stderr, stdout};
-use std::os::unix::process::CommandExt;
+use std::io::{Write, stderr, stdout};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use natha_lab::meter::{self, Report, What};
 use natha_lab::net::internet::INTERNET_HOST;
 use natha_lab::{Block, Spec, cluster, first};
 use nix::sys::signal::{SigSet, Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout};
 use serde_json::json;
 
 use super::{Cli, Cut, Fault, FaultKind, Up, Verb, bench, chaos, demo, soak};
@@ -158,10 +157,11 @@ fn run_daemon(directory: PathBuf) -> Result<()> {
 }
 
 fn start(up: &Up) -> Result<()> {
-    if up.detach {
-        return start_detached();
-    }
     let program = std::env::current_exe().context("cannot find the lab's program")?;
+    if up.detach {
+        let (directory, _) = launch::detach(&program, &spec(up)?)?;
+        return say(&directory.display().to_string());
+    }
     let mut launched = launch::launch(&program, &spec(up)?)?;
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
@@ -175,31 +175,20 @@ fn start(up: &Up) -> Result<()> {
         }
     });
     say(READY)?;
-    say(&format!("{}", launched.directory().display()))?;
+    say(&launched.directory().display().to_string())?;
+    if up.detached {
+        close_streams().context("cannot close the standard streams")?;
+    }
     launched.wait()
 }
 
-/// Starts the same command without `--detach`, in a session of its own, and leaves it running.
-fn start_detached() -> Result<()> {
-    let program = std::env::current_exe().context("cannot find the lab's program")?;
-    let arguments = std::env::args_os().skip(1).filter(|argument| argument != "--detach");
-    let mut child = Command::new("setsid")
-        .arg(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .process_group(0)
-        .spawn()
-        .context("cannot run `setsid`: on Debian it is in the package util-linux")?;
-    let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
-    match lines.next() {
-        Some(Ok(line)) if line == READY => {
-            let directory = lines.next().context("the lab does not say where it is")??;
-            say(&directory)
-        }
-        _ => bail!("the lab does not start"),
-    }
+/// Points the standard streams to /dev/null, so that a reader of one sees its end.
+fn close_streams() -> Result<()> {
+    let null = fs::File::options().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)?;
+    Ok(())
 }
 
 fn spec(up: &Up) -> Result<Spec> {

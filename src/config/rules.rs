@@ -1,49 +1,44 @@
-//! What must hold between settings.
+//! Rules between settings.
 
 use std::time::Duration;
 
-use super::layers::Placed;
-use super::problem::Problem;
+use super::problem::{LocatedGroup, Problem};
 use super::settings::Settings;
 
+mod breach;
 mod groups;
 
-/// How far EC2's description of an instance may lag behind what it does. EC2 promises nothing
-/// ("eventual consistency", EC2 developer guide); seconds are what its users see.
+use self::breach::{Breach, show};
+
+/// How long EC2's description of an instance may lag behind its state. EC2 gives no bound
+/// ("eventual consistency", EC2 developer guide); users observe seconds.
 const EC2_LAG: Duration = Duration::from_secs(5);
 
-/// How often EC2 is asked while a peer is not well.
+/// Time between two reads of EC2 while a peer is not well.
 const READ_PACE: Duration = Duration::from_secs(2);
 
-/// What an answer may take when all is well.
+/// How long a response may take in normal operation.
 const ANSWER: Duration = Duration::from_secs(1);
 
-/// A rule that is broken: the settings it is about, and what to do.
-pub(super) struct Breach {
-    pub(super) keys: &'static [&'static str],
-    pub(super) what: String,
-    pub(super) remedy: String,
-}
-
-/// The shortest stagger with which two nodes cannot stop each other.
+/// The minimum of `repair.stagger` with which two nodes cannot stop each other.
 ///
-/// The first one sends its stop at the latest `api.timeout` after its turn. The second one began
-/// to suspect up to one detection and one interval earlier, and looks at its own state with a
-/// read that is up to `read_valid` old and that EC2 may give `EC2_LAG` late. Only where its
-/// turn comes after all of this does it surely see that it is itself being stopped.
+/// The first node sends its stop at most `api.timeout` after its turn. The second node may have
+/// begun to suspect one detection time and one interval earlier. It checks its own state with a
+/// read that is up to `read_valid` old and that EC2 may serve `EC2_LAG` late. Only if its turn
+/// comes after all of these is it certain to see that it is being stopped itself.
 #[must_use]
 pub fn least_stagger(settings: &Settings) -> Duration {
     let failover = &settings.failover;
     failover.detection() + failover.interval + settings.api.timeout + failover.read_valid + EC2_LAG
 }
 
-/// The shortest `repair.settle` with which a peer that lives, but neither hears nor is heard, shows
-/// that it lives before it may be stopped.
+/// The minimum of `repair.settle` with which a live but partitioned peer can prove that it is alive
+/// before it may be stopped.
 ///
-/// It shows it by taking its own group back. It does so 1 s after twice `read_valid`, counted from
-/// a read, and it reads every 2 s. Its write may take `api.timeout` and be seen `EC2_LAG` late, and
-/// this node reads every 2 s. The time counts from when this node has the routes: it may get them
-/// long after it lost the peer.
+/// The peer proves it by taking its own group back: 1 s after twice `read_valid`, counted from a
+/// read, and it reads every 2 s. Its write may take `api.timeout` and become visible `EC2_LAG`
+/// later, and this node reads every 2 s. The time counts from when this node has the routes, which
+/// may be long after it lost the peer.
 #[must_use]
 pub fn least_settle(settings: &Settings) -> Duration {
     let reads = READ_PACE * 2;
@@ -51,21 +46,21 @@ pub fn least_settle(settings: &Settings) -> Duration {
     reads + acts + EC2_LAG
 }
 
-/// The shortest `repair.after` for the same: the peer may have lost this node up to one detection
-/// and one interval later.
+/// The minimum of `repair.after` for the same reason: the peer may lose this node one detection time
+/// and one interval later than this node lost the peer.
 #[must_use]
 pub fn least_repair_after(settings: &Settings) -> Duration {
     let failover = &settings.failover;
     failover.detection() + failover.interval + least_settle(settings)
 }
 
-/// Everything that is wrong with the groups of `settings`, which are these.
-pub(super) fn group_problems(settings: &Settings, groups: &[Placed]) -> Vec<Problem> {
+/// The problems of the groups, which are those of `settings`.
+pub(super) fn group_problems(settings: &Settings, groups: &[LocatedGroup]) -> Vec<Problem> {
     groups::problems(settings, groups)
 }
 
-/// Every rule between other settings, and between these and the groups, that is broken.
-pub(super) fn breaches(settings: &Settings, groups: &[Placed]) -> Vec<Breach> {
+/// The broken rules between other settings, and between these and the groups.
+pub(super) fn breaches(settings: &Settings, groups: &[LocatedGroup]) -> Vec<Breach> {
     let mut found = timing(settings);
     found.extend(repair_timing(settings));
     found.extend(membership(settings));
@@ -74,7 +69,7 @@ pub(super) fn breaches(settings: &Settings, groups: &[Placed]) -> Vec<Breach> {
     found
 }
 
-/// What no host can answer on for others.
+/// Addresses in `host.accept` that cannot be virtual IPs.
 fn accepted(settings: &Settings) -> Option<Breach> {
     let unfit = settings.host.accept.iter().find(|address| {
         address.is_loopback()
@@ -85,13 +80,9 @@ fn accepted(settings: &Settings) -> Option<Breach> {
     })?;
     Some(Breach {
         keys: &["host.accept"],
-        what: format!("{unfit} is no address that packets are routed to"),
-        remedy: "name virtual IPs, which are outside the VPC".to_owned(),
+        what: format!("{unfit} cannot be routed to a host"),
+        remedy: "list virtual IPs, which are outside the VPC".to_owned(),
     })
-}
-
-fn show(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
 }
 
 fn timing(settings: &Settings) -> Vec<Breach> {
@@ -101,14 +92,14 @@ fn timing(settings: &Settings) -> Vec<Breach> {
     if failover.first_contact <= detection {
         found.push(Breach {
             keys: &["failover.first_contact", "heartbeat.interval", "heartbeat.lost_after"],
-            what: format!("first contact is over before a peer can be lost ({})", show(detection)),
+            what: format!("the first contact ends before a peer can be lost ({})", show(detection)),
             remedy: format!("set failover.first_contact above {}", show(detection)),
         });
     }
     if failover.read_valid < settings.api.timeout {
         found.push(Breach {
             keys: &["failover.read_valid", "api.timeout"],
-            what: "a read may be too old to be used by the time it arrives".to_owned(),
+            what: "a read may be too old when it arrives".to_owned(),
             remedy: format!("set failover.read_valid to at least {}", show(settings.api.timeout)),
         });
     }
@@ -116,15 +107,16 @@ fn timing(settings: &Settings) -> Vec<Breach> {
     if failover.repair.enabled && failover.read_valid < least {
         found.push(Breach {
             keys: &["failover.read_valid", "repair.enabled"],
-            what: "reads would be too old for a repair: there is one every 2 s, and it takes time"
-                .to_owned(),
+            what:
+                "reads would be too old for a repair: natha reads every 2 s, and a read takes time"
+                    .to_owned(),
             remedy: format!("set failover.read_valid to at least {}", show(least)),
         });
     }
     if failover.hand_back.hold > failover.hand_back.hold_max {
         found.push(Breach {
             keys: &["hand_back.hold", "hand_back.hold_max"],
-            what: "the longest hold is shorter than the first one".to_owned(),
+            what: "the upper limit of the hold is below the hold itself".to_owned(),
             remedy: "raise hand_back.hold_max".to_owned(),
         });
     }
@@ -148,7 +140,9 @@ fn repair_timing(settings: &Settings) -> Vec<Breach> {
                 "api.timeout",
                 "failover.read_valid",
             ],
-            what: "a peer that lives, cut off, could be stopped before it can show it".to_owned(),
+            what:
+                "a live but partitioned peer could be stopped before it can prove that it is alive"
+                    .to_owned(),
             remedy: format!("set repair.after to at least {}", show(least)),
         });
     }
@@ -156,7 +150,9 @@ fn repair_timing(settings: &Settings) -> Vec<Breach> {
     if repair.settle < least {
         found.push(Breach {
             keys: &["repair.settle", "api.timeout", "failover.read_valid"],
-            what: "a peer that lives, cut off, could be stopped before it can show it".to_owned(),
+            what:
+                "a live but partitioned peer could be stopped before it can prove that it is alive"
+                    .to_owned(),
             remedy: format!("set repair.settle to at least {}", show(least)),
         });
     }
@@ -170,7 +166,7 @@ fn repair_timing(settings: &Settings) -> Vec<Breach> {
                 "api.timeout",
                 "failover.read_valid",
             ],
-            what: "two nodes that are cut off from each other could stop each other".to_owned(),
+            what: "two partitioned nodes could stop each other".to_owned(),
             remedy: format!("set repair.stagger to at least {}", show(least)),
         });
     }
@@ -182,24 +178,15 @@ fn membership(settings: &Settings) -> Vec<Breach> {
     if settings.members.len() > 16 {
         found.push(Breach {
             keys: &["members"],
-            what: format!("{} nodes are too many", settings.members.len()),
-            remedy: "list 16 at most".to_owned(),
+            what: format!("{} members are too many", settings.members.len()),
+            remedy: "list at most 16".to_owned(),
         });
     }
     if settings.observe && settings.groups.is_empty() {
         found.push(Breach {
             keys: &["observe"],
-            what: "there is no group whose address could be followed".to_owned(),
+            what: "there is no group whose address natha could follow".to_owned(),
             remedy: "write the groups as [[group]] in the settings file".to_owned(),
-        });
-    }
-    if let Some(pair) = &settings.pair
-        && pair.peer_table == pair.my_table
-    {
-        found.push(Breach {
-            keys: &[],
-            what: format!("--peer-table and --my-table are both {}", pair.my_table),
-            remedy: "give each node its own table".to_owned(),
         });
     }
     found

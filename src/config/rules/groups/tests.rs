@@ -41,7 +41,7 @@ fn nothing_is_moved_by_two_groups_or_twice() {
         assert!(told.contains(&format!("{thing} is in the groups a and b")), "{told}");
         assert!(told.contains("/n.toml:1, /n.toml:5"), "{told}");
         let told = only_problem(&group("a", &[resource, resource], ""));
-        assert!(told.contains(&format!("the group a has {thing} twice")), "{told}");
+        assert!(told.contains(&format!("group a has {thing} twice")), "{told}");
     }
     let listed = "kind = \"vip\", address = \"192.168.9.9\", tables = [\"rtb-0123abcd\"]";
     let routed =
@@ -65,7 +65,7 @@ fn the_local_side_needs_an_address_of_its_kind() {
         (PRIVATE, "redirect", Some("no virtual IP whose packets")),
         (PRIVATE, "dnat:80", Some("no virtual IP whose packets")),
         (PRIVATE, "lo", None),
-        (EIP, "lo", Some("no virtual or private IP to put on the host")),
+        (EIP, "lo", Some("no virtual or private IP to add to the host")),
         (DNS, "off", None),
         (VIP, "dnat:80", None),
     ] {
@@ -90,8 +90,8 @@ fn what_the_holder_alone_takes_in_is_not_accepted_at_all_times() {
         let told = only_problem(&(accepting.to_owned() + &group("a", &[resource], "")));
         for part in [
             "host.accept = \"192.168.9.9,10.0.0.9\" (/n.toml:1): ",
-            &format!("{address} is also the group a's (/n.toml:2)"),
-            &format!("leave {address} out of host.accept"),
+            &format!("{address} also belongs to group a (/n.toml:2)"),
+            &format!("remove {address} from host.accept"),
             "local = \"off\"",
         ] {
             assert!(told.contains(part), "{part}: {told}");
@@ -110,9 +110,9 @@ fn what_the_holder_alone_takes_in_is_not_accepted_at_all_times() {
 fn what_is_followed_is_an_address_that_somebody_else_puts_on_the_host() {
     let check = "check = { address = true }";
     let told = only_problem(&group("a", &[VIP], &format!("local = \"lo\"\n{check}")));
-    assert!(told.contains("somebody else puts the address on the host"), "{told}");
+    assert!(told.contains("other software adds the address to the host"), "{told}");
     let told = only_problem(&group("a", &[EIP], check));
-    assert!(told.contains("check.address") && told.contains("whose place could be followed"));
+    assert!(told.contains("check.address") && told.contains("that natha could follow"));
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn observing_turns_off_whatever_decides() {
     }
     for (text, part) in [
         (TABLES.to_owned(), "group nat, observe (/n.toml:3)"),
-        (String::new(), "there is no group whose address could be followed"),
+        (String::new(), "there is no group whose address natha could follow"),
     ] {
         let told = only_problem(&format!("observe = true\n\n{text}"));
         assert!(told.contains(part), "{told}");
@@ -173,7 +173,7 @@ fn an_address_that_no_route_can_lead_is_no_virtual_ip() {
     for (address, part) in [
         ("127.0.0.2", "loopback"),
         ("169.254.169.254", "link-local"),
-        ("0.0.0.0", "no host's"),
+        ("0.0.0.0", "not the address of a host"),
         ("224.0.0.18", "multicast"),
         ("255.255.255.255", "multicast or reserved"),
     ] {

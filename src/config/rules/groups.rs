@@ -1,4 +1,4 @@
-//! What must hold in groups and between them.
+//! Rules in groups and between them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,27 +6,26 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::{Breach, show};
+use super::breach::{Breach, show};
 use crate::config::group::{GroupSetting, Local, ResourceSetting};
-use crate::config::layers::Placed;
-use crate::config::problem::Problem;
+use crate::config::problem::{LocatedGroup, Problem};
 use crate::config::settings::Settings;
 use crate::types::{AllocationId, DnsName, HostedZoneId, RouteTableId};
 
-/// One thing that two groups cannot both move.
+/// Something that only one group can move.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Thing<'a> {
+enum MovedItem<'a> {
     /// The route of a table to a destination.
     Route(&'a RouteTableId, Ipv4Net),
     Vip(Ipv4Addr),
     PrivateIp(Ipv4Addr),
     Eip(&'a AllocationId),
-    /// The private IP that an Elastic IP is put on: it can have only one. None: the primary one.
-    Landing(Option<Ipv4Addr>),
+    /// The private IP of an Elastic IP: it can have only one. None: the primary one.
+    EipOn(Option<Ipv4Addr>),
     Record(&'a HostedZoneId, &'a DnsName),
 }
 
-impl fmt::Display for Thing<'_> {
+impl fmt::Display for MovedItem<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Route(table, cidr) if cidr.prefix_len() == 0 => write!(f, "{table}"),
@@ -34,15 +33,15 @@ impl fmt::Display for Thing<'_> {
             Self::Vip(address) => write!(f, "the virtual IP {address}"),
             Self::PrivateIp(address) => write!(f, "the private IP {address}"),
             Self::Eip(allocation) => write!(f, "the Elastic IP {allocation}"),
-            Self::Landing(Some(address)) => write!(f, "an Elastic IP on {address}"),
-            Self::Landing(None) => f.write_str("an Elastic IP on the primary private IP"),
+            Self::EipOn(Some(address)) => write!(f, "an Elastic IP on {address}"),
+            Self::EipOn(None) => f.write_str("an Elastic IP on the primary private IP"),
             Self::Record(zone, name) => write!(f, "the record {name} of {zone}"),
         }
     }
 }
 
-/// Everything that is wrong with the groups. They are those of `settings`, with their places.
-pub(super) fn problems(settings: &Settings, groups: &[Placed]) -> Vec<Problem> {
+/// All problems of the groups, which are those of `settings`.
+pub(super) fn problems(settings: &Settings, groups: &[LocatedGroup]) -> Vec<Problem> {
     let mut found = twice(groups);
     for group in groups {
         found.extend(of_group(settings, &group.setting).into_iter().map(|(key, what, remedy)| {
@@ -53,98 +52,99 @@ pub(super) fn problems(settings: &Settings, groups: &[Placed]) -> Vec<Problem> {
     found
 }
 
-/// Names that two groups have, and things that would be moved twice.
-fn twice(groups: &[Placed]) -> Vec<Problem> {
+/// Names of several groups, and items that would be moved twice.
+fn twice(groups: &[LocatedGroup]) -> Vec<Problem> {
     let mut found = Vec::new();
     let mut names = BTreeMap::new();
     let mut things = BTreeMap::new();
-    for Placed { setting: group, origin } in groups {
+    for LocatedGroup { setting: group, origin } in groups {
         if let Some(first) = names.insert(&group.name, origin) {
             let subject = format!("groups ({first}, {origin})");
-            let what = format!("the group {} is defined twice", group.name);
-            found.push(Problem::new(subject, what, "join the two, or rename one"));
+            let what = format!("group {} is defined twice", group.name);
+            found.push(Problem::new(subject, what, "merge the two, or rename one"));
         }
         for thing in moved(group) {
             let Some((other, first)) = things.insert(thing.clone(), (&group.name, origin)) else {
                 continue;
             };
             let what = if first == origin {
-                format!("the group {other} has {thing} twice")
+                format!("group {other} has {thing} twice")
             } else {
                 format!("{thing} is in the groups {other} and {}", group.name)
             };
             let subject = format!("groups ({first}, {origin})");
-            found.push(Problem::new(subject, what, "leave it in one place"));
+            found.push(Problem::new(subject, what, "keep only one of them"));
         }
     }
     found
 }
 
 /// Everything that a group moves.
-fn moved(group: &GroupSetting) -> Vec<Thing<'_>> {
-    let mut things: Vec<Thing<'_>> =
-        group.tables.iter().map(|table| Thing::Route(table, group.cidr)).collect();
+fn moved(group: &GroupSetting) -> Vec<MovedItem<'_>> {
+    let mut things: Vec<MovedItem<'_>> =
+        group.tables.iter().map(|table| MovedItem::Route(table, group.cidr)).collect();
     for resource in &group.resources {
         match resource {
             ResourceSetting::Vip { address, tables } => {
-                things.push(Thing::Vip(*address));
+                things.push(MovedItem::Vip(*address));
                 let cidr = Ipv4Net::from(*address);
-                things.extend(tables.iter().map(|table| Thing::Route(table, cidr)));
+                things.extend(tables.iter().map(|table| MovedItem::Route(table, cidr)));
             }
-            ResourceSetting::PrivateIp { address } => things.push(Thing::PrivateIp(*address)),
+            ResourceSetting::PrivateIp { address } => things.push(MovedItem::PrivateIp(*address)),
             ResourceSetting::Eip { allocation, on } => {
-                things.extend([Thing::Eip(allocation), Thing::Landing(*on)]);
+                things.extend([MovedItem::Eip(allocation), MovedItem::EipOn(*on)]);
             }
-            ResourceSetting::Dns { zone, name, .. } => things.push(Thing::Record(zone, name)),
+            ResourceSetting::Dns { zone, name, .. } => things.push(MovedItem::Record(zone, name)),
         }
     }
     things
 }
 
-type Fault = (&'static str, String, String);
+/// A key, what is wrong with it, and the remedy.
+type GroupFault = (&'static str, String, String);
 
-/// What is wrong with one group by itself: the key, what, and the remedy.
-fn of_group(settings: &Settings, group: &GroupSetting) -> Vec<Fault> {
+/// The faults of one group, regardless of the others.
+fn of_group(settings: &Settings, group: &GroupSetting) -> Vec<GroupFault> {
     let mut found = Vec::new();
     let mut note = |key, what: &str, remedy: &str| {
         found.push((key, what.to_owned(), remedy.to_owned()));
     };
     if group.tables.is_empty() && group.resources.is_empty() {
-        note("tables", "it has nothing to move", "list its tables or resources, or remove it");
+        note("tables", "there is nothing to move", "list tables or resources, or remove the group");
     }
     let vips = group.vips().next().is_some();
     match group.local {
         Local::Redirect | Local::Dnat(_) if !vips => note(
             "local",
-            "there is no virtual IP whose packets could be translated",
-            "remove it, or give the group a `vip`",
+            "there is no virtual IP whose packets could be redirected",
+            "remove it, or add a `vip` to the group",
         ),
         Local::Lo if !group.has_addresses() => note(
             "local",
-            "there is no virtual or private IP to put on the host",
-            "remove it, or give the group a `vip` or a `private-ip`",
+            "there is no virtual or private IP to add to the host",
+            "remove it, or add a `vip` or a `private-ip` to the group",
         ),
         Local::Lo | Local::Redirect | Local::Dnat(_) if group.follows() => note(
             "local",
-            "natha would put the address there itself that the check of `address` looks for",
-            "remove it: where natha follows, somebody else puts the address on the host",
+            "natha itself would add the address that the `address` check looks for",
+            "remove it: where natha follows, other software adds the address to the host",
         ),
         _ => {}
     }
     if group.follows() && !group.has_addresses() {
         let key = if settings.observe { "observe" } else { "check.address" };
-        let remedy = "give the group a `vip` or a `private-ip`, or leave this out";
-        note(key, "it has no virtual or private IP whose place could be followed", remedy);
+        let remedy = "add a `vip` or a `private-ip` to the group, or remove this";
+        note(key, "there is no virtual or private IP that natha could follow", remedy);
     }
     for resource in &group.resources {
         if let ResourceSetting::Vip { address, .. } = resource
             && let Some(what) = never_routed(*address)
         {
-            let what = format!("{address} is {what}, which no route of a VPC can lead to a node");
+            let what = format!("{address} is {what}; VPC routes cannot send it to a node");
             note(
                 "resource.address",
                 &what,
-                "choose an address outside the VPC, of 10.0.0.0/8, \
+                "choose an address outside the VPC, from 10.0.0.0/8, \
                  172.16.0.0/12 or 192.168.0.0/16",
             );
         }
@@ -154,45 +154,44 @@ fn of_group(settings: &Settings, group: &GroupSetting) -> Vec<Fault> {
     found
 }
 
-/// A record with the holder's public address beside an Elastic IP that becomes that address.
-fn public_twice(group: &GroupSetting) -> Option<Fault> {
+/// A record with the holder's public address, together with an Elastic IP that becomes it.
+fn public_twice(group: &GroupSetting) -> Option<GroupFault> {
     let primary = |one: &ResourceSetting| matches!(one, ResourceSetting::Eip { on: None, .. });
     let public = |one: &ResourceSetting| matches!(one, ResourceSetting::Dns { public: true, .. });
     let both = group.resources.iter().any(primary) && group.resources.iter().any(public);
     both.then(|| {
         (
             "resource.public",
-            "the holder's public address is the group's Elastic IP, on whichever node it is"
-                .to_owned(),
-            "make a record of the Elastic IP once, and leave the `dns` resource out".to_owned(),
+            "the holder's public address is always the group's Elastic IP".to_owned(),
+            "create a static record of the Elastic IP, and remove the `dns` resource".to_owned(),
         )
     })
 }
 
-/// An address that this host takes packets in for at all times, though only the holder of its group
-/// is to: whoever has lost the group would go on answering.
-pub(super) fn accepted_too(settings: &Settings, groups: &[Placed]) -> Vec<Breach> {
-    let both = |placed: &Placed| {
-        let Placed { setting: group, origin } = placed;
+/// Addresses that this host always accepts packets for, although only the holder of their group may:
+/// a node that lost the group would continue to answer.
+pub(super) fn accepted_too(settings: &Settings, groups: &[LocatedGroup]) -> Vec<Breach> {
+    let both = |placed: &LocatedGroup| {
+        let LocatedGroup { setting: group, origin } = placed;
         let mut own = group.vips().chain(group.private_ips());
         let address = own.find(|address| settings.host.accept.contains(address))?;
         (group.local != Local::Off).then(|| Breach {
             keys: &["host.accept"],
             what: format!(
-                "{address} is also the group {}'s ({origin}), which only its holder takes in \
-                 packets to",
+                "{address} also belongs to group {} ({origin}); only its holder may accept packets \
+                 to it",
                 group.name
             ),
             remedy: format!(
-                "leave {address} out of host.accept; or, where a load balancer sends this host \
-                 packets to it, give the group local = \"off\""
+                "remove {address} from host.accept, or set local = \"off\" in the group if a load \
+                 balancer sends this host packets to it"
             ),
         })
     };
     groups.iter().filter_map(both).collect()
 }
 
-fn timing(settings: &Settings, group: &GroupSetting) -> Vec<Fault> {
+fn timing(settings: &Settings, group: &GroupSetting) -> Vec<GroupFault> {
     let hand_back = &settings.failover.hand_back;
     let mut found = Vec::new();
     if !group.hand_back.unwrap_or(hand_back.enabled) {
@@ -203,8 +202,8 @@ fn timing(settings: &Settings, group: &GroupSetting) -> Vec<Fault> {
     {
         found.push((
             "hold",
-            format!("it is longer than hand_back.hold_max ({})", show(hand_back.hold_max)),
-            "raise hand_back.hold_max, or shorten it".to_owned(),
+            format!("is longer than hand_back.hold_max ({})", show(hand_back.hold_max)),
+            "raise hand_back.hold_max, or shorten the hold".to_owned(),
         ));
     }
     let hold = group.hold.unwrap_or(hand_back.hold);
@@ -215,7 +214,7 @@ fn timing(settings: &Settings, group: &GroupSetting) -> Vec<Fault> {
         found.push((
             "hold",
             format!(
-                "the group could go back after {} to a node whose check needs {least} to fail \
+                "the group could return after {} to a node whose check takes {least} to fail \
                  (check.interval × check.fall)",
                 show(hold)
             ),
@@ -225,15 +224,15 @@ fn timing(settings: &Settings, group: &GroupSetting) -> Vec<Fault> {
     found
 }
 
-/// What an address is that cannot be a virtual IP on AWS; none where it can be one.
+/// Why an address cannot be a virtual IP on AWS; none if it can.
 fn never_routed(address: Ipv4Addr) -> Option<&'static str> {
     let [first, ..] = address.octets();
     if address.is_loopback() {
         Some("a loopback address")
     } else if address.is_link_local() {
-        Some("a link-local address, where AWS has its own services,")
+        Some("a link-local address, which AWS uses for its own services")
     } else if first == 0 {
-        Some("no host's address")
+        Some("not the address of a host")
     } else if first >= 224 {
         Some("a multicast or reserved address")
     } else {

@@ -1,0 +1,47 @@
+//! Checks operators' commands before they reach the machine.
+
+use crate::failover::{Command, Verdict, View};
+use crate::types::{GroupName, InstanceId, Roster};
+
+/// Refuses a command that the machine would ignore, with the reason.
+pub(super) fn check(command: &Command, view: &View, roster: &Roster) -> Result<(), String> {
+    let Command::HandOver { group, to } = command else { return Ok(()) };
+    let Some(found) = view.groups.get(group) else {
+        let known: Vec<&str> = view.groups.keys().map(GroupName::as_str).collect();
+        return Err(format!("there is no group {group}; there are: {}", known.join(", ")));
+    };
+    match &found.holder {
+        Some(holder) if *holder == view.me => {}
+        Some(holder) => {
+            return Err(format!(
+                "group {group} is held by {}, and only its holder can hand it over: run this \
+                 command there",
+                roster.node_name(holder)
+            ));
+        }
+        None => return Err(format!("group {group} is not held by a single node now")),
+    }
+    match to {
+        Some(to) if *to == view.me => Err(format!("this node already holds group {group}")),
+        Some(to) if !view.peers.contains_key(to) => Err(format!("{to} is not a peer of this node")),
+        to => check_receivers(group, to.as_ref(), view, roster),
+    }
+}
+
+/// Refuses a hand-over if the receiver, or without one every peer, is not alive.
+fn check_receivers(
+    group: &GroupName,
+    to: Option<&InstanceId>,
+    view: &View,
+    roster: &Roster,
+) -> Result<(), String> {
+    let candidates = || view.peers.iter().filter(|(id, _)| to.is_none_or(|to| to == *id));
+    if candidates().any(|(_, peer)| peer.verdict == Verdict::Alive) {
+        return Ok(());
+    }
+    let why = candidates()
+        .map(|(id, peer)| format!("{} is {}", roster.node_name(id), peer.verdict.name()))
+        .collect::<Vec<_>>();
+    let why = if why.is_empty() { "this node has no peers".to_owned() } else { why.join(", ") };
+    Err(format!("group {group} cannot be handed over now: {why}"))
+}
