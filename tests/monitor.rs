@@ -131,7 +131,7 @@ fn a_monitor_that_is_told_to_end_hands_over_first() {
         assert_eq!(cluster.ended(1).await, Some(0));
         let (survivor, zone) = (cluster.nodes[0].id.clone(), cluster.nodes[1].zone.clone());
         let left = |one: &Report| {
-            one.view.peers.values().all(|peer| peer.verdict == Verdict::Left)
+            one.view.peers.values().all(|peer| peer.verdict == Verdict::Leaving)
                 && holds(one, &zone, &survivor)
         };
         cluster.until(0, "the peer has left", left).await;

@@ -301,7 +301,7 @@ fn read_failed(state: &mut ReadState, fault: &CloudFault, out: &mut Outbox, now:
         return;
     }
     state.reported = true;
-    let text = format!("{fault}; nothing is changed for it, next try in {}", words(wait));
+    let text = format!("{fault}; nothing is changed because of it; next try in {}", words(wait));
     out.report(now, Level::Warning, EventKind::ApiFailed, About::text(text));
 }
 
@@ -357,7 +357,7 @@ fn pace_for(known: &Known, peer: &Peer) -> Duration {
     let attentive = ATTENTIVE.min(known.timing.reread);
     match peer.verdict {
         Verdict::Alive if known.stopped.contains(&peer.member.id) => attentive,
-        Verdict::Alive | Verdict::Gone | Verdict::Left => known.timing.reread,
+        Verdict::Alive | Verdict::Gone | Verdict::Leaving => known.timing.reread,
         Verdict::Down if rests_stopped(known, peer) => known.timing.reread,
         _ => attentive,
     }

@@ -85,8 +85,8 @@ fn want_of_vacant(
         return None;
     }
     let reason = match slot.resource.kind() {
-        ResourceKind::Route => "the route was missing or led nowhere",
-        _ => "nobody held it",
+        ResourceKind::Route => "the route was missing or pointed to a deleted interface",
+        _ => "no node held it",
     };
     Some(to_me(known, MoveKind::Drift, None, reason.to_owned()))
 }
@@ -109,7 +109,7 @@ fn want_of_mine(known: &Known, group: &GroupState, slot: &Slot, now: Time) -> Op
     }
     if let Some(to) = group.ordered_to.as_ref().filter(|to| **to != known.me.id) {
         let peer = known.peers.get(to).filter(|peer| peer.can_take(&group.name))?;
-        return give(MoveKind::HandOver, &peer.member.id, "an operator asked".to_owned());
+        return give(MoveKind::HandOver, &peer.member.id, "an operator ordered it".to_owned());
     }
     for preferred in group.prefer.iter().take_while(|node| **node != known.me.id) {
         if let Some(reason) = may_hand_back(known, group, preferred, now) {
@@ -185,9 +185,9 @@ fn loss(
         | Verdict::Down
         | Verdict::Gone => Some(peer.verdict_since),
         // It gives its groups away on its own; what is left after that is taken.
-        Verdict::Left => waited(peer.verdict_since, HEIR_PATIENCE),
+        Verdict::Leaving => waited(peer.verdict_since, HEIR_PATIENCE),
         Verdict::DaemonDown => waited(peer.verdict_since, known.timing.daemon_grace),
-        Verdict::CutOff | Verdict::Unmet => blackhole.then_some(slot.since),
+        Verdict::Partitioned | Verdict::Unmet => blackhole.then_some(slot.since),
     }
 }
 

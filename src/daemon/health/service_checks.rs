@@ -76,7 +76,7 @@ impl ServiceBoard {
                 .filter(|(_, works)| **works == Some(false))
                 .map(|(group, _)| group.clone())
                 .collect();
-            self.notes.input(Input::Checks { failing }).await;
+            self.notes.input(Input::ServiceChecks { failing }).await;
         }
     }
 }

@@ -14,7 +14,7 @@ fn group(name: &str) -> GroupName {
 
 fn told(inbox: &mut Inbox) -> Option<Vec<String>> {
     match inbox.take()? {
-        Note::Input(Input::Checks { failing }) => {
+        Note::Input(Input::ServiceChecks { failing }) => {
             Some(failing.iter().map(ToString::to_string).collect())
         }
         other => panic!("{other:?}"),
@@ -164,7 +164,7 @@ async fn ip(args: &str) {
 async fn next(inbox: &mut Inbox) -> usize {
     let note = timeout(LOOK_EVERY / 2, inbox.next()).await.expect("the kernel tells at once");
     match note {
-        Some(Note::Input(Input::Checks { failing })) => failing.len(),
+        Some(Note::Input(Input::ServiceChecks { failing })) => failing.len(),
         other => panic!("{other:?}"),
     }
 }
