@@ -84,8 +84,8 @@ mod tests {
         assert_ne!(settings_digest(&shared), base);
     }
 
-    /// A change of this text changes the digest: nodes of both versions do not stop each other until
-    /// all are upgraded. Mention it in the changelog.
+    /// A change of this text changes the digest: nodes of both versions do not stop each other
+    /// until all are upgraded. Mention it in the changelog.
     #[test]
     fn the_digest_of_a_sample_stays_the_same() {
         let text = "heartbeat.interval = \"50ms\"\n[[group]]\nname = \"db\"\n\

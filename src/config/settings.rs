@@ -111,8 +111,8 @@ impl Settings {
         self.host.nat.unwrap_or_else(|| self.moves_default_routes())
     }
 
-    /// Whether the host receives packets for other addresses than its own, as a NAT or for a virtual
-    /// IP. EC2's source/destination check would drop them.
+    /// Whether the host receives packets for other addresses than its own, as a NAT or for a
+    /// virtual IP. EC2's source/destination check would drop them.
     #[must_use]
     pub fn takes_foreign_packets(&self) -> bool {
         self.role() != Role { nat: false, vips: false }

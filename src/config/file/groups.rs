@@ -1,5 +1,5 @@
-//! The groups of the settings file. First every table of a group is checked for unknown, missing and
-//! contradictory keys; then serde reads the values, with the line of the first one that is wrong.
+//! The groups of the settings file. First every table of a group is checked for unknown, missing
+//! and contradictory keys; then serde reads the values and gives the line of the first wrong one.
 
 use serde::Deserialize;
 use toml::Spanned;
