@@ -199,7 +199,7 @@ impl GroupState {
         let unread = self.kinds_unread_since(moving.begun);
         if !unread.is_empty() {
             // Route 53 takes up to a minute until a change is everywhere: the usual pace will do.
-            for kind in unread.into_iter().filter(|kind| *kind != ResourceKind::Dns) {
+            for kind in unread.into_iter().filter(|kind| !kind.confirms_slowly()) {
                 reads.hurry_for(kind);
             }
             return None;

@@ -7,7 +7,7 @@ use super::group::{DesiredMove, GroupState, MoveKind};
 use super::known::Known;
 use super::peer::{Peer, max_request_age, words};
 use super::slot::Slot;
-use crate::types::{Holder, InstanceId, Location, ResourceKind, RouteTarget, Time};
+use crate::types::{Holder, InstanceId, Location, RouteTarget, Time};
 
 /// How long each heir waits for the one before it to act.
 const HEIR_PATIENCE: Duration = Duration::from_secs(3);
@@ -84,9 +84,10 @@ fn want_of_vacant(
     if !known.has_looked(now) || !is_claimant(known, group, slot.since, gap_patience(known), now) {
         return None;
     }
-    let reason = match slot.resource.kind() {
-        ResourceKind::Route => "the route was missing or pointed to a deleted interface",
-        _ => "no node held it",
+    let reason = if slot.resource.kind().is_route() {
+        "the route was missing or pointed to a deleted interface"
+    } else {
+        "no node held it"
     };
     Some(to_me(known, MoveKind::Drift, None, reason.to_owned()))
 }
@@ -282,7 +283,7 @@ fn may_reclaim(known: &Known, group: &GroupState, slot: &Slot, peer: &Peer, now:
 pub(super) fn has_something_to_give(known: &Known, group: &GroupState) -> bool {
     let is_to_give = |slot: &&Slot| {
         // Route 53 completes a record that it accepted without this node, in up to a minute.
-        let may_fail = slot.is_unconfirmed() && slot.resource.kind() != ResourceKind::Dns;
+        let may_fail = slot.is_unconfirmed() && !slot.resource.kind().confirms_slowly();
         slot.pending.is_some()
             || may_fail
             || known.is_on(slot, &known.me.id)
