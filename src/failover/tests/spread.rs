@@ -1,12 +1,12 @@
 //! How the groups of a failed node spread over the others.
 
-use super::kinds::cluster;
+use super::kinds::seen_at;
 use super::test_bench::*;
-use crate::types::*;
+use crate::types::{Group, GroupName, Resource, Roster};
 
 #[test]
 fn twenty_groups_of_a_failed_node_spread_over_the_three_that_are_left() {
-    let name = |g: usize| -> crate::types::GroupName { format!("service-{g}").parse().unwrap() };
+    let name = |g: usize| -> GroupName { format!("service-{g}").parse().unwrap() };
     let mut taken = Vec::new();
     for me in [0, 1, 2] {
         let group = |g: usize| Group::new(name(g), Some(id(3)), vec![route(10 + g), eip_of(g)]);
