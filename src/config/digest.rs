@@ -80,7 +80,7 @@ mod tests {
         own.host.uplink = Some("ens5".to_owned());
         assert_eq!(settings_digest(&own), base);
         let mut shared = Settings::default();
-        shared.failover.repair.stagger += Duration::from_secs(1);
+        shared.timing.repair.stagger += Duration::from_secs(1);
         assert_ne!(settings_digest(&shared), base);
     }
 

@@ -235,13 +235,13 @@ pub(super) static KEYS: &[SettingKey] = &[
     ),
     key!(
         "heartbeat.interval",
-        failover.interval,
+        timing.interval,
         Range::Millis(20, 10 * SECOND),
         "Time between two heartbeats."
     ),
     key!(
         "heartbeat.lost_after",
-        failover.lost_after,
+        timing.lost_after,
         Range::Number(2, 100),
         "The number of consecutive missed heartbeats after which a peer is lost."
     ),
@@ -262,38 +262,38 @@ pub(super) static KEYS: &[SettingKey] = &[
         if_unset = "the primary address of the forwarding interface"
     ),
     key!(
-        "failover.daemon_grace",
-        failover.daemon_grace,
+        "timing.daemon_grace",
+        timing.daemon_grace,
         Range::Millis(0, HOUR),
         "How long a peer keeps its groups if its monitor is silent but its host still answers."
     ),
     key!(
-        "failover.first_contact",
-        failover.first_contact,
+        "timing.first_contact",
+        timing.first_contact,
         Range::Millis(SECOND, HOUR),
         "How long after this node's start a peer that has never been heard keeps its groups."
     ),
     key!(
-        "failover.read_valid",
-        failover.read_valid,
+        "timing.read_valid",
+        timing.read_valid,
         Range::Millis(SECOND, MINUTE),
         "The maximum age of a read that a change relies on."
     ),
     key!(
-        "failover.reread",
-        failover.reread,
+        "timing.reread",
+        timing.reread,
         Range::Millis(SECOND, 5 * MINUTE),
         "Time between two reads of the routes while the cluster is healthy."
     ),
     key!(
-        "failover.adopt",
-        failover.adopt,
+        "timing.adopt",
+        timing.adopt,
         BOOL,
         "Whether to replace (true) or respect (false) a route whose target is outside the cluster."
     ),
     key!(
         "repair.enabled",
-        failover.repair.enabled,
+        timing.repair.enabled,
         BOOL,
         "Whether a failed peer is stopped and started.",
         if_unset = "true if default routes are moved (no groups are configured, or one of them has \
@@ -301,52 +301,52 @@ pub(super) static KEYS: &[SettingKey] = &[
     ),
     key!(
         "repair.after",
-        failover.repair.after,
+        timing.repair.after,
         Range::Millis(10 * SECOND, DAY),
         "How long a peer must have been suspected without interruption before it is stopped."
     ),
     key!(
         "repair.settle",
-        failover.repair.settle,
+        timing.repair.settle,
         Range::Millis(2 * SECOND, HOUR),
         "How long every route must have been observed on this node before the peer may be stopped."
     ),
     key!(
         "repair.stagger",
-        failover.repair.stagger,
+        timing.repair.stagger,
         Range::Millis(5 * SECOND, HOUR),
         "Extra delay per rank, so that two nodes never stop each other."
     ),
     key!(
         "repair.max_per_hour",
-        failover.repair.max_per_hour,
+        timing.repair.max_per_hour,
         Range::Number(1, 60),
         "The maximum number of stops per hour. When it is reached, repair stays off until an \
          operator intervenes."
     ),
     key!(
         "repair.patience",
-        failover.repair.patience,
+        timing.repair.patience,
         Range::Millis(MINUTE, HOUR),
         "How long to wait for `stopped` before forcing the stop, and for `running` before raising \
          an alert."
     ),
     key!(
         "hand_back.enabled",
-        failover.hand_back.enabled,
+        timing.hand_back.enabled,
         BOOL,
         "Whether groups return to their home automatically."
     ),
     key!(
         "hand_back.hold",
-        failover.hand_back.hold,
+        timing.hand_back.hold,
         Range::Millis(SECOND, DAY),
         "How long the home must be healthy before a group is handed back to it. Doubles with each \
          flap."
     ),
     key!(
         "hand_back.hold_max",
-        failover.hand_back.hold_max,
+        timing.hand_back.hold_max,
         Range::Millis(SECOND, 7 * DAY),
         "The upper limit to which `hand_back.hold` grows."
     ),

@@ -230,10 +230,10 @@ fn describe(name: &str, value: &str, origin: &Origin) -> String {
 
 /// Settings that contradict `observe`.
 fn against_observe(settings: &Settings, given: &BTreeMap<&str, Given>) -> Vec<Problem> {
-    let failover = &settings.failover;
+    let timing = &settings.timing;
     let both = [
-        ("repair.enabled", failover.repair.enabled, "no peer is stopped"),
-        ("hand_back.enabled", failover.hand_back.enabled, "no group is handed back"),
+        ("repair.enabled", timing.repair.enabled, "no peer is stopped"),
+        ("hand_back.enabled", timing.hand_back.enabled, "no group is handed back"),
     ];
     let against = both.into_iter().filter(|(name, on, _)| *on && given.contains_key(name));
     let against = against.filter(|_| settings.observe).map(|(name, _, what)| {

@@ -25,6 +25,6 @@ pub use problem::{Origin, Problem, Problems};
 pub use reference::{group_reference, reference};
 pub use rules::{least_repair_after, least_settle, least_stagger};
 pub use settings::{
-    AcceptMode, Api, ClusterKey, Failover, HandBack, Heartbeat, Host, Interruptions, Probe, Record,
-    Repair, Role, Settings, Uplink,
+    AcceptMode, Api, ClusterKey, HandBack, Heartbeat, Host, Interruptions, Probe, Record, Repair,
+    Role, Settings, Timing, Uplink,
 };

@@ -10,7 +10,7 @@ use super::settings::Settings;
 /// And only a NAT needs the internet in order to serve.
 pub(super) fn fill(settings: &mut Settings, is_given: impl Fn(&str) -> bool) {
     if !is_given("repair.enabled") {
-        settings.failover.repair.enabled = settings.moves_default_routes();
+        settings.timing.repair.enabled = settings.moves_default_routes();
     }
     if !is_given("uplink.targets") && !settings.is_nat() {
         settings.uplink.targets.clear();
@@ -23,8 +23,8 @@ pub(super) fn fill(settings: &mut Settings, is_given: impl Fn(&str) -> bool) {
 /// Makes every group follow its address. No peer is stopped and no group is handed back: other
 /// software decides.
 fn follow(settings: &mut Settings) {
-    settings.failover.repair.enabled = false;
-    settings.failover.hand_back.enabled = false;
+    settings.timing.repair.enabled = false;
+    settings.timing.hand_back.enabled = false;
     for group in &mut settings.groups {
         let check = group.check.get_or_insert(ServiceCheck::of(ServiceProbe::Address));
         check.probe = ServiceProbe::Address;

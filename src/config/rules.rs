@@ -28,8 +28,8 @@ const ANSWER: Duration = Duration::from_secs(1);
 /// comes after all of these is it certain to see that it is being stopped itself.
 #[must_use]
 pub fn least_stagger(settings: &Settings) -> Duration {
-    let failover = &settings.failover;
-    failover.detection() + failover.interval + settings.api.timeout + failover.read_valid + EC2_LAG
+    let timing = &settings.timing;
+    timing.detection() + timing.interval + settings.api.timeout + timing.read_valid + EC2_LAG
 }
 
 /// The minimum of `repair.settle` with which a live but partitioned peer can prove that it is alive
@@ -42,7 +42,7 @@ pub fn least_stagger(settings: &Settings) -> Duration {
 #[must_use]
 pub fn least_settle(settings: &Settings) -> Duration {
     let reads = READ_PACE * 2;
-    let acts = settings.failover.read_valid * 2 + Duration::from_secs(1) + settings.api.timeout;
+    let acts = settings.timing.read_valid * 2 + Duration::from_secs(1) + settings.api.timeout;
     reads + acts + EC2_LAG
 }
 
@@ -50,8 +50,8 @@ pub fn least_settle(settings: &Settings) -> Duration {
 /// time and one interval later than this node lost the peer.
 #[must_use]
 pub fn least_repair_after(settings: &Settings) -> Duration {
-    let failover = &settings.failover;
-    failover.detection() + failover.interval + least_settle(settings)
+    let timing = &settings.timing;
+    timing.detection() + timing.interval + least_settle(settings)
 }
 
 /// The problems of the groups, which are those of `settings`.
@@ -86,34 +86,34 @@ fn accepted(settings: &Settings) -> Option<Breach> {
 }
 
 fn timing(settings: &Settings) -> Vec<Breach> {
-    let failover = &settings.failover;
-    let detection = failover.detection();
+    let timing = &settings.timing;
+    let detection = timing.detection();
     let mut found = Vec::new();
-    if failover.first_contact <= detection {
+    if timing.first_contact <= detection {
         found.push(Breach {
-            keys: &["failover.first_contact", "heartbeat.interval", "heartbeat.lost_after"],
+            keys: &["timing.first_contact", "heartbeat.interval", "heartbeat.lost_after"],
             what: format!("the first contact ends before a peer can be lost ({})", show(detection)),
-            remedy: format!("set failover.first_contact above {}", show(detection)),
+            remedy: format!("set timing.first_contact above {}", show(detection)),
         });
     }
-    if failover.read_valid < settings.api.timeout {
+    if timing.read_valid < settings.api.timeout {
         found.push(Breach {
-            keys: &["failover.read_valid", "api.timeout"],
+            keys: &["timing.read_valid", "api.timeout"],
             what: "a read may be too old when it arrives".to_owned(),
-            remedy: format!("set failover.read_valid to at least {}", show(settings.api.timeout)),
+            remedy: format!("set timing.read_valid to at least {}", show(settings.api.timeout)),
         });
     }
     let least = READ_PACE + ANSWER;
-    if failover.repair.enabled && failover.read_valid < least {
+    if timing.repair.enabled && timing.read_valid < least {
         found.push(Breach {
-            keys: &["failover.read_valid", "repair.enabled"],
+            keys: &["timing.read_valid", "repair.enabled"],
             what:
                 "reads would be too old for a repair: natha reads every 2 s, and a read takes time"
                     .to_owned(),
-            remedy: format!("set failover.read_valid to at least {}", show(least)),
+            remedy: format!("set timing.read_valid to at least {}", show(least)),
         });
     }
-    if failover.hand_back.hold > failover.hand_back.hold_max {
+    if timing.hand_back.hold > timing.hand_back.hold_max {
         found.push(Breach {
             keys: &["hand_back.hold", "hand_back.hold_max"],
             what: "the upper limit of the hold is below the hold itself".to_owned(),
@@ -124,8 +124,8 @@ fn timing(settings: &Settings) -> Vec<Breach> {
 }
 
 fn repair_timing(settings: &Settings) -> Vec<Breach> {
-    let failover = &settings.failover;
-    let repair = &failover.repair;
+    let timing = &settings.timing;
+    let repair = &timing.repair;
     if !repair.enabled {
         return Vec::new();
     }
@@ -138,7 +138,7 @@ fn repair_timing(settings: &Settings) -> Vec<Breach> {
                 "heartbeat.interval",
                 "heartbeat.lost_after",
                 "api.timeout",
-                "failover.read_valid",
+                "timing.read_valid",
             ],
             what:
                 "a live but partitioned peer could be stopped before it can prove that it is alive"
@@ -149,7 +149,7 @@ fn repair_timing(settings: &Settings) -> Vec<Breach> {
     let least = least_settle(settings);
     if repair.settle < least {
         found.push(Breach {
-            keys: &["repair.settle", "api.timeout", "failover.read_valid"],
+            keys: &["repair.settle", "api.timeout", "timing.read_valid"],
             what:
                 "a live but partitioned peer could be stopped before it can prove that it is alive"
                     .to_owned(),
@@ -164,7 +164,7 @@ fn repair_timing(settings: &Settings) -> Vec<Breach> {
                 "heartbeat.interval",
                 "heartbeat.lost_after",
                 "api.timeout",
-                "failover.read_valid",
+                "timing.read_valid",
             ],
             what: "two partitioned nodes could stop each other".to_owned(),
             remedy: format!("set repair.stagger to at least {}", show(least)),

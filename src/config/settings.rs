@@ -25,7 +25,7 @@ pub struct Settings {
     /// The heartbeat exchange.
     pub heartbeat: Heartbeat,
     /// The timing of takeover, repair and hand-back.
-    pub failover: Failover,
+    pub timing: Timing,
     /// The uplink probes.
     pub uplink: Uplink,
     /// How the node reacts to interruptions that AWS announces.
@@ -69,7 +69,7 @@ impl Default for Settings {
                 established_timeout: Duration::from_mins(124),
             },
             heartbeat: Heartbeat { port: 6284, key: None, key_file: None, bind: None },
-            failover: Failover::default(),
+            timing: Timing::default(),
             uplink: Uplink {
                 targets: vec![
                     Probe::Icmp(Ipv4Addr::new(1, 1, 1, 1)),
@@ -200,7 +200,7 @@ impl std::fmt::Debug for ClusterKey {
 /// The timing of all decisions. `docs/failover.md` explains each value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Failover {
+pub struct Timing {
     /// Time between two heartbeats: 20 ms to 10 s.
     #[serde(with = "spans")]
     pub interval: Duration,
@@ -226,7 +226,7 @@ pub struct Failover {
     pub adopt: bool,
 }
 
-impl Failover {
+impl Timing {
     /// How long a peer may be silent before it is lost.
     #[must_use]
     pub fn detection(&self) -> Duration {
@@ -271,7 +271,7 @@ pub struct HandBack {
     pub hold_max: Duration,
 }
 
-impl Default for Failover {
+impl Default for Timing {
     fn default() -> Self {
         Self {
             interval: Duration::from_millis(90),

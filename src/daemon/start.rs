@@ -21,7 +21,7 @@ use super::inbox::{self, Notes};
 use super::peers::{Exchange, ExchangeParts};
 use super::{clock, single};
 use crate::cloud::Imds;
-use crate::config::{Failover, Flags, PairFlags, Settings, load_with_pair, settings_digest};
+use crate::config::{Flags, PairFlags, Settings, Timing, load_with_pair, settings_digest};
 use crate::failover::{Command, Input};
 use crate::record::Header;
 use crate::types::SessionId;
@@ -114,7 +114,7 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
     let mut header = Header::new(
         &cluster.me.id,
         session,
-        settings.failover.clone(),
+        settings.timing.clone(),
         settings_digest(settings),
         &cluster.roster,
         now,
@@ -140,8 +140,8 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
         must_carry,
         rediscover: Arc::clone(&rediscover),
         watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
-        linger: (settings.failover.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
-        severed_after: severed_after(&settings.failover),
+        linger: (settings.timing.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
+        severed_after: severed_after(&settings.timing),
         state: LoopState::new(cluster.name.clone(), cluster.roster.clone(), now),
     };
     let ended = spawn_loop(event_loop)?;
@@ -205,8 +205,8 @@ fn record(settings: &Settings, mut header: Header) -> Option<Recorder> {
 /// How long the kernel must refuse every heartbeat before this node is unfit: one interval less
 /// than a peer may be silent before this node would judge it lost, so that it finds its own fault
 /// first. The half interval allows for heartbeats that are sent early.
-fn severed_after(numbers: &Failover) -> Duration {
-    (numbers.interval * numbers.lost_after.saturating_sub(2)).saturating_sub(numbers.interval / 2)
+fn severed_after(timing: &Timing) -> Duration {
+    (timing.interval * timing.lost_after.saturating_sub(2)).saturating_sub(timing.interval / 2)
 }
 
 fn open_exchange(

@@ -10,7 +10,7 @@ use super::outbox::{About, Outbox};
 use super::peer::{Heard, Peer};
 use super::slot::Slot;
 use super::{EventKind, Level, Verdict};
-use crate::config::Failover;
+use crate::config::Timing;
 use crate::types::{
     Beat, Fitness, GroupName, Holder, InstanceId, InstanceState, Location, Member, PowerReport,
     Roster, SessionId, Time,
@@ -26,7 +26,7 @@ const SEND_WITHIN: (Duration, Duration) = (Duration::from_millis(300), Duration:
 pub(super) struct Known {
     pub(super) me: Member,
     pub(super) session: SessionId,
-    pub(super) timing: Failover,
+    pub(super) timing: Timing,
     /// Digest of the settings that all members must share.
     pub(super) settings_digest: u64,
     pub(super) started: Time,
@@ -47,7 +47,7 @@ impl Known {
     pub(super) const fn new(
         me: Member,
         session: SessionId,
-        timing: Failover,
+        timing: Timing,
         settings_digest: u64,
         fitness: Fitness,
         now: Time,

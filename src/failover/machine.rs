@@ -12,7 +12,7 @@ use super::reads::Reads;
 use super::repair::{Next, Repairs};
 use super::wants::has_something_to_give;
 use super::{Action, ActionId, Command, EventKind, Input, Level, Outcome, View, show};
-use crate::config::Failover;
+use crate::config::Timing;
 use crate::types::{
     Beat, CloudFault, Fault, Fitness, GroupName, InstanceId, Roster, SessionId, Time,
 };
@@ -51,7 +51,7 @@ impl Machine {
     pub fn new(
         me: &InstanceId,
         session: SessionId,
-        timing: Failover,
+        timing: Timing,
         settings_digest: u64,
         roster: &Roster,
         now: Time,

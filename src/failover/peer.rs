@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Verdict;
-use crate::config::Failover;
+use crate::config::Timing;
 use crate::types::{
     Beat, Fitness, GroupName, Hears, InstanceId, InstanceState, Member, PowerReport, SessionId,
     Time,
@@ -88,24 +88,24 @@ impl Peer {
     }
 
     /// Whether its last heartbeat is young enough.
-    pub(super) fn is_fresh(&self, now: Time, timing: &Failover) -> bool {
+    pub(super) fn is_fresh(&self, now: Time, timing: &Timing) -> bool {
         self.silent_since().is_some_and(|since| now.since(since) < timing.detection())
     }
 
     /// When a heartbeat counts as late: echo requests go out at heartbeat pace from then on.
-    pub(super) fn late_at(&self, timing: &Failover) -> Option<Time> {
+    pub(super) fn late_at(&self, timing: &Timing) -> Option<Time> {
         self.silent_since().map(|since| since + late_after(timing))
     }
 
     /// When it is lost unless it is heard before.
-    pub(super) fn lost_at(&self, timing: &Failover) -> Option<Time> {
+    pub(super) fn lost_at(&self, timing: &Timing) -> Option<Time> {
         self.silent_since().map(|since| since + timing.detection())
     }
 
     /// How often it is asked for an echo: twice as often as it should be heard while its heartbeat
     /// is late, as each answer may be the one that shows that it lives; at heartbeat pace while
     /// it is lost.
-    pub(super) fn echo_pace(&self, now: Time, timing: &Failover) -> Duration {
+    pub(super) fn echo_pace(&self, now: Time, timing: &Timing) -> Duration {
         match (self.late_at(timing), self.lost_at(timing)) {
             (Some(late), _) if now < late => Duration::from_secs(1),
             (_, Some(lost)) if now < lost => timing.interval / 2,
@@ -115,7 +115,7 @@ impl Peer {
 
     /// Whether its host answers: an echo reply since its heartbeat became late. A peer that has
     /// never answered echo gives no evidence either way.
-    pub(super) fn echo_answers(&self, now: Time, timing: &Failover) -> bool {
+    pub(super) fn echo_answers(&self, now: Time, timing: &Timing) -> bool {
         let Some(echo_at) = self.echo_at else { return false };
         let counts = self.late_at(timing).is_none_or(|late| echo_at >= late);
         counts && now.since(echo_at) < timing.detection().max(Duration::from_millis(500))
@@ -123,7 +123,7 @@ impl Peer {
 
     /// Whether the peer was lost less than one detection time ago, so that other members may still
     /// report hearing it.
-    fn is_barely_lost(&self, now: Time, timing: &Failover) -> bool {
+    fn is_barely_lost(&self, now: Time, timing: &Timing) -> bool {
         let lost_at = self.lost_at(timing);
         lost_at.is_some_and(|lost| now.since(lost) < timing.detection())
     }
@@ -166,7 +166,7 @@ impl Peer {
 
     /// Whether its writes show that it is alive: it moved a resource when no request from before it
     /// was lost can still have been under way, or moved two.
-    fn is_alive_by_moves(&self, timing: &Failover) -> bool {
+    fn is_alive_by_moves(&self, timing: &Timing) -> bool {
         let impaired = self.power_since_heard().is_some_and(|power| power.impaired);
         !impaired
             && (self.is_move_late(timing)
@@ -174,14 +174,14 @@ impl Peer {
     }
 
     /// Whether it moved a resource when no request from before it was lost can have been under way.
-    pub(super) fn is_move_late(&self, timing: &Failover) -> bool {
+    pub(super) fn is_move_late(&self, timing: &Timing) -> bool {
         let times = self.moved_at.zip(self.lost_since);
         times.is_some_and(|(moved, lost)| moved >= lost + max_request_age(timing))
     }
 
     /// The verdict: the table in `docs/failover.md`, row by row. `witnessed` says that another
     /// live member hears it.
-    pub(super) fn judge(&self, now: Time, timing: &Failover, witnessed: bool) -> Verdict {
+    pub(super) fn judge(&self, now: Time, timing: &Timing, witnessed: bool) -> Verdict {
         if self.is_fresh(now, timing) {
             return match &self.heard {
                 Some(heard) if heard.beat.leaving => Verdict::Leaving,
@@ -247,7 +247,7 @@ impl Peer {
         &mut self,
         me: &InstanceId,
         session: SessionId,
-        timing: &Failover,
+        timing: &Timing,
         now: Time,
     ) {
         let deaf = match self.verdict {
@@ -312,7 +312,7 @@ impl Peer {
     }
 
     /// Whether it heard this session of `me` recently, according to its heartbeat.
-    pub(super) fn hears(&self, me: &InstanceId, session: SessionId, timing: &Failover) -> bool {
+    pub(super) fn hears(&self, me: &InstanceId, session: SessionId, timing: &Timing) -> bool {
         self.heard.as_ref().is_some_and(|heard| {
             heard.beat.hears.iter().any(|hears| {
                 hears.node == *me
@@ -376,12 +376,12 @@ impl Peer {
 
 /// How late a heartbeat is when echo requests begin: half an interval, so that their answers are
 /// there before the peer is lost.
-fn late_after(timing: &Failover) -> Duration {
+fn late_after(timing: &Timing) -> Duration {
     timing.interval * 3 / 2
 }
 
 /// How long after a node's death one of its requests may still take effect.
-pub(super) fn max_request_age(timing: &Failover) -> Duration {
+pub(super) fn max_request_age(timing: &Timing) -> Duration {
     timing.read_valid * 2
 }
 

@@ -13,8 +13,8 @@ fn id(n: u8) -> InstanceId {
 }
 
 /// A peer is late after 150 ms and lost after 300 ms, whatever the defaults are.
-fn timing() -> Failover {
-    Failover { interval: ms(100), lost_after: 3, ..Failover::default() }
+fn timing() -> Timing {
+    Timing { interval: ms(100), lost_after: 3, ..Timing::default() }
 }
 
 fn ms(ms: u64) -> Duration {
@@ -148,7 +148,7 @@ fn the_pace_of_echo_requests_follows_how_late_the_heartbeat_is() {
 
 #[test]
 fn with_slow_heartbeats_an_echo_counts_for_the_detection_time() {
-    let timing = Failover { interval: ms(1_000), ..timing() };
+    let timing = Timing { interval: ms(1_000), ..timing() };
     let mut peer = lost();
     peer.echo_at = Some(HEARD + ms(3_000));
     let judge = |after| peer.judge(HEARD + ms(after), &timing, false);

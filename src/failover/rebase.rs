@@ -13,7 +13,7 @@ use super::machine::Machine;
 use super::outbox::Outbox;
 use super::peer::Peer;
 use super::{Action, ActionId};
-use crate::config::Failover;
+use crate::config::Timing;
 use crate::types::Time;
 
 /// Failures in a row after which a wait does not grow any more.
@@ -160,7 +160,7 @@ impl Action {
 impl Peer {
     /// Draws the conclusions of comparisons between two times that are both about to be too old to
     /// be told apart.
-    fn conclude_old(&mut self, timing: &Failover, old: Time) {
+    fn conclude_old(&mut self, timing: &Timing, old: Time) {
         if self.moved_at.is_some_and(|at| at <= old) {
             if self.is_move_late(timing) {
                 self.moves_while_lost = self.moves_while_lost.max(2);

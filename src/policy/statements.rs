@@ -57,7 +57,7 @@ pub fn policy(settings: &Settings, options: &PolicyOptions) -> Result<Policy, Pr
             Err(problem) => draft.problems.push(problem),
         }
     }
-    if context.monitors() && settings.failover.repair.enabled {
+    if context.monitors() && settings.timing.repair.enabled {
         draft.allow("Repair", &["ec2:StartInstances", "ec2:StopInstances"], context.nodes());
     }
     if context.sets_check() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::turn::json_line;
-use crate::config::Failover;
+use crate::config::Timing;
 use crate::failover::Machine;
 use crate::types::{InstanceId, Roster, SessionId, Time};
 
@@ -44,7 +44,7 @@ pub struct Header {
     /// The digest of the settings that all members share.
     pub settings_digest: u64,
     /// The timing and failover settings.
-    pub numbers: Failover,
+    pub timing: Timing,
     /// The cluster as it was known at the start.
     pub roster: Roster,
     /// The peers that an earlier run of the monitor had stopped.
@@ -57,7 +57,7 @@ impl Header {
     pub fn new(
         me: &InstanceId,
         session: SessionId,
-        numbers: Failover,
+        timing: Timing,
         settings_digest: u64,
         roster: &Roster,
         start: Time,
@@ -71,7 +71,7 @@ impl Header {
             session,
             start,
             settings_digest,
-            numbers,
+            timing,
             roster: roster.clone(),
             stopped: BTreeSet::new(),
         }
@@ -86,7 +86,7 @@ impl Header {
         let mut machine = Machine::new(
             &self.me,
             self.session,
-            self.numbers.clone(),
+            self.timing.clone(),
             self.settings_digest,
             &self.roster,
             self.start,
@@ -131,13 +131,13 @@ impl Header {
         if self.roster.member(&self.me).is_none() {
             return Err(format!("the roster does not contain this node, {}", self.me));
         }
-        let Failover { repair, hand_back, .. } = &self.numbers;
+        let Timing { repair, hand_back, .. } = &self.timing;
         let spans = [
-            ("interval", self.numbers.interval),
-            ("daemon_grace", self.numbers.daemon_grace),
-            ("first_contact", self.numbers.first_contact),
-            ("read_valid", self.numbers.read_valid),
-            ("reread", self.numbers.reread),
+            ("interval", self.timing.interval),
+            ("daemon_grace", self.timing.daemon_grace),
+            ("first_contact", self.timing.first_contact),
+            ("read_valid", self.timing.read_valid),
+            ("reread", self.timing.reread),
             ("repair.after", repair.after),
             ("repair.settle", repair.settle),
             ("repair.stagger", repair.stagger),
@@ -146,10 +146,10 @@ impl Header {
             ("hand_back.hold_max", hand_back.hold_max),
         ];
         if let Some((name, _)) = spans.iter().find(|(_, span)| *span > LONGEST) {
-            return Err(format!("numbers: {name} is longer than a year"));
+            return Err(format!("timing: {name} is longer than a year"));
         }
-        if self.numbers.lost_after > MOST_LOST || self.numbers.lost_after == 0 {
-            return Err(format!("numbers: lost_after is not in 1 to {MOST_LOST}"));
+        if self.timing.lost_after > MOST_LOST || self.timing.lost_after == 0 {
+            return Err(format!("timing: lost_after is not in 1 to {MOST_LOST}"));
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{
     Header, RecordedLine, RecordingReader, Replay, Timeline, Turn, clock, difference, end_line,
 };
-use crate::config::Failover;
+use crate::config::Timing;
 use crate::failover::{Action, ActionId, Command, Event, EventKind, Input, Level, Outcome, Routes};
 use crate::types::{
     Beat, Claim, CloudFault, CloudFaultKind, Fault, Fitness, Group, Hears, InstanceId, Location,
@@ -44,7 +44,7 @@ fn roster() -> Roster {
 
 fn header() -> Header {
     let session = SessionId(u64::MAX - 1);
-    Header::new(&id(1), session, Failover::default(), u64::MAX, &roster(), START)
+    Header::new(&id(1), session, Timing::default(), u64::MAX, &roster(), START)
 }
 
 fn beat(age_ms: u16) -> Beat {
@@ -150,7 +150,7 @@ fn every_turn_is_read_as_it_was_written() {
     let mut header = header();
     header.stopped = BTreeSet::from([id(2)]);
     header.why = Some("a reason".to_owned());
-    header.numbers.interval = Duration::from_nanos(100_000_001);
+    header.timing.interval = Duration::from_nanos(100_000_001);
     let (mut reader, read) = RecordingReader::begin(&header.to_line()).unwrap();
     assert_eq!(read, header);
     for step in [0, 1, 1, 999_999_999_999] {

@@ -55,7 +55,7 @@ fn a_file_sets_what_it_names_and_tells_the_line() {
                 [host]\nsources = ['10.0.0.0/16', '10.1.0.0/16']\nclamp_mss = false\n";
     let sources = Sources { file: Some(file(text)), ..Sources::default() };
     let Resolved { settings, given } = resolve(&sources).unwrap();
-    assert_eq!(settings.failover.detection(), Duration::from_millis(200));
+    assert_eq!(settings.timing.detection(), Duration::from_millis(200));
     assert_eq!(settings.host.sources.len(), 2);
     assert!(!settings.host.clamp_mss);
     assert_eq!(given["heartbeat.interval"].origin.to_string(), "/etc/natha/natha.toml:4");
@@ -119,7 +119,7 @@ fn the_flags_of_a_pair_take_the_place_of_members_and_groups() {
     assert_eq!(given["members"].origin, Origin::Flag("--peer".to_owned()));
     let names: Vec<&str> = settings.groups.iter().map(|group| group.name.as_str()).collect();
     assert_eq!(names, ["rtb-0000000a", "rtb-0000000b"]);
-    assert!(settings.moves_default_routes() && settings.failover.repair.enabled);
+    assert!(settings.moves_default_routes() && settings.timing.repair.enabled);
     let pair = PairFlags { my_table: sources.pair.peer_table.clone(), ..sources.pair };
     let Problems(all) = resolve(&Sources { pair, ..Sources::default() }).unwrap_err();
     assert!(all[0].what.contains("are both rtb-0000000b"), "{all:?}");

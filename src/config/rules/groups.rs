@@ -192,7 +192,7 @@ pub(super) fn accepted_too(settings: &Settings, groups: &[LocatedGroup]) -> Vec<
 }
 
 fn timing(settings: &Settings, group: &GroupSetting) -> Vec<GroupFault> {
-    let hand_back = &settings.failover.hand_back;
+    let hand_back = &settings.timing.hand_back;
     let mut found = Vec::new();
     if !group.hand_back.unwrap_or(hand_back.enabled) {
         return found;

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use flate2::read::GzDecoder;
 
 use super::*;
-use crate::config::Failover;
+use crate::config::Timing;
 use crate::record::{RecordedLine, RecordingReader};
 use crate::types::{Fitness, Member, Roster, SessionId};
 
@@ -18,7 +18,7 @@ fn header() -> Header {
         public: None,
     };
     let roster = Roster { members: vec![me.clone()], groups: Vec::new() };
-    Header::new(&me.id, SessionId(1), Failover::default(), 1, &roster, Time::default())
+    Header::new(&me.id, SessionId(1), Timing::default(), 1, &roster, Time::default())
 }
 
 fn fitness() -> Input {

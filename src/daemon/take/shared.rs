@@ -43,7 +43,7 @@ pub(super) fn take_run<'a>(
         roster,
         me: &found.cluster.me,
         group,
-        adopt: settings.failover.adopt,
+        adopt: settings.timing.adopt,
         call_limit: settings.api.timeout * CALL_LIMITS,
         deadline,
         pace: Pace::default(),

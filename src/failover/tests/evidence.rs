@@ -1,7 +1,7 @@
 //! What a machine takes in, and what it makes of it: heartbeats, witnesses, pauses, rosters.
 
 use super::test_bench::*;
-use crate::config::Failover;
+use crate::config::Timing;
 use crate::failover::{Action, Command, EventKind, Input, Level, Machine, Verdict};
 use crate::types::{
     Beat, Claim, Fault, Fitness, Hears, InstanceId, InstanceState, SessionId, Time,
@@ -59,7 +59,7 @@ fn the_next_turn_is_due_when_something_can_change_and_never_at_once() {
 
 #[test]
 fn a_turn_is_due_at_the_very_moments_at_which_a_peer_is_late_and_lost() {
-    let timing = Failover { interval: secs(1), ..timing() };
+    let timing = Timing { interval: secs(1), ..timing() };
     let now = Time::from_millis(5_000);
     let mut machine = Machine::new(&id(0), SESSION, timing, DIGEST, &roster(2), now);
     let heard = now + millis(33);

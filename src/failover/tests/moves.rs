@@ -1,7 +1,7 @@
 //! From wishes to writes: what a write needs, what becomes of it, and what is told.
 
 use super::test_bench::*;
-use crate::config::Failover;
+use crate::config::Timing;
 use crate::failover::{Action, ActionId, Command, EventKind, Input, Level, Outcome};
 use crate::types::{Claim, CloudFaultKind, Fault, Fitness, Roster, Time};
 
@@ -128,7 +128,7 @@ fn a_write_that_expired_is_decided_anew_after_a_read() {
 #[test]
 fn a_write_must_be_sent_within_the_detection_time_or_not_at_all() {
     for (interval, within) in [(20, 300), (100, 300), (200, 600), (1_000, 1_000)] {
-        let mut bench = TestBench::with(2, Failover { interval: millis(interval), ..timing() });
+        let mut bench = TestBench::with(2, Timing { interval: millis(interval), ..timing() });
         bench.lose(1);
         bench.run(4_000);
         let at = written_at(&bench)[0];

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::config::Failover;
+use crate::config::Timing;
 use crate::failover::{
     Action, ActionId, Command, Event, EventKind, Input, Machine, Outcome, PeerView, Routes,
     Verdict, View,
@@ -42,7 +42,7 @@ pub(super) enum Answer {
 pub(super) struct TestBench {
     pub(super) machine: Machine,
     pub(super) now: Time,
-    pub(super) timing: Failover,
+    pub(super) timing: Timing,
     /// Whose heartbeats arrive, and what they say.
     pub(super) beats: BTreeMap<usize, Beat>,
     /// Whose hosts answer echo.
@@ -133,8 +133,8 @@ pub(super) fn roster(nodes: usize) -> Roster {
 
 /// Numbers of the tests' own, so that a change of the defaults changes no test: a peer is late
 /// after 150 ms and lost after 300 ms.
-pub(super) fn timing() -> Failover {
-    let mut timing = Failover { interval: millis(100), lost_after: 3, ..Failover::default() };
+pub(super) fn timing() -> Timing {
+    let mut timing = Timing { interval: millis(100), lost_after: 3, ..Timing::default() };
     timing.repair.settle = secs(10);
     timing
 }
@@ -153,19 +153,19 @@ impl TestBench {
         Self::with(nodes, timing())
     }
 
-    pub(super) fn with(nodes: usize, timing: Failover) -> Self {
+    pub(super) fn with(nodes: usize, timing: Timing) -> Self {
         let mut bench = Self::starting(0, nodes, timing);
         bench.run(3_000);
         bench
     }
 
     /// Node `me`, at the moment of its start.
-    pub(super) fn starting(me: usize, nodes: usize, timing: Failover) -> Self {
+    pub(super) fn starting(me: usize, nodes: usize, timing: Timing) -> Self {
         Self::of(me, &roster(nodes), timing)
     }
 
     /// The same in a cluster like this.
-    pub(super) fn of(me: usize, roster: &Roster, timing: Failover) -> Self {
+    pub(super) fn of(me: usize, roster: &Roster, timing: Timing) -> Self {
         let now = Time::from_millis(1_000_000);
         let nodes = roster.members.len();
         let machine = Machine::new(&id(me), SESSION, timing.clone(), DIGEST, roster, now);

@@ -1,7 +1,7 @@
 //! Who moves which route, when, and who keeps his hands off.
 
 use super::test_bench::*;
-use crate::config::Failover;
+use crate::config::Timing;
 use crate::failover::order::heirs;
 use crate::failover::{Command, EventKind, Input, Verdict};
 use crate::types::{
@@ -73,7 +73,7 @@ fn a_route_to_an_interface_that_is_gone_counts_as_missing_and_one_that_works_doe
 #[test]
 fn a_foreign_target_is_adopted_by_the_first_heir_and_only_where_that_is_configured() {
     for (adopt, of, moved) in [(true, 0, vec![(0, 0)]), (true, 1, vec![]), (false, 0, vec![])] {
-        let mut bench = TestBench::with(2, Failover { adopt, ..timing() });
+        let mut bench = TestBench::with(2, Timing { adopt, ..timing() });
         bench.routes.insert(table(of), abroad());
         bench.run(13_000);
         assert_eq!(bench.moved(), moved, "adopt {adopt}, group {of}");
@@ -85,7 +85,7 @@ fn who_is_unfit_or_leaving_takes_nothing() {
     let unfit = |bench: &mut TestBench| bench.fitness(Fitness::unfit(Fault::Forwarding));
     let leave = |bench: &mut TestBench| bench.command(Command::Leave);
     for away in [unfit, leave] {
-        let mut bench = TestBench::with(3, Failover { adopt: true, ..timing() });
+        let mut bench = TestBench::with(3, Timing { adopt: true, ..timing() });
         // Nobody there to give anything to.
         bench.beat_mut(2).fitness = Fitness::unfit(Fault::Uplink);
         away(&mut bench);

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use super::actions::CallsInFlight;
 use super::names::{Names, span};
 use super::routine::Routine;
-use crate::config::Failover;
+use crate::config::Timing;
 use crate::failover::{ActionId, Command, Input, Outcome, Routes};
 use crate::types::{
     Beat, Claim, CloudFault, CloudFaultKind, Fitness, GroupName, InstanceId, Location, PowerReport,
@@ -54,13 +54,13 @@ impl Observed {
     pub(super) fn new(
         me: &InstanceId,
         session: SessionId,
-        numbers: &Failover,
+        timing: &Timing,
         roster: &Roster,
     ) -> Self {
         Self {
             me: me.clone(),
             session,
-            detection: numbers.detection(),
+            detection: timing.detection(),
             roster: roster.clone(),
             beats: BTreeMap::new(),
             echoes: BTreeMap::new(),

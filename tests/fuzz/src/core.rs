@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use natha::config::Failover;
+use natha::config::Timing;
 use natha::failover::{Action, ActionId, Command, Input, Machine, Outcome, Routes};
 use natha::types::{
     Beat, CloudFault, CloudFaultKind, Group, InstanceId, InstanceState, Member, NetworkInterfaceId,
@@ -60,7 +60,7 @@ struct Shown {
 struct World {
     nodes: usize,
     machine: Machine,
-    numbers: Failover,
+    timing: Timing,
     now: Time,
     /// Where each table leads: the truth, which only writes change.
     routes: BTreeMap<RouteTableId, usize>,
@@ -75,12 +75,12 @@ struct World {
 impl World {
     fn new(nodes: usize) -> Self {
         let now = Time::from_millis(1_000_000);
-        let numbers = Failover::default();
-        let machine = Machine::new(&id(0), SessionId(1), numbers.clone(), 0, &roster(nodes), now);
+        let timing = Timing::default();
+        let machine = Machine::new(&id(0), SessionId(1), timing.clone(), 0, &roster(nodes), now);
         let mut world = Self {
             nodes,
             machine,
-            numbers,
+            timing,
             now,
             routes: (0..nodes).map(|n| (table(n), n)).collect(),
             read: None,
@@ -183,7 +183,7 @@ impl World {
     fn serves(&self, n: usize, table: &RouteTableId) -> bool {
         let group = (0..self.nodes).find(|n| self::table(*n) == *table).map(|n| format!("g{n}"));
         self.shown[n].beat.as_ref().is_some_and(|(beat, at)| {
-            let fresh = self.now.since(*at) < self.numbers.detection();
+            let fresh = self.now.since(*at) < self.timing.detection();
             let unfit = beat.unfit_for.iter().any(|name| Some(name.as_str()) == group.as_deref());
             fresh && beat.fitness.is_fit() && !beat.leaving && !unfit
         })
@@ -195,7 +195,7 @@ impl World {
                 let n = self.index(to);
                 assert!(beat.hears.len() < self.nodes && beat.holds.len() <= self.nodes);
                 let last = self.beaten[n].replace(self.now);
-                let rushed = last.is_some_and(|at| self.now.since(at) < self.numbers.interval / 4);
+                let rushed = last.is_some_and(|at| self.now.since(at) < self.timing.interval / 4);
                 assert!(!rushed, "two heartbeats at once to {to}");
             }
             Action::WriteRoute { write, .. } => {
@@ -218,9 +218,9 @@ impl World {
         let n = self.index(node);
         assert_ne!(n, 0, "stops itself");
         let heard = self.shown[n].beat.as_ref().map(|(_, at)| self.now.since(*at));
-        let silent = heard.is_none_or(|ago| ago >= self.numbers.repair.after);
+        let silent = heard.is_none_or(|ago| ago >= self.timing.repair.after);
         assert!(silent, "stops {node}, heard {heard:?} ago");
-        let valid = |at: Time| self.now.since(at) <= self.numbers.read_valid;
+        let valid = |at: Time| self.now.since(at) <= self.timing.read_valid;
         for of in [0, n] {
             let power = self.shown[of].power;
             let runs =
@@ -233,7 +233,7 @@ impl World {
         assert!(!serving && read[&table(0)] == 0, "stops {node}, routes lead to it: {read:?}");
         let fresh = |m: &usize| {
             let beat = self.shown[*m].beat.as_ref();
-            beat.is_some_and(|(_, at)| self.now.since(*at) < self.numbers.detection())
+            beat.is_some_and(|(_, at)| self.now.since(*at) < self.timing.detection())
         };
         let witnesses = (1..self.nodes).filter(|m| *m != n).filter(fresh);
         let votes = witnesses.filter(|m| {

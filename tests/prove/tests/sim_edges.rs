@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natha::config::Failover;
+use natha::config::Timing;
 use natha::failover::{Command, EventKind, Input, Verdict};
 use natha::types::{CloudFaultKind, Fault, Fitness, InstanceState, RouteTarget};
 use natha_lab::ec2::{Fault as CallFault, FaultRule};
@@ -64,7 +64,7 @@ fn patience_before_a_stop_starts_anew_after_a_pause() {
     let thawed = sim.now;
     sim.run_until(2 * MINUTE, |sim| sim.stops().len() == 1);
     let waited = sim.now.since(thawed);
-    assert!(waited >= sim.numbers.repair.after, "a stop {waited:?} after the pause");
+    assert!(waited >= sim.timing.repair.after, "a stop {waited:?} after the pause");
 }
 
 #[test]
@@ -242,8 +242,8 @@ fn a_node_with_nothing_to_give_says_that_it_leaves_before_it_goes() {
 #[test]
 fn with_slow_heartbeats_an_age_beyond_telling_does_not_count_as_heard() {
     let interval = Duration::from_secs(10);
-    let numbers = Failover { interval, lost_after: 20, ..Failover::default() };
-    let mut sim = Sim::with(2, numbers);
+    let timing = Timing { interval, lost_after: 20, ..Timing::default() };
+    let mut sim = Sim::with(2, timing);
     sim.run(MINUTE);
     assert!(sim.nodes[0].machine.as_ref().unwrap().view(sim.now).peers[&id(1)].hears_me);
     sim.deaf.insert((0, 1));

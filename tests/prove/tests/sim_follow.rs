@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use natha::config::Failover;
+use natha::config::Timing;
 use natha::types::{Roster, Traits};
 use natha_prove::sim::{Api, Noise, Sim, roster};
 
@@ -13,7 +13,7 @@ fn following(at: usize, seed: u64) -> Sim {
     let mut group = roster(2).groups.swap_remove(0);
     group.traits = Traits { checked: true, hand_back: Some(false), ..Traits::default() };
     let one = Roster { groups: vec![group], ..roster(2) };
-    let mut sim = Sim::of(one, Failover::default(), seed);
+    let mut sim = Sim::of(one, Timing::default(), seed);
     sim.label = format!("seed {seed}");
     set(&mut sim, 0, at == 0);
     set(&mut sim, 1, at == 1);

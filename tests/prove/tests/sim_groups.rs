@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use natha::config::Failover;
+use natha::config::Timing;
 use natha::failover::EventKind;
 use natha::types::ResourceKind;
 use natha_lab::ec2::{Fault, FaultRule, Principal};
@@ -20,7 +20,7 @@ const CALLS: [(ResourceKind, &str); 4] = [
 ];
 
 fn cluster(nodes: usize) -> Sim {
-    Sim::of(documented(nodes), Failover::default(), 1)
+    Sim::of(documented(nodes), Timing::default(), 1)
 }
 
 /// Calls like this of node `n` meet a fault, so many of them.

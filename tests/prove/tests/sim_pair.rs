@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natha::config::{Failover, Settings, least_repair_after};
+use natha::config::{Settings, Timing, least_repair_after};
 use natha::failover::{Command, EventKind, Verdict};
 use natha::types::{CloudFaultKind, Fault, Fitness, GroupName, InstanceState, RouteTarget};
 use natha_prove::sim::{Api, Mutation, Sim, eni, id, table};
@@ -23,7 +23,7 @@ fn a_panicked_holder_is_taken_over_within_detection_and_one_call() {
     sim.panic(0);
     sim.run(2_000);
     assert_eq!(sim.holder(0), Some(1));
-    let most = sim.numbers.detection().as_millis() + 25 + 5;
+    let most = sim.timing.detection().as_millis() + 25 + 5;
     assert!(sim.outage_ms(0) <= most, "outage {} ms", sim.outage_ms(0));
 }
 
@@ -47,9 +47,9 @@ fn a_panicked_node_is_stopped_started_and_gets_its_group_back_without_an_outage(
 
 #[test]
 fn a_stop_that_is_under_way_is_not_told_as_held_and_latches_nothing() {
-    let mut numbers = Failover::default();
-    numbers.repair.max_per_hour = 1;
-    let mut sim = Sim::with(2, numbers);
+    let mut timing = Timing::default();
+    timing.repair.max_per_hour = 1;
+    let mut sim = Sim::with(2, timing);
     sim.panic(0);
     sim.run(2_000);
     sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
@@ -97,10 +97,10 @@ fn a_full_partition_stops_nobody_comes_to_rest_and_heals() {
 
 #[test]
 fn a_full_partition_stops_nobody_at_the_shortest_patience_that_settings_may_have() {
-    let mut numbers = Failover::default();
-    numbers.repair.after = least_repair_after(&Settings::default());
+    let mut timing = Timing::default();
+    timing.repair.after = least_repair_after(&Settings::default());
     for (gap, latency) in [(0, 50), (16, 50), (120, 50), (300, 5), (50, 1_500), (7_000, 50)] {
-        let mut sim = Sim::with(2, numbers.clone());
+        let mut sim = Sim::with(2, timing.clone());
         sim.latency = Duration::from_millis(latency);
         sim.deaf.insert((0, 1));
         sim.no_echo.insert((0, 1));
@@ -302,9 +302,9 @@ fn a_restart_at_any_moment_of_a_takeover_ends_in_the_right_routes() {
 
 #[test]
 fn repair_can_be_switched_off() {
-    let mut numbers = Failover::default();
-    numbers.repair.enabled = false;
-    let mut sim = Sim::with(2, numbers);
+    let mut timing = Timing::default();
+    timing.repair.enabled = false;
+    let mut sim = Sim::with(2, timing);
     sim.panic(0);
     sim.run(20 * MINUTE);
     assert_eq!(sim.holder(0), Some(1));
@@ -338,7 +338,7 @@ fn a_foreign_target_is_respected() {
 
 #[test]
 fn a_foreign_target_is_adopted_where_that_is_configured() {
-    let mut sim = Sim::with(2, Failover { adopt: true, ..Failover::default() });
+    let mut sim = Sim::with(2, Timing { adopt: true, ..Timing::default() });
     sim.set_route(&table(0), Some(RouteTarget::Other("nat-0123456789abcdef0".to_owned())).as_ref());
     sim.run(MINUTE);
     assert_eq!(sim.holder(0), Some(0));

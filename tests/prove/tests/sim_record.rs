@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use natha::config::Failover;
+use natha::config::Timing;
 use natha::failover::{Action, Input, Outcome};
 use natha::record::{RecordedLine, RecordingReader, Replay, Turn, difference};
 use natha::types::Roster;
@@ -25,7 +25,7 @@ fn roster() -> Roster {
 }
 
 fn recording() -> String {
-    let mut sim = Sim::of(roster(), Failover::default(), 1);
+    let mut sim = Sim::of(roster(), Timing::default(), 1);
     sim.record(1, WHY);
     sim.run(3_000);
     sim.set_failing(0, &[2]);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use natha::config::Failover;
+use natha::config::Timing;
 use natha::failover::EventKind;
 use natha_prove::sim::{Mutation, Sim, many};
 
@@ -12,7 +12,7 @@ const NODES: usize = 4;
 const GROUPS: usize = 20;
 
 fn cluster(seed: u64) -> Sim {
-    let mut sim = Sim::of(many(NODES, GROUPS), Failover::default(), seed);
+    let mut sim = Sim::of(many(NODES, GROUPS), Timing::default(), seed);
     sim.rests(5_000).expect("it rests");
     sim
 }

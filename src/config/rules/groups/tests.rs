@@ -123,7 +123,7 @@ fn observing_turns_off_whatever_decides() {
         "local = \"redirect\"\nhand_back = true\ncheck = { tcp = 80, fall = 7 }",
     );
     let found = settings(&format!("observe = true\n{followed}{}", group("b", &[PRIVATE], "")));
-    assert!(!found.failover.repair.enabled && !found.failover.hand_back.enabled);
+    assert!(!found.timing.repair.enabled && !found.timing.hand_back.enabled);
     for (group, fall) in found.groups.iter().zip([7, 3]) {
         let check = group.check.as_ref().unwrap();
         assert_eq!((&check.probe, check.fall), (&ServiceProbe::Address, fall));
@@ -155,17 +155,17 @@ fn a_node_is_a_nat_and_is_repaired_where_default_routes_are_moved() {
         let found = settings(&text);
         assert_eq!(found.is_nat(), nat, "{text}");
         assert_eq!(found.takes_foreign_packets(), packets, "{text}");
-        assert_eq!(found.failover.repair.enabled, nat, "{text}");
+        assert_eq!(found.timing.repair.enabled, nat, "{text}");
         assert_eq!(!found.uplink.targets.is_empty(), nat, "{text}");
     }
     let asked = format!(
         "repair.enabled = true\nuplink.targets = [\"tcp:10.0.0.2:53\"]\nhost.nat = true\n{vip}"
     );
     let found = settings(&asked);
-    assert!(found.is_nat() && found.failover.repair.enabled);
+    assert!(found.is_nat() && found.timing.repair.enabled);
     assert_eq!(found.uplink.targets.len(), 1);
     let found = settings(&format!("host.nat = false\n{TABLES}"));
-    assert!(!found.is_nat() && found.failover.repair.enabled && found.uplink.targets.is_empty());
+    assert!(!found.is_nat() && found.timing.repair.enabled && found.uplink.targets.is_empty());
 }
 
 #[test]

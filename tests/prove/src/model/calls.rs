@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use natha::failover::{ActionId, Outcome, Routes};
 use natha::types::{CloudFault, CloudFaultKind, InstanceState, RouteWriteVerb};
 
+use super::bounds::{LIMIT, NOW, PENDING, STOPPING};
 use super::cloud::{Power, Stopper, Target, failure};
 use super::fault::{Api, Fault};
 use super::node::{Ask, Awaited, Change};
-use super::numbers::{LIMIT, NOW, PENDING, STOPPING};
 use super::world::{Held, SILENCE, World, told_as};
 
 impl World {

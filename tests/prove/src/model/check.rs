@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use natha::types::InstanceState;
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
+use super::bounds::NOW;
 use super::cloud::Target;
 use super::fault::{Api, Fault, Led};
-use super::numbers::NOW;
 use super::rule::Rule;
 use super::scope::Scope;
 use super::settle::Restful;

@@ -5,7 +5,7 @@ use natha::types::{
     StopOrigin,
 };
 
-use super::numbers::LAG;
+use super::bounds::LAG;
 
 /// Where a resource leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

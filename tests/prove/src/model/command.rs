@@ -11,8 +11,8 @@ use clap::Args;
 use natha::config::{least_repair_after, least_settle, least_stagger};
 use serde_json::{Value, json};
 
+use super::bounds::settings;
 use super::check::{Effort, Report, check};
-use super::numbers::settings;
 use super::rule::Rule;
 use super::scope::{Kind, Pattern, Scope};
 use super::scopes;
@@ -175,7 +175,7 @@ fn result(report: &Report) -> String {
 /// of the model must keep it too, or the check would say nothing about natha.
 fn check_assumption() -> anyhow::Result<()> {
     let settings = settings();
-    let repair = &settings.failover.repair;
+    let repair = &settings.timing.repair;
     ensure!(repair.stagger >= least_stagger(&settings), "the model's stagger is refused by natha");
     ensure!(repair.after >= least_repair_after(&settings), "the model's repair.after is refused");
     ensure!(repair.settle >= least_settle(&settings), "the model's repair.settle is refused");

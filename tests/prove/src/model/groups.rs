@@ -49,7 +49,7 @@ impl World {
     /// Whether node `n` has nothing of a group and knows a living node that serves it and has a
     /// part of it.
     fn knows_better(&self, n: usize, machine: &Machine, home: usize) -> bool {
-        let view = machine.view(super::numbers::NOW);
+        let view = machine.view(super::bounds::NOW);
         let targets: Vec<Option<&RouteTarget>> =
             view.groups[&group(home)].targets.values().map(Option::as_ref).collect();
         let has_part = |m: usize| targets.contains(&Some(&told_as(m)));

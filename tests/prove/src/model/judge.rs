@@ -3,10 +3,10 @@
 use natha::failover::{Action, Event, EventKind, Input, Machine, Outcome};
 use natha::types::InstanceState;
 
+use super::bounds::{LAG, LIMIT, SLOW};
 use super::cloud::{Stopper, Target};
 use super::fault::Api;
 use super::node::{Ask, Change, Node, Notes};
-use super::numbers::{LAG, LIMIT, SLOW};
 use super::rule::Rule;
 use super::world::{World, assigned, group, node_of, written};
 

@@ -7,7 +7,7 @@
 //!
 //! | part | what |
 //! |---|---|
-//! | `numbers` | the settings, in seconds, and the bounds that follow from them |
+//! | `bounds` | the settings, in seconds, and the bounds that follow from them |
 //! | `scope` | what the adversary may do, and how often |
 //! | `fault` | what can be broken, and how |
 //! | `world`, `node`, `cloud`, `calls` | everything there is |
@@ -17,6 +17,7 @@
 //! | `check` | the run of the checker and its result |
 //! | `story` | a counterexample in words |
 
+mod bounds;
 mod calls;
 mod check;
 mod cloud;
@@ -25,7 +26,6 @@ mod fault;
 mod groups;
 mod judge;
 mod node;
-mod numbers;
 mod rule;
 mod scope;
 mod scopes;
@@ -34,10 +34,10 @@ mod story;
 mod tick;
 mod world;
 
+pub use bounds::settings;
 pub use check::{Choice, Effort, Report, check};
 pub use command::{Options, command};
 pub use fault::{Api, Fault, Led};
-pub use numbers::settings;
 pub use rule::Rule;
 pub use scope::{Kind, Pattern, Scope};
 pub use story::tell;

@@ -79,7 +79,7 @@ fn outline(world: &World) -> String {
     }
     for (n, node) in world.nodes.iter().enumerate() {
         let Some(machine) = &node.machine else { continue };
-        let view = machine.view(super::numbers::NOW);
+        let view = machine.view(super::bounds::NOW);
         let verdicts: Vec<&str> = view.peers.values().map(|peer| peer.verdict.name()).collect();
         let _ = write!(line, "; {n} finds {}", verdicts.join(", "));
         for words in view.peers.values().filter_map(|peer| peer.repair.as_ref()) {

@@ -3,10 +3,10 @@
 use natha::failover::{Action, ActionId, EventKind, Input, Level, Outcome};
 use natha::types::{Beat, GroupName, InstanceState, SessionId, Time};
 
+use super::bounds::{FAR, NEAR, NOW, SLOW, TICK};
 use super::cloud::Power;
 use super::fault::Fault;
 use super::node::{Ask, Awaited, Call};
-use super::numbers::{FAR, NEAR, NOW, SLOW, TICK};
 use super::rule::Rule;
 use super::world::{Packet, World, assigned, group, id, node_of, written};
 

@@ -10,9 +10,9 @@ use super::cloud::{Cloud, Knowledge, Power, Stopper, Target};
 use super::fault::{Api, Fault, Led};
 use super::judge::SURELY_CALM;
 use super::node::{Ask, Change, Node, Notes};
-use super::numbers::{NOW, settings};
 use super::rule::Rule;
 use super::scope::{Kind, Pattern, Scope};
+use super::bounds::{NOW, settings};
 
 /// A packet that is on its way, in so many ticks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -178,8 +178,8 @@ impl World {
         node.end_monitor();
         node.boots += 1;
         let session = SessionId(u64::from(node.boots) << 8 | n as u64);
-        let numbers = settings().failover;
-        let mut machine = Machine::new(&id(n), session, numbers, 1, &roster, NOW);
+        let timing = settings().timing;
+        let mut machine = Machine::new(&id(n), session, timing, 1, &roster, NOW);
         machine.recall(node.remembered.clone());
         node.machine = Some(machine);
         if !node.kernel {

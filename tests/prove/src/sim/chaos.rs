@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use natha::config::Failover;
+use natha::config::Timing;
 use natha::failover::Command;
 use natha::types::{CloudFaultKind, Fault, Fitness, InstanceState};
 use natha_lab::ec2::{Fault as CallFault, FaultRule};
@@ -88,12 +88,12 @@ impl Chaos {
             Made::Several if some.is_multiple_of(3) => many(nodes, noise.pick(&[1, 5, 9])),
             Made::Several => documented(nodes),
         };
-        let mut numbers = Failover::default();
+        let mut timing = Timing::default();
         // People's patience is not what is tested.
-        numbers.hand_back.hold = Duration::from_secs(10);
-        numbers.hand_back.hold_max = Duration::from_secs(40);
+        timing.hand_back.hold = Duration::from_secs(10);
+        timing.hand_back.hold_max = Duration::from_secs(40);
         let groups = roster.groups.len();
-        let mut sim = Sim::of(roster, numbers, seed ^ 0x5eed);
+        let mut sim = Sim::of(roster, timing, seed ^ 0x5eed);
         sim.tolerant = true;
         sim.label = format!("seed {seed}, {nodes} nodes, {groups} groups");
         sim.jitter = Duration::from_millis(noise.draw() % 60);

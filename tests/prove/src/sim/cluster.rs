@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use natha::config::Failover;
+use natha::config::Timing;
 use natha::failover::{Command, Event, EventKind, Input, Verdict};
 use natha::record::Header;
 use natha::types::{
@@ -56,7 +56,7 @@ pub struct Sim {
     /// Pauses of each whole node: the mean time between two, and how long each lasts.
     pub pauses: Option<(Duration, Duration)>,
     /// The settings of all nodes.
-    pub numbers: Failover,
+    pub timing: Timing,
     /// How long an API call takes, half of it on the way there.
     pub latency: Duration,
     /// How far a read may lag behind what EC2 does.
@@ -107,19 +107,19 @@ impl Sim {
     /// `nodes` healthy nodes that have run for three seconds, each group on its home.
     #[must_use]
     pub fn new(nodes: usize) -> Self {
-        Self::with(nodes, Failover::default())
+        Self::with(nodes, Timing::default())
     }
 
     /// The same with these settings.
     #[must_use]
-    pub fn with(nodes: usize, numbers: Failover) -> Self {
-        Self::seeded(nodes, numbers, 1)
+    pub fn with(nodes: usize, timing: Timing) -> Self {
+        Self::seeded(nodes, timing, 1)
     }
 
     /// The same with chance drawn from `seed`.
     #[must_use]
-    pub fn seeded(nodes: usize, numbers: Failover, seed: u64) -> Self {
-        Self::of(roster(nodes), numbers, seed)
+    pub fn seeded(nodes: usize, timing: Timing, seed: u64) -> Self {
+        Self::of(roster(nodes), timing, seed)
     }
 
     /// The same of other nodes and groups, each of which has a home.
@@ -127,7 +127,7 @@ impl Sim {
     /// # Panics
     /// Where a group has none, or two resources are in each other's place.
     #[must_use]
-    pub fn of(roster: Roster, numbers: Failover, seed: u64) -> Self {
+    pub fn of(roster: Roster, timing: Timing, seed: u64) -> Self {
         let now = Time::from_millis(1_000_000);
         let (world, gateway) = account(&roster, now);
         let members = roster.members.clone();
@@ -155,7 +155,7 @@ impl Sim {
             wire: Duration::from_millis(1),
             jitter: Duration::ZERO,
             pauses: None,
-            numbers,
+            timing,
             latency: Duration::from_millis(50),
             read_lag: Duration::ZERO,
             guest_boot: Duration::ZERO,
@@ -202,10 +202,10 @@ impl Sim {
         self.runs += 1;
         // Any numbers will do that differ; the machine draws its jitter from them.
         let session = SessionId(Noise::new(self.noise.draw() ^ self.runs).draw());
-        let numbers = self.numbers.clone();
+        let timing = self.timing.clone();
         let header = Header {
             stopped: self.nodes[n].remembered.clone(),
-            ..Header::new(&self.ids[n], session, numbers, 1, &self.roster, self.now)
+            ..Header::new(&self.ids[n], session, timing, 1, &self.roster, self.now)
         };
         self.nodes[n].begin(header.machine(), &self.ids[n], session);
         self.tell_checks(n, CHECKED_AFTER);
@@ -251,7 +251,7 @@ impl Sim {
         for from in std::mem::take(&mut self.nodes[n].asked) {
             self.answer_echo(n, from);
         }
-        self.nodes[n].watch.resume(now, self.numbers.detection(), kinds(&self.parts));
+        self.nodes[n].watch.resume(now, self.timing.detection(), kinds(&self.parts));
     }
 
     /// From now on each node is paused for `lasting` once in `every` on average.
@@ -276,7 +276,7 @@ impl Sim {
     /// Ends what [`Sim::stall`] began.
     pub fn resume(&mut self, n: usize) {
         self.nodes[n].stalled = false;
-        self.nodes[n].watch.resume(self.now, self.numbers.detection(), kinds(&self.parts));
+        self.nodes[n].watch.resume(self.now, self.timing.detection(), kinds(&self.parts));
     }
 
     /// Node `n` finds this out about itself.

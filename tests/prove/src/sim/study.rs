@@ -87,9 +87,9 @@ pub fn promise() -> Weather {
 /// Never: the default interval is a few milliseconds.
 #[must_use]
 pub fn default_beats() -> Beats {
-    let numbers = natha::config::Failover::default();
-    let interval_ms = u64::try_from(numbers.interval.as_millis()).expect("a short time");
-    Beats { interval_ms, lost_after: numbers.lost_after }
+    let timing = natha::config::Timing::default();
+    let interval_ms = u64::try_from(timing.interval.as_millis()).expect("a short time");
+    Beats { interval_ms, lost_after: timing.lost_after }
 }
 
 /// What was measured with one setting in one weather.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natha::config::{Failover, Settings, least_repair_after};
+use natha::config::{Settings, Timing, least_repair_after};
 use natha::failover::EventKind;
 use serde::{Deserialize, Serialize};
 
@@ -44,14 +44,14 @@ impl Beats {
     /// natha's settings with these heartbeats, and with the least patience before a stop that
     /// goes with them.
     #[must_use]
-    pub fn numbers(self) -> Failover {
+    pub fn timing(self) -> Timing {
         let mut settings = Settings::default();
-        settings.failover.interval = Duration::from_millis(self.interval_ms);
-        settings.failover.lost_after = self.lost_after;
+        settings.timing.interval = Duration::from_millis(self.interval_ms);
+        settings.timing.lost_after = self.lost_after;
         let least = least_repair_after(&settings);
-        let mut numbers = settings.failover;
-        numbers.repair.after = numbers.repair.after.max(least);
-        numbers
+        let mut timing = settings.timing;
+        timing.repair.after = timing.repair.after.max(least);
+        timing
     }
 }
 
@@ -83,7 +83,7 @@ pub struct Death {
 
 /// Two nodes in this weather.
 fn pair(weather: &Weather, beats: Beats, seed: u64) -> Sim {
-    let mut sim = Sim::seeded(2, beats.numbers(), seed);
+    let mut sim = Sim::seeded(2, beats.timing(), seed);
     // What is measured here is how often a rule of thumb fails, not whether a rule is kept.
     sim.strict = false;
     sim.jitter = weather.jitter;

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use natha::config::{Failover, HandBack, Repair, Settings};
+use natha::config::{HandBack, Repair, Settings, Timing};
 use natha::types::Time;
 
 /// One tick of the model.
@@ -35,7 +35,7 @@ pub fn settings() -> Settings {
     let seconds = Duration::from_secs;
     let mut settings = Settings::default();
     settings.api.timeout = TICK * u32::from(LIMIT);
-    settings.failover = Failover {
+    settings.timing = Timing {
         interval: TICK,
         lost_after: 3,
         daemon_grace: seconds(5),
