@@ -89,7 +89,9 @@ fn no_file_is_overwritten_and_their_number_is_bounded() {
 fn written(turns: impl IntoIterator<Item = Turn>, limit: u64) -> (Vec<u8>, Ending) {
     let turns: Vec<Turn> = turns.into_iter().collect();
     let (queue, receiver) = sync_channel(turns.len());
-    turns.into_iter().for_each(|turn| queue.send(turn).unwrap());
+    for turn in turns {
+        queue.send(turn).unwrap();
+    }
     drop(queue);
     let mut bytes = Vec::new();
     let mut file = CompressedFile::new(&mut bytes, limit);
@@ -113,10 +115,8 @@ fn noisy_turn(ms: u64) -> Turn {
 
 #[test]
 fn a_full_file_ends_close_to_its_limit_and_not_above_it_and_says_so() {
-    let makers: [(fn(u64) -> Turn, &[u64]); 2] =
-        [(turn, &[4_096, 4_097]), (noisy_turn, &[4_096, 4_097, 10_000, 65_536])];
-    for (make, limits) in makers {
-        for &limit in limits {
+    for make in [turn, noisy_turn] {
+        for limit in [4_096, 4_097, 10_000] {
             let (bytes, ending) = written((0..20_000).map(make), limit);
             assert_eq!(ending, Ending::Full);
             let (turns, end) = read(&bytes);
@@ -161,7 +161,9 @@ impl Write for Flushed {
 fn a_file_that_is_cut_off_anywhere_lacks_at_most_the_last_second() {
     let all: Vec<Turn> = (1..=200).map(|n| noisy_turn(n * 50)).collect();
     let (queue, receiver) = sync_channel(all.len());
-    all.iter().for_each(|turn| queue.send(turn.clone()).unwrap());
+    for turn in &all {
+        queue.send(turn.clone()).unwrap();
+    }
     drop(queue);
     let mut file = CompressedFile::new(Flushed::default(), 1 << 20);
     file.run(&header(), &receiver, &AtomicBool::new(false)).unwrap();
