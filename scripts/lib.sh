@@ -30,19 +30,25 @@ seconds_since() {
 }
 
 # step NAME COMMAND…: runs it quietly and prints one line with its time. When it fails, its whole
-# output is shown and its status returned.
+# output is shown and its status returned. Steps may run side by side: each prints its lines at once,
+# and appends "NAME<tab>SECONDS<tab>STATUS" to the file that $steps names, if it does.
 step() {
-    local name=$1 start=$EPOCHREALTIME status=0
+    local name=$1 start=$EPOCHREALTIME status=0 took lock
     local log=$logs/${name//[^a-zA-Z0-9]/-}.log
     shift
-    [[ ! -t 2 ]] || printf '  …           %s\r' "$name" >&2
+    [[ ! -t 2 || -n ${steps-} ]] || printf '  …           %s\r' "$name" >&2
     "$@" >"$log" 2>&1 </dev/null || status=$?
+    took=$(seconds_since "$start")
+    [[ -z ${steps-} ]] || printf '%s\t%s\t%d\n' "$name" "$took" "$status" >>"$steps"
+    exec {lock}>"$logs/.lock"
+    flock "$lock"
     if ((status == 0)); then
-        printf '  ok %7s s  %s\n' "$(seconds_since "$start")" "$name" >&2
+        printf '  ok %7s s  %s\n' "$took" "$name" >&2
     else
-        printf '  FAILED %3s s  %s (status %d)\n' "$(seconds_since "$start")" "$name" "$status" >&2
+        printf '  FAILED %3s s  %s (status %d)\n' "$took" "$name" "$status" >&2
         sed 's/^/    /' "$log" >&2
     fi
+    exec {lock}>&-
     return "$status"
 }
 

@@ -78,7 +78,7 @@ fn a_route_that_a_person_leads_to_a_dead_nat_is_taken_once_its_status_check_fail
     // Twice `read_valid`, after which a move can be no request from before its death.
     scene.pass(Duration::from_secs(11));
     scene.route_to(0, "nat-a").unwrap();
-    scene.wait_verdict("nat-b", "nat-a", "cut-off").unwrap();
+    scene.wait_verdict("nat-b", "nat-a", "partitioned").unwrap();
     scene.wait_route(0, "nat-b").unwrap();
     scene.wait_verdict("nat-b", "nat-a", "unreachable").unwrap();
     scene.nobody_stopped().unwrap();

@@ -6,7 +6,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use natha::types::{Beat, Fitness, InstanceId, SessionId};
+use natha::types::{Beat, InstanceId, SessionId};
 use natha::wire::{HeartbeatKey, MAX_PACKET, Sender};
 use natha_lab::cluster;
 use natha_lab::hostile::{Kind, Order, Sent, digits};
@@ -66,14 +66,7 @@ fn overhear(scene: &Scene, count: usize) -> Vec<String> {
 
 /// A heartbeat of any content.
 fn beat() -> Beat {
-    Beat {
-        fitness: Fitness::fit(),
-        leaving: true,
-        settings_digest: 0,
-        hears: Vec::new(),
-        holds: Vec::new(),
-        unfit_for: std::collections::BTreeSet::new(),
-    }
+    Beat { leaving: true, ..Beat::default() }
 }
 
 /// A packet of this node in a cluster of this name, under a key or none.

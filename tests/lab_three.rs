@@ -61,7 +61,7 @@ fn a_third_node_vouches_for_two_that_cannot_hear_each_other() {
     for (from, to) in [("nat-a", "nat-b"), ("nat-b", "nat-a")] {
         scene.block(from, to, Traffic::All).unwrap();
     }
-    scene.wait_verdict("nat-a", "nat-b", "cut-off").unwrap();
+    scene.wait_verdict("nat-a", "nat-b", "partitioned").unwrap();
     scene.watch(Duration::from_secs(30), || scene.nobody_stopped()).unwrap();
     scene.net(NetChange::Clear).unwrap();
     scene.wait_well().unwrap();

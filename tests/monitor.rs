@@ -131,7 +131,7 @@ fn a_monitor_that_is_told_to_end_hands_over_first() {
         assert_eq!(cluster.ended(1).await, Some(0));
         let (survivor, zone) = (cluster.nodes[0].id.clone(), cluster.nodes[1].zone.clone());
         let left = |one: &Report| {
-            one.view.peers.values().all(|peer| peer.verdict == Verdict::Left)
+            one.view.peers.values().all(|peer| peer.verdict == Verdict::Leaving)
                 && holds(one, &zone, &survivor)
         };
         cluster.until(0, "the peer has left", left).await;
@@ -263,7 +263,12 @@ fn a_recording_that_cannot_be_made_does_not_keep_the_monitor_from_its_work() {
         cluster.start(0, &["--record", "/proc/no/such/place"]);
         cluster.start(1, &[]);
         cluster.until(0, "all is well", sees_all_well).await;
-        assert_eq!(cluster.log(0).matches("nothing is recorded").count(), 1, "{}", cluster.log(0));
+        assert_eq!(
+            cluster.log(0).matches("cannot record this run").count(),
+            1,
+            "{}",
+            cluster.log(0)
+        );
     });
 }
 

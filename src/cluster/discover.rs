@@ -46,11 +46,11 @@ impl std::error::Error for DiscoveryError {}
 
 /// The cluster that `me` belongs to.
 ///
-/// `inventory` is the result of [`inventory_query`]. What does not belong to the cluster is ignored.
+/// `inventory` is the result of [`inventory_query`]. What is not in the cluster is ignored.
 ///
 /// # Errors
-/// If there is no cluster with this node in it, or a group asks for something impossible. The caller
-/// then keeps an earlier roster.
+/// If there is no cluster with this node in it, or a group asks for something impossible. The
+/// caller then keeps an earlier roster.
 pub fn discover(
     me: &InstanceInfo,
     settings: &Settings,
@@ -90,7 +90,7 @@ pub fn discover(
 /// change whenever an Elastic IP moves.
 fn forget_public(members: &mut [Member], groups: &[Group]) {
     let mut resources = groups.iter().flat_map(|group| &group.resources);
-    if !resources.any(|resource| matches!(resource, Resource::Dns { public: true, .. })) {
+    if !resources.any(Resource::is_public_address) {
         for member in members {
             member.public = None;
         }

@@ -97,23 +97,11 @@ pub fn inventory_query(me: &InstanceInfo, settings: &Settings) -> Result<Invento
         Selector::Ids(listed_tables(settings))
     };
     let resources = || settings.groups.iter().flat_map(|group| &group.resources);
-    let anywhere = |resource: &_| match resource {
-        ResourceSetting::Vip { address, tables } if tables.is_empty() => Some(*address),
-        _ => None,
-    };
-    let vips: BTreeSet<Ipv4Addr> = resources().filter_map(anywhere).collect();
-    let allocations: BTreeSet<&AllocationId> = resources()
-        .filter_map(|resource| match resource {
-            ResourceSetting::Eip { allocation, .. } => Some(allocation),
-            _ => None,
-        })
-        .collect();
-    let zones: BTreeSet<&HostedZoneId> = resources()
-        .filter_map(|resource| match resource {
-            ResourceSetting::Dns { zone, .. } => Some(zone),
-            _ => None,
-        })
-        .collect();
+    let vips: BTreeSet<Ipv4Addr> = resources().filter_map(ResourceSetting::in_any_table).collect();
+    let allocations: BTreeSet<&AllocationId> =
+        resources().filter_map(ResourceSetting::elastic_ip).collect();
+    let zones: BTreeSet<&HostedZoneId> =
+        resources().filter_map(|one| Some(one.record()?.0)).collect();
     Ok(InventoryQuery {
         instances,
         tables,
@@ -130,9 +118,7 @@ fn listed_tables(settings: &Settings) -> Vec<RouteTableId> {
     for group in &settings.groups {
         tables.extend(&group.tables);
         for resource in &group.resources {
-            if let ResourceSetting::Vip { tables: of_vip, .. } = resource {
-                tables.extend(of_vip);
-            }
+            tables.extend(resource.tables());
         }
     }
     tables.into_iter().cloned().collect()

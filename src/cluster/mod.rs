@@ -1,5 +1,5 @@
-//! Discovery: makes the cluster's members and groups from the settings and from what EC2 and Route 53
-//! return. Pure; nodes that read the same data find the same cluster.
+//! Discovery: makes the cluster's members and groups from the settings and from what EC2 and Route
+//! 53 return. Pure; nodes that read the same data find the same cluster.
 
 mod discover;
 mod groups;

@@ -227,7 +227,10 @@ impl Context<'_> {
                     "give them a public address, or remove `public`".to_owned(),
                 )
             }
-            _ => return None,
+            ResourceSetting::Vip { .. }
+            | ResourceSetting::PrivateIp { .. }
+            | ResourceSetting::Eip { .. }
+            | ResourceSetting::Dns { .. } => return None,
         };
         let subject = format!("group {}, {setting}", group.name);
         Some(Problem::new(subject, what, remedy))

@@ -9,7 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::control::MonitorStatus;
 use super::{control, needs_attention, print};
-use crate::failover::{Command, Event, EventKind, Level};
+use crate::failover::{Command, Event, EventKind};
 use crate::status::Report;
 use crate::types::{GroupName, InstanceId, Time, display_duration};
 
@@ -119,5 +119,5 @@ fn news<'a>(args: &Args, report: &'a Report, since: Time) -> Vec<&'a Event> {
 
 /// Whether this event reports that the hand-over was abandoned.
 fn is_given_up(event: &Event) -> bool {
-    event.kind == EventKind::HandOverDone && event.level > Level::Info
+    event.kind == EventKind::HandOverDropped
 }

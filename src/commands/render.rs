@@ -134,22 +134,11 @@ fn resources(report: &Report) -> Option<Table> {
             let target = view.and_then(|view| view.targets.get(&resource.to_string()));
             let shown = target
                 .map_or_else(|| "unknown".to_owned(), |one| target_name(report, one.as_ref()));
-            let kind = kind_of(resource).to_owned();
+            let kind = resource.name_of_kind().to_owned();
             table.add_row([resource.to_string(), kind, group.name.to_string(), shown]);
         }
     }
     Some(table)
-}
-
-/// The kind's name in the settings.
-const fn kind_of(resource: &Resource) -> &'static str {
-    match resource {
-        Resource::DefaultRoute { .. } => "route",
-        Resource::Vip { .. } => "vip",
-        Resource::PrivateIp { .. } => "private-ip",
-        Resource::Eip { .. } => "eip",
-        Resource::Dns { .. } => "dns",
-    }
 }
 
 /// The member that a target belongs to, else the target itself.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::group::{GroupSetting, ResourceSetting};
+use super::group::GroupSetting;
 use super::keys::KEYS;
 use super::settings::Settings;
 
@@ -56,9 +56,7 @@ fn canonical(settings: &Settings) -> String {
     for group in &mut groups {
         group.tables.sort();
         for resource in &mut group.resources {
-            if let ResourceSetting::Vip { tables, .. } = resource {
-                tables.sort();
-            }
+            resource.normalize();
         }
         group.resources.sort();
     }
@@ -86,8 +84,8 @@ mod tests {
         assert_ne!(settings_digest(&shared), base);
     }
 
-    /// A change of this text changes the digest: nodes of both versions do not stop each other until
-    /// all are upgraded. Mention it in the changelog.
+    /// A change of this text changes the digest: nodes of both versions do not stop each other
+    /// until all are upgraded. Mention it in the changelog.
     #[test]
     fn the_digest_of_a_sample_stays_the_same() {
         let text = "heartbeat.interval = \"50ms\"\n[[group]]\nname = \"db\"\n\

@@ -82,7 +82,9 @@ impl GroupSetting {
     pub fn vips(&self) -> impl Iterator<Item = Ipv4Addr> {
         self.resources.iter().filter_map(|one| match one {
             ResourceSetting::Vip { address, .. } => Some(*address),
-            _ => None,
+            ResourceSetting::PrivateIp { .. }
+            | ResourceSetting::Eip { .. }
+            | ResourceSetting::Dns { .. } => None,
         })
     }
 
@@ -90,14 +92,28 @@ impl GroupSetting {
     pub fn private_ips(&self) -> impl Iterator<Item = Ipv4Addr> {
         self.resources.iter().filter_map(|one| match one {
             ResourceSetting::PrivateIp { address } => Some(*address),
-            _ => None,
+            ResourceSetting::Vip { .. }
+            | ResourceSetting::Eip { .. }
+            | ResourceSetting::Dns { .. } => None,
         })
     }
 
     /// Whether it moves an address that its holder receives packets for: a virtual or a private IP.
     #[must_use]
     pub fn has_addresses(&self) -> bool {
-        self.vips().chain(self.private_ips()).next().is_some()
+        self.first_address().is_some()
+    }
+
+    /// The first of these addresses. It shows who holds the group where other software, such as
+    /// keepalived, chooses the holder.
+    #[must_use]
+    pub fn first_address(&self) -> Option<Ipv4Addr> {
+        self.resources.iter().find_map(|one| match one {
+            ResourceSetting::Vip { address, .. } | ResourceSetting::PrivateIp { address } => {
+                Some(*address)
+            }
+            ResourceSetting::Eip { .. } | ResourceSetting::Dns { .. } => None,
+        })
     }
 
     /// Whether other software, such as keepalived, chooses the holder and natha follows it.
@@ -151,6 +167,53 @@ pub enum ResourceSetting {
         #[serde(default, deserialize_with = "value")]
         public: bool,
     },
+}
+
+/// What other modules need to know of a resource without naming its kind.
+impl ResourceSetting {
+    /// The route tables that it names.
+    #[must_use]
+    pub fn tables(&self) -> &[RouteTableId] {
+        match self {
+            Self::Vip { tables, .. } => tables,
+            Self::PrivateIp { .. } | Self::Eip { .. } | Self::Dns { .. } => &[],
+        }
+    }
+
+    /// Sorts what has no order, so that equal settings have equal digests.
+    pub(super) fn normalize(&mut self) {
+        match self {
+            Self::Vip { tables, .. } => tables.sort(),
+            Self::PrivateIp { .. } | Self::Eip { .. } | Self::Dns { .. } => {}
+        }
+    }
+
+    /// The virtual IP whose routes are found by reading all tables of the VPC.
+    #[must_use]
+    pub fn in_any_table(&self) -> Option<Ipv4Addr> {
+        match self {
+            Self::Vip { address, tables } => tables.is_empty().then_some(*address),
+            Self::PrivateIp { .. } | Self::Eip { .. } | Self::Dns { .. } => None,
+        }
+    }
+
+    /// The Elastic IP that it is.
+    #[must_use]
+    pub const fn elastic_ip(&self) -> Option<&AllocationId> {
+        match self {
+            Self::Eip { allocation, .. } => Some(allocation),
+            Self::Vip { .. } | Self::PrivateIp { .. } | Self::Dns { .. } => None,
+        }
+    }
+
+    /// The zone and the name of the record that it is.
+    #[must_use]
+    pub const fn record(&self) -> Option<(&HostedZoneId, &DnsName)> {
+        match self {
+            Self::Dns { zone, name, .. } => Some((zone, name)),
+            Self::Vip { .. } | Self::PrivateIp { .. } | Self::Eip { .. } => None,
+        }
+    }
 }
 
 /// Its kind and name, as the settings have them.
@@ -406,8 +469,5 @@ fn exec<'de, D: Deserializer<'de>>(from: D) -> Result<(PathBuf, Vec<String>), D:
 
 /// `address = true`: only true selects this probe.
 fn address<'de, D: Deserializer<'de>>(from: D) -> Result<(), D::Error> {
-    match value(from)? {
-        true => Ok(()),
-        false => Err(D::Error::custom("cannot be false")),
-    }
+    if value(from)? { Ok(()) } else { Err(D::Error::custom("cannot be false")) }
 }

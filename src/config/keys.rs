@@ -54,7 +54,10 @@ pub(super) fn find(name: &str) -> Option<&'static SettingKey> {
 }
 
 macro_rules! key {
-    ($name:literal, $($path:ident).+, $range:expr, $about:literal $(, $more:ident $(= $value:expr)?)*) => {
+    (
+        $name:literal, $($path:ident).+, $range:expr, $about:literal
+        $(, $more:ident $(= $value:expr)?)*
+    ) => {
         SettingKey {
             $($more: key!(@ $($value)?),)*
             ..SettingKey {

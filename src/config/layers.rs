@@ -78,7 +78,7 @@ pub(super) fn from_flags(flags: &Flags) -> Layer {
     layer
 }
 
-/// The environment. Unknown `NATHA_` variables are ignored unless they look like a misspelt setting.
+/// The environment. Unknown `NATHA_` variables are ignored unless they resemble a setting.
 pub(super) fn from_env(env: &BTreeMap<String, String>) -> Layer {
     let mut layer = Layer::default();
     let names: Vec<String> = KEYS.iter().map(SettingKey::env).collect();

@@ -6,7 +6,7 @@ use super::settings::Settings;
 /// Sets defaults that depend on the groups, unless `is_given` says that the setting is given.
 ///
 /// By default natha stops and starts peers only if they are NATs, whose clients have no other way
-/// out. Other nodes may be in the middle of writing to their disks, so the operator has to enable it.
+/// out. Other nodes may be in the middle of writing to their disks, so the operator must enable it.
 /// And only a NAT needs the internet in order to serve.
 pub(super) fn fill(settings: &mut Settings, is_given: impl Fn(&str) -> bool) {
     if !is_given("repair.enabled") {

@@ -46,8 +46,8 @@ pub fn least_settle(settings: &Settings) -> Duration {
     reads + acts + EC2_LAG
 }
 
-/// The minimum of `repair.after` for the same reason: the peer may lose this node one detection time
-/// and one interval later than this node lost the peer.
+/// The minimum of `repair.after` for the same reason: the peer may lose this node one detection
+/// time and one interval later than this node lost the peer.
 #[must_use]
 pub fn least_repair_after(settings: &Settings) -> Duration {
     let failover = &settings.failover;

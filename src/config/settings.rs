@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::group::{GroupSetting, ResourceSetting};
+use super::group::GroupSetting;
 use super::spans;
 use super::values::{Range, Value};
 use crate::types::InstanceId;
@@ -111,8 +111,8 @@ impl Settings {
         self.host.nat.unwrap_or_else(|| self.moves_default_routes())
     }
 
-    /// Whether the host receives packets for other addresses than its own, as a NAT or for a virtual
-    /// IP. EC2's source/destination check would drop them.
+    /// Whether the host receives packets for other addresses than its own, as a NAT or for a
+    /// virtual IP. EC2's source/destination check would drop them.
     #[must_use]
     pub fn takes_foreign_packets(&self) -> bool {
         self.role() != Role { nat: false, vips: false }
@@ -129,7 +129,7 @@ impl Settings {
     #[must_use]
     pub fn moves_public_addresses(&self) -> bool {
         let mut moved = self.groups.iter().flat_map(|group| &group.resources);
-        moved.any(|resource| matches!(resource, ResourceSetting::Eip { .. }))
+        moved.any(|resource| resource.elastic_ip().is_some())
     }
 }
 

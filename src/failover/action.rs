@@ -1,4 +1,4 @@
-//! What the machine wants done.
+//! The actions that the machine requests, and the events that it reports.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,8 +10,7 @@ use crate::types::{
     Assignment, Beat, GroupName, InstanceId, Resource, RouteTableId, RouteWrite, Time,
 };
 
-/// Ties an outcome to the action it is of. A late outcome of an action that was given up finds
-/// nothing that waits for it.
+/// Ties an outcome to its action. The late outcome of an action that was given up is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ActionId(pub u64);
 
@@ -33,28 +32,28 @@ pub enum Action {
     },
     /// Read these tables.
     ReadRoutes {
-        /// Which action this is.
+        /// The id of its outcome.
         id: ActionId,
         /// The tables, all in one call.
         tables: Vec<RouteTableId>,
     },
-    /// Read who holds these resources, which are no routes and all of one kind.
+    /// Read where these resources point, all of one kind other than routes.
     ReadHolders {
-        /// Which action this is.
+        /// The id of its outcome.
         id: ActionId,
         /// The resources.
         resources: Vec<Resource>,
     },
     /// Read the state of one node, which may be this one.
     ReadPower {
-        /// Which action this is.
+        /// The id of its outcome.
         id: ActionId,
-        /// The node. One a call: an id in a failed zone can fail the whole call.
+        /// The node. One per call: an id in a failed zone can fail the whole call.
         node: InstanceId,
     },
     /// Write one route.
     WriteRoute {
-        /// Which action this is.
+        /// The id of its outcome.
         id: ActionId,
         /// The write.
         write: RouteWrite,
@@ -62,11 +61,11 @@ pub enum Action {
         #[serde(rename = "not_after_ns")]
         not_after: Time,
     },
-    /// Give one resource that is no route to a member.
+    /// Give one resource other than a route to a member.
     Assign {
-        /// Which action this is.
+        /// The id of its outcome.
         id: ActionId,
-        /// Which, and to whom.
+        /// The resource and its receiver.
         assignment: Assignment,
         /// As for `WriteRoute`.
         #[serde(rename = "not_after_ns")]
@@ -74,7 +73,7 @@ pub enum Action {
     },
     /// Stop a failed node.
     Stop {
-        /// Which action this is.
+        /// The id of its outcome.
         id: ActionId,
         /// The node.
         node: InstanceId,
@@ -86,7 +85,7 @@ pub enum Action {
     },
     /// Start a stopped node.
     Start {
-        /// Which action this is.
+        /// The id of its outcome.
         id: ActionId,
         /// The node.
         node: InstanceId,
@@ -94,38 +93,38 @@ pub enum Action {
         #[serde(rename = "not_after_ns")]
         not_after: Time,
     },
-    /// Keep this over a restart of the monitor: the peers that this node stopped and has not
-    /// heard since. Ends in an `Outcome::Written`.
+    /// Persist, across restarts of the monitor, the peers that this node stopped and has not heard
+    /// since. Ends in an `Outcome::Written`.
     Remember {
-        /// Which action this is.
+        /// The id of its outcome.
         id: ActionId,
         /// All such peers.
         stopped: BTreeSet<InstanceId>,
     },
-    /// Tell people.
+    /// Report an event to operators.
     Report {
         /// What happened, when and why.
         #[serde(with = "exact")]
         event: Event,
     },
-    /// Everything that could be handed over has been: the monitor may exit (after
-    /// `Command::Leave`).
+    /// The monitor may exit (after `Command::Leave`): everything that could be handed over has
+    /// been.
     MayExit,
 }
 
-/// How loud an event is.
+/// The severity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
-    /// Part of a good day.
+    /// Normal operation.
     Info,
-    /// Something is not as it should be; natha copes.
+    /// Something is wrong, and natha handles it.
     Warning,
-    /// A person should act.
+    /// An operator should act.
     Alert,
 }
 
-/// What kind of thing happened. Stable names: history, metrics and alerts go by them.
+/// The kind of an event. The names are stable: history, metrics and alerts depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EventKind {
@@ -137,13 +136,17 @@ pub enum EventKind {
     TakeoverBegun,
     /// A takeover ended with every resource read back on this node.
     TakeoverDone,
+    /// A takeover ended, but a part of the group is elsewhere.
+    TakeoverFailed,
     /// A hand-over or hand-back began.
     HandOverBegun,
-    /// A hand-over or hand-back ended, read back.
+    /// A hand-over or hand-back ended with every resource read back on the receiver.
     HandOverDone,
-    /// A resource was not where it should be and is written again.
+    /// An ordered hand-over cannot be carried out, or one ended with a part of the group elsewhere.
+    HandOverDropped,
+    /// A resource was missing, misplaced or taken without cause, and is written again.
     Drift,
-    /// A resource leads out of the cluster and is left alone.
+    /// A resource points out of the cluster and is left alone, or no longer does.
     Foreign,
     /// A repair's stop was sent.
     RepairStop,
@@ -151,31 +154,29 @@ pub enum EventKind {
     RepairStart,
     /// A repaired node is heard again.
     RepairDone,
-    /// A repair may not or cannot go on.
-    RepairHeld,
+    /// A repair is blocked.
+    RepairBlocked,
     /// An API call failed.
     ApiFailed,
     /// This node was paused or starved and read everything anew.
     Paused,
-    /// Membership changed.
-    Roster,
 }
 
-/// One thing that happened, for the log, the status and the history.
+/// An event, for the log, the status and the history.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Event {
-    /// When.
+    /// When it happened.
     #[serde(rename = "at_ms", with = "millis::time")]
     pub at: Time,
-    /// How loud.
+    /// Its severity.
     pub level: Level,
-    /// What kind.
+    /// Its kind.
     pub kind: EventKind,
     /// The peer it is about.
     pub node: Option<InstanceId>,
     /// The group it is about.
     pub group: Option<GroupName>,
-    /// What and why, in a sentence.
+    /// What happened and why, in a sentence.
     pub text: String,
     /// How long it took, where something ended.
     #[serde(rename = "took_ms", with = "millis::option")]

@@ -1,4 +1,4 @@
-//! What the machine is told.
+//! The inputs of the machine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::types::{
     RouteEntry, RouteTableId, SessionId, Time,
 };
 
-/// One thing that happened. Everything the machine knows came in as one of these.
+/// An input. Everything that the machine knows came in as one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "input", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Input {
@@ -19,9 +19,9 @@ pub enum Input {
     Beat {
         /// The sender.
         from: InstanceId,
-        /// Its session; a new one means that its monitor restarted.
+        /// Its session. A new one means that its monitor restarted.
         session: SessionId,
-        /// What it says.
+        /// The body.
         beat: Beat,
         /// When the kernel received it.
         #[serde(rename = "at_ns")]
@@ -35,15 +35,15 @@ pub enum Input {
         #[serde(rename = "at_ns")]
         at: Time,
     },
-    /// What this node found out about itself, `Late` excepted: the machine sees that on its own.
+    /// What the host found out about itself, except `Fault::Late`, which the machine detects.
     Fitness {
-        /// The findings.
+        /// The faults found.
         fitness: Fitness,
     },
     /// The groups whose service checks fail here now. Before the first of these, this node does
     /// not know whether it can serve a group that has a check.
-    Checks {
-        /// All of them.
+    ServiceChecks {
+        /// All such groups.
         failing: BTreeSet<GroupName>,
     },
     /// Membership and groups as discovered now.
@@ -53,14 +53,14 @@ pub enum Input {
     },
     /// An action ended.
     Done {
-        /// Which one.
+        /// The action.
         id: ActionId,
-        /// How.
+        /// Its outcome.
         outcome: Outcome,
     },
-    /// An operator or the service manager asks for something.
+    /// A command of an operator or of the service manager.
     Command {
-        /// What.
+        /// The command.
         command: Command,
     },
 }
@@ -69,14 +69,14 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum Outcome {
-    /// Of `Action::ReadRoutes`. A table that is asked for and absent does not exist.
+    /// Of `Action::ReadRoutes`. A requested table that is missing does not exist.
     Routes {
         /// The tables' routes.
         result: Result<BTreeMap<RouteTableId, Routes>, CloudFault>,
     },
     /// Of `Action::ReadHolders`.
     Holders {
-        /// What was read, for each resource that was asked for.
+        /// Where each requested resource points.
         result: Result<Vec<(Resource, Location)>, CloudFault>,
     },
     /// Of `Action::ReadPower`.
@@ -90,7 +90,7 @@ pub enum Outcome {
         /// Whether it was accepted.
         result: Result<(), CloudFault>,
     },
-    /// The action's `not_after` had passed before it was begun: nothing was sent.
+    /// The action's `not_after` passed before it was begun: nothing was sent.
     Expired,
 }
 
@@ -99,7 +99,7 @@ pub enum Outcome {
 #[serde(transparent)]
 pub struct Routes(pub BTreeMap<Ipv4Net, RouteEntry>);
 
-/// What a person or the service manager may ask of a running monitor.
+/// A command to a running monitor.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
@@ -109,7 +109,7 @@ pub enum Command {
     HandOver {
         /// The group.
         group: GroupName,
-        /// The receiver; none means the best fit peer.
+        /// The receiver; none for the first heir that can take it.
         to: Option<InstanceId>,
     },
 }

@@ -239,8 +239,8 @@ impl Known {
                 continue;
             }
             let level = match verdict {
-                Verdict::Alive | Verdict::Left | Verdict::Unmet => Level::Info,
-                Verdict::CutOff => Level::Alert,
+                Verdict::Alive | Verdict::Leaving | Verdict::Unmet => Level::Info,
+                Verdict::Partitioned => Level::Alert,
                 _ => Level::Warning,
             };
             let evidence = peer.evidence(now);

@@ -96,7 +96,7 @@ impl Machine {
                 self.reported = fitness;
                 self.weigh_fitness(now);
             }
-            Input::Checks { failing } => self.known.failing = Some(failing),
+            Input::ServiceChecks { failing } => self.known.failing = Some(failing),
             Input::Roster { roster } => self.enrol(&roster, now),
             Input::Done { id, outcome } => self.take_outcome(id, outcome, now),
             Input::Command { command } => self.command(command, now),
@@ -144,7 +144,7 @@ impl Machine {
     /// it must not (`false`), as of the last [`Machine::tick`]. Too little is known of a group that
     /// is missing: the host keeps what it has of it.
     #[must_use]
-    pub fn local(&self) -> BTreeMap<GroupName, bool> {
+    pub fn must_carry(&self) -> BTreeMap<GroupName, bool> {
         let known =
             |(name, group): (&GroupName, &GroupState)| Some((name.clone(), group.must_carry?));
         self.groups.iter().filter_map(known).collect()

@@ -1,8 +1,19 @@
 //! The decision core: pure. No clock, no socket, no AWS type, no async.
 //!
-//! [`Machine`] is fed one [`Input`] at a time together with the time it is, and gives out
-//! [`Action`]s. Whoever drives it (the daemon, a test, a simulation) carries them out and feeds
-//! the outcome back. The rules it follows are told in `docs/failover.md`.
+//! [`Machine`] takes one [`Input`] at a time together with the current time, and returns
+//! [`Action`]s. Its driver (the daemon, a test, a simulation) carries them out and feeds the
+//! outcomes back. `docs/failover.md` specifies the rules.
+//!
+//! | file | part |
+//! |---|---|
+//! | `machine.rs` | takes inputs in, and runs one turn after the other |
+//! | `known.rs`, `peer.rs` | what this node knows about itself and its peers |
+//! | `group.rs`, `slot.rs` | the groups, their resources, and the move under way |
+//! | `wants.rs` | what this node wants of each resource |
+//! | `moves.rs`, `prepare.rs` | from what is wanted to writes, and to the host's addresses |
+//! | `repair.rs`, `rule.rs` | stopping and starting failed peers |
+//! | `reads.rs` | when AWS is read, and what its answers mean |
+//! | `outbox.rs`, `show.rs` | actions and reports, heartbeats and the status |
 
 mod action;
 mod group;

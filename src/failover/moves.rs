@@ -94,7 +94,9 @@ impl GroupState {
         if desired.kind == MoveKind::HandBack && self.moving.is_none() {
             let unread = self.kinds_unread_since(read_since);
             if !unread.is_empty() {
-                unread.into_iter().for_each(|kind| reads.hurry_for(kind));
+                for kind in unread {
+                    reads.hurry_for(kind);
+                }
                 return None;
             }
         }
@@ -171,8 +173,8 @@ impl GroupState {
             MoveKind::Takeover => (EventKind::TakeoverBegun, "taking it over", Level::Warning),
             MoveKind::HandOver => (EventKind::HandOverBegun, "handing it over", Level::Info),
             MoveKind::HandBack => (EventKind::HandOverBegun, "handing it back", Level::Info),
-            MoveKind::Reclaim => (EventKind::Drift, "keeping its own group", Level::Alert),
-            MoveKind::Drift => (EventKind::Drift, "setting it right", Level::Warning),
+            MoveKind::Reclaim => (EventKind::Drift, "reclaiming its own group", Level::Alert),
+            MoveKind::Drift => (EventKind::Drift, "correcting it", Level::Warning),
         };
         let source = from.as_ref().map_or_else(|| "nowhere".to_owned(), ToString::to_string);
         let text = format!("{verb} (from {source} to {to}): {reason}");
@@ -197,7 +199,7 @@ impl GroupState {
         let unread = self.kinds_unread_since(moving.begun);
         if !unread.is_empty() {
             // Route 53 takes up to a minute until a change is everywhere: the usual pace will do.
-            for kind in unread.into_iter().filter(|kind| *kind != ResourceKind::Dns) {
+            for kind in unread.into_iter().filter(|kind| !kind.confirms_slowly()) {
                 reads.hurry_for(kind);
             }
             return None;
@@ -239,7 +241,7 @@ impl GroupState {
     pub(super) fn report_dropped(&self, why: &str, out: &mut Outbox, now: Time) {
         let text = format!("not handed over as ordered: {why}");
         let about = About::group(&self.name, text);
-        out.report(now, Level::Warning, EventKind::HandOverDone, about);
+        out.report(now, Level::Warning, EventKind::HandOverDropped, about);
     }
 
     /// Alerts once about a resource that points out of the cluster, and reports once that none
@@ -258,9 +260,9 @@ impl GroupState {
         let (level, text) = match &foreign {
             Some((resource, target)) => (
                 Level::Alert,
-                format!("{resource} leads to {target}, which is no member; it is left alone"),
+                format!("{resource} points to {target}, which is not a member; it is left alone"),
             ),
-            None => (Level::Info, "nothing leads out of the cluster any more".to_owned()),
+            None => (Level::Info, "no resource points out of the cluster any more".to_owned()),
         };
         self.foreign_reported = foreign.is_some();
         out.report(now, level, EventKind::Foreign, About::group(&self.name, text));
@@ -337,17 +339,18 @@ impl GroupState {
 
 fn report_concluded(group: &GroupState, moving: &Move, arrived: bool, out: &mut Outbox, now: Time) {
     let took = now.since(moving.begun);
-    let (kind, done) = match moving.kind {
-        MoveKind::Takeover => (EventKind::TakeoverDone, "taken over"),
-        MoveKind::HandOver => (EventKind::HandOverDone, "handed over"),
-        MoveKind::HandBack => (EventKind::HandOverDone, "handed back"),
-        MoveKind::Reclaim => (EventKind::Drift, "kept"),
-        MoveKind::Drift => (EventKind::Drift, "set"),
+    let (done, failed, verb) = match moving.kind {
+        MoveKind::Takeover => (EventKind::TakeoverDone, EventKind::TakeoverFailed, "taken over"),
+        MoveKind::HandOver => (EventKind::HandOverDone, EventKind::HandOverDropped, "handed over"),
+        MoveKind::HandBack => (EventKind::HandOverDone, EventKind::HandOverDropped, "handed back"),
+        MoveKind::Reclaim => (EventKind::Drift, EventKind::Drift, "reclaimed"),
+        MoveKind::Drift => (EventKind::Drift, EventKind::Drift, "corrected"),
     };
-    let (level, text) = if arrived {
-        (Level::Info, format!("{done}: all of it is with {}; {}", moving.to, moving.reason))
+    let (level, kind, text) = if arrived {
+        let text = format!("{verb}: every resource is on {}; {}", moving.to, moving.reason);
+        (Level::Info, done, text)
     } else {
-        (Level::Warning, format!("not {done}: a part of it is elsewhere now"))
+        (Level::Warning, failed, format!("not {verb}: some of its resources are elsewhere"))
     };
     let about =
         About { node: moving.from.clone(), took: Some(took), ..About::group(&group.name, text) };

@@ -1,4 +1,4 @@
-//! Who comes first: the same order on every node, computed from names alone.
+//! The order of heirs: the same on every node, computed from names alone.
 
 use sha2::{Digest, Sha256};
 
@@ -20,7 +20,7 @@ pub(super) fn heirs<'a>(
     heirs
 }
 
-/// Place of `node` among `candidates` for jobs that one node should do and any node can.
+/// Place of `node` among `candidates`, for jobs that any node can do and only one should.
 pub(super) fn rank<'a>(
     node: &InstanceId,
     candidates: impl IntoIterator<Item = &'a InstanceId>,

@@ -22,16 +22,16 @@ pub(super) struct Heard {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Peer {
     pub(super) member: Member,
-    /// Since when it has been known to be a member.
+    /// When it was first known to be a member.
     pub(super) met: Time,
     pub(super) heard: Option<Heard>,
-    /// Until when its silence says nothing, because this node was paused.
+    /// Until when its silence proves nothing, because this node was paused.
     pub(super) excused: Time,
     /// When its last echo reply came in.
     pub(super) echo_at: Option<Time>,
-    /// When it was last asked for one.
+    /// When the last echo request was sent to it.
     pub(super) echo_asked: Option<Time>,
-    /// What EC2 said of it, and when it was asked.
+    /// EC2's last report of it, and when that was requested.
     pub(super) power: Option<(PowerReport, Time)>,
     /// How many resources were seen to move to it after it was lost, and when the last was read.
     pub(super) moves_while_lost: u32,
@@ -44,9 +44,10 @@ pub(super) struct Peer {
     pub(super) suspected_since: Option<Time>,
     /// Since when it has been alive without a break.
     pub(super) alive_since: Option<Time>,
-    /// Groups that it once could not serve: whether it can by its last word, and since when.
+    /// Per group with a failed check so far: whether it can serve it now, according to its last
+    /// heartbeat, and since when.
     pub(super) serving: BTreeMap<GroupName, (bool, Time)>,
-    /// Since when it has been without this node's heartbeats, without a break.
+    /// Since when it has not heard this node, without a break.
     pub(super) deaf_since: Option<Time>,
     /// When natha last asked EC2 to start it, or it was seen on its way up.
     pub(super) started_at: Option<Time>,
@@ -120,17 +121,17 @@ impl Peer {
         counts && now.since(echo_at) < timing.detection().max(Duration::from_millis(500))
     }
 
-    /// Whether it has been lost for no longer than it takes its other peers to miss it too: the
-    /// one who heard it last still vouches for it.
+    /// Whether the peer was lost less than one detection time ago, so that other members may still
+    /// report hearing it.
     fn is_barely_lost(&self, now: Time, timing: &Failover) -> bool {
         let lost_at = self.lost_at(timing);
         lost_at.is_some_and(|lost| now.since(lost) < timing.detection())
     }
 
-    /// Takes in that this node was paused until `now`: what the peer sent meanwhile may be lost
-    /// with this node's socket buffer, so a peer that was there before gets its detection time
-    /// anew, and one that was never heard its first contact. One that was lost before stays lost;
-    /// but nobody watched it in the pause.
+    /// Takes in that this node was paused until `now`. What the peer sent meanwhile may be lost
+    /// with this node's socket buffer, so a peer that was alive before gets its detection time
+    /// again, and one that was never heard its first contact. A peer that was lost stays lost, but
+    /// the pause does not count as observation.
     pub(super) fn excuse_silence(&mut self, now: Time) {
         self.power = None;
         if self.verdict == Verdict::DaemonDown {
@@ -152,19 +153,19 @@ impl Peer {
         }
     }
 
-    /// Whether its last heartbeat said that it leaves.
+    /// Whether its last heartbeat announced that it is leaving.
     fn said_goodbye(&self) -> bool {
         self.heard.as_ref().is_some_and(|heard| heard.beat.leaving)
     }
 
-    /// EC2's word on it, if it was asked after the peer was last heard.
+    /// EC2's report of it, if it was requested after the peer was last heard.
     pub(super) fn power_since_heard(&self) -> Option<&PowerReport> {
         let heard_at = self.heard.as_ref().map_or(Time::default(), |heard| heard.at);
         self.power.as_ref().filter(|(_, asked)| *asked >= heard_at).map(|(report, _)| report)
     }
 
-    /// Whether it is alive by its deeds: it moved a resource when no request of its former life can
-    /// have been under way any more, or did so twice.
+    /// Whether its writes show that it is alive: it moved a resource when no request from before it
+    /// was lost can still have been under way, or moved two.
     fn is_alive_by_moves(&self, timing: &Failover) -> bool {
         let impaired = self.power_since_heard().is_some_and(|power| power.impaired);
         !impaired
@@ -172,7 +173,7 @@ impl Peer {
                 || (self.moves_while_lost >= 2 && self.lost_since.is_some()))
     }
 
-    /// Whether it moved a resource when no request of its former life can have been under way.
+    /// Whether it moved a resource when no request from before it was lost can have been under way.
     pub(super) fn is_move_late(&self, timing: &Failover) -> bool {
         let times = self.moved_at.zip(self.lost_since);
         times.is_some_and(|(moved, lost)| moved >= lost + max_request_age(timing))
@@ -183,7 +184,7 @@ impl Peer {
     pub(super) fn judge(&self, now: Time, timing: &Failover, witnessed: bool) -> Verdict {
         if self.is_fresh(now, timing) {
             return match &self.heard {
-                Some(heard) if heard.beat.leaving => Verdict::Left,
+                Some(heard) if heard.beat.leaving => Verdict::Leaving,
                 Some(heard) if !heard.beat.fitness.is_fit() => Verdict::Sick,
                 _ => Verdict::Alive,
             };
@@ -199,7 +200,7 @@ impl Peer {
             Some(Some(InstanceState::Running)) | None => {}
         }
         if self.said_goodbye() {
-            return Verdict::Left;
+            return Verdict::Leaving;
         }
         if self.heard.is_none() && now.since(self.met) < timing.first_contact {
             return Verdict::Unmet;
@@ -208,7 +209,7 @@ impl Peer {
             return self.verdict;
         }
         if witnessed || self.is_alive_by_moves(timing) {
-            return Verdict::CutOff;
+            return Verdict::Partitioned;
         }
         if self.echo_answers(now, timing) {
             return Verdict::DaemonDown;
@@ -240,8 +241,8 @@ impl Peer {
         changed
     }
 
-    /// Records whether it hears this session of `me`, by its own word; one that is cut off does
-    /// not.
+    /// Records whether it hears this session of `me`, according to its heartbeats; a partitioned
+    /// peer does not.
     pub(super) fn note_hearing(
         &mut self,
         me: &InstanceId,
@@ -251,13 +252,13 @@ impl Peer {
     ) {
         let deaf = match self.verdict {
             Verdict::Alive | Verdict::Sick => !self.hears(me, session, timing),
-            Verdict::CutOff => true,
+            Verdict::Partitioned => true,
             _ => false,
         };
         self.deaf_since = lasting(self.deaf_since, deaf, now);
     }
 
-    /// Whether this node counts it as failed, as told to the others.
+    /// Whether this node considers it failed, as its heartbeats report to the others.
     pub(super) fn is_failed(&self) -> bool {
         matches!(
             self.verdict,
@@ -265,8 +266,7 @@ impl Peer {
         )
     }
 
-    /// Records which groups it can serve, of those that have a check, by the word of its last
-    /// heartbeat.
+    /// Records which of the groups with a check it can serve, according to its last heartbeat.
     pub(super) fn note_serving(&mut self, is_checked: impl Fn(&GroupName) -> bool, now: Time) {
         let Some(heard) = &self.heard else { return };
         for (group, (serves, since)) in &mut self.serving {
@@ -281,7 +281,7 @@ impl Peer {
         }
     }
 
-    /// Whether it can serve the group as far as its own word goes, fitness aside.
+    /// Whether it can serve the group according to its last heartbeat, apart from its fitness.
     pub(super) fn serves(&self, group: &GroupName) -> bool {
         self.serving.get(group).is_none_or(|(serves, _)| *serves)
     }
@@ -311,7 +311,7 @@ impl Peer {
         self.is_alive() && self.serves(group)
     }
 
-    /// Whether it heard this session of `me` lately, by its own word.
+    /// Whether it heard this session of `me` recently, according to its heartbeat.
     pub(super) fn hears(&self, me: &InstanceId, session: SessionId, timing: &Failover) -> bool {
         self.heard.as_ref().is_some_and(|heard| {
             heard.beat.hears.iter().any(|hears| {
@@ -332,24 +332,23 @@ impl Peer {
         Some(heard.at - about_me.age()?)
     }
 
-    /// Whether its last heartbeat showed other settings than those with this digest.
+    /// Whether the settings digest in its last heartbeat differs from `digest`.
     pub(super) fn settings_differ(&self, digest: u64) -> bool {
         self.heard.as_ref().is_some_and(|heard| heard.beat.settings_digest != digest)
     }
 
-    /// Whether it judges `other` failed, by its own word.
+    /// Whether it considers `other` failed, according to its heartbeat.
     pub(super) fn judges_failed(&self, other: &InstanceId) -> bool {
         self.heard.as_ref().is_some_and(|heard| {
             heard.beat.hears.iter().any(|hears| hears.node == *other && hears.failed)
         })
     }
 
-    /// What it last said of itself.
     pub(super) fn fitness(&self) -> Option<&Fitness> {
         self.heard.as_ref().map(|heard| &heard.beat.fitness)
     }
 
-    /// The evidence behind the verdict, in words.
+    /// The evidence behind the verdict, for operators.
     pub(super) fn evidence(&self, now: Time) -> String {
         let heartbeat = match &self.heard {
             Some(heard) => {
@@ -362,9 +361,9 @@ impl Peer {
             None => "echo never answered".to_owned(),
         };
         let power = match self.power_since_heard() {
-            Some(PowerReport { state: Some(state), .. }) => format!("EC2 says {state}"),
-            Some(PowerReport { state: None, .. }) => "EC2 does not know it".to_owned(),
-            None => "EC2 not asked yet".to_owned(),
+            Some(PowerReport { state: Some(state), .. }) => format!("EC2 reports {state}"),
+            Some(PowerReport { state: None, .. }) => "EC2 does not know the instance".to_owned(),
+            None => "EC2 not queried yet".to_owned(),
         };
         let moves = if self.moves_while_lost > 0 {
             format!(", it moved {} resource(s) since it was lost", self.moves_while_lost)

@@ -35,12 +35,10 @@ fn unmet() -> Peer {
 
 fn beat() -> Beat {
     Beat {
-        fitness: Fitness::fit(),
-        leaving: false,
         settings_digest: 1,
         hears: vec![Hears { node: id(0), session: ME, age_ms: 0, failed: false }],
         holds: Vec::<Claim>::new(),
-        unfit_for: std::collections::BTreeSet::new(),
+        ..Beat::default()
     }
 }
 
@@ -88,8 +86,8 @@ fn what_a_fresh_heartbeat_says_decides() {
     leaving.leaving = true;
     let mut sick = beat();
     sick.fitness = Fitness::unfit(Fault::Uplink);
-    assert_eq!(judge(&says(leaving.clone()), ms(1)), Verdict::Left);
-    assert_eq!(judge(&says(leaving), ms(60_000)), Verdict::Left, "and it stays so");
+    assert_eq!(judge(&says(leaving.clone()), ms(1)), Verdict::Leaving);
+    assert_eq!(judge(&says(leaving), ms(60_000)), Verdict::Leaving, "and it stays so");
     assert_eq!(judge(&says(sick.clone()), ms(1)), Verdict::Sick);
     assert_eq!(judge(&says(sick), ms(300)), Verdict::Suspected);
 }
@@ -164,10 +162,14 @@ fn a_witness_makes_a_lost_peer_cut_off_once_the_witness_too_had_time_to_miss_it(
     let judge = |after| peer.judge(HEARD + ms(after), &timing(), true);
     assert_eq!(judge(300), Verdict::Alive, "as before");
     assert_eq!(judge(599), Verdict::Alive);
-    assert_eq!(judge(600), Verdict::CutOff);
+    assert_eq!(judge(600), Verdict::Partitioned);
     let mut peer = unmet();
     let now = MET + timing().first_contact;
-    assert_eq!(peer.judge(now, &timing(), true), Verdict::CutOff, "no last heartbeat to wait for");
+    assert_eq!(
+        peer.judge(now, &timing(), true),
+        Verdict::Partitioned,
+        "no last heartbeat to wait for"
+    );
     peer.power = Some((power(Some(InstanceState::Running)), MET));
     assert_eq!(peer.judge(now, &timing(), false), Verdict::Unreachable);
 }
@@ -180,12 +182,12 @@ fn one_deed_after_the_last_straggler_or_two_deeds_show_life() {
     (peer.moves_while_lost, peer.moved_at) = (1, Some(lost_at + ms(9_999)));
     assert_eq!(judge(&peer, now), Verdict::Suspected, "it may have been under way");
     peer.moved_at = Some(lost_at + ms(10_000));
-    assert_eq!(judge(&peer, now), Verdict::CutOff);
+    assert_eq!(judge(&peer, now), Verdict::Partitioned);
     (peer.moves_while_lost, peer.moved_at) = (2, Some(lost_at + ms(1)));
-    assert_eq!(judge(&peer, now), Verdict::CutOff);
+    assert_eq!(judge(&peer, now), Verdict::Partitioned);
     let mut impaired = power(Some(InstanceState::Running));
     peer.power = Some((impaired.clone(), HEARD));
-    assert_eq!(judge(&peer, now), Verdict::CutOff);
+    assert_eq!(judge(&peer, now), Verdict::Partitioned);
     impaired.impaired = true;
     peer.power = Some((impaired, HEARD));
     assert_eq!(judge(&peer, now), Verdict::Unreachable, "EC2 finds it broken");
@@ -216,7 +218,7 @@ fn how_long_a_state_has_lasted_is_kept_while_the_verdicts_in_it_change() {
     assert!(peer.conclude(Verdict::Unreachable, lost + ms(100)));
     assert_eq!(peer.suspected_since, Some(lost));
     assert_eq!(peer.alive_since, None);
-    assert!(peer.conclude(Verdict::CutOff, lost + ms(200)));
+    assert!(peer.conclude(Verdict::Partitioned, lost + ms(200)));
     assert_eq!((peer.lost_since, peer.suspected_since), (Some(lost), None));
     assert_eq!(peer.verdict_since, lost + ms(200));
 }
@@ -299,14 +301,14 @@ fn a_peer_is_deaf_while_it_does_not_hear_this_node_or_is_cut_off() {
     peer.conclude(Verdict::Sick, HEARD + ms(150));
     note(&mut peer, HEARD + ms(150));
     assert_eq!(peer.deaf_since, Some(HEARD), "a sick one can hear or not");
-    peer.conclude(Verdict::CutOff, HEARD + ms(200));
+    peer.conclude(Verdict::Partitioned, HEARD + ms(200));
     note(&mut peer, HEARD + ms(200));
     assert_eq!(peer.deaf_since, Some(HEARD));
     peer.conclude(Verdict::Suspected, HEARD + ms(300));
     note(&mut peer, HEARD + ms(300));
     assert_eq!(peer.deaf_since, None, "of a lost one nothing is known");
     let mut peer = heard();
-    peer.conclude(Verdict::CutOff, HEARD + ms(600));
+    peer.conclude(Verdict::Partitioned, HEARD + ms(600));
     note(&mut peer, HEARD + ms(600));
     assert_eq!(peer.deaf_since, Some(HEARD + ms(600)), "whatever it said before");
 }
@@ -316,11 +318,11 @@ fn only_some_verdicts_are_told_to_the_others_as_failed() {
     for (verdict, failed, holds) in [
         (Verdict::Alive, false, true),
         (Verdict::Sick, false, false),
-        (Verdict::Left, false, false),
+        (Verdict::Leaving, false, false),
         (Verdict::Suspected, true, false),
         (Verdict::DaemonDown, false, false),
         (Verdict::Unreachable, true, false),
-        (Verdict::CutOff, false, false),
+        (Verdict::Partitioned, false, false),
         (Verdict::Down, true, false),
         (Verdict::Gone, true, false),
         (Verdict::Unmet, false, false),
@@ -367,7 +369,7 @@ fn the_evidence_names_every_source_and_its_age() {
     let told = unmet().evidence(now);
     assert!(told.contains("no heartbeat since"), "{told}");
     assert!(told.contains("echo never answered"), "{told}");
-    assert!(told.contains("EC2 not asked yet"), "{told}");
+    assert!(told.contains("EC2 not queried yet"), "{told}");
     assert!(!told.contains("moved"), "{told}");
     let mut peer = lost();
     peer.echo_at = Some(HEARD);
@@ -376,10 +378,10 @@ fn the_evidence_names_every_source_and_its_age() {
     let told = peer.evidence(HEARD + ms(9_999));
     assert!(told.contains("heartbeat 9999 ms ago (fit)"), "{told}");
     assert!(told.contains("echo 9999 ms ago"), "{told}");
-    assert!(told.contains("EC2 says running"), "{told}");
+    assert!(told.contains("EC2 reports running"), "{told}");
     assert!(told.contains("moved 1 resource"), "{told}");
     peer.power = Some((power(None), HEARD));
     let told = peer.evidence(HEARD + ms(10_900));
     assert!(told.contains("heartbeat 10 s ago"), "{told}");
-    assert!(told.contains("EC2 does not know it"), "{told}");
+    assert!(told.contains("EC2 does not know the instance"), "{told}");
 }

@@ -5,7 +5,7 @@ use super::group::{Announcement, DesiredMove, GroupState};
 use super::known::Known;
 use super::slot::Slot;
 use super::wants::Wants;
-use crate::types::{Resource, Time};
+use crate::types::Time;
 
 /// After this many heartbeats without an answer, a move no longer waits for its receiver.
 const PATIENCE: u32 = 3;
@@ -83,8 +83,7 @@ impl GroupState {
 
 /// The resources of a group that need an address on the host; all of them where none does.
 fn carried(group: &GroupState) -> impl Iterator<Item = &Slot> {
-    let has_address =
-        |slot: &Slot| matches!(slot.resource, Resource::Vip { .. } | Resource::PrivateIp { .. });
+    let has_address = |slot: &Slot| slot.resource.carried_address().is_some();
     let any = group.slots.iter().any(has_address);
     group.slots.iter().filter(move |slot| !any || has_address(slot))
 }

@@ -20,7 +20,7 @@ const ATTENTIVE: Duration = Duration::from_secs(2);
 /// The least time between two reads of the same thing.
 const HURRIED: Duration = Duration::from_millis(100);
 /// The same for DNS records: Route 53 lets a whole account make 5 requests a second.
-const HURRIED_DNS: Duration = Duration::from_secs(1);
+const HURRIED_SLOW: Duration = Duration::from_secs(1);
 /// A read that has not come back after this long is given up.
 const GIVE_UP: Duration = Duration::from_secs(15);
 
@@ -268,10 +268,10 @@ fn read_kind(
     out: &mut Outbox,
     now: Time,
 ) {
-    let pace = match kind {
-        ResourceKind::Dns if state.hurried => HURRIED_DNS,
-        _ if state.hurried => HURRIED,
-        _ => pace,
+    let pace = match (state.hurried, kind.confirms_slowly()) {
+        (true, true) => HURRIED_SLOW,
+        (true, false) => HURRIED,
+        (false, _) => pace,
     };
     if !state.is_due(now, pace) {
         return;
@@ -282,7 +282,7 @@ fn read_kind(
     let id = out.new_id();
     state.urgent = std::mem::take(&mut state.hurried);
     state.asked(id, now);
-    out.push(if kind == ResourceKind::Route {
+    out.push(if kind.is_route() {
         let tables = wanted.iter().filter_map(Resource::route).map(|(table, _)| table);
         let tables: BTreeSet<RouteTableId> = tables.cloned().collect();
         Action::ReadRoutes { id, tables: tables.into_iter().collect() }
@@ -301,7 +301,7 @@ fn read_failed(state: &mut ReadState, fault: &CloudFault, out: &mut Outbox, now:
         return;
     }
     state.reported = true;
-    let text = format!("{fault}; nothing is changed for it, next try in {}", words(wait));
+    let text = format!("{fault}; nothing is changed because of it; next try in {}", words(wait));
     out.report(now, Level::Warning, EventKind::ApiFailed, About::text(text));
 }
 
@@ -331,8 +331,7 @@ fn observe(slot: &mut Slot, location: Location<RouteEntry>, asked: Time, known: 
     slot.retry_at = slot.retry_at.filter(|retry| *retry > asked);
     let observed = slot.observe(location.clone(), asked, known.timing.read_valid);
     let Observed::Moved(Some(_)) = observed else { return };
-    // An Elastic IP follows the private IP that it is on without a request of its own.
-    if matches!(slot.resource, Resource::Eip { on: Some(_), .. }) {
+    if slot.resource.follows_another() {
         return;
     }
     if let Location::At(entry) = location {
@@ -357,7 +356,7 @@ fn pace_for(known: &Known, peer: &Peer) -> Duration {
     let attentive = ATTENTIVE.min(known.timing.reread);
     match peer.verdict {
         Verdict::Alive if known.stopped.contains(&peer.member.id) => attentive,
-        Verdict::Alive | Verdict::Gone | Verdict::Left => known.timing.reread,
+        Verdict::Alive | Verdict::Gone | Verdict::Leaving => known.timing.reread,
         Verdict::Down if rests_stopped(known, peer) => known.timing.reread,
         _ => attentive,
     }

@@ -39,10 +39,9 @@ pub(super) enum Next {
     Started(InstanceId),
 }
 
-const TOO_MANY: &str =
-    "too many stops within an hour; none follows until this monitor is restarted";
+const TOO_MANY: &str = "too many stops within an hour; no more until this monitor restarts";
 
-const PENDING: &str = "EC2 has shown it as pending for longer than repair.patience";
+const PENDING: &str = "EC2 has reported it as pending for longer than repair.patience";
 
 /// The repair of one peer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -51,12 +50,12 @@ struct Repair {
     failures: u32,
     not_before: Time,
     stop_asked: Option<Time>,
-    /// EC2 accepted a start, so that what is heard from now on is a new life.
+    /// EC2 accepted a start: heartbeats from now on come from the new boot.
     started: bool,
     forced: bool,
-    /// What it waits for.
-    held: Option<&'static str>,
-    /// What was reported of that since the peer was last heard.
+    /// Why it is blocked now.
+    blocked_by: Option<&'static str>,
+    /// The reasons reported since the peer was last heard.
     reported: BTreeSet<&'static str>,
 }
 
@@ -94,7 +93,7 @@ impl Repairs {
             stop_asked,
             started: _,
             forced: _,
-            held: _,
+            blocked_by: _,
             reported: _,
         } in of.values_mut()
         {
@@ -129,7 +128,7 @@ impl Repairs {
             None if self.stopped.contains(node) => Some("stopped, to be started".to_owned()),
             None => None,
         };
-        doing.or_else(|| repair.held.as_ref().map(|reason| format!("held: {reason}")))
+        doing.or_else(|| repair.blocked_by.as_ref().map(|reason| format!("blocked: {reason}")))
     }
 
     /// Looks at every peer once.
@@ -148,7 +147,7 @@ impl Repairs {
                     self.stopped.remove(node);
                     self.of.remove(node);
                 }
-                Verdict::Left | Verdict::DaemonDown | Verdict::CutOff | Verdict::Unmet => {}
+                Verdict::Leaving | Verdict::DaemonDown | Verdict::Partitioned | Verdict::Unmet => {}
             }
         }
     }
@@ -222,7 +221,7 @@ impl Repairs {
         self.stopped.insert(node.clone());
         let id = self.remember(out);
         let repair = self.of.entry(node.clone()).or_default();
-        repair.held = None;
+        repair.blocked_by = None;
         repair.forced = false;
         repair.pending = Some((id, Step::Note, now));
     }
@@ -266,10 +265,10 @@ impl Repairs {
         };
         self.latched |= blocked == Blocked::TooMany;
         let repair = self.of.entry(node.clone()).or_default();
-        repair.held = Some(reason);
+        repair.blocked_by = Some(reason);
         if repair.reported.insert(reason) {
             let text = format!("{what}: {reason}");
-            out.report(now, level, EventKind::RepairHeld, About::node(node, text));
+            out.report(now, level, EventKind::RepairBlocked, About::node(node, text));
         }
     }
 
@@ -282,10 +281,10 @@ impl Repairs {
         let Some((power, _)) = recent else { return };
         let was_started = peer.started_at.is_some_and(|at| now.since(at) < START_PATIENCE);
         match power.state {
-            Some(InstanceState::Pending) => {
-                if peer.started_at.is_some_and(|since| now.since(since) >= patience) {
-                    self.block(node, "it does not start", Blocked::Stuck(PENDING), out, now);
-                }
+            Some(InstanceState::Pending)
+                if peer.started_at.is_some_and(|since| now.since(since) >= patience) =>
+            {
+                self.block(node, "it does not start", Blocked::Stuck(PENDING), out, now);
             }
             Some(InstanceState::Stopping) => self.force_stop(node, known, out, now),
             Some(InstanceState::Stopped) if !was_started && self.is_free(node, patience, now) => {
@@ -303,7 +302,7 @@ impl Repairs {
         let not_after = known.not_after(now);
         let repair = self.of.entry(node.clone()).or_default();
         repair.pending = Some((id, Step::Start, now));
-        repair.held = None;
+        repair.blocked_by = None;
         out.push(Action::Start { id, node: node.clone(), not_after });
         let text = "starting it".to_owned();
         out.report(now, Level::Warning, EventKind::RepairStart, About::node(node, text));
@@ -341,9 +340,11 @@ impl Repairs {
                 // Without a note, a restart of this monitor would leave the peer stopped. That is
                 // reported, but a full disk does not keep a failed peer from being repaired.
                 if let Err(fault) = result {
-                    let text = format!("{fault}; if this monitor restarts now, start it by hand");
+                    let text = format!(
+                        "{fault}; if this monitor restarts now, start the instance manually"
+                    );
                     let about = About::node(&node, text);
-                    out.report(now, Level::Alert, EventKind::RepairHeld, about);
+                    out.report(now, Level::Alert, EventKind::RepairBlocked, about);
                 }
                 return Next::Stop(node);
             }

@@ -13,11 +13,11 @@ use crate::types::{InstanceId, InstanceState, StopOrigin, Time};
 pub(super) enum Blocked {
     /// It is under way, or its time has not come.
     Quiet,
-    /// Something is missing.
+    /// A condition of the rule is not met.
     For(&'static str),
-    /// EC2 does not get on.
+    /// EC2 makes no progress.
     Stuck(&'static str),
-    /// It has not helped so far.
+    /// Earlier repairs did not help.
     TooMany,
 }
 
@@ -31,35 +31,35 @@ pub(super) fn may_stop(
     let rules = &known.timing.repair;
     let recent = |at: Time| now.since(at) <= known.timing.read_valid;
     if !rules.enabled {
-        return Err(Blocked::For("repair is switched off"));
+        return Err(Blocked::For("repair is disabled"));
     }
     if known.leaving {
         return Err(Blocked::For("this node is leaving"));
     }
     let suspected = peer.suspected_since.ok_or(Blocked::Quiet)?;
     if known.fit_since.is_none_or(|fit| fit > suspected) {
-        return Err(Blocked::For("this node was not fit the whole time"));
+        return Err(Blocked::For("this node was not fit throughout"));
     }
     let power = peer.power.as_ref().filter(|(_, at)| recent(*at));
-    let (power, _) = power.ok_or(Blocked::For("EC2 has not told its state"))?;
+    let (power, _) = power.ok_or(Blocked::For("EC2 has not reported its state"))?;
     if power.state != Some(InstanceState::Running) {
-        return Err(Blocked::For("EC2 does not say that it is running"));
+        return Err(Blocked::For("EC2 does not report it as running"));
     }
     if peer.heard.is_none() && !power.impaired {
-        return Err(Blocked::For("it was never heard, so its silence says nothing"));
+        return Err(Blocked::For("it was never heard, so its silence proves nothing"));
     }
     if !power.impaired && !could_show_life(peer, groups) {
-        return Err(Blocked::For("it has no group of its own to take back if it lives"));
+        return Err(Blocked::For("it has no group of its own to reclaim if it is alive"));
     }
     let own = known.own_power.as_ref().filter(|(_, at)| recent(*at));
     if own.is_none_or(|(own, _)| own.state != Some(InstanceState::Running)) {
-        return Err(Blocked::For("EC2 does not say that this node is running"));
+        return Err(Blocked::For("EC2 does not report this node as running"));
     }
     if peer.settings_differ(known.settings_digest) {
         return Err(Blocked::For("its settings differ from this node's"));
     }
     if peer.started_at.is_some_and(|at| now.since(at) < rules.patience) {
-        return Err(Blocked::For("it was started a short while ago and may still boot"));
+        return Err(Blocked::For("it was started recently and may still be booting"));
     }
     may_stop_by_resources(peer, known, groups, now)?;
     let place = rank(&known.me.id, known.everyone());
@@ -88,7 +88,7 @@ pub(super) fn may_start(
     }
     match origin {
         StopOrigin::User => Err(Blocked::For("a user stopped it")),
-        StopOrigin::Unknown => Err(Blocked::For("EC2 does not tell who stopped it")),
+        StopOrigin::Unknown => Err(Blocked::For("EC2 does not report who stopped it")),
         StopOrigin::Guest | StopOrigin::Service => {
             let place = rank(&known.me.id, known.everyone());
             let wait = known.timing.repair.stagger.saturating_mul(place);
@@ -113,12 +113,14 @@ fn may_stop_by_resources(
     let has_any = groups.values().any(|group| !group.slots.is_empty());
     let settled = known.all_settled_on(groups.values(), agrees, now).filter(|_| has_any);
     if settled.is_none_or(|settled| settled < known.timing.repair.settle) {
-        return Err(Blocked::For("not everything has been seen on this side for long enough"));
+        return Err(Blocked::For(
+            "not every resource has been observed on this side for repair.settle yet",
+        ));
     }
     let members = known.peers.len() + 1;
     let agreeing = known.everyone().filter(|other| agrees(other)).count();
     if members > 2 && agreeing * 2 <= members {
-        return Err(Blocked::For("no majority of the members judges it failed"));
+        return Err(Blocked::For("no majority of the members considers it failed"));
     }
     Ok(())
 }

@@ -110,7 +110,7 @@ fn group_view(known: &Known, group: &GroupState, now: Time) -> GroupView {
             MoveKind::Takeover => "taking over",
             MoveKind::HandOver => "handing over",
             MoveKind::HandBack => "handing back",
-            MoveKind::Reclaim | MoveKind::Drift => "setting it right",
+            MoveKind::Reclaim | MoveKind::Drift => "correcting it",
         };
         format!("{verb}, to {}", moving.to)
     });

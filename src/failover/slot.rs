@@ -1,4 +1,4 @@
-//! One resource of a group: where it was seen, what was written to it, what is under way.
+//! One resource of a group: where a read last found it, what was written, and the write under way.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::types::{
     Time,
 };
 
-/// A change that is to be asked for.
+/// A change to request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Write {
     /// Of a route.
@@ -17,18 +17,18 @@ pub(crate) enum Write {
     Assign(Assignment),
 }
 
-/// What came of comparing a read with what was known.
+/// The result of comparing a read with what was known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Observed {
     /// Nothing new, or a read that is older than what is known.
     Nothing,
     /// This node's own write is confirmed.
     Confirmed,
-    /// It shows something else than before; this is what was before, if it was known.
+    /// The resource has moved; this is where it was before, if that was known.
     Moved(Option<Location<RouteEntry>>),
 }
 
-/// A write that EC2 accepted and no read has confirmed yet.
+/// A write that was accepted and that no read has confirmed yet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Written {
     target: RouteTarget,
@@ -41,7 +41,7 @@ struct Written {
 pub(crate) struct PendingWrite {
     pub(crate) id: ActionId,
     target: RouteTarget,
-    /// This node was paused since: that it was accepted says nothing of how it is now.
+    /// This node was paused since: acceptance no longer shows the current state.
     is_old: bool,
 }
 
@@ -50,9 +50,9 @@ pub(crate) struct PendingWrite {
 pub(crate) struct Slot {
     pub(crate) resource: Resource,
     location: Option<Location<RouteEntry>>,
-    /// When the read that showed it was asked for.
+    /// When the read that showed it was requested.
     read_at: Option<Time>,
-    /// Since when it has been like this.
+    /// When it last moved, as far as is known.
     pub(crate) since: Time,
     written: Option<Written>,
     pub(crate) pending: Option<PendingWrite>,
@@ -74,7 +74,7 @@ impl Slot {
         }
     }
 
-    /// Where it leads as far as is known: an accepted write counts until a read tells otherwise.
+    /// Where it points, as far as is known: an accepted write counts until a read shows otherwise.
     pub(crate) fn current(&self) -> Option<Location<RouteEntry>> {
         match &self.written {
             Some(written) => Some(Location::At(RouteEntry::active(written.target.clone()))),
@@ -82,12 +82,12 @@ impl Slot {
         }
     }
 
-    /// Whether a read begun at or after `earliest` shows what [`Slot::current`] says.
+    /// Whether [`Slot::current`] comes from a read that was requested at or after `earliest`.
     pub(crate) fn is_read_since(&self, earliest: Time) -> bool {
         self.written.is_none() && self.read_at.is_some_and(|at| at >= earliest)
     }
 
-    /// When the read behind [`Slot::current`] was asked for.
+    /// When the read behind [`Slot::current`] was requested.
     pub(crate) fn read_at(&self) -> Option<Time> {
         self.read_at
     }
@@ -149,8 +149,8 @@ impl Slot {
         Observed::Nothing
     }
 
-    /// The request that gives this resource to `member`, or none where it has nothing to be
-    /// written to or nothing is known of it.
+    /// The request that gives this resource to `member`; none where the resource does not exist,
+    /// or where nothing is known of it.
     pub(crate) fn write_to(&self, member: &Member) -> Option<Write> {
         let verb = match self.current()? {
             Location::Absent | Location::Pending => return None,
@@ -173,7 +173,7 @@ impl Slot {
         })
     }
 
-    /// Notes that a write was sent, which leads it to `target`.
+    /// Notes that a write was sent that points it at `target`.
     pub(crate) fn sent(&mut self, id: ActionId, target: RouteTarget) {
         self.pending = Some(PendingWrite { id, target, is_old: false });
         self.retry_at = None;
@@ -192,7 +192,7 @@ impl Slot {
     }
 
     /// Notes that the write under way failed or was given up. Nothing is known until the next
-    /// read: the request may have taken effect, or the resource is not where it was believed to be.
+    /// read: the request may have taken effect, or the resource may have moved before it.
     pub(crate) fn failed(&mut self, retry_at: Time) {
         self.pending = None;
         self.failures += 1;
@@ -219,8 +219,8 @@ impl Slot {
         }
     }
 
-    /// Forgets every read, and does not learn from the outcome of a write under way either: this
-    /// node was paused and the world went on.
+    /// Forgets every read, and ignores the outcome of a write under way: this node was paused, and
+    /// anything may have changed meanwhile.
     pub(crate) fn forget(&mut self) {
         if let Some(pending) = &mut self.pending {
             pending.is_old = true;
@@ -231,7 +231,7 @@ impl Slot {
     }
 }
 
-/// Whether both lead to the same place; a blackhole comes and goes with the target's power.
+/// Whether both point to the same target; the blackhole state follows the target's power.
 fn same_target(before: Option<&Location<RouteEntry>>, after: &Location<RouteEntry>) -> bool {
     match (before, after) {
         (Some(Location::At(before)), Location::At(after)) => before.target == after.target,

@@ -1,4 +1,4 @@
-//! What the machine shows of itself, for the status.
+//! The machine's state, for the status.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,44 +8,44 @@ use serde::{Deserialize, Serialize};
 use crate::types::millis;
 use crate::types::{Fitness, GroupName, InstanceId, PowerReport, RouteTarget};
 
-/// What follows from the evidence about a peer. The table in `docs/failover.md` is the rule.
+/// The verdict about a peer. The table in `docs/failover.md` defines it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Heartbeats are fresh and it is fit.
     Alive,
-    /// Heartbeats are fresh and it says that it cannot serve.
+    /// Heartbeats are fresh and report that it cannot serve.
     Sick,
-    /// It left on purpose.
-    Left,
-    /// Heartbeats and echo lost; EC2 not asked yet.
+    /// It is leaving on purpose, or has left.
+    Leaving,
+    /// Heartbeats and echo lost; EC2 not queried yet.
     Suspected,
     /// Heartbeats lost, but its host answers.
     DaemonDown,
-    /// Heartbeats and echo lost, EC2 says running.
+    /// Heartbeats and echo lost, EC2 reports running.
     Unreachable,
-    /// Lost, but it moved a route after it was lost: alive by its deeds.
-    CutOff,
-    /// EC2 says stopping or stopped, or it is on its way up.
+    /// Lost, but another member hears it, or it moved a resource after it was lost: it is alive.
+    Partitioned,
+    /// EC2 reports stopping, stopped or pending.
     Down,
-    /// EC2 says terminated, or does not know it.
+    /// EC2 reports terminated, or does not know the instance.
     Gone,
     /// Never heard since this monitor started.
     Unmet,
 }
 
 impl Verdict {
-    /// Its name for people, as in the table of verdicts.
+    /// Its name for operators, as in the table of verdicts.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Alive => "alive",
             Self::Sick => "sick",
-            Self::Left => "left",
+            Self::Leaving => "leaving",
             Self::Suspected => "suspected",
             Self::DaemonDown => "daemon down",
             Self::Unreachable => "unreachable",
-            Self::CutOff => "cut off",
+            Self::Partitioned => "partitioned",
             Self::Down => "down",
             Self::Gone => "gone",
             Self::Unmet => "unmet",
@@ -56,7 +56,7 @@ impl Verdict {
 /// A peer as this node sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerView {
-    /// What follows from the evidence below.
+    /// The verdict drawn from the evidence below.
     pub verdict: Verdict,
     /// How long the verdict has stood.
     #[serde(rename = "verdict_age_ms", with = "millis")]
@@ -67,19 +67,19 @@ pub struct PeerView {
     /// Age of its last echo reply; none if it never answered.
     #[serde(rename = "echo_age_ms", with = "millis::option")]
     pub echo_age: Option<Duration>,
-    /// What its last heartbeat said of itself.
+    /// The fitness in its last heartbeat.
     pub fitness: Option<Fitness>,
     /// Whether it hears this node.
     pub hears_me: bool,
-    /// Whether its last heartbeat showed other settings than this node's: then neither repairs
-    /// the other, and no group is handed back.
+    /// Whether the settings digest in its last heartbeat differs from this node's. While it does,
+    /// neither repairs the other, and no group is handed back.
     pub settings_differ: bool,
-    /// What EC2 said last.
+    /// EC2's last report.
     pub power: Option<PowerReport>,
-    /// How long ago it said so.
+    /// The age of that report.
     #[serde(rename = "power_age_ms", with = "millis::option")]
     pub power_age: Option<Duration>,
-    /// What the repair of it is doing, in words; none where there is no repair.
+    /// The state of its repair, for operators; none where there is no repair.
     pub repair: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use super::group::{DesiredMove, GroupState, MoveKind};
 use super::known::Known;
 use super::peer::{Peer, max_request_age, words};
 use super::slot::Slot;
-use crate::types::{Holder, InstanceId, Location, ResourceKind, RouteTarget, Time};
+use crate::types::{Holder, InstanceId, Location, RouteTarget, Time};
 
 /// How long each heir waits for the one before it to act.
 const HEIR_PATIENCE: Duration = Duration::from_secs(3);
@@ -84,9 +84,10 @@ fn want_of_vacant(
     if !known.has_looked(now) || !is_claimant(known, group, slot.since, gap_patience(known), now) {
         return None;
     }
-    let reason = match slot.resource.kind() {
-        ResourceKind::Route => "the route was missing or led nowhere",
-        _ => "nobody held it",
+    let reason = if slot.resource.kind().is_route() {
+        "the route was missing or pointed to a deleted interface"
+    } else {
+        "no node held it"
     };
     Some(to_me(known, MoveKind::Drift, None, reason.to_owned()))
 }
@@ -109,7 +110,7 @@ fn want_of_mine(known: &Known, group: &GroupState, slot: &Slot, now: Time) -> Op
     }
     if let Some(to) = group.ordered_to.as_ref().filter(|to| **to != known.me.id) {
         let peer = known.peers.get(to).filter(|peer| peer.can_take(&group.name))?;
-        return give(MoveKind::HandOver, &peer.member.id, "an operator asked".to_owned());
+        return give(MoveKind::HandOver, &peer.member.id, "an operator ordered it".to_owned());
     }
     for preferred in group.prefer.iter().take_while(|node| **node != known.me.id) {
         if let Some(reason) = may_hand_back(known, group, preferred, now) {
@@ -185,9 +186,9 @@ fn loss(
         | Verdict::Down
         | Verdict::Gone => Some(peer.verdict_since),
         // It gives its groups away on its own; what is left after that is taken.
-        Verdict::Left => waited(peer.verdict_since, HEIR_PATIENCE),
+        Verdict::Leaving => waited(peer.verdict_since, HEIR_PATIENCE),
         Verdict::DaemonDown => waited(peer.verdict_since, known.timing.daemon_grace),
-        Verdict::CutOff | Verdict::Unmet => blackhole.then_some(slot.since),
+        Verdict::Partitioned | Verdict::Unmet => blackhole.then_some(slot.since),
     }
 }
 
@@ -282,7 +283,7 @@ fn may_reclaim(known: &Known, group: &GroupState, slot: &Slot, peer: &Peer, now:
 pub(super) fn has_something_to_give(known: &Known, group: &GroupState) -> bool {
     let is_to_give = |slot: &&Slot| {
         // Route 53 completes a record that it accepted without this node, in up to a minute.
-        let may_fail = slot.is_unconfirmed() && slot.resource.kind() != ResourceKind::Dns;
+        let may_fail = slot.is_unconfirmed() && !slot.resource.kind().confirms_slowly();
         slot.pending.is_some()
             || may_fail
             || known.is_on(slot, &known.me.id)

@@ -124,8 +124,8 @@ pub struct CarryOutcome {
     pub errors: Vec<CarryError>,
 }
 
-/// Makes the host carry what follows from `must_carry`, see [`carried`]: addresses by rtnetlink, the
-/// table by nft, which is not needed if no group is redirected.
+/// Makes the host carry what follows from `must_carry`, see [`carried`]: addresses by rtnetlink,
+/// the table by nft, which is not needed if no group is redirected.
 ///
 /// # Errors
 /// If the record of what natha added cannot be read. Nothing is changed then.

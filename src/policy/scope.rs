@@ -143,9 +143,7 @@ impl PolicyContext<'_> {
         for group in &self.settings.groups {
             listed.extend(&group.tables);
             for resource in &group.resources {
-                if let ResourceSetting::Vip { tables, .. } = resource {
-                    listed.extend(tables);
-                }
+                listed.extend(resource.tables());
             }
         }
         listed.into_iter().map(|table| NameOrRef::Known(table.to_string())).collect()
@@ -157,9 +155,6 @@ impl PolicyContext<'_> {
             return None;
         }
         let mut resources = self.settings.groups.iter().flat_map(|group| &group.resources);
-        resources.find_map(|resource| match resource {
-            ResourceSetting::Vip { address, tables } if tables.is_empty() => Some(*address),
-            _ => None,
-        })
+        resources.find_map(ResourceSetting::in_any_table)
     }
 }

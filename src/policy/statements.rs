@@ -159,10 +159,7 @@ fn read(context: &PolicyContext<'_>) -> Statement {
 fn elastic_ips(context: &PolicyContext<'_>, draft: &mut Draft) {
     const ACTION: &[&str] = &["ec2:AssociateAddress"];
     let allocations: BTreeSet<&str> = resources(context.settings)
-        .filter_map(|resource| match resource {
-            ResourceSetting::Eip { allocation, .. } => Some(allocation.as_str()),
-            _ => None,
-        })
+        .filter_map(|resource| Some(resource.elastic_ip()?.as_str()))
         .collect();
     if allocations.is_empty() {
         return;
@@ -177,10 +174,8 @@ fn elastic_ips(context: &PolicyContext<'_>, draft: &mut Draft) {
 /// Route 53 records: each zone with its own record names.
 fn records(context: &PolicyContext<'_>, draft: &mut Draft) {
     let mut zones: BTreeMap<&HostedZoneId, BTreeSet<&DnsName>> = BTreeMap::new();
-    for resource in resources(context.settings) {
-        if let ResourceSetting::Dns { zone, name, .. } = resource {
-            zones.entry(zone).or_default().insert(name);
-        }
+    for (zone, name) in resources(context.settings).filter_map(ResourceSetting::record) {
+        zones.entry(zone).or_default().insert(name);
     }
     if zones.is_empty() {
         return;

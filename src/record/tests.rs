@@ -49,12 +49,10 @@ fn header() -> Header {
 
 fn beat(age_ms: u16) -> Beat {
     Beat {
-        fitness: Fitness::fit(),
-        leaving: false,
         settings_digest: u64::MAX,
         hears: vec![Hears { node: id(1), session: SessionId(7), age_ms, failed: false }],
         holds: vec![Claim { group: "g2".parse().unwrap(), generation: 3, to: None }],
-        unfit_for: BTreeSet::new(),
+        ..Beat::default()
     }
 }
 
@@ -90,7 +88,7 @@ fn inputs(at: Time) -> Vec<Input> {
         heard(u16::MAX, at + Duration::from_nanos(1)),
         Input::Echo { from: id(2), at: Time::default() },
         Input::Fitness { fitness: Fitness::unfit(Fault::Uplink) },
-        Input::Checks { failing: BTreeSet::from(["g1".parse().unwrap()]) },
+        Input::ServiceChecks { failing: BTreeSet::from(["g1".parse().unwrap()]) },
         Input::Roster { roster: roster() },
         done(1, routes("eni-00000001")),
         done(2, routes("eni-00000001")),

@@ -118,7 +118,7 @@ pub struct Claim {
 }
 
 /// The body of one heartbeat, authenticated, not replayed, from a known member.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Beat {
     /// Whether the sender can serve, and why not.
     pub fitness: Fitness,

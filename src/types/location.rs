@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{InstanceId, Member, Resource, RouteEntry, RouteTarget};
 
 /// Where a resource points. `T` says how a target is expressed: a [`RouteTarget`] as EC2 and
-/// Route 53 name it, a [`RouteEntry`] with the state of the route, or a [`Holder`] in the cluster.
+/// Route 53 name it, a [`RouteEntry`] with the state of the route, or a `Holder` in the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Location<T = RouteTarget> {
@@ -23,26 +23,20 @@ pub enum Location<T = RouteTarget> {
 
 /// What a target is to the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Holder {
+pub(crate) enum Holder {
     /// A member's interface or address.
     Member {
-        /// The member.
         node: InstanceId,
         /// Whether EC2 says that the route drops its packets (`State` = `blackhole`).
         blackhole: bool,
     },
     /// Not a member's.
-    Foreign {
-        /// The target.
-        target: RouteTarget,
-        /// As for a member.
-        blackhole: bool,
-    },
+    Foreign { target: RouteTarget, blackhole: bool },
 }
 
 impl<T> Location<T> {
     /// The same location with its target converted.
-    pub fn map<U>(self, convert: impl FnOnce(T) -> U) -> Location<U> {
+    pub(crate) fn map<U>(self, convert: impl FnOnce(T) -> U) -> Location<U> {
         match self {
             Self::Absent => Location::Absent,
             Self::Vacant => Location::Vacant,
@@ -55,7 +49,7 @@ impl<T> Location<T> {
 impl Location<RouteEntry> {
     /// Who of `members` holds `resource`, which points here. A route to an interface that was
     /// deleted is vacant: it is a blackhole and its interface belongs to no member.
-    pub fn resolve<'a>(
+    pub(crate) fn resolve<'a>(
         self,
         resource: &Resource,
         members: impl IntoIterator<Item = &'a Member>,
@@ -78,8 +72,7 @@ impl Location<RouteEntry> {
 
 impl Location<Holder> {
     /// The member that holds it, if one does.
-    #[must_use]
-    pub fn member(&self) -> Option<&InstanceId> {
+    pub(crate) fn member(&self) -> Option<&InstanceId> {
         match self {
             Self::At(Holder::Member { node, .. }) => Some(node),
             _ => None,

@@ -22,7 +22,8 @@ pub use ids::{
     AllocationId, DnsName, GroupName, HostedZoneId, IdError, InstanceId, NetworkInterfaceId,
     RouteTableId, SubnetId, VpcId, Zone,
 };
-pub use location::{Holder, Location};
+pub(crate) use location::Holder;
+pub use location::Location;
 pub use member::Member;
 pub use resource::{Assignment, Resource, ResourceKind};
 pub use roster::{Group, Roster, Traits};

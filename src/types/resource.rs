@@ -74,6 +74,61 @@ pub enum ResourceKind {
     Dns,
 }
 
+/// What differs between the kinds. Other modules ask here instead of naming a kind, so that a new
+/// kind is described in one place; what each layer does with it is in exhaustive matches.
+impl ResourceKind {
+    /// Whether a change that was accepted takes up to a minute to be visible everywhere: it is read
+    /// rarely meanwhile, and a node that leaves does not wait for it.
+    #[must_use]
+    pub const fn confirms_slowly(self) -> bool {
+        match self {
+            Self::Dns => true,
+            Self::Route | Self::PrivateIp | Self::Eip => false,
+        }
+    }
+
+    /// Whether a node that holds one may receive packets to an address of the group, which its
+    /// host then carries: see [`Resource::carried_address`].
+    #[must_use]
+    pub const fn carries_addresses(self) -> bool {
+        match self {
+            Self::Route | Self::PrivateIp => true,
+            Self::Eip | Self::Dns => false,
+        }
+    }
+
+    /// Whether it is a route: read by its table, and written by calls of its own.
+    #[must_use]
+    pub const fn is_route(self) -> bool {
+        match self {
+            Self::Route => true,
+            Self::PrivateIp | Self::Eip | Self::Dns => false,
+        }
+    }
+
+    /// The API call that reads where resources of this kind point.
+    #[must_use]
+    pub const fn read_call(self) -> &'static str {
+        match self {
+            Self::Route => "DescribeRouteTables",
+            Self::PrivateIp => "DescribeNetworkInterfaces",
+            Self::Eip => "DescribeAddresses",
+            Self::Dns => "ListResourceRecordSets",
+        }
+    }
+
+    /// The API call that gives a resource of this kind to a node.
+    #[must_use]
+    pub const fn write_call(self) -> &'static str {
+        match self {
+            Self::Route => "ReplaceRoute",
+            Self::PrivateIp => "AssignPrivateIpAddresses",
+            Self::Eip => "AssociateAddress",
+            Self::Dns => "ChangeResourceRecordSets",
+        }
+    }
+}
+
 impl Resource {
     /// How it is read, and when it moves.
     #[must_use]
@@ -83,6 +138,52 @@ impl Resource {
             Self::PrivateIp { .. } => ResourceKind::PrivateIp,
             Self::Eip { .. } => ResourceKind::Eip,
             Self::Dns { .. } => ResourceKind::Dns,
+        }
+    }
+
+    /// The kind's name in the settings; `route` for a default route.
+    #[must_use]
+    pub const fn name_of_kind(&self) -> &'static str {
+        match self {
+            Self::DefaultRoute { .. } => "route",
+            Self::Vip { .. } => "vip",
+            Self::PrivateIp { .. } => "private-ip",
+            Self::Eip { .. } => "eip",
+            Self::Dns { .. } => "dns",
+        }
+    }
+
+    /// The address whose packets reach its holder, and which the holder's host therefore carries.
+    #[must_use]
+    pub const fn carried_address(&self) -> Option<Ipv4Addr> {
+        match self {
+            Self::Vip { address, .. } | Self::PrivateIp { address } => Some(*address),
+            Self::DefaultRoute { .. } | Self::Eip { .. } | Self::Dns { .. } => None,
+        }
+    }
+
+    /// Whether it also moves without a request of its own, when another resource does: an Elastic
+    /// IP follows the private IP that it is on.
+    #[must_use]
+    pub const fn follows_another(&self) -> bool {
+        match self {
+            Self::Eip { on, .. } => on.is_some(),
+            Self::DefaultRoute { .. }
+            | Self::Vip { .. }
+            | Self::PrivateIp { .. }
+            | Self::Dns { .. } => false,
+        }
+    }
+
+    /// Whether its value is the holder's public address.
+    #[must_use]
+    pub const fn is_public_address(&self) -> bool {
+        match self {
+            Self::Dns { public, .. } => *public,
+            Self::DefaultRoute { .. }
+            | Self::Vip { .. }
+            | Self::PrivateIp { .. }
+            | Self::Eip { .. } => false,
         }
     }
 
@@ -103,7 +204,10 @@ impl Resource {
         match self {
             Self::Dns { public: true, .. } => member.public.map(RouteTarget::Address),
             Self::Dns { public: false, .. } => Some(RouteTarget::Address(member.address)),
-            _ => Some(RouteTarget::Interface(member.interface.clone())),
+            Self::DefaultRoute { .. }
+            | Self::Vip { .. }
+            | Self::PrivateIp { .. }
+            | Self::Eip { .. } => Some(RouteTarget::Interface(member.interface.clone())),
         }
     }
 }
@@ -135,13 +239,13 @@ impl fmt::Display for ResourceKind {
     }
 }
 
-/// One resource that is no route, to be given to a member.
+/// A resource other than a route, and the member that gets it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Assignment {
     /// The resource.
     pub resource: Resource,
-    /// The member's interface that gets it; for a DNS record, only told to people.
+    /// The member's interface that gets it; for a DNS record, only for messages.
     pub interface: NetworkInterfaceId,
-    /// The address that a DNS record is to give; for others, the member's own.
+    /// The new value of a DNS record; for others, the member's own address.
     pub address: Ipv4Addr,
 }

@@ -1,7 +1,7 @@
 //! Which packets are admitted, and how much work a flood of forged packets can cause.
 
 use super::*;
-use crate::types::{Fitness, SessionId};
+use crate::types::SessionId;
 use crate::wire::HeartbeatKey;
 
 const NOW: Time = Time::from_millis(1_000_000);
@@ -22,14 +22,7 @@ fn gate(digit: char, session: u64, key: Option<&[u8]>) -> PacketGate {
 
 /// The heartbeat of a node that holds nothing and hears no peer.
 fn beat() -> Beat {
-    Beat {
-        fitness: Fitness::fit(),
-        leaving: false,
-        settings_digest: 0,
-        hears: Vec::new(),
-        holds: Vec::new(),
-        unfit_for: std::collections::BTreeSet::new(),
-    }
+    Beat::default()
 }
 
 fn next(gate: &mut PacketGate, to: char) -> Vec<u8> {

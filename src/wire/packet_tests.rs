@@ -25,7 +25,7 @@ fn small_beat() -> Beat {
             failed: true,
         }],
         holds: vec![Claim { group: "zone-a".parse().unwrap(), generation: 3, to: None }],
-        unfit_for: BTreeSet::new(),
+        ..Beat::default()
     }
 }
 

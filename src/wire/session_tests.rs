@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::*;
-use crate::types::Fitness;
 
 const NOW: Time = Time::from_millis(1_000_000);
 
@@ -29,14 +28,7 @@ impl Node {
 
     fn send(&mut self, to: &InstanceId) -> Packet {
         self.sequence += 1;
-        let mut beat = Beat {
-            fitness: Fitness::fit(),
-            leaving: false,
-            settings_digest: 0,
-            hears: self.hears.clone(),
-            holds: Vec::new(),
-            unfit_for: std::collections::BTreeSet::new(),
-        };
+        let mut beat = Beat { hears: self.hears.clone(), ..Beat::default() };
         self.sessions.acknowledge(to, &mut beat, NOW);
         Packet {
             from: self.me.clone(),

@@ -66,7 +66,7 @@ fn s23_route_that_a_person_leads_out_of_the_cluster_is_respected_and_told() {
         let told = scene.natha("nat-a", &["status"]).unwrap();
         assert_eq!(told.code, 3, "{}", told.stdout);
         assert!(told.stdout.contains("not held by a single node"), "{}", told.stdout);
-        assert!(told.stdout.contains("which is no member"), "{}", told.stdout);
+        assert!(told.stdout.contains("which is not a member"), "{}", told.stdout);
     }
     scene.pass(Duration::from_secs(5));
     assert_eq!(scene.route_writes().unwrap(), writes, "natha moved a route that is not its own");

@@ -129,7 +129,9 @@ fn writes_nothing_down(break_disk: &str) {
     let warned = |status: &Value| {
         let events = status["events"].as_array();
         events.is_some_and(|events| {
-            events.iter().any(|event| event["text"].to_string().contains("start it by hand"))
+            events
+                .iter()
+                .any(|event| event["text"].to_string().contains("start the instance manually"))
         })
     };
     scene.wait_status("nat-b", warned).unwrap();

@@ -178,5 +178,5 @@ fn addresses_that_no_packet_is_routed_to_are_refused() {
         ran.complains(&["host.accept", address]);
     }
     let ran = host.natha("setup --set host.accept_mode=arp").exits(1);
-    ran.complains(&["host.accept_mode", "neither lo nor redirect"]);
+    ran.complains(&["host.accept_mode", "lo or redirect"]);
 }

@@ -48,7 +48,8 @@ fn collect(directory: &Path, found: &mut Vec<Source>) {
         let path = entry.expect("a directory of the repository is readable").path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
-            if !matches!(name.as_str(), ".git" | "target" | ".jj" | ".idea" | ".vscode") {
+            let is_built = name == "target" || name.starts_with("target-");
+            if !is_built && !matches!(name.as_str(), ".git" | ".jj" | ".idea" | ".vscode") {
                 collect(&path, found);
             }
         } else if let Ok(text) = fs::read_to_string(&path) {

@@ -68,10 +68,10 @@ fn render(
     if has_verbs {
         man.render_subcommands_section(to)?;
     }
-    for block in after.split("\n\n").filter(|block| !block.trim().is_empty()) {
-        section(block).to_writer(to)?;
-    }
     let mut last = Roff::new();
+    for block in after.split("\n\n").filter(|block| !block.trim().is_empty()) {
+        add_section(&mut last, block);
+    }
     last.control("SH", ["SEE ALSO"]);
     for (at, name) in see_also.iter().enumerate() {
         let end = if at + 1 == see_also.len() { "(1)" } else { "(1)," };
@@ -80,12 +80,11 @@ fn render(
     last.to_writer(to)
 }
 
-/// A block of the help's closing text. One with a heading ("Examples:") keeps its lines as they
+/// Adds a block of the help's closing text. One with a heading ("Examples:") keeps its lines as they
 /// are, and so does one of indented lines, which continues the block before it.
-fn section(block: &str) -> Roff {
+fn add_section(roff: &mut Roff, block: &str) {
     let heading = block.lines().next().and_then(|first| first.strip_suffix(':'));
     let indented = block.lines().all(|line| line.starts_with("  "));
-    let mut roff = Roff::new();
     match heading {
         Some(heading) => roff.control("SH", [heading.to_uppercase().as_str()]),
         None if indented => roff.control("PP", []),
@@ -96,16 +95,11 @@ fn section(block: &str) -> Roff {
         roff.control("nf", []);
     }
     for line in block.lines().skip(usize::from(heading.is_some())) {
-        roff.text([roman(if as_they_are {
-            line.strip_prefix("  ").unwrap_or(line)
-        } else {
-            line
-        })]);
+        roff.text([roman(line.strip_prefix("  ").unwrap_or(line))]);
     }
     if as_they_are {
         roff.control("fi", []);
     }
-    roff
 }
 
 #[cfg(test)]

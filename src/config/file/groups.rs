@@ -1,5 +1,5 @@
-//! The groups of the settings file. First every table of a group is checked for unknown, missing and
-//! contradictory keys; then serde reads the values, with the line of the first one that is wrong.
+//! The groups of the settings file. First every table of a group is checked for unknown, missing
+//! and contradictory keys; then serde reads the values and gives the line of the first wrong one.
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -48,7 +48,7 @@ struct Table<'a, 'i> {
     known: &'static KeySet,
     /// Names of tables that it may contain.
     inner: &'static [&'static str],
-    table: &'a DeTable<'i>,
+    items: &'a DeTable<'i>,
     origin: Origin,
 }
 
@@ -62,9 +62,9 @@ fn tables<'a, 'i>(
         let subject = format!("{name} ({})", file.origin(at.span().start));
         Problem::new(subject, "is not a table", format!("write {write} and its keys"))
     };
-    let table = |prefix, known, inner, table, at: &Spanned<DeValue<'_>>| {
+    let table = |prefix, known, inner, items, at: &Spanned<DeValue<'_>>| {
         let origin = file.origin(at.span().start);
-        Table { file, prefix, known, inner, table, origin }
+        Table { file, prefix, known, inner, items, origin }
     };
     let Some(of_group) = value.get_ref().as_table() else {
         problems.push(not_a_table("group", value, GROUP.table));
@@ -127,17 +127,17 @@ fn kind(
 
 impl Table<'_, '_> {
     fn has(&self, name: &str) -> bool {
-        self.table.contains_key(name)
+        self.items.contains_key(name)
     }
 
     fn is_empty_list(&self, name: &str) -> bool {
-        let list = self.table.get(name).and_then(|value| value.get_ref().as_array());
+        let list = self.items.get(name).and_then(|value| value.get_ref().as_array());
         list.is_some_and(|list| list.is_empty())
     }
 
     /// A problem of a key, which need not be there.
     fn problem(&self, name: &str, what: &str, remedy: &str) -> Problem {
-        let key = self.table.get_key_value(name).map(|(key, _)| key.span().start);
+        let key = self.items.get_key_value(name).map(|(key, _)| key.span().start);
         let origin = key.map_or_else(|| self.origin.clone(), |at| self.file.origin(at));
         Problem::new(format!("{}{} ({origin})", self.prefix, printable(name)), what, remedy)
     }
@@ -145,7 +145,7 @@ impl Table<'_, '_> {
     /// Unknown keys, and required ones that are missing.
     fn check_keys(&self, problems: &mut Vec<Problem>) {
         let names = || self.known.keys.iter().map(|key| key.name).chain(self.inner.iter().copied());
-        for key in self.table.keys() {
+        for key in self.items.keys() {
             let name: &str = key.get_ref();
             if names().all(|known| known != name) {
                 let near = nearest(name, names(), 0.0).unwrap_or_default();
@@ -215,7 +215,7 @@ fn completed(mut group: GroupSetting, table: &Table<'_, '_>) -> GroupSetting {
 /// A group in the form of serde's enums: `{ kind = "vip", … }` becomes `{ vip = { … } }`, and the
 /// probe of a check `{ tcp = 80, … }` becomes `{ probe = { tcp = 80 }, … }`. An internally tagged
 /// enum would need no such change, but serde buffers it, and the lines of its keys are lost.
-fn for_serde<'i>(mut group: Spanned<DeValue<'i>>) -> Spanned<DeValue<'i>> {
+fn for_serde(mut group: Spanned<DeValue<'_>>) -> Spanned<DeValue<'_>> {
     let DeValue::Table(table) = group.get_mut() else { return group };
     if let Some(DeValue::Array(resources)) = table.get_mut("resource").map(Spanned::get_mut) {
         for resource in resources.iter_mut() {
@@ -247,7 +247,7 @@ fn for_serde<'i>(mut group: Spanned<DeValue<'i>>) -> Spanned<DeValue<'i>> {
 fn located(error: &Error, file: &FileText<'_>, tables: &[Table<'_, '_>]) -> Problem {
     let at = error.span().map_or(0, |span| span.start);
     for table in tables {
-        for (name, value) in table.table {
+        for (name, value) in table.items {
             let Some(key) = table.known.find(name.get_ref()) else { continue };
             if (name.span().start..value.span().end).contains(&at) {
                 let remedy = format!("it may be: {}", key.range.text());

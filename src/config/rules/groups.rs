@@ -168,8 +168,8 @@ fn public_twice(group: &GroupSetting) -> Option<GroupFault> {
     })
 }
 
-/// Addresses that this host always accepts packets for, although only the holder of their group may:
-/// a node that lost the group would continue to answer.
+/// Addresses that this host always accepts packets for, although only the holder of their group
+/// may: a node that lost the group would continue to answer.
 pub(super) fn accepted_too(settings: &Settings, groups: &[LocatedGroup]) -> Vec<Breach> {
     let both = |placed: &LocatedGroup| {
         let LocatedGroup { setting: group, origin } = placed;

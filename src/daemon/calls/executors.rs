@@ -17,7 +17,7 @@ use crate::daemon::inbox::{Note, Notes};
 use crate::failover::{ActionId, Outcome, Routes};
 use crate::types::{
     Assignment, CloudFault, CloudFaultKind, InstanceId, Location, PowerReport, Resource,
-    ResourceKind, RouteTableId, RouteWrite, Time,
+    RouteTableId, RouteWrite, Time,
 };
 
 /// Changes that may wait. A cluster moves at most a few hundred tables at once.
@@ -177,7 +177,7 @@ impl CloudChange {
                 crate::types::RouteWriteVerb::Replace => "ReplaceRoute",
                 crate::types::RouteWriteVerb::Create => "CreateRoute",
             },
-            Self::Assign(assignment) => assign_call(assignment.resource.kind()),
+            Self::Assign(assignment) => assignment.resource.kind().write_call(),
             Self::Stop { .. } => "StopInstances",
             Self::Start { .. } => "StartInstances",
         }
@@ -189,7 +189,10 @@ impl CloudRead {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Routes(_) => "DescribeRouteTables",
-            Self::Holders(resources) => holders_call(resources.first()),
+            // A read of nothing makes no call; its name is never shown.
+            Self::Holders(resources) => {
+                resources.first().map_or("DescribeAddresses", |one| one.kind().read_call())
+            }
             Self::Power(_) => "DescribeInstances",
         }
     }
@@ -201,25 +204,6 @@ impl CloudRead {
             Self::Holders(_) => Outcome::Holders { result: Err(fault) },
             Self::Power(_) => Outcome::Power { result: Err(fault) },
         }
-    }
-}
-
-/// The call that assigns a resource of this kind.
-const fn assign_call(kind: ResourceKind) -> &'static str {
-    match kind {
-        ResourceKind::Route => "ReplaceRoute",
-        ResourceKind::PrivateIp => "AssignPrivateIpAddresses",
-        ResourceKind::Eip => "AssociateAddress",
-        ResourceKind::Dns => "ChangeResourceRecordSets",
-    }
-}
-
-/// The call that reads where resources of this kind point.
-fn holders_call(resource: Option<&Resource>) -> &'static str {
-    match resource.map(Resource::kind) {
-        Some(ResourceKind::PrivateIp) => "DescribeNetworkInterfaces",
-        Some(ResourceKind::Dns) => "ListResourceRecordSets",
-        Some(ResourceKind::Eip | ResourceKind::Route) | None => "DescribeAddresses",
     }
 }
 

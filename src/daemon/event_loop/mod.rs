@@ -168,7 +168,7 @@ impl EventLoop {
     /// host should answer by the time a call brings the first packet.
     fn publish_must_carry(&self) {
         let Some(sender) = &self.must_carry else { return };
-        let must_carry = self.machine.local();
+        let must_carry = self.machine.must_carry();
         sender.send_if_modified(|published| {
             let changed = *published != must_carry;
             *published = must_carry;

@@ -115,17 +115,17 @@ fn noisy_turn(ms: u64) -> Turn {
 
 #[test]
 fn a_full_file_ends_close_to_its_limit_and_not_above_it_and_says_so() {
-    for make in [turn, noisy_turn] {
-        for limit in [4_096, 4_097, 10_000] {
-            let (bytes, ending) = written((0..20_000).map(make), limit);
-            assert_eq!(ending, Ending::Full);
-            let (turns, end) = read(&bytes);
-            assert!(turns.len() > 10 && turns.len() < 20_000, "{}", turns.len());
-            assert!(turns.iter().enumerate().all(|(n, turn)| *turn == make(n as u64)));
-            assert!(end.unwrap().contains("size limit"));
-            let size = bytes.len() as u64;
-            assert!(size <= limit && size + 1_500 > limit, "{size} of {limit}");
-        }
+    let plain = [4_096, 4_097].map(|limit| (turn as fn(u64) -> Turn, limit));
+    let noisy = [4_096, 4_097, 10_000, 65_536].map(|limit| (noisy_turn as fn(u64) -> Turn, limit));
+    for (make, limit) in plain.into_iter().chain(noisy) {
+        let (bytes, ending) = written((0..20_000).map(make), limit);
+        assert_eq!(ending, Ending::Full);
+        let (turns, end) = read(&bytes);
+        assert!(turns.len() > 10 && turns.len() < 20_000, "{}", turns.len());
+        assert!(turns.iter().enumerate().all(|(n, turn)| *turn == make(n as u64)));
+        assert!(end.unwrap().contains("size limit"));
+        let size = bytes.len() as u64;
+        assert!(size <= limit && size + 1_500 > limit, "{size} of {limit}");
     }
 }
 

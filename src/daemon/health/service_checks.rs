@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::config::{GroupSetting, ResourceSetting, ServiceCheck, ServiceProbe, Settings};
+use crate::config::{GroupSetting, ServiceCheck, ServiceProbe, Settings};
 use crate::daemon::inbox::Notes;
 use crate::failover::Input;
 use crate::kernel::addresses::{self, AddressError};
@@ -41,24 +41,13 @@ pub(crate) fn start(settings: &Settings, notes: &Notes) {
     for (group, check) in checked {
         let (name, board) = (group.name.clone(), board.clone());
         if check.probe == ServiceProbe::Address {
-            if let Some(address) = first_address(group) {
+            if let Some(address) = group.first_address() {
                 tokio::spawn(follow(name, address, settings.state_dir.clone(), board));
             }
         } else {
             tokio::spawn(watch(name, check.clone(), board));
         }
     }
-}
-
-/// The address that shows who holds the group where another program, such as keepalived, decides
-/// that.
-fn first_address(group: &GroupSetting) -> Option<Ipv4Addr> {
-    group.resources.iter().find_map(|resource| match resource {
-        ResourceSetting::Vip { address, .. } | ResourceSetting::PrivateIp { address } => {
-            Some(*address)
-        }
-        ResourceSetting::Eip { .. } | ResourceSetting::Dns { .. } => None,
-    })
 }
 
 /// Shared by all service checks. The machine gets the complete set of failing groups: first when
@@ -87,7 +76,7 @@ impl ServiceBoard {
                 .filter(|(_, works)| **works == Some(false))
                 .map(|(group, _)| group.clone())
                 .collect();
-            self.notes.input(Input::Checks { failing }).await;
+            self.notes.input(Input::ServiceChecks { failing }).await;
         }
     }
 }

@@ -2,6 +2,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 
 use super::*;
+use crate::config::ResourceSetting;
 use crate::daemon::inbox::{self, Inbox, Note};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -13,7 +14,7 @@ fn group(name: &str) -> GroupName {
 
 fn told(inbox: &mut Inbox) -> Option<Vec<String>> {
     match inbox.take()? {
-        Note::Input(Input::Checks { failing }) => {
+        Note::Input(Input::ServiceChecks { failing }) => {
             Some(failing.iter().map(ToString::to_string).collect())
         }
         other => panic!("{other:?}"),
@@ -163,7 +164,7 @@ async fn ip(args: &str) {
 async fn next(inbox: &mut Inbox) -> usize {
     let note = timeout(LOOK_EVERY / 2, inbox.next()).await.expect("the kernel tells at once");
     match note {
-        Some(Note::Input(Input::Checks { failing })) => failing.len(),
+        Some(Note::Input(Input::ServiceChecks { failing })) => failing.len(),
         other => panic!("{other:?}"),
     }
 }
@@ -208,7 +209,7 @@ fn an_address_that_somebody_else_moves_is_followed_as_the_kernel_tells_it() {
 #[test]
 fn the_address_that_is_followed_is_the_first_that_a_host_can_have() {
     let mut setting = GroupSetting::of_tables(group("g"), None, vec![], ipnet::Ipv4Net::default());
-    assert_eq!(first_address(&setting), None);
+    assert_eq!(setting.first_address(), None);
     let (vip, private) = (Ipv4Addr::new(192, 168, 20, 11), Ipv4Addr::new(10, 0, 0, 9));
     let allocation = "eipalloc-0123456789abcdef0".parse().unwrap();
     setting.resources = vec![
@@ -216,5 +217,5 @@ fn the_address_that_is_followed_is_the_first_that_a_host_can_have() {
         ResourceSetting::Vip { address: vip, tables: vec![] },
         ResourceSetting::PrivateIp { address: private },
     ];
-    assert_eq!(first_address(&setting), Some(vip));
+    assert_eq!(setting.first_address(), Some(vip));
 }

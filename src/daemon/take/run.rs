@@ -165,14 +165,14 @@ impl<C: Cloud> TakeRun<'_, C> {
     /// The addresses of the group whose packets come to this node, or will shortly.
     pub(super) async fn addresses_here(&self) -> anyhow::Result<Vec<Resource>> {
         let mut here = Vec::new();
-        for kind in [ResourceKind::Route, ResourceKind::PrivateIp] {
+        for kind in self.kinds().into_iter().filter(|kind| kind.carries_addresses()) {
             let comes = |(resource, location): &(Resource, Location<RouteEntry>)| {
                 *location == Location::Pending || self.is_here(resource, location)
             };
             let comes = self.read(kind).await?.into_iter().filter(comes);
             here.extend(comes.map(|(resource, _)| resource));
         }
-        here.retain(|one| matches!(one, Resource::Vip { .. } | Resource::PrivateIp { .. }));
+        here.retain(|one| one.carried_address().is_some());
         Ok(here)
     }
 
@@ -190,8 +190,8 @@ impl<C: Cloud> TakeRun<'_, C> {
     /// Takes the resources of one kind concurrently, until all of them are here.
     async fn take_kind(&self, kind: ResourceKind, steps: &mut [TakeStep]) {
         let begun = Instant::now();
-        let dns = kind == ResourceKind::Dns;
-        let mut rounds = interval(if dns { self.pace.read_dns } else { self.pace.read });
+        let slow = kind.confirms_slowly();
+        let mut rounds = interval(if slow { self.pace.read_dns } else { self.pace.read });
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut attempts: BTreeMap<Resource, Attempt> = BTreeMap::new();
         let is_open = |step: &TakeStep| step.kind == kind && step.result == StepResult::WouldMove;
@@ -254,7 +254,7 @@ impl<C: Cloud> TakeRun<'_, C> {
         if resources.is_empty() {
             return Ok(Locations::new());
         }
-        if kind != ResourceKind::Route {
+        if !kind.is_route() {
             let call = CloudRead::Holders(resources.clone()).name();
             let seen = within(self.call_limit, call, self.cloud.holders(&resources)).await?;
             let entries = seen.into_iter().map(|(one, seen)| (one, seen.map(RouteEntry::active)));

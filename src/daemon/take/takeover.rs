@@ -10,7 +10,7 @@ use super::lock::TakeLock;
 use super::run::{StepResult, TakeStep};
 use super::shared::{carries, carry, find, monitor_runs, take_run};
 use crate::config::{Flags, load};
-use crate::types::{GroupName, InstanceId, ResourceKind};
+use crate::types::{GroupName, InstanceId};
 
 #[derive(Debug, Clone)]
 pub(crate) struct TakeRequest {
@@ -89,7 +89,7 @@ pub(crate) async fn take(flags: &Flags, request: &TakeRequest) -> anyhow::Result
 
 fn any_address_here(steps: &[TakeStep]) -> bool {
     steps.iter().any(|step| {
-        matches!(step.kind, ResourceKind::Route | ResourceKind::PrivateIp)
+        step.kind.carries_addresses()
             && matches!(step.result, StepResult::WasHere | StepResult::Moved)
     })
 }

@@ -1,8 +1,7 @@
-//! One machine at a time, told everything by hand. Whole clusters are simulated in `natha-prove`.
+//! One machine at a time, fed every input by hand. `natha-prove` simulates whole clusters.
 
-mod desk;
+mod announcements;
 mod evidence;
-mod gifts;
 mod kinds;
 mod leaving;
 mod moments;
@@ -12,4 +11,6 @@ mod readings;
 mod repairs;
 mod services;
 mod shown;
-mod wishes;
+mod spread;
+mod test_bench;
+mod wants;

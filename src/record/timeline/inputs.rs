@@ -108,7 +108,7 @@ impl Observed {
                     is_new.then(|| format!("the health checks of this host report: {fitness}"));
                 Significance::of(text.into_iter().collect(), Routine::SameFitness)
             }
-            Input::Checks { failing } => {
+            Input::ServiceChecks { failing } => {
                 let is_new = self.failing.as_ref() != Some(failing);
                 self.failing = Some(failing.clone());
                 let names: Vec<&str> = failing.iter().map(GroupName::as_str).collect();

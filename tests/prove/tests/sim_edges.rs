@@ -200,7 +200,7 @@ fn a_third_repair_that_helps_latches_nothing() {
     sim.run(60 * MINUTE);
     repair(&mut sim);
     assert_eq!(sim.stops().len(), 4);
-    let held = sim.events(1, EventKind::RepairHeld);
+    let held = sim.events(1, EventKind::RepairBlocked);
     assert!(held.is_empty(), "{held:#?}");
 }
 
@@ -218,7 +218,7 @@ fn each_reason_for_not_stopping_a_peer_is_told_once() {
         sim.run(15_000);
     }
     assert_eq!(sim.stops().len(), 0, "a foreign route keeps the peer from being stopped");
-    let held = sim.events(1, EventKind::RepairHeld);
+    let held = sim.events(1, EventKind::RepairBlocked);
     assert!((1..=3).contains(&held.len()), "{held:#?}");
 }
 
@@ -236,7 +236,7 @@ fn a_node_with_nothing_to_give_says_that_it_leaves_before_it_goes() {
     machine.tick(now);
     sim.run(2_000);
     assert!(sim.nodes[0].machine.is_none());
-    assert_eq!(sim.verdict(0, 1), Verdict::Left);
+    assert_eq!(sim.verdict(0, 1), Verdict::Leaving);
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn a_stop_that_is_under_way_is_not_told_as_held_and_latches_nothing() {
     sim.run(2_000);
     sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
     assert_eq!(sim.stops().len(), 1);
-    let held = sim.events(1, EventKind::RepairHeld);
+    let held = sim.events(1, EventKind::RepairBlocked);
     let mut reasons = held.iter().map(|event| event.text.as_str());
     assert!(reasons.all(|reason| reason.ends_with("another node comes first")), "{held:?}");
 }
@@ -87,8 +87,8 @@ fn a_full_partition_stops_nobody_comes_to_rest_and_heals() {
     assert_eq!(sim.stops().len(), 0);
     assert_eq!(sim.outage_ms(0) + sim.outage_ms(1), 0);
     assert_eq!(sim.writes_since(quiet), 0, "no tug of war: {:?}", sim.done);
-    assert_eq!(sim.verdict(1, 0), Verdict::CutOff);
-    assert_eq!(sim.verdict(0, 1), Verdict::CutOff);
+    assert_eq!(sim.verdict(1, 0), Verdict::Partitioned);
+    assert_eq!(sim.verdict(0, 1), Verdict::Partitioned);
     sim.deaf.clear();
     sim.no_echo.clear();
     sim.run(2 * MINUTE);

@@ -56,7 +56,7 @@ fn a_simulated_failover_of_every_kind_replays_to_the_same_actions() {
     let holders = |input: &&Input| {
         matches!(input, Input::Done { outcome: Outcome::Holders { result: Ok(_) }, .. })
     };
-    assert!(inputs().any(|input| matches!(input, Input::Checks { .. })));
+    assert!(inputs().any(|input| matches!(input, Input::ServiceChecks { .. })));
     assert!(inputs().filter(holders).count() >= 6);
     let assigned = turns.iter().flat_map(|turn| &turn.actions);
     assert!(assigned.filter(|action| matches!(action, Action::Assign { .. })).count() >= 2);

@@ -33,7 +33,7 @@ fn a_broken_link_between_two_of_three_changes_nothing() {
     sim.run(20 * MINUTE);
     assert_eq!(sim.done.len(), 0);
     let view = sim.nodes[0].machine.as_ref().unwrap().view(sim.now);
-    assert_eq!(view.peers[&id(1)].verdict, Verdict::CutOff);
+    assert_eq!(view.peers[&id(1)].verdict, Verdict::Partitioned);
 }
 
 #[test]

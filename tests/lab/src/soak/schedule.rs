@@ -66,29 +66,22 @@ pub(super) struct Trouble {
     pub(super) what: Strike,
 }
 
-/// Numbers that look random: SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number
-/// generators, 2014).
+/// Pseudorandom draws: the same seed gives the same ones.
 #[derive(Debug, Clone)]
-pub(super) struct Draw(u64);
+pub(super) struct Draw(fastrand::Rng);
 
 impl Draw {
-    /// The numbers of this seed.
     #[must_use]
     pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(fastrand::Rng::with_seed(seed))
     }
 
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.u64(..)
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        let bound = u64::try_from(bound.max(1)).unwrap_or(u64::MAX);
-        usize::try_from(self.next() % bound).unwrap_or_default()
+        self.0.usize(..bound.max(1))
     }
 
     fn one_of<T: Copy>(&mut self, among: &[T]) -> T {
@@ -97,7 +90,7 @@ impl Draw {
 
     fn up_to(&mut self, most: Duration) -> Duration {
         let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX).max(1);
-        Duration::from_millis(self.next() % most)
+        Duration::from_millis(self.0.u64(..most))
     }
 }
 

@@ -117,7 +117,9 @@ impl World {
         let taking = &mut self.nodes[n].notes.taking;
         match event.kind {
             EventKind::TakeoverBegun => taking.extend(tables),
-            EventKind::TakeoverDone => taking.retain(|table| !tables.contains(table)),
+            EventKind::TakeoverDone | EventKind::TakeoverFailed => {
+                taking.retain(|table| !tables.contains(table));
+            }
             _ => {}
         }
     }

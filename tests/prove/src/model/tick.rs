@@ -141,7 +141,7 @@ impl World {
         if beats + 1 < self.nodes.len() && !done {
             self.breach(Rule::HeldUp);
         }
-        for (name, carries) in machine.local() {
+        for (name, carries) in machine.must_carry() {
             self.carry(n, &name, carries);
         }
         self.nodes[n].machine = (!done).then_some(machine);
@@ -198,7 +198,7 @@ impl World {
             (EventKind::Foreign, Level::Info, Some(name)) => {
                 notes.told.retain(|told| group(*told) != name);
             }
-            (EventKind::RepairHeld, Level::Alert, _) => notes.latched = true,
+            (EventKind::RepairBlocked, Level::Alert, _) => notes.latched = true,
             _ => {}
         }
     }

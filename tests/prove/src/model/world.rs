@@ -338,7 +338,7 @@ impl Node {
     fn tell_checks(&mut self) {
         if self.machine.is_some() {
             let failing = self.failing.iter().map(|n| group(*n)).collect();
-            self.inbox.push(Input::Checks { failing });
+            self.inbox.push(Input::ServiceChecks { failing });
         }
     }
 }

@@ -75,7 +75,7 @@ impl Watch {
     /// Notes that the first read of a kind after a pause has come in, and service checks.
     pub(super) fn note_input(&mut self, input: &Input) {
         match input {
-            Input::Checks { .. } => self.checked = true,
+            Input::ServiceChecks { .. } => self.checked = true,
             Input::Done {
                 id,
                 outcome: Outcome::Routes { result: Ok(_) } | Outcome::Holders { result: Ok(_) },

@@ -65,7 +65,7 @@ impl Sim {
                 if node.session == session
                     && let Some(failing) = node.failing.clone()
                 {
-                    let input = natha::failover::Input::Checks { failing };
+                    let input = natha::failover::Input::ServiceChecks { failing };
                     node.receive(Arrival::Input(input));
                 }
             }

@@ -93,9 +93,10 @@ impl Sim {
             .filter_map(|of| Some((of, self.holder(of)?)))
             .collect();
         for n in 0..self.nodes.len() {
-            let Some(local) = self.nodes[n].machine.as_ref().map(Machine::local) else { continue };
+            let machine = self.nodes[n].machine.as_ref();
+            let Some(must_carry) = machine.map(Machine::must_carry) else { continue };
             for (of, holder) in &held {
-                let carries = local.get(&self.groups[*of].name).copied();
+                let carries = must_carry.get(&self.groups[*of].name).copied();
                 if carries == Some(*holder == n) {
                     self.carried_since.remove(&(n, *of));
                     continue;

@@ -18,7 +18,7 @@ use crate::types::{
 pub(super) const SESSION: SessionId = SessionId(7);
 /// The digest of its settings.
 pub(super) const DIGEST: u64 = 1;
-/// How long EC2 takes for an answer, and how often the desk looks up.
+/// How long EC2 takes for an answer, and how often the bench looks up.
 pub(super) const STEP: u64 = 10;
 
 /// What becomes of calls of one kind.
@@ -39,10 +39,10 @@ pub(super) enum Answer {
 
 /// The machine of node `me`, its peers' voices, and EC2. Node `n` is the home of group `g<n>`
 /// with table `table(n)`.
-pub(super) struct Desk {
+pub(super) struct TestBench {
     pub(super) machine: Machine,
     pub(super) now: Time,
-    pub(super) numbers: Failover,
+    pub(super) timing: Failover,
     /// Whose heartbeats arrive, and what they say.
     pub(super) beats: BTreeMap<usize, Beat>,
     /// Whose hosts answer echo.
@@ -133,10 +133,10 @@ pub(super) fn roster(nodes: usize) -> Roster {
 
 /// Numbers of the tests' own, so that a change of the defaults changes no test: a peer is late
 /// after 150 ms and lost after 300 ms.
-pub(super) fn numbers() -> Failover {
-    let mut numbers = Failover { interval: millis(100), lost_after: 3, ..Failover::default() };
-    numbers.repair.settle = secs(10);
-    numbers
+pub(super) fn timing() -> Failover {
+    let mut timing = Failover { interval: millis(100), lost_after: 3, ..Failover::default() };
+    timing.repair.settle = secs(10);
+    timing
 }
 
 pub(super) fn secs(seconds: u64) -> Duration {
@@ -147,33 +147,33 @@ pub(super) fn millis(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-impl Desk {
+impl TestBench {
     /// Node 0 of `nodes`, all well, each group on its home, three seconds after its start.
     pub(super) fn new(nodes: usize) -> Self {
-        Self::with(nodes, numbers())
+        Self::with(nodes, timing())
     }
 
-    pub(super) fn with(nodes: usize, numbers: Failover) -> Self {
-        let mut desk = Self::starting(0, nodes, numbers);
-        desk.run(3_000);
-        desk
+    pub(super) fn with(nodes: usize, timing: Failover) -> Self {
+        let mut bench = Self::starting(0, nodes, timing);
+        bench.run(3_000);
+        bench
     }
 
     /// Node `me`, at the moment of its start.
-    pub(super) fn starting(me: usize, nodes: usize, numbers: Failover) -> Self {
-        Self::of(me, &roster(nodes), numbers)
+    pub(super) fn starting(me: usize, nodes: usize, timing: Failover) -> Self {
+        Self::of(me, &roster(nodes), timing)
     }
 
     /// The same in a cluster like this.
-    pub(super) fn of(me: usize, roster: &Roster, numbers: Failover) -> Self {
+    pub(super) fn of(me: usize, roster: &Roster, timing: Failover) -> Self {
         let now = Time::from_millis(1_000_000);
         let nodes = roster.members.len();
-        let machine = Machine::new(&id(me), SESSION, numbers.clone(), DIGEST, roster, now);
+        let machine = Machine::new(&id(me), SESSION, timing.clone(), DIGEST, roster, now);
         let peers = (0..nodes).filter(|n| *n != me);
         Self {
             machine,
             now,
-            numbers,
+            timing,
             beats: peers.clone().map(|n| (n, Self::fine(me))).collect(),
             echo: peers.collect(),
             routes: (0..nodes).map(|n| (table(n), to(n))).collect(),
@@ -194,12 +194,9 @@ impl Desk {
     /// The heartbeat of a node that is well and hears `me`.
     pub(super) fn fine(me: usize) -> Beat {
         Beat {
-            fitness: Fitness::fit(),
-            leaving: false,
             settings_digest: DIGEST,
             hears: vec![Hears { node: id(me), session: SESSION, age_ms: 0, failed: false }],
-            holds: Vec::new(),
-            unfit_for: BTreeSet::new(),
+            ..Beat::default()
         }
     }
 
@@ -232,7 +229,7 @@ impl Desk {
 
     /// Lets `ms` milliseconds pass.
     pub(super) fn run(&mut self, ms: u64) {
-        assert!(ms.is_multiple_of(STEP), "the desk looks up every {STEP} ms");
+        assert!(ms.is_multiple_of(STEP), "the bench looks up every {STEP} ms");
         let end = self.now + millis(ms);
         while self.now < end {
             self.now = self.next_moment().min(end);
@@ -258,7 +255,7 @@ impl Desk {
             Time::from_millis(ms.try_into().unwrap())
         };
         let soonest = self.now + millis(STEP);
-        let beat = grid(soonest, self.numbers.interval.as_millis());
+        let beat = grid(soonest, self.timing.interval.as_millis());
         let waiting = self.waiting.iter().map(|(at, _)| *at);
         let next = waiting.chain([beat, self.machine.next_deadline()]).min();
         grid(next.unwrap_or(beat).max(soonest), u128::from(STEP))
@@ -277,7 +274,7 @@ impl Desk {
     fn step(&mut self) {
         let now = self.now;
         self.answer(now);
-        let interval = self.numbers.interval.as_millis();
+        let interval = self.timing.interval.as_millis();
         if self.now.since_boot().as_millis().is_multiple_of(interval) {
             for (n, beat) in self.beats.clone() {
                 let session = SessionId(100 + n as u64);
@@ -430,7 +427,7 @@ impl Desk {
         self.told.iter().filter_map(write).collect()
     }
 
-    /// The tables it wrote, and to whose interface, as numbers of nodes.
+    /// The tables it wrote, and to whose interface, as timing of nodes.
     pub(super) fn moved(&self) -> Vec<(usize, usize)> {
         let number = |write: &RouteWrite| {
             let of = (0..16).find(|n| table(*n) == write.table).unwrap();
