@@ -30,8 +30,8 @@ seconds_since() {
 }
 
 # step NAME COMMAND…: runs it quietly and prints one line with its time. When it fails, its whole
-# output is shown and its status returned. Steps may run side by side: each prints its lines at once,
-# and appends "NAME<tab>SECONDS<tab>STATUS" to the file that $steps names, if it does.
+# output is shown and its status returned. Steps may run side by side: each prints its lines at
+# once, and appends "NAME<tab>SECONDS<tab>STATUS" to the file that $steps names, if it does.
 step() {
     local name=$1 start=$EPOCHREALTIME status=0 took lock
     local log=$logs/${name//[^a-zA-Z0-9]/-}.log

@@ -80,8 +80,8 @@ fn render(
     last.to_writer(to)
 }
 
-/// Adds a block of the help's closing text. One with a heading ("Examples:") keeps its lines as they
-/// are, and so does one of indented lines, which continues the block before it.
+/// Adds a block of the help's closing text. One with a heading ("Examples:") keeps its lines as
+/// they are, and so does one of indented lines, which continues the block before it.
 fn add_section(roff: &mut Roff, block: &str) {
     let heading = block.lines().next().and_then(|first| first.strip_suffix(':'));
     let indented = block.lines().all(|line| line.starts_with("  "));
