@@ -22,8 +22,8 @@ Examples:
   natha take web                   take over a group, as from a keepalived notify script
   natha release web                remove a group's addresses once another node has it
   natha policy --cluster blue      print the IAM policy for the nodes' role
-  natha monitor --record run.jsonl also record every input to its decisions
-  natha replay run.jsonl           replay and explain those decisions
+  natha monitor --record run.jsonl.gz also record every input to its decisions
+  natha replay run.jsonl.gz           replay and explain those decisions
   natha monitor --peer i-… --peer-table rtb-… --my-table rtb-…
                                    a two-node cluster without tags
 

@@ -219,7 +219,7 @@ fn expand_into(text: &str, before: &Names, found: &mut Vec<(Names, String)>) -> 
     }
     let mut alias = path.last().cloned().unwrap_or_default();
     if let Some(rest) = text[at..].trim_start().strip_prefix("as ") {
-        alias = identifier(rest.trim_start()).to_owned();
+        identifier(rest.trim_start()).clone_into(&mut alias);
         at = text.len() - rest.len() + alias.len();
     }
     if !path.is_empty() {

@@ -6,13 +6,13 @@ use natha::types::{
     NetworkInterfaceId, Resource, Roster, RouteTableId, RouteTarget, RouteWrite, SessionId, Traits,
 };
 
+use super::bounds::{NOW, settings};
 use super::cloud::{Cloud, Knowledge, Power, Stopper, Target};
 use super::fault::{Api, Fault, Led};
 use super::judge::SURELY_CALM;
 use super::node::{Ask, Change, Node, Notes};
 use super::rule::Rule;
 use super::scope::{Kind, Pattern, Scope};
-use super::bounds::{NOW, settings};
 
 /// A packet that is on its way, in so many ticks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
