@@ -262,31 +262,31 @@ pub(super) static KEYS: &[SettingKey] = &[
         if_unset = "the primary address of the forwarding interface"
     ),
     key!(
-        "timing.daemon_grace",
+        "failover.daemon_grace",
         timing.daemon_grace,
         Range::Millis(0, HOUR),
         "How long a peer keeps its groups if its monitor is silent but its host still answers."
     ),
     key!(
-        "timing.first_contact",
+        "failover.first_contact",
         timing.first_contact,
         Range::Millis(SECOND, HOUR),
         "How long after this node's start a peer that has never been heard keeps its groups."
     ),
     key!(
-        "timing.read_valid",
+        "failover.read_valid",
         timing.read_valid,
         Range::Millis(SECOND, MINUTE),
         "The maximum age of a read that a change relies on."
     ),
     key!(
-        "timing.reread",
+        "failover.reread",
         timing.reread,
         Range::Millis(SECOND, 5 * MINUTE),
         "Time between two reads of the routes while the cluster is healthy."
     ),
     key!(
-        "timing.adopt",
+        "failover.adopt",
         timing.adopt,
         BOOL,
         "Whether to replace (true) or respect (false) a route whose target is outside the cluster."

@@ -91,26 +91,26 @@ fn timing(settings: &Settings) -> Vec<Breach> {
     let mut found = Vec::new();
     if timing.first_contact <= detection {
         found.push(Breach {
-            keys: &["timing.first_contact", "heartbeat.interval", "heartbeat.lost_after"],
+            keys: &["failover.first_contact", "heartbeat.interval", "heartbeat.lost_after"],
             what: format!("the first contact ends before a peer can be lost ({})", show(detection)),
-            remedy: format!("set timing.first_contact above {}", show(detection)),
+            remedy: format!("set failover.first_contact above {}", show(detection)),
         });
     }
     if timing.read_valid < settings.api.timeout {
         found.push(Breach {
-            keys: &["timing.read_valid", "api.timeout"],
+            keys: &["failover.read_valid", "api.timeout"],
             what: "a read may be too old when it arrives".to_owned(),
-            remedy: format!("set timing.read_valid to at least {}", show(settings.api.timeout)),
+            remedy: format!("set failover.read_valid to at least {}", show(settings.api.timeout)),
         });
     }
     let least = READ_PACE + ANSWER;
     if timing.repair.enabled && timing.read_valid < least {
         found.push(Breach {
-            keys: &["timing.read_valid", "repair.enabled"],
+            keys: &["failover.read_valid", "repair.enabled"],
             what:
                 "reads would be too old for a repair: natha reads every 2 s, and a read takes time"
                     .to_owned(),
-            remedy: format!("set timing.read_valid to at least {}", show(least)),
+            remedy: format!("set failover.read_valid to at least {}", show(least)),
         });
     }
     if timing.hand_back.hold > timing.hand_back.hold_max {
@@ -138,7 +138,7 @@ fn repair_timing(settings: &Settings) -> Vec<Breach> {
                 "heartbeat.interval",
                 "heartbeat.lost_after",
                 "api.timeout",
-                "timing.read_valid",
+                "failover.read_valid",
             ],
             what:
                 "a live but partitioned peer could be stopped before it can prove that it is alive"
@@ -149,7 +149,7 @@ fn repair_timing(settings: &Settings) -> Vec<Breach> {
     let least = least_settle(settings);
     if repair.settle < least {
         found.push(Breach {
-            keys: &["repair.settle", "api.timeout", "timing.read_valid"],
+            keys: &["repair.settle", "api.timeout", "failover.read_valid"],
             what:
                 "a live but partitioned peer could be stopped before it can prove that it is alive"
                     .to_owned(),
@@ -164,7 +164,7 @@ fn repair_timing(settings: &Settings) -> Vec<Breach> {
                 "heartbeat.interval",
                 "heartbeat.lost_after",
                 "api.timeout",
-                "timing.read_valid",
+                "failover.read_valid",
             ],
             what: "two partitioned nodes could stop each other".to_owned(),
             remedy: format!("set repair.stagger to at least {}", show(least)),
