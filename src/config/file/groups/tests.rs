@@ -268,9 +268,23 @@ fn names(value: &serde_json::Value) -> BTreeSet<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
 }
 
+/// The kind under which the reference lists a resource. No default: a new kind must be added here,
+/// to [`KINDS`] and to [`EVERYTHING`].
+const fn listed_as(resource: &ResourceSetting) -> &'static str {
+    match resource {
+        ResourceSetting::Vip { .. } => "vip",
+        ResourceSetting::PrivateIp { .. } => "private-ip",
+        ResourceSetting::Eip { .. } => "eip",
+        ResourceSetting::Dns { .. } => "dns",
+    }
+}
+
 #[test]
 fn the_reference_has_exactly_the_keys_that_serde_reads() {
-    let group = serde_json::to_value(&settings(EVERYTHING).groups[0]).unwrap();
+    let found = settings(EVERYTHING);
+    let listed = found.groups[0].resources.iter().map(listed_as);
+    assert!(listed.eq(KINDS.map(|(kind, _)| kind)));
+    let group = serde_json::to_value(&found.groups[0]).unwrap();
     let keys = |known: &'static KeySet| known.keys.iter().map(|key| key.name);
     let inner = ["resource", "check"];
     assert_eq!(names(&group), keys(&GROUP).chain(inner).collect::<BTreeSet<_>>());
