@@ -102,7 +102,9 @@ impl Tree {
             .args(["--no-default-features", "--bin", PROGRAM])
             .env("CARGO_TARGET_DIR", &self.target)
             .env("CARGO_PROFILE_PROVE_OPT_LEVEL", "1")
-            .env("CARGO_PROFILE_PROVE_INCREMENTAL", "true");
+            // Not the profile's setting: continuous integration turns incremental builds off by
+            // this variable, which takes precedence, and each bug would cost a whole build.
+            .env("CARGO_INCREMENTAL", "1");
         if simulates {
             cargo.args(["--features", "sim"]);
         }
