@@ -86,6 +86,7 @@ package_of() {
         sfdisk) echo fdisk ;;
         shellcheck) echo shellcheck ;;
         systemd-nspawn) echo systemd-container ;;
+        tcpdump) echo tcpdump ;;
         nsenter | setsid | unshare) echo util-linux ;;
         zsh) echo zsh ;;
         *) die "no package is known for $1: add it to package_of in scripts/lib.sh" ;;
