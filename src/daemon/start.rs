@@ -27,7 +27,7 @@ use crate::record::Header;
 use crate::types::SessionId;
 use crate::wire::{HeartbeatKey, Sender};
 
-/// How long handing everything over may take once the monitor is told to stop.
+/// How long handing everything over may take once the monitor is asked to stop.
 const LEAVE_LIMIT: Duration = Duration::from_secs(20);
 /// Heartbeats that tell the peers that this node is leaving, including the one before it may exit.
 /// The others take at most [`LINGER_MAX`].
@@ -36,7 +36,7 @@ const LINGER_MAX: Duration = Duration::from_secs(3);
 /// The pause between two attempts to find the cluster doubles from the first value to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
-/// Runs the monitor until it is told to stop.
+/// Runs the monitor until a signal ends it.
 ///
 /// While the metadata service or EC2 does not answer, the start is retried without limit, with
 /// growing pauses: a node that waits is more useful than one that has given up.
@@ -91,7 +91,7 @@ async fn find(
 #[expect(
     clippy::disallowed_methods,
     reason = "neither the metadata service nor EC2 announces that it is ready; the caller's select \
-              ends the pause when the monitor is told to end"
+              ends the pause when a signal arrives"
 )]
 async fn pause_for(pause: Duration) {
     tokio::time::sleep(pause).await;
