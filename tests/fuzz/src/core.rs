@@ -93,8 +93,11 @@ impl World {
         world
     }
 
+    /// Gives the core an input and judges what follows from it, before a later input of the same
+    /// turn shows more than the core knew when it decided.
     fn tell(&mut self, input: Input) {
         self.machine.handle(input, self.now);
+        self.take_actions();
     }
 
     /// Time passes at the core's own pace; the answers under way come in.
@@ -118,6 +121,11 @@ impl World {
     fn turn(&mut self) {
         self.machine.tick(self.now);
         assert!(self.machine.next_deadline() > self.now, "the core does not rest");
+        self.take_actions();
+        assert!(self.pending.len() < PENDING_MAX, "the core asks without waiting");
+    }
+
+    fn take_actions(&mut self) {
         for count in 0.. {
             let Some(action) = self.machine.poll_action() else { break };
             assert!(count < ACTIONS_A_TURN, "no end of actions: {action:?}");
@@ -126,7 +134,6 @@ impl World {
                 self.pending.push_back(action);
             }
         }
-        assert!(self.pending.len() < PENDING_MAX, "the core asks without waiting");
     }
 
     /// EC2 does and answers, or fails, the oldest thing that was asked.
