@@ -15,7 +15,7 @@ fn a_monitor_that_is_ended_hands_over_first_and_gets_its_routes_back_losing_no_p
     scene.pass(Duration::from_secs(3));
     scene.terminate("nat-a").unwrap();
     scene.wait_route(0, "nat-b").unwrap();
-    scene.wait_verdict("nat-b", "nat-a", "left").unwrap();
+    scene.wait_verdict("nat-b", "nat-a", "leaving").unwrap();
     scene.pass(Duration::from_secs(3));
     scene.spawn("nat-a", &["natha", "monitor"]).unwrap();
     scene.wait_route(0, "nat-a").unwrap();
@@ -87,7 +87,7 @@ fn the_last_monitor_to_end_leaves_its_nat_forwarding_and_restarts_converge() {
     let meters = ["host-a", "host-b"].map(|host| scene.ping(host, 10).unwrap());
     scene.terminate("nat-a").unwrap();
     scene.wait_route(0, "nat-b").unwrap();
-    scene.wait_verdict("nat-b", "nat-a", "left").unwrap();
+    scene.wait_verdict("nat-b", "nat-a", "leaving").unwrap();
     scene.terminate("nat-b").unwrap();
     for node in ["nat-a", "nat-b"] {
         scene.wait_for(|| Ok(scene.exec(node, &["pidof", "natha"], LIMIT)?.code != 0)).unwrap();
