@@ -5,32 +5,22 @@
 pub struct Changes {
     known: Vec<Vec<u8>>,
     max_len: usize,
-    state: u64,
+    random: fastrand::Rng,
 }
 
 impl Changes {
     /// Made of these inputs; the same seed gives the same row.
     #[must_use]
     pub fn new(known: Vec<Vec<u8>>, max_len: usize, seed: u64) -> Self {
-        Self { known, max_len, state: seed }
-    }
-
-    /// SplitMix64 (Steele, Lea and Flood, 2014).
-    fn draw(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.state;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
+        Self { known, max_len, random: fastrand::Rng::with_seed(seed) }
     }
 
     fn below(&mut self, limit: usize) -> usize {
-        let limit = u64::try_from(limit.max(1)).unwrap_or(u64::MAX);
-        usize::try_from(self.draw() % limit).unwrap_or_default()
+        self.random.usize(..limit.max(1))
     }
 
     fn byte(&mut self) -> u8 {
-        self.draw().to_be_bytes()[0]
+        self.random.u8(..)
     }
 
     fn noise(&mut self, length: usize) -> Vec<u8> {
