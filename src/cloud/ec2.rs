@@ -167,6 +167,24 @@ impl Ec2 {
         Ok(found)
     }
 
+    /// One route table by id; none if EC2 does not know it.
+    pub(crate) async fn route_table(
+        &self,
+        id: &RouteTableId,
+    ) -> Result<Option<RouteTableInfo>, CloudFault> {
+        const CALL: &str = "DescribeRouteTables";
+        let request = self.client.describe_route_tables().route_table_ids(id.as_str());
+        let answer = match call(CALL, request.send()).await {
+            Err(error) if error.kind == CloudFaultKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let is_it =
+            |table: &&aws_sdk_ec2::types::RouteTable| table.route_table_id() == Some(id.as_str());
+        let found = answer.route_tables().iter().find(is_it);
+        let found = found.ok_or_else(|| unexpected(CALL, format!("{id} is not in the answer")))?;
+        convert::table(CALL, found).map(Some)
+    }
+
     /// The route tables of a VPC with the tag `natha:cluster` = `cluster`.
     pub(crate) async fn cluster_route_tables(
         &self,
@@ -207,6 +225,20 @@ impl Ec2 {
             pages.after(page.next_token());
         }
         Ok(found)
+    }
+
+    /// One subnet by id; none if EC2 does not know it.
+    pub(crate) async fn subnet(&self, id: &SubnetId) -> Result<Option<SubnetInfo>, CloudFault> {
+        const CALL: &str = "DescribeSubnets";
+        let request = self.client.describe_subnets().subnet_ids(id.as_str());
+        let answer = match call(CALL, request.send()).await {
+            Err(error) if error.kind == CloudFaultKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let is_it = |subnet: &&aws_sdk_ec2::types::Subnet| subnet.subnet_id() == Some(id.as_str());
+        let found = answer.subnets().iter().find(is_it);
+        let found = found.ok_or_else(|| unexpected(CALL, format!("{id} is not in the answer")))?;
+        convert::subnet(CALL, found)
     }
 
     /// These subnets. One that does not exist is missing from the result.

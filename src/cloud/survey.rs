@@ -6,11 +6,14 @@ use ipnet::Ipv4Net;
 
 use super::clouds::Clouds;
 use crate::cluster::{Inventory, InventoryQuery, Selector, forwarding_interface};
-use crate::types::{CloudFault, InstanceInfo, SubnetId};
+use crate::types::{CloudFault, InstanceInfo, Roster, SubnetId};
 
 impl Clouds {
     /// Reads all that [`crate::cluster::discover`] needs to know in the VPC. `me` counts among the
     /// instances whatever the query selects.
+    ///
+    /// EC2 answers lists with a filter from an index that lags: one may lack what the list before
+    /// it had. So what `known` has and such a list lacks is read by its id.
     ///
     /// # Errors
     /// The API's, as a kind: an inventory is complete or an error, because an instance that
@@ -19,11 +22,19 @@ impl Clouds {
         &self,
         me: &InstanceInfo,
         query: &InventoryQuery,
+        known: &Roster,
         vpc_cidrs: &[Ipv4Net],
     ) -> Result<Inventory, CloudFault> {
         let (ec2, vpc) = (self.ec2(), self.vpc());
         let mut instances = match &query.instances {
-            Selector::Tagged(cluster) => ec2.cluster_instances(vpc, cluster).await?,
+            Selector::Tagged(cluster) => {
+                let mut found = ec2.cluster_instances(vpc, cluster).await?;
+                let members = known.members.iter().map(|one| &one.id).filter(|id| **id != me.id);
+                for id in missing(members, &found, |instance| &instance.id) {
+                    found.extend(ec2.instance(&id).await?);
+                }
+                found
+            }
             Selector::Ids(ids) => {
                 let mut found = Vec::new();
                 for id in ids {
@@ -47,17 +58,43 @@ impl Clouds {
                 tables.push(table);
             }
         }
+        let listed = match &query.tables {
+            Selector::Tagged(_) => &[][..],
+            Selector::Ids(ids) => ids,
+        };
+        let resources = known.groups.iter().flat_map(|group| &group.resources);
+        let expected = resources.filter_map(|one| Some(one.route()?.0)).chain(listed);
+        for id in missing(expected, &tables, |table| &table.id) {
+            tables.extend(ec2.route_table(&id).await?);
+        }
         let mut subnets: BTreeSet<&SubnetId> =
             tables.iter().flat_map(|table| &table.subnets).collect();
         if query.members_subnets {
             let forwarding = instances.iter().filter_map(|one| forwarding_interface(one).ok());
             subnets.extend(forwarding.map(|interface| &interface.subnet));
         }
-        let subnets: Vec<_> = subnets.into_iter().cloned().collect();
-        let subnets = ec2.subnets(&subnets).await?;
+        let ids: Vec<_> = subnets.into_iter().cloned().collect();
+        let mut subnets = ec2.subnets(&ids).await?;
+        for id in missing(&ids, &subnets, |subnet| &subnet.id) {
+            subnets.extend(ec2.subnet(&id).await?);
+        }
         let elastic = ec2.elastic_addresses(&query.allocations).await?;
         let zones = self.route53().zones(&query.zones).await?;
         let vpc_cidrs = vpc_cidrs.to_vec();
         Ok(Inventory { instances, tables, subnets, vpc_cidrs, elastic, zones })
     }
 }
+
+/// The ids that `found` lacks, each once.
+fn missing<'a, Id: Ord + Clone + 'a, T>(
+    expected: impl IntoIterator<Item = &'a Id>,
+    found: &[T],
+    id_of: impl Fn(&T) -> &Id,
+) -> BTreeSet<Id> {
+    let is_missing = |id: &&Id| found.iter().all(|one| id_of(one) != *id);
+    expected.into_iter().filter(is_missing).cloned().collect()
+}
+
+#[cfg(test)]
+#[path = "survey_tests.rs"]
+mod tests;

@@ -68,18 +68,19 @@ pub(super) struct Discovery {
 }
 
 impl Discovery {
-    /// Reads the cluster that the settings or the tags of this instance name.
+    /// Reads the cluster that the settings or the tags of this instance name. A member or table of
+    /// `known`, the roster so far, is missing from the result only if EC2 was asked for it by id.
     ///
     /// # Errors
     /// If an API call fails, the answers do not make a cluster, or the settings cannot be
     /// satisfied.
-    pub(super) async fn look(&self) -> Result<Cluster, NotFound> {
+    pub(super) async fn look(&self, known: &Roster) -> Result<Cluster, NotFound> {
         let Self { clouds, me: id, vpc_cidrs, settings } = self;
         let unknown = || format!("EC2 does not know this instance, {id}");
         let told = |fault: CloudFault| fault.to_string();
         let me = clouds.ec2().instance(id).await.map_err(told)?.ok_or_else(unknown)?;
         let query = inventory_query(&me, settings).map_err(|problems| problems.to_string())?;
-        let inventory = clouds.inventory(&me, &query, vpc_cidrs).await.map_err(told)?;
+        let inventory = clouds.inventory(&me, &query, known, vpc_cidrs).await.map_err(told)?;
         let found = discover(&me, settings, &inventory).map_err(|error| match error {
             DiscoveryError::NotYet(problems) => NotFound::Yet(problems.to_string()),
             DiscoveryError::Refused(problems) => NotFound::Ever(problems),
@@ -120,7 +121,7 @@ pub(super) async fn attempt(
     };
     let settings = load_with_pair(flags, pair, Some(&info))?.settings;
     let discovery = Discovery { clouds, me: info.id, vpc_cidrs, settings };
-    match discovery.look().await {
+    match discovery.look(&Roster::default()).await {
         Ok(cluster) => Ok(Ok(Membership { discovery, cluster })),
         Err(NotFound::Yet(why)) => Ok(Err(why)),
         Err(NotFound::Ever(problems)) => Err(problems.into()),
@@ -159,7 +160,7 @@ pub(super) async fn keep_looking(
         if asked {
             least.tick().await;
         }
-        match discovery.look().await {
+        match discovery.look(&roster).await {
             Ok(cluster) => {
                 refused.set(None).await;
                 warn(&cluster.warnings, &warnings);

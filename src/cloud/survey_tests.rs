@@ -1,0 +1,154 @@
+//! What a filtered list lacks is asked for by id.
+
+use super::*;
+use crate::cloud::fake::{Answer, Fake};
+use crate::cloud::tests::{clouds, error, reply};
+use crate::types::{Group, Member, Resource};
+
+const TAG: &str = "<tagSet><item><key>natha:cluster</key><value>blue</value></item></tagSet>";
+
+fn instance(n: u8, state: &str) -> String {
+    format!(
+        "<item><instancesSet><item><instanceId>i-0000000{n}</instanceId>\
+         <instanceState><code>16</code><name>{state}</name></instanceState>\
+         <vpcId>vpc-00000001</vpcId>{TAG}<networkInterfaceSet><item>\
+         <networkInterfaceId>eni-0000000{n}</networkInterfaceId>\
+         <subnetId>subnet-0000000{n}</subnetId><vpcId>vpc-00000001</vpcId>\
+         <privateIpAddress>10.0.0.{n}</privateIpAddress>\
+         <attachment><deviceIndex>0</deviceIndex></attachment></item></networkInterfaceSet>\
+         </item></instancesSet></item>"
+    )
+}
+
+fn instances(all: &str) -> Answer {
+    reply("DescribeInstances", &format!("<reservationSet>{all}</reservationSet>"))
+}
+
+fn tables(all: &str) -> Answer {
+    reply("DescribeRouteTables", &format!("<routeTableSet>{all}</routeTableSet>"))
+}
+
+fn table() -> String {
+    format!(
+        "<item><routeTableId>rtb-00000001</routeTableId><vpcId>vpc-00000001</vpcId><routeSet/>\
+         <associationSet><item><subnetId>subnet-0000000a</subnetId></item></associationSet>{TAG}\
+         </item>"
+    )
+}
+
+fn subnets(all: &str) -> Answer {
+    reply("DescribeSubnets", &format!("<subnetSet>{all}</subnetSet>"))
+}
+
+fn subnet() -> &'static str {
+    "<item><subnetId>subnet-0000000a</subnetId><vpcId>vpc-00000001</vpcId>\
+     <availabilityZone>eu-west-1a</availabilityZone><cidrBlock>10.0.1.0/24</cidrBlock></item>"
+}
+
+/// Nodes 1 and 2, and one table.
+fn known() -> Roster {
+    let member = |n: u8| Member {
+        id: format!("i-0000000{n}").parse().unwrap(),
+        interface: format!("eni-0000000{n}").parse().unwrap(),
+        address: [10, 0, 0, n].into(),
+        zone: None,
+        name: None,
+        public: None,
+    };
+    let (table, cidr) = ("rtb-00000001".parse().unwrap(), Ipv4Net::default());
+    let route = Resource::DefaultRoute { table, cidr };
+    Roster {
+        members: vec![member(1), member(2)],
+        groups: vec![Group::new("a".parse().unwrap(), None, vec![route])],
+    }
+}
+
+fn query() -> InventoryQuery {
+    InventoryQuery {
+        instances: Selector::Tagged("blue".to_owned()),
+        tables: Selector::Tagged("blue".to_owned()),
+        vips: Vec::new(),
+        members_subnets: false,
+        allocations: Vec::new(),
+        zones: Vec::new(),
+    }
+}
+
+/// The inventory of node 1 where every list with a filter lacks node 2, the table and its subnet,
+/// and `by_id` answers what is asked for by id.
+async fn inventory(
+    known: &Roster,
+    by_id: impl Fn(&str) -> Answer + Send + Sync + 'static,
+) -> Result<Inventory, CloudFault> {
+    let fake = Fake::start(move |request| {
+        let by_filter = request.contains("Filter.1");
+        match () {
+            () if request.contains("InstanceId.1=i-00000001") => instances(&instance(1, "running")),
+            () if !by_filter => by_id(request),
+            () if request.contains("Action=DescribeInstances") => {
+                instances(&instance(1, "running"))
+            }
+            () if request.contains("Action=DescribeRouteTables") => tables(""),
+            () => subnets(""),
+        }
+    })
+    .await;
+    let clouds = clouds(&fake.url).await;
+    let me = clouds.ec2().instance(&"i-00000001".parse().unwrap()).await?.unwrap();
+    clouds.inventory(&me, &query(), known, &[]).await
+}
+
+fn everything(request: &str) -> Answer {
+    match () {
+        () if request.contains("InstanceId.1=i-00000002") => instances(&instance(2, "running")),
+        () if request.contains("RouteTableId.1=rtb-00000001") => tables(&table()),
+        () if request.contains("SubnetId.1=subnet-0000000a") => subnets(subnet()),
+        () => error(400, "Unexpected", request),
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_lacks_a_known_member_table_or_subnet_loses_none_of_them() {
+    let found = inventory(&known(), everything).await.unwrap();
+    let ids: Vec<&str> = found.instances.iter().map(|one| one.id.as_str()).collect();
+    assert_eq!(ids, ["i-00000001", "i-00000002"]);
+    assert_eq!(found.tables.len(), 1, "{found:?}");
+    assert_eq!(found.subnets.len(), 1, "{found:?}");
+}
+
+#[tokio::test]
+async fn what_ec2_does_not_know_by_id_is_gone() {
+    let gone = |request: &str| match () {
+        () if request.contains("InstanceId.1") => {
+            error(400, "InvalidInstanceID.NotFound", "does not exist")
+        }
+        () => error(400, "InvalidRouteTableID.NotFound", "does not exist"),
+    };
+    let found = inventory(&known(), gone).await.unwrap();
+    assert_eq!((found.instances.len(), found.tables.len()), (1, 0), "{found:?}");
+}
+
+#[tokio::test]
+async fn an_answer_by_id_that_fails_or_lacks_what_was_asked_for_makes_no_inventory() {
+    for lacks in ["InstanceId.1", "RouteTableId.1", "SubnetId.1"] {
+        let fails = move |request: &str| match () {
+            () if request.contains(lacks) => error(500, "InternalError", "try again"),
+            () => everything(request),
+        };
+        inventory(&known(), fails).await.unwrap_err();
+        let empty = move |request: &str| match () {
+            () if !request.contains(lacks) => everything(request),
+            () if lacks == "InstanceId.1" => instances(""),
+            () if lacks == "RouteTableId.1" => tables(""),
+            () => subnets(""),
+        };
+        let fault = inventory(&known(), empty).await.unwrap_err();
+        assert!(fault.message.contains("is not in the answer"), "{fault}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_asked_for_by_id_that_was_not_known() {
+    let found = inventory(&Roster::default(), everything).await.unwrap();
+    assert_eq!((found.instances.len(), found.tables.len()), (1, 0), "{found:?}");
+}
