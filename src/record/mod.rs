@@ -6,9 +6,10 @@
 //! node is recorded in the same way as a live one.
 //!
 //! A recording is JSON, one object per line: the [`Header`], then the [`Turn`]s, then, unless the
-//! file was cut short, the reason why it ended. The turns are the serde form of [`Input`] and
-//! [`Action`] and nothing else: there is no second schema to keep up to date. The monitor
-//! compresses the lines with gzip. `docs/recordings.md` describes the format.
+//! file was cut short, the reason why it ended. The turns are the serde form of
+//! [`Input`](crate::failover::Input) and [`Action`](crate::failover::Action) and nothing else: there
+//! is no second schema to keep up to date. The monitor compresses the lines with gzip.
+//! `docs/recordings.md` describes the format.
 
 mod header;
 mod reader;
