@@ -20,6 +20,10 @@ const READ_PACE: Duration = Duration::from_secs(2);
 /// How long a response may take in normal operation.
 const ANSWER: Duration = Duration::from_secs(1);
 
+/// What `repair.after` and `repair.settle` prevent.
+const STOPPED_TOO_SOON: &str =
+    "a live but partitioned peer could be stopped before it can prove that it is alive";
+
 /// The minimum of `repair.stagger` with which two nodes cannot stop each other.
 ///
 /// The first node sends its stop at most `api.timeout` after its turn. The second node may have
@@ -140,9 +144,7 @@ fn repair_timing(settings: &Settings) -> Vec<Breach> {
                 "api.timeout",
                 "failover.read_valid",
             ],
-            what:
-                "a live but partitioned peer could be stopped before it can prove that it is alive"
-                    .to_owned(),
+            what: STOPPED_TOO_SOON.to_owned(),
             remedy: format!("set repair.after to at least {}", show(least)),
         });
     }
@@ -150,9 +152,7 @@ fn repair_timing(settings: &Settings) -> Vec<Breach> {
     if repair.settle < least {
         found.push(Breach {
             keys: &["repair.settle", "api.timeout", "failover.read_valid"],
-            what:
-                "a live but partitioned peer could be stopped before it can prove that it is alive"
-                    .to_owned(),
+            what: STOPPED_TOO_SOON.to_owned(),
             remedy: format!("set repair.settle to at least {}", show(least)),
         });
     }

@@ -112,6 +112,26 @@ pub enum Action {
     MayExit,
 }
 
+impl Action {
+    /// The id that this action's `Input::Done` will carry, if it ends in one.
+    #[must_use]
+    pub fn id(&self) -> Option<ActionId> {
+        match self {
+            Self::ReadRoutes { id, .. }
+            | Self::ReadHolders { id, .. }
+            | Self::ReadPower { id, .. }
+            | Self::WriteRoute { id, .. }
+            | Self::Assign { id, .. }
+            | Self::Stop { id, .. }
+            | Self::Start { id, .. }
+            | Self::Remember { id, .. } => Some(*id),
+            Self::SendBeat { .. } | Self::SendEcho { .. } | Self::Report { .. } | Self::MayExit => {
+                None
+            }
+        }
+    }
+}
+
 /// The severity of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

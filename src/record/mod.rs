@@ -7,8 +7,8 @@
 //!
 //! A recording is JSON, one object per line: the [`Header`], then the [`Turn`]s, then, unless the
 //! file was cut short, the reason why it ended. The turns are the serde form of
-//! [`Input`](crate::failover::Input) and [`Action`](crate::failover::Action) and nothing else: there
-//! is no second schema to keep up to date. The monitor compresses the lines with gzip.
+//! [`Input`](crate::failover::Input) and [`Action`](crate::failover::Action) and nothing else, so
+//! there is no second schema to keep up to date. The monitor compresses the lines with gzip.
 //! `docs/recordings.md` describes the format.
 
 mod header;

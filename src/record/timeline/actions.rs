@@ -31,7 +31,7 @@ impl CallsInFlight {
             Action::ReadPower { node, .. } => Some(node.clone()),
             _ => None,
         };
-        if let (Some(id), Some(what)) = (id_of(action), call(action, names)) {
+        if let (Some(id), Some(what)) = (action.id(), call(action, names)) {
             self.0.insert(id, StartedCall { at, what, node });
         }
     }
@@ -39,23 +39,6 @@ impl CallsInFlight {
     /// Removes a call that has ended.
     pub(super) fn end(&mut self, id: ActionId) -> Option<StartedCall> {
         self.0.remove(&id)
-    }
-}
-
-fn id_of(action: &Action) -> Option<ActionId> {
-    match action {
-        Action::ReadRoutes { id, .. }
-        | Action::ReadHolders { id, .. }
-        | Action::ReadPower { id, .. }
-        | Action::WriteRoute { id, .. }
-        | Action::Assign { id, .. }
-        | Action::Stop { id, .. }
-        | Action::Start { id, .. }
-        | Action::Remember { id, .. } => Some(*id),
-        Action::SendBeat { .. }
-        | Action::SendEcho { .. }
-        | Action::Report { .. }
-        | Action::MayExit => None,
     }
 }
 
@@ -119,7 +102,7 @@ pub(super) fn describe(
         Action::SendBeat { to, .. } => format!("heartbeat to {}", names.node(to)),
         Action::SendEcho { to } => format!("echo request to {}", names.node(to)),
         _ => {
-            let id = id_of(action).unwrap_or(ActionId(0)).0;
+            let id = action.id().unwrap_or(ActionId(0)).0;
             let what = call(action, names).unwrap_or_default();
             let limit = limit_of(action).map_or(String::new(), |not_after| {
                 format!(", to be sent within {}", span(not_after.since(now)))

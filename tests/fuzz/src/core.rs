@@ -130,7 +130,7 @@ impl World {
             let Some(action) = self.machine.poll_action() else { break };
             assert!(count < ACTIONS_A_TURN, "no end of actions: {action:?}");
             self.judge(&action);
-            if id_of(&action).is_some() {
+            if action.id().is_some() {
                 self.pending.push_back(action);
             }
         }
@@ -139,7 +139,7 @@ impl World {
     /// EC2 does and answers, or fails, the oldest thing that was asked.
     fn answer(&mut self, fails: bool) {
         let Some(action) = self.pending.pop_front() else { return };
-        let id = id_of(&action).expect("only such are kept");
+        let id = action.id().expect("only such are kept");
         let fault = || CloudFault {
             kind: CloudFaultKind::Unknown,
             call: "Any".to_owned(),
@@ -254,23 +254,6 @@ impl World {
         // What came in the pause before this turn is excused, not heard late: now is exact.
         self.shown[n].beat = Some((beat.clone(), self.now));
         self.tell(Input::Beat { from: id(n), session, beat, at: self.now });
-    }
-}
-
-fn id_of(action: &Action) -> Option<ActionId> {
-    match action {
-        Action::ReadRoutes { id, .. }
-        | Action::ReadHolders { id, .. }
-        | Action::ReadPower { id, .. }
-        | Action::WriteRoute { id, .. }
-        | Action::Assign { id, .. }
-        | Action::Stop { id, .. }
-        | Action::Start { id, .. }
-        | Action::Remember { id, .. } => Some(*id),
-        Action::SendBeat { .. }
-        | Action::SendEcho { .. }
-        | Action::Report { .. }
-        | Action::MayExit => None,
     }
 }
 
