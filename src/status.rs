@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failover::{Event, EventKind, GroupView, PeerView, Verdict, View};
 use crate::types::millis;
-use crate::types::{GroupName, InstanceId, Roster, Time};
+use crate::types::{Fitness, GroupName, InstanceId, Roster, Time};
 
 /// The reject reasons that occur when two nodes have different keys.
 pub(crate) const KEY_REASONS: [&str; 3] = ["untagged", "unverifiable", "bad-tag"];
@@ -107,6 +107,8 @@ impl Report {
         let mut findings = Vec::new();
         if !self.view.fitness.is_fit() {
             findings.push(format!("this node is not fit: {}", self.view.fitness));
+        } else if !self.view.fitness.is_proven() {
+            findings.push(unproven("this node", &self.view.fitness));
         }
         findings.extend(self.alerts.iter().cloned());
         findings.extend(self.view.peers.iter().filter_map(|(id, peer)| self.of_peer(id, peer)));
@@ -121,13 +123,14 @@ impl Report {
 
     fn of_peer(&self, id: &InstanceId, peer: &PeerView) -> Option<String> {
         let name = self.node_name(id);
+        let open = peer.fitness.as_ref().filter(|fitness| !fitness.is_proven());
         match peer.verdict {
             Verdict::Alive if peer.settings_differ => Some(format!(
                 "{name} has different settings from this node: neither node repairs the other, \
                  and no group is handed back to it"
             )),
-            Verdict::Alive if peer.hears_me => None,
-            Verdict::Alive => Some(format!("{name} does not hear this node")),
+            Verdict::Alive if !peer.hears_me => Some(format!("{name} does not hear this node")),
+            Verdict::Alive => open.map(|fitness| unproven(&name, fitness)),
             other => Some(format!("{name} is {}", other.name())),
         }
     }
@@ -181,6 +184,15 @@ impl Report {
         let found = matching.next()?;
         matching.next().is_none().then_some(&found.id)
     }
+}
+
+/// The finding about a node that is fit, but lacks evidence.
+fn unproven(name: &str, fitness: &Fitness) -> String {
+    format!(
+        "{name} is {fitness}: no probe of that kind has been answered since it booted, and until \
+         one is, no group is handed to it. Check its public address, the route of its subnet to \
+         the internet, and the targets of its probes"
+    )
 }
 
 /// The stable name of an event kind, as used in logs and in JSON.

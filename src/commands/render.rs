@@ -76,9 +76,9 @@ fn node(report: &Report, member: &Member) -> Vec<String> {
         row.resize(9, NOTHING.to_owned());
         return row;
     };
-    let unfit = peer.fitness.as_ref().filter(|fitness| !fitness.is_fit());
+    let unproven = peer.fitness.as_ref().filter(|fitness| !fitness.is_proven());
     let verdict = peer.verdict.name();
-    row.push(unfit.map_or_else(|| verdict.to_owned(), |why| format!("{verdict}: {why}")));
+    row.push(unproven.map_or_else(|| verdict.to_owned(), |why| format!("{verdict}: {why}")));
     row.push(display_duration(peer.verdict_age));
     row.push(age(peer.heartbeat_age));
     row.push(age(peer.echo_age));

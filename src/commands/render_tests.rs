@@ -6,7 +6,8 @@ use super::*;
 use crate::failover::{EventKind, GroupView, PeerView, Verdict, View};
 use crate::status::{Counters, KEY_REASONS};
 use crate::types::{
-    Fault, Fitness, GroupName, InstanceId, InstanceState, PowerReport, Roster, StopOrigin, Time,
+    Evidence, Fault, Fitness, GroupName, InstanceId, InstanceState, PowerReport, Roster,
+    StopOrigin, Time,
 };
 use crate::wire::Rejected;
 
@@ -127,6 +128,22 @@ fn a_good_day() {
 #[test]
 fn a_bad_day() {
     as_reviewed("status_bad_day", &report(&troubled(), false));
+}
+
+/// Both nodes are fit, and neither has all evidence.
+fn unproven() -> Report {
+    let mut report = well();
+    report.view.fitness = Fitness::unproven(Evidence::Transit);
+    let peer = report.view.peers.get_mut(&id(B)).unwrap();
+    peer.fitness = Some(Fitness { unproven: Evidence::ALL.into(), ..Fitness::fit() });
+    report
+}
+
+#[test]
+fn a_day_without_evidence() {
+    as_reviewed("status_unproven", &report(&unproven(), false));
+    let json = serde_json::to_value(unproven()).unwrap();
+    assert_eq!(json["view"]["fitness"], serde_json::json!({"faults": [], "unproven": ["transit"]}));
 }
 
 /// A half-moved group with a resource of each kind.

@@ -82,6 +82,14 @@ impl Machine {
         self.copy_stopped();
     }
 
+    /// Tells what the host knows of itself at the start, before the first input. Without it, the
+    /// node begins fit, with evidence of every kind.
+    pub fn presume(&mut self, fitness: Fitness) {
+        self.known.fit_since = fitness.is_fit().then_some(self.known.started);
+        self.reported = fitness.clone();
+        self.known.fitness = fitness;
+    }
+
     /// Takes one input in. [`Machine::poll_action`] then returns the actions that follow.
     pub fn handle(&mut self, input: Input, now: Time) {
         self.notice_pause(now);

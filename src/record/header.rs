@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::turn::json_line;
 use crate::config::Timing;
 use crate::failover::Machine;
-use crate::types::{InstanceId, Roster, SessionId, Time};
+use crate::types::{Fitness, InstanceId, Roster, SessionId, Time};
 
 /// The version of the format that is written and read.
 pub const FORMAT: u32 = 2;
@@ -49,10 +49,14 @@ pub struct Header {
     pub roster: Roster,
     /// The peers that an earlier run of the monitor had stopped.
     pub stopped: BTreeSet<InstanceId>,
+    /// What the host knew of itself when the machine was created.
+    #[serde(default, skip_serializing_if = "Fitness::is_proven")]
+    pub fitness: Fitness,
 }
 
 impl Header {
-    /// The header of a machine that is created with these values and has stopped no peer yet.
+    /// The header of a machine that is created with these values, on a host with no fault and all
+    /// evidence, and that has stopped no peer yet.
     #[must_use]
     pub fn new(
         me: &InstanceId,
@@ -74,6 +78,7 @@ impl Header {
             timing,
             roster: roster.clone(),
             stopped: BTreeSet::new(),
+            fitness: Fitness::fit(),
         }
     }
 
@@ -92,6 +97,7 @@ impl Header {
             self.start,
         );
         machine.recall(self.stopped.clone());
+        machine.presume(self.fitness.clone());
         machine
     }
 

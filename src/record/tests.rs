@@ -9,9 +9,9 @@ use super::{
 use crate::config::Timing;
 use crate::failover::{Action, ActionId, Command, Event, EventKind, Input, Level, Outcome, Routes};
 use crate::types::{
-    Beat, Claim, CloudFault, CloudFaultKind, Fault, Fitness, Group, Hears, InstanceId, Location,
-    Member, PowerReport, Resource, Roster, RouteEntry, RouteTarget, RouteWrite, RouteWriteVerb,
-    SessionId, StopOrigin, Time,
+    Beat, Claim, CloudFault, CloudFaultKind, Evidence, Fault, Fitness, Group, Hears, InstanceId,
+    Location, Member, PowerReport, Resource, Roster, RouteEntry, RouteTarget, RouteWrite,
+    RouteWriteVerb, SessionId, StopOrigin, Time,
 };
 
 const START: Time = Time::from_millis(5_000);
@@ -54,6 +54,16 @@ fn beat(age_ms: u16) -> Beat {
         holds: vec![Claim { group: "g2".parse().unwrap(), generation: 3, to: None }],
         ..Beat::default()
     }
+}
+
+#[test]
+fn a_machine_begins_with_the_fitness_in_the_header() {
+    let fitness = Fitness::unproven(Evidence::Transit);
+    let with = Header { fitness: fitness.clone(), ..header() };
+    assert_eq!(with.machine().fitness(), &fitness);
+    let (_, read) = RecordingReader::begin(&with.to_line()).unwrap();
+    assert_eq!(read, with);
+    assert!(!header().to_line().contains("\"fitness\""), "as before the field existed");
 }
 
 fn heard(age_ms: u16, at: Time) -> Input {

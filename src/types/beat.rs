@@ -27,12 +27,21 @@ pub enum Fault {
     Late,
     /// AWS has announced that it is about to interrupt this instance.
     Departing,
+    /// Packets of private hosts do not get out and back: the node's own probes are answered, those
+    /// through its forward path are not.
+    Transit,
 }
 
 impl Fault {
     /// Every fault, in the order of its bit in the heartbeat packet.
-    pub const ALL: [Self; 5] =
-        [Self::Uplink, Self::Forwarding, Self::SourceDestCheck, Self::Late, Self::Departing];
+    pub const ALL: [Self; 6] = [
+        Self::Uplink,
+        Self::Forwarding,
+        Self::SourceDestCheck,
+        Self::Late,
+        Self::Departing,
+        Self::Transit,
+    ];
 }
 
 impl fmt::Display for Fault {
@@ -43,19 +52,59 @@ impl fmt::Display for Fault {
             Self::SourceDestCheck => "source/dest check on",
             Self::Late => "running late",
             Self::Departing => "about to be interrupted by AWS",
+            Self::Transit => "forwarding broken",
         })
     }
 }
 
-/// Whether a node can serve: it is fit while it knows of no fault.
+/// A kind of evidence that a node obtains by probes. It works, it fails (the node then has the
+/// fault of that kind), or it is unproven: no probe has been answered since the node booted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Evidence {
+    /// The node's own packets get out and back.
+    Uplink,
+    /// The packets of private hosts get out and back.
+    Transit,
+}
+
+impl Evidence {
+    /// Every kind, in the order of its bit in the heartbeat packet.
+    pub const ALL: [Self; 2] = [Self::Uplink, Self::Transit];
+
+    /// The fault of a node where this evidence fails.
+    #[must_use]
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::Uplink => Fault::Uplink,
+            Self::Transit => Fault::Transit,
+        }
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Uplink => "uplink unproven",
+            Self::Transit => "transit unproven",
+        })
+    }
+}
+
+/// Whether a node can serve: it is fit while it knows of no fault, and proven while it is fit and
+/// has evidence of every kind.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct Fitness {
     /// What is wrong; empty when fit.
     pub faults: BTreeSet<Fault>,
+    /// The kinds of evidence that the node has not obtained since it booted. A fault of the same
+    /// kind takes precedence.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unproven: BTreeSet<Evidence>,
 }
 
 impl Fitness {
-    /// A fit node.
+    /// A fit node with evidence of every kind.
     #[must_use]
     pub fn fit() -> Self {
         Self::default()
@@ -64,7 +113,13 @@ impl Fitness {
     /// A node with one fault.
     #[must_use]
     pub fn unfit(fault: Fault) -> Self {
-        Self { faults: BTreeSet::from([fault]) }
+        Self { faults: BTreeSet::from([fault]), ..Self::default() }
+    }
+
+    /// A fit node that lacks evidence of one kind.
+    #[must_use]
+    pub fn unproven(kind: Evidence) -> Self {
+        Self { unproven: BTreeSet::from([kind]), ..Self::default() }
     }
 
     /// Whether nothing is wrong.
@@ -72,15 +127,23 @@ impl Fitness {
     pub fn is_fit(&self) -> bool {
         self.faults.is_empty()
     }
+
+    /// Whether nothing is wrong and no evidence is missing.
+    #[must_use]
+    pub fn is_proven(&self) -> bool {
+        self.is_fit() && self.unproven.is_empty()
+    }
 }
 
 impl fmt::Display for Fitness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_fit() {
-            return f.write_str("fit");
+        let mut parts: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
+        if parts.is_empty() {
+            parts.push("fit".to_owned());
         }
-        let faults: Vec<String> = self.faults.iter().map(ToString::to_string).collect();
-        f.write_str(&faults.join(", "))
+        let open = self.unproven.iter().filter(|kind| !self.faults.contains(&kind.fault()));
+        parts.extend(open.map(ToString::to_string));
+        f.write_str(&parts.join(", "))
     }
 }
 
@@ -133,4 +196,33 @@ pub struct Beat {
     /// Groups that it cannot serve, though it is fit: their service checks fail.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unfit_for: BTreeSet<GroupName>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_takes_precedence_over_missing_evidence() {
+        let mut fitness = Fitness::unproven(Evidence::Transit);
+        assert_eq!(fitness.to_string(), "fit, transit unproven");
+        assert!(fitness.is_fit() && !fitness.is_proven());
+        fitness.faults.insert(Fault::Transit);
+        assert_eq!(fitness.to_string(), "forwarding broken");
+        assert!(!fitness.is_fit() && !fitness.is_proven());
+        fitness.faults = BTreeSet::from([Fault::Uplink]);
+        assert_eq!(fitness.to_string(), "uplink lost, transit unproven");
+        assert!(Fitness::fit().is_proven());
+    }
+
+    /// Recordings and status reports from before this field existed have none.
+    #[test]
+    fn a_fitness_without_the_field_has_all_evidence() {
+        let old = r#"{"faults":["uplink"]}"#;
+        let fitness: Fitness = serde_json::from_str(old).unwrap();
+        assert_eq!(fitness, Fitness::unfit(Fault::Uplink));
+        assert_eq!(serde_json::to_string(&fitness).unwrap(), old);
+        let new = serde_json::to_string(&Fitness::unproven(Evidence::Transit)).unwrap();
+        assert_eq!(new, r#"{"faults":[],"unproven":["transit"]}"#);
+    }
 }

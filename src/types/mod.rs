@@ -10,7 +10,7 @@ mod resource;
 mod roster;
 mod time;
 
-pub use beat::{Beat, Claim, Fault, Fitness, Hears, SessionId};
+pub use beat::{Beat, Claim, Evidence, Fault, Fitness, Hears, SessionId};
 pub use cloud::{
     CloudFault, CloudFaultKind, InstanceInfo, InstanceState, InterfaceInfo, PowerReport,
     RouteEntry, RouteTableInfo, RouteTarget, RouteWrite, RouteWriteVerb, StopOrigin, SubnetInfo,

@@ -14,7 +14,7 @@
 //! | 8 | session: random, chosen when the sender's monitor started |
 //! | 8 | sequence: increases with every packet of a session, to any receiver |
 //! | 6 or 10 | sender: number of hexadecimal digits (8 or 17), then the digits, two per byte |
-//! | 1 | faults of the sender, one bit each, in the order of `Fault::ALL` |
+//! | 1 | fitness of the sender, one bit each: `Fault::ALL`, then unproven ones of `Evidence::ALL` |
 //! | 8 | digest of the settings that all members share |
 //! | 1 + n | `hears`: a count, then instance ids, each with session (8), age in ms (2), flags (1) |
 //! | 1 + n | `unfit_for`, only with flag 8: a count, then names, sorted and without duplicates |
@@ -23,6 +23,9 @@
 //!
 //! A name is its length (1) and its text. The flags of a `hears` line have one bit: 1 = considered
 //! failed. A receiver is the instance that a planned move goes to, or one byte 0 for none.
+//!
+//! The first five bits of the fitness are those of the first version. A receiver that knows only
+//! these must ignore the others: to it, a sender that lacks evidence is fit.
 //!
 //! A sender sets flag 8 only if it has a failed service check or announces a planned move. Without
 //! the flag the body is that of the versions before it, so that old and new nodes hear each other

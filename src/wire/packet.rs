@@ -7,7 +7,9 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 use super::Rejected;
-use crate::types::{Beat, Claim, Fault, Fitness, GroupName, Hears, InstanceId, SessionId};
+use crate::types::{
+    Beat, Claim, Evidence, Fault, Fitness, GroupName, Hears, InstanceId, SessionId,
+};
 
 /// Maximum size of a packet, in bytes of UDP payload.
 pub const MAX_PACKET: usize = 1200;
@@ -148,7 +150,7 @@ impl Sender {
         out.extend(self.session.0.to_be_bytes());
         out.extend(self.sequence.to_be_bytes());
         put_instance(&mut out, &self.me);
-        out.push(faults_to_bits(&beat.fitness));
+        out.push(fitness_to_bits(&beat.fitness));
         out.extend(beat.settings_digest.to_be_bytes());
         put_hears(&mut out, &beat.hears);
         // `unfit_for` comes first and leaves room for the count of `holds`.
@@ -218,7 +220,7 @@ impl Sender {
         let from = body.instance()?;
         let services = flags & FLAG_SERVICES != 0;
         let beat = Beat {
-            fitness: bits_to_faults(body.byte()?)?,
+            fitness: bits_to_fitness(body.byte()?),
             leaving: flags & FLAG_LEAVING != 0,
             settings_digest: body.u64()?,
             hears: body.hears()?,
@@ -336,21 +338,27 @@ fn put_name(out: &mut Vec<u8>, name: &GroupName) {
     out.extend(name);
 }
 
-fn faults_to_bits(fitness: &Fitness) -> u8 {
-    Fault::ALL
-        .iter()
-        .enumerate()
-        .filter(|(_, fault)| fitness.faults.contains(fault))
-        .map(|(place, _)| 1 << place)
-        .sum()
+/// The place of the first kind of missing evidence among the bits of the fitness.
+const UNPROVEN_AT: usize = Fault::ALL.len();
+const _: () = assert!(UNPROVEN_AT + Evidence::ALL.len() <= 8, "the fitness has one byte");
+
+fn fitness_to_bits(fitness: &Fitness) -> u8 {
+    let faults = Fault::ALL.iter().map(|fault| fitness.faults.contains(fault));
+    let unproven = Evidence::ALL.iter().map(|kind| fitness.unproven.contains(kind));
+    let bits = faults.chain(unproven).enumerate();
+    bits.map(|(place, is_set)| u8::from(is_set) << place).sum()
 }
 
-fn bits_to_faults(bits: u8) -> Result<Fitness, Rejected> {
-    if u32::from(bits) >= 1 << Fault::ALL.len() {
-        return Err(Rejected::Malformed);
+fn bits_to_fitness(bits: u8) -> Fitness {
+    let is_set = |place: usize| bits & (1 << place) != 0;
+    let faults = Fault::ALL.into_iter().enumerate();
+    let unproven = Evidence::ALL.into_iter().enumerate();
+    let faults = faults.filter(|(place, _)| is_set(*place));
+    let unproven = unproven.filter(|(place, _)| is_set(UNPROVEN_AT + place));
+    Fitness {
+        faults: faults.map(|(_, fault)| fault).collect(),
+        unproven: unproven.map(|(_, kind)| kind).collect(),
     }
-    let set = Fault::ALL.iter().enumerate().filter(|(place, _)| bits & (1 << place) != 0);
-    Ok(Fitness { faults: set.map(|(_, fault)| *fault).collect() })
 }
 
 /// The bytes of a packet that are not parsed yet.

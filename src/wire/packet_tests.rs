@@ -68,6 +68,55 @@ fn each_defect_has_its_own_reason() {
     assert_eq!(check(&without_key, &flagged), Err(Rejected::Malformed));
 }
 
+/// A version that knows only the first five faults, and ignores the other bits.
+const FIRST_VERSION: u8 = 0x1f;
+/// Where the fitness is in a packet without a key from a node with a long id.
+const FITNESS_AT: usize = 5 + 1 + 8 + 8 + 8 + 10;
+
+#[test]
+fn the_bits_of_the_fitness_never_change_their_meaning() {
+    let byte = |fitness: Fitness| {
+        let beat = Beat { fitness, ..Beat::default() };
+        sender("nat", None).encode(&beat).bytes[FITNESS_AT]
+    };
+    let faults = [
+        (Fault::Uplink, 0x01),
+        (Fault::Forwarding, 0x02),
+        (Fault::SourceDestCheck, 0x04),
+        (Fault::Late, 0x08),
+        (Fault::Departing, 0x10),
+        (Fault::Transit, 0x20),
+    ];
+    for (fault, bit) in faults {
+        assert_eq!(byte(Fitness::unfit(fault)), bit, "{fault}");
+    }
+    assert_eq!(byte(Fitness::unproven(Evidence::Uplink)), 0x40);
+    assert_eq!(byte(Fitness::unproven(Evidence::Transit)), 0x80);
+    assert_eq!(byte(Fitness::fit()), 0);
+}
+
+#[test]
+fn a_packet_of_the_first_version_says_nothing_of_missing_evidence() {
+    for old in 0..=FIRST_VERSION {
+        let mut packet = sender("nat", None).encode(&Beat::default()).bytes;
+        packet[FITNESS_AT] = old;
+        let fitness = sender("nat", None).decode(&packet).unwrap().beat.fitness;
+        assert!(fitness.unproven.is_empty() && !fitness.faults.contains(&Fault::Transit));
+        assert_eq!(fitness.faults.len(), old.count_ones() as usize);
+    }
+}
+
+#[test]
+fn to_the_first_version_a_sender_that_lacks_evidence_is_fit() {
+    let old_reader = |fitness: Fitness| bits_to_fitness(fitness_to_bits(&fitness) & FIRST_VERSION);
+    for kind in Evidence::ALL {
+        let mut fitness = Fitness::unproven(kind);
+        assert_eq!(old_reader(fitness.clone()), Fitness::fit());
+        fitness.faults.insert(Fault::Uplink);
+        assert_eq!(old_reader(fitness), Fitness::unfit(Fault::Uplink));
+    }
+}
+
 #[test]
 fn every_proper_beginning_of_a_packet_is_truncated() {
     for beat in [small_beat(), serving_beat()] {
@@ -330,13 +379,14 @@ fn any_claim() -> impl Strategy<Value = Claim> {
 }
 
 fn any_beat() -> impl Strategy<Value = Beat> {
-    let faults = prop::collection::btree_set(prop::sample::select(&Fault::ALL[..]), 0..=5);
+    let faults = prop::collection::btree_set(prop::sample::select(&Fault::ALL[..]), 0..=6);
+    let unproven = prop::collection::btree_set(prop::sample::select(&Evidence::ALL[..]), 0..=2);
     let unfit_for = prop::collection::btree_set("[a-z]{1,8}", 0..4)
         .prop_map(|names| names.iter().map(|name| name.parse().unwrap()).collect());
     let told = (vec(any_hears(), 0..16), vec(any_claim(), 0..6), unfit_for);
-    (faults, any::<bool>(), any::<u64>(), told).prop_map(
-        |(faults, leaving, settings_digest, (hears, holds, unfit_for))| Beat {
-            fitness: Fitness { faults },
+    ((faults, unproven), any::<bool>(), any::<u64>(), told).prop_map(
+        |((faults, unproven), leaving, settings_digest, (hears, holds, unfit_for))| Beat {
+            fitness: Fitness { faults, unproven },
             leaving,
             settings_digest,
             hears,

@@ -27,7 +27,7 @@ impl FitnessBoard {
         let mut faults = self.faults.lock().await;
         let changed = if present { faults.insert(fault) } else { faults.remove(&fault) };
         if changed {
-            let fitness = Fitness { faults: faults.clone() };
+            let fitness = Fitness { faults: faults.clone(), ..Fitness::default() };
             self.notes.input(Input::Fitness { fitness }).await;
         }
     }

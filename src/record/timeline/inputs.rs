@@ -8,8 +8,8 @@ use ipnet::Ipv4Net;
 use super::actions::CallsInFlight;
 use super::names::{Names, span};
 use super::routine::Routine;
-use crate::config::Timing;
 use crate::failover::{ActionId, Command, Input, Outcome, Routes};
+use crate::record::Header;
 use crate::types::{
     Beat, Claim, CloudFault, CloudFaultKind, Fitness, GroupName, InstanceId, Location, PowerReport,
     Resource, Roster, RouteEntry, RouteTableId, SessionId, StopOrigin, Time,
@@ -51,20 +51,15 @@ pub(super) struct Observed {
 }
 
 impl Observed {
-    pub(super) fn new(
-        me: &InstanceId,
-        session: SessionId,
-        timing: &Timing,
-        roster: &Roster,
-    ) -> Self {
+    pub(super) fn new(header: &Header) -> Self {
         Self {
-            me: me.clone(),
-            session,
-            detection: timing.detection(),
-            roster: roster.clone(),
+            me: header.me.clone(),
+            session: header.session,
+            detection: header.timing.detection(),
+            roster: header.roster.clone(),
             beats: BTreeMap::new(),
             echoes: BTreeMap::new(),
-            fitness: Fitness::fit(),
+            fitness: header.fitness.clone(),
             power: BTreeMap::new(),
             routes: BTreeMap::new(),
             holders: BTreeMap::new(),

@@ -71,7 +71,7 @@ impl Timeline {
             start: header.start,
             verbose,
             names: Names::new(&header.roster),
-            observed: Observed::new(&header.me, header.session, &header.timing, &header.roster),
+            observed: Observed::new(header),
             in_flight: CallsInFlight::default(),
             routine: RoutineCounts::default(),
         }

@@ -1,6 +1,8 @@
 //! Decisions drawn from a target's input, so that the engine that changes the input steers them.
 
-use natha::types::{Beat, Claim, Fault, Fitness, Hears, InstanceId, SessionId};
+use std::collections::BTreeSet;
+
+use natha::types::{Beat, Claim, Evidence, Fault, Fitness, Hears, InstanceId, SessionId};
 
 /// What is left of an input. When it is used up, every draw is the smallest one.
 #[derive(Debug, Clone)]
@@ -46,10 +48,13 @@ impl<'a> Dice<'a> {
     /// any other.
     pub(crate) fn beat(&mut self, nodes: &[InstanceId], groups: &[&str]) -> Beat {
         // Fit more often than not, or little else would ever happen.
-        let bits = self.byte().saturating_sub(0xef);
+        let bits = self.byte().saturating_sub(0xbf);
+        let is_set = |place: usize| bits >> place & 1 == 1;
         let faults = Fault::ALL.into_iter().enumerate();
-        let faults = faults.filter(|(place, _)| bits >> place & 1 == 1).map(|(_, fault)| fault);
-        let fitness = Fitness { faults: faults.collect() };
+        let faults = faults.filter(|(place, _)| is_set(*place)).map(|(_, fault)| fault).collect();
+        let kind = *self.pick(&Evidence::ALL);
+        let unproven = BTreeSet::from_iter((self.byte() % 8 == 7).then_some(kind));
+        let fitness = Fitness { faults, unproven };
         let hears = (0..self.below(6))
             .map(|_| Hears {
                 node: self.pick(nodes).clone(),
