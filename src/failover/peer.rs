@@ -44,6 +44,14 @@ pub(super) struct Peer {
     pub(super) suspected_since: Option<Time>,
     /// Since when it has been alive without a break.
     pub(super) alive_since: Option<Time>,
+    /// Since when its heartbeats have said that its probes fail, without a break.
+    pub(super) probes_fail_since: Option<Time>,
+    /// Since when it has been alive and lacked no evidence, without a break.
+    pub(super) proven_since: Option<Time>,
+    /// Takeovers from it because its probes failed, each soon after the one before, and when the
+    /// last one began.
+    pub(super) reliefs: u32,
+    pub(super) relieved_at: Option<Time>,
     /// Per group with a failed check so far: whether it can serve it now, according to its last
     /// heartbeat, and since when.
     pub(super) serving: BTreeMap<GroupName, (bool, Time)>,
@@ -74,6 +82,10 @@ impl Peer {
             lost_since: None,
             suspected_since: None,
             alive_since: None,
+            probes_fail_since: None,
+            proven_since: None,
+            reliefs: 0,
+            relieved_at: None,
             serving: BTreeMap::new(),
             deaf_since: None,
             started_at: None,
@@ -138,7 +150,9 @@ impl Peer {
             self.echo_at = self.echo_at.max(Some(now));
         }
         self.suspected_since = self.suspected_since.map(|_| now);
-        self.alive_since = self.alive_since.map(|_| now);
+        for since in [&mut self.alive_since, &mut self.proven_since, &mut self.probes_fail_since] {
+            *since = since.map(|_| now);
+        }
         for (serves, since) in self.serving.values_mut() {
             if *serves {
                 *since = now;
@@ -238,6 +252,7 @@ impl Peer {
             self.verdict = verdict;
             self.verdict_since = now;
         }
+        self.note_evidence(now);
         changed
     }
 
@@ -385,7 +400,7 @@ pub(super) fn max_request_age(timing: &Timing) -> Duration {
     timing.read_valid * 2
 }
 
-fn lasting(since: Option<Time>, holds: bool, now: Time) -> Option<Time> {
+pub(super) fn lasting(since: Option<Time>, holds: bool, now: Time) -> Option<Time> {
     if holds { since.or(Some(now)) } else { None }
 }
 

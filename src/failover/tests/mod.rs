@@ -8,6 +8,7 @@ mod moments;
 mod moves;
 mod power_calls;
 mod readings;
+mod relief;
 mod repairs;
 mod services;
 mod shown;

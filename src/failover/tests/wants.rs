@@ -99,7 +99,8 @@ fn who_is_unfit_or_leaving_takes_nothing() {
 
 #[test]
 fn a_sick_or_lost_or_stopped_holder_is_relieved_at_once() {
-    let sick = |bench: &mut TestBench| bench.beat_mut(1).fitness = Fitness::unfit(Fault::Uplink);
+    let sick =
+        |bench: &mut TestBench| bench.beat_mut(1).fitness = Fitness::unfit(Fault::Forwarding);
     let lost = |bench: &mut TestBench| bench.lose(1);
     for fail in [sick, lost] {
         let mut bench = TestBench::new(2);
@@ -418,7 +419,7 @@ fn the_hold_doubles_with_each_flap_and_keeps_its_ceiling() {
     let mut bench = TestBench::with(2, timing);
     let mut waits = Vec::new();
     for _ in 0..4 {
-        bench.beat_mut(1).fitness = Fitness::unfit(Fault::Uplink);
+        bench.beat_mut(1).fitness = Fitness::unfit(Fault::Forwarding);
         bench.run_until(2_000, |bench| bench.view().groups[&group(1).name].holder == Some(id(0)));
         bench.beat_mut(1).fitness = Fitness::fit();
         let handed_back =
