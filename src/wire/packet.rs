@@ -218,7 +218,7 @@ impl Sender {
         let from = body.instance()?;
         let services = flags & FLAG_SERVICES != 0;
         let beat = Beat {
-            fitness: bits_to_faults(body.byte()?)?,
+            fitness: bits_to_faults(body.byte()?),
             leaving: flags & FLAG_LEAVING != 0,
             settings_digest: body.u64()?,
             hears: body.hears()?,
@@ -345,12 +345,11 @@ fn faults_to_bits(fitness: &Fitness) -> u8 {
         .sum()
 }
 
-fn bits_to_faults(bits: u8) -> Result<Fitness, Rejected> {
-    if u32::from(bits) >= 1 << Fault::ALL.len() {
-        return Err(Rejected::Malformed);
-    }
+/// Ignores bits that this version does not know: refusing the packet would make a sick node of a
+/// later version a lost one.
+fn bits_to_faults(bits: u8) -> Fitness {
     let set = Fault::ALL.iter().enumerate().filter(|(place, _)| bits & (1 << place) != 0);
-    Ok(Fitness { faults: set.map(|(_, fault)| *fault).collect() })
+    Fitness { faults: set.map(|(_, fault)| *fault).collect() }
 }
 
 /// The bytes of a packet that are not parsed yet.
@@ -418,11 +417,8 @@ impl<'a> PacketReader<'a> {
             let node = self.instance()?;
             let session = SessionId(self.u64()?);
             let age_ms = u16::from_be_bytes(self.array()?);
-            let failed = match self.byte()? {
-                0 => false,
-                HEARS_FAILED => true,
-                _ => return Err(Rejected::Malformed),
-            };
+            // Bits of a later version are ignored, as in the faults.
+            let failed = self.byte()? & HEARS_FAILED != 0;
             all.push(Hears { node, session, age_ms, failed });
         }
         Ok(all)

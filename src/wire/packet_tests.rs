@@ -68,6 +68,64 @@ fn each_defect_has_its_own_reason() {
     assert_eq!(check(&without_key, &flagged), Err(Rejected::Malformed));
 }
 
+/// Where the faults of a packet from this sender are.
+fn faults_at(from: &InstanceId) -> usize {
+    // The digits of the id, two per byte, behind their count.
+    30 + 1 + (from.as_str().len() - 2).div_ceil(2)
+}
+
+/// Clears the bits that this version does not know.
+fn clear_unknown_bits(bytes: &mut [u8], packet: &Packet) {
+    let mut at = faults_at(&packet.from);
+    bytes[at] &= (1 << Fault::ALL.len()) - 1;
+    at += 1 + 8 + 1;
+    for hears in &packet.beat.hears {
+        at += 1 + (hears.node.as_str().len() - 2).div_ceil(2) + 8 + 2;
+        bytes[at] &= HEARS_FAILED;
+        at += 1;
+    }
+}
+
+#[test]
+fn bits_that_a_later_version_adds_are_ignored() {
+    let key = Some(HeartbeatKey::derive(KEY));
+    let mut from = Sender::new(id("i-0123456789abcdef0"), SessionId(7), "nat", None);
+    let mut beat = small_beat();
+    for known in [Fitness::fit(), Fitness::unfit(Fault::Forwarding)] {
+        beat.fitness = known;
+        let older = from.encode(&beat).bytes;
+        for unknown in Fault::ALL.len()..8 {
+            let mut newer = older.clone();
+            newer[faults_at(&id("i-0123456789abcdef0"))] |= 1 << unknown;
+            let packet = from.decode(&newer).unwrap();
+            assert_eq!(packet.beat, beat, "bit {unknown}");
+            clear_unknown_bits(&mut newer, &packet);
+            assert_eq!(newer, older);
+        }
+    }
+    // The tag covers the bits: nobody without the key can set one.
+    let mut from = Sender::new(id("i-0123456789abcdef0"), SessionId(7), "nat", key);
+    let mut newer = from.encode(&beat).bytes;
+    newer[faults_at(&id("i-0123456789abcdef0"))] |= 0x80;
+    assert_eq!(from.decode(&newer).map(|_| ()), Err(Rejected::BadTag));
+}
+
+#[test]
+fn bits_that_a_later_version_adds_to_a_peers_line_are_ignored() {
+    let mut from = sender("nat", None);
+    for failed in [false, true] {
+        let mut beat = small_beat();
+        beat.hears =
+            vec![Hears { node: id("i-89abcdef"), session: SessionId(3), age_ms: 9, failed }];
+        beat.holds.clear();
+        let mut bytes = from.encode(&beat).bytes;
+        // Only the count of claims, 0, is behind the line's flags.
+        let flags_at = bytes.len() - 2;
+        bytes[flags_at] |= 0xfe;
+        assert_eq!(from.decode(&bytes).unwrap().beat, beat);
+    }
+}
+
 #[test]
 fn every_proper_beginning_of_a_packet_is_truncated() {
     for beat in [small_beat(), serving_beat()] {
@@ -389,6 +447,7 @@ proptest! {
         if let Ok(packet) = sender("nat", None).decode(&bytes) {
             // If the only receiver had no room, the flag is set without need.
             prop_assume!((flags & FLAG_SERVICES != 0) == uses_services(&packet.beat));
+            clear_unknown_bits(&mut bytes, &packet);
             let mut same = Sender::new(packet.from, packet.session, "nat", None);
             same.sequence = packet.sequence.wrapping_sub(1);
             let mut again = same.encode(&packet.beat).bytes;
