@@ -21,6 +21,10 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// The shortest and the longest time within which a decided change must be sent.
 const SEND_WITHIN: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(1));
 
+/// What a peer that is heard and that discovery does not list any more means to an operator.
+const UNLISTED: &str = "its tag is gone or EC2 reports it as terminated, but it is heard: it stays \
+                        a member until its monitor stops, and is not repaired";
+
 /// This node's knowledge of itself and of its peers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Known {
@@ -196,15 +200,27 @@ impl Known {
     }
 
     /// Takes over the members of a roster that contains this node, and keeps what is known of
-    /// those that stay.
-    pub(super) fn enrol(&mut self, me: &Member, roster: &Roster, now: Time) {
+    /// those that stay. A peer that the roster lacks stays as well while it is heard.
+    pub(super) fn enrol(&mut self, me: &Member, roster: &Roster, out: &mut Outbox, now: Time) {
         self.me = me.clone();
-        self.peers.retain(|id, _| roster.member(id).is_some());
+        for (id, peer) in &mut self.peers {
+            let was_listed = std::mem::replace(&mut peer.listed, roster.member(id).is_some());
+            if was_listed && !peer.listed && peer.stays_unlisted(now) {
+                let about = About::node(id, UNLISTED.to_owned());
+                out.report(now, Level::Warning, EventKind::Verdict, about);
+            }
+        }
+        self.drop_unlisted(now);
         for member in roster.members.iter().filter(|member| member.id != self.me.id) {
             let peer = self.peers.entry(member.id.clone());
             peer.and_modify(|peer| peer.member = member.clone())
                 .or_insert_with(|| Peer::new(member.clone(), now));
         }
+    }
+
+    /// Drops the peers that the last roster lacks and that are no longer heard.
+    pub(super) fn drop_unlisted(&mut self, now: Time) {
+        self.peers.retain(|_, peer| peer.listed || peer.stays_unlisted(now));
     }
 
     /// Keeps a heartbeat. Says whether the sender holds other groups than it last said.

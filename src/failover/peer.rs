@@ -10,6 +10,10 @@ use crate::types::{
     Time,
 };
 
+/// How long a peer that no roster lists any more stays a member after its last heartbeat: long
+/// enough for three heirs to take its groups, one after the other.
+const UNLISTED_PATIENCE: Duration = Duration::from_secs(10);
+
 /// The last heartbeat of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Heard {
@@ -22,6 +26,8 @@ pub(super) struct Heard {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Peer {
     pub(super) member: Member,
+    /// Whether the last roster has it.
+    pub(super) listed: bool,
     /// When it was first known to be a member.
     pub(super) met: Time,
     pub(super) heard: Option<Heard>,
@@ -69,6 +75,7 @@ impl Peer {
     pub(super) fn new(member: Member, now: Time) -> Self {
         Self {
             member,
+            listed: true,
             met: now,
             heard: None,
             excused: Time::default(),
@@ -102,6 +109,12 @@ impl Peer {
     /// Whether its last heartbeat is young enough.
     pub(super) fn is_fresh(&self, now: Time, timing: &Timing) -> bool {
         self.silent_since().is_some_and(|since| now.since(since) < timing.detection())
+    }
+
+    /// Whether it stays a member though the last roster lacks it: it was heard a moment ago. What it
+    /// holds can then be taken from it as from any lost member.
+    pub(super) fn stays_unlisted(&self, now: Time) -> bool {
+        self.silent_since().is_some_and(|since| now.since(since) < UNLISTED_PATIENCE)
     }
 
     /// When a heartbeat counts as late: echo requests go out at heartbeat pace from then on.

@@ -182,6 +182,7 @@ impl Peer {
     fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
         let Self {
             member: _,
+            listed: _,
             met,
             heard,
             excused,

@@ -99,7 +99,13 @@ fn want_of_foreign(
     target: &RouteTarget,
     now: Time,
 ) -> Option<DesiredMove> {
-    if !known.timing.adopt || !is_claimant(known, group, slot.since, gap_patience(known), now) {
+    // The first list after a start may lack a member: its interface then looks foreign until its
+    // heartbeats make discovery ask for it.
+    let is_early = now.since(known.started) < known.timing.first_contact;
+    if !known.timing.adopt
+        || is_early
+        || !is_claimant(known, group, slot.since, gap_patience(known), now)
+    {
         return None;
     }
     Some(to_me(known, MoveKind::Drift, None, format!("adopted from {target}")))

@@ -2,6 +2,7 @@
 
 mod announcements;
 mod evidence;
+mod incomplete;
 mod kinds;
 mod leaving;
 mod moments;

@@ -74,6 +74,7 @@ fn a_route_to_an_interface_that_is_gone_counts_as_missing_and_one_that_works_doe
 fn a_foreign_target_is_adopted_by_the_first_heir_and_only_where_that_is_configured() {
     for (adopt, of, moved) in [(true, 0, vec![(0, 0)]), (true, 1, vec![]), (false, 0, vec![])] {
         let mut bench = TestBench::with(2, Timing { adopt, ..timing() });
+        bench.run(30_000);
         bench.routes.insert(table(of), abroad());
         bench.run(13_000);
         assert_eq!(bench.moved(), moved, "adopt {adopt}, group {of}");
