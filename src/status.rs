@@ -128,6 +128,10 @@ impl Report {
             )),
             Verdict::Alive if peer.hears_me => None,
             Verdict::Alive => Some(format!("{name} does not hear this node")),
+            Verdict::Unmet => Some(format!(
+                "{name} is unmet: it was never heard since this monitor started; let the nodes' \
+                 security groups pass heartbeats (UDP) and ICMP between the nodes"
+            )),
             other => Some(format!("{name} is {}", other.name())),
         }
     }

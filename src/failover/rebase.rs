@@ -180,6 +180,7 @@ impl Peer {
             member: _,
             listed: _,
             met,
+            unheard_reported: _,
             heard,
             excused,
             echo_at,
