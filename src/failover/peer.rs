@@ -14,6 +14,10 @@ use crate::types::{
 /// enough for three heirs to take its groups, one after the other.
 const UNLISTED_PATIENCE: Duration = Duration::from_secs(10);
 
+/// For how long after its last heartbeat a peer that said goodbye is left alone: longer than systemd
+/// waits for the services of a host that shuts down (90 s).
+pub(super) const GOODBYE_COUNTS: Duration = Duration::from_mins(2);
+
 /// The last heartbeat of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Heard {
@@ -170,8 +174,22 @@ impl Peer {
     }
 
     /// Whether its last heartbeat announced that it is leaving.
-    fn said_goodbye(&self) -> bool {
+    pub(super) fn said_goodbye(&self) -> bool {
         self.heard.as_ref().is_some_and(|heard| heard.beat.leaving)
+    }
+
+    /// Whether the goodbye of its last heartbeat still explains its silence.
+    fn is_leaving(&self, now: Time) -> bool {
+        self.said_goodbye()
+            && self.silent_since().is_some_and(|since| now.since(since) < GOODBYE_COUNTS)
+    }
+
+    /// Whether it took a resource when no request from before its goodbye can have been under way:
+    /// it is back, and its heartbeats are not understood.
+    fn is_alive_by_moves_since_goodbye(&self, timing: &Timing) -> bool {
+        let impaired = self.power_since_heard().is_some_and(|power| power.impaired);
+        let times = self.moved_at.zip(self.heard.as_ref());
+        !impaired && times.is_some_and(|(moved, heard)| moved >= heard.at + max_request_age(timing))
     }
 
     /// EC2's report of it, if it was requested after the peer was last heard.
@@ -215,8 +233,9 @@ impl Peer {
             )) => return Verdict::Down,
             Some(Some(InstanceState::Running)) | None => {}
         }
-        if self.said_goodbye() {
-            return Verdict::Leaving;
+        if self.is_leaving(now) {
+            let acts = self.is_alive_by_moves_since_goodbye(timing);
+            return if acts { Verdict::Partitioned } else { Verdict::Leaving };
         }
         if self.heard.is_none() && !self.unheard_looks_dead(now, timing) {
             return Verdict::Unmet;

@@ -51,6 +51,10 @@ pub(super) fn may_stop(
     if peer.heard.is_none() && !power.impaired {
         return Err(Blocked::For("it was never heard, so its silence proves nothing"));
     }
+    // Its monitor may have been stopped on purpose, on a host that answers no echo.
+    if peer.said_goodbye() && !power.impaired {
+        return Err(Blocked::For("it left on purpose, and EC2's status checks find it well"));
+    }
     if !power.impaired && !could_show_life(peer, groups) {
         return Err(Blocked::For("it has no group of its own to reclaim if it is alive"));
     }
@@ -89,7 +93,7 @@ pub(super) fn may_start(
     if stopped.contains(&peer.member.id) {
         return Ok(());
     }
-    if peer.heard.as_ref().is_some_and(|heard| heard.beat.leaving) {
+    if peer.said_goodbye() {
         return Err(Blocked::For("it left on purpose before it stopped"));
     }
     match origin {
