@@ -1,13 +1,13 @@
 //! What is known about one peer, and what follows from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Verdict;
 use crate::config::Timing;
 use crate::types::{
     Beat, Fitness, GroupName, Hears, InstanceId, InstanceState, Member, PowerReport, SessionId,
-    Time,
+    StopOrigin, Time,
 };
 
 /// How long a peer that no roster lists any more stays a member after its last heartbeat: long
@@ -319,6 +319,32 @@ impl Peer {
             self.verdict,
             Verdict::Suspected | Verdict::Unreachable | Verdict::Down | Verdict::Gone
         )
+    }
+
+    /// Whether it counts in the majority that a repair needs: it may judge other nodes. One that a
+    /// person stopped, or that is gone, does not. `stopped` has what this node stopped, and starts
+    /// again. EC2 gives the same reason for another member's repair, so a stopped peer counts until
+    /// any repair of it would be over.
+    pub(super) fn is_voter(
+        &self,
+        stopped: &BTreeSet<InstanceId>,
+        timing: &Timing,
+        now: Time,
+    ) -> bool {
+        let is_long_ago = now.since(self.verdict_since) >= timing.repair.patience * 2;
+        match self.verdict {
+            Verdict::Gone => false,
+            Verdict::Down => !(is_long_ago && self.rests_stopped(stopped)),
+            _ => true,
+        }
+    }
+
+    /// Whether a person stopped it, as far as EC2 says, so that it stays stopped.
+    pub(super) fn rests_stopped(&self, stopped: &BTreeSet<InstanceId>) -> bool {
+        let by_user = self.power_since_heard().is_some_and(|power| {
+            power.state == Some(InstanceState::Stopped) && power.stop_origin == StopOrigin::User
+        });
+        by_user && !stopped.contains(&self.member.id)
     }
 
     /// Records which of the groups with a check it can serve, according to its last heartbeat.
