@@ -117,6 +117,70 @@ fn what_drifts_is_made_right_again_while_the_peer_takes_nothing() {
     assert_eq!(scene.route_writes().unwrap(), 0, "nat-b mended itself");
 }
 
+/// Breaks forwarding on nat-a under traffic of its zone and waits for the monitor's repair. Returns
+/// the longest outage and what the monitor logged.
+fn repaired(breaks: &str) -> (f64, String) {
+    let scene = Scene::start(&scene::spec(2, NATHA, "")).unwrap();
+    let meter = scene.ping("host-a", 10).unwrap();
+    let before = scene.console("nat-a").unwrap().len();
+    scene.sh("nat-a", breaks).unwrap();
+    let log = || scene.console("nat-a").unwrap().split_off(before);
+    scene.wait_for(|| Ok(log().contains("differences from the plan"))).unwrap();
+    let report = scene.pinged(meter).unwrap();
+    assert!(report.probes.last().is_some_and(|(_, answer)| answer.is_some()), "served again");
+    assert_eq!(scene.route_writes().unwrap(), 0, "nat-a repaired itself");
+    (report.worst_ms(), log())
+}
+
+#[test]
+fn a_flushed_ruleset_is_restored_when_the_kernel_announces_it() {
+    let (worst, log) = repaired("nft flush ruleset");
+    assert!(worst < 2_000.0, "{worst} ms without NAT: {log}");
+    for part in ["drift: nft table ip natha is absent", "ms after the kernel announced a change"] {
+        assert!(log.contains(part), "no `{part}` in {log}");
+    }
+}
+
+#[test]
+fn forwarding_that_is_turned_off_is_turned_on_when_the_kernel_announces_it() {
+    let (worst, log) = repaired("echo 0 > /proc/sys/net/ipv4/ip_forward");
+    assert!(worst < 2_000.0, "{worst} ms without forwarding: {log}");
+    for part in ["net.ipv4.ip_forward is 0, should be 1", "ms after the kernel announced a change"]
+    {
+        assert!(log.contains(part), "no `{part}` in {log}");
+    }
+}
+
+#[test]
+fn a_program_that_changes_its_own_tables_all_the_time_costs_few_looks() {
+    let scene = Scene::start(&scene::spec(1, NATHA, "")).unwrap();
+    let ticks = || {
+        let shown = "set -- $(cat /proc/$(pidof natha)/stat); echo $((${14}+${15}+${16}+${17}))";
+        scene.sh("nat-a", shown).unwrap().trim().parse::<u64>().unwrap()
+    };
+    let before = ticks();
+    let churn = "for _ in $(seq 500); do nft add table ip busy; nft delete table ip busy; done";
+    let start = std::time::Instant::now();
+    scene.sh("nat-a", churn).unwrap();
+    let took = start.elapsed();
+    let used = Duration::from_millis((ticks() - before) * 10);
+    assert!(used < took / 4, "{used:?} of CPU time within {took:?}");
+    assert!(!scene.console("nat-a").unwrap().contains("drift"), "natha's own table is untouched");
+}
+
+#[test]
+fn a_chain_of_another_program_that_drops_is_named_when_it_appears() {
+    let scene = Scene::start(&scene::spec(1, NATHA, "")).unwrap();
+    let log = || scene.console("nat-a").unwrap();
+    let other = "nft 'add table inet wall; \
+                 add chain inet wall f { type filter hook forward priority 0; policy drop; }'";
+    scene.sh("nat-a", other).unwrap();
+    let named = "chain `f` of table `inet wall` (nft) drops packets";
+    scene.wait_for(|| Ok(log().contains(named))).unwrap();
+    scene.sh("nat-a", "nft delete table inet wall").unwrap();
+    scene.wait_for(|| Ok(log().contains("(nft) no longer drops"))).unwrap();
+}
+
 /// `natha setup` loads its table, seals it, and then writes its plan down, all under a lock. A
 /// monitor that looks in between finds a table that is not the plan's.
 #[test]
