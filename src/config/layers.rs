@@ -100,8 +100,8 @@ pub(super) fn from_env(env: &BTreeMap<String, String>) -> Layer {
     layer
 }
 
-/// This instance's tags. An unknown one is ignored with a warning: tags are changed while nodes run,
-/// and a typing error must not stop a node at its next start. A setting that was renamed is a
+/// This instance's tags. An unknown one is ignored with a warning: tags are changed while nodes
+/// run, and a typing error must not stop a node at its next start. A setting that was renamed is a
 /// problem as everywhere, because its value would be lost.
 pub(super) fn from_tags(tags: &BTreeMap<String, String>) -> Layer {
     /// Tags for discovery, which are not settings.

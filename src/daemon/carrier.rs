@@ -1,6 +1,6 @@
 //! Keeps on this host the addresses of the groups that this node holds, and of no others. It acts
-//! at once when the loop publishes a change and when the kernel announces one, and every few seconds
-//! in case an announcement was missed, in a task of its own.
+//! at once when the loop publishes a change and when the kernel announces one, and every few
+//! seconds in case an announcement was missed, in a task of its own.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

@@ -31,12 +31,8 @@ impl TryFrom<String> for SysctlKey {
     type Error = InvalidSysctl;
 
     fn try_from(path: String) -> Result<Self, InvalidSysctl> {
-        let is_name = |part: &str| {
-            !part.is_empty()
-                && part != "."
-                && part != ".."
-                && part.chars().all(|c| c.is_ascii_graphic())
-        };
+        let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
+        let is_name = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(is_plain);
         let known = BRANCHES.iter().any(|branch| path.starts_with(branch));
         if known && path.len() <= KEY_MAX && path.split('/').all(is_name) {
             Ok(Self(path))
