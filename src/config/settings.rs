@@ -61,6 +61,7 @@ impl Default for Settings {
                 uplink: None,
                 sources: Vec::new(),
                 clamp_mss: true,
+                mss: 1460,
                 flowtable: false,
                 source_dest_check: true,
                 conntrack_max: None,
@@ -160,8 +161,10 @@ pub struct Host {
     pub uplink: Option<String>,
     /// The networks whose traffic is translated; empty means the VPC's address blocks.
     pub sources: Vec<Ipv4Net>,
-    /// Whether to clamp the MSS of TCP connections to the path MTU.
+    /// Whether to clamp the MSS of TCP connections to the internet, to the path MTU and to `mss`.
     pub clamp_mss: bool,
+    /// The largest TCP segment towards the internet, in bytes.
+    pub mss: u16,
     /// Whether established flows use the kernel's fast path (an nft flowtable).
     pub flowtable: bool,
     /// Whether to disable EC2's source/destination check.

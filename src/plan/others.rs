@@ -171,7 +171,9 @@ fn has(statement: &Value, name: &str) -> bool {
 
 /// Whether a statement lets every packet pass on to the next one.
 fn is_neutral(statement: &Value) -> bool {
-    has(statement, "counter") || has(statement, "log") || has(statement, "limit")
+    // `-m comment` of iptables.
+    let comment = statement["xt"]["name"] == "comment";
+    has(statement, "counter") || has(statement, "log") || comment
 }
 
 /// Whether a chain, or one that it jumps to whatever the packet is, drops or rejects every packet
@@ -251,8 +253,8 @@ fn remedy(spec: &TableSpec, chain: &OtherChain) -> (Vec<String>, &'static str) {
             "and save them where this host's iptables rules are kept, such as with \
              `netfilter-persistent save`",
         ),
-        Owner::Ufw => (ufw(spec), "ufw keeps these rules"),
-        Owner::Firewalld => (firewalld(spec), "firewalld keeps this policy"),
+        Owner::Ufw => (ufw(spec), "these rules outlast a reboot"),
+        Owner::Firewalld => (firewalld(spec), "this policy outlasts a reboot"),
         Owner::Nft => (
             nft(spec, chain),
             "and add the same rules to that program's own configuration to make them permanent",
@@ -332,6 +334,7 @@ mod tests {
             sources: vec!["10.0.0.0/16".parse().unwrap()],
             vpc_networks: vec![],
             clamp_mss: true,
+            mss: 1460,
             flowtable: false,
             nat: true,
             accept: [].into(),
@@ -406,6 +409,8 @@ mod tests {
             "op": "==", "left": {"payload": {"protocol": "ip", "field": "saddr"}}, "right": "x",
         }});
         assert!(!warned(chain("drop", &[rule("forward", &to_uplink(&source))])));
+        let comment = json!({"xt": {"type": "match", "name": "comment"}});
+        assert!(!warned(chain("drop", &[rule("forward", &to_uplink(&comment))])));
         let state = json!({"match": {
             "op": "in", "left": {"ct": {"key": "state"}}, "right": "established",
         }});
