@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use ipnet::Ipv4Net;
+
 use super::addresses::AddressError;
 use super::apply::{Applier, ApplyError};
 use super::facts;
@@ -97,6 +99,30 @@ pub async fn reassert(state_dir: &Path) -> Result<Vec<Item>, ForwardingError> {
     changed.retain(|item| item.standing == ItemState::Differs);
     applier.finish(&plan)?;
     Ok(changed)
+}
+
+/// Adds the VPC's blocks to the plan, and to the sources if `also_sources`, and applies it. Returns
+/// whether there was a new one.
+///
+/// # Errors
+/// If there is no plan, or a step fails. A later call then tries again.
+pub async fn take_in(
+    state_dir: &Path,
+    blocks: &[Ipv4Net],
+    also_sources: bool,
+) -> Result<bool, ForwardingError> {
+    let plan = journal::last_plan(state_dir)?.ok_or(ForwardingError::NotSetUp)?;
+    if plan.with_blocks(blocks, also_sources) == plan {
+        return Ok(false);
+    }
+    let store = JournalStore::open_patiently(state_dir).await?;
+    let mut applier = Applier::new(Nft::find()?, store)?;
+    let plan = applier.last_plan().ok_or(ForwardingError::NotSetUp)?;
+    let plan = plan.with_blocks(blocks, also_sources);
+    let items = drifted(&plan, &applier.nft).await?;
+    applier.kernel(&plan, &items).await?;
+    applier.finish(&plan)?;
+    Ok(true)
 }
 
 async fn drifted(plan: &HostPlan, nft: &Nft) -> Result<Vec<Item>, ForwardingError> {

@@ -4,7 +4,9 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use natha::kernel::forwarding::{ForwardingError, check_forwarding, check_switches, reassert};
+use natha::kernel::forwarding::{
+    ForwardingError, check_forwarding, check_switches, reassert, take_in,
+};
 use natha::kernel::news::{Changed, News};
 use tokio::time::timeout;
 
@@ -264,4 +266,20 @@ fn the_kernel_announces_changes_of_rules_addresses_and_forwarding_and_no_reads()
         run("nft list ruleset; ip address; cat /proc/sys/net/ipv4/ip_forward");
         assert_eq!(news.waiting().unwrap(), Changed::default());
     });
+}
+
+#[test]
+fn a_block_that_the_vpc_gets_is_translated_from_then_on() {
+    let host = Netns::one_armed();
+    host.natha("setup --source 10.0.0.0/16 --no-source-dest-check").exits(0);
+    let pods = || vec!["10.0.0.0/16".parse().unwrap(), "100.64.0.0/16".parse().unwrap()];
+    for changed in [true, false] {
+        let blocks = pods();
+        let took = inside(&host, |state| async move { take_in(&state, &blocks, true).await });
+        assert_eq!(took.unwrap(), changed);
+        assert!(host.nft("list set ip natha sources").contains("100.64.0.0/16"));
+        assert_eq!(drifted(&host), [""; 0]);
+    }
+    host.natha("teardown").exits(0);
+    assert_eq!(host.nft("list tables"), "");
 }
