@@ -262,7 +262,7 @@ impl Peer {
     }
 
     /// Whether it was never heard, and may still be on its way.
-    fn is_first_contact(&self, now: Time, timing: &Timing) -> bool {
+    pub(super) fn is_first_contact(&self, now: Time, timing: &Timing) -> bool {
         self.heard.is_none() && now.since(self.met) < timing.first_contact
     }
 
@@ -297,7 +297,7 @@ impl Peer {
     }
 
     /// Records whether it hears this session of `me`, according to its heartbeats; a partitioned
-    /// peer does not.
+    /// peer does not, nor does one that was never heard, as far as is known.
     pub(super) fn note_hearing(
         &mut self,
         me: &InstanceId,
@@ -307,7 +307,7 @@ impl Peer {
     ) {
         let deaf = match self.verdict {
             Verdict::Alive | Verdict::Sick => !self.hears(me, session, timing),
-            Verdict::Partitioned => true,
+            Verdict::Partitioned | Verdict::Unmet => true,
             _ => false,
         };
         self.deaf_since = lasting(self.deaf_since, deaf, now);
