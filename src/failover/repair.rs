@@ -319,8 +319,8 @@ impl Repairs {
         out.report(now, Level::Warning, EventKind::RepairStart, About::node(node, text));
     }
 
-    /// Notes that EC2 accepted a start. It may stop the instance again at once, because a volume or a
-    /// key is gone, for example: the next start then waits longer each time.
+    /// Notes that EC2 accepted a start. It may stop the instance again at once, because a volume or
+    /// a key is gone, for example: the next start then waits longer each time.
     fn start_accepted(&mut self, node: &InstanceId, out: &mut Outbox, now: Time) {
         let Some(repair) = self.of.get_mut(node) else { return };
         repair.started = true;
