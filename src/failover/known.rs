@@ -39,6 +39,8 @@ pub(super) struct Known {
     /// The groups whose service checks fail here; none before the first results.
     pub(super) failing: Option<BTreeSet<GroupName>>,
     pub(super) leaving: bool,
+    /// This monitor ends and keeps its groups: it begins nothing more.
+    pub(super) restarting: bool,
     /// EC2's last report of this node itself, and when it was requested.
     pub(super) own_power: Option<(PowerReport, Time)>,
 }
@@ -64,6 +66,7 @@ impl Known {
             fit_since: Some(now),
             failing: None,
             leaving: false,
+            restarting: false,
             own_power: None,
         }
     }

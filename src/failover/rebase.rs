@@ -117,6 +117,7 @@ impl Known {
             fit_since: _,
             failing: _,
             leaving: _,
+            restarting: _,
             own_power,
         } = self;
         visit(started);

@@ -334,10 +334,11 @@ fn any_beat() -> impl Strategy<Value = Beat> {
     let unfit_for = prop::collection::btree_set("[a-z]{1,8}", 0..4)
         .prop_map(|names| names.iter().map(|name| name.parse().unwrap()).collect());
     let told = (vec(any_hears(), 0..16), vec(any_claim(), 0..6), unfit_for);
-    (faults, any::<bool>(), any::<u64>(), told).prop_map(
-        |(faults, leaving, settings_digest, (hears, holds, unfit_for))| Beat {
+    (faults, any::<[bool; 2]>(), any::<u64>(), told).prop_map(
+        |(faults, [leaving, restarting], settings_digest, (hears, holds, unfit_for))| Beat {
             fitness: Fitness { faults },
             leaving,
+            restarting,
             settings_digest,
             hears,
             holds,
