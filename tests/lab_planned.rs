@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// the program first replaced by another file, as an upgrade does.
 fn restart(scene: &Scene, node: &str) {
     let upgrade = "p=$(command -v natha); cp $p $p.new && mv $p.new $p";
-    scene.sh(node, &format!("{upgrade} || true")).unwrap();
+    scene.sh(node, upgrade).unwrap();
     scene.terminate(node).unwrap();
     scene.wait_for(|| Ok(scene.exec(node, &["pidof", "natha"], LIMIT)?.code != 0)).unwrap();
     scene.spawn(node, &["natha", "monitor"]).unwrap();

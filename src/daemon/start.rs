@@ -251,8 +251,8 @@ fn spawn_loop(event_loop: EventLoop) -> anyhow::Result<oneshot::Receiver<()>> {
     Ok(ended)
 }
 
-/// Waits until the loop ends or a signal arrives. A signal hands nothing over: the next monitor goes
-/// on with the routes as they are, and the host keeps the addresses of the groups that it holds.
+/// Waits until the loop ends or a signal arrives. A signal hands nothing over: the next monitor
+/// continues from the routes as they are, and the host keeps the addresses of its groups.
 async fn watch(running: Running, signals: &mut Signals) -> anyhow::Result<()> {
     let Running { notes, carrier, mut ended } = running;
     tokio::select! {

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | 4 | magic `NTHA` |
 //! | 1 | version, 1 |
-//! | 1 | flags: 1 = tag, 2 = leaving, 4 = entries omitted, 8 = services, 16 = restarting: see below |
+//! | 1 | flags: 1 = tag, 2 = leaving, 4 = entries omitted, 8 = services, 16 = restarting |
 //! | 8 | cluster: the first bytes of the SHA-256 of a label and the cluster's name |
 //! | 8 | session: random, chosen when the sender's monitor started |
 //! | 8 | sequence: increases with every packet of a session, to any receiver |

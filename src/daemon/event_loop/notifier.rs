@@ -1,8 +1,8 @@
 //! Writes the loop's events to the log and its state to the service manager.
 //!
 //! The loop itself writes nothing: a full pipe or a slow journal must not delay a heartbeat. If the
-//! notifier's queue is full, the message is counted and dropped, and the count is logged once the log
-//! flows again. The notifier has a thread of its own, which may wait.
+//! notifier's queue is full, the message is counted and dropped, and the count is logged once the
+//! log flows again. The notifier has a thread of its own, which may wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

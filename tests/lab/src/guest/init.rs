@@ -129,8 +129,8 @@ pub fn run(boot: &Boot) -> Result<()> {
     }
 }
 
-/// What natha-drain.service does at a shutdown. An image has that unit itself; a host without natha,
-/// or without a monitor, has nothing to hand over.
+/// What natha-drain.service does at a shutdown. An image has that unit itself; a host without a
+/// monitor has nothing to hand over.
 fn drain(environment: &[(String, String)]) {
     let mut command = Command::new("/usr/local/bin/natha");
     command.arg("drain").env_clear().envs(login()).envs(environment.iter().cloned());
