@@ -62,10 +62,11 @@ package_of() {
         curl) echo curl ;;
         g++) echo g++ ;;
         dpkg-deb) echo dpkg ;;
+        ethtool) echo ethtool ;;
         faketime) echo faketime ;;
         fish) echo fish ;;
         ip) echo iproute2 ;;
-        iptables) echo iptables ;;
+        iptables | iptables-nft) echo iptables ;;
         ipvsadm) echo ipvsadm ;;
         jq) echo jq ;;
         keepalived) echo keepalived ;;

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{handover, monitor, policy, release, replay, setup, status, take, teardown};
+use crate::commands::{
+    drain, handover, monitor, policy, release, replay, setup, status, take, teardown,
+};
 use crate::config::{Flags, load};
 use crate::logging::{self, LogFormat};
 
@@ -19,6 +21,7 @@ Examples:
   natha monitor                    watch the peers and take over when one fails
   natha status                     show nodes, groups and recent changes
   natha handover eu-west-1a        hand a group over to the best available peer
+  natha drain                      hand everything over before this host shuts down
   natha take web                   take over a group, as from a keepalived notify script
   natha release web                remove a group's addresses once another node has it
   natha policy --cluster blue      print the IAM policy for the nodes' role
@@ -91,6 +94,8 @@ pub(crate) enum Verb {
     Status(status::Args),
     /// Hand a group over from this node to another one, without interruption
     Handover(handover::Args),
+    /// Hand over everything that this node holds, and take nothing more
+    Drain(drain::Args),
     /// Take over a group once, by hand or from a keepalived notify script
     Take(take::Args),
     /// Remove a group's addresses from this host once another node has it
@@ -129,6 +134,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Monitor(args) => monitor::run(args, &cli.flags).await,
         Verb::Status(args) => status::run(args, &local()?.socket).await,
         Verb::Handover(args) => handover::run(args, &local()?.socket).await,
+        Verb::Drain(args) => drain::run(args, &local()?.socket).await,
         Verb::Take(args) => take::run(args, &cli.flags).await,
         Verb::Release(args) => release::run(args, &cli.flags).await,
         Verb::Policy(args) => policy::run(args, &cli.flags),

@@ -34,6 +34,9 @@ pub struct Report {
     /// Active alerts about this host that the view does not contain.
     #[serde(default)]
     pub alerts: Vec<String>,
+    /// Whether this node has handed over everything, because it was drained.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drained: bool,
     /// Recent events, oldest first.
     pub events: Vec<Event>,
     /// Counts since the monitor started.

@@ -84,12 +84,12 @@ fn the_holder_has_the_address_a_failed_service_moves_it_and_who_cannot_give_it_k
 }
 
 #[test]
-fn a_monitor_that_ends_hands_over_and_leaves_nothing_on_its_host() {
+fn a_node_that_is_drained_leaves_nothing_on_its_host() {
     let scene = Scene::start_unwell(&spec("local = \"lo\"", MONITOR)).unwrap();
     greet(&scene);
     scene.wait_well().unwrap();
     served_by(&scene, "nat-a", "nat-b");
-    scene.terminate("nat-a").unwrap();
+    scene.drain("nat-a").unwrap();
     served_by(&scene, "nat-b", "nat-a");
 }
 

@@ -8,11 +8,55 @@ use natha_lab::scene::{self, QUICK, Scene};
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// Ends a node's monitor as a restart of the service does, waits for its end and starts another,
+/// the program first replaced by another file, as an upgrade does.
+fn restart(scene: &Scene, node: &str) {
+    // The lab has mounted the program there: another one goes on top.
+    let upgrade = "p=$(command -v natha) && cp $p /root/natha.$$ && mount --bind /root/natha.$$ $p";
+    scene.sh(node, upgrade).unwrap();
+    scene.terminate(node).unwrap();
+    scene.wait_for(|| Ok(scene.exec(node, &["pidof", "natha"], LIMIT)?.code != 0)).unwrap();
+    scene.spawn(node, &["natha", "monitor"]).unwrap();
+    scene.wait_well().unwrap();
+}
+
 #[test]
-fn a_monitor_that_is_ended_hands_over_first_and_gets_its_routes_back_losing_no_packet() {
+fn a_restart_and_an_upgrade_of_a_monitor_move_no_route_with_echo_and_without() {
+    for icmp in [true, false] {
+        // Without echo from the start, only the last heartbeats tell a restart from a death.
+        let spec = scene::spec(2, NATHA, QUICK);
+        let scene = Scene::start_unwell(&spec).unwrap();
+        if !icmp {
+            let deaf = "echo 1 >/proc/sys/net/ipv4/icmp_echo_ignore_all";
+            for node in ["nat-a", "nat-b"] {
+                scene.sh(node, deaf).unwrap();
+            }
+        }
+        scene.wait_well().unwrap();
+        let meter = scene.ping("host-a", 10).unwrap();
+        for node in ["nat-a", "nat-b", "nat-a"] {
+            restart(&scene, node);
+        }
+        scene.pass(Duration::from_secs(2));
+        assert_eq!(scene.route_writes().unwrap(), 0, "restart.moves with icmp {icmp}");
+        for (zone, node) in ["nat-a", "nat-b"].into_iter().enumerate() {
+            assert_eq!(scene.route(zone).unwrap(), node);
+        }
+        scene.lost_nothing(meter).unwrap();
+        scene.nobody_stopped().unwrap();
+    }
+}
+
+#[test]
+fn a_node_that_is_drained_hands_over_and_gets_its_routes_back_losing_no_packet() {
     let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
     let meter = scene.ping("host-a", 10).unwrap();
     scene.pass(Duration::from_secs(3));
+    scene.drain("nat-a").unwrap();
+    assert_eq!(scene.route(0).unwrap(), "nat-b");
+    let status = scene.natha("nat-a", &["status"]).unwrap();
+    assert_eq!(status.code, 3, "{}", status.stdout);
+    assert!(status.stdout.contains("this node is drained"), "{}", status.stdout);
     scene.terminate("nat-a").unwrap();
     scene.wait_route(0, "nat-b").unwrap();
     scene.wait_verdict("nat-b", "nat-a", "leaving").unwrap();
@@ -64,6 +108,7 @@ fn a_second_monitor_on_a_host_is_refused() {
 fn a_monitor_that_starts_while_ec2_cannot_be_reached_waits_and_says_so() {
     let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
     let meter = scene.ping("host-a", 10).unwrap();
+    scene.drain("nat-a").unwrap();
     scene.terminate("nat-a").unwrap();
     scene.wait_route(0, "nat-b").unwrap();
     scene.wait_status("nat-a", serde_json::Value::is_null).unwrap();
@@ -85,6 +130,7 @@ fn a_monitor_that_starts_while_ec2_cannot_be_reached_waits_and_says_so() {
 fn the_last_monitor_to_end_leaves_its_nat_forwarding_and_restarts_converge() {
     let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
     let meters = ["host-a", "host-b"].map(|host| scene.ping(host, 10).unwrap());
+    scene.drain("nat-a").unwrap();
     scene.terminate("nat-a").unwrap();
     scene.wait_route(0, "nat-b").unwrap();
     scene.wait_verdict("nat-b", "nat-a", "leaving").unwrap();

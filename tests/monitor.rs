@@ -124,9 +124,11 @@ fn a_monitor_that_can_send_from_nowhere_is_unfit_and_takes_nothing() {
 }
 
 #[test]
-fn a_monitor_that_is_told_to_end_hands_over_first() {
+fn a_monitor_that_is_drained_hands_over_and_leaves_when_it_ends() {
     in_own_network(async || {
         let mut cluster = healthy_pair().await;
+        let output = cluster.run(1, &["drain"]).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}\n{}", cluster.log(1));
         cluster.signal(1, Signal::SIGTERM);
         assert_eq!(cluster.ended(1).await, Some(0));
         let (survivor, zone) = (cluster.nodes[0].id.clone(), cluster.nodes[1].zone.clone());
@@ -245,7 +247,7 @@ fn a_recording_made_by_the_flag_replays_and_holds_no_key() {
         let output = cluster.run(0, &["replay", file]).await;
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{text}");
-        assert!(text.contains("this node was asked to leave"), "{text}");
+        assert!(text.contains("was asked to end, and to keep its groups"), "{text}");
         assert!(text.contains("The recording ended: the monitor exited."), "{text}");
         let mut recording = String::new();
         let file = std::fs::File::open(file).unwrap();

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use crate::daemon::HostChange;
 
 mod control;
+pub(crate) mod drain;
 pub(crate) mod handover;
 pub(crate) mod monitor;
 pub(crate) mod policy;

@@ -47,7 +47,7 @@ pub(crate) struct Args {
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
-/// If the monitor cannot run, or cannot hand all its groups over when it stops.
+/// If the monitor cannot run, or its loop does not end when it should.
 pub(crate) async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let mut flags = flags.clone();
     if args.observe {

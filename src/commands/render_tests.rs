@@ -80,6 +80,7 @@ fn well() -> Report {
         events: Vec::new(),
         counters: Counters::default(),
         lateness_max: Duration::ZERO,
+        drained: false,
     }
 }
 

@@ -13,7 +13,7 @@ use super::carrier::{self, Carrier};
 use super::control_socket::{self, StatusEndpoint};
 use super::discovery::{self, Cluster, Discovery, Membership, Rediscover};
 use super::event_loop::{
-    EventLoop, LoopState, Notifier, Recorder, notify, prioritise, stay_in_memory,
+    EventLoop, LoopState, Notifier, Recorder, Watchdog, notify, prioritise, stay_in_memory,
 };
 use super::health::proof::{self, ProofParts};
 use super::health::{FitnessBoard, conntrack, host, interruptions, service_checks};
@@ -29,9 +29,9 @@ use crate::record::Header;
 use crate::types::SessionId;
 use crate::wire::{HeartbeatKey, Sender};
 
-/// How long handing everything over may take once the monitor is asked to stop.
-const LEAVE_LIMIT: Duration = Duration::from_secs(20);
-/// Heartbeats that tell the peers that this node is leaving, including the one before it may exit.
+/// How long the loop may take to end, besides the time for the last heartbeats.
+const END_LIMIT: Duration = Duration::from_secs(5);
+/// Heartbeats that tell the peers that this monitor ends, including the one before it may exit.
 /// The others take at most [`LINGER_MAX`].
 const LAST_BEATS: u32 = 3;
 const LINGER_MAX: Duration = Duration::from_secs(3);
@@ -45,7 +45,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 ///
 /// # Errors
 /// If the settings are wrong, a monitor already runs on this host, a socket cannot be opened, or
-/// not everything could be handed over in time at the end.
+/// the loop does not end when it should.
 pub(crate) async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
     let settings = load_with_pair(flags, pair, None)?.settings;
     let directory = settings.socket.parent().context("the socket has no directory")?;
@@ -137,11 +137,11 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
         exchange,
         inbox,
         executors: Executors::start(clouds, stopped_peers, &notes, settings.api.timeout),
-        notifier: Notifier::start(),
+        notifier: Notifier::start().context("cannot start the thread that writes the log")?,
         recorder: record(settings, header),
         must_carry,
         rediscover: rediscover.clone(),
-        watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
+        watchdog: Watchdog::from_environment(),
         linger: (settings.timing.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
         severed_after: severed_after(&settings.timing),
         state: LoopState::new(cluster.name.clone(), cluster.roster.clone(), now),
@@ -253,26 +253,23 @@ fn spawn_loop(event_loop: EventLoop) -> anyhow::Result<oneshot::Receiver<()>> {
     Ok(ended)
 }
 
-/// Waits until the loop ends or a signal arrives. The addresses of groups that were handed over are
-/// removed from this host; those of groups that no peer could take stay.
+/// Waits until the loop ends or a signal arrives. A signal hands nothing over: the next monitor
+/// continues from the routes as they are, and the host keeps the addresses of its groups.
 async fn watch(running: Running, signals: &mut Signals) -> anyhow::Result<()> {
     let Running { notes, carrier, mut ended } = running;
     tokio::select! {
         end = &mut ended => return end.map_err(|_| anyhow!("the loop's thread panicked")),
         () = signals.end() => {}
     }
-    tracing::info!("stopping: handing over this node's groups");
+    tracing::info!("stopping; this node keeps its groups (`natha drain` hands them over)");
     notify(&sd_notify::NotifyState::Stopping);
-    notes.input(Input::Command { command: Command::Leave }).await;
+    notes.input(Input::Command { command: Command::Restart }).await;
     tokio::select! {
-        end = timeout(LEAVE_LIMIT, &mut ended) => match end {
+        end = timeout(LINGER_MAX + END_LIMIT, &mut ended) => match end {
             Ok(end) => end.map_err(|_| anyhow!("the loop's thread panicked"))?,
-            Err(_) => bail!(
-                "not everything was handed over within {}: the peers will take over the rest",
-                humantime::format_duration(LEAVE_LIMIT)
-            ),
+            Err(_) => bail!("the loop has not ended in time: the peers were not told"),
         },
-        () = signals.end() => bail!("stopped by a second signal before everything was handed over"),
+        () = signals.end() => bail!("stopped by a second signal before the peers were told"),
     }
     carrier.finish().await;
     Ok(())

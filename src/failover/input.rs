@@ -103,8 +103,10 @@ pub struct Routes(pub BTreeMap<Ipv4Net, RouteEntry>);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
-    /// Hand everything over and be ready to exit (SIGTERM).
+    /// Hand everything over, and take nothing more until the monitor restarts (`natha drain`).
     Leave,
+    /// Be ready to exit at once, and tell the peers that this monitor will be back (SIGTERM).
+    Restart,
     /// Give one group to a node.
     HandOver {
         /// The group.

@@ -50,6 +50,8 @@ pub(super) struct Known {
     /// The groups whose service checks fail here; none before the first results.
     pub(super) failing: Option<BTreeSet<GroupName>>,
     pub(super) leaving: bool,
+    /// This monitor ends and keeps its groups: it begins nothing more.
+    pub(super) restarting: bool,
     /// EC2's last report of this node itself, and when it was requested.
     pub(super) own_power: Option<(PowerReport, Time)>,
 }
@@ -76,6 +78,7 @@ impl Known {
             steady_since: now,
             failing: None,
             leaving: false,
+            restarting: false,
             own_power: None,
         }
     }

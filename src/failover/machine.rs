@@ -119,11 +119,14 @@ impl Machine {
         self.weigh_fitness(now);
         self.known.drop_unlisted(now);
         self.judge_peers(now);
-        self.advance_groups(now);
-        self.known.note_boots(now);
-        self.repairs.advance(&self.known, &self.groups, &mut self.out, now);
-        self.copy_stopped();
-        self.reads.advance(&self.known, &self.groups, &mut self.out, now);
+        // Whatever this monitor began now, the next one would not know of.
+        if !self.known.restarting {
+            self.advance_groups(now);
+            self.known.note_boots(now);
+            self.repairs.advance(&self.known, &self.groups, &mut self.out, now);
+            self.copy_stopped();
+            self.reads.advance(&self.known, &self.groups, &mut self.out, now);
+        }
         self.exchange(now);
         for group in self.groups.values_mut() {
             group.update_must_carry(&self.known, now);
@@ -267,6 +270,10 @@ impl Machine {
     fn command(&mut self, command: Command, now: Time) {
         match command {
             Command::Leave => self.known.leaving = true,
+            Command::Restart => {
+                self.known.restarting = true;
+                self.may_exit_sent = false;
+            }
             Command::HandOver { group, to } => {
                 let Some(group) = self.groups.get_mut(&group) else { return };
                 group.ordered_to = to.or_else(|| self.known.best_heir(group).cloned());
@@ -298,7 +305,8 @@ impl Machine {
     fn exchange(&mut self, now: Time) {
         let holds_something =
             || self.groups.values().any(|group| has_something_to_give(&self.known, group));
-        let leaves = self.known.leaving && !self.may_exit_sent && !holds_something();
+        let may_go = self.known.restarting || (self.known.leaving && !holds_something());
+        let leaves = may_go && !self.may_exit_sent;
         if leaves || now >= self.next_beat {
             self.next_beat = now + self.known.timing.interval;
             let beat = show::beat(&self.known, &self.groups, now);

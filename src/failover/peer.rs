@@ -203,6 +203,14 @@ impl Peer {
         !impaired && times.is_some_and(|(moved, heard)| moved >= heard.at + max_request_age(timing))
     }
 
+    /// Whether it said that its monitor would be back, and is still given the time for that. Where
+    /// it has answered echo, its host can show by itself that it lives.
+    fn is_restarting(&self, now: Time, timing: &Timing) -> bool {
+        let Some(heard) = &self.heard else { return false };
+        let back_by = heard.at + timing.detection() + timing.daemon_grace;
+        heard.beat.restarting && self.echo_at.is_none() && now < back_by
+    }
+
     /// EC2's report of it, if it was requested after the peer was last heard.
     pub(super) fn power_since_heard(&self) -> Option<&PowerReport> {
         let heard_at = self.heard.as_ref().map_or(Time::default(), |heard| heard.at);
@@ -257,7 +265,7 @@ impl Peer {
         if witnessed || self.is_alive_by_moves(timing) {
             return Verdict::Partitioned;
         }
-        if self.echo_answers(now, timing) {
+        if self.echo_answers(now, timing) || self.is_restarting(now, timing) {
             return Verdict::DaemonDown;
         }
         if power.is_some() { Verdict::Unreachable } else { Verdict::Suspected }
@@ -381,7 +389,8 @@ impl Peer {
 
     /// Whether it can be given the group.
     pub(super) fn can_take(&self, group: &GroupName) -> bool {
-        self.is_alive() && self.serves(group)
+        let restarting = self.heard.as_ref().is_some_and(|heard| heard.beat.restarting);
+        self.is_alive() && self.serves(group) && !restarting
     }
 
     /// Whether it heard this session of `me` recently, according to its heartbeat.
@@ -429,6 +438,10 @@ impl Peer {
             }
             None => "no heartbeat since this monitor started".to_owned(),
         };
+        let restart = match &self.heard {
+            Some(heard) if heard.beat.restarting => ", its monitor restarts",
+            _ => "",
+        };
         let echo = match self.echo_at {
             Some(at) => format!("echo {} ago", words(now.since(at))),
             None => "echo never answered".to_owned(),
@@ -443,7 +456,7 @@ impl Peer {
         } else {
             String::new()
         };
-        format!("{heartbeat}, {echo}, {power}{moves}")
+        format!("{heartbeat}{restart}, {echo}, {power}{moves}")
     }
 }
 

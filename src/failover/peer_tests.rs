@@ -93,6 +93,25 @@ fn what_a_fresh_heartbeat_says_decides() {
 }
 
 #[test]
+fn a_peer_that_restarts_is_given_the_grace_unless_its_host_can_answer_for_itself() {
+    let goodbye = || says(Beat { restarting: true, ..beat() });
+    let limit = timing().detection() + timing().daemon_grace;
+    assert_eq!(judge(&goodbye(), ms(1)), Verdict::Alive);
+    for after in [timing().detection(), limit - ms(1)] {
+        assert_eq!(judge(&goodbye(), after), Verdict::DaemonDown, "{after:?}");
+    }
+    assert_eq!(judge(&goodbye(), limit), Verdict::Suspected, "it had its time");
+    let mut silent = goodbye();
+    silent.echo_at = Some(HEARD);
+    assert_eq!(judge(&silent, ms(600)), Verdict::Suspected, "its host answered before");
+    let mut stopped = goodbye();
+    stopped.power = Some((power(Some(InstanceState::Stopping)), HEARD));
+    assert_eq!(judge(&stopped, ms(600)), Verdict::Down);
+    assert!(!goodbye().can_take(&"g".parse().unwrap()), "it could not hold it just now");
+    assert!(goodbye().evidence(HEARD).contains("its monitor restarts"));
+}
+
+#[test]
 fn ec2_s_word_on_a_lost_peer_decides() {
     for (state, verdict) in [
         (None, Verdict::Gone),

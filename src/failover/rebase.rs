@@ -118,6 +118,7 @@ impl Known {
             steady_since,
             failing: _,
             leaving: _,
+            restarting: _,
             own_power,
         } = self;
         visit(started);

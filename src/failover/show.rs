@@ -37,6 +37,8 @@ pub(super) fn beat(known: &Known, groups: &Groups, now: Time) -> Beat {
     Beat {
         fitness: known.fitness.clone(),
         leaving: known.leaving,
+        // A drained node does not ask for time: it has nothing to keep.
+        restarting: known.restarting && !known.leaving,
         settings_digest: known.settings_digest,
         hears: hears.collect(),
         holds: claimed.map(|group| claim(known, group)).collect(),

@@ -13,6 +13,10 @@
 //!   would leave untranslated with a private address; and packets from other networks that use this
 //!   host as their router to the internet. Connections accepted by another DNAT rule are kept, and
 //!   so is traffic between two hosts of the VPC.
+//! - *Confirmed*: translated flows in which both sides have spoken, TCP after its handshake. Their
+//!   packets leave the table at one of its first two rules. Such a flow was accepted by the rules
+//!   below when it was opened. Invalid packets belong to no flow, and the two segments that open a
+//!   TCP connection come before it is confirmed: these pass all rules.
 //! - *Offloaded* (optional): TCP and UDP flows between a source and the internet bypass the ruleset
 //!   through a flowtable once they have a reply. Every rule has accepted them by then.
 //!
@@ -165,7 +169,16 @@ impl TableSpec {
         let placed = || is_in(ct("state"), list_of(&["established", "related"]));
         let drop = || [count("dropped"), Statement::Drop(None)];
 
+        let accept = |name| [count(name), Statement::Accept(None)];
         let mut rules = Vec::new();
+        if self.flowtable {
+            rules.push([[out(), from_source()].as_slice(), &offload()].concat());
+            rules.push([[back(), to_source()].as_slice(), &offload()].concat());
+        }
+        // A translated flow was opened from inside: its original direction leads to the uplink.
+        let outwards = is(ct("direction"), text("original"));
+        rules.push([[outwards, is_confirmed()].as_slice(), &accept("to_uplink")].concat());
+        rules.push([[is_confirmed()].as_slice(), &accept("from_uplink")].concat());
         if self.clamp_mss {
             // Jumbo frames go on within the VPC.
             let clamps = || [syn(), clamp(), clamp_to(self.mss)];
@@ -191,11 +204,6 @@ impl TableSpec {
         }
         let lost = is_in(ct("state"), text("invalid"));
         rules.push([[out(), from_source(), lost].as_slice(), &drop()].concat());
-        if self.flowtable {
-            rules.push([[out(), from_source()].as_slice(), &offload()].concat());
-            rules.push([[back(), to_source()].as_slice(), &offload()].concat());
-        }
-        let accept = |name| [count(name), Statement::Accept(None)];
         rules.push([[out(), from_source()].as_slice(), &accept("to_uplink")].concat());
         rules.push([[back(), to_source(), placed()].as_slice(), &accept("from_uplink")].concat());
         let by_link = |key| is(meta(key), text("@links"));
@@ -256,6 +264,18 @@ fn offload<'a>() -> [Statement<'a>; 3] {
         is_in(ct("state"), text("established")),
         Statement::Flow(Flow { op: SetOp::Add, flowtable: "@fast".into() }),
     ]
+}
+
+/// `ct status & (assured|snat|dnat) == assured|snat`: one look at the flow instead of many at the
+/// packet. The kernel assures a TCP flow with the segment that follows the SYN-ACK, and a UDP flow
+/// with an answer to a later packet. Port forwards (DNAT) of other tables are left to their rule.
+fn is_confirmed<'a>() -> Statement<'a> {
+    // nft before 1.0.9 takes two operands and no more.
+    let either =
+        |left, right| Expression::BinaryOperation(Box::new(BinaryOperation::OR(vec![left, right])));
+    let wanted = || either(text("assured"), text("snat"));
+    let masked = BinaryOperation::AND(ct("status"), either(wanted(), text("dnat")));
+    is(Expression::BinaryOperation(Box::new(masked)), wanted())
 }
 
 /// `tcp flags & (syn|rst) == syn`: the opening segments in both directions.

@@ -187,6 +187,9 @@ pub struct Beat {
     pub fitness: Fitness,
     /// The sender is leaving on purpose: it has given its groups away, or is about to.
     pub leaving: bool,
+    /// The sender's monitor ends and will be back: it keeps its groups meanwhile.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restarting: bool,
     /// Digest of the settings that every node must share. Where it differs, nobody is stopped.
     pub settings_digest: u64,
     /// What the sender hears of the others.

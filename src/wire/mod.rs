@@ -9,7 +9,7 @@
 //! |---|---|
 //! | 4 | magic `NTHA` |
 //! | 1 | version, 1 |
-//! | 1 | flags: 1 = tag after the body, 2 = leaving, 4 = entries omitted, 8 = services: see below |
+//! | 1 | flags: 1 = tag, 2 = leaving, 4 = entries omitted, 8 = services, 16 = restarting |
 //! | 8 | cluster: the first bytes of the SHA-256 of a label and the cluster's name |
 //! | 8 | session: random, chosen when the sender's monitor started |
 //! | 8 | sequence: increases with every packet of a session, to any receiver |
@@ -34,7 +34,8 @@
 //!
 //! A sender sets flag 8 only if it has a failed service check or announces a planned move. Without
 //! the flag the body is that of the versions before it, so that old and new nodes hear each other
-//! until one of them uses these features.
+//! until one of them uses these features. Flag 16 is only in the last heartbeats of a monitor that
+//! will be back. Versions that do not know it reject these heartbeats.
 //!
 //! The tag's key is derived from the cluster key (HMAC-SHA256 of a fixed label), so that the
 //! cluster key can serve other purposes later without confusion between them.

@@ -23,7 +23,10 @@ const FLAG_CLAIMS_OMITTED: u8 = 4;
 /// of older versions, so that old and new nodes hear each other until one of them uses these
 /// features.
 const FLAG_SERVICES: u8 = 8;
-const FLAGS_KNOWN: u8 = FLAG_TAGGED + FLAG_LEAVING + FLAG_CLAIMS_OMITTED + FLAG_SERVICES;
+/// Only in the last heartbeats of a monitor. Older versions reject these.
+const FLAG_RESTARTING: u8 = 16;
+const FLAGS_KNOWN: u8 =
+    FLAG_TAGGED + FLAG_LEAVING + FLAG_CLAIMS_OMITTED + FLAG_SERVICES + FLAG_RESTARTING;
 const HEARS_FAILED: u8 = 1;
 const TAG_LEN: usize = 32;
 const KEY_LABEL: &[u8] = b"natha heartbeat 1";
@@ -183,7 +186,8 @@ impl Sender {
         let tagged = if self.key.is_some() { FLAG_TAGGED } else { 0 };
         let leaving = if beat.leaving { FLAG_LEAVING } else { 0 };
         let services = if uses_services(beat) { FLAG_SERVICES } else { 0 };
-        tagged + leaving + services
+        let restarting = if beat.restarting { FLAG_RESTARTING } else { 0 };
+        tagged + leaving + services + restarting
     }
 
     /// Decodes a datagram.
@@ -231,6 +235,7 @@ impl Sender {
         let beat = Beat {
             fitness: bits_to_fitness(body.byte()?),
             leaving: flags & FLAG_LEAVING != 0,
+            restarting: flags & FLAG_RESTARTING != 0,
             settings_digest: body.u64()?,
             hears: body.hears()?,
             unfit_for: if services { body.names()? } else { BTreeSet::new() },

@@ -35,10 +35,11 @@ fn any_beat() -> impl Strategy<Value = Beat> {
     let unfit_for = prop::collection::btree_set("[a-z]{1,8}", 0..4)
         .prop_map(|names| names.iter().map(|name| name.parse().unwrap()).collect());
     let told = (vec(any_hears(), 0..16), vec(any_claim(), 0..6), unfit_for);
-    ((faults, unproven), any::<bool>(), any::<u64>(), told).prop_map(
-        |((faults, unproven), leaving, settings_digest, (hears, holds, unfit_for))| Beat {
+    ((faults, unproven), any::<[bool; 2]>(), any::<u64>(), told).prop_map(
+        |((faults, unproven), marks, settings_digest, (hears, holds, unfit_for))| Beat {
             fitness: Fitness { faults, unproven },
-            leaving,
+            leaving: marks[0],
+            restarting: marks[1],
             settings_digest,
             hears,
             holds,

@@ -1,6 +1,6 @@
 //! That packets go where they should, and nowhere else.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -100,8 +100,8 @@ impl Net {
     }
 
     /// Connects from the private host to the internet: the address that is seen there, and the
-    /// largest segment that the private host is told to accept.
-    fn connect(&self) -> (SocketAddr, u32) {
+    /// largest segment that either side may send, the one in the internet first.
+    fn connect(&self) -> (SocketAddr, [u32; 2]) {
         let listener = self.internet.inside(|| TcpListener::bind((INTERNET, 0)).unwrap());
         let to = listener.local_addr().unwrap();
         let client = self.private.inside(move || {
@@ -109,9 +109,9 @@ impl Net {
         });
         let (mut server, from) = listener.accept().unwrap();
         server.write_all(b"hello").unwrap();
-        let segment = getsockopt(&server.as_fd(), TcpMaxSeg).unwrap();
-        drop(client);
-        (from, segment)
+        let segments =
+            [server.as_fd(), client.as_fd()].map(|end| getsockopt(&end, TcpMaxSeg).unwrap());
+        (from, segments)
     }
 
     /// Whether the internet can open a connection to the private host.
@@ -206,10 +206,36 @@ fn segments_are_clamped_to_a_narrow_uplink() {
     let net = Net::two_armed();
     let (_, before) = net.connect();
     net.nat.ip("link set ens5 mtu 1300");
-    let (_, segment) = net.connect();
-    assert!(before > 1400, "{before}");
-    // 1300 less 20 for IPv4, 20 for TCP and 12 for its timestamps.
-    assert!(segment <= 1260, "{segment}");
+    let (_, after) = net.connect();
+    assert!(before.iter().all(|segment| *segment > 1400), "{before:?}");
+    // 1300 less 20 for IPv4 and 20 for TCP: the SYN is clamped, and so is the SYN-ACK.
+    assert!(after.iter().all(|segment| *segment <= 1260), "{after:?}");
+}
+
+#[test]
+fn every_packet_of_a_flow_is_counted_and_only_the_first_rules_see_it() {
+    let net = Net::two_armed();
+    // What is right behind the rules for confirmed flows sees the packets that open a flow, 2 of
+    // TCP, and everything of another table's port forwards.
+    let spy = "insert rule ip natha forward index 2 counter name slow";
+    net.nat.nft("add counter ip natha slow");
+    net.nat.nft(spy);
+    let listener = net.internet.inside(|| TcpListener::bind((INTERNET, 0)).unwrap());
+    let to = listener.local_addr().unwrap();
+    let mut client = net.private.inside(move || {
+        TcpStream::connect_timeout(&to, Duration::from_secs(10)).expect("the NAT translates")
+    });
+    let (mut server, _) = listener.accept().unwrap();
+    for _ in 0..20 {
+        client.write_all(b"ping").unwrap();
+        server.read_exact(&mut [0; 4]).unwrap();
+        server.write_all(b"pong").unwrap();
+        client.read_exact(&mut [0; 4]).unwrap();
+    }
+    assert_eq!(net.packets("slow"), 2, "the SYN and the SYN-ACK");
+    // A SYN or an acknowledgement, and the segments.
+    assert!(net.packets("to_uplink") >= 21, "{}", net.packets("to_uplink"));
+    assert!(net.packets("from_uplink") >= 21, "{}", net.packets("from_uplink"));
 }
 
 #[test]

@@ -8,10 +8,12 @@ mod commands;
 mod notifier;
 mod realtime;
 mod recorder;
+mod watchdog;
 
 pub(crate) use notifier::{Notifier, notify};
 pub(crate) use realtime::{prioritise, stay_in_memory};
 pub(crate) use recorder::Recorder;
+pub(crate) use watchdog::Watchdog;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -27,7 +29,7 @@ use super::clock;
 use super::discovery::Rediscover;
 use super::inbox::{Inbox, Note};
 use super::peers::Exchange;
-use crate::failover::{Action, ActionId, Event, Input, Machine, Outcome};
+use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
 use crate::status::{Counters, Report};
 use crate::types::{Fault, Fitness, InstanceId, Roster, SessionId, Time};
@@ -65,8 +67,8 @@ pub(crate) struct EventLoop {
     pub(crate) must_carry: Option<watch::Sender<MustCarry>>,
     /// Wakes the discovery when a peer has restarted, or a node is heard that is not a member.
     pub(crate) rediscover: Rediscover,
-    /// How often the service manager's watchdog is fed, if it has one.
-    pub(crate) watchdog: Option<Duration>,
+    /// The service manager's watchdog, if it has one.
+    pub(crate) watchdog: Option<Watchdog>,
     /// How long the loop runs after everything is handed over: enough heartbeats for every peer to
     /// hear that this node is leaving, even if one heartbeat is lost.
     pub(crate) linger: Duration,
@@ -90,6 +92,10 @@ pub(crate) struct LoopState {
     fed: Option<Time>,
     ready: bool,
     exit_at: Option<Time>,
+    /// Whether the monitor was asked to end, not only to be drained.
+    ending: bool,
+    /// Whether this node was asked to hand everything over, and has done so.
+    drained: bool,
     /// The latest result of the checks of this host.
     checked: Fitness,
     severed: bool,
@@ -112,6 +118,8 @@ impl LoopState {
             fed: None,
             ready: false,
             exit_at: None,
+            ending: false,
+            drained: false,
             checked: Fitness::fit(),
             severed: false,
             sessions: BTreeMap::new(),
@@ -187,10 +195,18 @@ impl EventLoop {
         if let Some(recorder) = &mut self.recorder {
             recorder.input(&input);
         }
-        if let Input::Beat { from, session, .. } = &input {
-            self.note_session(from, *session, now);
+        match &input {
+            Input::Beat { from, session, .. } => self.note_session(from, *session, now),
+            Input::Command { command: Command::Restart } => self.state.ending = true,
+            Input::Command { command: Command::Leave } => self.note_drain("is being drained"),
+            _ => {}
         }
         self.machine.handle(input, now);
+    }
+
+    fn note_drain(&mut self, how: &str) {
+        let text = format!("this node {how}: it takes nothing until its monitor is restarted");
+        self.state.alerts.insert("drain", text);
     }
 
     /// An instance that was stopped and started has a new public address, and a DNS record with the
@@ -272,9 +288,13 @@ impl EventLoop {
             }
             Action::SendEcho { to } => return self.exchange.send_echo(&to),
             Action::Report { event } => return self.report_event(event),
-            Action::MayExit => {
+            Action::MayExit if self.state.ending => {
                 self.state.exit_at = Some(now + self.linger);
                 return;
+            }
+            Action::MayExit => {
+                self.state.drained = true;
+                return self.note_drain("is drained");
             }
             Action::ReadRoutes { id, tables } => {
                 (id, executors.read(id, CloudRead::Routes(tables)))
@@ -321,10 +341,10 @@ impl EventLoop {
     }
 
     fn feed_watchdog(&mut self, now: Time) {
-        let Some(every) = self.watchdog else { return };
-        if self.state.fed.is_none_or(|last| now.since(last) >= every) {
+        let Some(watchdog) = &self.watchdog else { return };
+        let due = self.state.fed.is_none_or(|last| now.since(last) >= watchdog.every);
+        if due && watchdog.feed() {
             self.state.fed = Some(now);
-            self.notifier.send(Notification::Watchdog);
         }
     }
 
@@ -346,6 +366,7 @@ impl EventLoop {
             roster: Roster::clone(&self.state.roster),
             view: self.machine.view(now),
             alerts: self.state.alerts.values().cloned().collect(),
+            drained: self.state.drained,
             events: self.state.events.iter().cloned().collect(),
             counters,
             lateness_max: self.state.lateness_max,

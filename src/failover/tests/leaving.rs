@@ -1,4 +1,5 @@
-//! A node that leaves: it gives away what it has, and goes when nothing leads to it any more.
+//! A node that leaves: it gives away what it has, and goes when nothing leads to it any more. One
+//! whose monitor restarts keeps what it has.
 
 use super::test_bench::*;
 use super::wants::home_whose_heir_is_at;
@@ -135,4 +136,75 @@ fn a_peer_that_said_goodbye_and_acts_again_is_not_robbed_again_and_again() {
         (bench.verdict(1), bench.moved().len(), bench.stops().len()),
         (Verdict::Partitioned, 1, 0)
     );
+}
+
+fn exits(bench: &TestBench) -> usize {
+    bench.count(|action| *action == Action::MayExit)
+}
+
+#[test]
+fn a_monitor_that_restarts_says_so_at_once_and_gives_nothing_away() {
+    let mut bench = TestBench::new(2);
+    bench.run(11_040);
+    bench.told.clear();
+    bench.command(Command::Restart);
+    let now = bench.now;
+    bench.machine.tick(now);
+    bench.poll();
+    let beats = bench.told.iter().filter_map(|(_, action)| match action {
+        Action::SendBeat { beat, .. } => Some((beat.leaving, beat.restarting, beat.holds.len())),
+        _ => None,
+    });
+    assert_eq!(beats.collect::<Vec<_>>(), [(false, true, 1)], "between two heartbeats");
+    assert_eq!(bench.told.last().unwrap().1, Action::MayExit, "the goodbye comes first");
+    bench.lose(1);
+    bench.run(2_000);
+    assert_eq!((exits(&bench), bench.moved()), (1, vec![]), "it begins nothing more");
+}
+
+#[test]
+fn a_drained_node_that_restarts_says_that_it_has_left() {
+    let mut bench = TestBench::new(2);
+    bench.run(10_500);
+    bench.command(Command::Leave);
+    bench.run(2_000);
+    assert_eq!((exits(&bench), bench.moved()), (1, vec![(0, 1)]));
+    bench.told.clear();
+    bench.command(Command::Restart);
+    bench.run(200);
+    let mut marks = bench.told.iter().filter_map(|(_, action)| match action {
+        Action::SendBeat { beat, .. } => Some((beat.leaving, beat.restarting)),
+        _ => None,
+    });
+    assert!(marks.all(|marks| marks == (true, false)));
+    assert_eq!(exits(&bench), 1);
+}
+
+#[test]
+fn a_restart_of_a_peers_monitor_moves_nothing_where_icmp_is_closed() {
+    let mut bench = TestBench::starting(0, 2, timing());
+    bench.echo.clear();
+    bench.run(10_500);
+    bench.beat_mut(1).restarting = true;
+    bench.run(200);
+    bench.beats.remove(&1);
+    bench.run(14_000);
+    assert_eq!((bench.verdict(1), bench.moved()), (Verdict::DaemonDown, vec![]));
+    bench.beats.insert(1, TestBench::fine(0));
+    bench.run(12_000);
+    assert_eq!((bench.verdict(1), bench.moved()), (Verdict::Alive, vec![]));
+}
+
+#[test]
+fn a_peer_that_said_that_it_restarts_and_does_not_come_back_is_taken_over_after_the_grace() {
+    let mut bench = TestBench::starting(0, 2, timing());
+    bench.echo.clear();
+    bench.run(10_500);
+    bench.beat_mut(1).restarting = true;
+    bench.run(200);
+    bench.beats.remove(&1);
+    let took = bench.run_until(30_000, |bench| !bench.moved().is_empty());
+    assert_eq!(bench.moved(), [(1, 0)]);
+    let bound = timing().detection() + timing().daemon_grace + secs(1);
+    assert!(took >= timing().daemon_grace && took < bound, "{took:?}");
 }

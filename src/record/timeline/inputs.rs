@@ -149,7 +149,10 @@ impl Observed {
         }
         if *old_session != session {
             texts.push(format!("{name}'s monitor has restarted: {}", condition(beat)));
-        } else if old.fitness != beat.fitness || old.leaving != beat.leaving {
+        } else if old.fitness != beat.fitness
+            || old.leaving != beat.leaving
+            || old.restarting != beat.restarting
+        {
             texts.push(format!("{name} reports: {}", condition(beat)));
         }
         if old.settings_digest != beat.settings_digest {
@@ -350,12 +353,14 @@ impl Observed {
 /// The sender's condition according to its heartbeat.
 fn condition(beat: &Beat) -> String {
     let leaving = if beat.leaving { ", leaving" } else { "" };
-    format!("{}{leaving}", beat.fitness)
+    let restarting = if beat.restarting { ", its monitor restarts" } else { "" };
+    format!("{}{leaving}{restarting}", beat.fitness)
 }
 
 fn command_words(command: &Command, names: &Names) -> String {
     match command {
         Command::Leave => "this node was asked to leave".to_owned(),
+        Command::Restart => "this monitor was asked to end, and to keep its groups".to_owned(),
         Command::HandOver { group, to: Some(to) } => {
             format!("this node was asked to hand group {group} to {}", names.node(to))
         }

@@ -73,7 +73,9 @@ impl<'a> Dice<'a> {
         let unfit_for = (0..self.below(3))
             .map(|_| self.pick(groups).parse().expect("a name of the target's own"))
             .collect();
-        let (leaving, settings_digest) = (self.byte() % 8 == 7, u64::from(self.byte() % 2));
-        Beat { fitness, leaving, settings_digest, hears, holds, unfit_for }
+        let ends = self.byte() % 8;
+        let (leaving, restarting) = (ends == 7, ends == 6);
+        let settings_digest = u64::from(self.byte() % 2);
+        Beat { fitness, leaving, restarting, settings_digest, hears, holds, unfit_for }
     }
 }

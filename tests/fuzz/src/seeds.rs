@@ -13,6 +13,7 @@ pub(crate) fn packets() -> Vec<Vec<u8>> {
     let beat = Beat {
         fitness: Fitness::unfit(Fault::Uplink),
         leaving: true,
+        restarting: false,
         settings_digest: 5,
         hears: vec![Hears {
             node: "i-0123abcd".parse().expect("an id"),

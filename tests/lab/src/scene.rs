@@ -334,6 +334,18 @@ impl Scene {
         self.lab.sh(host, "kill -TERM $(pidof natha)").map(drop)
     }
 
+    /// Hands over everything that a node holds.
+    ///
+    /// # Errors
+    /// When not everything is handed over: with what `natha drain` says.
+    pub fn drain(&self, host: &str) -> Result<()> {
+        let done = self.natha(host, &["drain"])?;
+        if done.code == 0 {
+            return Ok(());
+        }
+        Err(self.explain(anyhow::anyhow!("natha drain on {host}: {}{}", done.stdout, done.stderr)))
+    }
+
     /// Runs `natha` with these arguments on a host.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ const fn within(name: &'static str, budget: f64, meaning: &'static str) -> Figur
 }
 
 /// All of them, in the order of the table.
-pub(super) const ALL: [Figure; 55] = [
+pub(super) const ALL: [Figure; 58] = [
     within(
         "hard_kill.api50.outage_ms.median",
         600.0,
@@ -110,6 +110,16 @@ pub(super) const ALL: [Figure; 55] = [
     free("binary.mib", "the release binary"),
     free("package.program_mib", "the static program of the packages, x86_64"),
     free("package.deb_mib", "its .deb, compressed"),
+    free(
+        "dataplane.ratio_to_bare",
+        "one TCP flow through three namespaces, no offloads: natha's table, divided by a bare \
+         `masquerade` table",
+    ),
+    free("dataplane.ratio_to_iptables", "likewise, divided by iptables MASQUERADE"),
+    free(
+        "dataplane.new_connections_ratio_to_bare",
+        "likewise of connections opened and closed in a second, divided by a bare table",
+    ),
     free("soak.minutes", "random faults on a cluster of two and one of three: minutes, added up"),
     free("soak.cycles", "times that faults came, were mended, and the cluster found back"),
     free("soak.faults", "faults, up to ten at the same time"),

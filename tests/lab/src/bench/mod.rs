@@ -1,6 +1,7 @@
 //! The figures of `scripts/bench`: measured in labs, one after the other, never made up.
 
 mod blocked;
+mod dataplane;
 mod failures;
 mod figures;
 mod host;
@@ -59,7 +60,7 @@ struct Section {
 }
 
 /// All of them, in the order in which they are made.
-const SECTIONS: [Section; 18] = [
+const SECTIONS: [Section; 19] = [
     Section { names: &["binary.mib"], run: host::binary },
     Section { names: &package::NAMES, run: package::sizes },
     Section { names: &["setup.unchanged_ms", "setup.unchanged_ms.max"], run: host::setup },
@@ -77,6 +78,7 @@ const SECTIONS: [Section; 18] = [
     Section { names: &patterns::EIP, run: patterns::eip },
     Section { names: &patterns::DNS, run: patterns::dns },
     Section { names: &patterns::KEEPALIVED, run: patterns::keepalived },
+    Section { names: &dataplane::NAMES, run: dataplane::ratios },
     Section { names: &soak::NAMES, run: soak::soak },
 ];
 

@@ -22,6 +22,8 @@ pub(super) struct Scale {
     pub(super) patterns: u32,
     /// Hand-backs, with 1,000 pings around each.
     pub(super) hand_backs: u32,
+    /// Rounds of forwarding, with each table once.
+    pub(super) dataplane: u32,
     /// Starts of the monitor.
     pub(super) starts: u32,
     /// Runs of `natha setup`.
@@ -48,6 +50,7 @@ impl Scale {
             uplinks: 5,
             patterns: 10,
             hand_backs: 3,
+            dataplane: 21,
             starts: 10,
             setups: 20,
             daemon_dead: Duration::from_secs(90),
@@ -68,6 +71,7 @@ impl Scale {
             uplinks: 1,
             patterns: 1,
             hand_backs: 1,
+            dataplane: 3,
             starts: 2,
             setups: 5,
             daemon_dead: Duration::from_secs(18),
@@ -89,6 +93,7 @@ impl Scale {
             fact("rounds.uplink_lost", json!(self.uplinks)),
             fact("rounds.patterns", json!(self.patterns)),
             fact("rounds.hand_back", json!(self.hand_backs)),
+            fact("rounds.dataplane", json!(self.dataplane)),
             fact("rounds.monitor_start", json!(self.starts)),
             fact("rounds.setup", json!(self.setups)),
             fact("daemon_dead_s", json!(self.daemon_dead.as_secs())),

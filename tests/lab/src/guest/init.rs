@@ -98,8 +98,12 @@ pub fn run(boot: &Boot) -> Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.thread_block().context("cannot hold SIGTERM")?;
+    let environment = boot.image.is_none().then(|| boot.environment.clone());
     thread::spawn(move || {
         if signals.wait().is_ok() {
+            if let Some(environment) = environment {
+                drain(&environment);
+            }
             let _ = kill(Pid::from_raw(-1), Signal::SIGTERM);
             std::process::exit(0);
         }
@@ -123,6 +127,15 @@ pub fn run(boot: &Boot) -> Result<()> {
             thread::park_timeout(Duration::from_millis(20));
         }
     }
+}
+
+/// What natha-drain.service does at a shutdown. An image has that unit itself; a host without a
+/// monitor has nothing to hand over.
+fn drain(environment: &[(String, String)]) {
+    let mut command = Command::new("/usr/local/bin/natha");
+    command.arg("drain").env_clear().envs(login()).envs(environment.iter().cloned());
+    // Where the loop above reaps it, its status is lost, but not its end.
+    let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
 }
 
 fn make_root(boot: &Boot) -> Result<PathBuf> {

@@ -1,0 +1,80 @@
+//! `natha drain`: hands over everything that this node holds, before the host shuts down.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::control::MonitorStatus;
+use super::{control, needs_attention, print};
+use crate::failover::Command;
+use crate::status::Report;
+use crate::types::display_duration;
+
+/// Time between two reads of the monitor's status.
+const POLL: Duration = Duration::from_millis(50);
+
+const AFTER_HELP: &str = "\
+The node then takes nothing until its monitor is restarted: `systemctl restart natha-monitor`.
+natha-drain.service runs this when the host shuts down.";
+
+/// Flags of `natha drain`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// How long to wait for the hand-over
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = limit)]
+    pub(crate) timeout: Duration,
+}
+
+fn limit(text: &str) -> Result<Duration, humantime::DurationError> {
+    humantime::parse_duration(text)
+}
+
+/// Has the monitor hand over all groups and waits for that. Exit code 0: this node holds nothing
+/// that a peer could take. 3: not everything was handed over in time; the monitor goes on with it.
+///
+/// # Errors
+/// If no monitor is running, or it has not started yet.
+pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
+    control::command(socket, &Command::Leave).await?;
+    match timeout(args.timeout, drained(socket)).await {
+        Ok(report) => {
+            let report = report?;
+            let kept = kept(&report);
+            if kept.is_empty() {
+                print("This node holds no group. It takes none until its monitor restarts.\n")?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            print(&format!("No peer can take what is left here: {}.\n", kept.join(", ")))?;
+        }
+        Err(_) => print(&format!(
+            "Not everything was handed over within {}: see `natha status` for the reason.\n",
+            display_duration(args.timeout)
+        ))?,
+    }
+    Ok(needs_attention())
+}
+
+/// Waits until the monitor has handed over all that its peers can take.
+async fn drained(socket: &Path) -> anyhow::Result<Box<Report>> {
+    let mut ticks = interval(POLL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        match control::status(socket).await? {
+            MonitorStatus::Running(report) if report.drained => return Ok(report),
+            MonitorStatus::Running(_) => {}
+            MonitorStatus::Starting(_) => bail!("the monitor was restarted meanwhile"),
+        }
+    }
+}
+
+/// The groups that this node still holds.
+fn kept(report: &Report) -> Vec<String> {
+    let groups = report.view.groups.iter();
+    let mine = groups.filter(|(_, group)| group.holder.as_ref() == Some(&report.view.me));
+    mine.map(|(name, _)| name.to_string()).collect()
+}
