@@ -16,6 +16,7 @@ fn spec(links: &[&str], sources: &[&str], vpc_networks: &[&str], clamp_mss: bool
         uplink: links[0].to_owned(),
         links: links.iter().map(|name| (*name).to_owned()).collect(),
         sources: networks(sources),
+        transit: None,
         vpc_networks: networks(vpc_networks),
         clamp_mss,
         flowtable: false,
@@ -50,6 +51,13 @@ fn two_armed_with_two_blocks() {
 fn one_subnet_of_a_vpc_without_clamping() {
     let spec = spec(&["ens5"], &["10.0.2.0/24"], &["10.0.0.0/16"], false);
     compare("one_subnet.json", &spec);
+}
+
+#[test]
+fn with_a_source_of_the_monitor_s_own() {
+    let spec = spec(&["ens5"], &["10.0.0.0/16"], &["10.0.0.0/16"], true);
+    let transit = Some("198.18.255.252/30".parse().unwrap());
+    compare("transit.json", &TableSpec { transit, ..spec });
 }
 
 #[test]

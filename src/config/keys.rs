@@ -189,6 +189,14 @@ pub(super) static KEYS: &[SettingKey] = &[
         if_unset = "the VPC's address blocks"
     ),
     key!(
+        "host.transit_network",
+        host.transit_network,
+        Range::Words("a /30 or off"),
+        "The network of the packets with which the monitor tests that this host forwards. They go \
+         the way of a private host's packets, through an interface `natha0` of the monitor's own. \
+         It must not be in use in the VPC or behind it. `off`: forwarding is not tested."
+    ),
+    key!(
         "host.clamp_mss",
         host.clamp_mss,
         BOOL,
@@ -354,21 +362,24 @@ pub(super) static KEYS: &[SettingKey] = &[
         "uplink.targets",
         uplink.targets,
         Range::Words("icmp:ADDRESS or tcp:ADDRESS:PORT"),
-        "Hosts probed to check the uplink; one reply is enough. A target that has never replied is \
-         ignored.",
-        if_unset = "`icmp:1.1.1.1,icmp:8.8.8.8` on a NAT, else none"
+        "Hosts probed to check the uplink and, on a NAT, that this host forwards; one reply is \
+         enough. While an ICMP target replies, TCP targets are not asked. A target that has never \
+         replied is ignored.",
+        if_unset = "`icmp:1.1.1.1,icmp:8.8.8.8,tcp:1.1.1.1:443` on a NAT, else none"
     ),
     key!(
         "uplink.interval",
         uplink.interval,
         Range::Millis(100, MINUTE),
-        "Time between two rounds of probes."
+        "Time between two rounds of probes while they are answered; if one is not, rounds follow at \
+         `heartbeat.interval`."
     ),
     key!(
         "uplink.lost_after",
         uplink.lost_after,
         Range::Number(2, 100),
-        "The number of consecutive rounds without a reply after which the uplink is lost."
+        "The number of consecutive rounds at `heartbeat.interval` without a reply after which the \
+         uplink is lost, or this host does not forward."
     ),
     key!(
         "interruptions.enabled",

@@ -26,5 +26,5 @@ pub use reference::{group_reference, reference};
 pub use rules::{least_repair_after, least_settle, least_stagger};
 pub use settings::{
     AcceptMode, Api, ClusterKey, HandBack, Heartbeat, Host, Interruptions, Probe, Record, Repair,
-    Role, Settings, Timing, Uplink,
+    Role, Settings, Timing, TransitNetwork, Uplink,
 };

@@ -60,6 +60,7 @@ impl Default for Settings {
                 accept_mode: AcceptMode::Lo,
                 uplink: None,
                 sources: Vec::new(),
+                transit_network: TransitNetwork::default(),
                 clamp_mss: true,
                 flowtable: false,
                 source_dest_check: true,
@@ -74,9 +75,10 @@ impl Default for Settings {
                 targets: vec![
                     Probe::Icmp(Ipv4Addr::new(1, 1, 1, 1)),
                     Probe::Icmp(Ipv4Addr::new(8, 8, 8, 8)),
+                    Probe::Tcp(SocketAddr::from(([1, 1, 1, 1], 443))),
                 ],
-                interval: Duration::from_millis(250),
-                lost_after: 4,
+                interval: Duration::from_millis(500),
+                lost_after: 5,
             },
             interruptions: Interruptions { enabled: true, lead_time: Duration::from_mins(2) },
             groups: Vec::new(),
@@ -160,6 +162,8 @@ pub struct Host {
     pub uplink: Option<String>,
     /// The networks whose traffic is translated; empty means the VPC's address blocks.
     pub sources: Vec<Ipv4Net>,
+    /// The network of the packets with which the monitor tests that this host forwards.
+    pub transit_network: TransitNetwork,
     /// Whether to clamp the MSS of TCP connections to the path MTU.
     pub clamp_mss: bool,
     /// Whether established flows use the kernel's fast path (an nft flowtable).
@@ -172,6 +176,44 @@ pub struct Host {
     pub conntrack_alert: u32,
     /// `nf_conntrack_tcp_timeout_established`.
     pub established_timeout: Duration,
+}
+
+/// The network, a /30, of the packets with which the monitor tests that this host forwards; none if
+/// it does not test that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransitNetwork(pub Option<Ipv4Net>);
+
+impl TransitNetwork {
+    /// The number of addresses: one for the host, one for the monitor.
+    const PREFIX: u8 = 30;
+}
+
+impl Default for TransitNetwork {
+    /// The end of the range for benchmarks (RFC 2544), which no VPC needs and no one routes.
+    fn default() -> Self {
+        Self(Ipv4Net::new(Ipv4Addr::new(198, 18, 255, 252), Self::PREFIX).ok())
+    }
+}
+
+impl Value for TransitNetwork {
+    fn read(text: &str, range: Range) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let net = Ipv4Net::read(text, range)?;
+        let first = net.network();
+        if net.prefix_len() != Self::PREFIX {
+            return Err(format!("`{text}` is not a /{}", Self::PREFIX));
+        }
+        if first.is_loopback() || first.is_multicast() || first.is_link_local() {
+            return Err(format!("`{text}` is in a network that is not forwarded"));
+        }
+        Ok(Self(Some(net)))
+    }
+
+    fn show(&self) -> String {
+        self.0.map_or_else(|| "off".to_owned(), |net| net.to_string())
+    }
 }
 
 /// The heartbeat exchange between members.
@@ -306,14 +348,15 @@ impl Default for HandBack {
     }
 }
 
-/// How this node checks its uplink. One reply from any target is enough.
+/// How this node checks its uplink, and that it forwards. One reply from any target is enough.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uplink {
     /// The hosts that are probed.
     pub targets: Vec<Probe>,
-    /// Time between two rounds.
+    /// Time between two rounds while everything is answered.
     pub interval: Duration,
-    /// Consecutive rounds without a reply after which the uplink is lost.
+    /// Consecutive rounds, at the pace of the heartbeats, without a reply after which the uplink
+    /// is lost.
     pub lost_after: u32,
 }
 

@@ -16,7 +16,8 @@ use super::discovery::{self, Cluster, Discovery, Membership};
 use super::event_loop::{
     EventLoop, LoopState, Notifier, Recorder, notify, prioritise, stay_in_memory,
 };
-use super::health::{FitnessBoard, conntrack, host, interruptions, service_checks, uplink};
+use super::health::proof::{self, ProofParts};
+use super::health::{FitnessBoard, conntrack, host, interruptions, service_checks};
 use super::inbox::{self, Notes};
 use super::peers::{Exchange, ExchangeParts};
 use super::{clock, single};
@@ -173,8 +174,8 @@ fn watch_host(found: &Membership, notes: &Notes) -> anyhow::Result<()> {
     let Membership { discovery: Discovery { clouds, settings, .. }, cluster } = found;
     let board = FitnessBoard::new(notes.clone());
     if !settings.uplink.targets.is_empty() {
-        let device = settings.host.uplink.clone();
-        tokio::spawn(uplink::watch(settings.uplink.clone(), device, random()?, board.clone()));
+        let parts = ProofParts::new(settings, random()?);
+        tokio::spawn(proof::watch(parts, Alert::new("transit", notes), board.clone()));
     }
     service_checks::start(settings, notes);
     host::start(settings, clouds.ec2(), &cluster.me.interface, &board);

@@ -191,7 +191,7 @@ fn read(path: &Path) -> Result<Option<Journal>, JournalError> {
 }
 
 /// The kernel's random id of this boot.
-pub(super) fn boot_id() -> Result<String, JournalError> {
+pub(crate) fn boot_id() -> Result<String, JournalError> {
     let path = Path::new("/proc/sys/kernel/random/boot_id");
     fs::read_to_string(path).map(|text| text.trim().to_owned()).map_err(|source| JournalError::Io {
         doing: "read",

@@ -16,3 +16,4 @@ pub(crate) mod nft;
 pub(crate) mod privilege;
 pub(crate) mod run;
 pub(crate) mod sysctl;
+pub(crate) mod tun;

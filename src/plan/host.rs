@@ -52,6 +52,17 @@ pub enum PlanError {
              instance metadata has the VPC's address ranges"
     )]
     NoSources,
+    /// The monitor's own network is in use.
+    #[error(
+        "`host.transit_network` is {network}, which overlaps {other}: set it to a /30 that is in \
+             use neither in the VPC nor behind it, or to `off`"
+    )]
+    TransitOverlaps {
+        /// The configured network.
+        network: Ipv4Net,
+        /// The network that it overlaps.
+        other: Ipv4Net,
+    },
     /// The uplink is not a network interface that EC2 attached.
     #[error(
         "`{link}` ({mac}) is not a network interface that EC2 has attached to this instance. Use \
@@ -68,6 +79,9 @@ pub enum PlanError {
 fn list(names: &[String]) -> String {
     if names.is_empty() { "no network interface".to_owned() } else { names.join(", ") }
 }
+
+/// The interface through which the monitor sends the packets that test forwarding.
+pub const TRANSIT_LINK: &str = "natha0";
 
 /// An interface whose source/dest check must be off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +129,10 @@ impl HostPlan {
         if role.nat && sources.is_empty() {
             return Err(PlanError::NoSources);
         }
+        let transit = host.transit_network.0.filter(|_| role.nat);
+        if let Some(network) = transit {
+            refuse_overlap(network, &[vpc, sources].concat(), &facts.links)?;
+        }
         let taking_part: Vec<&Link> = facts
             .links
             .iter()
@@ -140,6 +158,7 @@ impl HostPlan {
                 uplink: uplink.name.clone(),
                 links,
                 sources: Ipv4Net::aggregate(&sources.to_vec()),
+                transit,
                 vpc_networks: Ipv4Net::aggregate(&[sources, vpc].concat()),
                 clamp_mss: host.clamp_mss,
                 flowtable: host.flowtable && role.nat,
@@ -147,6 +166,20 @@ impl HostPlan {
                 accept,
             },
         })
+    }
+}
+
+/// Refuses a network for the monitor's own packets that the VPC, a source or an interface uses.
+/// Sources that are all of the internet say nothing about what is in use.
+fn refuse_overlap(network: Ipv4Net, nets: &[Ipv4Net], links: &[Link]) -> Result<(), PlanError> {
+    let on_links = links.iter().filter(|link| link.name != TRANSIT_LINK);
+    let used = nets.iter().chain(on_links.flat_map(|link| &link.addresses));
+    let overlaps = |other: &&Ipv4Net| {
+        other.prefix_len() > 0 && (other.contains(&network) || network.contains(*other))
+    };
+    match used.copied().find(|other| overlaps(&other)) {
+        Some(other) => Err(PlanError::TransitOverlaps { network, other }),
+        None => Ok(()),
     }
 }
 

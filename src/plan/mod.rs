@@ -18,7 +18,7 @@ pub use carried::{Carried, LOOPBACK, carried, parts_of, vip_table};
 pub use diff::{Item, ItemState, Subject, diff, sysctl as diff_sysctl};
 pub use digest::Digest;
 pub use facts::{CloudFacts, CloudInterface, DefaultRoute, HostFacts, Link, Reading, SysctlKey};
-pub use host::{HostPlan, PlanError, Unchecked};
+pub use host::{HostPlan, PlanError, TRANSIT_LINK, Unchecked};
 pub use listing::{Listing, TableState};
 pub use others::{OtherChain, warnings};
 pub use rules::{NftTable, TableName};

@@ -107,6 +107,7 @@ mod tests {
             uplink: "ens5".into(),
             links: ["ens5".to_owned()].into(),
             sources: vec!["10.0.0.0/16".parse().unwrap()],
+            transit: None,
             vpc_networks: vec![],
             clamp_mss: true,
             flowtable: false,

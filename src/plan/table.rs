@@ -51,6 +51,10 @@ pub struct TableSpec {
     pub links: BTreeSet<String>,
     /// Networks whose traffic is translated, without overlaps.
     pub sources: Vec<Ipv4Net>,
+    /// The source network of the packets with which the monitor tests that this host forwards. It
+    /// is translated like the other sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transit: Option<Ipv4Net>,
     /// The VPC's networks and the sources, without overlaps. Traffic between them is not
     /// translated.
     #[serde(rename = "local")]
@@ -105,7 +109,7 @@ impl TableSpec {
                 bytes: Some(0),
             }));
         }
-        batch.add(set("sources", SetType::Ipv4Addr, networks(&self.sources)));
+        batch.add(set("sources", SetType::Ipv4Addr, networks(&self.translated())));
         batch.add(set("local", SetType::Ipv4Addr, networks(&self.vpc_networks)));
         let names = self.links.iter().map(|name| text(name)).collect();
         batch.add(set("links", SetType::Ifname, names));
@@ -126,6 +130,12 @@ impl TableSpec {
             batch.add(NfListObject::Rule(TABLE.rule("forward", body)));
         }
         batch.add(NfListObject::Rule(TABLE.rule("postrouting", self.translate())));
+    }
+
+    /// The sources, without overlaps, with the monitor's own.
+    fn translated(&self) -> Vec<Ipv4Net> {
+        let all: Vec<Ipv4Net> = self.sources.iter().copied().chain(self.transit).collect();
+        Ipv4Net::aggregate(&all)
     }
 
     fn forward(&self) -> Vec<Vec<Statement<'_>>> {

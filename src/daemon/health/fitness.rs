@@ -7,28 +7,65 @@ use tokio::sync::Mutex;
 
 use crate::daemon::inbox::Notes;
 use crate::failover::Input;
-use crate::types::{Fault, Fitness};
+use crate::types::{Evidence, Fault, Fitness};
+
+/// What is known about one kind of evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// It has been seen to work, and nothing speaks against it.
+    Works,
+    /// It does not work.
+    Fails,
+    /// It has not been seen to work since the host booted.
+    Unproven,
+}
 
 /// Shared by all checks of this host.
 #[derive(Debug, Clone)]
 pub(crate) struct FitnessBoard {
-    faults: Arc<Mutex<BTreeSet<Fault>>>,
+    fitness: Arc<Mutex<Fitness>>,
     notes: Notes,
 }
 
 impl FitnessBoard {
     pub(crate) fn new(notes: Notes) -> Self {
-        Self { faults: Arc::default(), notes }
+        Self { fitness: Arc::default(), notes }
     }
 
-    /// Records whether a fault is present. The lock is held until the loop has the change, so that
-    /// two checks cannot overtake each other.
+    /// Records whether a fault is present.
     pub(crate) async fn set(&self, fault: Fault, present: bool) {
-        let mut faults = self.faults.lock().await;
-        let changed = if present { faults.insert(fault) } else { faults.remove(&fault) };
-        if changed {
-            let fitness = Fitness { faults: faults.clone(), ..Fitness::default() };
-            self.notes.input(Input::Fitness { fitness }).await;
+        self.update(|fitness| put(&mut fitness.faults, fault, present)).await;
+    }
+
+    /// Records what is known about one kind of evidence.
+    pub(crate) async fn prove(&self, evidence: Evidence, proof: Proof) {
+        let fault = match evidence {
+            Evidence::Uplink => Fault::Uplink,
+            Evidence::Transit => Fault::Transit,
+        };
+        self.update(|fitness| {
+            put(&mut fitness.faults, fault, proof == Proof::Fails);
+            put(&mut fitness.unproven, evidence, proof == Proof::Unproven);
+        })
+        .await;
+    }
+
+    /// The lock is held until the loop has the change, so that two checks cannot overtake each
+    /// other.
+    async fn update(&self, change: impl FnOnce(&mut Fitness)) {
+        let mut fitness = self.fitness.lock().await;
+        let before = fitness.clone();
+        change(&mut fitness);
+        if *fitness != before {
+            self.notes.input(Input::Fitness { fitness: fitness.clone() }).await;
         }
+    }
+}
+
+fn put<T: Ord>(set: &mut BTreeSet<T>, item: T, present: bool) {
+    if present {
+        set.insert(item);
+    } else {
+        set.remove(&item);
     }
 }

@@ -7,7 +7,7 @@ pub(crate) mod conntrack;
 mod fitness;
 pub(crate) mod host;
 pub(crate) mod interruptions;
+pub(crate) mod proof;
 pub(crate) mod service_checks;
-pub(crate) mod uplink;
 
-pub(crate) use fitness::FitnessBoard;
+pub(crate) use fitness::{FitnessBoard, Proof};

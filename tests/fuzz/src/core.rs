@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use natha::config::Timing;
-use natha::failover::{Action, ActionId, Command, Input, Machine, Outcome, Routes};
+use natha::failover::{Action, Command, Input, Machine, Outcome, Routes};
 use natha::types::{
     Beat, CloudFault, CloudFaultKind, Group, InstanceId, InstanceState, Member, NetworkInterfaceId,
     PowerReport, Resource, Roster, RouteEntry, RouteTableId, RouteTarget, SessionId, StopOrigin,

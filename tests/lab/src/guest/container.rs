@@ -113,6 +113,8 @@ mkdir -p '/sys/fs/cgroup/{group}'
 # The first process too: systemd-nspawn takes its group for the root.
 for each in 1 $$; do echo $each >'/sys/fs/cgroup/{group}/cgroup.procs'; done
 umount /sys/fs/cgroup
+# As udev makes it: for every user.
+mknod -m 666 /run/tun c 10 200
 set +e
 unshare --cgroup sh -c '
     mount -t cgroup2 cgroup2 /sys/fs/cgroup
@@ -120,7 +122,7 @@ unshare --cgroup sh -c '
     export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network
     exec systemd-nspawn --boot --directory=/{ROOT} --network-namespace-path=/proc/self/ns/net \\
         --register=no --keep-unit --capability=CAP_NET_ADMIN,CAP_IPC_LOCK --resolv-conf=off \\
-        --timezone=off --link-journal=no --console=pipe --machine={name} --hostname={name}
+        --bind=/run/tun:/dev/net/tun --timezone=off --link-journal=no --console=pipe --machine={name} --hostname={name}
 ' &
 image=$!
 while kill -0 $image 2>/dev/null; do wait $image; done

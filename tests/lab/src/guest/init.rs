@@ -182,7 +182,7 @@ fn show_checkout(root: &Path) -> Result<()> {
 
 fn make_devices(root: &Path) -> Result<()> {
     let dev = root.join("dev");
-    for node in ["null", "zero", "full", "random", "urandom", "tty"] {
+    for node in ["null", "zero", "full", "random", "urandom", "tty", "net/tun"] {
         bind(&Path::new("/dev").join(node), &dev.join(node))?;
     }
     for (kind, name, data) in [("devpts", "pts", "newinstance,ptmxmode=0666"), ("tmpfs", "shm", "")]

@@ -1,0 +1,172 @@
+//! What the replies to probes prove. Pure.
+
+use std::time::Duration;
+
+use crate::daemon::health::Proof;
+use crate::types::Time;
+
+/// How long rounds follow at the quick pace while something is in doubt. What lasts longer is
+/// probed at the usual pace.
+const DOUBT_LIMIT: Duration = Duration::from_secs(30);
+/// A reply that takes longer than this says nothing about how long replies take.
+const SLOWEST: Duration = Duration::from_secs(1);
+
+/// The replies to probes that go one way.
+#[derive(Debug, Clone, Default)]
+struct Replies {
+    proven: bool,
+    /// When the first probe was sent that has had no reply, nor has any after it.
+    unanswered: Option<Time>,
+    last: Option<Time>,
+    /// About the longest time that recent replies took.
+    slowest: Duration,
+}
+
+impl Replies {
+    fn sent(&mut self, now: Time) {
+        self.unanswered.get_or_insert(now);
+    }
+
+    fn answered(&mut self, now: Time) {
+        if let Some(took) = self.unanswered.map(|sent| now.since(sent)).filter(|t| *t < SLOWEST) {
+            self.slowest = took.max(self.slowest * 7 / 8);
+        }
+        self.proven = true;
+        self.unanswered = None;
+        self.last = Some(now);
+    }
+
+    fn silent_for(&self, now: Time) -> Duration {
+        self.unanswered.map_or(Duration::ZERO, |sent| now.since(sent))
+    }
+}
+
+/// Judges the uplink by this host's own probes, and forwarding by those that go the way of a
+/// private host's packets.
+#[derive(Debug, Clone)]
+pub(super) struct Judge {
+    /// Time between two rounds while something is in doubt.
+    pace: Duration,
+    lost_after: u32,
+    own: Replies,
+    /// None where forwarding is not tested.
+    transit: Option<Replies>,
+    doubt_since: Option<Time>,
+}
+
+impl Judge {
+    /// Nothing is proven yet but what `proven` lists: what an earlier run has proven since the host
+    /// booted.
+    pub(super) fn new(pace: Duration, lost_after: u32, proven: Proven) -> Self {
+        let replies = |proven| Replies { proven, ..Replies::default() };
+        let transit = proven.transit.map(replies);
+        Self { pace, lost_after, own: replies(proven.uplink), transit, doubt_since: None }
+    }
+
+    /// Records that a round of probes was sent; `both`: also through the forward path.
+    pub(super) fn sent(&mut self, now: Time, both: bool) {
+        self.own.sent(now);
+        if let Some(transit) = self.transit.as_mut().filter(|_| both) {
+            transit.sent(now);
+        }
+    }
+
+    /// Records a reply to one of this host's own probes.
+    pub(super) fn own_answered(&mut self, now: Time) {
+        self.own.answered(now);
+    }
+
+    /// Records a reply to a probe through the forward path.
+    pub(super) fn transit_answered(&mut self, now: Time) {
+        if let Some(transit) = &mut self.transit {
+            transit.answered(now);
+        }
+    }
+
+    /// Forgets the probes that are under way: their way is being made anew.
+    pub(super) fn restart_transit(&mut self) {
+        if let Some(transit) = &mut self.transit {
+            transit.unanswered = None;
+        }
+    }
+
+    /// Forgets that forwarding was proven: it cannot be tested any more.
+    pub(super) fn forget_transit(&mut self) {
+        self.transit = self.transit.take().map(|_| Replies::default());
+    }
+
+    /// Whether a probe through the forward path should have been answered by now.
+    pub(super) fn transit_is_silent(&self, now: Time) -> bool {
+        self.transit.as_ref().is_some_and(|transit| transit.silent_for(now) >= self.pace)
+    }
+
+    /// Whether the uplink works. Silence before the first reply proves nothing: the targets may
+    /// not reply to anyone.
+    pub(super) fn uplink(&self, now: Time) -> Proof {
+        match (self.own.proven, self.is_lost(&self.own, now)) {
+            (false, _) => Proof::Unproven,
+            (true, true) => Proof::Fails,
+            (true, false) => Proof::Works,
+        }
+    }
+
+    /// Whether packets of private hosts get out and back; none where that is not tested.
+    ///
+    /// It fails where this host's own probes are answered and those through the forward path are
+    /// not: on the wire both look the same. While the uplink is silent too, nothing new is known
+    /// about forwarding.
+    pub(super) fn transit(&self, now: Time) -> Option<Proof> {
+        let transit = self.transit.as_ref()?;
+        // Replies that came well after the probes that got none.
+        let own_is_well = transit.unanswered.zip(self.own.last).is_some_and(|(unanswered, own)| {
+            own.since(unanswered) >= self.patience() / 2 && !self.is_lost(&self.own, now)
+        });
+        Some(match (transit.proven, self.is_lost(transit, now) && own_is_well) {
+            (_, true) => Proof::Fails,
+            (true, false) => Proof::Works,
+            (false, false) => Proof::Unproven,
+        })
+    }
+
+    /// What the next run of the monitor may rely on, as long as the host has not booted anew.
+    pub(super) fn proven(&self) -> Proven {
+        let transit = self.transit.as_ref().map(|transit| transit.proven);
+        Proven { uplink: self.own.proven, transit }
+    }
+
+    /// Whether the next round should follow at the quick pace.
+    pub(super) fn doubts(&mut self, now: Time) -> bool {
+        let ways = [Some(&self.own), self.transit.as_ref()];
+        let in_doubt = ways
+            .into_iter()
+            .flatten()
+            .any(|way| !way.proven || way.silent_for(now) >= self.pace.max(way.slowest));
+        if !in_doubt {
+            self.doubt_since = None;
+            return false;
+        }
+        now.since(*self.doubt_since.get_or_insert(now)) < DOUBT_LIMIT
+    }
+
+    fn is_lost(&self, replies: &Replies, now: Time) -> bool {
+        replies.silent_for(now) >= self.patience()
+    }
+
+    /// How long a way may be silent: some rounds, and well over the time that replies take.
+    fn patience(&self) -> Duration {
+        (self.pace * self.lost_after).max(self.own.slowest * 2 + self.pace)
+    }
+}
+
+/// Which ways have been proven since the host booted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub(super) struct Proven {
+    /// The uplink.
+    pub(super) uplink: bool,
+    /// The forward path; none where it is not tested.
+    pub(super) transit: Option<bool>,
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

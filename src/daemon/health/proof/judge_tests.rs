@@ -1,0 +1,160 @@
+use super::*;
+
+const PACE: Duration = Duration::from_millis(90);
+
+/// Nothing is proven, and forwarding is tested.
+fn judge() -> Judge {
+    Judge::new(PACE, 5, Proven { uplink: false, transit: Some(false) })
+}
+
+/// Rounds at the quick pace, from `from` ms on: what is sent is answered 10 ms later, or never.
+fn rounds(judge: &mut Judge, from: u64, count: u64, own: bool, transit: bool) -> Time {
+    let mut now = Time::from_millis(from);
+    for _ in 0..count {
+        judge.sent(now, true);
+        let reply = now + Duration::from_millis(10);
+        if own {
+            judge.own_answered(reply);
+        }
+        if transit {
+            judge.transit_answered(reply);
+        }
+        now = now + PACE;
+    }
+    now
+}
+
+fn found(judge: &Judge, now: Time) -> (Proof, Proof) {
+    (judge.uplink(now), judge.transit(now).unwrap())
+}
+
+#[test]
+fn nothing_is_proven_before_the_first_reply_however_long_that_takes() {
+    let mut judge = judge();
+    let now = rounds(&mut judge, 0, 1000, false, false);
+    assert_eq!(found(&judge, now), (Proof::Unproven, Proof::Unproven));
+    assert_eq!(judge.proven(), Proven { uplink: false, transit: Some(false) });
+}
+
+#[test]
+fn a_reply_proves_its_way_and_no_other() {
+    let mut judge = judge();
+    let now = rounds(&mut judge, 0, 1, true, false);
+    assert_eq!(found(&judge, now), (Proof::Works, Proof::Unproven));
+    let now = rounds(&mut judge, 90, 1, false, true);
+    assert_eq!(found(&judge, now), (Proof::Works, Proof::Works));
+}
+
+#[test]
+fn a_dead_uplink_is_no_fault_of_forwarding() {
+    let mut judge = judge();
+    rounds(&mut judge, 0, 10, true, true);
+    let before = rounds(&mut judge, 900, 4, false, false);
+    assert_eq!(found(&judge, before), (Proof::Works, Proof::Works));
+    let after = rounds(&mut judge, 1260, 2, false, false);
+    assert_eq!(found(&judge, after), (Proof::Fails, Proof::Works));
+    let back = rounds(&mut judge, 1440, 1, true, true);
+    assert_eq!(found(&judge, back), (Proof::Works, Proof::Works));
+}
+
+#[test]
+fn forwarding_fails_where_only_own_probes_are_answered() {
+    let mut judge = judge();
+    rounds(&mut judge, 0, 10, true, true);
+    let before = rounds(&mut judge, 900, 4, true, false);
+    assert_eq!(found(&judge, before), (Proof::Works, Proof::Works));
+    let after = rounds(&mut judge, 1260, 2, true, false);
+    assert_eq!(found(&judge, after), (Proof::Works, Proof::Fails));
+    let back = rounds(&mut judge, 1440, 1, true, true);
+    assert_eq!(found(&judge, back), (Proof::Works, Proof::Works));
+}
+
+#[test]
+fn forwarding_that_never_worked_fails_all_the_same() {
+    let mut judge = judge();
+    let now = rounds(&mut judge, 0, 7, true, false);
+    assert_eq!(found(&judge, now), (Proof::Works, Proof::Fails));
+}
+
+#[test]
+fn forwarding_is_not_blamed_for_an_uplink_that_died_a_moment_later() {
+    let mut judge = judge();
+    rounds(&mut judge, 0, 10, true, true);
+    // One lost packet of the forward path, right before nothing is answered any more.
+    rounds(&mut judge, 900, 1, true, false);
+    let now = rounds(&mut judge, 990, 6, false, false);
+    assert_eq!(found(&judge, now), (Proof::Fails, Proof::Works));
+}
+
+#[test]
+fn replies_that_always_take_long_are_waited_for() {
+    let mut judge = judge();
+    let mut now = Time::from_millis(0);
+    for _ in 0..5 {
+        judge.sent(now, true);
+        judge.own_answered(now + Duration::from_millis(400));
+        judge.transit_answered(now + Duration::from_millis(400));
+        now = now + Duration::from_millis(500);
+    }
+    judge.sent(now, true);
+    assert_eq!(found(&judge, now + Duration::from_millis(880)), (Proof::Works, Proof::Works));
+    assert_eq!(judge.uplink(now + Duration::from_millis(900)), Proof::Fails);
+}
+
+#[test]
+fn an_outage_does_not_make_later_ones_take_longer_to_notice() {
+    let mut judge = judge();
+    rounds(&mut judge, 0, 10, true, true);
+    rounds(&mut judge, 900, 100, false, false);
+    rounds(&mut judge, 9900, 1, true, true);
+    let now = rounds(&mut judge, 9990, 5, false, false);
+    assert_eq!(judge.uplink(now), Proof::Fails);
+}
+
+#[test]
+fn what_is_in_doubt_is_probed_quickly_for_a_while() {
+    let mut judge = judge();
+    assert!(judge.doubts(Time::from_millis(0)), "nothing is proven");
+    let now = rounds(&mut judge, 0, 1, true, true);
+    assert!(!judge.doubts(now));
+    judge.sent(now, true);
+    assert!(!judge.doubts(now + Duration::from_millis(89)), "the reply may be under way");
+    assert!(judge.doubts(now + PACE));
+    let later = now + PACE + DOUBT_LIMIT;
+    assert!(!judge.doubts(later), "it lasts");
+    judge.own_answered(later);
+    judge.transit_answered(later);
+    assert!(!judge.doubts(later));
+    judge.sent(later, true);
+    assert!(judge.doubts(later + PACE), "a new doubt");
+}
+
+#[test]
+fn an_earlier_run_s_proof_makes_silence_count_at_once() {
+    let mut judge = Judge::new(PACE, 5, Proven { uplink: true, transit: Some(true) });
+    assert_eq!(found(&judge, Time::from_millis(0)), (Proof::Works, Proof::Works));
+    let now = rounds(&mut judge, 0, 5, false, false);
+    assert_eq!(judge.uplink(now), Proof::Fails);
+}
+
+#[test]
+fn forwarding_that_is_not_tested_is_not_judged() {
+    let mut judge = Judge::new(PACE, 5, Proven::default());
+    rounds(&mut judge, 0, 1, true, true);
+    assert_eq!(judge.transit(Time::from_millis(90)), None);
+}
+
+#[test]
+fn forwarding_that_cannot_be_tested_any_more_is_unproven_and_does_not_fail() {
+    let mut judge = judge();
+    let now = rounds(&mut judge, 0, 10, true, true);
+    judge.forget_transit();
+    assert_eq!(found(&judge, now), (Proof::Works, Proof::Unproven));
+    let mut later = now;
+    for _ in 0..20 {
+        judge.sent(later, false);
+        judge.own_answered(later + Duration::from_millis(10));
+        later = later + PACE;
+    }
+    assert_eq!(found(&judge, later), (Proof::Works, Proof::Unproven));
+}

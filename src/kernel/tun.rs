@@ -1,0 +1,92 @@
+//! An interface whose packets come from this process: for the kernel they arrive like those of a
+//! private host, and pass every rule and setting that forwarded packets pass.
+//!
+//! It needs `/dev/net/tun` and `CAP_NET_ADMIN` (tuntap documentation of the kernel), and no network
+//! namespace. The kernel removes the interface when the process ends, however it ends.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use tokio_tun::Tun;
+
+use crate::plan::TRANSIT_LINK;
+
+/// `IFF_UP` (netdevice(7)).
+const IFF_UP: i32 = 1;
+/// Packets of this size at most are read. Replies to probes are much smaller.
+const MAX_PACKET: usize = 2048;
+
+/// Why there is no such interface.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TunError {
+    /// The kernel refuses.
+    #[error(
+        "cannot make the interface `{TRANSIT_LINK}`: {0}. /dev/net/tun and the capability \
+         CAP_NET_ADMIN are needed; `modprobe tun` loads the driver"
+    )]
+    Refused(#[from] tokio_tun::Error),
+    /// The network has no room for two addresses.
+    #[error("{0} has no two addresses for hosts")]
+    TooSmall(Ipv4Net),
+}
+
+/// The interface `natha0`.
+pub(crate) struct TransitLink {
+    tun: Tun,
+    own: Ipv4Addr,
+    source: Ipv4Addr,
+    buffer: Box<[u8; MAX_PACKET]>,
+}
+
+impl TransitLink {
+    /// Makes the interface. The host has the network's first address on it, and the packets that
+    /// are sent through it come from the second. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// If the kernel refuses, or an interface of this name exists.
+    pub(crate) fn open(network: Ipv4Net) -> Result<Self, TunError> {
+        let mut hosts = network.hosts();
+        let (Some(own), Some(source)) = (hosts.next(), hosts.next()) else {
+            return Err(TunError::TooSmall(network));
+        };
+        let tuns =
+            Tun::builder().name(TRANSIT_LINK).address(own).netmask(network.netmask()).up().build()?;
+        let tun = tuns.into_iter().next();
+        let tun = tun.ok_or_else(|| tokio_tun::Error::from(io::Error::from(ErrorKind::NotFound)))?;
+        Ok(Self { tun, own, source, buffer: Box::new([0; MAX_PACKET]) })
+    }
+
+    /// Whether the interface is as it was made: another program may have removed it, or its
+    /// address.
+    pub(crate) fn is_intact(&self) -> bool {
+        let up = self.tun.flags().is_ok_and(|flags| i32::from(flags) & IFF_UP != 0);
+        up && self.tun.address().is_ok_and(|address| address == self.own)
+    }
+
+    /// The source address of the packets.
+    pub(crate) fn source(&self) -> Ipv4Addr {
+        self.source
+    }
+
+    /// Gives the kernel a packet, as if it had arrived by the interface. A packet that the kernel
+    /// does not take gets no reply, which is what counts.
+    pub(crate) fn send(&self, packet: &[u8]) {
+        if let Err(error) = self.tun.try_send(packet) {
+            tracing::trace!(%error, "a packet through {TRANSIT_LINK} was not taken");
+        }
+    }
+
+    /// The next packet that the kernel has sent out through the interface, if one waits.
+    pub(crate) fn next(&mut self) -> Option<&[u8]> {
+        let read = self.tun.try_recv(self.buffer.as_mut_slice()).ok()?;
+        self.buffer.get(..read)
+    }
+}
+
+impl fmt::Debug for TransitLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TransitLink({})", self.source)
+    }
+}
