@@ -21,6 +21,7 @@ pub(crate) use clouds::Clouds;
 pub(crate) use ec2::{Connections, Ec2};
 pub(crate) use imds::{Identity, Imds};
 pub(crate) use notices::Notice;
+pub(crate) use survey::Expected;
 pub(crate) use writes::{Gate, Sent};
 
 #[cfg(test)]

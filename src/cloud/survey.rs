@@ -6,14 +6,33 @@ use ipnet::Ipv4Net;
 
 use super::clouds::Clouds;
 use crate::cluster::{Inventory, InventoryQuery, Selector, forwarding_interface};
-use crate::types::{CloudFault, InstanceInfo, Roster, SubnetId};
+use crate::types::{CloudFault, InstanceId, InstanceInfo, Roster, RouteTableId, SubnetId};
+
+/// What exists as far as is known, whether a list has it or not.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Expected {
+    members: BTreeSet<InstanceId>,
+    tables: BTreeSet<RouteTableId>,
+}
+
+impl Expected {
+    /// What the roster `known` has, and the nodes in `heard`.
+    pub(crate) fn of(known: &Roster, heard: &BTreeSet<InstanceId>) -> Self {
+        let members = known.members.iter().map(|member| &member.id);
+        let resources = known.groups.iter().flat_map(|group| &group.resources);
+        Self {
+            members: members.chain(heard).cloned().collect(),
+            tables: resources.filter_map(|one| Some(one.route()?.0.clone())).collect(),
+        }
+    }
+}
 
 impl Clouds {
     /// Reads all that [`crate::cluster::discover`] needs to know in the VPC. `me` counts among the
     /// instances whatever the query selects.
     ///
     /// EC2 answers lists with a filter from an index that lags: one may lack what the list before
-    /// it had. So what `known` has and such a list lacks is read by its id.
+    /// it had. So what is expected and such a list lacks is read by its id.
     ///
     /// # Errors
     /// The API's, as a kind: an inventory is complete or an error, because an instance that
@@ -22,14 +41,14 @@ impl Clouds {
         &self,
         me: &InstanceInfo,
         query: &InventoryQuery,
-        known: &Roster,
+        expected: &Expected,
         vpc_cidrs: &[Ipv4Net],
     ) -> Result<Inventory, CloudFault> {
         let (ec2, vpc) = (self.ec2(), self.vpc());
         let mut instances = match &query.instances {
             Selector::Tagged(cluster) => {
                 let mut found = ec2.cluster_instances(vpc, cluster).await?;
-                let members = known.members.iter().map(|one| &one.id).filter(|id| **id != me.id);
+                let members = expected.members.iter().filter(|id| **id != me.id);
                 for id in missing(members, &found, |instance| &instance.id) {
                     found.extend(ec2.instance(&id).await?);
                 }
@@ -62,9 +81,7 @@ impl Clouds {
             Selector::Tagged(_) => &[][..],
             Selector::Ids(ids) => ids,
         };
-        let resources = known.groups.iter().flat_map(|group| &group.resources);
-        let expected = resources.filter_map(|one| Some(one.route()?.0)).chain(listed);
-        for id in missing(expected, &tables, |table| &table.id) {
+        for id in missing(expected.tables.iter().chain(listed), &tables, |table| &table.id) {
             tables.extend(ec2.route_table(&id).await?);
         }
         let mut subnets: BTreeSet<&SubnetId> =

@@ -77,7 +77,7 @@ fn query() -> InventoryQuery {
 /// The inventory of node 1 where every list with a filter lacks node 2, the table and its subnet,
 /// and `by_id` answers what is asked for by id.
 async fn inventory(
-    known: &Roster,
+    expected: &Expected,
     by_id: impl Fn(&str) -> Answer + Send + Sync + 'static,
 ) -> Result<Inventory, CloudFault> {
     let fake = Fake::start(move |request| {
@@ -95,7 +95,7 @@ async fn inventory(
     .await;
     let clouds = clouds(&fake.url).await;
     let me = clouds.ec2().instance(&"i-00000001".parse().unwrap()).await?.unwrap();
-    clouds.inventory(&me, &query(), known, &[]).await
+    clouds.inventory(&me, &query(), expected, &[]).await
 }
 
 fn everything(request: &str) -> Answer {
@@ -109,7 +109,7 @@ fn everything(request: &str) -> Answer {
 
 #[tokio::test]
 async fn a_list_that_lacks_a_known_member_table_or_subnet_loses_none_of_them() {
-    let found = inventory(&known(), everything).await.unwrap();
+    let found = inventory(&Expected::of(&known(), &BTreeSet::new()), everything).await.unwrap();
     let ids: Vec<&str> = found.instances.iter().map(|one| one.id.as_str()).collect();
     assert_eq!(ids, ["i-00000001", "i-00000002"]);
     assert_eq!(found.tables.len(), 1, "{found:?}");
@@ -124,7 +124,7 @@ async fn what_ec2_does_not_know_by_id_is_gone() {
         }
         () => error(400, "InvalidRouteTableID.NotFound", "does not exist"),
     };
-    let found = inventory(&known(), gone).await.unwrap();
+    let found = inventory(&Expected::of(&known(), &BTreeSet::new()), gone).await.unwrap();
     assert_eq!((found.instances.len(), found.tables.len()), (1, 0), "{found:?}");
 }
 
@@ -135,20 +135,29 @@ async fn an_answer_by_id_that_fails_or_lacks_what_was_asked_for_makes_no_invento
             () if request.contains(lacks) => error(500, "InternalError", "try again"),
             () => everything(request),
         };
-        inventory(&known(), fails).await.unwrap_err();
+        inventory(&Expected::of(&known(), &BTreeSet::new()), fails).await.unwrap_err();
         let empty = move |request: &str| match () {
             () if !request.contains(lacks) => everything(request),
             () if lacks == "InstanceId.1" => instances(""),
             () if lacks == "RouteTableId.1" => tables(""),
             () => subnets(""),
         };
-        let fault = inventory(&known(), empty).await.unwrap_err();
+        let fault = inventory(&Expected::of(&known(), &BTreeSet::new()), empty).await.unwrap_err();
         assert!(fault.message.contains("is not in the answer"), "{fault}");
     }
 }
 
 #[tokio::test]
 async fn nothing_is_asked_for_by_id_that_was_not_known() {
-    let found = inventory(&Roster::default(), everything).await.unwrap();
+    let found = inventory(&Expected::default(), everything).await.unwrap();
     assert_eq!((found.instances.len(), found.tables.len()), (1, 0), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_is_heard_is_asked_for_though_no_roster_has_it() {
+    let heard = BTreeSet::from(["i-00000002".parse().unwrap()]);
+    let expected = Expected::of(&Roster::default(), &heard);
+    let found = inventory(&expected, everything).await.unwrap();
+    let ids: Vec<&str> = found.instances.iter().map(|one| one.id.as_str()).collect();
+    assert_eq!(ids, ["i-00000001", "i-00000002"]);
 }

@@ -1,23 +1,30 @@
 //! Discovers the cluster's members and groups: at the start, every minute, and when a peer
 //! restarts.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use super::alerts::Alert;
 use super::inbox::Notes;
-use crate::cloud::{Clouds, Connections, Imds};
+use crate::cloud::{Clouds, Connections, Expected, Imds};
 use crate::cluster::{Discovered, DiscoveryError, Selector, discover, inventory_query};
 use crate::config::{Flags, PairFlags, Problem, Problems, Settings, load_with_pair};
 use crate::failover::Input;
-use crate::types::{CloudFault, InstanceId, Member, Roster};
+use crate::types::{CloudFault, InstanceId, Member, Roster, Time};
 
 /// Time between two discoveries.
 const EVERY: Duration = Duration::from_mins(1);
+/// Time between the first discovery and the second. Right after instances were launched, lists by
+/// tag lack some of them for a few seconds.
+const SECOND: Duration = Duration::from_secs(10);
+/// Nodes that are not members and that EC2 is asked for in [`EVERY`], each once: a bound for
+/// clusters without a key, where anyone can send a heartbeat in any name.
+const MAX_STRANGERS: usize = 16;
 /// The least time between two discoveries that restarted peers trigger.
 const LEAST: Duration = Duration::from_secs(2);
 
@@ -32,6 +39,39 @@ pub(super) struct Cluster {
     pub(super) me: Member,
     /// Problems for the operator that do not prevent operation.
     pub(super) warnings: Vec<Problem>,
+}
+
+/// Makes the discovery look again before its time.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Rediscover {
+    asked: Arc<Notify>,
+    /// Nodes to ask EC2 for by id.
+    strangers: Arc<Mutex<BTreeSet<InstanceId>>>,
+    /// When it was asked to look for each.
+    asked_for: BTreeMap<InstanceId, Time>,
+}
+
+impl Rediscover {
+    /// Asks for a discovery.
+    pub(super) fn wake(&self) {
+        self.asked.notify_one();
+    }
+
+    /// Asks for a discovery that looks for `stranger`, a node that is heard and that the lists by
+    /// tag lack. Ignored for a node that was asked for within [`EVERY`].
+    pub(super) fn look_for(&mut self, stranger: InstanceId, now: Time) {
+        self.asked_for.retain(|_, asked| now.since(*asked) < EVERY);
+        if self.asked_for.len() >= MAX_STRANGERS || self.asked_for.contains_key(&stranger) {
+            return;
+        }
+        self.asked_for.insert(stranger.clone(), now);
+        self.lock().insert(stranger);
+        self.wake();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<InstanceId>> {
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// This node's cluster as first discovered, and the means to discover it again.
@@ -69,18 +109,24 @@ pub(super) struct Discovery {
 
 impl Discovery {
     /// Reads the cluster that the settings or the tags of this instance name. A member or table of
-    /// `known`, the roster so far, is missing from the result only if EC2 was asked for it by id.
+    /// `known`, the roster so far, is missing from the result only if EC2 was asked for it by id. So
+    /// is one of `strangers`: nodes that are heard and that are not in that roster.
     ///
     /// # Errors
     /// If an API call fails, the answers do not make a cluster, or the settings cannot be
     /// satisfied.
-    pub(super) async fn look(&self, known: &Roster) -> Result<Cluster, NotFound> {
+    pub(super) async fn look(
+        &self,
+        known: &Roster,
+        strangers: &BTreeSet<InstanceId>,
+    ) -> Result<Cluster, NotFound> {
         let Self { clouds, me: id, vpc_cidrs, settings } = self;
         let unknown = || format!("EC2 does not know this instance, {id}");
         let told = |fault: CloudFault| fault.to_string();
         let me = clouds.ec2().instance(id).await.map_err(told)?.ok_or_else(unknown)?;
         let query = inventory_query(&me, settings).map_err(|problems| problems.to_string())?;
-        let inventory = clouds.inventory(&me, &query, known, vpc_cidrs).await.map_err(told)?;
+        let expected = Expected::of(known, strangers);
+        let inventory = clouds.inventory(&me, &query, &expected, vpc_cidrs).await.map_err(told)?;
         let found = discover(&me, settings, &inventory).map_err(|error| match error {
             DiscoveryError::NotYet(problems) => NotFound::Yet(problems.to_string()),
             DiscoveryError::Refused(problems) => NotFound::Ever(problems),
@@ -121,7 +167,7 @@ pub(super) async fn attempt(
     };
     let settings = load_with_pair(flags, pair, Some(&info))?.settings;
     let discovery = Discovery { clouds, me: info.id, vpc_cidrs, settings };
-    match discovery.look(&Roster::default()).await {
+    match discovery.look(&Roster::default(), &BTreeSet::new()).await {
         Ok(cluster) => Ok(Ok(Membership { discovery, cluster })),
         Err(NotFound::Yet(why)) => Ok(Err(why)),
         Err(NotFound::Ever(problems)) => Err(problems.into()),
@@ -136,18 +182,18 @@ fn stand_in(settings: &Settings) -> String {
     names.join("+")
 }
 
-/// Repeats the discovery every minute and when a peer has restarted (`restarted`), for as long as
-/// the loop runs, and sends changes to the loop. If a discovery fails, the roster stays as it was.
+/// Repeats the discovery every minute and when `rediscover` asks for it, for as long as the loop
+/// runs, and sends changes to the loop. If a discovery fails, the roster stays as it was.
 /// The alert is raised while the settings cannot be satisfied.
 pub(super) async fn keep_looking(
     discovery: Discovery,
     mut roster: Roster,
     mut warnings: Vec<Problem>,
     mut refused: Alert,
-    restarted: Arc<Notify>,
+    rediscover: Rediscover,
     notes: Notes,
 ) {
-    let mut rounds = interval(EVERY);
+    let mut rounds = interval_at(Instant::now() + SECOND, EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     rounds.tick().await;
     let mut least = interval(LEAST);
@@ -155,12 +201,13 @@ pub(super) async fn keep_looking(
     loop {
         let asked = tokio::select! {
             _ = rounds.tick() => false,
-            () = restarted.notified() => true,
+            () = rediscover.asked.notified() => true,
         };
         if asked {
             least.tick().await;
         }
-        match discovery.look(&roster).await {
+        let strangers = std::mem::take(&mut *rediscover.lock());
+        match discovery.look(&roster, &strangers).await {
             Ok(cluster) => {
                 refused.set(None).await;
                 warn(&cluster.warnings, &warnings);
@@ -175,8 +222,9 @@ pub(super) async fn keep_looking(
             }
             Err(NotFound::Yet(error)) => {
                 tracing::warn!(%error, "cannot discover the cluster again");
+                rediscover.lock().extend(strangers);
                 if asked {
-                    restarted.notify_one();
+                    rediscover.wake();
                 }
             }
             Err(NotFound::Ever(problems)) => refused.set(Some(complaint(&problems))).await,
@@ -195,5 +243,30 @@ fn complaint(problems: &Problems) -> String {
 pub(super) fn warn(now: &[Problem], before: &[Problem]) {
     for warning in now.iter().filter(|warning| !before.contains(warning)) {
         tracing::warn!("{warning}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(n: usize) -> InstanceId {
+        format!("i-{n:08x}").parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_stranger_is_asked_for_once_a_minute_and_no_more_than_sixteen_are() {
+        let mut rediscover = Rediscover::default();
+        let start = Time::from_millis(1_000_000);
+        rediscover.look_for(node(1), start);
+        rediscover.asked.notified().await;
+        assert_eq!(std::mem::take(&mut *rediscover.lock()), BTreeSet::from([node(1)]));
+        rediscover.look_for(node(1), start + EVERY - Duration::from_secs(1));
+        assert_eq!(*rediscover.lock(), BTreeSet::new());
+        rediscover.look_for(node(1), start + EVERY);
+        for n in 0..100 {
+            rediscover.look_for(node(n), start + EVERY);
+        }
+        assert_eq!(rediscover.lock().len(), MAX_STRANGERS);
     }
 }

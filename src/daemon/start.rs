@@ -1,18 +1,17 @@
 //! Starts the monitor, and ends it.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::alerts::Alert;
 use super::calls::{Executors, StoppedPeersFile};
 use super::carrier::{self, Carrier};
 use super::control_socket::{self, StatusEndpoint};
-use super::discovery::{self, Cluster, Discovery, Membership};
+use super::discovery::{self, Cluster, Discovery, Membership, Rediscover};
 use super::event_loop::{
     EventLoop, LoopState, Notifier, Recorder, notify, prioritise, stay_in_memory,
 };
@@ -129,7 +128,7 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
         ),
     }
     let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
-    let rediscover = Arc::new(Notify::new());
+    let rediscover = Rediscover::default();
     let event_loop = EventLoop {
         // Made from the header that a replay reads, so that a recording cannot lack anything.
         machine: header.machine(),
@@ -139,7 +138,7 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
         notifier: Notifier::start(),
         recorder: record(settings, header),
         must_carry,
-        rediscover: Arc::clone(&rediscover),
+        rediscover: rediscover.clone(),
         watchdog: sd_notify::watchdog_enabled().map(|limit| limit / 2),
         linger: (settings.timing.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
         severed_after: severed_after(&settings.timing),
@@ -229,7 +228,7 @@ fn open_exchange(
     if let Some(error) = echo_fault {
         tracing::warn!(%error, "no ICMP echo to the peers: only heartbeats show that one is lost");
     }
-    exchange.set_roster(&cluster.roster, now);
+    exchange.set_peers(&cluster.roster.members, now);
     Ok(exchange)
 }
 

@@ -21,6 +21,10 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// The shortest and the longest time within which a decided change must be sent.
 const SEND_WITHIN: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(1));
 
+/// What a peer that is heard and that discovery does not list any more means to an operator.
+const UNLISTED: &str = "its tag is gone or EC2 reports it as terminated, but it is heard: it stays \
+                        a member until its monitor stops, and is not repaired";
+
 /// This node's knowledge of itself and of its peers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Known {
@@ -73,6 +77,20 @@ impl Known {
         self.fitness.is_fit()
     }
 
+    /// Whether a node is fit and lacks no evidence, as far as is known.
+    pub(super) fn is_proven(&self, node: &InstanceId) -> bool {
+        if *node == self.me.id {
+            return self.fitness.is_proven();
+        }
+        self.peers.get(node).is_some_and(Peer::is_proven)
+    }
+
+    /// Whether this node may give `group` to a peer on its own account: a node that is proven gives
+    /// nothing to one that is not.
+    pub(super) fn may_give(&self, group: &GroupState, peer: &Peer) -> bool {
+        peer.can_take(&group.name) && (peer.is_proven() || !self.fitness.is_proven())
+    }
+
     /// Whether this node has observed the cluster long enough to fill gaps.
     pub(super) fn has_looked(&self, now: Time) -> bool {
         now.since(self.started) >= FIRST_LOOK
@@ -91,13 +109,15 @@ impl Known {
     }
 
     /// This node, fit or not, and all peers that could be given `group` now, in the order in which
-    /// they may take it.
+    /// they may take it. Those that lack evidence come last.
     pub(super) fn heirs(&self, group: &GroupState) -> Vec<&InstanceId> {
         let able = |(id, peer): &(&InstanceId, &Peer)| {
             peer.can_take(&group.name) && !self.stopped.contains(*id)
         };
         let peers = self.peers.iter().filter(able).map(|(id, _)| id);
-        order::heirs(&group.name, &group.prefer, peers.chain([&self.me.id]))
+        let mut heirs = order::heirs(&group.name, &group.prefer, peers.chain([&self.me.id]));
+        heirs.sort_by_key(|node| !self.is_proven(node));
+        heirs
     }
 
     /// The first heir of `group` other than this node.
@@ -108,8 +128,13 @@ impl Known {
     /// Whether this node can serve `group`: it is fit, and its service check passes here if the
     /// group has one.
     pub(super) fn serves(&self, group: &GroupState) -> bool {
+        self.is_fit() && self.passes(group)
+    }
+
+    /// Whether the group has no service check, or that passes here.
+    pub(super) fn passes(&self, group: &GroupState) -> bool {
         let passes = self.failing.as_ref().is_some_and(|failing| !failing.contains(&group.name));
-        self.is_fit() && (!group.traits.checked || passes)
+        !group.traits.checked || passes
     }
 
     /// Where a resource points, in terms of the cluster; none where that is not known.
@@ -175,15 +200,27 @@ impl Known {
     }
 
     /// Takes over the members of a roster that contains this node, and keeps what is known of
-    /// those that stay.
-    pub(super) fn enrol(&mut self, me: &Member, roster: &Roster, now: Time) {
+    /// those that stay. A peer that the roster lacks stays as well while it is heard.
+    pub(super) fn enrol(&mut self, me: &Member, roster: &Roster, out: &mut Outbox, now: Time) {
         self.me = me.clone();
-        self.peers.retain(|id, _| roster.member(id).is_some());
+        for (id, peer) in &mut self.peers {
+            let was_listed = std::mem::replace(&mut peer.listed, roster.member(id).is_some());
+            if was_listed && !peer.listed && peer.stays_unlisted(now) {
+                let about = About::node(id, UNLISTED.to_owned());
+                out.report(now, Level::Warning, EventKind::Verdict, about);
+            }
+        }
+        self.drop_unlisted(now);
         for member in roster.members.iter().filter(|member| member.id != self.me.id) {
             let peer = self.peers.entry(member.id.clone());
             peer.and_modify(|peer| peer.member = member.clone())
                 .or_insert_with(|| Peer::new(member.clone(), now));
         }
+    }
+
+    /// Drops the peers that the last roster lacks and that are no longer heard.
+    pub(super) fn drop_unlisted(&mut self, now: Time) {
+        self.peers.retain(|_, peer| peer.listed || peer.stays_unlisted(now));
     }
 
     /// Keeps a heartbeat. Says whether the sender holds other groups than it last said.
@@ -308,6 +345,7 @@ impl Known {
     pub(super) fn note_takeover(&mut self, node: &InstanceId, now: Time) {
         let flap_window = self.timing.hand_back.hold_max;
         let Some(peer) = self.peers.get_mut(node) else { return };
+        peer.note_relief(&self.timing, now);
         if peer.handed_back_at.is_some_and(|at| now.since(at) < flap_window) {
             peer.flaps += 1;
             peer.handed_back_at = None;

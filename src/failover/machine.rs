@@ -14,7 +14,7 @@ use super::wants::has_something_to_give;
 use super::{Action, ActionId, Command, EventKind, Input, Level, Outcome, View, show};
 use crate::config::Timing;
 use crate::types::{
-    Beat, CloudFault, Fault, Fitness, GroupName, InstanceId, Roster, SessionId, Time,
+    Beat, CloudFault, Fault, Fitness, GroupName, InstanceId, Member, Roster, SessionId, Time,
 };
 
 /// The machine looks at everything at least this often.
@@ -117,6 +117,7 @@ impl Machine {
     pub fn tick(&mut self, now: Time) {
         self.notice_pause(now);
         self.weigh_fitness(now);
+        self.known.drop_unlisted(now);
         self.judge_peers(now);
         self.advance_groups(now);
         self.known.note_boots(now);
@@ -146,6 +147,11 @@ impl Machine {
     #[must_use]
     pub const fn fitness(&self) -> &Fitness {
         &self.known.fitness
+    }
+
+    /// The peers: those of the last roster, and those that it lacks and that are still heard.
+    pub fn peers(&self) -> impl Iterator<Item = &Member> {
+        self.known.peers.values().map(|peer| &peer.member)
     }
 
     /// The groups whose addresses this node's host must carry (`true`), and those whose addresses
@@ -275,7 +281,7 @@ impl Machine {
     /// this node changes nothing: it cannot be the truth.
     fn enrol(&mut self, roster: &Roster, now: Time) {
         let Some(me) = roster.member(&self.known.me.id) else { return };
-        self.known.enrol(me, roster, now);
+        self.known.enrol(me, roster, &mut self.out, now);
         self.groups.retain(|name, _| roster.groups.iter().any(|group| group.name == *name));
         for spec in &roster.groups {
             self.groups

@@ -27,6 +27,7 @@ mod peer;
 mod prepare;
 mod reads;
 mod rebase;
+mod relief;
 mod repair;
 mod retry;
 mod rule;

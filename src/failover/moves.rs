@@ -221,13 +221,17 @@ impl GroupState {
             return;
         }
         let Some(to) = &self.ordered_to else { return };
-        let can_take = known.peers.get(to).is_some_and(|peer| peer.can_take(&self.name));
+        let peer = known.peers.get(to);
+        let can_take = peer.is_some_and(|peer| peer.can_take(&self.name));
+        let may_give = peer.is_some_and(|peer| known.may_give(self, peer));
         let may_be_here = |slot: &Slot| match known.location(slot) {
             None | Some(Location::Absent | Location::Pending) => true,
             Some(location) => location.member() == Some(&known.me.id),
         };
         let why = if !can_take {
             format!("{to} cannot take it")
+        } else if !may_give {
+            format!("{to} has not proven that it can serve it")
         } else if !self.slots.iter().any(may_be_here) {
             "this node does not hold it".to_owned()
         } else {

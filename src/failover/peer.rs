@@ -10,6 +10,10 @@ use crate::types::{
     Time,
 };
 
+/// How long a peer that no roster lists any more stays a member after its last heartbeat: long
+/// enough for three heirs to take its groups, one after the other.
+const UNLISTED_PATIENCE: Duration = Duration::from_secs(10);
+
 /// The last heartbeat of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Heard {
@@ -22,6 +26,8 @@ pub(super) struct Heard {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Peer {
     pub(super) member: Member,
+    /// Whether the last roster has it.
+    pub(super) listed: bool,
     /// When it was first known to be a member.
     pub(super) met: Time,
     pub(super) heard: Option<Heard>,
@@ -44,6 +50,14 @@ pub(super) struct Peer {
     pub(super) suspected_since: Option<Time>,
     /// Since when it has been alive without a break.
     pub(super) alive_since: Option<Time>,
+    /// Since when its heartbeats have said that its probes fail, without a break.
+    pub(super) probes_fail_since: Option<Time>,
+    /// Since when it has been alive and lacked no evidence, without a break.
+    pub(super) proven_since: Option<Time>,
+    /// Takeovers from it because its probes failed, each soon after the one before, and when the
+    /// last one began.
+    pub(super) reliefs: u32,
+    pub(super) relieved_at: Option<Time>,
     /// Per group with a failed check so far: whether it can serve it now, according to its last
     /// heartbeat, and since when.
     pub(super) serving: BTreeMap<GroupName, (bool, Time)>,
@@ -61,6 +75,7 @@ impl Peer {
     pub(super) fn new(member: Member, now: Time) -> Self {
         Self {
             member,
+            listed: true,
             met: now,
             heard: None,
             excused: Time::default(),
@@ -74,6 +89,10 @@ impl Peer {
             lost_since: None,
             suspected_since: None,
             alive_since: None,
+            probes_fail_since: None,
+            proven_since: None,
+            reliefs: 0,
+            relieved_at: None,
             serving: BTreeMap::new(),
             deaf_since: None,
             started_at: None,
@@ -90,6 +109,12 @@ impl Peer {
     /// Whether its last heartbeat is young enough.
     pub(super) fn is_fresh(&self, now: Time, timing: &Timing) -> bool {
         self.silent_since().is_some_and(|since| now.since(since) < timing.detection())
+    }
+
+    /// Whether it stays a member though the last roster lacks it: it was heard a moment ago. What it
+    /// holds can then be taken from it as from any lost member.
+    pub(super) fn stays_unlisted(&self, now: Time) -> bool {
+        self.silent_since().is_some_and(|since| now.since(since) < UNLISTED_PATIENCE)
     }
 
     /// When a heartbeat counts as late: echo requests go out at heartbeat pace from then on.
@@ -138,7 +163,9 @@ impl Peer {
             self.echo_at = self.echo_at.max(Some(now));
         }
         self.suspected_since = self.suspected_since.map(|_| now);
-        self.alive_since = self.alive_since.map(|_| now);
+        for since in [&mut self.alive_since, &mut self.proven_since, &mut self.probes_fail_since] {
+            *since = since.map(|_| now);
+        }
         for (serves, since) in self.serving.values_mut() {
             if *serves {
                 *since = now;
@@ -238,6 +265,7 @@ impl Peer {
             self.verdict = verdict;
             self.verdict_since = now;
         }
+        self.note_evidence(now);
         changed
     }
 
@@ -385,7 +413,7 @@ pub(super) fn max_request_age(timing: &Timing) -> Duration {
     timing.read_valid * 2
 }
 
-fn lasting(since: Option<Time>, holds: bool, now: Time) -> Option<Time> {
+pub(super) fn lasting(since: Option<Time>, holds: bool, now: Time) -> Option<Time> {
     if holds { since.or(Some(now)) } else { None }
 }
 

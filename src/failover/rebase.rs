@@ -168,6 +168,10 @@ impl Peer {
                 self.moved_at = None;
             }
         }
+        // No wait that it could cause is longer than `hand_back.hold_max`.
+        if self.relieved_at.is_some_and(|at| at <= old) {
+            (self.reliefs, self.relieved_at) = (0, None);
+        }
         let heard_at = self.heard.as_ref().map(|heard| heard.at);
         let asked = self.power.as_ref().map(|(_, asked)| *asked);
         if heard_at.is_some_and(|at| at <= old) && asked < heard_at {
@@ -178,6 +182,7 @@ impl Peer {
     fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
         let Self {
             member: _,
+            listed: _,
             met,
             heard,
             excused,
@@ -191,6 +196,10 @@ impl Peer {
             lost_since: _,
             suspected_since: _,
             alive_since,
+            probes_fail_since,
+            proven_since,
+            reliefs: _,
+            relieved_at,
             serving,
             deaf_since,
             started_at: _,
@@ -209,6 +218,7 @@ impl Peer {
         }
         [echo_at, echo_asked, moved_at, alive_since, deaf_since, handed_back_at]
             .into_iter()
+            .chain([probes_fail_since, proven_since, relieved_at])
             .flatten()
             .for_each(visit);
     }

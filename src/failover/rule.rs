@@ -36,6 +36,9 @@ pub(super) fn may_stop(
     if known.leaving {
         return Err(Blocked::For("this node is leaving"));
     }
+    if !peer.listed {
+        return Err(Blocked::For("it is not listed as a member any more"));
+    }
     let suspected = peer.suspected_since.ok_or(Blocked::Quiet)?;
     if known.fit_since.is_none_or(|fit| fit > suspected) {
         return Err(Blocked::For("this node was not fit throughout"));
@@ -79,6 +82,9 @@ pub(super) fn may_start(
 ) -> Result<(), Blocked> {
     if !known.timing.repair.enabled || known.leaving {
         return Err(Blocked::Quiet);
+    }
+    if !peer.listed {
+        return Err(Blocked::For("it is not listed as a member any more"));
     }
     if stopped.contains(&peer.member.id) {
         return Ok(());

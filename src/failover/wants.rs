@@ -6,11 +6,12 @@ use super::Verdict;
 use super::group::{DesiredMove, GroupState, MoveKind};
 use super::known::Known;
 use super::peer::{Peer, max_request_age, words};
+use super::relief;
 use super::slot::Slot;
 use crate::types::{Holder, InstanceId, Location, RouteTarget, Time};
 
 /// How long each heir waits for the one before it to act.
-const HEIR_PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const HEIR_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a group may be split over two live nodes before one of them gives its part away.
 const SPLIT_PATIENCE: Duration = Duration::from_secs(5);
 /// The least time a node that has failed again must be healthy, however short the hold is.
@@ -49,8 +50,9 @@ fn want_any(known: &Known, group: &GroupState, slot: &Slot, now: Time) -> Option
         Location::At(Holder::Member { node, .. }) if node == known.me.id => {
             want_of_mine(known, group, slot, now)
         }
-        // A node that cannot serve a group takes nothing of it.
-        _ if !known.serves(group) || known.leaving => None,
+        _ if known.leaving => None,
+        // A node that cannot serve a group takes nothing of it, unless nobody can.
+        location if !known.serves(group) => want_of_unfit(known, group, slot, &location, now),
         Location::At(Holder::Foreign { target, .. }) => {
             want_of_foreign(known, group, slot, &target, now)
         }
@@ -62,6 +64,34 @@ fn want_any(known: &Known, group: &GroupState, slot: &Slot, now: Time) -> Option
     }
 }
 
+/// What a node wants that is not fit: what nobody alive holds, once no fit node could take it.
+fn want_of_unfit(
+    known: &Known,
+    group: &GroupState,
+    slot: &Slot,
+    location: &Location<Holder>,
+    now: Time,
+) -> Option<DesiredMove> {
+    if !relief::is_last_resort(known, group) {
+        return None;
+    }
+    let (kind, from, since, reason) = match location {
+        Location::Vacant if known.has_looked(now) => {
+            let since = slot.since + relief::LAST_RESORT;
+            (MoveKind::Drift, None, since, "no node held it".to_owned())
+        }
+        Location::At(Holder::Member { node, .. }) => {
+            let peer = known.peers.get(node)?;
+            let since = relief::from_the_dead(known, peer)?;
+            let reason = format!("{node} is {}: {}", peer.verdict.name(), peer.evidence(now));
+            (MoveKind::Takeover, Some(node.clone()), since, reason)
+        }
+        _ => return None,
+    };
+    let reason = format!("{reason}; no fit node is left, and this node is {}", known.fitness);
+    relief::is_least_unfit(known, group, since, now).then(|| to_me(known, kind, from, reason))
+}
+
 fn want_of_foreign(
     known: &Known,
     group: &GroupState,
@@ -69,7 +99,13 @@ fn want_of_foreign(
     target: &RouteTarget,
     now: Time,
 ) -> Option<DesiredMove> {
-    if !known.timing.adopt || !is_claimant(known, group, slot.since, gap_patience(known), now) {
+    // The first list after a start may lack a member: its interface then looks foreign until its
+    // heartbeats make discovery ask for it.
+    let is_early = now.since(known.started) < known.timing.first_contact;
+    if !known.timing.adopt
+        || is_early
+        || !is_claimant(known, group, slot.since, gap_patience(known), now)
+    {
         return None;
     }
     Some(to_me(known, MoveKind::Drift, None, format!("adopted from {target}")))
@@ -109,7 +145,7 @@ fn want_of_mine(known: &Known, group: &GroupState, slot: &Slot, now: Time) -> Op
         );
     }
     if let Some(to) = group.ordered_to.as_ref().filter(|to| **to != known.me.id) {
-        let peer = known.peers.get(to).filter(|peer| peer.can_take(&group.name))?;
+        let peer = known.peers.get(to).filter(|peer| known.may_give(group, peer))?;
         return give(MoveKind::HandOver, &peer.member.id, "an operator ordered it".to_owned());
     }
     for preferred in group.prefer.iter().take_while(|node| **node != known.me.id) {
@@ -179,12 +215,13 @@ fn loss(
         (now >= from).then_some(from)
     };
     match peer.verdict {
-        Verdict::Alive => peer.unfit_for_since(&group.name),
-        Verdict::Sick
-        | Verdict::Suspected
-        | Verdict::Unreachable
-        | Verdict::Down
-        | Verdict::Gone => Some(peer.verdict_since),
+        Verdict::Alive => {
+            relief::from_the_living(known, group, peer.unfit_for_since(&group.name)?, now)
+        }
+        Verdict::Sick => relief::from_the_sick(known, group, peer, now),
+        Verdict::Suspected | Verdict::Unreachable | Verdict::Down | Verdict::Gone => {
+            Some(peer.verdict_since)
+        }
         // It gives its groups away on its own; what is left after that is taken.
         Verdict::Leaving => waited(peer.verdict_since, HEIR_PATIENCE),
         Verdict::DaemonDown => waited(peer.verdict_since, known.timing.daemon_grace),
@@ -227,7 +264,11 @@ fn may_hand_back(
 ) -> Option<String> {
     let peer = known.peers.get(home)?;
     let hold = hold(known, group, peer);
-    let alive_for = now.since(peer.well_since(&group.name)?);
+    let well_since = peer.well_since(&group.name)?;
+    // A node that is proven counts the time for which the home has been so, too.
+    let is_strict = known.fitness.is_proven();
+    let well_since = if is_strict { well_since.max(peer.proven_since?) } else { well_since };
+    let alive_for = now.since(well_since);
     // What an operator has just moved here does not bounce back: it stays for `hold` as well.
     let moved = group.slots.iter().map(|slot| slot.since).max()?;
     let heard = peer.heard.as_ref()?;

@@ -1,6 +1,6 @@
 //! Admission of received datagrams: checks the packet, its source address and its session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::{Encoded, Packet, Rejected, Sender, Sessions};
@@ -11,6 +11,10 @@ use crate::types::{Beat, InstanceId, Time};
 /// CPU.
 const TAGS_A_TURN: u32 = 64;
 
+/// Nodes that are not members and that are remembered until they are asked for: as many as a
+/// cluster has members, however many ids a flood of packets names.
+const MAX_STRANGERS: usize = 16;
+
 /// Admits valid packets of members, and gives the reason for rejecting others.
 #[derive(Debug, Clone)]
 pub struct PacketGate {
@@ -18,6 +22,8 @@ pub struct PacketGate {
     sender: Sender,
     sessions: Sessions,
     members: BTreeMap<InstanceId, Ipv4Addr>,
+    /// Senders of valid packets that are not members.
+    strangers: BTreeSet<InstanceId>,
     tags_left: u32,
 }
 
@@ -26,7 +32,8 @@ impl PacketGate {
     #[must_use]
     pub fn new(me: InstanceId, sender: Sender) -> Self {
         let sessions = Sessions::new(me.clone(), sender.session());
-        Self { me, sender, sessions, members: BTreeMap::new(), tags_left: TAGS_A_TURN }
+        let (members, strangers) = (BTreeMap::new(), BTreeSet::new());
+        Self { me, sender, sessions, members, strangers, tags_left: TAGS_A_TURN }
     }
 
     /// Replaces the members and their addresses. Ignores `me`, and forgets the sessions of nodes
@@ -60,6 +67,13 @@ impl PacketGate {
         Some((self.sender.encode(&beat), address))
     }
 
+    /// The nodes whose valid packets were rejected since the last call because they are not members:
+    /// the list of members may be incomplete. At most 16. In a cluster without a key, anyone can
+    /// make this name a node.
+    pub fn take_strangers(&mut self) -> BTreeSet<InstanceId> {
+        std::mem::take(&mut self.strangers)
+    }
+
     /// Starts a new turn of the loop, which resets the limit on tag checks.
     pub fn begin_turn(&mut self) {
         self.tags_left = TAGS_A_TURN;
@@ -90,6 +104,9 @@ impl PacketGate {
             return Err(Rejected::Myself);
         }
         if member.is_none() {
+            if self.strangers.len() < MAX_STRANGERS {
+                self.strangers.insert(packet.from);
+            }
             return Err(Rejected::UnknownSender);
         }
         self.sessions.accept(&mut packet, at)?;

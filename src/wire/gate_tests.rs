@@ -119,3 +119,29 @@ fn neither_oneself_nor_an_unknown_node_is_a_peer() {
     let unknown = next(&mut gate('c', 6, KEY), 'b');
     assert_eq!(a.admit(&unknown, PEER, NOW), Err(Rejected::UnknownSender));
 }
+
+#[test]
+fn nodes_that_are_heard_and_are_not_members_are_remembered_within_bounds() {
+    let (mut a, _) = met(KEY);
+    let mut c = gate('c', 5, KEY);
+    c.set_members([(id('a'), ME)]);
+    assert_eq!(a.admit(&next(&mut c, 'a'), STRANGER, NOW), Err(Rejected::UnknownSender));
+    assert_eq!(a.take_strangers(), BTreeSet::from([id('c')]));
+    assert_eq!(a.take_strangers(), BTreeSet::new(), "each is told once");
+    let mut forged = gate('c', 6, Some(b"another key of some length"));
+    forged.set_members([(id('a'), ME)]);
+    assert_eq!(a.admit(&next(&mut forged, 'a'), STRANGER, NOW), Err(Rejected::BadTag));
+    assert_eq!(
+        a.take_strangers(),
+        BTreeSet::new(),
+        "without the key it is no node of this cluster"
+    );
+    let (mut open, _) = met(None);
+    for n in 0..100 {
+        let name: InstanceId = format!("i-1{n:07}").parse().unwrap();
+        let sender = Sender::new(name, SessionId(9), "nat", None);
+        let bytes = sender.clone().encode(&beat()).bytes;
+        assert_eq!(open.admit(&bytes, STRANGER, NOW), Err(Rejected::UnknownSender));
+    }
+    assert_eq!(open.take_strangers().len(), MAX_STRANGERS);
+}

@@ -24,8 +24,13 @@
 //! A name is its length (1) and its text. The flags of a `hears` line have one bit: 1 = considered
 //! failed. A receiver is the instance that a planned move goes to, or one byte 0 for none.
 //!
-//! The first five bits of the fitness are those of the first version. A receiver that knows only
-//! these must ignore the others: to it, a sender that lacks evidence is fit.
+//! A receiver ignores the bits that it does not know in the fitness and in the flags of a `hears`
+//! line, so that a later version can add some. To a node that knows none of the sender's faults,
+//! the sender is fit. A version that adds a fault which earlier versions must act on therefore sets
+//! the bit of an earlier fault as well. Any other unknown value makes the packet malformed.
+//!
+//! The first version knew five bits of the fitness, and this one knows all eight: what comes later
+//! needs another place.
 //!
 //! A sender sets flag 8 only if it has a failed service check or announces a planned move. Without
 //! the flag the body is that of the versions before it, so that old and new nodes hear each other

@@ -426,11 +426,8 @@ impl<'a> PacketReader<'a> {
             let node = self.instance()?;
             let session = SessionId(self.u64()?);
             let age_ms = u16::from_be_bytes(self.array()?);
-            let failed = match self.byte()? {
-                0 => false,
-                HEARS_FAILED => true,
-                _ => return Err(Rejected::Malformed),
-            };
+            // Bits of a later version are ignored, as in the faults.
+            let failed = self.byte()? & HEARS_FAILED != 0;
             all.push(Hears { node, session, age_ms, failed });
         }
         Ok(all)

@@ -70,14 +70,28 @@ fn each_defect_has_its_own_reason() {
 
 /// A version that knows only the first five faults, and ignores the other bits.
 const FIRST_VERSION: u8 = 0x1f;
-/// Where the fitness is in a packet without a key from a node with a long id.
-const FITNESS_AT: usize = 5 + 1 + 8 + 8 + 8 + 10;
+
+/// Where the fitness is in a packet from this sender.
+fn fitness_at(from: &InstanceId) -> usize {
+    // The digits of the id, two per byte, behind their count.
+    30 + 1 + (from.as_str().len() - 2).div_ceil(2)
+}
+
+/// Clears the bits that this version does not know.
+fn clear_unknown_bits(bytes: &mut [u8], packet: &Packet) {
+    let mut at = fitness_at(&packet.from) + 1 + 8 + 1;
+    for hears in &packet.beat.hears {
+        at += 1 + (hears.node.as_str().len() - 2).div_ceil(2) + 8 + 2;
+        bytes[at] &= HEARS_FAILED;
+        at += 1;
+    }
+}
 
 #[test]
 fn the_bits_of_the_fitness_never_change_their_meaning() {
     let byte = |fitness: Fitness| {
         let beat = Beat { fitness, ..Beat::default() };
-        sender("nat", None).encode(&beat).bytes[FITNESS_AT]
+        sender("nat", None).encode(&beat).bytes[fitness_at(&id("i-0123456789abcdef0"))]
     };
     let faults = [
         (Fault::Uplink, 0x01),
@@ -99,7 +113,7 @@ fn the_bits_of_the_fitness_never_change_their_meaning() {
 fn a_packet_of_the_first_version_says_nothing_of_missing_evidence() {
     for old in 0..=FIRST_VERSION {
         let mut packet = sender("nat", None).encode(&Beat::default()).bytes;
-        packet[FITNESS_AT] = old;
+        packet[fitness_at(&id("i-0123456789abcdef0"))] = old;
         let fitness = sender("nat", None).decode(&packet).unwrap().beat.fitness;
         assert!(fitness.unproven.is_empty() && !fitness.faults.contains(&Fault::Transit));
         assert_eq!(fitness.faults.len(), old.count_ones() as usize);
@@ -114,6 +128,33 @@ fn to_the_first_version_a_sender_that_lacks_evidence_is_fit() {
         assert_eq!(old_reader(fitness.clone()), Fitness::fit());
         fitness.faults.insert(Fault::Uplink);
         assert_eq!(old_reader(fitness), Fitness::unfit(Fault::Uplink));
+    }
+}
+
+/// The tag covers the bits: nobody without the key can set one.
+#[test]
+fn a_bit_of_the_fitness_that_is_set_on_the_way_is_noticed() {
+    let mut from = sender("nat", Some(KEY));
+    for place in 0..8 {
+        let mut bytes = from.encode(&Beat::default()).bytes;
+        bytes[fitness_at(&id("i-0123456789abcdef0"))] |= 1 << place;
+        assert_eq!(from.decode(&bytes).map(|_| ()), Err(Rejected::BadTag));
+    }
+}
+
+#[test]
+fn bits_that_a_later_version_adds_to_a_peers_line_are_ignored() {
+    let mut from = sender("nat", None);
+    for failed in [false, true] {
+        let mut beat = small_beat();
+        beat.hears =
+            vec![Hears { node: id("i-89abcdef"), session: SessionId(3), age_ms: 9, failed }];
+        beat.holds.clear();
+        let mut bytes = from.encode(&beat).bytes;
+        // Only the count of claims, 0, is behind the line's flags.
+        let flags_at = bytes.len() - 2;
+        bytes[flags_at] |= 0xfe;
+        assert_eq!(from.decode(&bytes).unwrap().beat, beat);
     }
 }
 
@@ -439,6 +480,7 @@ proptest! {
         if let Ok(packet) = sender("nat", None).decode(&bytes) {
             // If the only receiver had no room, the flag is set without need.
             prop_assume!((flags & FLAG_SERVICES != 0) == uses_services(&packet.beat));
+            clear_unknown_bits(&mut bytes, &packet);
             let mut same = Sender::new(packet.from, packet.session, "nat", None);
             same.sequence = packet.sequence.wrapping_sub(1);
             let mut again = same.encode(&packet.beat).bytes;

@@ -19,11 +19,12 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::calls::{CloudChange, CloudRead, Executors};
 use super::carrier::MustCarry;
 use super::clock;
+use super::discovery::Rediscover;
 use super::inbox::{Inbox, Note};
 use super::peers::Exchange;
 use crate::failover::{Action, ActionId, Event, Input, Machine, Outcome};
@@ -62,8 +63,8 @@ pub(crate) struct EventLoop {
     pub(crate) recorder: Option<Recorder>,
     /// Tells the carrier which groups this host must carry; none if no group has anything on it.
     pub(crate) must_carry: Option<watch::Sender<MustCarry>>,
-    /// Wakes the discovery when a peer has restarted.
-    pub(crate) rediscover: Arc<Notify>,
+    /// Wakes the discovery when a peer has restarted, or a node is heard that is not a member.
+    pub(crate) rediscover: Rediscover,
     /// How often the service manager's watchdog is fed, if it has one.
     pub(crate) watchdog: Option<Duration>,
     /// How long the loop runs after everything is handed over: enough heartbeats for every peer to
@@ -142,6 +143,9 @@ impl EventLoop {
         for input in self.exchange.receive(now) {
             self.feed(input, now);
         }
+        for stranger in self.exchange.take_strangers() {
+            self.rediscover.look_for(stranger, now);
+        }
         self.inbox.quiet();
         for _ in 0..NOTES_A_TURN {
             let Some(note) = self.inbox.take() else { break };
@@ -149,6 +153,7 @@ impl EventLoop {
         }
         self.note_severed(now);
         self.machine.tick(now);
+        self.exchange.set_peers(self.machine.peers(), now);
         self.publish_must_carry();
         for _ in 0..ACTIONS_A_TURN {
             let Some(action) = self.machine.poll_action() else { break };
@@ -198,7 +203,7 @@ impl EventLoop {
         };
         self.state.sessions.insert(from.clone(), session);
         if restarted {
-            self.rediscover.notify_one();
+            self.rediscover.wake();
         }
     }
 
@@ -206,7 +211,6 @@ impl EventLoop {
         match note {
             Note::Input(input) => {
                 if let Input::Roster { roster } = &input {
-                    self.exchange.set_roster(roster, now);
                     self.state.roster = Arc::new(roster.clone());
                 }
                 if let Input::Fitness { fitness } = input {

@@ -1,6 +1,6 @@
 //! Exchanges heartbeats and echoes with the peers: sockets, packets and sessions together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,7 +13,7 @@ use super::icmp::EchoMark;
 use super::sockets::{Datagram, PeerSocket};
 use crate::failover::Input;
 use crate::status::PeerCounters;
-use crate::types::{Beat, InstanceId, Roster, SessionId, Time};
+use crate::types::{Beat, InstanceId, Member, SessionId, Time};
 use crate::wire::{Packet, PacketGate, Sender};
 
 /// Datagrams read in one turn from each peer's socket and from the echo socket. Far more than a
@@ -43,6 +43,8 @@ pub(crate) struct ExchangeParts {
 pub(crate) struct Exchange {
     address: SocketAddrV4,
     gate: PacketGate,
+    /// The members that were set last.
+    members: BTreeMap<InstanceId, Ipv4Addr>,
     /// Sends to all peers, receives from strangers.
     strangers: PeerSocket,
     /// Each receives from one peer.
@@ -72,6 +74,7 @@ impl Exchange {
         let exchange = Self {
             address,
             gate: PacketGate::new(parts.me, parts.sender),
+            members: BTreeMap::new(),
             strangers,
             peers: BTreeMap::new(),
             echoes,
@@ -85,11 +88,19 @@ impl Exchange {
     }
 
     /// Updates the peers and their addresses.
-    pub(crate) fn set_roster(&mut self, roster: &Roster, now: Time) {
-        let members = roster.members.iter();
-        self.gate.set_members(members.map(|member| (member.id.clone(), member.address)));
+    pub(crate) fn set_peers<'a>(
+        &mut self,
+        members: impl IntoIterator<Item = &'a Member>,
+        now: Time,
+    ) {
+        let members = members.into_iter().map(|member| (member.id.clone(), member.address));
+        let members: BTreeMap<InstanceId, Ipv4Addr> = members.collect();
+        if self.members == members {
+            return;
+        }
+        self.gate.set_members(members.clone());
         self.peers.retain(|address, _| self.gate.peer_at(*address).is_some());
-        for address in roster.members.iter().map(|member| member.address) {
+        for address in members.values().copied() {
             if self.peers.contains_key(&address) || self.gate.peer_at(address).is_none() {
                 continue;
             }
@@ -102,6 +113,12 @@ impl Exchange {
                 Err(error) => tracing::warn!(%address, %error, "cannot open a socket for a peer"),
             }
         }
+        self.members = members;
+    }
+
+    /// The nodes that are not members and whose valid heartbeats arrived since the last call.
+    pub(crate) fn take_strangers(&mut self) -> BTreeSet<InstanceId> {
+        self.gate.take_strangers()
     }
 
     pub(crate) fn send_beat(&mut self, to: &InstanceId, beat: Beat, now: Time) {

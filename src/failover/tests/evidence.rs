@@ -341,6 +341,9 @@ fn fitness_is_told_when_it_changes_and_goes_out_in_the_heartbeat() {
 #[test]
 fn a_roster_brings_and_removes_peers_and_groups_and_keeps_the_rest() {
     let mut bench = TestBench::new(3);
+    bench.lose(1);
+    bench.run(11_000);
+    bench.routes.insert(table(1), to(1));
     let mut two = roster(3);
     two.members.remove(1);
     two.groups.remove(1);

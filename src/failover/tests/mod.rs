@@ -2,12 +2,14 @@
 
 mod announcements;
 mod evidence;
+mod incomplete;
 mod kinds;
 mod leaving;
 mod moments;
 mod moves;
 mod power_calls;
 mod readings;
+mod relief;
 mod repairs;
 mod services;
 mod shown;

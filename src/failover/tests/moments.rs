@@ -219,7 +219,7 @@ fn a_takeover_is_a_flap_until_the_longest_hold_after_the_hand_back_has_passed() 
             tick(&mut bench);
         }
         let mut sick = TestBench::fine(0);
-        sick.fitness = Fitness::unfit(Fault::Uplink);
+        sick.fitness = Fitness::unfit(Fault::Forwarding);
         let input = |beat, at| Input::Beat { from: id(1), session: SessionId(101), beat, at };
         let at = bench.now;
         bench.give(input(sick, at));

@@ -360,7 +360,7 @@ fn only_a_takeover_soon_after_a_hand_back_is_a_flap() {
     };
     let cycle = |bench: &mut TestBench, waits_ms: u64| {
         bench.run(waits_ms);
-        bench.beat_mut(1).fitness = Fitness::unfit(Fault::Uplink);
+        bench.beat_mut(1).fitness = Fitness::unfit(Fault::Forwarding);
         bench.run(1_000);
         bench.beat_mut(1).fitness = Fitness::fit();
         bench.run_until(1_000, |bench| hold(bench).is_some());

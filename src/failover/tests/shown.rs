@@ -151,7 +151,7 @@ fn timers_tell_when_a_repair_and_a_hand_back_can_come() {
     assert!(names(&bench).is_empty(), "its time has come");
     let mut bench = TestBench::new(3);
     for n in [1, 2] {
-        bench.beat_mut(n).fitness = Fitness::unfit(Fault::Uplink);
+        bench.beat_mut(n).fitness = Fitness::unfit(Fault::Forwarding);
     }
     bench.run(1_000);
     bench.beat_mut(1).fitness = Fitness::fit();

@@ -74,6 +74,7 @@ fn a_route_to_an_interface_that_is_gone_counts_as_missing_and_one_that_works_doe
 fn a_foreign_target_is_adopted_by_the_first_heir_and_only_where_that_is_configured() {
     for (adopt, of, moved) in [(true, 0, vec![(0, 0)]), (true, 1, vec![]), (false, 0, vec![])] {
         let mut bench = TestBench::with(2, Timing { adopt, ..timing() });
+        bench.run(30_000);
         bench.routes.insert(table(of), abroad());
         bench.run(13_000);
         assert_eq!(bench.moved(), moved, "adopt {adopt}, group {of}");
@@ -99,7 +100,8 @@ fn who_is_unfit_or_leaving_takes_nothing() {
 
 #[test]
 fn a_sick_or_lost_or_stopped_holder_is_relieved_at_once() {
-    let sick = |bench: &mut TestBench| bench.beat_mut(1).fitness = Fitness::unfit(Fault::Uplink);
+    let sick =
+        |bench: &mut TestBench| bench.beat_mut(1).fitness = Fitness::unfit(Fault::Forwarding);
     let lost = |bench: &mut TestBench| bench.lose(1);
     for fail in [sick, lost] {
         let mut bench = TestBench::new(2);
@@ -418,7 +420,7 @@ fn the_hold_doubles_with_each_flap_and_keeps_its_ceiling() {
     let mut bench = TestBench::with(2, timing);
     let mut waits = Vec::new();
     for _ in 0..4 {
-        bench.beat_mut(1).fitness = Fitness::unfit(Fault::Uplink);
+        bench.beat_mut(1).fitness = Fitness::unfit(Fault::Forwarding);
         bench.run_until(2_000, |bench| bench.view().groups[&group(1).name].holder == Some(id(0)));
         bench.beat_mut(1).fitness = Fitness::fit();
         let handed_back =
