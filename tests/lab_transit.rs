@@ -2,7 +2,12 @@
 //! though the NAT itself reaches the internet and its rules are as `natha setup` made them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
+use natha_lab::net::internet::{INTERNET_HOST, RESOLVERS};
 use natha_lab::scene::{self, QUICK, Scene};
+use natha_lab::{NetChange, Traffic};
+use serde_json::Value;
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 
@@ -21,7 +26,6 @@ fn is_relieved_while(scene: &Scene, broken: &str, mended: &str) -> usize {
     let why = "this node is not fit: forwarding broken";
     assert!(told.stdout.contains(why), "{}", told.stdout);
     let covered = scene.pinged(meter).unwrap();
-    println!("outages: {:?}", covered.outages);
     scene.sh("nat-a", mended).unwrap();
     scene.wait_route(0, "nat-a").unwrap();
     scene.wait_well().unwrap();
@@ -51,16 +55,46 @@ fn whatever_keeps_packets_from_passing_is_noticed_and_relieved() {
 }
 
 #[test]
-fn a_nat_that_has_not_forwarded_since_its_boot_is_given_nothing() {
-    let scene = scene();
-    // Docker, ufw and firewalld do this at every boot.
+fn a_restart_of_the_monitor_does_not_make_a_broken_nat_fit() {
+    let scene = Scene::start(&scene::service(2, NATHA, QUICK)).unwrap();
     let broken = "nft add table inet other && nft add chain inet other forward \
                   '{ type filter hook forward priority 0; policy drop; }'";
-    let unit = format!("#!/bin/sh\n{broken}\n");
-    scene.sh("nat-a", &format!("cat >/etc/broken <<'END'\n{unit}END\nchmod +x /etc/broken")).unwrap();
-    scene.sh("nat-a", "/etc/broken").unwrap();
+    scene.sh("nat-a", broken).unwrap();
     scene.wait_route(0, "nat-b").unwrap();
-    scene.sh("nat-a", "pkill -KILL -x natha; natha monitor >/dev/null 2>&1 &").unwrap();
-    scene.wait_status("nat-b", |status| status["peers"][0]["verdict"] == "sick").unwrap();
-    assert_eq!(scene.route(0).unwrap(), "nat-b");
+    scene.kill("nat-a", "natha").unwrap();
+    let is_broken = |status: &Value| {
+        let fault = status.pointer("/view/fitness/faults/0");
+        fault.is_some_and(|fault| fault == "transit")
+    };
+    scene.wait_verdict("nat-b", "nat-a", "sick").unwrap();
+    scene.wait_status("nat-a", is_broken).unwrap();
+    let stays = || scene::ensure(scene.route(0)? == "nat-b", "nat-a was handed its group back");
+    scene.watch(Duration::from_secs(10), stays).unwrap();
+}
+
+/// The way to the internet is gone, and EC2's API is reached all the same, as through an endpoint
+/// in the VPC.
+#[test]
+fn a_nat_that_reaches_ec2_and_not_the_internet_is_given_nothing_after_a_reboot() {
+    let scene = scene();
+    for far in RESOLVERS.into_iter().chain([INTERNET_HOST]) {
+        scene.block("nat-a", &far.to_string(), Traffic::All).unwrap();
+    }
+    scene.wait_route(0, "nat-b").unwrap();
+    let boots = scene.boots("nat-a").unwrap();
+    scene.panic("nat-a").unwrap();
+    scene.wait_boot("nat-a", boots).unwrap();
+    scene.wait_verdict("nat-b", "nat-a", "alive").unwrap();
+    let meter = scene.ping("host-a", 10).unwrap();
+    let stays = || scene::ensure(scene.route(0)? == "nat-b", "an unproven nat-a got its group");
+    scene.watch(Duration::from_secs(10), stays).unwrap();
+    scene.lost_nothing(meter).unwrap();
+    for node in ["nat-a", "nat-b"] {
+        let told = scene.natha(node, &["status"]).unwrap();
+        assert_eq!(told.code, 3, "{}", told.stdout);
+        assert!(told.stdout.contains("unproven"), "{}", told.stdout);
+    }
+    scene.net(NetChange::Clear).unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
 }

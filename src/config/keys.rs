@@ -371,8 +371,8 @@ pub(super) static KEYS: &[SettingKey] = &[
         "uplink.interval",
         uplink.interval,
         Range::Millis(100, MINUTE),
-        "Time between two rounds of probes while they are answered; if one is not, rounds follow at \
-         `heartbeat.interval`."
+        "Time between two rounds of probes while they are answered. If one is not, rounds follow \
+         at `heartbeat.interval`."
     ),
     key!(
         "uplink.lost_after",

@@ -51,10 +51,15 @@ impl TransitLink {
         let (Some(own), Some(source)) = (hosts.next(), hosts.next()) else {
             return Err(TunError::TooSmall(network));
         };
-        let tuns =
-            Tun::builder().name(TRANSIT_LINK).address(own).netmask(network.netmask()).up().build()?;
+        let tuns = Tun::builder()
+            .name(TRANSIT_LINK)
+            .address(own)
+            .netmask(network.netmask())
+            .up()
+            .build()?;
         let tun = tuns.into_iter().next();
-        let tun = tun.ok_or_else(|| tokio_tun::Error::from(io::Error::from(ErrorKind::NotFound)))?;
+        let tun =
+            tun.ok_or_else(|| tokio_tun::Error::from(io::Error::from(ErrorKind::NotFound)))?;
         Ok(Self { tun, own, source, buffer: Box::new([0; MAX_PACKET]) })
     }
 

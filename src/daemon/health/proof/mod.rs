@@ -92,7 +92,10 @@ enum Link {
     /// Forwarding is not tested.
     Off,
     /// It could not be made. The next attempt, and the pause after it.
-    Closed { retry: Time, pause: Duration },
+    Closed {
+        retry: Time,
+        pause: Duration,
+    },
     Open(Box<TransitProbes>),
 }
 

@@ -6,9 +6,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use etherparse::{
-    Icmpv4Type, NetSlice, PacketBuilder, SlicedPacket, TransportSlice,
-};
+use etherparse::{Icmpv4Type, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 
 use super::own::Answered;
 use crate::config::Probe;
@@ -151,7 +149,9 @@ impl ProbeMaker {
                     && tcp.acknowledgment_number() == acknowledged
                     && (tcp.syn() || tcp.rst());
                 is_reply.then(|| Reply::Tcp {
-                    end: tcp.syn().then(|| self.reset(from, tcp.source_port(), tcp.destination_port())),
+                    end: tcp
+                        .syn()
+                        .then(|| self.reset(from, tcp.source_port(), tcp.destination_port())),
                 })
             }
             _ => None,

@@ -122,7 +122,8 @@ unshare --cgroup sh -c '
     export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network
     exec systemd-nspawn --boot --directory=/{ROOT} --network-namespace-path=/proc/self/ns/net \\
         --register=no --keep-unit --capability=CAP_NET_ADMIN,CAP_IPC_LOCK --resolv-conf=off \\
-        --bind=/run/tun:/dev/net/tun --timezone=off --link-journal=no --console=pipe --machine={name} --hostname={name}
+        --bind=/run/tun:/dev/net/tun \\
+        --timezone=off --link-journal=no --console=pipe --machine={name} --hostname={name}
 ' &
 image=$!
 while kill -0 $image 2>/dev/null; do wait $image; done

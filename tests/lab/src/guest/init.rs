@@ -149,6 +149,7 @@ fn make_root(boot: &Boot) -> Result<PathBuf> {
         mount(Some(kind), &inside(path), Some(kind), MsFlags::empty(), data)
             .with_context(|| format!("cannot mount /{path}"))?;
     }
+    name_boot(&root)?;
     show_checkout(&root)?;
     make_devices(&root)?;
     fs::create_dir_all(inside("usr/local/sbin"))?;
@@ -161,6 +162,15 @@ fn make_root(boot: &Boot) -> Result<PathBuf> {
         bind(natha, &inside(NATHA))?;
     }
     Ok(root)
+}
+
+/// Gives the boot an id of its own, as the kernel of a machine does.
+fn name_boot(root: &Path) -> Result<()> {
+    let own = root.join("run/boot_id");
+    fs::write(&own, fs::read("/proc/sys/kernel/random/uuid")?)?;
+    let shown = root.join("proc/sys/kernel/random/boot_id");
+    mount(Some(&own), &shown, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .context("cannot give the boot an id of its own")
 }
 
 /// A checkout below `/tmp` stays visible, read-only, though an instance has a `/tmp` of its own:
