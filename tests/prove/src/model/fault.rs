@@ -43,6 +43,12 @@ pub enum Fault {
     Freeze(usize),
     /// A node's uplink is lost, and with it the API.
     Unfit(usize),
+    /// No probe of a node is answered, though it forwards and reaches the API.
+    NoProbe(usize),
+    /// No probe of any node is answered. This node notices first, at the beginning and at the end.
+    Blip(usize),
+    /// A node's monitor restarts on a host that has not proven yet that packets pass it.
+    Unproven(usize),
     /// Heartbeats from one node to another are lost.
     Deaf(usize, usize),
     /// Nothing passes between two nodes.
@@ -81,6 +87,9 @@ impl fmt::Display for Fault {
             Self::Kill(n) => write!(f, "the monitor of node {n} is killed"),
             Self::Freeze(n) => write!(f, "node {n} is paused"),
             Self::Unfit(n) => write!(f, "node {n} loses its uplink"),
+            Self::NoProbe(n) => write!(f, "no probe of node {n} is answered"),
+            Self::Blip(n) => write!(f, "no probe is answered, and node {n} notices first"),
+            Self::Unproven(n) => write!(f, "node {n} boots, and nothing has passed it yet"),
             Self::Deaf(from, to) => write!(f, "node {to} does not hear node {from}"),
             Self::Cut(a, b) => write!(f, "nodes {a} and {b} are cut off from each other"),
             Self::NoEcho(a, b) => write!(f, "echo is blocked between nodes {a} and {b}"),

@@ -25,6 +25,9 @@ pub enum Kind {
     UserStop,
     Overdue,
     Service,
+    NoProbe,
+    Blip,
+    Unproven,
 }
 
 impl Kind {
@@ -49,6 +52,9 @@ impl Kind {
         Self::UserStop,
     ];
 
+    /// The kinds that are about probes alone.
+    pub(super) const PROBES: [Self; 3] = [Self::NoProbe, Self::Blip, Self::Unproven];
+
     /// Every fault of this kind among so many nodes, groups and resources.
     pub(super) fn faults(self, nodes: usize, groups: usize, parts: usize) -> Vec<Fault> {
         let each = |make: fn(usize) -> Fault| (0..nodes).map(make).collect();
@@ -60,6 +66,9 @@ impl Kind {
             Self::Kill => each(Fault::Kill),
             Self::Freeze => each(Fault::Freeze),
             Self::Unfit => each(Fault::Unfit),
+            Self::NoProbe => each(Fault::NoProbe),
+            Self::Blip => each(Fault::Blip),
+            Self::Unproven => each(Fault::Unproven),
             Self::UserStop => each(Fault::UserStop),
             Self::Deaf => pairs.filter(|(a, b)| a != b).map(|(a, b)| Fault::Deaf(a, b)).collect(),
             Self::Slow => pairs.filter(|(a, b)| a != b).map(|(a, b)| Fault::Slow(a, b)).collect(),
