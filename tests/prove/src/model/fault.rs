@@ -67,6 +67,8 @@ pub enum Fault {
     Led(usize, Led),
     /// A person stops a node; mended by the same person's start.
     UserStop(usize),
+    /// The lists that the first node reads lack the second.
+    Unlisted(usize, usize),
     /// EC2 holds back every stop for as long as this lasts, past every time limit.
     Overdue,
 }
@@ -101,6 +103,7 @@ impl fmt::Display for Fault {
             Self::Led(table, Led::Nowhere) => write!(f, "a person deletes the route of {table}"),
             Self::Service(n, group) => write!(f, "the service of g{group} fails on node {n}"),
             Self::UserStop(n) => write!(f, "a person stops node {n}"),
+            Self::Unlisted(n, of) => write!(f, "the lists of node {n} lack node {of}"),
             Self::Overdue => write!(f, "stops are held up on their way"),
         }
     }

@@ -365,11 +365,6 @@ impl World {
             }
         }
     }
-
-    /// Whether everything in node `n` works.
-    pub(super) fn is_well(&self, n: usize) -> bool {
-        self.nodes[n].works(self.cloud.now.power[n].state == InstanceState::Running)
-    }
 }
 
 impl Node {

@@ -28,6 +28,7 @@ pub enum Kind {
     NoProbe,
     Blip,
     Unproven,
+    Unlisted,
 }
 
 impl Kind {
@@ -81,6 +82,9 @@ impl Kind {
             Self::LosesReplies => api(Api::LosesReplies),
             Self::Delays => api(Api::Delays),
             Self::Repeats => api(Api::Repeats),
+            Self::Unlisted => {
+                pairs.filter(|(a, b)| a != b).map(|(a, b)| Fault::Unlisted(a, b)).collect()
+            }
             Self::Stale => vec![Fault::Stale],
             Self::Overdue => vec![Fault::Overdue],
             Self::Service => (0..nodes)

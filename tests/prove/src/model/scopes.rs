@@ -13,7 +13,7 @@ const FEW: [u8; 3] = [2, 12, 50];
 
 use Kind::{
     Blip, Crash, Cut, Deaf, Delays, Freeze, Hangs, Kill, Led, LosesReplies, NoEcho, NoProbe,
-    Refuses, Repeats, Restart, Service, Slow, Stale, Unfit, Unproven, UserStop,
+    Refuses, Repeats, Restart, Service, Slow, Stale, Unfit, Unlisted, Unproven, UserStop,
 };
 
 fn scope(name: &'static str, nodes: usize, strikes: u8, kinds: &[Kind]) -> Scope {
@@ -71,6 +71,7 @@ pub(super) fn quick() -> Vec<Scope> {
         checked(scope("n2-checks-one", 2, 1, &[&Kind::ALLOWED[..], &[Service]].concat())),
         lasting(&FEW, checked(scope("n2-checks", 2, 2, &[Crash, Service]))),
         lasting(&FEW, scope("n2-probes", 2, 2, &[Crash, NoProbe, Blip, Unproven])),
+        lasting(&FEW, scope("n2-lists", 2, 2, &[Unlisted, NoEcho, Crash])),
     ]
 }
 
@@ -101,6 +102,7 @@ pub(super) fn full() -> Vec<Scope> {
         lasting(&FEW, checked(scope("n2-checks", 2, 2, &[Crash, Restart, Cut, Service]))),
         lasting(&FEW, two_kinds(checked(scope("n2-both", 2, 2, &[Crash, Hangs, Service])))),
         two_kinds(checked(scope("n3-both", 3, 1, &[&Kind::ALLOWED[..], &[Service]].concat()))),
+        lasting(&LASTS, scope("n2-lists", 2, 3, &[Unlisted, NoEcho, Crash, Restart])),
         lasting(&FEW, scope("n3-two", 3, 2, &[Crash, Freeze, Cut, Hangs, Unfit])),
         lasting(&FEW, scope("n2-probes", 2, 2, &[Crash, Restart, Cut, NoProbe, Blip, Unproven])),
         lasting(&FEW, scope("n3-probes", 3, 2, &[Crash, NoProbe, Blip, Unproven])),

@@ -252,6 +252,7 @@ impl World {
             | Fault::Slow(..)
             | Fault::Stale
             | Fault::Overdue => {}
+            Fault::Unlisted(n, of) => self.list(n, Some(of)),
         }
         if !fault.is_momentary() {
             self.faults.push((fault, 0));
@@ -281,12 +282,22 @@ impl World {
             Fault::UserStop(n) => {
                 let _ = self.start(n);
             }
+            Fault::Unlisted(n, _) => self.list(n, None),
             Fault::Overdue => {
                 for held in &mut self.held {
                     held.left = 0;
                 }
             }
             _ => self.mend_probes(fault),
+        }
+    }
+
+    /// Node `n` lists the cluster and finds all of it, but for node `lacking`.
+    fn list(&mut self, n: usize, lacking: Option<usize>) {
+        let mut roster = self.roster();
+        roster.members.retain(|member| lacking.is_none_or(|lacking| member.id != id(lacking)));
+        if self.nodes[n].machine.is_some() {
+            self.nodes[n].inbox.push(Input::Roster { roster });
         }
     }
 
