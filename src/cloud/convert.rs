@@ -94,9 +94,12 @@ pub(super) fn impaired(from: &sdk::InstanceStatus) -> bool {
 }
 
 pub(super) fn table(call: &str, from: &sdk::RouteTable) -> Result<RouteTableInfo, CloudFault> {
-    let routes = from
-        .routes()
-        .iter()
+    // A route that a virtual private gateway propagates may have the destination of a static one,
+    // which wins: it is taken in last.
+    let (propagated, fixed): (Vec<_>, Vec<_>) = from.routes().iter().partition(is_propagated);
+    let routes = propagated
+        .into_iter()
+        .chain(fixed)
         // IPv6 and prefix list destinations are not moved by natha.
         .filter_map(|route| Some((route.destination_cidr_block()?, route)))
         .map(|(cidr, route)| {
@@ -117,6 +120,11 @@ pub(super) fn table(call: &str, from: &sdk::RouteTable) -> Result<RouteTableInfo
         subnets,
         tags: tags(from.tags()),
     })
+}
+
+/// Whether a virtual private gateway made the route.
+fn is_propagated(route: &&sdk::Route) -> bool {
+    route.origin() == Some(&sdk::RouteOrigin::EnableVgwRoutePropagation)
 }
 
 /// One route. EC2 returns an interface's instance too; the interface is what counts.

@@ -333,3 +333,31 @@ async fn a_node_whose_public_address_changes_makes_a_connection_for_each_call() 
         assert_eq!((fake.seen().len(), fake.connections()), (3, made), "{connections:?}");
     }
 }
+
+#[tokio::test]
+async fn of_two_routes_to_one_destination_the_static_one_counts_whatever_their_order() {
+    let with = |target: &str, origin: &str| {
+        format!(
+            "<item><destinationCidrBlock>0.0.0.0/0</destinationCidrBlock>{target}\
+             <origin>{origin}</origin><state>active</state></item>"
+        )
+    };
+    let fixed = with("<networkInterfaceId>eni-00000001</networkInterfaceId>", "CreateRoute");
+    let propagated = with("<gatewayId>vgw-00000001</gatewayId>", "EnableVgwRoutePropagation");
+    let interface = RouteTarget::Interface("eni-00000001".parse().unwrap());
+    let gateway = RouteTarget::Other("vgw-00000001".to_owned());
+    for (routes, expected) in [
+        (format!("{fixed}{propagated}"), &interface),
+        (format!("{propagated}{fixed}"), &interface),
+        (propagated, &gateway),
+    ] {
+        let table = format!(
+            "<routeTableSet><item><routeTableId>rtb-00000001</routeTableId>\
+             <vpcId>vpc-00000001</vpcId><routeSet>{routes}</routeSet></item></routeTableSet>"
+        );
+        let fake = Fake::start(move |_| reply("DescribeRouteTables", &table)).await;
+        let vpc = "vpc-00000001".parse().unwrap();
+        let tables = client(&fake.url).await.cluster_route_tables(&vpc, "blue").await.unwrap();
+        assert_eq!(tables[0].routes[&"0.0.0.0/0".parse().unwrap()].target, *expected);
+    }
+}

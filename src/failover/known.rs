@@ -25,6 +25,12 @@ const SEND_WITHIN: (Duration, Duration) = (Duration::from_millis(300), Duration:
 const UNLISTED: &str = "its tag is gone or EC2 reports it as terminated, but it is heard: it stays \
                         a member until its monitor stops, and is not repaired";
 
+/// What to do about a peer that was never heard though it runs.
+const UNHEARD: &str = "it was never heard: it keeps its groups until EC2's status check or an echo \
+                       that it no longer answers shows that it is dead. Let the nodes' security \
+                       groups pass heartbeats (UDP, heartbeat.port, 6284 by default) and ICMP \
+                       between the nodes; see that its monitor runs, with the same key";
+
 /// This node's knowledge of itself and of its peers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Known {
@@ -272,6 +278,10 @@ impl Known {
             let is_new = peer.conclude(verdict, now);
             peer.note_hearing(&self.me.id, self.session, &self.timing, now);
             peer.note_serving(&is_checked, now);
+            if peer.is_newly_unheard(now, &self.timing) {
+                let about = About::node(id, UNHEARD.to_owned());
+                out.report(now, Level::Alert, EventKind::Verdict, about);
+            }
             if !is_new {
                 continue;
             }

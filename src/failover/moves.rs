@@ -305,7 +305,7 @@ impl GroupState {
     /// of this group.
     pub(super) fn take_expiry(&mut self, id: ActionId, reads: &mut Reads, now: Time) -> bool {
         let Some(at) = self.find_pending(id) else { return false };
-        self.slots[at].failed(now);
+        self.slots[at].failed(now, now);
         self.note_failure();
         reads.hurry_for(self.slots[at].resource.kind());
         true
@@ -316,7 +316,7 @@ impl GroupState {
         self.note_failure();
         let slot = &mut self.slots[at];
         let wait = backoff(fault.kind, slot.failures + 1, jitter);
-        slot.failed(now + wait);
+        slot.failed(now + wait, now);
         let level = match fault.kind {
             CloudFaultKind::Denied | CloudFaultKind::Unsupported | CloudFaultKind::Other => {
                 Level::Alert

@@ -184,6 +184,7 @@ impl Peer {
             member: _,
             listed: _,
             met,
+            unheard_reported: _,
             heard,
             excused,
             echo_at,

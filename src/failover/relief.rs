@@ -9,14 +9,15 @@ use super::group::GroupState;
 use super::known::Known;
 use super::order;
 use super::peer::{Peer, lasting};
-use super::wants::HEIR_PATIENCE;
 use crate::config::Timing;
 use crate::types::{Evidence, Fault, Fitness, InstanceId, Time};
 
+/// How long each heir waits for the one before it to act.
+pub(super) const HEIR_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a node must have been fit again before it takes from a live node.
-pub(super) const RECOVERED: Duration = Duration::from_secs(5);
-/// The shortest time for which a node that hears of a fault waits whether it shares that fault: more
-/// than two nodes differ in when they notice the same loss.
+const RECOVERED: Duration = Duration::from_secs(5);
+/// The shortest time for which a node that hears of a fault waits whether it shares it: more than
+/// two nodes differ in when they notice the same loss.
 const LEAST_DOUBT: Duration = Duration::from_millis(300);
 /// The wait before the second takeover from the same sick peer. It doubles with each further one.
 const REPEAT_WAIT: Duration = Duration::from_secs(1);

@@ -6,12 +6,10 @@ use super::Verdict;
 use super::group::{DesiredMove, GroupState, MoveKind};
 use super::known::Known;
 use super::peer::{Peer, max_request_age, words};
-use super::relief;
+use super::relief::{self, HEIR_PATIENCE};
 use super::slot::Slot;
 use crate::types::{Holder, InstanceId, Location, RouteTarget, Time};
 
-/// How long each heir waits for the one before it to act.
-pub(super) const HEIR_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a group may be split over two live nodes before one of them gives its part away.
 const SPLIT_PATIENCE: Duration = Duration::from_secs(5);
 /// The least time a node that has failed again must be healthy, however short the hold is.

@@ -292,3 +292,23 @@ fn this_node_s_own_state_is_read_and_kept_apart() {
     assert_eq!(bench.verdict(1), Verdict::Unreachable);
     assert!(bench.peer(1).power_age.unwrap() <= secs(3));
 }
+
+#[test]
+fn a_stale_read_makes_no_dead_peer_live() {
+    let mut bench = TestBench::new(2);
+    bench.lose(1);
+    bench.run_until(5_000, |bench| bench.moved() == [(1, 0)]);
+    bench.run(500);
+    assert_eq!(bench.view().groups[&group(1).name].holder, Some(id(0)));
+    // For as long as reads may be old, every other one shows the state before the write.
+    for _ in 0..8 {
+        bench.routes.insert(table(1), to(1));
+        bench.run(250);
+        bench.routes.insert(table(1), to(0));
+        bench.run(250);
+    }
+    assert_eq!(bench.verdict(1), Verdict::Unreachable, "{:?}", bench.texts());
+    assert_eq!(bench.moved(), [(1, 0)], "it is not written again");
+    bench.run(80_000);
+    assert_eq!(bench.stops(), [(1, false)], "and it is repaired");
+}

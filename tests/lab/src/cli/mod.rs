@@ -258,6 +258,8 @@ pub(crate) enum FaultKind {
     ServerError,
     /// Describe answers with the past.
     Stale,
+    /// Lists with a filter lack what --about names.
+    Omit,
     /// Do it, then close the connection.
     LostReply,
     /// InsufficientInstanceCapacity.

@@ -1,5 +1,6 @@
 //! Faults that can be switched on while the lab runs, for chosen calls of chosen callers.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,8 @@ pub struct FaultRule {
     /// Which calls, with `*` and `?`, such as `Describe*`; none for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
-    /// Only calls one of whose parameters is this: the id of a table, an instance and so on.
+    /// Only calls one of whose parameters is this: the id of a table, an instance and so on. Of
+    /// [`Fault::Omit`], what the answers lack.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<String>,
     /// How many more calls it meets; none for no end.
@@ -63,6 +65,8 @@ pub enum Fault {
         /// This long ago.
         ms: u64,
     },
+    /// A list that is asked for with a filter and without ids lacks what the rule is about.
+    Omit,
     /// The call takes effect, then the connection is closed without an answer.
     LostReply,
     /// `StartInstances` and `RunInstances` fail with `InsufficientInstanceCapacity`.
@@ -75,7 +79,7 @@ pub enum Fault {
 
 /// What one call will meet, all matching faults together.
 #[expect(clippy::struct_excessive_bools, reason = "each is a fault of its own, in any mixture")]
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Conduct {
     /// Delay before it takes effect.
     pub before: Duration,
@@ -99,6 +103,8 @@ pub struct Conduct {
     pub prior_request: bool,
     /// Age of what Describe calls see.
     pub stale: Duration,
+    /// The ids that the answer lacks.
+    pub omitted: BTreeSet<String>,
 }
 
 impl Faults {
@@ -119,12 +125,18 @@ impl Faults {
         for rule in &mut self.rules {
             let whom = rule.principal.as_ref().is_none_or(|wanted| wanted == principal);
             let which = rule.action.as_ref().is_none_or(|pattern| glob(pattern, action));
-            let what = rule.about.as_ref().is_none_or(|id| params.mention(id));
+            let what = match (rule.fault, &rule.about) {
+                (Fault::Omit, about) => about.is_some() && params.is_filtered_list(),
+                (_, about) => about.as_ref().is_none_or(|id| params.mention(id)),
+            };
             if !whom || !which || !what || rule.times == Some(0) {
                 continue;
             }
             rule.times = rule.times.map(|left| left - 1);
             conduct.take(rule.fault);
+            if rule.fault == Fault::Omit {
+                conduct.omitted.extend(rule.about.clone());
+            }
         }
         self.rules.retain(|rule| rule.times != Some(0));
         conduct
@@ -176,6 +188,8 @@ impl Conduct {
             Fault::Deny => self.deny = true,
             Fault::ServerError => self.server_error = true,
             Fault::Stale { ms } => self.stale = self.stale.max(Duration::from_millis(ms)),
+            // Whom it is about, the rule says.
+            Fault::Omit => {}
             Fault::LostReply => self.lost_reply = true,
             Fault::NoCapacity => self.no_capacity = true,
             Fault::PriorRequest => self.prior_request = true,
@@ -205,6 +219,22 @@ mod tests {
         let naming = |id| Params::new().with("InstanceId.1", "i-0").with("InstanceId.2", id);
         assert!(faults.meet(&Principal::Operator, "X", &naming("i-1")).hang);
         assert!(!faults.meet(&Principal::Operator, "X", &naming("i-12")).hang);
+    }
+
+    #[test]
+    fn only_a_filtered_list_lacks_what_it_omits() {
+        let mut faults = Faults::none();
+        faults.add(FaultRule::on("DescribeInstances", Fault::Omit).about("i-1").times(1));
+        let by_id = Params::new().with("InstanceId.1", "i-1").with("Filter.1.Name", "vpc-id");
+        let met = |faults: &mut Faults, params| {
+            faults.meet(&Principal::Operator, "DescribeInstances", params).omitted
+        };
+        assert_eq!(met(&mut faults, &by_id), BTreeSet::new());
+        let all = Params::new();
+        assert_eq!(met(&mut faults, &all), BTreeSet::new());
+        let filtered = Params::new().with("Filter.1.Name", "vpc-id");
+        assert_eq!(met(&mut faults, &filtered), BTreeSet::from(["i-1".to_owned()]));
+        assert_eq!(met(&mut faults, &filtered), BTreeSet::new(), "it met its one call");
     }
 
     #[test]

@@ -178,7 +178,7 @@ mod tests {
         let at = |interface: &str| {
             Some(AddressSeen { interface: interface.to_owned(), private: floating })
         };
-        let stale = Conduct { stale: Duration::from_secs(30), ..fine };
+        let stale = Conduct { stale: Duration::from_secs(30), ..fine.clone() };
         let seen = world.see_addresses(&owner, &ids, &fine, LATER).unwrap();
         assert_eq!((seen.len(), &seen[&eip]), (1, &at(&b)), "an unknown id is absent");
         assert_eq!(world.see_addresses(&owner, &ids, &stale, LATER).unwrap()[&eip], at(&a));

@@ -53,6 +53,13 @@ impl Params {
         self.values.values().any(|one| one == value)
     }
 
+    /// Whether they ask for a list by filters and name no ids.
+    pub(super) fn is_filtered_list(&self) -> bool {
+        let mut names = self.names();
+        names.clone().any(|name| name.starts_with("Filter."))
+            && !names.any(|name| name.contains("Id."))
+    }
+
     /// One parameter that must be there.
     ///
     /// # Errors
@@ -155,7 +162,7 @@ impl Params {
     }
 
     /// Names of all parameters.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
         self.values.keys().map(String::as_str)
     }
 

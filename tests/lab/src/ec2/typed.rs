@@ -223,7 +223,7 @@ mod tests {
         let seen = world.see_tables(&owner, &tables, &fine, later).unwrap();
         assert!(seen[TABLE][&everywhere()].blackhole);
         assert_eq!(seen.len(), 1, "a table that does not exist is absent");
-        let stale = Conduct { stale: AT, ..fine };
+        let stale = Conduct { stale: AT, ..fine.clone() };
         let seen = world.see_tables(&owner, &tables, &stale, later).unwrap();
         assert!(!seen[TABLE][&everywhere()].blackhole, "a minute ago it was not");
     }

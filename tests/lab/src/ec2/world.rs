@@ -358,7 +358,15 @@ impl World {
     ) -> Result<XmlBody, ApiError> {
         let seen = self.seen(conduct, now);
         let ctx = Ctx::new(&self.settings, now);
-        let body = run(seen, &ctx, params)?;
+        let body = if conduct.omitted.is_empty() {
+            run(seen, &ctx, params)?
+        } else {
+            let mut rest = State::clone(seen);
+            rest.instances.retain(|id, _| !conduct.omitted.contains(id));
+            rest.tables.retain(|id, _| !conduct.omitted.contains(id));
+            rest.subnets.retain(|id, _| !conduct.omitted.contains(id));
+            run(&rest, &ctx, params)?
+        };
         if params.flag("DryRun")? == Some(true) { Err(ApiError::dry_run()) } else { Ok(body) }
     }
 

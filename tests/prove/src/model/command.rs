@@ -183,7 +183,8 @@ fn check_assumption() -> anyhow::Result<()> {
 }
 
 fn kind(name: &str) -> Result<Kind, String> {
-    let mut all = Kind::ALLOWED.into_iter().chain([Kind::Overdue, Kind::Service]);
+    let others = [Kind::Overdue, Kind::Service, Kind::Unlisted];
+    let mut all = Kind::ALLOWED.into_iter().chain(others).chain(Kind::PROBES);
     let kind = all.find(|kind| format!("{kind:?}") == name);
     kind.ok_or_else(|| format!("there is no kind of fault `{name}`"))
 }

@@ -43,6 +43,12 @@ pub enum Fault {
     Freeze(usize),
     /// A node's uplink is lost, and with it the API.
     Unfit(usize),
+    /// No probe of a node is answered, though it forwards and reaches the API.
+    NoProbe(usize),
+    /// No probe of any node is answered. This node notices first, at the beginning and at the end.
+    Blip(usize),
+    /// A node's monitor restarts on a host that has not proven yet that packets pass it.
+    Unproven(usize),
     /// Heartbeats from one node to another are lost.
     Deaf(usize, usize),
     /// Nothing passes between two nodes.
@@ -61,6 +67,8 @@ pub enum Fault {
     Led(usize, Led),
     /// A person stops a node; mended by the same person's start.
     UserStop(usize),
+    /// The lists that the first node reads lack the second.
+    Unlisted(usize, usize),
     /// EC2 holds back every stop for as long as this lasts, past every time limit.
     Overdue,
 }
@@ -81,6 +89,9 @@ impl fmt::Display for Fault {
             Self::Kill(n) => write!(f, "the monitor of node {n} is killed"),
             Self::Freeze(n) => write!(f, "node {n} is paused"),
             Self::Unfit(n) => write!(f, "node {n} loses its uplink"),
+            Self::NoProbe(n) => write!(f, "no probe of node {n} is answered"),
+            Self::Blip(n) => write!(f, "no probe is answered, and node {n} notices first"),
+            Self::Unproven(n) => write!(f, "node {n} boots, and nothing has passed it yet"),
             Self::Deaf(from, to) => write!(f, "node {to} does not hear node {from}"),
             Self::Cut(a, b) => write!(f, "nodes {a} and {b} are cut off from each other"),
             Self::NoEcho(a, b) => write!(f, "echo is blocked between nodes {a} and {b}"),
@@ -92,6 +103,7 @@ impl fmt::Display for Fault {
             Self::Led(table, Led::Nowhere) => write!(f, "a person deletes the route of {table}"),
             Self::Service(n, group) => write!(f, "the service of g{group} fails on node {n}"),
             Self::UserStop(n) => write!(f, "a person stops node {n}"),
+            Self::Unlisted(n, of) => write!(f, "the lists of node {n} lack node {of}"),
             Self::Overdue => write!(f, "stops are held up on their way"),
         }
     }

@@ -15,7 +15,7 @@ const READ_VALID: u8 = 4;
 /// `failover.reread`.
 const REREAD: u8 = 4;
 /// The detection time.
-const DETECTION: u8 = 3;
+pub(super) const DETECTION: u8 = 3;
 /// `hand_back.hold`.
 const HOLD: u8 = 5;
 /// The same after a pause of the giver: it can hide as much of the home's absence as it takes to
@@ -42,7 +42,7 @@ const SURELY_SERVED: u8 = 45;
 const WRITES: u8 = 12;
 /// How long a service must have failed before a group is given to its node wrongly: the youngest
 /// heartbeat that counts has told it, however late it was.
-const SURELY_TOLD: u8 = DETECTION + SLOW + 2;
+pub(super) const SURELY_TOLD: u8 = DETECTION + SLOW + 2;
 /// How long a gap in a group must have been there before another than who has the rest of it may
 /// fill it: less than an heir waits.
 pub(super) const SURELY_LEFT: u8 = REREAD + 1;
@@ -142,8 +142,9 @@ impl World {
         }
         Rule::Unfit.try_it();
         if !fit {
-            broken.push(Rule::Unfit);
+            broken.extend(self.judge_unfit(n, machine, at));
         }
+        broken.extend(self.judge_shared(n, at));
         if self.is_theft(n, at) {
             broken.push(Rule::Robbed);
         }
@@ -189,6 +190,7 @@ impl World {
         if self.nodes[n].notes.heard[to] > heard {
             broken.push(Rule::WrongTarget);
         }
+        broken.extend(self.judge_proof(n, write));
         let home = self.home(at);
         let (_, failed) = self.nodes[to].notes.serves[home];
         if self.pattern.checked {
@@ -304,6 +306,7 @@ impl World {
         if self.writes > tables.saturating_mul(WRITES) {
             self.breach(Rule::WriteStorm);
         }
+        self.note_probes();
         self.note_sole();
         self.note_out();
         self.note_groups();
@@ -327,7 +330,9 @@ impl World {
     fn note_sole(&mut self) {
         let mut working = (0..self.nodes.len()).filter(|n| self.nodes[*n].forwards());
         let sole = working.next().filter(|n| {
-            working.next().is_none() && self.is_well(*n) && self.nodes[*n].failing.is_empty()
+            let runs = self.cloud.now.power[*n].state == InstanceState::Running;
+            let may_serve = runs && self.nodes[*n].may_forward();
+            working.next().is_none() && may_serve && self.nodes[*n].failing.is_empty()
         });
         let is_stale = self.is_broken(super::fault::Fault::Stale);
         self.sole = sole.filter(|_| !is_stale).map(|sole| match self.sole {
@@ -360,11 +365,6 @@ impl World {
             }
         }
     }
-
-    /// Whether everything in node `n` works.
-    pub(super) fn is_well(&self, n: usize) -> bool {
-        self.nodes[n].works(self.cloud.now.power[n].state == InstanceState::Running)
-    }
 }
 
 impl Node {
@@ -375,7 +375,7 @@ impl Node {
 
     fn note(&mut self, running: bool, eips: bool) {
         let (works, frozen) = (self.works(running), self.frozen);
-        let up = !frozen && self.machine.is_some() && self.fit;
+        let up = !frozen && self.machine.is_some() && self.fit && self.probes.answered;
         let Notes {
             well,
             up: up_for,

@@ -26,6 +26,7 @@ mod fault;
 mod groups;
 mod judge;
 mod node;
+mod probes;
 mod rule;
 mod scope;
 mod scopes;

@@ -6,6 +6,7 @@ use natha::failover::{ActionId, Input, Machine, Outcome};
 use natha::types::{InstanceId, RouteWriteVerb, Time};
 
 use super::fault::Api;
+use super::probes::Probes;
 
 /// What a machine asks of EC2.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -74,6 +75,8 @@ pub(super) struct Notes {
     pub(super) stops: u8,
     /// Ticks for which the check of each group's service has passed, and failed, on it.
     pub(super) serves: Vec<(u8, u8)>,
+    /// Ticks for which its monitor has run without evidence that packets pass its host.
+    pub(super) unproven: u8,
     /// Groups of which it has alerted that they lead out of the cluster.
     pub(super) told: BTreeSet<usize>,
     /// It has alerted that it stops nobody any more.
@@ -90,6 +93,7 @@ pub(super) struct Node {
     pub(super) kernel: bool,
     pub(super) frozen: bool,
     pub(super) fit: bool,
+    pub(super) probes: Probes,
     pub(super) api: Api,
     /// Groups whose services fail on it.
     pub(super) failing: BTreeSet<usize>,
@@ -112,6 +116,7 @@ impl Node {
             kernel: true,
             frozen: false,
             fit: true,
+            probes: Probes::WORK,
             api: Api::Works,
             failing: BTreeSet::new(),
             carries: BTreeSet::new(),

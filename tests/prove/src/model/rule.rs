@@ -16,7 +16,7 @@ pub enum Rule {
     StopWell,
     /// A node that has just been heard is not stopped.
     StopHeard,
-    /// An unfit node takes nothing and stops no node.
+    /// An unfit node stops no node, and takes only from the dead.
     Unfit,
     /// No node takes a group from a live, fit holder.
     Robbed,
@@ -58,11 +58,15 @@ pub enum Rule {
     Apart,
     /// A host carries the addresses of what it holds, and no others.
     Local,
+    /// What fails on all nodes alike moves nothing.
+    Shared,
+    /// A proven node gives nothing to an unproven one.
+    Unproven,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::MutualStop,
         Self::StopServing,
         Self::StopWell,
@@ -88,6 +92,8 @@ impl Rule {
         Self::Divided,
         Self::Apart,
         Self::Local,
+        Self::Shared,
+        Self::Unproven,
     ];
 
     /// Its name: the invariant's number, and a word.
@@ -119,6 +125,8 @@ impl Rule {
             Self::Divided => "L4 divided group",
             Self::Apart => "L4 group apart",
             Self::Local => "S9 addresses of a host",
+            Self::Shared => "S3 shared fault",
+            Self::Unproven => "S3 unproven receiver",
         }
     }
 
@@ -143,7 +151,11 @@ impl Rule {
                 "no node requests a stop of a node whose heartbeat or echo has reached it within \
                  the detection time"
             }
-            Self::Unfit => "a node that finds itself unfit takes no route and stops no node",
+            Self::Unfit => {
+                "a node that finds itself unfit stops no node; it takes a route only if its probes \
+                 found all its faults, from a node that it has lost and that has not been healthy \
+                 all along"
+            }
             Self::Robbed => {
                 "no node takes a route from a live, fit holder that it has been connected to and \
                  that has held the route for a while, unless the holder is leaving"
@@ -184,6 +196,7 @@ impl Rule {
             Self::Unserving | Self::Order | Self::Divided | Self::Apart | Self::Local => {
                 self.of_groups()
             }
+            Self::Shared | Self::Unproven => self.of_probes(),
             Self::Unserved | Self::NoRest | Self::LeftStopped | Self::HeldUp | Self::Untold => {
                 self.promise()
             }
@@ -219,12 +232,27 @@ impl Rule {
         }
     }
 
+    /// The rules about what nodes find out by probes.
+    const fn of_probes(self) -> &'static str {
+        match self {
+            Self::Shared => {
+                "a fault that probes find on all nodes, within the time for which a node waits \
+                 whether it shares it, moves no route"
+            }
+            Self::Unproven => {
+                "no node that is proven gives a route to a node whose heartbeats say that it is not"
+            }
+            _ => self.statement(),
+        }
+    }
+
     /// The liveness rules: what must happen.
     const fn promise(self) -> &'static str {
         match self {
             Self::Unserved => {
-                "when only one node has been healthy for longer than detection, grace, first \
-                 contact and a call take together, every route of the cluster points to it"
+                "when only one node has been healthy, apart from what probes tell, for longer than \
+                 detection, grace, first contact and a call take together, every route of the \
+                 cluster points to it"
             }
             Self::NoRest => {
                 "from every state, once nothing is broken, every group returns home, and then \

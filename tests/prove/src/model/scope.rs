@@ -25,6 +25,10 @@ pub enum Kind {
     UserStop,
     Overdue,
     Service,
+    NoProbe,
+    Blip,
+    Unproven,
+    Unlisted,
 }
 
 impl Kind {
@@ -49,6 +53,9 @@ impl Kind {
         Self::UserStop,
     ];
 
+    /// The kinds that are about probes alone.
+    pub(super) const PROBES: [Self; 3] = [Self::NoProbe, Self::Blip, Self::Unproven];
+
     /// Every fault of this kind among so many nodes, groups and resources.
     pub(super) fn faults(self, nodes: usize, groups: usize, parts: usize) -> Vec<Fault> {
         let each = |make: fn(usize) -> Fault| (0..nodes).map(make).collect();
@@ -60,6 +67,9 @@ impl Kind {
             Self::Kill => each(Fault::Kill),
             Self::Freeze => each(Fault::Freeze),
             Self::Unfit => each(Fault::Unfit),
+            Self::NoProbe => each(Fault::NoProbe),
+            Self::Blip => each(Fault::Blip),
+            Self::Unproven => each(Fault::Unproven),
             Self::UserStop => each(Fault::UserStop),
             Self::Deaf => pairs.filter(|(a, b)| a != b).map(|(a, b)| Fault::Deaf(a, b)).collect(),
             Self::Slow => pairs.filter(|(a, b)| a != b).map(|(a, b)| Fault::Slow(a, b)).collect(),
@@ -72,6 +82,9 @@ impl Kind {
             Self::LosesReplies => api(Api::LosesReplies),
             Self::Delays => api(Api::Delays),
             Self::Repeats => api(Api::Repeats),
+            Self::Unlisted => {
+                pairs.filter(|(a, b)| a != b).map(|(a, b)| Fault::Unlisted(a, b)).collect()
+            }
             Self::Stale => vec![Fault::Stale],
             Self::Overdue => vec![Fault::Overdue],
             Self::Service => (0..nodes)

@@ -12,8 +12,8 @@ const LASTS: [u8; 5] = [1, 4, 12, 30, 50];
 const FEW: [u8; 3] = [2, 12, 50];
 
 use Kind::{
-    Crash, Cut, Deaf, Delays, Freeze, Hangs, Kill, Led, LosesReplies, NoEcho, Refuses, Repeats,
-    Restart, Service, Slow, Stale, Unfit, UserStop,
+    Blip, Crash, Cut, Deaf, Delays, Freeze, Hangs, Kill, Led, LosesReplies, NoEcho, NoProbe,
+    Refuses, Repeats, Restart, Service, Slow, Stale, Unfit, Unlisted, Unproven, UserStop,
 };
 
 fn scope(name: &'static str, nodes: usize, strikes: u8, kinds: &[Kind]) -> Scope {
@@ -70,6 +70,8 @@ pub(super) fn quick() -> Vec<Scope> {
         single(lasting(&FEW, scope("n2-single", 2, 2, &[Crash, Cut, Hangs]))),
         checked(scope("n2-checks-one", 2, 1, &[&Kind::ALLOWED[..], &[Service]].concat())),
         lasting(&FEW, checked(scope("n2-checks", 2, 2, &[Crash, Service]))),
+        lasting(&FEW, scope("n2-probes", 2, 2, &[Crash, NoProbe, Blip, Unproven])),
+        lasting(&FEW, scope("n2-lists", 2, 2, &[Unlisted, NoEcho, Crash])),
     ]
 }
 
@@ -100,7 +102,10 @@ pub(super) fn full() -> Vec<Scope> {
         lasting(&FEW, checked(scope("n2-checks", 2, 2, &[Crash, Restart, Cut, Service]))),
         lasting(&FEW, two_kinds(checked(scope("n2-both", 2, 2, &[Crash, Hangs, Service])))),
         two_kinds(checked(scope("n3-both", 3, 1, &[&Kind::ALLOWED[..], &[Service]].concat()))),
+        lasting(&LASTS, scope("n2-lists", 2, 3, &[Unlisted, NoEcho, Crash, Restart])),
         lasting(&FEW, scope("n3-two", 3, 2, &[Crash, Freeze, Cut, Hangs, Unfit])),
+        lasting(&FEW, scope("n2-probes", 2, 2, &[Crash, Restart, Cut, NoProbe, Blip, Unproven])),
+        lasting(&FEW, scope("n3-probes", 3, 2, &[Crash, NoProbe, Blip, Unproven])),
         lasting(&FEW, booting(scope("n3-boot", 3, 1, &[Crash, Freeze, Cut]))),
     ]
 }

@@ -19,6 +19,7 @@ impl World {
             self.send_calls(n);
         }
         self.deliver();
+        self.notice_probes();
         for n in 0..self.nodes.len() {
             self.turn(n);
         }

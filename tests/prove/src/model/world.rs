@@ -2,8 +2,8 @@
 
 use natha::failover::{Input, Machine};
 use natha::types::{
-    Assignment, CloudFaultKind, Fault as Trouble, Fitness, Group, GroupName, InstanceId, Member,
-    NetworkInterfaceId, Resource, Roster, RouteTableId, RouteTarget, RouteWrite, SessionId, Traits,
+    Assignment, CloudFaultKind, Group, GroupName, InstanceId, Member, NetworkInterfaceId, Resource,
+    Roster, RouteTableId, RouteTarget, RouteWrite, SessionId, Traits,
 };
 
 use super::bounds::{NOW, settings};
@@ -57,6 +57,8 @@ pub struct World {
     /// The node that alone has been well, while the others forwarded nothing, and for how many
     /// ticks.
     pub(super) sole: Option<(usize, u8)>,
+    /// All that is broken is what all nodes share, in a cluster that was at rest before.
+    pub(super) shared: bool,
     /// The rule that the last step broke.
     pub(super) broken: Option<Rule>,
 }
@@ -107,6 +109,7 @@ impl World {
             writes: 0,
             quiet: 0,
             sole: None,
+            shared: false,
             broken: None,
         };
         (0..nodes).for_each(|n| world.boot(n));
@@ -187,8 +190,8 @@ impl World {
         }
         node.kernel = true;
         node.frozen = false;
-        if !node.fit {
-            node.inbox.push(Input::Fitness { fitness: Fitness::unfit(Trouble::Uplink) });
+        if !node.fitness().is_proven() {
+            node.tell_fitness();
         }
         if self.pattern.checked {
             node.tell_checks();
@@ -210,6 +213,7 @@ impl World {
     pub(super) fn strike(&mut self, fault: Fault) {
         self.strikes -= 1;
         self.sole = None;
+        self.shared = false;
         self.writes = 0;
         match fault {
             Fault::Crash(n) => {
@@ -241,12 +245,14 @@ impl World {
                 let calm = self.nodes[n].notes.well >= SURELY_CALM;
                 self.stop(n, Stopper::User { calm });
             }
+            Fault::NoProbe(_) | Fault::Blip(_) | Fault::Unproven(_) => self.strike_probes(fault),
             Fault::Deaf(..)
             | Fault::Cut(..)
             | Fault::NoEcho(..)
             | Fault::Slow(..)
             | Fault::Stale
             | Fault::Overdue => {}
+            Fault::Unlisted(n, of) => self.list(n, Some(of)),
         }
         if !fault.is_momentary() {
             self.faults.push((fault, 0));
@@ -276,22 +282,28 @@ impl World {
             Fault::UserStop(n) => {
                 let _ = self.start(n);
             }
+            Fault::Unlisted(n, _) => self.list(n, None),
             Fault::Overdue => {
                 for held in &mut self.held {
                     held.left = 0;
                 }
             }
-            _ => {}
+            _ => self.mend_probes(fault),
+        }
+    }
+
+    /// Node `n` lists the cluster and finds all of it, but for node `lacking`.
+    fn list(&mut self, n: usize, lacking: Option<usize>) {
+        let mut roster = self.roster();
+        roster.members.retain(|member| lacking.is_none_or(|lacking| member.id != id(lacking)));
+        if self.nodes[n].machine.is_some() {
+            self.nodes[n].inbox.push(Input::Roster { roster });
         }
     }
 
     fn set_fit(&mut self, n: usize, fit: bool) {
-        let node = &mut self.nodes[n];
-        node.fit = fit;
-        let fitness = if fit { Fitness::fit() } else { Fitness::unfit(Trouble::Uplink) };
-        if node.machine.is_some() {
-            node.inbox.push(Input::Fitness { fitness });
-        }
+        self.nodes[n].fit = fit;
+        self.nodes[n].tell_fitness();
     }
 
     pub(super) fn is_broken(&self, fault: Fault) -> bool {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use natha::config::Timing;
 use natha::failover::Command;
-use natha::types::{CloudFaultKind, Fault, Fitness, InstanceState};
+use natha::types::{CloudFaultKind, Evidence, Fault, Fitness, InstanceState};
 use natha_lab::ec2::{Fault as CallFault, FaultRule};
 
 use super::cluster::Sim;
@@ -55,6 +55,10 @@ enum Trouble {
     Api(usize),
     Frozen(usize),
     Unfit(usize),
+    /// No probe of any node is answered.
+    Silent,
+    /// A node booted and has not proven that packets pass it.
+    Unproven(usize),
     NoDaemon(usize),
     Call(usize, &'static str),
     Service(usize),
@@ -222,6 +226,20 @@ impl Chaos {
                 self.sim.stall(n);
                 Trouble::Stalled(n)
             }
+            18 => {
+                for n in 0..self.sim.nodes.len() {
+                    self.sim.set_fitness(n, Fitness::unfit(Fault::Uplink));
+                }
+                Trouble::Silent
+            }
+            19 => {
+                if !self.sim.nodes[n].kernel {
+                    return None;
+                }
+                self.sim.boot(n);
+                self.sim.set_fitness(n, Fitness::unproven(Evidence::Transit));
+                Trouble::Unproven(n)
+            }
             20..=23 => self.break_call(n),
             24 | 25 => self.break_services(n),
             _ => return None,
@@ -292,7 +310,10 @@ impl Chaos {
                 rules.retain(|rule| rule.principal != whom || rule.action.as_deref() != Some(call));
             }
             Trouble::Service(n) => sim.set_failing(n, &[]),
-            Trouble::Unfit(n) => sim.set_fitness(n, Fitness::fit()),
+            Trouble::Unfit(n) | Trouble::Unproven(n) => sim.set_fitness(n, Fitness::fit()),
+            Trouble::Silent => {
+                (0..sim.nodes.len()).for_each(|n| sim.set_fitness(n, Fitness::fit()));
+            }
             Trouble::NoDaemon(n) => {
                 let node = &sim.nodes[n];
                 if node.kernel && (node.machine.is_none() || node.watch.is_leaving()) {

@@ -175,7 +175,7 @@ impl Sim {
         self.calls += 1;
         let (now, caller) = (self.now.since_boot(), &self.principals[by]);
         // Only listings are of the past.
-        let conduct = Conduct { stale: std::time::Duration::ZERO, ..*conduct };
+        let conduct = Conduct { stale: std::time::Duration::ZERO, ..conduct.clone() };
         let in_sync = self.world.see_in_sync(caller, &id, &conduct, now);
         if !in_sync.map_err(|error| refusal("GetChange", &error))? {
             return Ok(true);

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use natha::failover::{Action, ActionId, Input, Outcome};
-use natha::types::{InstanceState, NetworkInterfaceId, ResourceKind, Time};
+use natha::failover::{Action, ActionId, Input, Machine, Outcome};
+use natha::types::{
+    Evidence, Fault, Fitness, InstanceState, NetworkInterfaceId, ResourceKind, Time,
+};
 
 use super::account::Part;
 use super::cluster::Sim;
@@ -18,7 +20,8 @@ const SURELY_WELL: Duration = Duration::from_secs(45);
 const SURELY_SERVING: Duration = Duration::from_secs(15);
 /// How long two nodes must have been well and connected before a theft between them is wrong.
 const SURELY_CALM: Duration = Duration::from_secs(20);
-/// How long a service must have failed on a connected node before it is wrong to give it the group.
+/// How long a node must have said that it cannot serve, or lacks evidence, before it is wrong to
+/// give it a group.
 const SURELY_TOLD: Duration = Duration::from_secs(5);
 /// The most jitter with which two nodes count as connected.
 const CALM_JITTER: Duration = Duration::from_millis(60);
@@ -38,6 +41,8 @@ pub struct Watch {
     checked: bool,
     /// Since when it has been well and its API has worked.
     well_since: Option<Time>,
+    /// Since when it has lacked evidence.
+    unproven_since: Option<Time>,
     /// When it last could not hear each other node, or not be heard, properly.
     trouble: BTreeMap<usize, Time>,
     /// Since when the service of each group has passed or failed on it.
@@ -92,7 +97,7 @@ impl Sim {
     /// Whether everything in node `n` works.
     pub(super) fn is_well(&self, n: usize) -> bool {
         let node = &self.nodes[n];
-        let fit = node.machine.as_ref().is_some_and(|machine| machine.fitness().is_fit());
+        let fit = self.fitness(n).is_some_and(Fitness::is_fit);
         let mut faults = self.world.faults().rules.iter();
         let met = |whom: &Option<_>| whom.as_ref().is_none_or(|one| *one == self.principals[n]);
         fit && node.kernel
@@ -123,7 +128,11 @@ impl Sim {
             let troubled: Vec<usize> = (0..self.nodes.len())
                 .filter(|m| n != *m && (quiet(n, *m) || quiet(*m, n)))
                 .collect();
+            let runs = self.nodes[n].runs();
+            let lacks_evidence = self.fitness(n).is_some_and(|it| !it.unproven.is_empty());
             let watch = &mut self.nodes[n].watch;
+            let lacks = runs && lacks_evidence;
+            watch.unproven_since = if lacks { watch.unproven_since.or(Some(now)) } else { None };
             watch.well_since = if well { watch.well_since.or(Some(now)) } else { None };
             watch.trouble.extend(troubled.into_iter().map(|m| (m, now)));
         }
@@ -201,9 +210,13 @@ impl Sim {
             if self.surely_fails(to, part.group) && self.is_connected(by, to) {
                 self.breach(&format!("node {by} gives node {to} what it cannot serve: {action:?}"));
             }
+            self.check_proven(by, to, action);
             return;
         }
-        self.check_fit(by, action);
+        let is_free = part.holder.is_none_or(|holder| holder == by || self.may_be_dead(by, holder));
+        if !is_free || !self.may_forward(by) {
+            self.check_fit(by, action);
+        }
         if self.groups[part.group].traits.checked && !self.may_serve(by, part.group) {
             self.breach(&format!("node {by} takes what it cannot serve: {action:?}"));
         }
@@ -224,10 +237,39 @@ impl Sim {
 
     /// Judges what a node does for itself.
     fn check_fit(&mut self, by: usize, action: &Action) {
-        let machine = self.nodes[by].machine.as_ref();
-        if !machine.is_some_and(|machine| machine.fitness().is_fit()) {
+        if !self.fitness(by).is_some_and(Fitness::is_fit) {
             self.breach(&format!("node {by} is unfit: {action:?}"));
         }
+    }
+
+    /// Judges what a node gives to another by what either has proven.
+    fn check_proven(&mut self, by: usize, to: usize, action: &Action) {
+        let is_proven = self.fitness(by).is_some_and(Fitness::is_proven);
+        let told = self.nodes[to].watch.unproven_since;
+        let told = told.is_some_and(|since| self.now.since(since) >= SURELY_TOLD);
+        let may = self.nodes[by].watch.leaving || !self.is_connected(by, to);
+        if is_proven && told && !may {
+            self.breach(&format!("node {by} is proven, node {to} is not: {action:?}"));
+        }
+    }
+
+    fn fitness(&self, n: usize) -> Option<&Fitness> {
+        self.nodes[n].machine.as_ref().map(Machine::fitness)
+    }
+
+    /// Whether a node's probes found all its faults.
+    fn may_forward(&self, n: usize) -> bool {
+        let is_of_probe = |fault: &Fault| Evidence::ALL.iter().any(|kind| kind.fault() == *fault);
+        self.fitness(n).is_some_and(|fitness| fitness.faults.iter().all(is_of_probe))
+    }
+
+    /// Whether node `by` may think that node `n` is dead: it is, or it is not heard and was not well
+    /// all along.
+    fn may_be_dead(&self, by: usize, n: usize) -> bool {
+        let node = &self.nodes[n];
+        let well = node.watch.well_since.is_some_and(|at| self.now.since(at) >= SURELY_WELL);
+        let is_dead = !node.forwards() || node.power != InstanceState::Running;
+        is_dead || (!well && !self.is_connected(by, n))
     }
 
     /// Whether a node's monitor was told that it can serve group `of`.

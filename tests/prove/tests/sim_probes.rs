@@ -1,0 +1,124 @@
+//! What nodes find out by probes: faults that they share, evidence that they lack.
+
+use natha::failover::Command;
+use natha::types::{Evidence, Fault, Fitness, GroupName, InstanceState};
+use natha_prove::sim::Sim;
+
+const MINUTE: u64 = 60_000;
+
+/// All nodes find this out about themselves, each so much later than the one before.
+fn all(sim: &mut Sim, fitness: &Fitness, apart: u64) {
+    for n in 0..sim.nodes.len() {
+        sim.set_fitness(n, fitness.clone());
+        sim.run(apart);
+    }
+}
+
+/// Field fault A5.
+#[test]
+fn blips_that_all_nodes_share_move_nothing() {
+    for (nodes, apart) in [(2, 0), (2, 100), (2, 250), (3, 0), (3, 125)] {
+        for fault in [Fault::Uplink, Fault::Transit] {
+            let mut sim = Sim::new(nodes);
+            sim.run(10_000);
+            for _ in 0..6 {
+                all(&mut sim, &Fitness::unfit(fault), apart);
+                sim.run(3_000);
+                all(&mut sim, &Fitness::fit(), apart);
+                sim.run(8_000);
+            }
+            assert_eq!(sim.done.len(), 0, "{nodes} nodes, {apart} ms apart: {:?}", sim.done);
+        }
+    }
+}
+
+#[test]
+fn a_node_whose_forward_path_breaks_is_relieved_within_half_a_second() {
+    let mut sim = Sim::new(2);
+    sim.run(10_000);
+    sim.set_fitness(0, Fitness::unfit(Fault::Transit));
+    sim.run(500);
+    assert_eq!(sim.holder(0), Some(1));
+    sim.run(10 * MINUTE);
+    assert_eq!((sim.holder(0), sim.stops().len()), (Some(1), 0));
+    sim.set_fitness(0, Fitness::fit());
+    sim.run(2 * MINUTE);
+    assert_eq!(sim.holder(0), Some(0));
+}
+
+/// Field fault A4.
+#[test]
+fn where_all_probes_fail_a_dead_node_is_covered_and_nobody_is_stopped() {
+    for nodes in [2, 3] {
+        for stopped in [false, true] {
+            let mut sim = Sim::new(nodes);
+            sim.run(10_000);
+            all(&mut sim, &Fitness::unfit(Fault::Uplink), 100);
+            sim.run(5 * MINUTE);
+            assert_eq!(sim.done.len(), 0, "what all share moves nothing");
+            sim.panic(0);
+            if stopped {
+                sim.stop_by_user(0);
+            }
+            sim.run(20_000);
+            assert!(sim.holder(0).is_some_and(|holder| holder != 0), "{:?}", sim.done);
+            sim.run(5 * MINUTE);
+            assert_eq!(sim.stops().len(), 0, "an unfit node repairs nobody");
+            assert_eq!(sim.outage_ms(1), 0);
+        }
+    }
+}
+
+/// A node that is cut off from everything but the API does not take what its peer serves.
+#[test]
+fn a_node_that_fails_alone_takes_nothing_from_a_peer_that_it_cannot_hear() {
+    let mut sim = Sim::new(2);
+    sim.run(10_000);
+    sim.set_fitness(0, Fitness::unfit(Fault::Uplink));
+    sim.run(50);
+    sim.block_heartbeats(0, 1);
+    sim.block_echo(0, 1);
+    sim.run(MINUTE);
+    assert!(sim.done.iter().all(|done| done.by == 1), "{:?}", sim.done);
+    assert_eq!((sim.holder(0), sim.holder(1)), (Some(1), Some(1)));
+}
+
+/// Field fault A1.
+#[test]
+fn a_node_that_has_proven_nothing_since_its_boot_gets_nothing_back_until_it_has() {
+    for kind in Evidence::ALL {
+        let mut sim = Sim::new(2);
+        sim.run(10_000);
+        sim.set_fitness(0, Fitness::unfit(kind.fault()));
+        sim.run(1_000);
+        assert_eq!(sim.holder(0), Some(1));
+        sim.boot(0);
+        sim.set_fitness(0, Fitness::unproven(kind));
+        sim.run(10 * MINUTE);
+        assert_eq!(sim.holder(0), Some(1), "{kind}");
+        let group: GroupName = "g0".parse().unwrap();
+        sim.command(1, Command::HandOver { group, to: None });
+        sim.run(MINUTE);
+        assert_eq!(sim.holder(0), Some(1), "{kind}: not even on request");
+        sim.set_fitness(0, Fitness::fit());
+        sim.run(MINUTE);
+        assert_eq!(sim.holder(0), Some(0), "{kind}");
+    }
+}
+
+#[test]
+fn a_node_that_has_proven_nothing_keeps_what_it_has_and_takes_from_the_dead() {
+    let mut sim = Sim::new(2);
+    for n in 0..2 {
+        sim.set_fitness(n, Fitness::unproven(Evidence::Transit));
+    }
+    sim.set_fitness(0, Fitness::fit());
+    sim.run(5 * MINUTE);
+    assert_eq!(sim.done.len(), 0);
+    sim.panic(0);
+    sim.run(2_000);
+    assert_eq!(sim.holder(0), Some(1));
+    sim.run_until(5 * MINUTE, |sim| sim.nodes[0].power == InstanceState::Running);
+    sim.run(5 * MINUTE);
+    assert_eq!(sim.holder(0), Some(0), "who has evidence gets its group back from one without");
+}
