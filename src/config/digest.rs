@@ -11,7 +11,7 @@ use super::settings::Settings;
 
 /// Settings that may differ between the nodes of a cluster: they concern one host, or, like
 /// `members`, list the other nodes. A name that ends with a dot stands for all settings under it.
-const PER_HOST: [&str; 13] = [
+const PER_HOST: [&str; 14] = [
     "cluster",
     "members",
     "socket",
@@ -20,6 +20,7 @@ const PER_HOST: [&str; 13] = [
     "api.endpoint",
     "api.route53_endpoint",
     "heartbeat.key_file",
+    "heartbeat.second_key_file",
     "heartbeat.bind",
     "host.",
     "uplink.",

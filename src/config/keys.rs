@@ -263,6 +263,15 @@ pub(super) static KEYS: &[SettingKey] = &[
         if_unset = "the systemd credential `natha.key`, if present"
     ),
     key!(
+        "heartbeat.second_key_file",
+        heartbeat.second_key_file,
+        Range::Words("absolute path"),
+        "The file with a second key whose heartbeats are accepted, while the cluster key is \
+         replaced. Heartbeats are sent with the first key only.",
+        host_only,
+        if_unset = "one key"
+    ),
+    key!(
         "heartbeat.bind",
         heartbeat.bind,
         Range::Words("IPv4 address"),

@@ -96,6 +96,8 @@ fn load_from(mut sources: Sources<'_>) -> Result<Resolved, Problems> {
     let mut resolved = resolve(&sources)?;
     let key = read_key(&resolved, credentials.as_deref());
     resolved.settings.heartbeat.key = key.map_err(|problem| Problems(vec![problem]))?;
+    let second = read_second_key(&resolved);
+    resolved.settings.heartbeat.second_key = second.map_err(|problem| Problems(vec![problem]))?;
     Ok(resolved)
 }
 
@@ -132,14 +134,31 @@ fn read_key(
         }
         (None, _) => return Ok(None),
     };
-    let problem = |what: String, remedy: &str| Problem::new(subject.clone(), what, remedy);
+    read_key_file(&path, &subject).map(Some)
+}
+
+/// The key that is accepted beside the cluster key.
+fn read_second_key(resolved: &Resolved) -> Result<Option<ClusterKey>, Problem> {
+    let heartbeat = &resolved.settings.heartbeat;
+    let Some(path) = &heartbeat.second_key_file else { return Ok(None) };
+    let subject = subject(resolved, "heartbeat.second_key_file");
+    if heartbeat.key.is_none() {
+        let what = "there is no first key, so nothing is accepted by a key";
+        return Err(Problem::new(subject, what, "set heartbeat.key_file as well"));
+    }
+    read_key_file(path, &subject).map(Some)
+}
+
+/// The key in a file that `subject` names.
+fn read_key_file(path: &Path, subject: &str) -> Result<ClusterKey, Problem> {
+    let problem = |what: String, remedy: &str| Problem::new(subject.to_owned(), what, remedy);
     let unreadable = |error| problem(format!("cannot be read: {error}"), "create the key file");
-    let mode = fs::metadata(&path).map_err(unreadable)?.permissions().mode();
+    let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode();
     if mode & 0o007 != 0 {
         let what = format!("every user of this host can access the key (mode {:o})", mode & 0o777);
         return Err(problem(what, "chmod 600 it"));
     }
-    let mut key = fs::read(&path).map_err(unreadable)?;
+    let mut key = fs::read(path).map_err(unreadable)?;
     // Editors end a file with a line break, which is not part of the key.
     while key.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
         key.pop();
@@ -151,7 +170,7 @@ fn read_key(
             "generate one with `openssl rand -base64 32`; use the same on all nodes",
         ));
     }
-    Ok(Some(ClusterKey(key)))
+    Ok(ClusterKey(key))
 }
 
 /// Merges what is already read: flags over environment over file over tags over defaults.

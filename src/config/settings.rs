@@ -69,7 +69,14 @@ impl Default for Settings {
                 // RFC 5382, REQ-5: not less than 2 hours and 4 minutes.
                 established_timeout: Duration::from_mins(124),
             },
-            heartbeat: Heartbeat { port: 6284, key: None, key_file: None, bind: None },
+            heartbeat: Heartbeat {
+                port: 6284,
+                key: None,
+                key_file: None,
+                second_key: None,
+                second_key_file: None,
+                bind: None,
+            },
             timing: Timing::default(),
             uplink: Uplink {
                 targets: vec![
@@ -225,6 +232,10 @@ pub struct Heartbeat {
     pub key: Option<ClusterKey>,
     /// The file with the key; none means the systemd credential `natha.key`, if present.
     pub key_file: Option<PathBuf>,
+    /// A second key that is accepted and never used to send, while the key is replaced.
+    pub second_key: Option<ClusterKey>,
+    /// The file with the second key.
+    pub second_key_file: Option<PathBuf>,
     /// Local address; none means the primary address of the forwarding interface.
     pub bind: Option<Ipv4Addr>,
 }

@@ -21,7 +21,9 @@ use super::inbox::{self, Notes};
 use super::peers::{Exchange, ExchangeParts};
 use super::{clock, single};
 use crate::cloud::Imds;
-use crate::config::{Flags, PairFlags, Settings, Timing, load_with_pair, settings_digest};
+use crate::config::{
+    ClusterKey, Flags, PairFlags, Settings, Timing, load_with_pair, settings_digest,
+};
 use crate::failover::{Command, Input};
 use crate::record::Header;
 use crate::types::SessionId;
@@ -214,13 +216,14 @@ fn open_exchange(
     cluster: &Cluster,
     session: SessionId,
 ) -> anyhow::Result<Exchange> {
-    let key = settings.heartbeat.key.as_ref().map(|key| HeartbeatKey::derive(&key.0));
+    let derive = |key: &Option<ClusterKey>| key.as_ref().map(|key| HeartbeatKey::derive(&key.0));
+    let (key, second) = (derive(&settings.heartbeat.key), derive(&settings.heartbeat.second_key));
     if key.is_none() {
         tracing::warn!("heartbeats are not authenticated: set heartbeat.key_file on all nodes");
     }
     let (me, port) = (cluster.me.id.clone(), settings.heartbeat.port);
     let address = settings.heartbeat.bind.unwrap_or(cluster.me.address);
-    let sender = Sender::new(me.clone(), session, &cluster.name, key);
+    let sender = Sender::new(me.clone(), session, &cluster.name, key).accepting(second);
     let parts = ExchangeParts { me, address, port, session, sender };
     let now = clock::now();
     let (mut exchange, echo_fault) = Exchange::open(parts, now)

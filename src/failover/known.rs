@@ -25,6 +25,11 @@ const SEND_WITHIN: (Duration, Duration) = (Duration::from_millis(300), Duration:
 const UNLISTED: &str = "its tag is gone or EC2 reports it as terminated, but it is heard: it stays \
                         a member until its monitor stops, and is not repaired";
 
+/// Whether a resource points outside the cluster.
+fn is_foreign(location: &Location<Holder>) -> bool {
+    matches!(location, Location::At(Holder::Foreign { .. }))
+}
+
 /// What to do about a peer that was never heard though it runs.
 const UNHEARD: &str = "it was never heard: it keeps its groups until EC2's status check or an echo \
                        that it no longer answers shows that it is dead. Let the nodes' security \
@@ -155,6 +160,11 @@ impl Known {
         self.location(slot).is_some_and(|location| location.member() == Some(node))
     }
 
+    /// Whether a resource points outside the cluster, where natha leaves it alone.
+    pub(super) fn is_left_alone(&self, slot: &Slot) -> bool {
+        !self.timing.adopt && self.location(slot).as_ref().is_some_and(is_foreign)
+    }
+
     /// Whether `node` holds a resource of the group, as far as is known.
     pub(super) fn holds_a_part(&self, group: &GroupState, node: &InstanceId) -> bool {
         group.slots.iter().any(|slot| self.is_on(slot, node))
@@ -183,7 +193,8 @@ impl Known {
     }
 
     /// How long this node's reads have shown every resource of every group on nodes that
-    /// `accept` agrees with; none where they do not.
+    /// `accept` agrees with, or outside the cluster, where natha leaves it alone; none where they do
+    /// not.
     pub(super) fn all_settled_on<'a>(
         &self,
         groups: impl Iterator<Item = &'a GroupState>,
@@ -194,7 +205,7 @@ impl Known {
         let mut settled = Duration::MAX;
         for slot in groups.flat_map(|group| &group.slots) {
             let location = self.location(slot)?;
-            if !accept(location.member()?)
+            if !(self.is_left_alone(slot) || location.member().is_some_and(&accept))
                 || !slot.is_read_since(read_since)
                 || slot.pending.is_some()
             {

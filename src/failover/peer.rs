@@ -1,18 +1,22 @@
 //! What is known about one peer, and what follows from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Verdict;
 use crate::config::Timing;
 use crate::types::{
     Beat, Fitness, GroupName, Hears, InstanceId, InstanceState, Member, PowerReport, SessionId,
-    Time,
+    StopOrigin, Time,
 };
 
 /// How long a peer that no roster lists any more stays a member after its last heartbeat: long
 /// enough for three heirs to take its groups, one after the other.
 const UNLISTED_PATIENCE: Duration = Duration::from_secs(10);
+
+/// For how long after its last heartbeat a peer that said goodbye is left alone: longer than systemd
+/// waits for the services of a host that shuts down (90 s).
+pub(super) const GOODBYE_COUNTS: Duration = Duration::from_mins(2);
 
 /// The last heartbeat of a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -184,8 +188,22 @@ impl Peer {
     }
 
     /// Whether its last heartbeat announced that it is leaving.
-    fn said_goodbye(&self) -> bool {
+    pub(super) fn said_goodbye(&self) -> bool {
         self.heard.as_ref().is_some_and(|heard| heard.beat.leaving)
+    }
+
+    /// Whether the goodbye of its last heartbeat still explains its silence.
+    fn is_leaving(&self, now: Time) -> bool {
+        self.said_goodbye()
+            && self.silent_since().is_some_and(|since| now.since(since) < GOODBYE_COUNTS)
+    }
+
+    /// Whether it took a resource when no request from before its goodbye can have been under way:
+    /// it is back, and its heartbeats are not understood.
+    fn is_alive_by_moves_since_goodbye(&self, timing: &Timing) -> bool {
+        let impaired = self.power_since_heard().is_some_and(|power| power.impaired);
+        let times = self.moved_at.zip(self.heard.as_ref());
+        !impaired && times.is_some_and(|(moved, heard)| moved >= heard.at + max_request_age(timing))
     }
 
     /// EC2's report of it, if it was requested after the peer was last heard.
@@ -229,8 +247,9 @@ impl Peer {
             )) => return Verdict::Down,
             Some(Some(InstanceState::Running)) | None => {}
         }
-        if self.said_goodbye() {
-            return Verdict::Leaving;
+        if self.is_leaving(now) {
+            let acts = self.is_alive_by_moves_since_goodbye(timing);
+            return if acts { Verdict::Partitioned } else { Verdict::Leaving };
         }
         if self.heard.is_none() && !self.unheard_looks_dead(now, timing) {
             return Verdict::Unmet;
@@ -315,6 +334,32 @@ impl Peer {
             self.verdict,
             Verdict::Suspected | Verdict::Unreachable | Verdict::Down | Verdict::Gone
         )
+    }
+
+    /// Whether it counts in the majority that a repair needs: it may judge other nodes. One that a
+    /// person stopped, or that is gone, does not. `stopped` has what this node stopped, and starts
+    /// again. EC2 gives the same reason for another member's repair, so a stopped peer counts until
+    /// any repair of it would be over.
+    pub(super) fn is_voter(
+        &self,
+        stopped: &BTreeSet<InstanceId>,
+        timing: &Timing,
+        now: Time,
+    ) -> bool {
+        let is_long_ago = now.since(self.verdict_since) >= timing.repair.patience * 2;
+        match self.verdict {
+            Verdict::Gone => false,
+            Verdict::Down => !(is_long_ago && self.rests_stopped(stopped)),
+            _ => true,
+        }
+    }
+
+    /// Whether a person stopped it, as far as EC2 says, so that it stays stopped.
+    pub(super) fn rests_stopped(&self, stopped: &BTreeSet<InstanceId>) -> bool {
+        let by_user = self.power_since_heard().is_some_and(|power| {
+            power.state == Some(InstanceState::Stopped) && power.stop_origin == StopOrigin::User
+        });
+        by_user && !stopped.contains(&self.member.id)
     }
 
     /// Records which of the groups with a check it can serve, according to its last heartbeat.

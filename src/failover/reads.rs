@@ -11,8 +11,8 @@ use super::retry::backoff;
 use super::slot::{Observed, Slot};
 use super::{Action, ActionId, EventKind, Level, Routes, Verdict};
 use crate::types::{
-    CloudFault, InstanceId, InstanceState, Location, Member, PowerReport, Resource, ResourceKind,
-    RouteEntry, RouteTableId, StopOrigin, Time,
+    CloudFault, InstanceId, Location, Member, PowerReport, Resource, ResourceKind, RouteEntry,
+    RouteTableId, Time,
 };
 
 /// Pace of reads while a peer is not well or a group is not at rest.
@@ -357,15 +357,7 @@ fn pace_for(known: &Known, peer: &Peer) -> Duration {
     match peer.verdict {
         Verdict::Alive if known.stopped.contains(&peer.member.id) => attentive,
         Verdict::Alive | Verdict::Gone | Verdict::Leaving => known.timing.reread,
-        Verdict::Down if rests_stopped(known, peer) => known.timing.reread,
+        Verdict::Down if peer.rests_stopped(&known.stopped) => known.timing.reread,
         _ => attentive,
     }
-}
-
-/// Whether a stopped peer stays stopped as far as natha is concerned.
-fn rests_stopped(known: &Known, peer: &Peer) -> bool {
-    let stopped = peer.power_since_heard().is_some_and(|power| {
-        power.state == Some(InstanceState::Stopped) && power.stop_origin == StopOrigin::User
-    });
-    stopped && !known.stopped.contains(&peer.member.id)
 }

@@ -39,7 +39,7 @@ pub(super) enum Next {
     Started(InstanceId),
 }
 
-const TOO_MANY: &str = "too many stops within an hour; no more until this monitor restarts";
+const TOO_MANY: &str = "too many stops within an hour; no more until the first is an hour old";
 
 const PENDING: &str = "EC2 has reported it as pending for longer than repair.patience";
 
@@ -72,9 +72,8 @@ pub(super) struct Repairs {
     of: BTreeMap<InstanceId, Repair>,
     /// Peers that this cluster's monitor on this node stopped and has not heard since.
     stopped: BTreeSet<InstanceId>,
-    /// When stops were asked for within the last hour.
+    /// When stops were asked for within the last hour, apart from those that were surely not done.
     stops: VecDeque<Time>,
-    latched: bool,
 }
 
 impl Repairs {
@@ -84,7 +83,7 @@ impl Repairs {
 
     /// Shows every time in it to `visit`.
     pub(super) fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
-        let Self { of, stopped: _, stops, latched: _ } = self;
+        let Self { of, stopped: _, stops } = self;
         stops.iter_mut().for_each(&mut *visit);
         for Repair {
             pending,
@@ -135,6 +134,9 @@ impl Repairs {
     pub(super) fn advance(&mut self, known: &Known, groups: &Groups, out: &mut Outbox, now: Time) {
         while self.stops.front().is_some_and(|at| now.since(*at) >= HOUR) {
             self.stops.pop_front();
+            for repair in self.of.values_mut() {
+                repair.reported.remove(TOO_MANY);
+            }
         }
         for (node, peer) in &known.peers {
             match peer.verdict {
@@ -241,7 +243,7 @@ impl Repairs {
             return Err(Blocked::Quiet);
         }
         rule::may_stop(peer, known, groups, now)?;
-        if self.latched || self.stops.len() >= rules.max_per_hour as usize {
+        if self.stops.len() >= rules.max_per_hour as usize {
             return Err(Blocked::TooMany);
         }
         Ok(())
@@ -263,7 +265,6 @@ impl Repairs {
             Blocked::Stuck(reason) => (reason, Level::Alert),
             Blocked::TooMany => (TOO_MANY, Level::Alert),
         };
-        self.latched |= blocked == Blocked::TooMany;
         let repair = self.of.entry(node.clone()).or_default();
         repair.blocked_by = Some(reason);
         if repair.reported.insert(reason) {
@@ -400,6 +401,9 @@ impl Repairs {
         now: Time,
     ) {
         let jitter = out.jitter();
+        if step == Step::Stop && fault.kind != CloudFaultKind::Unknown {
+            self.uncount_stop(node);
+        }
         // HTTP 503 counts as throttled and does not surely mean that nothing was done.
         if step == Step::Stop
             && !matches!(fault.kind, CloudFaultKind::Unknown | CloudFaultKind::Throttled)
@@ -424,7 +428,16 @@ impl Repairs {
     /// Takes in that a power call was given up before it was sent.
     pub(super) fn take_expiry(&mut self, id: ActionId, out: &mut Outbox) {
         let Some((node, Step::Stop)) = self.take_power_step(id) else { return };
+        self.uncount_stop(&node);
         self.stop_not_done(&node, out);
+    }
+
+    /// A stop that was refused or never sent does not count against the stops of an hour. The
+    /// second one, by force, is not counted in the first place.
+    fn uncount_stop(&mut self, node: &InstanceId) {
+        let repair = self.of.get(node).filter(|repair| !repair.forced);
+        let asked = repair.and_then(|repair| repair.stop_asked);
+        self.stops.retain(|at| Some(*at) != asked);
     }
 
     /// A stop that was surely not carried out leaves nothing to start again. Where it was the

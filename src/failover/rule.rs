@@ -6,6 +6,7 @@ use super::group::Groups;
 use super::known::Known;
 use super::order::rank;
 use super::peer::Peer;
+use super::slot::Slot;
 use crate::types::{InstanceId, InstanceState, StopOrigin, Time};
 
 /// Why a repair is blocked.
@@ -51,7 +52,11 @@ pub(super) fn may_stop(
     if peer.heard.is_none() && !power.impaired {
         return Err(Blocked::For("it was never heard, so its silence proves nothing"));
     }
-    if !power.impaired && !could_show_life(peer, groups) {
+    // Its monitor may have been stopped on purpose, on a host that answers no echo.
+    if peer.said_goodbye() && !power.impaired {
+        return Err(Blocked::For("it left on purpose, and EC2's status checks find it well"));
+    }
+    if !power.impaired && !could_show_life(peer, known, groups) {
         return Err(Blocked::For("it has no group of its own to reclaim if it is alive"));
     }
     let own = known.own_power.as_ref().filter(|(_, at)| recent(*at));
@@ -89,7 +94,7 @@ pub(super) fn may_start(
     if stopped.contains(&peer.member.id) {
         return Ok(());
     }
-    if peer.heard.as_ref().is_some_and(|heard| heard.beat.leaving) {
+    if peer.said_goodbye() {
         return Err(Blocked::For("it left on purpose before it stopped"));
     }
     match origin {
@@ -116,14 +121,17 @@ fn may_stop_by_resources(
         *other == known.me.id
             || known.peers.get(other).is_some_and(|p| p.is_alive() && p.judges_failed(node))
     };
-    let has_any = groups.values().any(|group| !group.slots.is_empty());
+    let mut slots = groups.values().flat_map(|group| &group.slots);
+    let has_any = slots.any(|slot| !known.is_left_alone(slot));
     let settled = known.all_settled_on(groups.values(), agrees, now).filter(|_| has_any);
     if settled.is_none_or(|settled| settled < known.timing.repair.settle) {
         return Err(Blocked::For(
             "not every resource has been observed on this side for repair.settle yet",
         ));
     }
-    let members = known.peers.len() + 1;
+    // One that is stopped and stays so, or is gone, has no say.
+    let is_voter = |peer: &&Peer| peer.is_voter(&known.stopped, &known.timing, now);
+    let members = 1 + known.peers.values().filter(is_voter).count();
     let agreeing = known.everyone().filter(|other| agrees(other)).count();
     if members > 2 && agreeing * 2 <= members {
         return Err(Blocked::For("no majority of the members considers it failed"));
@@ -132,8 +140,12 @@ fn may_stop_by_resources(
 }
 
 /// Whether a peer that is alive and partitioned would show it: it is the home of a group that it
-/// could serve when it was last heard, and would reclaim that.
-fn could_show_life(peer: &Peer, groups: &Groups) -> bool {
+/// could serve when it was last heard, and would reclaim that. It leaves alone what points outside
+/// the cluster.
+fn could_show_life(peer: &Peer, known: &Known, groups: &Groups) -> bool {
     let mut own = groups.values().filter(|group| group.home.as_ref() == Some(&peer.member.id));
-    own.any(|group| peer.serves(&group.name))
+    own.any(|group| {
+        let is_its = |slot: &Slot| !known.is_left_alone(slot);
+        peer.serves(&group.name) && group.slots.iter().any(is_its)
+    })
 }

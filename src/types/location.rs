@@ -47,8 +47,8 @@ impl<T> Location<T> {
 }
 
 impl Location<RouteEntry> {
-    /// Who of `members` holds `resource`, which points here. A route to an interface that was
-    /// deleted is vacant: it is a blackhole and its interface belongs to no member.
+    /// Who of `members` holds `resource`, which points here. A route that drops its packets and whose
+    /// target is no member's is vacant: an interface or a NAT gateway that was deleted, for example.
     pub(crate) fn resolve<'a>(
         self,
         resource: &Resource,
@@ -64,7 +64,7 @@ impl Location<RouteEntry> {
         let mut members = members.into_iter();
         match members.find(|member| resource.target(member).as_ref() == Some(&target)) {
             Some(member) => Location::At(Holder::Member { node: member.id.clone(), blackhole }),
-            None if blackhole && matches!(target, RouteTarget::Interface(_)) => Location::Vacant,
+            None if blackhole => Location::Vacant,
             None => Location::At(Holder::Foreign { target, blackhole }),
         }
     }
@@ -116,12 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn a_route_to_a_deleted_interface_is_vacant_and_one_to_a_deleted_gateway_is_foreign() {
-        assert_eq!(resolved(interface(9), true), Location::Vacant);
-        let gateway = RouteTarget::Other("nat-00000001".to_owned());
-        for (target, blackhole) in [(interface(9), false), (gateway.clone(), true)] {
-            let location = resolved(target.clone(), blackhole);
-            assert_eq!(location, Location::At(Holder::Foreign { target, blackhole }));
+    fn a_route_out_of_the_cluster_is_foreign_and_vacant_once_it_is_a_blackhole() {
+        let gateway = |id: &str| RouteTarget::Other(id.to_owned());
+        let targets = ["nat-00000001", "tgw-00000001", "pcx-00000001", "i-00000009"].map(gateway);
+        for target in targets.into_iter().chain([interface(9)]) {
+            assert_eq!(resolved(target.clone(), true), Location::Vacant);
+            let location = resolved(target.clone(), false);
+            assert_eq!(location, Location::At(Holder::Foreign { target, blackhole: false }));
             assert_eq!(location.member(), None);
         }
     }

@@ -78,6 +78,8 @@ pub struct Sender {
     session: SessionId,
     cluster: u64,
     key: Option<HeartbeatKey>,
+    /// Accepted, never used to send.
+    second_key: Option<HeartbeatKey>,
     sequence: u64,
 }
 
@@ -119,7 +121,14 @@ impl Sender {
         hash.update(cluster.as_bytes());
         let digest: [u8; 32] = hash.finalize().into();
         let cluster = digest.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
-        Self { me, session, cluster, key, sequence: 0 }
+        Self { me, session, cluster, key, second_key: None, sequence: 0 }
+    }
+
+    /// Also accepts packets with the tag of `key`, if packets are tagged at all: while a key is
+    /// replaced, some nodes send with the old one and some with the new one.
+    #[must_use]
+    pub fn accepting(self, key: Option<HeartbeatKey>) -> Self {
+        Self { second_key: key, ..self }
     }
 
     /// The session in its packets.
@@ -250,7 +259,9 @@ impl Sender {
                 worth_it(SessionId(body.u64()?), body.u64()?)?;
                 let (bytes, tag) =
                     datagram.split_last_chunk::<TAG_LEN>().ok_or(Rejected::Truncated)?;
-                if key.verify(bytes, tag) { Ok(TAG_LEN) } else { Err(Rejected::BadTag) }
+                let mut keys = [key].into_iter().chain(&self.second_key);
+                let is_valid = keys.any(|key| key.verify(bytes, tag));
+                if is_valid { Ok(TAG_LEN) } else { Err(Rejected::BadTag) }
             }
         }
     }

@@ -159,6 +159,37 @@ fn bits_that_a_later_version_adds_to_a_peers_line_are_ignored() {
 }
 
 #[test]
+fn a_second_key_is_accepted_and_not_used_to_send() {
+    let (old, new) = (&b"the old key of a cluster"[..], &b"the new key of a cluster"[..]);
+    let key = |bytes: &[u8]| Some(HeartbeatKey::derive(bytes));
+    let nodes = || {
+        let first = sender("nat", Some(old));
+        let ready = sender("nat", Some(old)).accepting(key(new));
+        let switched = sender("nat", Some(new)).accepting(key(old));
+        let last = sender("nat", Some(new));
+        [first, ready, switched, last]
+    };
+    // One step of the way apart, nodes hear each other; two steps apart, they may not.
+    let heard = [
+        [true, true, false, false],
+        [true, true, true, true],
+        [true, true, true, true],
+        [false, false, true, true],
+    ];
+    for (receiver, heard) in nodes().iter().zip(heard) {
+        let from = nodes().map(|mut from| from.encode(&small_beat()).bytes);
+        assert_eq!(from.map(|bytes| receiver.decode(&bytes).is_ok()), heard);
+    }
+    let mut without = sender("nat", None).accepting(key(new));
+    assert!(without.decode(&without.clone().encode(&small_beat()).bytes).is_ok());
+    assert_eq!(
+        without.decode(&sender("nat", Some(new)).encode(&small_beat()).bytes).map(|_| ()),
+        Err(Rejected::Unverifiable)
+    );
+    assert!(!without.authenticates() && without.encode(&small_beat()).bytes[5] & FLAG_TAGGED == 0);
+}
+
+#[test]
 fn every_proper_beginning_of_a_packet_is_truncated() {
     for beat in [small_beat(), serving_beat()] {
         let plain = sender("nat", None).encode(&beat).bytes;

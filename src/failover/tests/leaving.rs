@@ -3,7 +3,7 @@
 use super::test_bench::*;
 use super::wants::home_whose_heir_is_at;
 use crate::failover::order::heirs;
-use crate::failover::{Action, Command, EventKind};
+use crate::failover::{Action, Command, EventKind, Verdict};
 use crate::types::{Fault, Fitness, InstanceId};
 
 #[test]
@@ -83,4 +83,56 @@ fn a_leaving_node_that_holds_nothing_or_that_nobody_can_relieve_goes_at_once() {
         let exits = bench.count(|action| *action == Action::MayExit);
         assert_eq!(exits, 1);
     }
+}
+
+/// A peer that said goodbye, and whose heartbeats then ended.
+fn left() -> TestBench {
+    let mut bench = TestBench::new(2);
+    bench.beat_mut(1).leaving = true;
+    bench.run(1_000);
+    bench.lose(1);
+    bench
+}
+
+#[test]
+fn a_goodbye_explains_two_minutes_of_silence() {
+    let mut bench = left();
+    bench.run(119_000);
+    assert_eq!(bench.verdict(1), Verdict::Leaving);
+    assert_eq!(bench.moved(), [(1, 0)]);
+    bench.run(2_000);
+    assert_eq!(bench.verdict(1), Verdict::Unreachable);
+    let mut bench = left();
+    bench.echo.insert(1);
+    bench.run(121_000);
+    assert_eq!(bench.verdict(1), Verdict::DaemonDown, "its monitor is stopped, as was announced");
+}
+
+#[test]
+fn a_peer_that_said_goodbye_is_repaired_only_if_ec2_finds_it_broken() {
+    for broken in [false, true] {
+        let mut bench = left();
+        bench.run(60_000);
+        if broken {
+            bench.power.insert(id(1), impaired());
+        }
+        bench.run(240_000);
+        assert_eq!(bench.stops().len(), usize::from(broken), "{:?}", bench.texts());
+    }
+}
+
+#[test]
+fn a_peer_that_said_goodbye_and_acts_again_is_not_robbed_again_and_again() {
+    let mut bench = left();
+    bench.run(30_000);
+    assert_eq!(bench.moved(), [(1, 0)]);
+    // It is back, with a key that this node does not have.
+    bench.routes.insert(table(1), to(1));
+    bench.run(60_000);
+    assert_eq!((bench.verdict(1), bench.moved()), (Verdict::Partitioned, vec![(1, 0)]));
+    bench.run(120_000);
+    assert_eq!(
+        (bench.verdict(1), bench.moved().len(), bench.stops().len()),
+        (Verdict::Partitioned, 1, 0)
+    );
 }

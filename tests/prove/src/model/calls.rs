@@ -8,6 +8,7 @@ use natha::types::{CloudFault, CloudFaultKind, InstanceState, RouteWriteVerb};
 use super::bounds::{LIMIT, NOW, PENDING, STOPPING};
 use super::cloud::{Power, Stopper, Target, failure};
 use super::fault::{Api, Fault};
+use super::judge::STOPS;
 use super::node::{Ask, Awaited, Change};
 use super::world::{Held, SILENCE, World, told_as};
 
@@ -87,6 +88,10 @@ impl World {
     }
 
     fn change(&mut self, n: usize, id: ActionId, ask: Ask) {
+        if matches!(ask, Ask::Stop(_)) && self.nodes[n].api != Api::Refuses {
+            let notes = &mut self.nodes[n].notes;
+            notes.stops = (notes.stops + 1).min(STOPS);
+        }
         if matches!(ask, Ask::Stop(_)) && self.is_broken(Fault::Overdue) {
             self.held.push(Held { left: u8::MAX, by: n, ask });
             let result = Err(failure(SILENCE));

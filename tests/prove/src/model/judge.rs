@@ -24,7 +24,7 @@ const HOLD_UNSEEN: u8 = HOLD - DETECTION;
 /// For how long a peer counts as alive that another one hears.
 const VOUCHED: u8 = 2 * DETECTION;
 /// `repair.max_per_hour`.
-const STOPS: u8 = 3;
+pub(super) const STOPS: u8 = 3;
 
 /// How long a route must have led to a node before its stop is wrong.
 const SURELY_SERVING: u8 = READ_VALID + LAG + LIMIT + 1;
@@ -174,7 +174,6 @@ impl World {
         if notes.stops == STOPS {
             broken.push(Rule::TooManyStops);
         }
-        notes.stops += 1;
         broken
     }
 

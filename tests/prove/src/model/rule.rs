@@ -189,7 +189,9 @@ impl Rule {
                 "natha starts only an instance that natha or EC2 stopped, or that shut itself \
                  down; never one that a person stopped"
             }
-            Self::TooManyStops => "one run of a monitor stops at most repair.max_per_hour times",
+            Self::TooManyStops => {
+                "one run of a monitor stops at most repair.max_per_hour times; what EC2 refused does not count"
+            }
             Self::WriteStorm => {
                 "while nothing breaks and nothing is repaired, route writes end after a handful"
             }
