@@ -65,6 +65,7 @@ package_of() {
         faketime) echo faketime ;;
         fish) echo fish ;;
         ip) echo iproute2 ;;
+        iptables) echo iptables ;;
         ipvsadm) echo ipvsadm ;;
         jq) echo jq ;;
         keepalived) echo keepalived ;;
@@ -87,6 +88,7 @@ package_of() {
         shellcheck) echo shellcheck ;;
         systemd-nspawn) echo systemd-container ;;
         tcpdump) echo tcpdump ;;
+        ufw) echo ufw ;;
         nsenter | setsid | unshare) echo util-linux ;;
         zsh) echo zsh ;;
         *) die "no package is known for $1: add it to package_of in scripts/lib.sh" ;;

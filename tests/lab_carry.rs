@@ -94,6 +94,28 @@ fn a_monitor_that_ends_hands_over_and_leaves_nothing_on_its_host() {
 }
 
 #[test]
+fn what_another_program_removes_is_carried_again_when_the_kernel_announces_it() {
+    for (local, removes, put) in [
+        ("lo", format!("ip address delete {VIP}/32 dev lo"), format!("{VIP} on lo")),
+        ("redirect", "nft delete table ip natha_vip".to_owned(), format!("redirection of {VIP}")),
+    ] {
+        let scene = Scene::start_unwell(&spec(&format!("local = \"{local}\""), MONITOR)).unwrap();
+        greet(&scene);
+        scene.wait_well().unwrap();
+        let served = || Ok(asked(&scene, "host-b", VIP)? == "nat-a");
+        scene.wait_for(served).map_err(|error| scene.explain(error)).unwrap();
+        scene.sh("nat-a", &removes).unwrap();
+        let log = || scene.console("nat-a").unwrap();
+        let announced = || {
+            let line = format!("drift: {put} added, ");
+            Ok(log().lines().any(|text| text.contains(&line) && text.contains("announced")))
+        };
+        scene.wait_for(announced).map_err(|error| scene.explain(error)).unwrap();
+        scene.wait_for(served).map_err(|error| scene.explain(error)).unwrap();
+    }
+}
+
+#[test]
 fn a_private_ip_is_on_the_interface_of_its_holder_and_moves_within_its_subnet() {
     let resource = format!("[[group.resource]]\nkind = \"private-ip\"\naddress = \"{FLOATING}\"");
     let mut spec = with_group(&resource, MONITOR);

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use natha_lab::ec2::{Fault, FaultRule, Faults};
+use natha_lab::daemon::shared::{HostView, Power};
+use natha_lab::ec2::{Fault, FaultRule, Faults, Principal};
 use natha_lab::scene::{self, Scene};
 use natha_lab::{Lab, Spec};
 
@@ -33,18 +34,44 @@ fn is_checked(lab: &Lab) -> bool {
 }
 
 #[test]
-fn a_denied_source_dest_check_is_a_clear_error_and_leaves_nothing_behind() {
+fn a_denied_source_dest_check_is_a_clear_error_and_leaves_a_host_that_forwards() {
     let lab = lab();
-    let before = host(&lab);
     let denial = FaultRule::on("ModifyNetworkInterfaceAttribute", Fault::Deny);
     lab.api_faults(Faults { rules: vec![denial] }).unwrap();
     let refused = natha(&lab, &["setup"]);
-    assert_eq!(refused.code, 1, "{}{}", refused.stdout, refused.stderr);
-    for part in ["role ec2:ModifyNetworkInterfaceAttribute", "were undone"] {
-        assert!(refused.stderr.contains(part), "no `{part}` in {}", refused.stderr);
-    }
-    assert_eq!(host(&lab), before);
+    assert_eq!(refused.code, 3, "{}{}", refused.stdout, refused.stderr);
+    let part = "role ec2:ModifyNetworkInterfaceAttribute";
+    assert!(refused.stderr.contains(part), "no `{part}` in {}", refused.stderr);
+    assert!(host(&lab).contains("table ip natha"));
     assert!(is_checked(&lab));
+}
+
+/// The source/dest checks are off already, as after any setup before the boot. The plan on the disk
+/// is all that a node needs.
+#[test]
+fn nodes_that_boot_while_ec2_hangs_forward() {
+    let scene = Scene::start(&scene::spec(2, NATHA, "")).unwrap();
+    let nodes = ["nat-a", "nat-b"].map(|name| scene.host(name).unwrap());
+    let ids = [("InstanceId.1", &*nodes[0].instance), ("InstanceId.2", &*nodes[1].instance)];
+    scene.ec2("StopInstances", &ids).unwrap();
+    let off = |status: &natha_lab::Status| {
+        let mut both = status.hosts.iter().filter(|host| host.name.starts_with("nat-"));
+        both.all(|host| host.power == Power::Off)
+    };
+    scene.wait_until(scene::PATIENCE, off).unwrap();
+    let hangs = |node: &HostView| {
+        FaultRule::everywhere(Fault::Hang).by(Principal::Instance(node.instance.clone()))
+    };
+    scene.api_faults(Faults { rules: nodes.iter().map(hangs).collect() }).unwrap();
+    let meter = scene.ping("host-a", 20).unwrap();
+    scene.ec2("StartInstances", &ids).unwrap();
+    let answered = || {
+        let probes = scene.probes(meter, 0)?;
+        Ok(probes.last().is_some_and(|(_, answer)| answer.is_some()))
+    };
+    scene.wait_for(answered).map_err(|error| scene.explain(error)).unwrap();
+    let table = scene.sh("nat-a", "nft list table ip natha").unwrap();
+    assert!(table.contains("masquerade"), "{table}");
 }
 
 #[test]
@@ -115,6 +142,88 @@ fn what_drifts_is_made_right_again_while_the_peer_takes_nothing() {
     let report = scene.pinged(meter).unwrap();
     assert!(report.probes.last().is_some_and(|(_, answer)| answer.is_some()), "served again");
     assert_eq!(scene.route_writes().unwrap(), 0, "nat-b mended itself");
+}
+
+/// Breaks forwarding on nat-a under traffic of its zone and waits for the monitor's repair. Returns
+/// the longest outage and what the monitor logged.
+fn repaired(breaks: &str) -> (f64, String) {
+    let scene = Scene::start(&scene::spec(2, NATHA, "")).unwrap();
+    let meter = scene.ping("host-a", 10).unwrap();
+    let before = scene.console("nat-a").unwrap().len();
+    scene.sh("nat-a", breaks).unwrap();
+    let log = || scene.console("nat-a").unwrap().split_off(before);
+    scene.wait_for(|| Ok(log().contains("differences from the plan"))).unwrap();
+    let report = scene.pinged(meter).unwrap();
+    assert!(report.probes.last().is_some_and(|(_, answer)| answer.is_some()), "served again");
+    assert_eq!(scene.route_writes().unwrap(), 0, "nat-a repaired itself");
+    (report.worst_ms(), log())
+}
+
+#[test]
+fn a_flushed_ruleset_is_restored_when_the_kernel_announces_it() {
+    let (worst, log) = repaired("nft flush ruleset");
+    assert!(worst < 2_000.0, "{worst} ms without NAT: {log}");
+    for part in ["drift: nft table ip natha is absent", "ms after the kernel announced a change"] {
+        assert!(log.contains(part), "no `{part}` in {log}");
+    }
+}
+
+#[test]
+fn forwarding_that_is_turned_off_is_turned_on_when_the_kernel_announces_it() {
+    let (worst, log) = repaired("echo 0 > /proc/sys/net/ipv4/ip_forward");
+    assert!(worst < 2_000.0, "{worst} ms without forwarding: {log}");
+    for part in ["net.ipv4.ip_forward is 0, should be 1", "ms after the kernel announced a change"]
+    {
+        assert!(log.contains(part), "no `{part}` in {log}");
+    }
+}
+
+/// Docker and k3s turn forwarding on, too.
+#[test]
+fn a_nat_that_was_never_set_up_is_unfit_even_if_its_kernel_forwards() {
+    let commands = "echo 1 > /proc/sys/net/ipv4/ip_forward\nexec natha monitor";
+    let spec = scene::spec(1, NATHA, "").with_node_user_data(&scene::user_data("", commands));
+    let scene = Scene::start_unwell(&spec).unwrap();
+    let faulty = |on: bool| {
+        move |status: &serde_json::Value| {
+            let faults = status["view"]["fitness"]["faults"].as_array();
+            faults.is_some_and(|faults| faults.contains(&"forwarding".into()) == on)
+        }
+    };
+    scene.wait_status("nat-a", faulty(true)).unwrap();
+    let done = natha(&scene, &["setup"]);
+    assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    scene.wait_status("nat-a", faulty(false)).unwrap();
+}
+
+#[test]
+fn a_program_that_changes_its_own_tables_all_the_time_costs_few_looks() {
+    let scene = Scene::start(&scene::spec(1, NATHA, "")).unwrap();
+    let ticks = || {
+        let shown = "set -- $(cat /proc/$(pidof natha)/stat); echo $((${14}+${15}+${16}+${17}))";
+        scene.sh("nat-a", shown).unwrap().trim().parse::<u64>().unwrap()
+    };
+    let before = ticks();
+    let churn = "for _ in $(seq 500); do nft add table ip busy; nft delete table ip busy; done";
+    let start = std::time::Instant::now();
+    scene.sh("nat-a", churn).unwrap();
+    let took = start.elapsed();
+    let used = Duration::from_millis((ticks() - before) * 10);
+    assert!(used < took / 4, "{used:?} of CPU time within {took:?}");
+    assert!(!scene.console("nat-a").unwrap().contains("drift"), "natha's own table is untouched");
+}
+
+#[test]
+fn a_chain_of_another_program_that_drops_is_named_when_it_appears() {
+    let scene = Scene::start(&scene::spec(1, NATHA, "")).unwrap();
+    let log = || scene.console("nat-a").unwrap();
+    let other = "nft 'add table inet wall; \
+                 add chain inet wall f { type filter hook forward priority 0; policy drop; }'";
+    scene.sh("nat-a", other).unwrap();
+    let named = "chain `f` of table `inet wall` (nft) drops packets";
+    scene.wait_for(|| Ok(log().contains(named))).unwrap();
+    scene.sh("nat-a", "nft delete table inet wall").unwrap();
+    scene.wait_for(|| Ok(log().contains("(nft) no longer drops"))).unwrap();
 }
 
 /// `natha setup` loads its table, seals it, and then writes its plan down, all under a lock. A

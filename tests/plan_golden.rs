@@ -19,6 +19,7 @@ fn spec(links: &[&str], sources: &[&str], vpc_networks: &[&str], clamp_mss: bool
         transit: None,
         vpc_networks: networks(vpc_networks),
         clamp_mss,
+        mss: 1460,
         flowtable: false,
         nat: true,
         accept: BTreeSet::new(),

@@ -19,7 +19,7 @@ mod writes;
 
 pub(crate) use clouds::Clouds;
 pub(crate) use ec2::{Connections, Ec2};
-pub(crate) use imds::{Identity, Imds};
+pub(crate) use imds::{Identity, Imds, OwnInterface};
 pub(crate) use notices::Notice;
 pub(crate) use survey::Expected;
 pub(crate) use writes::{Gate, Sent};

@@ -1,10 +1,12 @@
 //! Interruptions that AWS announces to an instance through its metadata.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::imds::{Imds, ImdsFault};
+use crate::types::shown;
 
 /// Where the end of a Spot instance is announced, two minutes ahead (EC2 guide, "Spot Instance
 /// interruption notices").
@@ -14,6 +16,9 @@ const EVENTS: &str = "events/maintenance/scheduled";
 /// The state to which an Auto Scaling group is moving the instance (Auto Scaling guide, "Retrieve
 /// the target lifecycle state through instance metadata").
 const LIFECYCLE: &str = "autoscaling/target-lifecycle-state";
+
+/// Later than any event.
+const NEVER: Duration = Duration::from_secs(i32::MAX as u64 * 100);
 
 /// An interruption that AWS has announced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,34 +45,26 @@ struct ScheduledEvent {
 }
 
 impl Imds {
-    /// All interruptions of this instance that AWS has announced and not cancelled.
+    /// All interruptions of this instance that AWS has announced and not cancelled. A notice that
+    /// cannot be parsed hides no other.
     pub(crate) async fn notices(&self) -> Result<Vec<Notice>, ImdsFault> {
-        let mut notices = Vec::new();
-        if let Some(text) = self.get(SPOT).await? {
-            notices.push(spot(&text)?);
-        }
-        if let Some(text) = self.get(LIFECYCLE).await? {
-            notices.extend(lifecycle(&text));
-        }
+        let spot = self.get(SPOT).await?.map(|text| spot(&text));
+        let ending = self.get(LIFECYCLE).await?.and_then(|text| lifecycle(&text));
+        let mut notices: Vec<Notice> = spot.into_iter().chain(ending).collect();
         if let Some(text) = self.get(EVENTS).await? {
-            notices.extend(scheduled(&text)?);
+            notices.extend(scheduled(&text));
         }
         Ok(notices)
     }
 }
 
-fn malformed(item: &str, text: &str, problem: &impl ToString) -> ImdsFault {
-    ImdsFault::Malformed {
-        path: format!("/latest/meta-data/{item}"),
-        text: text.to_owned(),
-        problem: problem.to_string(),
-    }
-}
-
-fn spot(text: &str) -> Result<Notice, ImdsFault> {
-    let parsed: Result<SpotAction, _> = serde_json::from_str(text);
-    let SpotAction { action } = parsed.map_err(|problem| malformed(SPOT, text, &problem))?;
-    Ok(Notice { what: format!("EC2 will {action} this Spot instance"), at: None })
+/// The end of a Spot instance. That there is a notice says as much as what it says.
+fn spot(text: &str) -> Notice {
+    let what = match serde_json::from_str(text) {
+        Ok(SpotAction { action }) => format!("EC2 will {action} this Spot instance"),
+        Err(_) => format!("EC2 will interrupt this Spot instance ({})", shown(text)),
+    };
+    Notice { what, at: None }
 }
 
 fn lifecycle(text: &str) -> Option<Notice> {
@@ -78,18 +75,35 @@ fn lifecycle(text: &str) -> Option<Notice> {
     })
 }
 
-fn scheduled(text: &str) -> Result<Vec<Notice>, ImdsFault> {
-    let parsed: Result<Vec<ScheduledEvent>, _> = serde_json::from_str(text);
-    let events = parsed.map_err(|problem| malformed(EVENTS, text, &problem))?;
-    let active = |event: &ScheduledEvent| event.state.is_empty() || event.state == "active";
-    let notice = |event: ScheduledEvent| {
-        let at = parse_time(&event.not_before).ok_or_else(|| {
-            malformed(EVENTS, text, &format!("`{}` is not a time", event.not_before))
-        })?;
-        let what = format!("{} is scheduled for {}", event.code, event.not_before);
-        Ok(Notice { what, at: Some(at) })
+/// The active scheduled events, each by itself. One that cannot be parsed is shown, and moves
+/// nothing.
+fn scheduled(text: &str) -> Vec<Notice> {
+    match serde_json::from_str::<Vec<Value>>(text) {
+        Ok(items) => items.into_iter().filter_map(event).collect(),
+        Err(_) => vec![unreadable(text)],
+    }
+}
+
+/// A scheduled event; none if it is over or cancelled.
+fn event(item: Value) -> Option<Notice> {
+    let text = item.to_string();
+    let Ok(event) = serde_json::from_value::<ScheduledEvent>(item) else {
+        return Some(unreadable(&text));
     };
-    events.into_iter().filter(active).map(notice).collect()
+    if !event.state.is_empty() && event.state != "active" {
+        return None;
+    }
+    let notice = |at| Notice {
+        what: format!("{} is scheduled for {}", event.code, event.not_before),
+        at: Some(at),
+    };
+    Some(parse_time(&event.not_before).map_or_else(|| unreadable(&text), notice))
+}
+
+/// An event at an unknown time.
+fn unreadable(text: &str) -> Notice {
+    let what = format!("a scheduled event that natha cannot parse ({})", shown(text));
+    Notice { what, at: SystemTime::UNIX_EPOCH.checked_add(NEVER) }
 }
 
 /// Parses a time as EC2 writes it: `21 Jan 2019 09:00:43 GMT`.
@@ -151,20 +165,38 @@ mod tests {
             )
         };
         let list = ["active", "completed", "canceled"].map(event).join(",");
-        let notices = scheduled(&format!("[{list}]")).unwrap();
+        let notices = scheduled(&format!("[{list}]"));
         assert_eq!(notices.len(), 1);
         assert!(notices[0].what.contains("system-reboot"), "{notices:?}");
-        assert!(scheduled("[]").unwrap().is_empty());
-        assert!(scheduled("{}").is_err());
+        assert!(scheduled("[]").is_empty());
+        let [unreadable] = &scheduled("{}")[..] else { panic!("it is shown") };
+        assert!(unreadable.at > Some(SystemTime::UNIX_EPOCH + Duration::from_hours(1_000_000)));
+    }
+
+    #[test]
+    fn an_event_that_cannot_be_parsed_hides_no_other() {
+        let good = r#"{"NotBefore": "21 Jan 2019 09:00:43 GMT", "Code": "system-reboot"}"#;
+        for bad in [
+            r#"{"NotBefore": "soon", "Code": "x"}"#,
+            r#"{"NotBefore": 1, "Code": "x"}"#,
+            r#"{"Code": "x"}"#,
+            "[]",
+            "null",
+        ] {
+            let notices = scheduled(&format!("[{bad}, {good}]"));
+            assert_eq!(notices.len(), 2, "{bad}: {notices:?}");
+            assert!(notices[0].what.contains("cannot parse"), "{notices:?}");
+            assert!(notices[1].what.contains("system-reboot"), "{notices:?}");
+        }
     }
 
     #[test]
     fn a_spot_notice_and_the_end_by_an_auto_scaling_group_are_under_way() {
         let text = r#"{"action":"terminate","time":"2026-01-02T03:04:05Z"}"#;
-        let notice = spot(text).unwrap();
+        let notice = spot(text);
         assert_eq!(notice.at, None);
         assert!(notice.what.contains("terminate"), "{notice:?}");
-        assert!(spot("soon").is_err());
+        assert_eq!(spot("soon").at, None, "there is a notice, whatever it says");
         assert_eq!(lifecycle("InService"), None);
         assert!(lifecycle("Terminated\n").is_some());
     }

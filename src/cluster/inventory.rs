@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use crate::config::{Problem, Problems, ResourceSetting, Settings};
 use crate::types::{
     AllocationId, DnsName, HostedZoneId, InstanceId, InstanceInfo, InterfaceInfo, Resource,
-    RouteTableId, RouteTableInfo, SubnetInfo,
+    RouteTableId, RouteTableInfo, RouteTarget, SubnetInfo, VpcId,
 };
 
 /// The tag that makes an instance a member and a route table part of a group.
@@ -19,6 +19,9 @@ pub const HOME_TAG: &str = "natha:home";
 
 /// The tag of an instance that names its forwarding interface: an interface id or a device index.
 pub const INTERFACE_TAG: &str = "natha:interface";
+
+/// The target of the route to the VPC itself in each of its tables.
+const LOCAL_ROUTE: &str = "local";
 
 /// What to read from EC2 and Route 53 for [`super::discover`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +56,18 @@ pub struct Inventory {
     pub elastic: BTreeMap<AllocationId, Ipv4Addr>,
     /// The queried hosted zones that exist, with their names where known.
     pub zones: BTreeMap<HostedZoneId, Option<DnsName>>,
+}
+
+impl Inventory {
+    /// The IPv4 blocks of the nodes' VPC: those from the instance metadata, and the destinations of
+    /// the local routes in the tables.
+    pub fn vpc_blocks(&self, vpc: &VpcId) -> impl Iterator<Item = &Ipv4Net> {
+        let ours = self.tables.iter().filter(move |table| table.vpc == *vpc);
+        let local = ours.flat_map(|table| &table.routes).filter_map(|(cidr, route)| {
+            matches!(&route.target, RouteTarget::Other(id) if id == LOCAL_ROUTE).then_some(cidr)
+        });
+        self.vpc_cidrs.iter().chain(local)
+    }
 }
 
 /// Selects resources by id or by the tag `natha:cluster`.

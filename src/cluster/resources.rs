@@ -8,16 +8,13 @@ use ipnet::Ipv4Net;
 use super::inventory::{Inventory, default_route};
 use crate::config::{GroupSetting, Problem, ResourceSetting};
 use crate::types::{
-    AllocationId, DnsName, HostedZoneId, InterfaceInfo, Member, Resource, RouteTableId,
-    RouteTarget, SubnetInfo, VpcId,
+    AllocationId, DnsName, HostedZoneId, InterfaceInfo, Member, Resource, RouteTableId, SubnetInfo,
+    VpcId,
 };
 
 /// The number of addresses that AWS reserves at the start of a subnet (VPC user guide, "Subnet
 /// sizing"): network, router, resolver, and one for future use. It also reserves the last one.
 const RESERVED: u32 = 4;
-
-/// The target of the route to the VPC itself in each of its tables.
-const LOCAL_ROUTE: &str = "local";
 
 /// What resources are made from, in addition to the settings.
 pub(super) struct Context<'a> {
@@ -65,7 +62,9 @@ impl Context<'_> {
 
     /// The routes to a virtual IP: in the listed tables, else in all that have one.
     fn vip(&self, address: Ipv4Addr, tables: &[RouteTableId]) -> Result<Vec<Resource>, Refusal> {
-        if let Some(block) = self.vpc_blocks().find(|block| block.contains(&address)) {
+        if let Some(block) =
+            self.inventory.vpc_blocks(self.vpc).find(|block| block.contains(&address))
+        {
             return Err((
                 format!(
                     "{address} is in {block}, an address block of {}: no route can target a single \
@@ -88,16 +87,6 @@ impl Context<'_> {
         all.filter(|table| table.vpc == *self.vpc && table.routes.contains_key(&cidr))
             .map(|table| table.id.clone())
             .collect()
-    }
-
-    /// The VPC's IPv4 blocks: those from the instance metadata, and the destinations of the local
-    /// routes in the tables.
-    fn vpc_blocks(&self) -> impl Iterator<Item = &Ipv4Net> {
-        let ours = self.inventory.tables.iter().filter(|table| table.vpc == *self.vpc);
-        let local = ours.flat_map(|table| &table.routes).filter_map(|(cidr, route)| {
-            matches!(&route.target, RouteTarget::Other(id) if id == LOCAL_ROUTE).then_some(cidr)
-        });
-        self.inventory.vpc_cidrs.iter().chain(local)
     }
 
     fn private_ip(&self, address: Ipv4Addr) -> Result<Vec<Resource>, Refusal> {

@@ -1,19 +1,25 @@
-//! The source/dest checks of this instance's network interfaces: reads, disables and enables them.
+//! What setup and teardown ask of AWS: this instance's metadata and tags, and the source/dest
+//! checks of its network interfaces, which they read, disable and enable.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::time::Instant;
 
 use crate::cloud::{Ec2, Identity, Imds};
 use crate::config::{Api, Host, Role};
-use crate::plan::{CloudFacts, CloudInterface, HostPlan};
+use crate::plan::{CloudFacts, HostPlan};
 use crate::types::{CloudFaultKind, NetworkInterfaceId};
 
 /// Reads before a change counts as failed. EC2's reads are eventually consistent.
 const READS_MAX: u32 = 10;
 /// Time between two of these reads.
 const READ_EVERY: Duration = Duration::from_millis(500);
+/// No attempt to read the tags begins later than this after the first one.
+const TAGS_LIMIT: Duration = Duration::from_secs(8);
+/// The pause after the first attempt; it doubles with each.
+const TAGS_PAUSE: Duration = Duration::from_millis(250);
 
 /// The EC2 calls that setup and teardown need.
 #[derive(Debug)]
@@ -88,40 +94,66 @@ pub(super) fn word(on: bool) -> &'static str {
     if on { "on" } else { "off" }
 }
 
-/// This instance according to the instance metadata and EC2.
-pub(super) struct InstanceFacts {
-    pub(super) facts: CloudFacts,
-    /// The instance's region.
-    pub(super) region: String,
-    /// The instance's tags, which may hold settings, or why they could not be read.
-    pub(super) tags: Result<BTreeMap<String, String>, String>,
+/// Whether the settings need the instance metadata: for the sources to translate, or for the
+/// interfaces whose source/dest check is to be off.
+pub(super) fn is_needed(host: &Host, role: Role) -> bool {
+    host.source_dest_check || (host.sources.is_empty() && role.nat)
 }
 
-/// Reads this instance's metadata and tags; `None` if the settings do not need them.
-pub(super) async fn ask(
-    host: &Host,
-    role: Role,
-    api: &Api,
-) -> anyhow::Result<Option<InstanceFacts>> {
-    if !host.source_dest_check && (!host.sources.is_empty() || !role.nat) {
-        return Ok(None);
-    }
-    let identity = Imds::new().identity().await.context(
+/// This instance according to the instance metadata.
+pub(super) async fn identity() -> anyhow::Result<Identity> {
+    Imds::new().identity().await.context(
         "cannot read the VPC's address ranges and this instance's network interfaces from the \
          instance metadata; outside EC2, use --source and --no-source-dest-check",
-    )?;
-    let tags = tags(api, &identity).await;
-    let interfaces = identity
-        .interfaces
-        .into_iter()
-        .map(|own| CloudInterface { id: own.id, mac: own.mac, source_dest_check: None })
-        .collect();
-    let facts = CloudFacts { vpc_cidrs: identity.vpc_cidrs, interfaces };
-    Ok(Some(InstanceFacts { facts, region: identity.region, tags }))
+    )
 }
 
-async fn tags(api: &Api, identity: &Identity) -> Result<BTreeMap<String, String>, String> {
-    let ec2 = Ec2::connect(api, Some(&identity.region)).await.map_err(|error| error.to_string())?;
-    let info = ec2.instance(&identity.instance).await.map_err(|fault| fault.to_string())?;
-    Ok(info.map(|info| info.tags).unwrap_or_default())
+/// Why the tags could not be read.
+#[derive(Debug)]
+pub(super) struct TagsFault {
+    /// The reason.
+    pub(super) what: String,
+    /// Whether another attempt is of no use until someone changes the role or the credentials.
+    pub(super) lasts: bool,
+}
+
+/// The settings in this instance's tags. Fails only after several attempts within 8 s: at boot EC2
+/// may throttle, or not know the instance yet.
+pub(super) async fn tags(
+    api: &Api,
+    identity: &Identity,
+) -> Result<BTreeMap<String, String>, TagsFault> {
+    let fault = |what: String| TagsFault { what, lasts: false };
+    let ec2 = Ec2::connect(api, Some(&identity.region)).await.map_err(|e| fault(e.to_string()))?;
+    let deadline = Instant::now() + TAGS_LIMIT;
+    let mut pause = TAGS_PAUSE;
+    loop {
+        let fault = match ec2.instance(&identity.instance).await {
+            Ok(Some(info)) => return Ok(settings_of(info.tags)),
+            Ok(None) => fault(format!("EC2 does not know this instance, {}", identity.instance)),
+            Err(error) => {
+                let lasts = error.kind == CloudFaultKind::Denied;
+                TagsFault { what: error.to_string(), lasts }
+            }
+        };
+        if fault.lasts || Instant::now() + pause > deadline {
+            return Err(fault);
+        }
+        pause_for(pause).await;
+        pause *= 2;
+    }
+}
+
+/// The tags that hold settings.
+fn settings_of(mut tags: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    tags.retain(|name, _| name.starts_with("natha:"));
+    tags
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "EC2 does not announce that it answers again; the number of pauses is bounded"
+)]
+async fn pause_for(pause: Duration) {
+    tokio::time::sleep(pause).await;
 }

@@ -185,7 +185,9 @@ pub(super) static KEYS: &[SettingKey] = &[
         "host.sources",
         host.sources,
         Range::Words("IPv4 networks"),
-        "The networks whose traffic is translated.",
+        "The networks whose traffic is translated. `0.0.0.0/0` stands for all that sends its \
+         packets here, as behind a transit gateway: what goes to the VPC's or other private \
+         addresses is forwarded without translation.",
         if_unset = "the VPC's address blocks"
     ),
     key!(
@@ -200,7 +202,15 @@ pub(super) static KEYS: &[SettingKey] = &[
         "host.clamp_mss",
         host.clamp_mss,
         BOOL,
-        "Whether to clamp the MSS of TCP connections to the path MTU."
+        "Whether to clamp the MSS of TCP connections to the internet, to the path MTU and to \
+         `host.mss`."
+    ),
+    key!(
+        "host.mss",
+        host.mss,
+        Range::Number(536, 8_960),
+        "The largest TCP segment towards the internet, in bytes. The default fits packets of 1500 \
+         bytes; a tunnel needs less."
     ),
     key!(
         "host.flowtable",

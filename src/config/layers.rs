@@ -21,6 +21,8 @@ pub(super) struct Layer {
     pub(super) entries: Vec<LayerEntry>,
     pub(super) groups: Vec<LocatedGroup>,
     pub(super) problems: Vec<Problem>,
+    /// What is ignored.
+    pub(super) warnings: Vec<Problem>,
 }
 
 impl Layer {
@@ -37,6 +39,7 @@ impl Layer {
         self.entries.extend(other.entries);
         self.groups.extend(other.groups);
         self.problems.extend(other.problems);
+        self.warnings.extend(other.warnings);
     }
 }
 
@@ -97,7 +100,9 @@ pub(super) fn from_env(env: &BTreeMap<String, String>) -> Layer {
     layer
 }
 
-/// This instance's tags.
+/// This instance's tags. An unknown one is ignored with a warning: tags are changed while nodes
+/// run, and a typing error must not stop a node at its next start. A setting that was renamed is a
+/// problem as everywhere, because its value would be lost.
 pub(super) fn from_tags(tags: &BTreeMap<String, String>) -> Layer {
     /// Tags for discovery, which are not settings.
     const DISCOVERY: [&str; 1] = ["interface"];
@@ -114,6 +119,9 @@ pub(super) fn from_tags(tags: &BTreeMap<String, String>) -> Layer {
                 "this setting names a path or endpoint on the host and cannot come from a tag",
                 "set it in the file, the environment or a flag",
             )),
+            None if RENAMED.iter().all(|(old, _)| *old != name) => {
+                layer.warnings.push(unknown(name, &origin));
+            }
             _ => layer.add(name, text.clone(), origin),
         }
     }

@@ -39,6 +39,8 @@ pub struct Resolved {
     pub settings: Settings,
     /// Every setting by name, the defaults included.
     pub given: BTreeMap<&'static str, Given>,
+    /// What was ignored: tags that are no settings.
+    pub warnings: Vec<Problem>,
 }
 
 /// What settings are made from.
@@ -186,7 +188,7 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     if let Some(tags) = sources.tags {
         layer.extend(from_tags(tags));
     }
-    let Layer { entries, mut groups, mut problems } = layer;
+    let Layer { entries, mut groups, mut problems, warnings } = layer;
     let mut settings = Settings::default();
     let mut given: BTreeMap<&'static str, Given> = BTreeMap::new();
     // The first entry for a key is the one of the highest precedence.
@@ -226,7 +228,7 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     }
     problems.extend(endpoint_problems(&settings));
     problems.extend(rules::group_problems(&settings, &groups));
-    let resolved = Resolved { settings, given };
+    let resolved = Resolved { settings, given, warnings };
     problems.extend(rules::breaches(&resolved.settings, &groups).into_iter().map(|breach| {
         let subjects: Vec<String> = breach.keys.iter().map(|key| subject(&resolved, key)).collect();
         let subject = if subjects.is_empty() { "groups".to_owned() } else { subjects.join(", ") };

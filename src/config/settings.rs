@@ -62,6 +62,7 @@ impl Default for Settings {
                 sources: Vec::new(),
                 transit_network: TransitNetwork::default(),
                 clamp_mss: true,
+                mss: 1460,
                 flowtable: false,
                 source_dest_check: true,
                 conntrack_max: None,
@@ -171,8 +172,10 @@ pub struct Host {
     pub sources: Vec<Ipv4Net>,
     /// The network of the packets with which the monitor tests that this host forwards.
     pub transit_network: TransitNetwork,
-    /// Whether to clamp the MSS of TCP connections to the path MTU.
+    /// Whether to clamp the MSS of TCP connections to the internet, to the path MTU and to `mss`.
     pub clamp_mss: bool,
+    /// The largest TCP segment towards the internet, in bytes.
+    pub mss: u16,
     /// Whether established flows use the kernel's fast path (an nft flowtable).
     pub flowtable: bool,
     /// Whether to disable EC2's source/destination check.

@@ -1,6 +1,6 @@
 //! Keeps on this host the addresses of the groups that this node holds, and of no others. It acts
-//! at once when the loop publishes a change, and every few seconds against drift, in a task of its
-//! own.
+//! at once when the loop publishes a change and when the kernel announces one, and every few
+//! seconds in case an announcement was missed, in a task of its own.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -9,10 +9,11 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 
 use super::alerts::Alert;
 use super::inbox::Notes;
+use super::looks::{Cause, LEAST, Looks};
 use crate::config::{GroupSetting, Settings};
 use crate::kernel::{addresses, carry};
 use crate::plan::parts_of;
@@ -66,15 +67,16 @@ impl Carrier {
 }
 
 async fn keep(host: HostSide, mut must_carry: watch::Receiver<MustCarry>, mut alert: Alert) {
-    let mut rounds = interval(EVERY);
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = Looks::new(EVERY, LEAST);
     loop {
-        let last = tokio::select! {
-            changed = must_carry.changed() => changed.is_err(),
-            _ = rounds.tick() => false,
+        let (last, cause) = tokio::select! {
+            changed = must_carry.changed() => (changed.is_err(), None),
+            cause = looks.next() => (false, Some(cause)),
         };
+        // What changes because of a new duty is no drift.
+        let cause = cause.filter(|_| must_carry.has_changed().is_ok_and(|changed| !changed));
         let due = must_carry.borrow_and_update().clone();
-        alert.set(host.round(&due).await).await;
+        alert.set(host.round(&due, cause).await).await;
         if last {
             return;
         }
@@ -82,9 +84,10 @@ async fn keep(host: HostSide, mut must_carry: watch::Receiver<MustCarry>, mut al
 }
 
 impl HostSide {
-    /// One round. Returns the alert's text if anything failed.
-    async fn round(&self, due: &MustCarry) -> Option<String> {
-        let error = match timeout(LIMIT, self.reconcile(due)).await {
+    /// One round, by a change of `due` or, if there is a cause, against drift. Returns the alert's
+    /// text if anything failed.
+    async fn round(&self, due: &MustCarry, cause: Option<Cause>) -> Option<String> {
+        let error = match timeout(LIMIT, self.reconcile(due, cause)).await {
             Ok(Ok(errors)) if errors.is_empty() => return None,
             Ok(Ok(errors)) => errors.join("; "),
             Ok(Err(error)) => format!("{error:#}"),
@@ -93,10 +96,20 @@ impl HostSide {
         Some(format!("cannot carry or remove addresses of groups on this host: {error}"))
     }
 
-    async fn reconcile(&self, due: &MustCarry) -> anyhow::Result<Vec<String>> {
+    async fn reconcile(
+        &self,
+        due: &MustCarry,
+        cause: Option<Cause>,
+    ) -> anyhow::Result<Vec<String>> {
         let outcome = carry(&self.settings, self.address, due).await?;
         for change in &outcome.changes {
-            tracing::info!("{change}");
+            match cause {
+                Some(Cause::News { at, .. }) => tracing::warn!(
+                    "drift: {change}, {} ms after the kernel announced a change",
+                    at.elapsed().as_millis()
+                ),
+                Some(Cause::Round) | None => tracing::info!("{change}"),
+            }
         }
         Ok(outcome.errors.iter().map(ToString::to_string).collect())
     }

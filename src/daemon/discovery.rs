@@ -15,6 +15,7 @@ use crate::cloud::{Clouds, Connections, Expected, Imds};
 use crate::cluster::{Discovered, DiscoveryError, Selector, discover, inventory_query};
 use crate::config::{Flags, PairFlags, Problem, Problems, Settings, load_with_pair};
 use crate::failover::Input;
+use crate::kernel::forwarding::{ForwardingError, take_in};
 use crate::types::{CloudFault, InstanceId, Member, Roster, Time};
 
 /// Time between two discoveries.
@@ -39,6 +40,8 @@ pub(super) struct Cluster {
     pub(super) me: Member,
     /// Problems for the operator that do not prevent operation.
     pub(super) warnings: Vec<Problem>,
+    /// The IPv4 blocks of its VPC.
+    pub(super) vpc_blocks: Vec<Ipv4Net>,
 }
 
 /// Makes the discovery look again before its time.
@@ -137,7 +140,9 @@ impl Discovery {
             Selector::Tagged(cluster) => cluster.clone(),
             Selector::Ids(_) => settings.cluster.clone().unwrap_or_else(|| stand_in(settings)),
         };
-        Ok(Cluster { name, roster, me: member, warnings })
+        let blocks = me.vpc.iter().flat_map(|vpc| inventory.vpc_blocks(vpc));
+        let vpc_blocks = Ipv4Net::aggregate(&blocks.copied().collect());
+        Ok(Cluster { name, roster, me: member, warnings, vpc_blocks })
     }
 }
 
@@ -165,7 +170,9 @@ pub(super) async fn attempt(
         Ok(known) => known,
         Err(why) => return Ok(Err(why)),
     };
-    let settings = load_with_pair(flags, pair, Some(&info))?.settings;
+    let resolved = load_with_pair(flags, pair, Some(&info))?;
+    warn(&resolved.warnings, &[]);
+    let settings = resolved.settings;
     let discovery = Discovery { clouds, me: info.id, vpc_cidrs, settings };
     match discovery.look(&Roster::default(), &BTreeSet::new()).await {
         Ok(cluster) => Ok(Ok(Membership { discovery, cluster })),
@@ -187,12 +194,13 @@ fn stand_in(settings: &Settings) -> String {
 /// The alert is raised while the settings cannot be satisfied.
 pub(super) async fn keep_looking(
     discovery: Discovery,
-    mut roster: Roster,
-    mut warnings: Vec<Problem>,
+    cluster: Cluster,
     mut refused: Alert,
     rediscover: Rediscover,
     notes: Notes,
 ) {
+    let Cluster { mut roster, mut warnings, vpc_blocks, .. } = cluster;
+    take_in_blocks(&discovery.settings, &vpc_blocks).await;
     let mut rounds = interval_at(Instant::now() + SECOND, EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     rounds.tick().await;
@@ -212,6 +220,7 @@ pub(super) async fn keep_looking(
                 refused.set(None).await;
                 warn(&cluster.warnings, &warnings);
                 warnings = cluster.warnings;
+                take_in_blocks(&discovery.settings, &cluster.vpc_blocks).await;
                 if cluster.roster == roster {
                     continue;
                 }
@@ -230,6 +239,31 @@ pub(super) async fn keep_looking(
             Err(NotFound::Ever(problems)) => refused.set(Some(complaint(&problems))).await,
         }
     }
+}
+
+/// Adds the VPC's blocks to the plan of a NAT. A block that was added to the VPC since `natha setup`
+/// would be cut off until its next run. A block is never removed: an answer of EC2 that lacks one is
+/// no evidence.
+async fn take_in_blocks(settings: &Settings, blocks: &[Ipv4Net]) {
+    if !settings.is_nat() {
+        return;
+    }
+    let also_sources = settings.host.sources.is_empty();
+    match take_in(&settings.state_dir, blocks, also_sources).await {
+        Ok(changed) if changed => {
+            tracing::warn!("the VPC has new address blocks; its blocks are now {}", list(blocks));
+        }
+        // Without a plan there is nothing to extend; `health` reports that.
+        Ok(_) | Err(ForwardingError::NotSetUp) => {}
+        Err(error) => tracing::error!(
+            %error,
+            "cannot take in the VPC's new address blocks; natha tries again in a minute"
+        ),
+    }
+}
+
+fn list(blocks: &[Ipv4Net]) -> String {
+    blocks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The alert's text for settings that can no longer be satisfied.

@@ -11,6 +11,7 @@
 //! - `calls`: the executors that call EC2 and Route 53.
 //! - `discovery`: which members and groups the cluster has.
 //! - `health`: whether this host can serve.
+//! - `looks`: when to look at the host again: the kernel's news, and intervals.
 //! - `carrier`: the addresses that this host must carry for its groups.
 //! - `control_socket`: the socket for `natha status` and `natha handover`.
 //! - `take`: one takeover or release without a monitor.
@@ -24,6 +25,7 @@ mod discovery;
 mod event_loop;
 mod health;
 mod inbox;
+mod looks;
 mod peers;
 mod single;
 mod start;

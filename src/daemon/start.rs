@@ -154,8 +154,7 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
     discovery::warn(&cluster.warnings, &[]);
     tokio::spawn(discovery::keep_looking(
         discovery.clone(),
-        cluster.roster.clone(),
-        cluster.warnings.clone(),
+        cluster.clone(),
         refused,
         rediscover,
         notes.clone(),

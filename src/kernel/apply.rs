@@ -1,7 +1,7 @@
 //! Applies one change at a time, and undoes it.
 
 use super::addresses::{self, AddressError};
-use super::journal::{Journal, JournalEntry, JournalError, JournalStore};
+use super::journal::{InstanceRecord, Journal, JournalEntry, JournalError, JournalStore};
 use super::nft::{Nft, NftError};
 use super::sysctl::{self, SysctlError};
 use crate::plan::{
@@ -147,6 +147,11 @@ impl Applier {
                 Ok(item)
             }
         }
+    }
+
+    /// Has [`Self::finish`] write down for which instance the plan is.
+    pub(crate) fn keep_instance(&mut self, instance: &InstanceRecord) {
+        self.journal.instance = Some(instance.clone());
     }
 
     /// Ends a successful run: writes the plan to the journal, unless it is already there.

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -259,7 +258,9 @@ async fn update_table(
     let nft = Nft::find()?;
     if !nft.has(table).await? {
         nft.replace(table).await?;
-        let put = rules.difference(&before).map(|part| (part, true));
+        // Without a difference another program has changed the table, and all of it is loaded again.
+        let again = rules.iter().filter(|_| rules == before);
+        let put = rules.difference(&before).chain(again).map(|part| (part, true));
         let removed = before.difference(&rules).map(|part| (part, false));
         let change =
             |(part, present): (&Carried, bool)| CarriedChange { part: part.clone(), present };
@@ -287,7 +288,7 @@ impl CarryStore {
             let path = path.to_owned();
             move |source| CarryError::Io { doing, path, source }
         };
-        fs::create_dir_all(directory).map_err(io("create the directory", directory))?;
+        durable::make_directory(directory).map_err(io("use the directory", directory))?;
         let path = directory.join("carried.lock");
         let lock = FileLock::acquire(&path, Instant::now() + LOCK_LIMIT).await;
         let lock = lock.map_err(io("lock", &path))?.ok_or(CarryError::Busy(path))?;
@@ -317,7 +318,7 @@ impl CarryStore {
 /// The record of this boot; empty if there is none.
 fn load(path: &Path, boot: &str) -> Result<CarriedRecord, CarryError> {
     let nothing = || CarriedRecord { boot: boot.to_owned(), put: BTreeSet::new(), table: false };
-    let text = match fs::read(path) {
+    let text = match durable::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(nothing()),
         Err(source) => {

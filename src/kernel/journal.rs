@@ -4,11 +4,14 @@
 //! values for the host's. Entries about the kernel's state (sysctls, the table) end with the boot
 //! in which they were written; entries about EC2's state do not.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::durable;
 use super::lock::FileLock;
@@ -16,6 +19,9 @@ use crate::plan::{HostPlan, Subject};
 
 /// The format of the file.
 const VERSION: u32 = 1;
+
+/// How long [`JournalStore::open_patiently`] waits. The monitor repairs drift within milliseconds.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Its name in the state directory.
 const FILE: &str = "journal.json";
@@ -72,6 +78,17 @@ pub(crate) struct JournalEntry {
     pub(crate) set: String,
 }
 
+/// The instance that a plan was made for, and what its settings followed from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct InstanceRecord {
+    /// Name of the plan's uplink.
+    pub(crate) uplink: String,
+    /// Its MAC address, lower case with colons. No two instances have the same.
+    pub(crate) mac: String,
+    /// The settings in the instance's tags, as last read; none if they never were.
+    pub(crate) tags: Option<BTreeMap<String, String>>,
+}
+
 /// All changes, and the plan that they implement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Journal {
@@ -82,6 +99,9 @@ pub(crate) struct Journal {
     pub(crate) entries: Vec<JournalEntry>,
     /// The plan last applied; none during the first setup.
     pub(crate) plan: Option<HostPlan>,
+    /// The instance; none in a journal of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) instance: Option<InstanceRecord>,
 }
 
 impl Journal {
@@ -114,14 +134,37 @@ pub(crate) struct JournalStore {
 impl JournalStore {
     /// Creates the directory if needed, and locks it.
     pub(crate) fn open(directory: &Path) -> Result<Self, JournalError> {
-        let io = |doing, path: &Path| {
-            let path = path.to_owned();
-            move |source| JournalError::Io { doing, path, source }
+        let path = Self::lock_path(directory)?;
+        let lock = FileLock::try_acquire(&path);
+        Self::locked(directory, path, lock)
+    }
+
+    /// Like [`Self::open`], but waits up to 5 s for another run to end.
+    pub(crate) async fn open_patiently(directory: &Path) -> Result<Self, JournalError> {
+        let path = Self::lock_path(directory)?;
+        let lock = FileLock::acquire(&path, Instant::now() + LOCK_LIMIT).await;
+        Self::locked(directory, path, lock)
+    }
+
+    fn lock_path(directory: &Path) -> Result<PathBuf, JournalError> {
+        durable::make_directory(directory).map_err(|source| JournalError::Io {
+            doing: "use the directory",
+            path: directory.to_owned(),
+            source,
+        })?;
+        Ok(directory.join("lock"))
+    }
+
+    fn locked(
+        directory: &Path,
+        path: PathBuf,
+        lock: io::Result<Option<FileLock>>,
+    ) -> Result<Self, JournalError> {
+        let lock = match lock {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return Err(JournalError::Busy { path }),
+            Err(source) => return Err(JournalError::Io { doing: "lock", path, source }),
         };
-        fs::create_dir_all(directory).map_err(io("create the directory", directory))?;
-        let path = directory.join("lock");
-        let lock = FileLock::try_acquire(&path).map_err(io("lock", &path))?;
-        let lock = lock.ok_or(JournalError::Busy { path })?;
         Ok(Self { directory: directory.to_owned(), boot: boot_id()?, _lock: lock })
     }
 
@@ -137,7 +180,13 @@ impl JournalStore {
     /// An empty journal.
     #[must_use]
     pub(crate) fn begin(&self) -> Journal {
-        Journal { version: VERSION, boot: self.boot.clone(), entries: Vec::new(), plan: None }
+        Journal {
+            version: VERSION,
+            boot: self.boot.clone(),
+            entries: Vec::new(),
+            plan: None,
+            instance: None,
+        }
     }
 
     /// Replaces the file atomically. The journal is on the disk when this returns.
@@ -175,7 +224,7 @@ fn read(path: &Path) -> Result<Option<Journal>, JournalError> {
     struct Head {
         version: u32,
     }
-    let text = match fs::read(path) {
+    let text = match durable::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(source) => {

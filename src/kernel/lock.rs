@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use tokio::time::{Instant, interval, timeout_at};
 
 /// Time between two attempts to take a lock that another process holds. flock(2) has no wait that
@@ -60,7 +61,10 @@ impl Drop for FileLock {
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o644).open(path)
+    // The directory may belong to another user: see `durable`.
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o644);
+    options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)
 }
 
 #[cfg(test)]
@@ -89,6 +93,14 @@ mod tests {
         });
         drop(lock);
         assert!(waiter.await.unwrap().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_link_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let [target, link] = ["target", "lock"].map(|name| directory.path().join(name));
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert!(FileLock::try_acquire(&link).is_err() && !target.exists());
     }
 
     #[test]

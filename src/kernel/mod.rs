@@ -12,6 +12,7 @@ pub mod forwarding;
 pub(crate) mod journal;
 pub(crate) mod links;
 pub(crate) mod lock;
+pub mod news;
 pub(crate) mod nft;
 pub(crate) mod privilege;
 pub(crate) mod run;

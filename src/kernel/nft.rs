@@ -54,13 +54,11 @@ impl Nft {
 
     /// One of natha's tables.
     async fn state(&self, name: TableName) -> Result<TableState, NftError> {
-        let tables = self.list(&["tables", "ip"]).await?;
-        let objects = tables["nftables"].as_array().map_or(&[][..], Vec::as_slice);
-        if !objects.iter().any(|object| object["table"]["name"] == name.as_str()) {
-            return Ok(TableState::Absent);
+        match self.list(&["table", "ip", name.as_str()]).await {
+            Ok(listing) => Ok(TableState::Present(Listing::new(&listing))),
+            Err(NftError::Run(error)) if is_absence(&error) => Ok(TableState::Absent),
+            Err(error) => Err(error),
         }
-        let listing = self.list(&["table", "ip", name.as_str()]).await?;
-        Ok(TableState::Present(Listing::new(&listing)))
     }
 
     /// Whether the table is exactly as made from `spec`, or absent if `spec` is empty.
@@ -75,7 +73,7 @@ impl Nft {
     pub(crate) async fn others(&self) -> Result<Vec<OtherChain>, NftError> {
         let mut found = Vec::new();
         for (family, table, name) in OtherChain::at_forward(&self.list(&["chains"]).await?) {
-            let listing = self.list(&["chain", &family, &table, &name]).await?;
+            let listing = self.list(&["table", &family, &table]).await?;
             found.push(OtherChain::new(family, table, name, &listing));
         }
         Ok(found)
@@ -126,4 +124,10 @@ impl Nft {
         serde_json::from_slice(&printed)
             .map_err(|source| NftError::Parse { command: args.join(" "), source })
     }
+}
+
+/// Whether nft says that what it was to list does not exist (`ENOENT`). Its messages are in English,
+/// because the runner sets the locale.
+fn is_absence(error: &RunError) -> bool {
+    matches!(error, RunError::Failed { stderr, .. } if stderr.contains("No such file or directory"))
 }

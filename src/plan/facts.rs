@@ -10,9 +10,37 @@ use serde::{Deserialize, Serialize};
 use super::{OtherChain, TableState};
 use crate::types::NetworkInterfaceId;
 
-/// A sysctl by its path below `/proc/sys`.
+/// A sysctl by its path below `/proc/sys`. One that is read from the journal is checked: that file
+/// may belong to another user than the one who sets the sysctl.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct SysctlKey(String);
+
+/// The sysctls that natha sets are below these directories.
+const BRANCHES: [&str; 2] = ["net/ipv4/", "net/netfilter/"];
+
+/// The longest key; an interface's name has at most 15 bytes.
+const KEY_MAX: usize = 100;
+
+/// A text that is no sysctl of natha's.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no sysctl that natha sets")]
+pub struct InvalidSysctl(String);
+
+impl TryFrom<String> for SysctlKey {
+    type Error = InvalidSysctl;
+
+    fn try_from(path: String) -> Result<Self, InvalidSysctl> {
+        let is_plain = |c: char| !c.is_whitespace() && !c.is_control();
+        let is_name = |part: &str| !matches!(part, "" | "." | "..") && part.chars().all(is_plain);
+        let known = BRANCHES.iter().any(|branch| path.starts_with(branch));
+        if known && path.len() <= KEY_MAX && path.split('/').all(is_name) {
+            Ok(Self(path))
+        } else {
+            Err(InvalidSysctl(path))
+        }
+    }
+}
 
 impl SysctlKey {
     /// The sysctl at `path` below `/proc/sys`, such as `net/ipv4/ip_forward`.
@@ -115,4 +143,32 @@ pub struct CloudInterface {
     /// Whether EC2 drops packets that are neither from nor to the interface's own addresses; `None`
     /// if not read.
     pub source_dest_check: Option<bool>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_sysctl_of_the_network_is_read_from_a_journal() {
+        let read = |path: &str| serde_json::from_value::<SysctlKey>(path.into());
+        for good in ["net/ipv4/ip_forward", "net/ipv4/conf/ens5.100/forwarding"] {
+            assert_eq!(read(good).unwrap().path(), good);
+        }
+        for bad in [
+            "",
+            "kernel/core_pattern",
+            "/etc/passwd",
+            "/net/ipv4/ip_forward",
+            "net/ipv4",
+            "net/ipv4/",
+            "net/ipv4/../../kernel/core_pattern",
+            "net/ipv4/./ip_forward",
+            "net/ipv4//ip_forward",
+            "net/ipv4/ip forward",
+            "net/ipv4/ip_forward\n",
+        ] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{CloudInterface, HostFacts, Link};
+use super::table::is_wide;
 use super::{Sysctl, TableSpec, sysctl};
 use crate::config::{AcceptMode, Host, Role};
 use crate::types::NetworkInterfaceId;
@@ -133,10 +134,16 @@ impl HostPlan {
         if let Some(network) = transit {
             refuse_overlap(network, &[vpc, sources].concat(), &facts.links)?;
         }
+        // Every address is in a network such as 0.0.0.0/0, a container bridge's too. Only EC2 can
+        // then say which interfaces are the host's own.
+        let narrow: Vec<Ipv4Net> = Ipv4Net::aggregate(&sources.to_vec())
+            .into_iter()
+            .filter(|net| !is_wide(net) || attached.is_empty())
+            .collect();
         let taking_part: Vec<&Link> = facts
             .links
             .iter()
-            .filter(|link| link.name == uplink.name || is_ours(link, attached, sources))
+            .filter(|link| link.name == uplink.name || is_ours(link, attached, &narrow))
             .collect();
         let links: BTreeSet<String> = taking_part.iter().map(|link| link.name.clone()).collect();
         // The VPC delivers only packets for an interface's own addresses. A virtual IP is not one.
@@ -159,8 +166,9 @@ impl HostPlan {
                 links,
                 sources: Ipv4Net::aggregate(&sources.to_vec()),
                 transit,
-                vpc_networks: Ipv4Net::aggregate(&[sources, vpc].concat()),
+                vpc_networks: local_networks(sources, vpc),
                 clamp_mss: host.clamp_mss,
+                mss: host.mss,
                 flowtable: host.flowtable && role.nat,
                 nat: role.nat,
                 accept,
@@ -175,11 +183,28 @@ fn refuse_overlap(network: Ipv4Net, nets: &[Ipv4Net], links: &[Link]) -> Result<
     let on_links = links.iter().filter(|link| link.name != TRANSIT_LINK);
     let used = nets.iter().chain(on_links.flat_map(|link| &link.addresses));
     let overlaps = |other: &&Ipv4Net| {
-        other.prefix_len() > 0 && (other.contains(&network) || network.contains(*other))
+        !is_wide(other) && (other.contains(&network) || network.contains(*other))
     };
     match used.copied().find(|other| overlaps(&other)) {
         Some(other) => Err(PlanError::TransitOverlaps { network, other }),
         None => Ok(()),
+    }
+}
+
+impl HostPlan {
+    /// This plan with more blocks of the VPC, which are also sources if `also_sources`. A host that
+    /// is not a NAT needs none.
+    #[must_use]
+    pub fn with_blocks(&self, blocks: &[Ipv4Net], also_sources: bool) -> Self {
+        let mut plan = self.clone();
+        if plan.table.nat {
+            let with = |list: &[Ipv4Net]| Ipv4Net::aggregate(&[list, blocks].concat());
+            plan.table.vpc_networks = with(&self.table.vpc_networks);
+            if also_sources {
+                plan.table.sources = with(&self.table.sources);
+            }
+        }
+        plan
     }
 }
 
@@ -206,6 +231,29 @@ fn choose_uplink<'a>(host: &Host, facts: &'a HostFacts) -> Result<&'a Link, Plan
             Err(PlanError::SeveralUplinks { candidates })
         }
     }
+}
+
+/// The networks that no part of the internet has (RFC 1918 and RFC 6598).
+const PRIVATE: [Ipv4Net; 4] = [
+    Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8),
+    Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10),
+    Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12),
+    Ipv4Net::new_assert(Ipv4Addr::new(192, 168, 0, 0), 16),
+];
+
+/// The networks between which nothing is translated: the VPC's and the sources. Of a source that
+/// also contains the internet, such as 0.0.0.0/0, only the private networks count: the rest is what
+/// its packets are translated for.
+fn local_networks(sources: &[Ipv4Net], vpc: &[Ipv4Net]) -> Vec<Ipv4Net> {
+    let mut local = vpc.to_vec();
+    for source in Ipv4Net::aggregate(&sources.to_vec()) {
+        if is_wide(&source) {
+            local.extend(PRIVATE.iter().filter(|private| source.contains(*private)));
+        } else {
+            local.push(source);
+        }
+    }
+    Ipv4Net::aggregate(&local)
 }
 
 /// Whether an interface takes part: EC2 attached it, or it is in a source network. A container's
@@ -295,6 +343,48 @@ mod tests {
         let shown = |list: &[Ipv4Net]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(shown(&plan.table.sources), ["10.0.2.0/24", "192.168.0.0/16"]);
         assert_eq!(shown(&plan.table.vpc_networks), ["10.0.0.0/16", "192.168.0.0/16"]);
+    }
+
+    #[test]
+    fn a_source_that_contains_the_internet_leaves_the_internet_to_be_translated() {
+        let of = |sources: &[&str]| {
+            let sources = sources.iter().map(|net| net.parse().unwrap()).collect();
+            HostPlan::new(&Host { sources, ..host() }, NAT, &facts()).unwrap().table
+        };
+        let shown = |list: &[Ipv4Net]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let local = ["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16"];
+        for sources in [&["0.0.0.0/0"][..], &["0.0.0.0/1", "128.0.0.0/1"]] {
+            let table = of(sources);
+            assert_eq!(shown(&table.sources), ["0.0.0.0/0"]);
+            assert_eq!(shown(&table.vpc_networks), local);
+            assert_eq!(table.links, ["ens5".to_owned(), "ens6".to_owned()].into(), "no bridge");
+        }
+        let half = of(&["128.0.0.0/1"]);
+        assert_eq!(shown(&half.vpc_networks), ["10.0.0.0/16", "172.16.0.0/12", "192.168.0.0/16"]);
+        let own = of(&["11.0.0.0/8"]);
+        assert_eq!(shown(&own.vpc_networks), ["10.0.0.0/16", "11.0.0.0/8"]);
+    }
+
+    #[test]
+    fn a_block_that_the_vpc_gets_is_taken_in_and_none_is_dropped() {
+        let shown = |list: &[Ipv4Net]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let pods: Ipv4Net = "100.64.0.0/16".parse().unwrap();
+        let plan = HostPlan::new(&host(), NAT, &facts()).unwrap();
+        let more = plan.with_blocks(&[pods], true).table;
+        assert_eq!(shown(&more.sources), ["10.0.0.0/16", "100.64.0.0/16"]);
+        assert_eq!(more.vpc_networks, more.sources);
+        let known: Vec<Ipv4Net> = facts().cloud.unwrap().vpc_cidrs;
+        assert_eq!(plan.with_blocks(&known, true), plan);
+        assert_eq!(plan.with_blocks(&[], true), plan);
+
+        let sources = vec!["10.0.2.0/24".parse().unwrap()];
+        let plan = HostPlan::new(&Host { sources, ..host() }, NAT, &facts()).unwrap();
+        let more = plan.with_blocks(&[pods], false).table;
+        assert_eq!(shown(&more.sources), ["10.0.2.0/24"]);
+        assert_eq!(shown(&more.vpc_networks), ["10.0.0.0/16", "100.64.0.0/16"]);
+
+        let backend = HostPlan::new(&host(), NEITHER, &facts()).unwrap();
+        assert_eq!(backend.with_blocks(&[pods], true), backend);
     }
 
     #[test]

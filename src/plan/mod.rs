@@ -20,7 +20,7 @@ pub use digest::Digest;
 pub use facts::{CloudFacts, CloudInterface, DefaultRoute, HostFacts, Link, Reading, SysctlKey};
 pub use host::{HostPlan, PlanError, TRANSIT_LINK, Unchecked};
 pub use listing::{Listing, TableState};
-pub use others::{OtherChain, warnings};
+pub use others::{OtherChain, Owner, endangering, warnings};
 pub use rules::{NftTable, TableName};
 pub use sysctl::{Sysctl, SysctlValue, conntrack_max};
 pub use table::TableSpec;

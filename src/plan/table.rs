@@ -8,7 +8,7 @@
 //!   accept. An accept here is not final, because every other table still applies, but a drop is. A
 //!   policy of drop would cut off containers, tunnels and any other forwarding on this host through
 //!   interfaces that natha does not know.
-//! - *Dropped*: new connections from the internet to a source; packets to the uplink that conntrack
+//! - *Dropped*: packets from or to a link-local address, which belongs to one link; new connections from the internet to a source; packets to the uplink that conntrack
 //!   considers invalid, which would leave untranslated with a private address; and packets from
 //!   other networks that use this host as their router to the internet. Connections accepted by
 //!   another DNAT rule are kept, and so is traffic between two hosts of the VPC.
@@ -17,6 +17,7 @@
 //!
 //! On a host that is not a NAT the table holds only the redirections of `host.accept`, if any.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 
@@ -42,6 +43,15 @@ const FAST: &str = "fast";
 /// Names of the counters.
 const COUNTERS: [&str; 4] = ["to_uplink", "from_uplink", "new_flows", "dropped"];
 
+/// The shortest prefix of a network that is taken for a network of one's own. Registries give out
+/// nothing larger; a shorter prefix means "everything", and so also the internet.
+const OWN_PREFIX: u8 = 8;
+
+/// Whether a network is so large that it contains a part of the internet.
+pub(super) fn is_wide(net: &Ipv4Net) -> bool {
+    net.prefix_len() < OWN_PREFIX
+}
+
 /// The content of the table `ip natha`. Stored in the undo journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableSpec {
@@ -59,8 +69,11 @@ pub struct TableSpec {
     /// translated.
     #[serde(rename = "local")]
     pub vpc_networks: Vec<Ipv4Net>,
-    /// Whether the TCP MSS is clamped to the path MTU.
+    /// Whether the TCP MSS is clamped towards the internet, to the path MTU and to `mss`.
     pub clamp_mss: bool,
+    /// The largest TCP segment towards the internet, in bytes.
+    #[serde(default = "internet_mss")]
+    pub mss: u16,
     /// Whether established flows of the sources are offloaded to a flowtable.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flowtable: bool,
@@ -70,6 +83,11 @@ pub struct TableSpec {
     /// Addresses that this host does not have but accepts packets for.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub accept: BTreeSet<Ipv4Addr>,
+}
+
+/// Journals from versions that clamped to the path MTU alone have no field `mss`.
+const fn internet_mss() -> u16 {
+    1460
 }
 
 /// Journals from versions in which every host was a NAT have no field `nat`.
@@ -148,12 +166,28 @@ impl TableSpec {
 
         let mut rules = Vec::new();
         if self.clamp_mss {
-            rules.push(vec![out(), from_source(), syn(), clamp()]);
-            rules.push(vec![back(), to_source(), syn(), clamp()]);
+            // Jumbo frames go on within the VPC.
+            let clamps = || [syn(), clamp(), clamp_to(self.mss)];
+            let outside = |side| is_not(ip(side), text("@local"));
+            let sent = [out(), from_source(), outside("daddr")];
+            let received = [back(), to_source(), outside("saddr")];
+            rules.extend([sent, received].map(|side| side.into_iter().chain(clamps()).collect()));
+        }
+        // An address of RFC 3927 is of one link. EC2 has the instance metadata at one.
+        for side in ["saddr", "daddr"] {
+            rules.push([[is(ip(side), prefix("169.254.0.0", 16))].as_slice(), &drop()].concat());
         }
         rules.push(vec![is_in(ct("status"), text("dnat")), Statement::Accept(None)]);
         let inside = [is(ip("saddr"), text("@local")), is(ip("daddr"), text("@local"))];
         rules.push([inside.as_slice(), &[Statement::Accept(None)]].concat());
+        if self.sources.iter().any(is_wide) {
+            // The internet is a source, too. What comes from there is told by the uplink.
+            let inwards =
+                [back(), is_not(ip("saddr"), text("@local")), is(ip("daddr"), text("@local"))];
+            let answer = [placed(), count("from_uplink"), Statement::Accept(None)];
+            rules.push([inwards.as_slice(), &answer].concat());
+            rules.push([inwards.as_slice(), &drop()].concat());
+        }
         let lost = is_in(ct("state"), text("invalid"));
         rules.push([[out(), from_source(), lost].as_slice(), &drop()].concat());
         if self.flowtable {
@@ -199,14 +233,14 @@ fn set<'a>(name: &'static str, kind: SetType, elements: Vec<Expression<'a>>) -> 
 }
 
 fn networks<'a>(list: &[Ipv4Net]) -> Vec<Expression<'a>> {
-    list.iter()
-        .map(|net| {
-            Expression::Named(NamedExpression::Prefix(Prefix {
-                addr: Box::new(Expression::String(net.network().to_string().into())),
-                len: net.prefix_len().into(),
-            }))
-        })
-        .collect()
+    list.iter().map(|net| prefix(net.network().to_string(), net.prefix_len())).collect()
+}
+
+fn prefix<'a>(address: impl Into<Cow<'a, str>>, length: u8) -> Expression<'a> {
+    Expression::Named(NamedExpression::Prefix(Prefix {
+        addr: Box::new(Expression::String(address.into())),
+        len: length.into(),
+    }))
 }
 
 fn count<'a>(name: &'static str) -> Statement<'a> {
@@ -234,9 +268,16 @@ fn syn<'a>() -> Statement<'a> {
 /// `tcp option maxseg size set rt mtu`: the kernel uses the smaller MTU of both directions and
 /// never raises the packet's value.
 fn clamp<'a>() -> Statement<'a> {
+    max_segment(Expression::Named(NamedExpression::RT(RT { key: RTKey::MTU, family: None })))
+}
+
+/// `tcp option maxseg size set BYTES`: with jumbo frames here, the path MTU as far as this host knows
+/// it says nothing of the internet. Never raises the packet's value either.
+fn clamp_to<'a>(bytes: u16) -> Statement<'a> {
+    max_segment(Expression::Number(bytes.into()))
+}
+
+fn max_segment(value: Expression<'_>) -> Statement<'_> {
     let option = TcpOption { name: "maxseg".into(), field: Some("size".into()) };
-    Statement::Mangle(Mangle {
-        key: Expression::Named(NamedExpression::TcpOption(option)),
-        value: Expression::Named(NamedExpression::RT(RT { key: RTKey::MTU, family: None })),
-    })
+    Statement::Mangle(Mangle { key: Expression::Named(NamedExpression::TcpOption(option)), value })
 }

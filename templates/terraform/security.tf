@@ -31,6 +31,17 @@ resource "aws_security_group_rule" "echo" {
   self              = true
 }
 
+# Type 3, code 4: a router on the way says that a packet is too large.
+resource "aws_security_group_rule" "path_mtu" {
+  security_group_id = aws_security_group.this.id
+  description       = "ICMP fragmentation needed, for path MTU discovery"
+  type              = "ingress"
+  protocol          = "icmp"
+  from_port         = 3
+  to_port           = 4
+  cidr_blocks       = ["0.0.0.0/0"]
+}
+
 # One rule with a list instead of one rule per block: if the VPC is created in the same run, its
 # blocks are unknown when Terraform counts its resources.
 resource "aws_security_group_rule" "source" {

@@ -1,8 +1,14 @@
 //! What is changed, that it is changed once, and that it comes back.
 
 use std::fs;
+use std::process::Command;
+use std::time::Duration;
 
-use natha::kernel::forwarding::{ForwardingError, check_forwarding, reassert};
+use natha::kernel::forwarding::{
+    ForwardingError, check_forwarding, check_switches, reassert, take_in,
+};
+use natha::kernel::news::{Changed, News};
+use tokio::time::timeout;
 
 use crate::netns::Netns;
 
@@ -208,6 +214,10 @@ fn the_monitor_finds_drift_and_mends_it_without_asking_ec2() {
     assert_eq!(found.len(), 3, "{found:?}");
     assert!(found[0].contains("nft table ip natha is absent"), "{found:?}");
     assert!(found.contains(&"net.ipv4.ip_forward is 0, should be 1".to_owned()), "{found:?}");
+    let switches = inside(&host, |state| async move { check_switches(&state).await }).unwrap();
+    let switches: Vec<String> = switches.iter().map(ToString::to_string).collect();
+    assert!(switches.iter().any(|item| item.contains("all.send_redirects")), "{switches:?}");
+    assert!(switches.iter().all(|item| !item.contains("table")), "{switches:?}");
 
     let changed = inside(&host, |state| async move { reassert(&state).await }).unwrap();
     assert!(changed.iter().any(|item| item.to_string().contains("send_redirects")), "{changed:?}");
@@ -228,4 +238,48 @@ fn counting_packets_is_no_drift() {
     host.nft("delete counter ip natha spare");
     host.nft("reset counters table ip natha");
     assert_eq!(drifted(&host), [""; 0]);
+}
+
+#[test]
+fn the_kernel_announces_changes_of_rules_addresses_and_forwarding_and_no_reads() {
+    let host = Netns::one_armed();
+    inside(&host, |_| async {
+        let news = News::open().unwrap();
+        let run = |command: &str| {
+            let ran = Command::new("sh").args(["-c", command]).status().unwrap();
+            assert!(ran.success(), "{command}");
+        };
+        for (command, ruleset) in [
+            ("nft add table ip other", true),
+            ("nft flush ruleset", true),
+            ("echo 1 > /proc/sys/net/ipv4/ip_forward", false),
+            ("echo 0 > /proc/sys/net/ipv4/conf/ens5/forwarding", false),
+            ("ip address add 10.9.9.9/32 dev lo", false),
+            ("ip link add spare type veth peer name spare-peer", false),
+        ] {
+            run(command);
+            let found = timeout(Duration::from_secs(20), news.next()).await;
+            let found = found.unwrap_or_else(|_| panic!("no news of `{command}`")).unwrap();
+            assert_eq!((found.ruleset, found.network), (ruleset, !ruleset), "{command}");
+            news.waiting().unwrap();
+        }
+        run("nft list ruleset; ip address; cat /proc/sys/net/ipv4/ip_forward");
+        assert_eq!(news.waiting().unwrap(), Changed::default());
+    });
+}
+
+#[test]
+fn a_block_that_the_vpc_gets_is_translated_from_then_on() {
+    let host = Netns::one_armed();
+    host.natha("setup --source 10.0.0.0/16 --no-source-dest-check").exits(0);
+    let pods = || vec!["10.0.0.0/16".parse().unwrap(), "100.64.0.0/16".parse().unwrap()];
+    for changed in [true, false] {
+        let blocks = pods();
+        let took = inside(&host, |state| async move { take_in(&state, &blocks, true).await });
+        assert_eq!(took.unwrap(), changed);
+        assert!(host.nft("list set ip natha sources").contains("100.64.0.0/16"));
+        assert_eq!(drifted(&host), [""; 0]);
+    }
+    host.natha("teardown").exits(0);
+    assert_eq!(host.nft("list tables"), "");
 }

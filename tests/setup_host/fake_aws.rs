@@ -15,6 +15,14 @@ pub(crate) struct State {
     pub(crate) interfaces: BTreeMap<String, (String, bool)>,
     /// The action that is answered with `UnauthorizedOperation`.
     pub(crate) denied: Option<&'static str>,
+    /// How often a read of tags is answered with `RequestLimitExceeded` from now on.
+    pub(crate) throttled: usize,
+    /// Whether EC2 takes requests and does not answer them.
+    pub(crate) hangs: bool,
+    /// Whether the metadata service is gone.
+    pub(crate) no_metadata: bool,
+    /// The instance's tags.
+    pub(crate) tags: BTreeMap<&'static str, &'static str>,
     /// The actions that were asked for, in order.
     pub(crate) calls: Vec<String>,
 }
@@ -37,7 +45,8 @@ impl FakeAws {
         let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                serve(stream.unwrap(), &shared);
+                let (stream, shared) = (stream.unwrap(), Arc::clone(&shared));
+                std::thread::spawn(move || serve(stream, &shared));
             }
         });
         (netns.with_aws_at(&address), Self { state })
@@ -70,7 +79,16 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
     reader.read_exact(&mut body).unwrap();
     let path = head.split(' ').nth(1).unwrap_or_default();
     let body = String::from_utf8(body).unwrap();
-    let (status, answer) = if path == "/" {
+    let is_ec2 = path == "/";
+    if is_ec2 && state.lock().unwrap().hangs {
+        // The connection stays open until the client closes it.
+        let _ = reader.read_to_end(&mut Vec::new());
+        return;
+    }
+    if !is_ec2 && state.lock().unwrap().no_metadata {
+        return;
+    }
+    let (status, answer) = if is_ec2 {
         ec2(&body, &mut state.lock().unwrap())
     } else {
         metadata(path, &state.lock().unwrap())
@@ -127,6 +145,11 @@ fn ec2(body: &str, state: &mut State) -> (u16, String) {
         return error(403, "UnauthorizedOperation", "You are not authorized");
     }
     match action {
+        "DescribeInstances" if state.throttled > 0 => {
+            state.throttled -= 1;
+            error(503, "RequestLimitExceeded", "Request limit exceeded.")
+        }
+        "DescribeInstances" => (200, envelope(action, &instance(&state.tags))),
         "DescribeNetworkInterfaces" => {
             let id = fields["NetworkInterfaceId.1"];
             let Some((_, on)) = state.interfaces.get(id) else {
@@ -145,6 +168,21 @@ fn ec2(body: &str, state: &mut State) -> (u16, String) {
         }
         _ => error(400, "InvalidAction", action),
     }
+}
+
+fn instance(tags: &BTreeMap<&str, &str>) -> String {
+    let tags = tags
+        .iter()
+        .map(|(key, value)| format!("<item><key>{key}</key><value>{value}</value></item>"));
+    let tags = tags.collect::<String>();
+    format!(
+        "<reservationSet><item><instancesSet><item><instanceId>i-0123456789abcdef0</instanceId>\
+         <instanceState><code>16</code><name>running</name></instanceState>\
+         <privateIpAddress>10.0.0.10</privateIpAddress><subnetId>subnet-0123456789abcdef0</subnetId>\
+         <vpcId>vpc-0123456789abcdef0</vpcId>\
+         <placement><availabilityZone>eu-west-1a</availabilityZone></placement>\
+         <tagSet>{tags}</tagSet></item></instancesSet></item></reservationSet>"
+    )
 }
 
 fn envelope(action: &str, inner: &str) -> String {

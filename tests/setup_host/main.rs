@@ -1,5 +1,5 @@
 //! `natha setup` and `natha teardown`: the real program on a real kernel, each test in network
-//! namespaces of its own. Needs root, `ip`, `nft`, `unshare` and `ping`; a missing tool fails.
+//! namespaces of its own. Needs root, `ip`, `nft`, `iptables`, `ufw`, `unshare` and `ping`; a missing tool fails.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -10,5 +10,6 @@ mod accepting;
 mod against_aws;
 mod carrying;
 mod changes;
+mod firewalls;
 mod refusals;
 mod traffic;

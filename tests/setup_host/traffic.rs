@@ -10,15 +10,15 @@ use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
 use crate::netns::{Netns, must};
 
 /// A private host, a NAT and a host on the internet.
-struct Net {
-    private: Netns,
-    nat: Netns,
-    internet: Netns,
+pub(crate) struct Net {
+    pub(crate) private: Netns,
+    pub(crate) nat: Netns,
+    pub(crate) internet: Netns,
     _router: Option<Netns>,
 }
 
 const PRIVATE: &str = "10.0.1.20";
-const INTERNET: &str = "198.51.100.1";
+pub(crate) const INTERNET: &str = "198.51.100.1";
 /// Where nothing answers by itself: connections that are dropped end by this.
 const PATIENCE: Duration = Duration::from_millis(700);
 
@@ -49,7 +49,7 @@ pub(crate) fn wire(a: (&Netns, &str, &str), b: (&Netns, &str, &str)) {
 
 impl Net {
     /// The NAT has one interface to each side.
-    fn two_armed() -> Self {
+    pub(crate) fn two_armed() -> Self {
         let (private, nat, internet) = (Netns::new(), Netns::new(), Netns::new());
         wire((&private, "eth0", "10.0.1.20/24"), (&nat, "ens6", "10.0.1.1/24"));
         wire((&nat, "ens5", "10.0.0.10/24"), (&internet, "eth0", "10.0.0.1/24"));
@@ -91,6 +91,12 @@ impl Net {
 
     fn set_up(&self) {
         self.nat.natha("setup --source 10.0.0.0/16 --no-source-dest-check").exits(0);
+    }
+
+    /// The same NAT for whatever sends its packets there, as behind a transit gateway.
+    fn with_all_sources(self) -> Self {
+        self.nat.natha("setup --source 0.0.0.0/0 --no-source-dest-check").exits(0);
+        self
     }
 
     /// Connects from the private host to the internet: the address that is seen there, and the
@@ -142,6 +148,57 @@ fn a_two_armed_nat_serves_and_lets_nobody_in() {
 #[test]
 fn a_one_armed_nat_serves_and_lets_nobody_in() {
     serves(&Net::one_armed());
+}
+
+#[test]
+fn a_nat_for_all_sources_serves_and_lets_nobody_in() {
+    serves(&Net::two_armed().with_all_sources());
+    serves(&Net::one_armed().with_all_sources());
+}
+
+#[test]
+fn a_nat_for_all_sources_translates_those_of_other_networks_too() {
+    let net = Net::two_armed().with_all_sources();
+    net.private.ip("addr add 172.31.0.5/32 dev lo");
+    net.nat.ip("route add 172.31.0.5/32 via 10.0.1.20");
+    assert!(net.private.succeeds(&["ping", "-c1", "-W5", "-I", "172.31.0.5", INTERNET]));
+    // The internet has no route to that address: its reply came to the uplink's.
+    assert!(net.packets("new_flows") > 0);
+}
+
+#[test]
+fn link_local_addresses_are_never_forwarded() {
+    for net in [Net::two_armed(), Net::two_armed().with_all_sources()] {
+        net.internet.ip("addr add 169.254.169.254/32 dev lo");
+        net.nat.ip("route add 169.254.169.254/32 via 10.0.0.1");
+        let before = net.packets("dropped");
+        assert!(!net.private.succeeds(&["ping", "-c1", "-W1", "169.254.169.254"]));
+        assert!(net.packets("dropped") > before);
+        assert!(net.nat.succeeds(&["ping", "-c1", "-W5", "169.254.169.254"]), "the host itself");
+    }
+}
+
+#[test]
+fn segments_towards_the_internet_fit_its_packets_whatever_the_interfaces_carry() {
+    let net = Net::two_armed();
+    for (host, link) in
+        [(&net.private, "eth0"), (&net.nat, "ens6"), (&net.nat, "ens5"), (&net.internet, "eth0")]
+    {
+        host.ip(&format!("link set {link} mtu 9001"));
+    }
+    // 1460 less 12 for the timestamps.
+    assert_eq!(net.connect().1, 1448);
+    net.nat.natha("setup --source 10.0.0.0/16 --no-source-dest-check --set host.mss=1300").exits(0);
+    assert_eq!(net.connect().1, 1288);
+    // Within the VPC, jumbo frames stay.
+    let listener = net.internet.inside(|| TcpListener::bind(("10.0.0.1", 0)).unwrap());
+    let to = listener.local_addr().unwrap();
+    let client = net
+        .private
+        .inside(move || TcpStream::connect_timeout(&to, Duration::from_secs(10)).unwrap());
+    let (server, _) = listener.accept().unwrap();
+    assert!(getsockopt(&server.as_fd(), TcpMaxSeg).unwrap() > 8_000);
+    drop(client);
 }
 
 #[test]

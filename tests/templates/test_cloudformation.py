@@ -158,11 +158,12 @@ class Agreed(unittest.TestCase):
                 for it in stack.of_type("AWS::EC2::SecurityGroupIngress").values()
             }
             port = heartbeat_port()
-            expected = {("udp", port, port), ("icmp", 8, -1), ("-1", None, None)}
+            expected = {("udp", port, port), ("icmp", 8, -1), ("icmp", 3, 4), ("-1", None, None)}
             self.assertEqual(set(rules), expected, file)
-            for (protocol, _, _), rule in rules.items():
+            for (protocol, first, _), rule in rules.items():
                 self.assertEqual(rule["GroupId"], group)
-                source = "10.0.0.0/16" if protocol == "-1" else group
+                anyone = "0.0.0.0/0" if first == 3 else group
+                source = "10.0.0.0/16" if protocol == "-1" else anyone
                 said = rule.get("CidrIp", rule.get("SourceSecurityGroupId"))
                 self.assertEqual(said, source, (file, protocol))
             [made] = stack.of_type("AWS::EC2::SecurityGroup").values()
@@ -379,7 +380,12 @@ class Deployed(unittest.TestCase):
             for it in group["IpPermissions"]
         }
         own = [outputs["SecurityGroupId"]]
-        expected = {("udp", heartbeat_port()): own, ("icmp", 8): own, ("-1", None): ["10.0.0.0/16"]}
+        expected = {
+            ("udp", heartbeat_port()): own,
+            ("icmp", 8): own,
+            ("icmp", 3): ["0.0.0.0/0"],
+            ("-1", None): ["10.0.0.0/16"],
+        }
         self.assertEqual(allowed, expected)
         iam = boto3.client("iam")
         role = outputs["RoleArn"].rpartition("/")[2]

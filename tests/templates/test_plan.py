@@ -101,6 +101,10 @@ class Instances(unittest.TestCase):
         port = str(heartbeat_port())
         self.assertEqual(ports, [("udp", port, port), ("icmp", "8", "-1")])
         self.assertTrue(all(it["self"] and it["type"] == "ingress" for it in rules))
+        too_large = self.plan.of("aws_security_group_rule", "path_mtu")
+        shown = [str(too_large[it]) for it in ("type", "protocol", "from_port", "to_port")]
+        self.assertEqual(shown, ["ingress", "icmp", "3", "4"])
+        self.assertEqual(too_large["cidr_blocks"], ["0.0.0.0/0"])
         source = self.plan.of("aws_security_group_rule", "source")
         self.assertEqual((source["protocol"], source["cidr_blocks"]), ("-1", ["10.0.0.0/16"]))
         other = planned(

@@ -7,7 +7,7 @@ use crate::cluster::{
 };
 use crate::config::{Home, Local, ServiceCheck, ServiceProbe, Settings};
 use crate::types::{
-    Group, InstanceId, InstanceInfo, ResourceKind, RouteEntry, RouteTableInfo, Traits,
+    Group, InstanceId, InstanceInfo, ResourceKind, RouteEntry, RouteTableInfo, RouteTarget, Traits,
 };
 
 /// Two nodes in one subnet.

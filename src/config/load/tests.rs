@@ -54,7 +54,7 @@ fn a_file_sets_what_it_names_and_tells_the_line() {
     let text = "cluster = 'blue'\n\n[heartbeat]\ninterval = '50ms'\nlost_after = 4\n\
                 [host]\nsources = ['10.0.0.0/16', '10.1.0.0/16']\nclamp_mss = false\n";
     let sources = Sources { file: Some(file(text)), ..Sources::default() };
-    let Resolved { settings, given } = resolve(&sources).unwrap();
+    let Resolved { settings, given, .. } = resolve(&sources).unwrap();
     assert_eq!(settings.timing.detection(), Duration::from_millis(200));
     assert_eq!(settings.host.sources.len(), 2);
     assert!(!settings.host.clamp_mss);
@@ -114,7 +114,7 @@ fn the_flags_of_a_pair_take_the_place_of_members_and_groups() {
     };
     let text = "members = ['i-0000000c']\n[[group]]\nname = 'x'\ntables = ['rtb-0000000c']\n";
     let sources = Sources { pair, file: Some(file(text)), ..Sources::default() };
-    let Resolved { settings, given } = resolve(&sources).unwrap();
+    let Resolved { settings, given, .. } = resolve(&sources).unwrap();
     assert_eq!(settings.members, ["i-0000000b".parse().unwrap()]);
     assert_eq!(given["members"].origin, Origin::Flag("--peer".to_owned()));
     let names: Vec<&str> = settings.groups.iter().map(|group| group.name.as_str()).collect();
@@ -247,4 +247,20 @@ fn a_control_character_is_refused_and_not_shown() {
     let told = refused.to_string();
     assert!(told.contains("control character") && told.contains("tag natha:cluster"), "{told}");
     assert!(!told.contains('\u{1b}'), "{told:?}");
+}
+
+#[test]
+fn an_unknown_tag_is_ignored_with_a_warning_and_a_renamed_one_is_refused() {
+    let resolved = |tag: &str| {
+        let tags = BTreeMap::from([
+            (tag.to_owned(), "1".to_owned()),
+            ("natha:heartbeat.port".to_owned(), "7000".to_owned()),
+        ]);
+        resolve(&Sources { tags: Some(&tags), ..Sources::default() })
+    };
+    let found = resolved("natha:heartbeat.prot").unwrap();
+    assert_eq!(found.settings.heartbeat.port, 7000);
+    let [warning] = &found.warnings[..] else { panic!("{:?}", found.warnings) };
+    assert!(warning.to_string().contains("did you mean `heartbeat.port`"), "{warning}");
+    assert!(resolved("natha:notices.lead").is_err());
 }

@@ -2,7 +2,6 @@
 //! between the stop and the start of a peer, the next one reads the file and starts the peer.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +26,7 @@ impl StoppedPeersFile {
     /// If the file exists but cannot be read or parsed.
     pub(crate) fn load(&self) -> anyhow::Result<BTreeSet<InstanceId>> {
         let shown = self.path.display();
-        match fs::read(&self.path) {
+        match durable::read(&self.path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .with_context(|| format!("{shown} is damaged: inspect it, then remove it")),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(BTreeSet::new()),
@@ -39,7 +38,7 @@ impl StoppedPeersFile {
     pub(crate) fn save(&self, stopped: &BTreeSet<InstanceId>) -> anyhow::Result<()> {
         let directory = self.path.parent().context("the state directory has no path")?;
         let write = || -> std::io::Result<()> {
-            fs::create_dir_all(directory)?;
+            durable::make_directory(directory)?;
             durable::replace(&self.path, &serde_json::to_vec(stopped)?)
         };
         write().with_context(|| format!("cannot write {}", self.path.display()))
@@ -48,6 +47,8 @@ impl StoppedPeersFile {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -4,9 +4,11 @@
 //! unfit for one group.
 
 pub(crate) mod conntrack;
+mod drift;
 mod fitness;
 pub(crate) mod host;
 pub(crate) mod interruptions;
+mod other_chains;
 pub(crate) mod proof;
 pub(crate) mod service_checks;
 

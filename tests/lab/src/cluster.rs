@@ -10,7 +10,7 @@ use crate::lab::Lab;
 use crate::spec::Spec;
 
 /// What a node runs at boot: the same two commands as on AWS.
-const USER_DATA: &str = "natha setup && exec natha monitor";
+const USER_DATA: &str = "natha setup; exec natha monitor";
 
 /// The name of the cluster: the value of the `natha:cluster` tags.
 pub const NAME: &str = "lab";

@@ -32,7 +32,7 @@ pub fn spec(
     let mut spec = Spec::nodes(0);
     for (name, zone) in nodes {
         let mut host = HostSpec::new(name, *zone, Role::Node);
-        let commands = format!("{}\nnatha setup && exec natha monitor", service(name));
+        let commands = format!("{}\nnatha setup; exec natha monitor", service(name));
         host.user_data = Some(scene::user_data(config, &commands));
         spec.hosts.push(host);
     }

@@ -201,7 +201,7 @@ while :; do
   [ -e {HOLD} ] && {{ sleep 0.1; continue; }}
   set --
   [ \"$records\" = 0 ] || set -- --record {RECORDINGS}/$(date +%s%N).jsonl
-  natha setup && natha monitor \"$@\"
+  natha setup; natha monitor \"$@\"
   sleep 1
 done"
     );

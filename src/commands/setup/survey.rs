@@ -1,0 +1,319 @@
+//! The host as found, the plan for it, and the changes that make it so.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+use super::Args;
+use crate::cloud::OwnInterface;
+use crate::commands::report::GroupRow;
+use crate::commands::source_dest::{SourceDestChecks, TagsFault, identity, is_needed, tags};
+use crate::config::{Flags, Settings, load};
+use crate::kernel::apply::{Applier, Undone};
+use crate::kernel::facts;
+use crate::kernel::journal::{self, InstanceRecord, JournalEntry};
+use crate::kernel::nft::Nft;
+use crate::plan::{
+    CloudFacts, CloudInterface, HostFacts, HostPlan, Item, ItemState, Link, Subject, TableSpec,
+    diff,
+};
+
+/// What an earlier setup of this instance left on the disk.
+#[derive(Debug, Default)]
+pub(super) struct LastKnown {
+    /// Its plan.
+    pub(super) plan: Option<HostPlan>,
+    /// The settings in the instance's tags, as last read.
+    tags: Option<BTreeMap<String, String>>,
+}
+
+impl LastKnown {
+    /// Reads the journal. What another instance wrote, from whose disk this one's was made, does
+    /// not count: no two instances have an interface with the same MAC address.
+    pub(super) fn read(state_dir: &Path, facts: &HostFacts) -> anyhow::Result<Self> {
+        let Some(journal) = journal::peek(state_dir)? else { return Ok(Self::default()) };
+        let Some(record) = journal.instance else { return Ok(Self::default()) };
+        if mac_of(facts, &record.uplink) != Some(&record.mac) {
+            return Ok(Self::default());
+        }
+        Ok(Self { plan: journal.plan, tags: record.tags })
+    }
+}
+
+fn mac_of<'a>(facts: &'a HostFacts, link: &str) -> Option<&'a String> {
+    facts.links.iter().find(|there: &&Link| there.name == link).map(|there| &there.mac)
+}
+
+/// What the instance metadata and the tags say, and the settings that follow.
+struct Told {
+    settings: Settings,
+    cloud: Option<CloudFacts>,
+    region: Option<String>,
+    /// The settings in the tags; those of the last setup if they cannot be read.
+    tags: Option<BTreeMap<String, String>>,
+    /// Whether too little is known for a plan other than the last one.
+    keeps_plan: bool,
+    problems: Vec<String>,
+    notes: Vec<String>,
+}
+
+impl Told {
+    /// Asks the metadata service and EC2, if the settings need them. No answer and a refusal are
+    /// problems; what was last known counts instead.
+    ///
+    /// # Errors
+    /// If the metadata service does not answer and there is no last plan, or the settings in the
+    /// tags are wrong.
+    async fn by_aws(
+        args: &Args,
+        flags: &Flags,
+        settings: Settings,
+        last: &LastKnown,
+    ) -> anyhow::Result<Self> {
+        let host = args.over(&settings.host);
+        let mut told = Self {
+            settings,
+            cloud: None,
+            region: None,
+            tags: last.tags.clone(),
+            keeps_plan: false,
+            problems: Vec::new(),
+            notes: Vec::new(),
+        };
+        if !is_needed(&host, told.settings.role()) {
+            return Ok(told);
+        }
+        let identity = match identity().await {
+            Ok(identity) => identity,
+            Err(error) if last.plan.is_some() => {
+                told.keeps_plan = true;
+                told.problems.push(format!("{error:#}; natha uses the plan of the last setup"));
+                return Ok(told);
+            }
+            Err(error) => return Err(error),
+        };
+        match tags(&told.settings.api, &identity).await {
+            Ok(tags) => told.tags = Some(tags),
+            Err(fault) => {
+                // A role that may not read tags never could: there are no settings in them.
+                let harmless = fault.lasts && !host.source_dest_check && last.tags.is_none();
+                let list = if harmless { &mut told.notes } else { &mut told.problems };
+                list.push(unread(&fault, last.tags.is_some()));
+            }
+        }
+        if let Some(tags) = &told.tags {
+            let resolved = load(flags, Some(tags))?;
+            told.settings = resolved.settings;
+            told.notes.extend(resolved.warnings.iter().map(ToString::to_string));
+        }
+        told.cloud = Some(CloudFacts {
+            vpc_cidrs: identity.vpc_cidrs,
+            interfaces: identity.interfaces.into_iter().map(interface).collect(),
+        });
+        told.region = Some(identity.region);
+        Ok(told)
+    }
+}
+
+/// The host as found, and the plan for it.
+pub(super) struct HostSurvey {
+    pub(super) plan: HostPlan,
+    pub(super) facts: HostFacts,
+    checks: Option<SourceDestChecks>,
+    pub(super) state_dir: PathBuf,
+    /// What is unknown because the metadata service or EC2 did not answer. Setup must run again.
+    pub(super) problems: Vec<String>,
+    /// What the operator should know but cannot mend by running setup again.
+    pub(super) notes: Vec<String>,
+    pub(super) groups: Vec<GroupRow>,
+    record: Option<InstanceRecord>,
+}
+
+impl HostSurvey {
+    pub(super) async fn take(
+        mut facts: HostFacts,
+        args: &Args,
+        flags: &Flags,
+        settings: Settings,
+        last: LastKnown,
+    ) -> anyhow::Result<Self> {
+        let host = args.over(&settings.host);
+        // Report an unknown interface name before any network call.
+        if let Some(error) = HostPlan::uplink_error(&host, &facts) {
+            return Err(error.into());
+        }
+        let told = Told::by_aws(args, flags, settings, &last).await?;
+        facts.cloud = told.cloud;
+        let (settings, host) = (&told.settings, args.over(&told.settings.host));
+        let plan = match last.plan {
+            Some(plan) if told.keeps_plan => plan,
+            _ => HostPlan::new(&host, settings.role(), &facts)?,
+        };
+        facts.sysctls = facts::readings(&plan.sysctls)?;
+        let record = mac_of(&facts, &plan.table.uplink).map(|mac| InstanceRecord {
+            uplink: plan.table.uplink.clone(),
+            mac: mac.clone(),
+            tags: told.tags,
+        });
+        let mut survey = Self {
+            plan,
+            facts,
+            checks: None,
+            state_dir: settings.state_dir.clone(),
+            problems: told.problems,
+            notes: told.notes,
+            groups: settings.groups.iter().map(GroupRow::from).collect(),
+            record,
+        };
+        if survey.facts.cloud.is_some()
+            && !survey.plan.unchecked.is_empty()
+            && let Err(error) = survey.read_checks(settings, told.region).await
+        {
+            survey.problems.push(format!("{error:#}"));
+        }
+        Ok(survey)
+    }
+
+    /// Reads the source/dest checks of the plan's interfaces.
+    async fn read_checks(
+        &mut self,
+        settings: &Settings,
+        region: Option<String>,
+    ) -> anyhow::Result<()> {
+        let checks = SourceDestChecks::connect(&settings.api, region).await?;
+        if let Some(cloud) = self.facts.cloud.as_mut() {
+            checks.fill(&self.plan, cloud).await?;
+        }
+        self.checks = Some(checks);
+        Ok(())
+    }
+
+    /// Changes the host and writes the plan to the journal, which is free again afterwards. Returns
+    /// each changed item as it was right before its change.
+    ///
+    /// # Errors
+    /// If a change fails. The changes before it are undone, or the error lists what could not be.
+    pub(super) async fn apply(
+        &self,
+        mut applier: Applier,
+        items: &[Item],
+    ) -> anyhow::Result<Vec<Item>> {
+        let changed = match self.change(&mut applier, items).await {
+            Ok(changed) => changed,
+            Err(error) => return Err(roll_back(applier, error).await),
+        };
+        if let Some(record) = &self.record {
+            applier.keep_instance(record);
+        }
+        applier.finish(&self.plan)?;
+        Ok(changed)
+    }
+
+    async fn change(&self, applier: &mut Applier, items: &[Item]) -> anyhow::Result<Vec<Item>> {
+        let changed = applier.kernel(&self.plan, items).await?;
+        for item in self.checks_that_are_on(items) {
+            applier.record(&item.subject, item.found.clone(), &item.wanted)?;
+        }
+        Ok(changed)
+    }
+
+    /// The source/dest checks that EC2 shows as on.
+    fn checks_that_are_on<'a>(
+        &self,
+        items: &'a [Item],
+    ) -> impl Iterator<Item = &'a Item> + use<'a> {
+        let known = self.checks.is_some();
+        items.iter().filter(move |item| {
+            let differs = known && item.standing == ItemState::Differs;
+            differs && matches!(item.subject, Subject::SourceDestCheck(_))
+        })
+    }
+
+    /// Turns the source/dest checks off. Returns those that were on; what fails is a problem.
+    pub(super) async fn turn_checks_off(&mut self, items: &[Item]) -> Vec<Item> {
+        let mut changed = Vec::new();
+        for item in self.checks_that_are_on(items) {
+            let (Subject::SourceDestCheck(id), Some(checks)) = (&item.subject, &self.checks) else {
+                continue;
+            };
+            if let Err(error) = checks.set(id, false).await {
+                self.problems.push(format!("{error:#}"));
+                continue;
+            }
+            let attached = self.facts.cloud.iter_mut().flat_map(|cloud| &mut cloud.interfaces);
+            for interface in attached.filter(|interface| interface.id == *id) {
+                interface.source_dest_check = Some(false);
+            }
+            changed.push(item.clone());
+        }
+        changed
+    }
+
+    /// Reads the host again and returns the items that differ from the plan. A source/dest check is
+    /// not read again: EC2 has shown it as off since its change.
+    pub(super) async fn read_back(&mut self, nft: &Nft) -> anyhow::Result<Vec<Item>> {
+        let cloud = self.facts.cloud.take();
+        let read = async {
+            let facts = facts::gather(nft).await?;
+            let sysctls = facts::readings(&self.plan.sysctls)?;
+            anyhow::Ok(HostFacts { cloud, sysctls, ..facts })
+        };
+        self.facts = read.await.context("cannot read back what was changed")?;
+        let mut items = diff(&self.plan, &self.facts);
+        items.retain(|item| matches!(item.standing, ItemState::Differs | ItemState::Stuck));
+        Ok(items)
+    }
+}
+
+fn interface(own: OwnInterface) -> CloudInterface {
+    CloudInterface { id: own.id, mac: own.mac, source_dest_check: None }
+}
+
+/// The problem of tags that could not be read.
+fn unread(fault: &TagsFault, known: bool) -> String {
+    let instead = if known {
+        "natha uses the settings that it last read from them"
+    } else {
+        "natha never read them and uses the other settings of this host alone"
+    };
+    format!("cannot read the settings in this instance's tags: {}; {instead}", fault.what)
+}
+
+/// Undoes this run's changes and adds the result to the error.
+async fn roll_back(applier: Applier, error: anyhow::Error) -> anyhow::Error {
+    let before = applier.last_plan().map(|plan| plan.table.clone());
+    let mut failures = Vec::new();
+    for entry in applier.done() {
+        if let Err(failure) = undo(&applier, &entry, before.as_ref()).await {
+            failures.push(format!("{}: {failure:#}", entry.subject));
+        }
+    }
+    if failures.is_empty() {
+        return match applier.forget() {
+            Ok(()) => error.context("setup failed; its changes were undone"),
+            Err(failure) => error.context(format!(
+                "setup failed; its changes were undone, but the journal was not: {failure}"
+            )),
+        };
+    }
+    error.context(format!(
+        "setup failed, and some changes could not be undone ({}): run `natha teardown`",
+        failures.join("; ")
+    ))
+}
+
+async fn undo(
+    applier: &Applier,
+    entry: &JournalEntry,
+    table: Option<&TableSpec>,
+) -> anyhow::Result<()> {
+    // Restore only a table that was natha's, not one that another program had changed.
+    let ours = entry.original.is_some();
+    match applier.undo(entry, table.filter(|_| ours)).await? {
+        Undone::LeftAlone { found } => {
+            bail!("it is {found} now: another program is changing it at the same time")
+        }
+        Undone::Restored | Undone::Already => Ok(()),
+    }
+}
