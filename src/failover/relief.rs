@@ -65,7 +65,7 @@ pub(super) fn from_the_sick(
         return None;
     }
     let doubt = doubt(&known.timing).max(peer.repeat_wait(&known.timing));
-    // What it has found out only just now says little, be it that it is fit or that it has evidence.
+    // What it has found out only just now says little: that it is fit, or that it has evidence.
     let due = (peer.probes_fail_since? + doubt).max(known.steady_since + RECOVERED);
     from_the_living(known, group, due, now)
 }
