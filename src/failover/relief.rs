@@ -148,7 +148,7 @@ impl Peer {
         {
             return;
         }
-        if !self.relieved_at.is_some_and(|at| now.since(at) < timing.hand_back.hold_max) {
+        if self.relieved_at.is_none_or(|at| now.since(at) >= timing.hand_back.hold_max) {
             self.reliefs = 0;
         }
         self.reliefs += 1;
