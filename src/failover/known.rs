@@ -51,6 +51,8 @@ pub(super) struct Known {
     /// This node's fitness, lateness included.
     pub(super) fitness: Fitness,
     pub(super) fit_since: Option<Time>,
+    /// Since when its fitness has been as it is, missing evidence included.
+    pub(super) steady_since: Time,
     /// The groups whose service checks fail here; none before the first results.
     pub(super) failing: Option<BTreeSet<GroupName>>,
     pub(super) leaving: bool,
@@ -77,6 +79,7 @@ impl Known {
             stopped: BTreeSet::new(),
             fitness,
             fit_since: Some(now),
+            steady_since: now,
             failing: None,
             leaving: false,
             own_power: None,
@@ -266,6 +269,7 @@ impl Known {
         let level = if fitness.is_fit() { Level::Info } else { Level::Alert };
         let text = format!("this node is now: {fitness}");
         self.fitness = fitness;
+        self.steady_since = now;
         self.fit_since = match (was_fit, self.is_fit()) {
             (_, false) => None,
             (false, true) => Some(now),

@@ -115,11 +115,13 @@ impl Known {
             stopped: _,
             fitness: _,
             fit_since: _,
+            steady_since,
             failing: _,
             leaving: _,
             own_power,
         } = self;
         visit(started);
+        visit(steady_since);
         for peer in peers.values_mut() {
             peer.each_time(visit);
         }

@@ -65,7 +65,8 @@ pub(super) fn from_the_sick(
         return None;
     }
     let doubt = doubt(&known.timing).max(peer.repeat_wait(&known.timing));
-    let due = (peer.probes_fail_since? + doubt).max(known.fit_since? + RECOVERED);
+    // What it has found out only just now says little: that it is fit, or that it has evidence.
+    let due = (peer.probes_fail_since? + doubt).max(known.steady_since + RECOVERED);
     from_the_living(known, group, due, now)
 }
 
@@ -147,7 +148,7 @@ impl Peer {
         {
             return;
         }
-        if !self.relieved_at.is_some_and(|at| now.since(at) < timing.hand_back.hold_max) {
+        if self.relieved_at.is_none_or(|at| now.since(at) >= timing.hand_back.hold_max) {
             self.reliefs = 0;
         }
         self.reliefs += 1;

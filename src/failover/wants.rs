@@ -50,7 +50,9 @@ fn want_any(known: &Known, group: &GroupState, slot: &Slot, now: Time) -> Option
         }
         _ if known.leaving => None,
         // A node that cannot serve a group takes nothing of it, unless nobody can.
-        location if !known.serves(group) => want_of_unfit(known, group, slot, &location, now),
+        location @ (Location::At(_) | Location::Vacant) if !known.serves(group) => {
+            want_of_unfit(known, group, slot, &location, now)
+        }
         Location::At(Holder::Foreign { target, .. }) => {
             want_of_foreign(known, group, slot, &target, now)
         }

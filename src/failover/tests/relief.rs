@@ -234,6 +234,20 @@ fn who_was_sick_a_moment_ago_takes_nothing_from_the_living() {
     assert_eq!(bench.moved(), [(1, 0)]);
 }
 
+/// It booted while no probe of any node was answered, and gets its first answer before its peer.
+#[test]
+fn who_has_obtained_its_evidence_a_moment_ago_takes_nothing_from_the_living() {
+    let mut bench = rested(2);
+    bench.fitness(Fitness::unproven(Evidence::Uplink));
+    sick(&mut bench, 1, Fault::Uplink);
+    bench.run(10_000);
+    bench.fitness(Fitness::fit());
+    bench.run(4_900);
+    assert_eq!(bench.moved(), []);
+    bench.run(200);
+    assert_eq!(bench.moved(), [(1, 0)]);
+}
+
 #[test]
 fn takeovers_because_probes_fail_slow_down_when_they_repeat() {
     let mut timing = timing();

@@ -77,12 +77,13 @@ fn may_strike(world: &World, fault: Fault) -> bool {
     let runs = |n: usize| node(n).kernel && !node(n).frozen;
     let able = match fault {
         Fault::Crash(n) | Fault::Freeze(n) => runs(n),
-        Fault::Restart(n) | Fault::Kill(n) => runs(n) && node(n).machine.is_some(),
+        Fault::Restart(n) | Fault::Kill(n) | Fault::Unproven(n) => {
+            runs(n) && node(n).machine.is_some()
+        }
         Fault::Unfit(n) | Fault::Api(n, _) => node(n).fit && node(n).api == Api::Works,
         Fault::NoProbe(n) => node(n).fit && node(n).probes.answered,
         // One of them at a time, or the first to be mended would mend the other.
         Fault::Blip(_) => world.nodes.iter().all(|node| node.fit && node.probes.answered),
-        Fault::Unproven(n) => runs(n) && node(n).machine.is_some(),
         Fault::UserStop(n) => world.cloud.now.power[n].state == InstanceState::Running,
         Fault::Led(table, led) => world.cloud.now.routes[table] != target(led),
         _ => true,

@@ -14,6 +14,10 @@ use super::world::World;
 /// probes are answered again, in ticks: as long as a node waits whether it shares a fault.
 const SKEW: u8 = 2;
 
+/// How long a node must have lacked evidence before it is wrong to give it a route: each heartbeat
+/// that still counts says so, unless it came late.
+const SURELY_LACKING: u8 = DETECTION + 1;
+
 /// What one node can find out by probes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Probes {
@@ -116,7 +120,7 @@ impl World {
     pub(super) fn note_probes(&mut self) {
         for node in &mut self.nodes {
             let lacks = !node.probes.proven && node.machine.is_some();
-            count(&mut node.notes.unproven, lacks, SURELY_TOLD);
+            count(&mut node.notes.unproven, lacks, SURELY_LACKING);
         }
         let calm = self.nodes.iter().all(|node| node.notes.well >= SURELY_CALM);
         self.shared &= !(calm && self.faults.is_empty());
@@ -148,8 +152,9 @@ impl World {
         if self.nodes[n].probes.proven && !self.nodes[write.to].probes.proven {
             Rule::Unproven.try_it();
         }
-        let lacks = self.nodes[write.to].notes.unproven >= SURELY_TOLD;
-        let told = self.nodes[n].notes.heard[write.to] < DETECTION;
+        let lacks = self.nodes[write.to].notes.unproven >= SURELY_LACKING;
+        let linked = self.linked[n * self.nodes.len() + write.to] >= SURELY_TOLD;
+        let told = linked && self.nodes[n].notes.heard[write.to] < DETECTION;
         (self.nodes[n].probes.proven && lacks && told).then_some(Rule::Unproven)
     }
 

@@ -263,8 +263,8 @@ impl Sim {
         self.fitness(n).is_some_and(|fitness| fitness.faults.iter().all(is_of_probe))
     }
 
-    /// Whether node `by` may think that node `n` is dead: it is, or it is not heard and was not well
-    /// all along.
+    /// Whether node `by` may think that node `n` is dead: it is, or it is not heard and was not
+    /// well all along.
     fn may_be_dead(&self, by: usize, n: usize) -> bool {
         let node = &self.nodes[n];
         let well = node.watch.well_since.is_some_and(|at| self.now.since(at) >= SURELY_WELL);
