@@ -112,8 +112,8 @@ pub(super) struct Discovery {
 
 impl Discovery {
     /// Reads the cluster that the settings or the tags of this instance name. A member or table of
-    /// `known`, the roster so far, is missing from the result only if EC2 was asked for it by id. So
-    /// is one of `strangers`: nodes that are heard and that are not in that roster.
+    /// `known`, the roster so far, is missing from the result only if EC2 was asked for it by id.
+    /// So is one of `strangers`: nodes that are heard and that are not in that roster.
     ///
     /// # Errors
     /// If an API call fails, the answers do not make a cluster, or the settings cannot be

@@ -196,8 +196,8 @@ impl Known {
     }
 
     /// How long this node's reads have shown every resource of every group on nodes that
-    /// `accept` agrees with, or outside the cluster, where natha leaves it alone; none where they do
-    /// not.
+    /// `accept` agrees with, or outside the cluster, where natha leaves it alone; none where they
+    /// do not.
     pub(super) fn all_settled_on<'a>(
         &self,
         groups: impl Iterator<Item = &'a GroupState>,

@@ -14,8 +14,8 @@ use crate::types::{
 /// enough for three heirs to take its groups, one after the other.
 const UNLISTED_PATIENCE: Duration = Duration::from_secs(10);
 
-/// For how long after its last heartbeat a peer that said goodbye is left alone: longer than systemd
-/// waits for the services of a host that shuts down (90 s).
+/// For how long after its last heartbeat a peer that said goodbye is left alone: longer than
+/// systemd waits for the services of a host that shuts down (90 s).
 pub(super) const GOODBYE_COUNTS: Duration = Duration::from_mins(2);
 
 /// The last heartbeat of a peer.
@@ -118,8 +118,8 @@ impl Peer {
         self.silent_since().is_some_and(|since| now.since(since) < timing.detection())
     }
 
-    /// Whether it stays a member though the last roster lacks it: it was heard a moment ago. What it
-    /// holds can then be taken from it as from any lost member.
+    /// Whether it stays a member though the last roster lacks it: it was heard a moment ago. What
+    /// it holds can then be taken from it as from any lost member.
     pub(super) fn stays_unlisted(&self, now: Time) -> bool {
         self.silent_since().is_some_and(|since| now.since(since) < UNLISTED_PATIENCE)
     }
@@ -266,9 +266,9 @@ impl Peer {
         if power.is_some() { Verdict::Unreachable } else { Verdict::Suspected }
     }
 
-    /// Whether anything but its silence shows that a peer that was never heard is dead: EC2's status
-    /// check, or an echo that was answered before and no longer is. Its silence may as well come from
-    /// a security group that lets nothing through.
+    /// Whether anything but its silence shows that a peer that was never heard is dead: EC2's
+    /// status check, or an echo that was answered before and no longer is. Its silence may as well
+    /// come from a security group that lets nothing through.
     fn unheard_looks_dead(&self, now: Time, timing: &Timing) -> bool {
         let impaired = self.power.as_ref().is_some_and(|(power, _)| power.impaired);
         let mute = self.echo_at.is_some_and(|at| now.since(at) >= timing.daemon_grace);
@@ -276,7 +276,7 @@ impl Peer {
     }
 
     /// Whether it was never heard, and may still be on its way.
-    fn is_first_contact(&self, now: Time, timing: &Timing) -> bool {
+    pub(super) fn is_first_contact(&self, now: Time, timing: &Timing) -> bool {
         self.heard.is_none() && now.since(self.met) < timing.first_contact
     }
 
@@ -312,7 +312,7 @@ impl Peer {
     }
 
     /// Records whether it hears this session of `me`, according to its heartbeats; a partitioned
-    /// peer does not.
+    /// peer does not, nor does one that was never heard, as far as is known.
     pub(super) fn note_hearing(
         &mut self,
         me: &InstanceId,
@@ -322,7 +322,7 @@ impl Peer {
     ) {
         let deaf = match self.verdict {
             Verdict::Alive | Verdict::Sick => !self.hears(me, session, timing),
-            Verdict::Partitioned => true,
+            Verdict::Partitioned | Verdict::Unmet => true,
             _ => false,
         };
         self.deaf_since = lasting(self.deaf_since, deaf, now);

@@ -20,6 +20,13 @@ const HOUR: Duration = Duration::from_hours(1);
 /// How long an accepted start may leave the state at `stopped` before it is asked for again.
 const START_PATIENCE: Duration = Duration::from_mins(1);
 
+/// The longest pause between two starts that EC2 accepts and undoes.
+const START_PAUSE_MAX: Duration = Duration::from_mins(16);
+/// From how many accepted starts without a heartbeat on an operator is needed.
+const STARTS_ALERTED: u32 = 3;
+/// More starts than that change nothing.
+const STARTS_COUNTED: u32 = 8;
+
 /// A power call under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Step {
@@ -52,6 +59,8 @@ struct Repair {
     stop_asked: Option<Time>,
     /// EC2 accepted a start: heartbeats from now on come from the new boot.
     started: bool,
+    /// How many starts in a row EC2 accepted, without a heartbeat since.
+    starts: u32,
     forced: bool,
     /// Why it is blocked now.
     blocked_by: Option<&'static str>,
@@ -91,6 +100,7 @@ impl Repairs {
             not_before,
             stop_asked,
             started: _,
+            starts: _,
             forced: _,
             blocked_by: _,
             reported: _,
@@ -309,6 +319,27 @@ impl Repairs {
         out.report(now, Level::Warning, EventKind::RepairStart, About::node(node, text));
     }
 
+    /// Notes that EC2 accepted a start. It may stop the instance again at once, because a volume or
+    /// a key is gone, for example: the next start then waits longer each time.
+    fn start_accepted(&mut self, node: &InstanceId, out: &mut Outbox, now: Time) {
+        let Some(repair) = self.of.get_mut(node) else { return };
+        repair.started = true;
+        repair.starts = (repair.starts + 1).min(STARTS_COUNTED);
+        let doublings = repair.starts - 1;
+        repair.not_before =
+            now + START_PATIENCE.saturating_mul(1 << doublings).min(START_PAUSE_MAX);
+        if repair.starts != STARTS_ALERTED {
+            return;
+        }
+        let text = format!(
+            "EC2 accepted {STARTS_ALERTED} starts, and it was not heard after any of them; see its \
+             StateReason (`aws ec2 describe-instances --instance-ids {node}`); the pauses between \
+             starts grow to {} min",
+            START_PAUSE_MAX.as_secs() / 60
+        );
+        out.report(now, Level::Alert, EventKind::RepairBlocked, About::node(node, text));
+    }
+
     /// A peer that natha stopped and that hangs in `stopping` is stopped by force, once.
     fn force_stop(&mut self, node: &InstanceId, known: &Known, out: &mut Outbox, now: Time) {
         let patience = known.timing.repair.patience;
@@ -351,9 +382,7 @@ impl Repairs {
             }
             (Step::Stop, Ok(())) => {}
             (Step::Start, Ok(())) => {
-                if let Some(repair) = self.of.get_mut(&node) {
-                    repair.started = true;
-                }
+                self.start_accepted(&node, out, now);
                 return Next::Started(node);
             }
             (Step::Stop | Step::Start, Err(fault)) => {
@@ -386,6 +415,7 @@ impl Repairs {
         repair.pending = Some((id, Step::Stop, now));
         repair.stop_asked = Some(now);
         repair.started = false;
+        repair.starts = 0;
         self.stops.push_back(now);
         out.push(Action::Stop { id, node: node.clone(), force: false, not_after });
         let text = format!("stopping it, to start it again: {evidence}");

@@ -58,9 +58,9 @@ pub(crate) struct Slot {
     /// When it last moved, as far as is known.
     pub(crate) since: Time,
     written: Option<Written>,
-    /// Where it was before, and when that was superseded: by an own write that was sent, or by a read
-    /// that was requested then. Answers are not monotonic: after one that shows a change, another
-    /// may show the state before it.
+    /// Where it was before, and when that was superseded: by an own write that was sent, or by a
+    /// read that was requested then. Answers are not monotonic: after one that shows a change,
+    /// another may show the state before it.
     past: Vec<(Location<RouteEntry>, Time)>,
     pub(crate) pending: Option<PendingWrite>,
     pub(crate) failures: u32,

@@ -47,8 +47,9 @@ impl<T> Location<T> {
 }
 
 impl Location<RouteEntry> {
-    /// Who of `members` holds `resource`, which points here. A route that drops its packets and whose
-    /// target is no member's is vacant: an interface or a NAT gateway that was deleted, for example.
+    /// Who of `members` holds `resource`, which points here. A route that drops its packets and
+    /// whose target is no member's is vacant: an interface or a NAT gateway that was deleted, for
+    /// example.
     pub(crate) fn resolve<'a>(
         self,
         resource: &Resource,

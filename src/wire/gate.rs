@@ -67,9 +67,9 @@ impl PacketGate {
         Some((self.sender.encode(&beat), address))
     }
 
-    /// The nodes whose valid packets were rejected since the last call because they are not members:
-    /// the list of members may be incomplete. At most 16. In a cluster without a key, anyone can
-    /// make this name a node.
+    /// The nodes whose valid packets were rejected since the last call because they are not
+    /// members: the list of members may be incomplete. At most 16. In a cluster without a key,
+    /// anyone can make this name a node.
     pub fn take_strangers(&mut self) -> BTreeSet<InstanceId> {
         std::mem::take(&mut self.strangers)
     }

@@ -41,8 +41,9 @@
 //!
 //! # Which packets are accepted
 //!
-//! With a key, a packet needs a valid tag; a second key may be accepted while the key is replaced. Without a key, it must come from the address of the
-//! member that it names. In both cases [`Sessions`] then rejects replays.
+//! With a key, a packet needs a valid tag; a second key may be accepted while the key is replaced.
+//! Without a key, it must come from the address of the member that it names. In both cases
+//! [`Sessions`] then rejects replays.
 
 mod gate;
 mod packet;

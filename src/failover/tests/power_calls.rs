@@ -54,6 +54,28 @@ fn an_accepted_start_that_shows_no_effect_is_repeated_after_a_minute() {
 }
 
 #[test]
+fn a_peer_that_ec2_stops_after_each_start_is_started_less_and_less_often_and_told() {
+    let mut bench = TestBench::new(2);
+    bench.lose(1);
+    bench.run_until(MINUTES, |bench| bench.stops().len() == 1);
+    ec2_says(&mut bench, InstanceState::Stopped);
+    bench.run(3_600_000);
+    let starts = bench.told.iter().filter(|(_, action)| matches!(action, Action::Start { .. }));
+    let at: Vec<Time> = starts.map(|(at, _)| *at).collect();
+    let waits: Vec<u64> = at.windows(2).map(|two| two[1].since(two[0]).as_secs() / 60).collect();
+    assert_eq!(waits, [1, 2, 4, 8, 16, 16]);
+    let told = bench.events(EventKind::RepairBlocked);
+    assert_eq!((told.len(), told[0].level), (1, Level::Alert), "{told:?}");
+    assert!(told[0].text.contains("3 starts") && told[0].text.contains("StateReason"), "{told:?}");
+    // Once it is heard, all is forgotten.
+    bench.beats.insert(1, TestBench::fine(0));
+    ec2_says(&mut bench, InstanceState::Running);
+    bench.run(1_000);
+    assert_eq!(bench.verdict(1), Verdict::Alive);
+    assert_eq!(bench.remembered(), Some(std::collections::BTreeSet::new()));
+}
+
+#[test]
 fn only_natha_s_own_stop_or_ec2_s_or_the_guest_s_is_followed_by_a_start() {
     for (origin, starts) in [
         (StopOrigin::User, 0),

@@ -47,7 +47,7 @@ pub struct Timings {
     /// From a successful call until packets meet its effect: routes, source/destination check,
     /// security groups. Milliseconds.
     pub propagation_ms: u64,
-    /// How old the answers of Describe calls are. Milliseconds.
+    /// How old the answers of Describe calls may be, each by itself. Milliseconds.
     pub read_lag_ms: u64,
     /// How long temporary keys are valid. Milliseconds.
     pub credentials_ms: u64,

@@ -372,8 +372,17 @@ impl World {
 
     /// What a listing sees, which may be some time ago.
     pub(super) fn seen(&self, conduct: &Conduct, now: Duration) -> &Arc<State> {
-        let lag = self.settings.timings.read_lag().max(conduct.stale);
+        let lag = self.draw_lag().max(conduct.stale);
         now.checked_sub(lag).map_or(&self.past[0].1, |then| self.at(then))
+    }
+
+    /// How far this call lags behind: each call by itself, since EC2's answers are not monotonic.
+    fn draw_lag(&self) -> Duration {
+        let most = self.settings.timings.read_lag().as_micros();
+        let call = self.settings.seed.wrapping_add((self.dropped + self.history.len()) as u64);
+        let mixed = (call ^ call >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let share = u128::from(mixed >> 32);
+        Duration::from_micros(u64::try_from(most * share >> 32).unwrap_or(u64::MAX))
     }
 
     fn write(

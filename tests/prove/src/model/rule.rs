@@ -190,7 +190,8 @@ impl Rule {
                  down; never one that a person stopped"
             }
             Self::TooManyStops => {
-                "one run of a monitor stops at most repair.max_per_hour times; what EC2 refused does not count"
+                "one run of a monitor stops at most repair.max_per_hour times; what EC2 refused \
+                 does not count"
             }
             Self::WriteStorm => {
                 "while nothing breaks and nothing is repaired, route writes end after a handful"
