@@ -155,6 +155,8 @@ impl Cluster {
             .env("NATHA_SOCKET", self.socket(node))
             .env("NATHA_STATE_DIR", state)
             .env("NATHA_UPLINK_TARGETS", "icmp:127.0.0.1")
+            // The loopback device is no host that `natha setup` could make a NAT.
+            .env("NATHA_HOST_NAT", "false")
             .env("NATHA_LOG", "info,natha=debug")
             .args(arguments)
             .stdin(Stdio::null());

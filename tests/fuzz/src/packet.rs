@@ -62,11 +62,11 @@ fn same_bytes(datagram: &[u8], packet: &Packet) {
     assert_eq!(again.bytes, datagram);
 }
 
-/// Clears the bits of the faults and of the `hears` lines that only a later version knows.
+/// Clears the bits of the `hears` lines that only a later version knows. Of the byte with the
+/// faults, every bit is known.
 fn clear_unknown_bits(datagram: &mut [u8], packet: &Packet) {
     let encoded = |id: &InstanceId| 1 + (id.as_str().len() - "i-".len()).div_ceil(2);
     let mut at = SEQUENCE.end + encoded(&packet.from);
-    datagram[at] &= (1 << Fault::ALL.len()) - 1;
     // The settings digest and the count of lines.
     at += 1 + 8 + 1;
     for hears in &packet.beat.hears {
