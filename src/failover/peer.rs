@@ -276,7 +276,7 @@ impl Peer {
     }
 
     /// Whether it was never heard, and may still be on its way.
-    pub(super) fn is_first_contact(&self, now: Time, timing: &Timing) -> bool {
+    fn is_first_contact(&self, now: Time, timing: &Timing) -> bool {
         self.heard.is_none() && now.since(self.met) < timing.first_contact
     }
 
@@ -312,7 +312,7 @@ impl Peer {
     }
 
     /// Records whether it hears this session of `me`, according to its heartbeats; a partitioned
-    /// peer does not, nor does one that was never heard, as far as is known.
+    /// peer does not.
     pub(super) fn note_hearing(
         &mut self,
         me: &InstanceId,
@@ -322,7 +322,7 @@ impl Peer {
     ) {
         let deaf = match self.verdict {
             Verdict::Alive | Verdict::Sick => !self.hears(me, session, timing),
-            Verdict::Partitioned | Verdict::Unmet => true,
+            Verdict::Partitioned => true,
             _ => false,
         };
         self.deaf_since = lasting(self.deaf_since, deaf, now);
