@@ -298,8 +298,7 @@ pub(super) static KEYS: &[SettingKey] = &[
         "failover.first_contact",
         timing.first_contact,
         Range::Millis(SECOND, HOUR),
-        "How long after this node's start a peer that has never been heard keeps its groups, \
-         whatever its echo and EC2's status check show."
+        "How long after this node's start a peer that has never been heard keeps its groups."
     ),
     key!(
         "failover.read_valid",

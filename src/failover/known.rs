@@ -30,12 +30,6 @@ fn is_foreign(location: &Location<Holder>) -> bool {
     matches!(location, Location::At(Holder::Foreign { .. }))
 }
 
-/// What to do about a peer that was never heard though it runs.
-const UNHEARD: &str = "it was never heard: it keeps its groups until EC2's status check or an echo \
-                       that it no longer answers shows that it is dead. Let the nodes' security \
-                       groups pass heartbeats (UDP, heartbeat.port, 6284 by default) and ICMP \
-                       between the nodes; see that its monitor runs, with the same key";
-
 /// This node's knowledge of itself and of its peers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Known {
@@ -293,10 +287,6 @@ impl Known {
             let is_new = peer.conclude(verdict, now);
             peer.note_hearing(&self.me.id, self.session, &self.timing, now);
             peer.note_serving(&is_checked, now);
-            if peer.is_newly_unheard(now, &self.timing) {
-                let about = About::node(id, UNHEARD.to_owned());
-                out.report(now, Level::Alert, EventKind::Verdict, about);
-            }
             if !is_new {
                 continue;
             }

@@ -34,8 +34,6 @@ pub(super) struct Peer {
     pub(super) listed: bool,
     /// When it was first known to be a member.
     pub(super) met: Time,
-    /// Whether it was reported that it is not heard.
-    pub(super) unheard_reported: bool,
     pub(super) heard: Option<Heard>,
     /// Until when its silence proves nothing, because this node was paused.
     pub(super) excused: Time,
@@ -83,7 +81,6 @@ impl Peer {
             member,
             listed: true,
             met: now,
-            unheard_reported: false,
             heard: None,
             excused: Time::default(),
             echo_at: None,
@@ -251,7 +248,7 @@ impl Peer {
             let acts = self.is_alive_by_moves_since_goodbye(timing);
             return if acts { Verdict::Partitioned } else { Verdict::Leaving };
         }
-        if self.heard.is_none() && !self.unheard_looks_dead(now, timing) {
+        if self.heard.is_none() && now.since(self.met) < timing.first_contact {
             return Verdict::Unmet;
         }
         if witnessed && self.is_barely_lost(now, timing) {
@@ -264,26 +261,6 @@ impl Peer {
             return Verdict::DaemonDown;
         }
         if power.is_some() { Verdict::Unreachable } else { Verdict::Suspected }
-    }
-
-    /// Whether anything but its silence shows that a peer that was never heard is dead: EC2's
-    /// status check, or an echo that was answered before and no longer is. Its silence may as well
-    /// come from a security group that lets nothing through.
-    fn unheard_looks_dead(&self, now: Time, timing: &Timing) -> bool {
-        let impaired = self.power.as_ref().is_some_and(|(power, _)| power.impaired);
-        let mute = self.echo_at.is_some_and(|at| now.since(at) >= timing.daemon_grace);
-        !self.is_first_contact(now, timing) && (impaired || mute)
-    }
-
-    /// Whether it was never heard, and may still be on its way.
-    fn is_first_contact(&self, now: Time, timing: &Timing) -> bool {
-        self.heard.is_none() && now.since(self.met) < timing.first_contact
-    }
-
-    /// Whether it should have been heard by now and never was; says so once.
-    pub(super) fn is_newly_unheard(&mut self, now: Time, timing: &Timing) -> bool {
-        let is_unheard = self.verdict == Verdict::Unmet && !self.is_first_contact(now, timing);
-        is_unheard && !std::mem::replace(&mut self.unheard_reported, true)
     }
 
     /// Records a verdict and how long the states it belongs to have lasted. Says whether it is

@@ -186,7 +186,6 @@ impl Peer {
             member: _,
             listed: _,
             met,
-            unheard_reported: _,
             heard,
             excused,
             echo_at,

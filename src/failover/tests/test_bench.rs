@@ -102,11 +102,6 @@ pub(super) fn report(state: InstanceState) -> PowerReport {
     PowerReport { state: Some(state), stop_origin: StopOrigin::Unknown, impaired: false }
 }
 
-/// EC2's status check of a running node fails.
-pub(super) fn impaired() -> PowerReport {
-    PowerReport { impaired: true, ..report(InstanceState::Running) }
-}
-
 pub(super) fn stopped_by(stop_origin: StopOrigin) -> PowerReport {
     PowerReport { state: Some(InstanceState::Stopped), stop_origin, impaired: false }
 }

@@ -3,7 +3,7 @@
 use super::test_bench::*;
 use crate::config::Timing;
 use crate::failover::order::heirs;
-use crate::failover::{Command, EventKind, Input, Level, Verdict};
+use crate::failover::{Command, EventKind, Input, Verdict};
 use crate::types::{
     Claim, Fault, Fitness, Hears, InstanceId, InstanceState, NetworkInterfaceId, Roster,
     RouteEntry, RouteTarget, RouteWriteVerb, SessionId,
@@ -152,38 +152,6 @@ fn a_peer_that_was_never_heard_loses_only_what_leads_nowhere() {
         assert_eq!((bench.verdict(1), bench.moved()), (Verdict::Unmet, vec![]));
         bench.run(400);
         assert_eq!(bench.moved(), moved, "its home may come up at any moment and is waited for");
-    }
-}
-
-#[test]
-fn a_peer_that_was_never_heard_keeps_its_routes_until_something_shows_it_dead() {
-    let impair = |bench: &mut TestBench| drop(bench.power.insert(id(1), impaired()));
-    let stop = |bench: &mut TestBench| {
-        drop(bench.power.insert(id(1), report(InstanceState::Stopped)));
-    };
-    let darken = |bench: &mut TestBench| drop(bench.routes.insert(table(1), dark(1)));
-    let mute = |bench: &mut TestBench| bench.echo.retain(|n| *n != 1);
-    let signs: [(fn(&mut TestBench), bool, u64); 4] = [
-        (impair, false, 3_000),
-        (stop, false, 3_000),
-        (darken, false, 5_500),
-        (mute, true, 16_000),
-    ];
-    for (sign, echo, within) in signs {
-        let mut bench = TestBench::starting(0, 2, timing());
-        bench.beats.remove(&1);
-        if !echo {
-            bench.echo.remove(&1);
-        }
-        bench.run(600_000);
-        assert_eq!((bench.verdict(1), bench.moved()), (Verdict::Unmet, vec![]));
-        let told = bench.events(EventKind::Verdict);
-        assert_eq!((told.len(), told[0].level), (1, Level::Alert), "{told:?}");
-        assert!(told[0].text.contains("UDP") && told[0].text.contains("ICMP"), "{told:?}");
-        sign(&mut bench);
-        bench.run(within);
-        assert_eq!(bench.moved(), [(1, 0)], "{:?}", bench.texts());
-        assert_eq!(bench.stops(), []);
     }
 }
 
