@@ -4,16 +4,23 @@ use std::fs::{self, DirBuilder};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+use tokio::time::Instant;
 
 use crate::kernel::lock::FileLock;
 
-/// Takes the lock `monitor.lock` in `directory`, which is created if missing.
+/// How long the process of an earlier monitor may take to end: the kernel removes its interface
+/// `natha0` first.
+pub(super) const ENDING: Duration = Duration::from_secs(3);
+
+/// Takes the lock `monitor.lock` in `directory`, which is created if missing. Waits up to `limit`
+/// for another monitor to end.
 ///
 /// # Errors
 /// If another monitor runs, with its process id, or the directory is not writable.
-pub(super) fn lock(directory: &Path) -> anyhow::Result<FileLock> {
+pub(super) async fn lock(directory: &Path, limit: Duration) -> anyhow::Result<FileLock> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o755)
@@ -21,7 +28,8 @@ pub(super) fn lock(directory: &Path) -> anyhow::Result<FileLock> {
         .with_context(|| format!("cannot create {}: run this as root", directory.display()))?;
     let path = directory.join("monitor.lock");
     let shown = path.display();
-    let lock = FileLock::try_acquire(&path)
+    let lock = FileLock::acquire(&path, Instant::now() + limit)
+        .await
         .with_context(|| format!("cannot lock {shown}: run this as root"))?;
     let Some(lock) = lock else {
         // The process id only helps the reader of the message.
@@ -39,13 +47,22 @@ pub(super) fn lock(directory: &Path) -> anyhow::Result<FileLock> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_second_monitor_is_refused_by_pid_until_the_first_ends() {
+    #[tokio::test]
+    async fn a_second_monitor_is_refused_by_pid_until_the_first_ends() {
         let directory = tempfile::tempdir().unwrap();
-        let first = lock(directory.path()).unwrap();
-        let refusal = lock(directory.path()).unwrap_err().to_string();
+        let first = lock(directory.path(), ENDING).await.unwrap();
+        let short = Duration::from_millis(50);
+        let refusal = lock(directory.path(), short).await.unwrap_err().to_string();
         assert!(refusal.contains(&format!("(pid {})", std::process::id())), "{refusal}");
         drop(first);
-        assert!(lock(directory.path()).is_ok());
+        assert!(lock(directory.path(), short).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_monitor_that_is_ending_is_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = lock(directory.path(), ENDING).await.unwrap();
+        let (second, ()) = tokio::join!(lock(directory.path(), ENDING), async { drop(first) });
+        assert!(second.is_ok());
     }
 }

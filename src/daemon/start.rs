@@ -49,7 +49,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 pub(crate) async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
     let settings = load_with_pair(flags, pair, None)?.settings;
     let directory = settings.socket.parent().context("the socket has no directory")?;
-    let _only = single::lock(directory)?;
+    let _only = single::lock(directory, single::ENDING).await?;
     let mut signals = Signals::new()?;
     let endpoint = StatusEndpoint::starting("querying the instance metadata service");
     tokio::spawn(control_socket::serve(

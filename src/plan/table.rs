@@ -8,10 +8,11 @@
 //!   accept. An accept here is not final, because every other table still applies, but a drop is. A
 //!   policy of drop would cut off containers, tunnels and any other forwarding on this host through
 //!   interfaces that natha does not know.
-//! - *Dropped*: packets from or to a link-local address, which belongs to one link; new connections from the internet to a source; packets to the uplink that conntrack
-//!   considers invalid, which would leave untranslated with a private address; and packets from
-//!   other networks that use this host as their router to the internet. Connections accepted by
-//!   another DNAT rule are kept, and so is traffic between two hosts of the VPC.
+//! - *Dropped*: packets from or to a link-local address, which belongs to one link; new connections
+//!   from the internet to a source; packets to the uplink that conntrack considers invalid, which
+//!   would leave untranslated with a private address; and packets from other networks that use this
+//!   host as their router to the internet. Connections accepted by another DNAT rule are kept, and
+//!   so is traffic between two hosts of the VPC.
 //! - *Offloaded* (optional): TCP and UDP flows between a source and the internet bypass the ruleset
 //!   through a flowtable once they have a reply. Every rule has accepted them by then.
 //!
@@ -271,8 +272,8 @@ fn clamp<'a>() -> Statement<'a> {
     max_segment(Expression::Named(NamedExpression::RT(RT { key: RTKey::MTU, family: None })))
 }
 
-/// `tcp option maxseg size set BYTES`: with jumbo frames here, the path MTU as far as this host knows
-/// it says nothing of the internet. Never raises the packet's value either.
+/// `tcp option maxseg size set BYTES`: with jumbo frames here, the path MTU as far as this host
+/// knows it says nothing of the internet. Never raises the packet's value either.
 fn clamp_to<'a>(bytes: u16) -> Statement<'a> {
     max_segment(Expression::Number(bytes.into()))
 }

@@ -157,6 +157,8 @@ impl Cluster {
             .env("NATHA_UPLINK_TARGETS", "icmp:127.0.0.1")
             // The loopback device is no host that `natha setup` could make a NAT.
             .env("NATHA_HOST_NAT", "false")
+            // Packets to other addresses than its own: EC2's source/dest check must be off.
+            .env("NATHA_HOST_ACCEPT", "10.99.0.1")
             .env("NATHA_LOG", "info,natha=debug")
             .args(arguments)
             .stdin(Stdio::null());

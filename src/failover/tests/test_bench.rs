@@ -482,3 +482,8 @@ impl TestBench {
 pub(super) fn fault(kind: CloudFaultKind) -> CloudFault {
     CloudFault { kind, call: "Call".to_owned(), message: "staged".to_owned() }
 }
+
+/// EC2's status check of a running node fails.
+pub(super) fn impaired() -> PowerReport {
+    PowerReport { impaired: true, ..report(InstanceState::Running) }
+}

@@ -185,6 +185,20 @@ impl Rule {
                 "a node hands a group back only to a home whose monitor has run, fit, for at least \
                  hand_back.hold, less the detection time after a pause of the giver"
             }
+            Self::UnaskedStart | Self::TooManyStops | Self::WriteStorm => self.of_limits(),
+            Self::Unserving | Self::Order | Self::Divided | Self::Apart | Self::Local => {
+                self.of_groups()
+            }
+            Self::Shared | Self::Unproven => self.of_probes(),
+            Self::Unserved | Self::NoRest | Self::LeftStopped | Self::HeldUp | Self::Untold => {
+                self.promise()
+            }
+        }
+    }
+
+    /// The rules about what natha does at most.
+    const fn of_limits(self) -> &'static str {
+        match self {
             Self::UnaskedStart => {
                 "natha starts only an instance that natha or EC2 stopped, or that shut itself \
                  down; never one that a person stopped"
@@ -196,13 +210,7 @@ impl Rule {
             Self::WriteStorm => {
                 "while nothing breaks and nothing is repaired, route writes end after a handful"
             }
-            Self::Unserving | Self::Order | Self::Divided | Self::Apart | Self::Local => {
-                self.of_groups()
-            }
-            Self::Shared | Self::Unproven => self.of_probes(),
-            Self::Unserved | Self::NoRest | Self::LeftStopped | Self::HeldUp | Self::Untold => {
-                self.promise()
-            }
+            _ => self.statement(),
         }
     }
 

@@ -199,11 +199,7 @@ impl Chaos {
                 }
                 return None;
             }
-            12 => {
-                self.sim.stage(format!("node {n} dies"));
-                self.sim.panic(n);
-                return None;
-            }
+            12 => return self.kill(n),
             13 => {
                 self.sim.command(n, Command::Leave);
                 Trouble::NoDaemon(n)
@@ -226,24 +222,35 @@ impl Chaos {
                 self.sim.stall(n);
                 Trouble::Stalled(n)
             }
-            18 => {
-                for n in 0..self.sim.nodes.len() {
-                    self.sim.set_fitness(n, Fitness::unfit(Fault::Uplink));
-                }
-                Trouble::Silent
-            }
-            19 => {
-                if !self.sim.nodes[n].kernel {
-                    return None;
-                }
-                self.sim.boot(n);
-                self.sim.set_fitness(n, Fitness::unproven(Evidence::Transit));
-                Trouble::Unproven(n)
-            }
+            18 => self.silence_targets(),
+            19 => return self.boot_unproven(n),
             20..=23 => self.break_call(n),
             24 | 25 => self.break_services(n),
             _ => return None,
         })
+    }
+
+    fn kill(&mut self, n: usize) -> Option<Trouble> {
+        self.sim.stage(format!("node {n} dies"));
+        self.sim.panic(n);
+        None
+    }
+
+    /// No probe of any node is answered.
+    fn silence_targets(&mut self) -> Trouble {
+        for n in 0..self.sim.nodes.len() {
+            self.sim.set_fitness(n, Fitness::unfit(Fault::Uplink));
+        }
+        Trouble::Silent
+    }
+
+    fn boot_unproven(&mut self, n: usize) -> Option<Trouble> {
+        if !self.sim.nodes[n].kernel {
+            return None;
+        }
+        self.sim.boot(n);
+        self.sim.set_fitness(n, Fitness::unproven(Evidence::Transit));
+        Some(Trouble::Unproven(n))
     }
 
     fn break_services(&mut self, n: usize) -> Trouble {
