@@ -241,9 +241,9 @@ pub(super) async fn keep_looking(
     }
 }
 
-/// Adds the VPC's blocks to the plan of a NAT. A block that was added to the VPC since `natha setup`
-/// would be cut off until its next run. A block is never removed: an answer of EC2 that lacks one is
-/// no evidence.
+/// Adds the VPC's blocks to the plan of a NAT. A block that was added to the VPC since `natha
+/// setup` would be cut off until its next run. A block is never removed: an answer of EC2 that
+/// lacks one is no evidence.
 async fn take_in_blocks(settings: &Settings, blocks: &[Ipv4Net]) {
     if !settings.is_nat() {
         return;

@@ -258,7 +258,7 @@ async fn update_table(
     let nft = Nft::find()?;
     if !nft.has(table).await? {
         nft.replace(table).await?;
-        // Without a difference another program has changed the table, and all of it is loaded again.
+        // Without a difference, another program has changed the table: all of it is loaded again.
         let again = rules.iter().filter(|_| rules == before);
         let put = rules.difference(&before).chain(again).map(|part| (part, true));
         let removed = before.difference(&rules).map(|part| (part, false));

@@ -1,7 +1,7 @@
 //! Files that survive a crash of the host: whole and on the disk, or unchanged.
 //!
-//! Their directory may belong to the service's user while root writes there. So no link is followed:
-//! that user could lead root to a file of another.
+//! Their directory may belong to the service's user while root writes there. So no link is
+//! followed: it could make root overwrite any file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};

@@ -126,8 +126,8 @@ impl Nft {
     }
 }
 
-/// Whether nft says that what it was to list does not exist (`ENOENT`). Its messages are in English,
-/// because the runner sets the locale.
+/// Whether nft says that what it was to list does not exist (`ENOENT`). Its messages are in
+/// English, because the runner sets the locale.
 fn is_absence(error: &RunError) -> bool {
     matches!(error, RunError::Failed { stderr, .. } if stderr.contains("No such file or directory"))
 }

@@ -8,10 +8,11 @@
 //!   accept. An accept here is not final, because every other table still applies, but a drop is. A
 //!   policy of drop would cut off containers, tunnels and any other forwarding on this host through
 //!   interfaces that natha does not know.
-//! - *Dropped*: packets from or to a link-local address, which belongs to one link; new connections from the internet to a source; packets to the uplink that conntrack
-//!   considers invalid, which would leave untranslated with a private address; and packets from
-//!   other networks that use this host as their router to the internet. Connections accepted by
-//!   another DNAT rule are kept, and so is traffic between two hosts of the VPC.
+//! - *Dropped*: packets from or to a link-local address, which belongs to one link; new connections
+//!   from the internet to a source; packets to the uplink that conntrack considers invalid, which
+//!   would leave untranslated with a private address; and packets from other networks that use this
+//!   host as their router to the internet. Connections accepted by another DNAT rule are kept, and
+//!   so is traffic between two hosts of the VPC.
 //! - *Offloaded* (optional): TCP and UDP flows between a source and the internet bypass the ruleset
 //!   through a flowtable once they have a reply. Every rule has accepted them by then.
 //!
@@ -48,7 +49,7 @@ const COUNTERS: [&str; 4] = ["to_uplink", "from_uplink", "new_flows", "dropped"]
 const OWN_PREFIX: u8 = 8;
 
 /// Whether a network is so large that it contains a part of the internet.
-pub(super) fn is_wide(net: &Ipv4Net) -> bool {
+pub(super) fn is_wide(net: Ipv4Net) -> bool {
     net.prefix_len() < OWN_PREFIX
 }
 
@@ -180,7 +181,7 @@ impl TableSpec {
         rules.push(vec![is_in(ct("status"), text("dnat")), Statement::Accept(None)]);
         let inside = [is(ip("saddr"), text("@local")), is(ip("daddr"), text("@local"))];
         rules.push([inside.as_slice(), &[Statement::Accept(None)]].concat());
-        if self.sources.iter().any(is_wide) {
+        if self.sources.iter().copied().any(is_wide) {
             // The internet is a source, too. What comes from there is told by the uplink.
             let inwards =
                 [back(), is_not(ip("saddr"), text("@local")), is(ip("daddr"), text("@local"))];
@@ -271,8 +272,8 @@ fn clamp<'a>() -> Statement<'a> {
     max_segment(Expression::Named(NamedExpression::RT(RT { key: RTKey::MTU, family: None })))
 }
 
-/// `tcp option maxseg size set BYTES`: with jumbo frames here, the path MTU as far as this host knows
-/// it says nothing of the internet. Never raises the packet's value either.
+/// `tcp option maxseg size set BYTES`: with jumbo frames here, the path MTU as far as this host
+/// knows it says nothing of the internet. Never raises the packet's value either.
 fn clamp_to<'a>(bytes: u16) -> Statement<'a> {
     max_segment(Expression::Number(bytes.into()))
 }

@@ -178,8 +178,8 @@ fn instance(tags: &BTreeMap<&str, &str>) -> String {
     format!(
         "<reservationSet><item><instancesSet><item><instanceId>i-0123456789abcdef0</instanceId>\
          <instanceState><code>16</code><name>running</name></instanceState>\
-         <privateIpAddress>10.0.0.10</privateIpAddress><subnetId>subnet-0123456789abcdef0</subnetId>\
-         <vpcId>vpc-0123456789abcdef0</vpcId>\
+         <privateIpAddress>10.0.0.10</privateIpAddress>\
+         <subnetId>subnet-0123456789abcdef0</subnetId><vpcId>vpc-0123456789abcdef0</vpcId>\
          <placement><availabilityZone>eu-west-1a</availabilityZone></placement>\
          <tagSet>{tags}</tagSet></item></instancesSet></item></reservationSet>"
     )

@@ -4,8 +4,8 @@
 //! that boots while EC2 is down forwards all the same. Then everything that can be checked is
 //! checked before the first change. Each change is recorded in the undo journal before it is made.
 //! If a change of the host fails, the earlier ones are undone. EC2's source/dest check comes last:
-//! if EC2 refuses or does not answer, the host stays as planned and setup must run again. At the end
-//! everything is read back.
+//! if EC2 refuses or does not answer, the host stays as planned and setup must run again. At the
+//! end everything is read back.
 
 mod summary;
 mod survey;
@@ -88,7 +88,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> anyhow::Result<ExitCode> {
             facts = facts::gather(&nft).await?;
         }
     }
-    let mut survey = HostSurvey::take(facts, &args, flags, settings, last).await?;
+    let mut survey = Box::pin(HostSurvey::take(facts, &args, flags, settings, last)).await?;
     let mut warnings = warnings(&survey.plan.table, &survey.facts.others);
     let items = diff(&survey.plan, &survey.facts);
     refuse_stuck(&items)?;
