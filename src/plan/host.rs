@@ -138,7 +138,7 @@ impl HostPlan {
         // then say which interfaces are the host's own.
         let narrow: Vec<Ipv4Net> = Ipv4Net::aggregate(&sources.to_vec())
             .into_iter()
-            .filter(|net| !is_wide(net) || attached.is_empty())
+            .filter(|net| !is_wide(*net) || attached.is_empty())
             .collect();
         let taking_part: Vec<&Link> = facts
             .links
@@ -183,7 +183,7 @@ fn refuse_overlap(network: Ipv4Net, nets: &[Ipv4Net], links: &[Link]) -> Result<
     let on_links = links.iter().filter(|link| link.name != TRANSIT_LINK);
     let used = nets.iter().chain(on_links.flat_map(|link| &link.addresses));
     let overlaps = |other: &&Ipv4Net| {
-        !is_wide(other) && (other.contains(&network) || network.contains(*other))
+        !is_wide(**other) && (other.contains(&network) || network.contains(*other))
     };
     match used.copied().find(|other| overlaps(&other)) {
         Some(other) => Err(PlanError::TransitOverlaps { network, other }),
@@ -247,7 +247,7 @@ const PRIVATE: [Ipv4Net; 4] = [
 fn local_networks(sources: &[Ipv4Net], vpc: &[Ipv4Net]) -> Vec<Ipv4Net> {
     let mut local = vpc.to_vec();
     for source in Ipv4Net::aggregate(&sources.to_vec()) {
-        if is_wide(&source) {
+        if is_wide(source) {
             local.extend(PRIVATE.iter().filter(|private| source.contains(*private)));
         } else {
             local.push(source);

@@ -397,7 +397,9 @@ mod tests {
 
     #[test]
     fn a_rule_marked_as_allowing_natha_ends_the_warning() {
-        let marked = |chain: &str| json!({"rule": {"chain": chain, "comment": "natha", "expr": [{"accept": null}]}});
+        let accept = json!([{"accept": null}]);
+        let marked =
+            |chain: &str| json!({"rule": {"chain": chain, "comment": "natha", "expr": accept}});
         assert!(!warned(chain("drop", &[marked("forward")])));
         let jump = rule("forward", &json!([{"jump": {"target": "user"}}]));
         assert!(!warned(chain("drop", &[jump, marked("user")])));

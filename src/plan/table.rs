@@ -49,7 +49,7 @@ const COUNTERS: [&str; 4] = ["to_uplink", "from_uplink", "new_flows", "dropped"]
 const OWN_PREFIX: u8 = 8;
 
 /// Whether a network is so large that it contains a part of the internet.
-pub(super) fn is_wide(net: &Ipv4Net) -> bool {
+pub(super) fn is_wide(net: Ipv4Net) -> bool {
     net.prefix_len() < OWN_PREFIX
 }
 
@@ -181,7 +181,7 @@ impl TableSpec {
         rules.push(vec![is_in(ct("status"), text("dnat")), Statement::Accept(None)]);
         let inside = [is(ip("saddr"), text("@local")), is(ip("daddr"), text("@local"))];
         rules.push([inside.as_slice(), &[Statement::Accept(None)]].concat());
-        if self.sources.iter().any(is_wide) {
+        if self.sources.iter().copied().any(is_wide) {
             // The internet is a source, too. What comes from there is told by the uplink.
             let inwards =
                 [back(), is_not(ip("saddr"), text("@local")), is(ip("daddr"), text("@local"))];

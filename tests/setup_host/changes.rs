@@ -241,6 +241,7 @@ fn counting_packets_is_no_drift() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "tests run programs without the crate's runner")]
 fn the_kernel_announces_changes_of_rules_addresses_and_forwarding_and_no_reads() {
     let host = Netns::one_armed();
     inside(&host, |_| async {

@@ -88,7 +88,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> anyhow::Result<ExitCode> {
             facts = facts::gather(&nft).await?;
         }
     }
-    let mut survey = HostSurvey::take(facts, &args, flags, settings, last).await?;
+    let mut survey = Box::pin(HostSurvey::take(facts, &args, flags, settings, last)).await?;
     let mut warnings = warnings(&survey.plan.table, &survey.facts.others);
     let items = diff(&survey.plan, &survey.facts);
     refuse_stuck(&items)?;

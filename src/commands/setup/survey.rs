@@ -98,8 +98,8 @@ impl Told {
             Err(fault) => {
                 // A role that may not read tags never could: there are no settings in them.
                 let harmless = fault.lasts && !host.source_dest_check && last.tags.is_none();
-                let list = if harmless { &mut told.notes } else { &mut told.problems };
-                list.push(unread(&fault, last.tags.is_some()));
+                let text = unread(&fault, last.tags.is_some());
+                if harmless { told.notes.push(text) } else { told.problems.push(text) }
             }
         }
         if let Some(tags) = &told.tags {
@@ -257,7 +257,7 @@ impl HostSurvey {
         let read = async {
             let facts = facts::gather(nft).await?;
             let sysctls = facts::readings(&self.plan.sysctls)?;
-            anyhow::Ok(HostFacts { cloud, sysctls, ..facts })
+            anyhow::Ok(HostFacts { sysctls, cloud, ..facts })
         };
         self.facts = read.await.context("cannot read back what was changed")?;
         let mut items = diff(&self.plan, &self.facts);
