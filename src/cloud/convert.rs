@@ -96,7 +96,8 @@ pub(super) fn impaired(from: &sdk::InstanceStatus) -> bool {
 pub(super) fn table(call: &str, from: &sdk::RouteTable) -> Result<RouteTableInfo, CloudFault> {
     // A route that a virtual private gateway propagates may have the destination of a static one,
     // which wins: it is taken in last.
-    let (propagated, fixed): (Vec<_>, Vec<_>) = from.routes().iter().partition(is_propagated);
+    let (propagated, fixed): (Vec<_>, Vec<_>) =
+        from.routes().iter().partition(|route| is_propagated(route));
     let routes = propagated
         .into_iter()
         .chain(fixed)
@@ -123,7 +124,7 @@ pub(super) fn table(call: &str, from: &sdk::RouteTable) -> Result<RouteTableInfo
 }
 
 /// Whether a virtual private gateway made the route.
-fn is_propagated(route: &&sdk::Route) -> bool {
+fn is_propagated(route: &sdk::Route) -> bool {
     route.origin() == Some(&sdk::RouteOrigin::EnableVgwRoutePropagation)
 }
 

@@ -240,7 +240,9 @@ impl Slot {
         if let Some(Written { target: _, at }) = written {
             visit(at);
         }
-        past.iter_mut().for_each(|(_, superseded)| visit(superseded));
+        for (_, superseded) in past.iter_mut() {
+            visit(superseded);
+        }
     }
 
     /// Forgets every read, and ignores the outcome of a write under way: this node was paused, and

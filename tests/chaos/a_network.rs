@@ -124,7 +124,9 @@ fn s08_blocked_heartbeats_stop_nobody_cost_no_packet_and_are_told() {
 fn s09_node_whose_uplink_is_lost_takes_nothing_from_a_dead_peer_and_stops_nobody() {
     let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
     // Its probes go unanswered; the EC2 API, which it needs to do any harm, it still reaches.
-    scene.block("nat-a", "internet", Traffic::Icmp).unwrap();
+    for probes in [Traffic::Icmp, Traffic::Tcp(443)] {
+        scene.block("nat-a", "internet", probes).unwrap();
+    }
     scene.wait_verdict("nat-b", "nat-a", "sick").unwrap();
     scene.wait_route(0, "nat-b").unwrap();
     scene.panic("nat-b").unwrap();

@@ -1,7 +1,7 @@
 //! One datagram: whatever its bytes are, decoding ends, in bounded memory, with a packet that is
 //! encoded to the same bytes, or with a reason. Nobody without the key gets anything accepted.
 
-use natha::types::{Fault, InstanceId, SessionId};
+use natha::types::{InstanceId, SessionId};
 use natha::wire::{HeartbeatKey, MAX_PACKET, Packet, Rejected, Sender};
 
 use crate::dice::Dice;

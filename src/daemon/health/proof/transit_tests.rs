@@ -46,6 +46,10 @@ fn with_tcp<T>(packet: &[u8], read: impl FnOnce(&TcpSlice<'_>) -> T) -> T {
     }
 }
 
+fn ports(packet: &[u8]) -> (u16, u16) {
+    with_tcp(packet, |tcp| (tcp.source_port(), tcp.destination_port()))
+}
+
 /// The answer of a target to the first packet of a connection.
 fn answer(syn: &[u8], accepts: bool) -> Vec<u8> {
     let (port, sequence) = with_tcp(syn, |tcp| (tcp.source_port(), tcp.sequence_number()));
@@ -62,8 +66,7 @@ fn every_round_is_a_connection_of_its_own() {
     let mut maker = maker(&[icmp(), tcp()]);
     let (first, second) = (maker.round(true), maker.round(true));
     assert_ne!(ident(&first[0]), ident(&second[0]));
-    let port = |packet: &[u8]| with_tcp(packet, |tcp| tcp.source_port());
-    assert_ne!(port(&first[1]), port(&second[1]));
+    assert_ne!(ports(&first[1]).0, ports(&second[1]).0);
 }
 
 #[test]
@@ -92,7 +95,7 @@ fn a_target_may_accept_or_refuse_and_an_accepted_connection_is_ended() {
     let Some(Reply::Tcp { end: Some(end) }) = maker.read(&answer(&syn, true)) else {
         panic!("the connection is accepted");
     };
-    let own_port = with_tcp(&syn, |tcp| tcp.source_port());
+    let (own_port, _) = ports(&syn);
     with_tcp(&end, |tcp| {
         assert!(tcp.rst() && !tcp.syn());
         assert_eq!((tcp.source_port(), tcp.destination_port()), (own_port, 443));

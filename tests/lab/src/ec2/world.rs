@@ -382,7 +382,7 @@ impl World {
         let call = self.settings.seed.wrapping_add((self.dropped + self.history.len()) as u64);
         let mixed = (call ^ call >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let share = u128::from(mixed >> 32);
-        Duration::from_micros(u64::try_from(most * share >> 32).unwrap_or(u64::MAX))
+        Duration::from_micros(u64::try_from((most * share) >> 32).unwrap_or(u64::MAX))
     }
 
     fn write(
