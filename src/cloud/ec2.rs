@@ -161,8 +161,15 @@ impl Ec2 {
     ) -> Result<Vec<RouteTableInfo>, CloudFault> {
         let mut found = Vec::new();
         for some in ids.chunks(MAX_FILTER_VALUES) {
-            let ids = filter("route-table-id", some.iter().map(RouteTableId::as_str));
-            found.extend(self.tables_where(vec![ids]).await?);
+            let some = filter("route-table-id", some.iter().map(RouteTableId::as_str));
+            found.extend(self.tables_where(vec![some]).await?);
+        }
+        // A list with a filter may lack what exists. A list by ids fails as a whole if one is
+        // unknown, so only those that are missing are asked for by id, one by one.
+        for id in ids {
+            if found.iter().all(|table| table.id != *id) {
+                found.extend(self.route_table(id).await?);
+            }
         }
         Ok(found)
     }

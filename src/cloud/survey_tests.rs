@@ -117,6 +117,20 @@ async fn a_list_that_lacks_a_known_member_table_or_subnet_loses_none_of_them() {
 }
 
 #[tokio::test]
+async fn a_read_of_routes_that_lacks_a_table_asks_for_it_by_id() {
+    let fake =
+        Fake::start(
+            |request| {
+                if request.contains("Filter.1") { tables("") } else { everything(request) }
+            },
+        )
+        .await;
+    let clouds = clouds(&fake.url).await;
+    let found = clouds.ec2().route_tables(&["rtb-00000001".parse().unwrap()]).await.unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[tokio::test]
 async fn what_ec2_does_not_know_by_id_is_gone() {
     let gone = |request: &str| match () {
         () if request.contains("InstanceId.1") => {

@@ -327,8 +327,9 @@ async fn a_node_whose_public_address_changes_makes_a_connection_for_each_call() 
         let (endpoint, timeout) = (Some(fake.url.clone()), Duration::from_secs(5));
         let api = Api { region: None, endpoint, route53_endpoint: None, timeout };
         let ec2 = Ec2::with(&shared, &api);
+        let vpc = "vpc-00000001".parse().unwrap();
         for _ in 0..3 {
-            ec2.route_tables(&["rtb-00000001".parse().unwrap()]).await.unwrap();
+            ec2.cluster_route_tables(&vpc, "blue").await.unwrap();
         }
         assert_eq!((fake.seen().len(), fake.connections()), (3, made), "{connections:?}");
     }

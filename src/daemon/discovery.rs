@@ -203,7 +203,6 @@ pub(super) async fn keep_looking(
     take_in_blocks(&discovery.settings, &vpc_blocks).await;
     let mut rounds = interval_at(Instant::now() + SECOND, EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    rounds.tick().await;
     let mut least = interval(LEAST);
     least.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
