@@ -15,11 +15,11 @@ impl World {
     pub(super) fn tick(&mut self) {
         self.change_power();
         self.carry_out_held();
+        self.notice_probes();
         for n in 0..self.nodes.len() {
             self.send_calls(n);
         }
         self.deliver();
-        self.notice_probes();
         for n in 0..self.nodes.len() {
             self.turn(n);
         }
