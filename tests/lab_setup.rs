@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use natha_lab::daemon::shared::{HostView, Power};
+use natha_lab::daemon::shared::HostView;
 use natha_lab::ec2::{Fault, FaultRule, Faults, Principal};
 use natha_lab::scene::{self, Scene};
 use natha_lab::{Lab, Spec};
@@ -52,19 +52,13 @@ fn a_denied_source_dest_check_is_a_clear_error_and_leaves_a_host_that_forwards()
 fn nodes_that_boot_while_ec2_hangs_forward() {
     let scene = Scene::start(&scene::spec(2, NATHA, "")).unwrap();
     let nodes = ["nat-a", "nat-b"].map(|name| scene.host(name).unwrap());
-    let ids = [("InstanceId.1", &*nodes[0].instance), ("InstanceId.2", &*nodes[1].instance)];
-    scene.ec2("StopInstances", &ids).unwrap();
-    let off = |status: &natha_lab::Status| {
-        let mut both = status.hosts.iter().filter(|host| host.name.starts_with("nat-"));
-        both.all(|host| host.power == Power::Off)
-    };
-    scene.wait_until(scene::PATIENCE, off).unwrap();
+    scene.stop_nodes(&nodes).unwrap();
     let hangs = |node: &HostView| {
         FaultRule::everywhere(Fault::Hang).by(Principal::Instance(node.instance.clone()))
     };
     scene.api_faults(Faults { rules: nodes.iter().map(hangs).collect() }).unwrap();
     let meter = scene.ping("host-a", 20).unwrap();
-    scene.ec2("StartInstances", &ids).unwrap();
+    scene.start_nodes(&nodes).unwrap();
     let answered = || {
         let probes = scene.probes(meter, 0)?;
         Ok(probes.last().is_some_and(|(_, answer)| answer.is_some()))

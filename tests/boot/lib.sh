@@ -94,18 +94,23 @@ lab_is() {
     done
 }
 
+# holds_everything NODE: as it knows itself. Its status exits with 3 while a node is missing.
+holds_everything() {
+    local status
+    status=$(lab exec "$1" natha status --json 2>/dev/null || true)
+    jq -e '.view.groups | all(.holder == "'"$(instance_of "$1")"'")' <<<"$status"
+}
+
 # stop_and_start NODE OTHER LAST SECONDS: EC2 stops NODE, which has so many seconds to shut down in
 # order, with LAST as the end of its console, and holds nothing while it is off; then EC2 starts it.
 stop_and_start() {
-    local node=$1 other=$2 last=$3 limit=$4 id status
+    local node=$1 other=$2 last=$3 limit=$4 id
     id=$(instance_of "$node")
     lab ec2 StopInstances InstanceId.1="$id" >/dev/null
     lab_is "$node" 'off 1' "$limit"
     lab console "$node" | grep "$last" >/dev/null || die "$node was not shut down in order"
-    # It exits with 3: a node is missing.
-    status=$(lab exec "$other" natha status --json 2>/dev/null || true)
-    jq -e '.view.groups | all(.holder == "'"$(instance_of "$other")"'")' <<<"$status" >/dev/null ||
-        die "$other does not hold everything while $node is off: $status"
+    # A node does not believe reads of a state that it has replaced less than 5 s ago.
+    until_ok 10 "$other holds everything while $node is off" holds_everything "$other"
     # Not before EC2 itself has it as stopped.
     until_ok 90 "EC2 starts $node" lab ec2 StartInstances InstanceId.1="$id"
     lab_is "$node" 'on 2' 40

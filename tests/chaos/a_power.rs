@@ -84,14 +84,8 @@ fn s17_nodes_that_boot_at_once_stop_nobody_and_end_with_every_route_at_its_home(
     let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
     assert_eq!(scene.route_writes().unwrap(), 0, "at the first boot every route was at its home");
     let nodes = ["nat-a", "nat-b"].map(|name| scene.host(name).unwrap());
-    let ids = [("InstanceId.1", &*nodes[0].instance), ("InstanceId.2", &*nodes[1].instance)];
-    scene.ec2("StopInstances", &ids).unwrap();
-    let off = |status: &natha_lab::Status| {
-        let mut both = status.hosts.iter().filter(|host| host.name.starts_with("nat-"));
-        both.all(|host| host.power == Power::Off)
-    };
-    scene.wait_until(scene::PATIENCE, off).unwrap();
-    scene.ec2("StartInstances", &ids).unwrap();
+    scene.stop_nodes(&nodes).unwrap();
+    scene.start_nodes(&nodes).unwrap();
     for node in &nodes {
         scene.wait_boot(&node.name, node.boot).unwrap();
     }

@@ -39,12 +39,8 @@ impl FitnessBoard {
 
     /// Records what is known about one kind of evidence.
     pub(crate) async fn prove(&self, evidence: Evidence, proof: Proof) {
-        let fault = match evidence {
-            Evidence::Uplink => Fault::Uplink,
-            Evidence::Transit => Fault::Transit,
-        };
         self.update(|fitness| {
-            put(&mut fitness.faults, fault, proof == Proof::Fails);
+            put(&mut fitness.faults, evidence.fault(), proof == Proof::Fails);
             put(&mut fitness.unproven, evidence, proof == Proof::Unproven);
         })
         .await;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::cluster;
-use crate::daemon::shared::{Happening, Power};
+use crate::daemon::shared::{Happening, HostView, Power};
 use crate::ec2::{CallRecord, Principal};
 use crate::lab::Lab;
 use crate::meter::ping;
@@ -324,6 +324,34 @@ impl Scene {
             return Err(self.explain(error));
         }
         Ok(report)
+    }
+
+    /// Stops these nodes by one call to EC2, and waits until they are off.
+    ///
+    /// # Errors
+    /// When EC2 refuses, or they are not off in time.
+    pub fn stop_nodes(&self, nodes: &[HostView]) -> Result<()> {
+        self.call_for("StopInstances", nodes)?;
+        let is_one = |host: &HostView| nodes.iter().any(|node| node.name == host.name);
+        let are_off = |status: &crate::Status| {
+            status.hosts.iter().filter(|host| is_one(host)).all(|host| host.power == Power::Off)
+        };
+        self.lab.wait_until(PATIENCE, are_off).map(drop)
+    }
+
+    /// Starts these nodes by one call to EC2.
+    ///
+    /// # Errors
+    /// When EC2 refuses.
+    pub fn start_nodes(&self, nodes: &[HostView]) -> Result<()> {
+        self.call_for("StartInstances", nodes)
+    }
+
+    fn call_for(&self, action: &str, nodes: &[HostView]) -> Result<()> {
+        let names: Vec<String> = (1..=nodes.len()).map(|n| format!("InstanceId.{n}")).collect();
+        let ids = nodes.iter().map(|node| node.instance.as_str());
+        let params: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(ids).collect();
+        self.lab.ec2(action, &params).map(drop)
     }
 
     /// Ends a node's monitor as a service manager does.

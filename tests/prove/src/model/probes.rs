@@ -143,7 +143,10 @@ impl World {
 
     /// Judges a route that a node takes for itself by what nodes know from probes.
     pub(super) fn judge_shared(&self, n: usize, at: usize) -> Option<Rule> {
-        let is_moved = matches!(self.cloud.now.routes[at], Target::Node(of) if of != n);
+        // A node that has died meanwhile is taken over from for that.
+        let lives = |of: usize| self.nodes[of].machine.is_some();
+        let is_moved =
+            matches!(self.cloud.now.routes[at], Target::Node(of) if of != n && lives(of));
         (self.shared && is_moved).then_some(Rule::Shared)
     }
 

@@ -15,6 +15,7 @@ impl World {
     pub(super) fn tick(&mut self) {
         self.change_power();
         self.carry_out_held();
+        self.notice_probes();
         for n in 0..self.nodes.len() {
             self.send_calls(n);
         }
