@@ -231,7 +231,11 @@ impl Story<'_> {
         self.facts.summary.hand_back_other = Some(others);
         let detail = format!("{CLIENT}: {}; {OTHER}: {}", pings.words(), others.words());
         if pings.lost + others.lost > 0 {
-            return Err(Missed(detail).into());
+            let killed = self.killed.unwrap_or_default();
+            let when = client.outages.iter().chain(&other.outages);
+            let when: Vec<String> =
+                when.map(|it| format!("{:+.3} s", (it.start_ms - killed) / 1e3)).collect();
+            return Err(Missed(format!("{detail}; the lost ones: {}", when.join(", "))).into());
         }
         self.passed(None, &format!("since the takeover, hand-back included, {detail}"))
     }
