@@ -97,7 +97,7 @@ fn a_peer_that_restarts_is_given_the_grace_unless_its_host_can_answer_for_itself
     let goodbye = || says(Beat { restarting: true, ..beat() });
     let limit = timing().detection() + timing().daemon_grace;
     assert_eq!(judge(&goodbye(), ms(1)), Verdict::Alive);
-    for after in [timing().detection(), limit - ms(1)] {
+    for after in [timing().detection(), limit.saturating_sub(ms(1))] {
         assert_eq!(judge(&goodbye(), after), Verdict::DaemonDown, "{after:?}");
     }
     assert_eq!(judge(&goodbye(), limit), Verdict::Suspected, "it had its time");

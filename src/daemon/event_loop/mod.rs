@@ -77,6 +77,16 @@ pub(crate) struct EventLoop {
     pub(crate) state: LoopState,
 }
 
+/// How far this monitor is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Running,
+    /// It was asked to hand everything over, and has done so.
+    Drained,
+    /// It was asked to end, not only to be drained.
+    Ending,
+}
+
 /// State of the loop itself, apart from the machine: for the status report and between turns.
 #[derive(Debug)]
 pub(crate) struct LoopState {
@@ -92,10 +102,7 @@ pub(crate) struct LoopState {
     fed: Option<Time>,
     ready: bool,
     exit_at: Option<Time>,
-    /// Whether the monitor was asked to end, not only to be drained.
-    ending: bool,
-    /// Whether this node was asked to hand everything over, and has done so.
-    drained: bool,
+    stage: Stage,
     /// The latest result of the checks of this host.
     checked: Fitness,
     severed: bool,
@@ -118,8 +125,7 @@ impl LoopState {
             fed: None,
             ready: false,
             exit_at: None,
-            ending: false,
-            drained: false,
+            stage: Stage::Running,
             checked: Fitness::fit(),
             severed: false,
             sessions: BTreeMap::new(),
@@ -197,7 +203,7 @@ impl EventLoop {
         }
         match &input {
             Input::Beat { from, session, .. } => self.note_session(from, *session, now),
-            Input::Command { command: Command::Restart } => self.state.ending = true,
+            Input::Command { command: Command::Restart } => self.state.stage = Stage::Ending,
             Input::Command { command: Command::Leave } => self.note_drain("is being drained"),
             _ => {}
         }
@@ -288,12 +294,12 @@ impl EventLoop {
             }
             Action::SendEcho { to } => return self.exchange.send_echo(&to),
             Action::Report { event } => return self.report_event(event),
-            Action::MayExit if self.state.ending => {
+            Action::MayExit if self.state.stage == Stage::Ending => {
                 self.state.exit_at = Some(now + self.linger);
                 return;
             }
             Action::MayExit => {
-                self.state.drained = true;
+                self.state.stage = Stage::Drained;
                 return self.note_drain("is drained");
             }
             Action::ReadRoutes { id, tables } => {
@@ -366,7 +372,7 @@ impl EventLoop {
             roster: Roster::clone(&self.state.roster),
             view: self.machine.view(now),
             alerts: self.state.alerts.values().cloned().collect(),
-            drained: self.state.drained,
+            drained: self.state.stage == Stage::Drained,
             events: self.state.events.iter().cloned().collect(),
             counters,
             lateness_max: self.state.lateness_max,

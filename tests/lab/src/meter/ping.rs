@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::clock::Clock;
 use crate::net::netns::Netns;
 
-/// How long the last probes' answers are waited for. A later answer counts as lost.
+/// How long the meter waits for an answer when it stops. A later answer counts as lost.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 /// Where the probe's number is in an echo message: behind the header.
 const NUMBER: std::ops::Range<usize> = 8..16;
@@ -123,7 +123,7 @@ impl Ping {
         let end = self.clock.now();
         self.stop.store(true, Ordering::Relaxed);
         self.sender.join().map_err(|_| anyhow!("a meter's thread panicked"))?;
-        while self.clock.now() < end + LAST_ANSWERS && unanswered(&self.probes) {
+        while is_any_awaited(&self.probes, self.clock.now()) {
             thread::sleep(Duration::from_millis(5));
         }
         self.drained.store(true, Ordering::Relaxed);
@@ -133,10 +133,12 @@ impl Ping {
     }
 }
 
-/// Whether the last probe has no answer yet; earlier ones that have none are lost by now.
-fn unanswered(probes: &Probes) -> bool {
+/// Whether an answer can still come. The last probe's answer may overtake earlier ones: two CPUs
+/// forward packets, and either may be late.
+fn is_any_awaited(probes: &Probes, now: Duration) -> bool {
     let probes = probes.lock().unwrap_or_else(PoisonError::into_inner);
-    probes.last().is_some_and(|(_, answer)| answer.is_none())
+    let mut recent = probes.iter().rev().take_while(|(at, _)| now < *at + LAST_ANSWERS);
+    recent.any(|(_, answer)| answer.is_none())
 }
 
 fn send(
@@ -276,6 +278,18 @@ mod tests {
         let spans: Vec<_> = report.outages.iter().map(|it| (it.start_ms, it.end_ms)).collect();
         assert_eq!(spans, [(10.0, 30.0), (40.0, 45.0)]);
         assert!((report.worst_ms() - 20.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_meter_waits_for_answers_that_a_later_one_overtook() {
+        let awaited = |pattern: [(u64, bool); 2], now| {
+            let probes = pattern.map(|(at, answered)| probe(at, answered)).into();
+            is_any_awaited(&Probes::new(Mutex::new(probes)), Duration::from_millis(now))
+        };
+        assert!(awaited([(0, false), (10, true)], 20));
+        assert!(awaited([(0, true), (10, false)], 1009));
+        assert!(!awaited([(0, false), (10, true)], 1000), "it is lost by now");
+        assert!(!awaited([(0, true), (10, true)], 20));
     }
 
     #[test]
