@@ -9,18 +9,6 @@ use natha_lab::scene::{self, QUICK, Scene};
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Ends a node's monitor as a restart of the service does, waits for its end and starts another,
-/// the program first replaced by another file, as an upgrade does.
-fn restart(scene: &Scene, node: &str) {
-    // The lab has mounted the program there: another one goes on top.
-    let upgrade = "p=$(command -v natha) && cp $p /root/natha.$$ && mount --bind /root/natha.$$ $p";
-    scene.sh(node, upgrade).unwrap();
-    scene.terminate(node).unwrap();
-    scene.wait_for(|| Ok(scene.exec(node, &["pidof", "natha"], LIMIT)?.code != 0)).unwrap();
-    scene.spawn(node, &["natha", "monitor"]).unwrap();
-    scene.wait_well().unwrap();
-}
-
 #[test]
 fn a_restart_and_an_upgrade_of_a_monitor_move_no_route_with_echo_and_without() {
     for icmp in [true, false] {
@@ -36,7 +24,7 @@ fn a_restart_and_an_upgrade_of_a_monitor_move_no_route_with_echo_and_without() {
         scene.wait_well().unwrap();
         let meter = scene.ping("host-a", 10).unwrap();
         for node in ["nat-a", "nat-b", "nat-a"] {
-            restart(&scene, node);
+            scene.upgrade(node).unwrap();
         }
         scene.pass(Duration::from_secs(2));
         assert_eq!(scene.route_writes().unwrap(), 0, "restart.moves with icmp {icmp}");

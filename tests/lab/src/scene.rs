@@ -362,6 +362,30 @@ impl Scene {
         self.lab.sh(host, "kill -TERM $(pidof natha)").map(drop)
     }
 
+    /// Restarts a node's monitor as a service manager does, and waits until all is well.
+    ///
+    /// # Errors
+    /// When the monitor does not end, or the cluster is not well in time.
+    pub fn restart(&self, host: &str) -> Result<()> {
+        self.terminate(host)?;
+        let limit = Duration::from_secs(10);
+        self.wait_for(|| Ok(self.lab.exec(host, &["pidof", "natha"], limit)?.code != 0))?;
+        self.lab.spawn(host, &["natha", "monitor"])?;
+        self.wait_well()
+    }
+
+    /// The same after the program was replaced by another file.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn upgrade(&self, host: &str) -> Result<()> {
+        // The lab has mounted the program there: another one goes on top.
+        let replace =
+            "p=$(command -v natha) && cp $p /root/natha.$$ && mount --bind /root/natha.$$ $p";
+        self.lab.sh(host, replace)?;
+        self.restart(host)
+    }
+
     /// Hands over everything that a node holds.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use super::figures::Figures;
-use super::pair::{PACE_MS, Pair, api, outage, spread};
+use super::pair::{PACE_MS, PROBE, Pair, api, outage, spread};
 use super::{Bench, stats, summary};
 use crate::ec2::{CallRecord, Principal};
 
@@ -17,9 +17,8 @@ pub(super) const DAEMON: [&str; 2] = ["daemon_killed.pings_lost", "daemon_killed
 
 /// How long a node stands still.
 const FROZEN_FOR: Duration = Duration::from_secs(20);
-/// The interval of heartbeats and that of uplink probes, whose phases should be met anywhere.
+/// The interval of heartbeats, whose phases should be met anywhere.
 const BEAT: Duration = Duration::from_millis(100);
-const PROBE: Duration = Duration::from_millis(500);
 
 pub(super) fn frozen(bench: &Bench<'_>) -> Result<Figures> {
     let pair = Pair::start(bench.options.natha.clone(), api(50))?;

@@ -25,7 +25,7 @@ const fn within(name: &'static str, budget: f64, meaning: &'static str) -> Figur
 }
 
 /// All of them, in the order of the table.
-pub(super) const ALL: [Figure; 58] = [
+pub(super) const ALL: [Figure; 68] = [
     within(
         "hard_kill.api50.outage_ms.median",
         600.0,
@@ -55,6 +55,29 @@ pub(super) const ALL: [Figure; 58] = [
     ),
     free("uplink_lost.outage_ms.median", "a node that loses its uplink: a private host's outage"),
     free("uplink_lost.outage_ms.max", "the worst of them"),
+    free("flush.outage_ms.median", "`nft flush ruleset` on a NAT: a private host's outage"),
+    free("flush.outage_ms.max", "the worst of them"),
+    free(
+        "foreign_drop.outage_ms.median",
+        "another program's table that drops what a NAT forwards: a private host's outage",
+    ),
+    free("foreign_drop.outage_ms.max", "the worst of them"),
+    free(
+        "conntrack_full.outage_ms.median",
+        "a NAT's connection table that is full: the outage of new connections",
+    ),
+    free("conntrack_full.outage_ms.max", "the worst of them"),
+    within("restart.moves", 0.0, "both monitors restarted, one after the other: changes of routes"),
+    within("upgrade.moves", 0.0, "likewise, the program replaced before"),
+    within(
+        "shared_blip.moves",
+        0.0,
+        "six times both nodes lose their uplink for 3 s: changes of routes",
+    ),
+    free(
+        "boot_without_api.s_to_forwarding",
+        "both nodes boot while calls to EC2 hang: from the boot to the first packet forwarded",
+    ),
     within(
         "daemon_killed.pings_lost",
         0.0,
@@ -215,8 +238,8 @@ mod tests {
         let names: std::collections::BTreeSet<_> = all.map(|figure| figure.name).collect();
         assert_eq!(names.len(), ALL.len() + ADDED.len());
         let units = [
-            "_ms", "_s", "_mib", ".mib", "_percent", "_lost", ".stops", ".writes", "ratio",
-            "soak.", "_score",
+            "_ms", "_s", ".s_", "_mib", ".mib", "_percent", "_lost", ".stops", ".writes", "ratio",
+            "soak.", "_score", ".moves",
         ];
         for name in names {
             assert!(units.iter().any(|unit| name.contains(unit)), "{name}");

@@ -4,11 +4,13 @@ mod blocked;
 mod dataplane;
 mod failures;
 mod figures;
+mod forwarding;
 mod host;
 mod kills;
 mod package;
 mod pair;
 mod patterns;
+mod planned;
 mod scale;
 mod soak;
 mod stats;
@@ -60,7 +62,7 @@ struct Section {
 }
 
 /// All of them, in the order in which they are made.
-const SECTIONS: [Section; 19] = [
+const SECTIONS: [Section; 25] = [
     Section { names: &["binary.mib"], run: host::binary },
     Section { names: &package::NAMES, run: package::sizes },
     Section { names: &["setup.unchanged_ms", "setup.unchanged_ms.max"], run: host::setup },
@@ -71,6 +73,12 @@ const SECTIONS: [Section; 19] = [
     Section { names: &yardstick::KILLS, run: yardstick::kills },
     Section { names: &failures::FROZEN, run: failures::frozen },
     Section { names: &failures::UPLINK, run: failures::uplink_lost },
+    Section { names: &forwarding::FLUSH, run: forwarding::flushed },
+    Section { names: &forwarding::FOREIGN, run: forwarding::foreign_drop },
+    Section { names: &forwarding::CONNTRACK, run: forwarding::conntrack_full },
+    Section { names: &planned::RESTARTS, run: planned::restarts },
+    Section { names: &planned::BLIP, run: planned::shared_blip },
+    Section { names: &planned::BOOT, run: planned::boot_without_api },
     Section { names: &failures::DAEMON, run: failures::daemon_killed },
     Section { names: &["hand_back.pings_lost"], run: kills::hand_back },
     Section { names: &patterns::VIP, run: patterns::vip },

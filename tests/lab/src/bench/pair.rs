@@ -20,11 +20,14 @@ const CALM: Duration = Duration::from_millis(1500);
 pub(super) const PACE_MS: u64 = 10;
 /// Everything is at its default but the time that a returned home must have been fit: it says how
 /// long is waited before a hand-back, not how long anything takes.
-const CONFIG: &str = "
+pub(super) const CONFIG: &str = "
 [hand_back]
 hold = \"1s\"
 hold_max = \"1s\"
 ";
+
+/// The interval of uplink probes, whose phases should be met anywhere.
+pub(super) const PROBE: Duration = Duration::from_millis(500);
 
 /// The two nodes.
 pub(super) const NODES: [&str; 2] = ["nat-a", "nat-b"];

@@ -18,6 +18,8 @@ pub(super) struct Scale {
     pub(super) freezes: u32,
     /// Lost uplinks.
     pub(super) uplinks: u32,
+    /// Each way to break forwarding, and boots without EC2.
+    pub(super) broken: u32,
     /// Kills of the holder of an address or name, for each kind.
     pub(super) patterns: u32,
     /// Hand-backs, with 1,000 pings around each.
@@ -48,6 +50,7 @@ impl Scale {
             yardsticks: 5,
             freezes: 3,
             uplinks: 5,
+            broken: 5,
             patterns: 10,
             hand_backs: 3,
             dataplane: 21,
@@ -69,6 +72,7 @@ impl Scale {
             yardsticks: 1,
             freezes: 1,
             uplinks: 1,
+            broken: 1,
             patterns: 1,
             hand_backs: 1,
             dataplane: 3,
@@ -91,6 +95,7 @@ impl Scale {
             fact("rounds.yardstick.api50", json!(self.yardsticks)),
             fact("rounds.frozen", json!(self.freezes)),
             fact("rounds.uplink_lost", json!(self.uplinks)),
+            fact("rounds.broken", json!(self.broken)),
             fact("rounds.patterns", json!(self.patterns)),
             fact("rounds.hand_back", json!(self.hand_backs)),
             fact("rounds.dataplane", json!(self.dataplane)),
