@@ -21,6 +21,9 @@ pub(super) const CONNTRACK: [&str; 2] =
 
 /// How long nothing may be lost before an outage counts as over.
 const CALM: Duration = Duration::from_millis(1500);
+/// A node that was not well itself within 5 s takes nothing from a sick peer, and both have just
+/// started.
+const SETTLED: Duration = Duration::from_secs(6);
 /// A connection through a NAT whose table is full is refused nothing: its packets are dropped.
 const CONNECT_LIMIT_MS: u64 = 250;
 const FOREIGN_TABLE: &str = "nft add table inet other && nft add chain inet other forward \
@@ -98,6 +101,7 @@ where
     Stop: Fn(&Scene, u64) -> Result<Vec<Outage>>,
 {
     let scene = Scene::start(&scene::spec(2, &bench.options.natha, CONFIG))?;
+    scene.pass(SETTLED);
     let rounds = bench.scale.broken;
     let mut times = Vec::new();
     for round in 0..rounds {
