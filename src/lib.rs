@@ -1,7 +1,7 @@
 //! natha: NAT instances on AWS that cover for each other.
 //!
 //! The crate is layered so that every decision is pure and every side effect is at the edge:
-//! `failover` and `plan` decide from their arguments alone and never read a clock, a socket or a
+//! `failover`, `evidence` and `plan` decide from their arguments alone and never read a clock, a socket or a
 //! file; `daemon`, `kernel` and `cloud` carry the decisions out and report the results. The modules
 //! and their allowed imports are listed in `docs/ARCHITECTURE.md` and enforced by `tests/tidy.rs`.
 
@@ -15,6 +15,7 @@ mod commands;
 pub mod config;
 #[cfg(feature = "host")]
 mod daemon;
+pub mod evidence;
 pub mod failover;
 #[cfg(feature = "host")]
 pub mod kernel;

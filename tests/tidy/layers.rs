@@ -6,11 +6,12 @@ use crate::source::{Source, code_only, identifier, line_number, without_tests, w
 
 /// What each top-level module of `src/` may import of the crate, itself aside. The reasons are in
 /// `docs/ARCHITECTURE.md`. `main` uses the library by its name.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("types", &[]),
     ("config", &["types"]),
     ("cluster", &["types", "config"]),
     ("wire", &["types"]),
+    ("evidence", &["types"]),
     ("failover", &["types", "config"]),
     ("plan", &["types", "config"]),
     ("policy", &["types", "config", "cluster"]),
@@ -21,8 +22,8 @@ const LAYERS: [(&str, &[&str]); 17] = [
     (
         "daemon",
         &[
-            "types", "config", "cluster", "wire", "failover", "plan", "kernel", "cloud", "record",
-            "status",
+            "types", "config", "cluster", "wire", "evidence", "failover", "plan", "kernel",
+            "cloud", "record", "status",
         ],
     ),
     (
@@ -39,7 +40,8 @@ const LAYERS: [(&str, &[&str]); 17] = [
 ];
 
 /// Layers that decide and do nothing: their tests aside, none of [`IMPURE`] may be named in them.
-const PURE: [&str; 7] = ["types", "cluster", "failover", "plan", "policy", "record", "wire"];
+const PURE: [&str; 8] =
+    ["types", "cluster", "evidence", "failover", "plan", "policy", "record", "wire"];
 
 /// Ways to the clock, the network, the disk, other threads and AWS.
 const IMPURE: [&str; 18] = [

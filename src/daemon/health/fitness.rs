@@ -6,19 +6,9 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use crate::daemon::inbox::Notes;
+use crate::evidence::Proof;
 use crate::failover::Input;
 use crate::types::{Evidence, Fault, Fitness};
-
-/// What is known about one kind of evidence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Proof {
-    /// It has been seen to work, and nothing speaks against it.
-    Works,
-    /// It does not work.
-    Fails,
-    /// It has not been seen to work since the host booted.
-    Unproven,
-}
 
 /// Shared by all checks of this host.
 #[derive(Debug, Clone)]

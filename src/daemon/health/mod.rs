@@ -12,4 +12,4 @@ mod other_chains;
 pub(crate) mod proof;
 pub(crate) mod service_checks;
 
-pub(crate) use fitness::{FitnessBoard, Proof};
+pub(crate) use fitness::FitnessBoard;

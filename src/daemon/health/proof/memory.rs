@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 
-use super::judge::Proven;
+use crate::evidence::Proven;
 use crate::kernel::{durable, journal};
 
 /// Its name in the state directory.

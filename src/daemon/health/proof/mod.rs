@@ -4,7 +4,6 @@
 //! private host's packets. Both look alike on the wire. If only the own ones are answered,
 //! forwarding is broken on this host, whatever broke it.
 
-mod judge;
 mod memory;
 mod own;
 mod transit;
@@ -14,7 +13,6 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::judge::{Judge, Proven};
 use self::memory::Memory;
 use self::own::OwnProbes;
 use self::transit::TransitProbes;
@@ -22,6 +20,7 @@ use super::FitnessBoard;
 use crate::config::{Settings, Uplink};
 use crate::daemon::alerts::Alert;
 use crate::daemon::clock;
+use crate::evidence::{Judge, Pacing, Proven, Round};
 use crate::kernel::tun::TransitLink;
 use crate::kernel::{journal, links};
 use crate::types::{Evidence, Time};
@@ -82,7 +81,6 @@ struct Watch {
     own: OwnProbes,
     link: Link,
     alert: Alert,
-    asked: Option<Time>,
     /// Whether a target has ever answered by ICMP, so that TCP targets need not be asked.
     icmp_works: bool,
 }
@@ -115,12 +113,14 @@ impl Watch {
         let own = OwnProbes::new(parts.uplink.targets.clone(), limit, device, parts.token);
         let closed = Link::Closed { retry: Time::default(), pause: OPEN_EVERY.0 };
         Self {
-            judge: Judge::new(parts.pace, lost_after, proven),
+            judge: Judge::new(
+                Pacing { interval: parts.uplink.interval, pace: parts.pace, lost_after },
+                proven,
+            ),
             memory,
             own,
             link: if parts.transit { closed } else { Link::Off },
             alert,
-            asked: None,
             icmp_works: false,
             parts,
         }
@@ -189,12 +189,8 @@ impl Watch {
 
     /// Sends a round if it is time for one.
     fn ask(&mut self, now: Time) {
-        let doubts = self.judge.doubts(now);
-        let due = self.asked.is_none_or(|at| now.since(at) >= self.parts.uplink.interval);
-        if !doubts && !due {
-            return;
-        }
-        let all = doubts || !self.icmp_works;
+        let Some(round) = self.judge.due(now) else { return };
+        let all = round == Round::All || !self.icmp_works;
         self.own.ask(all);
         let open = if let Link::Open(probes) = &mut self.link {
             probes.ask(all);
@@ -203,7 +199,6 @@ impl Watch {
             false
         };
         self.judge.sent(now, open);
-        self.asked = Some(now);
     }
 }
 

@@ -11,6 +11,7 @@ use clap::Args;
 use super::chaos::{Made, Storm, storm};
 use super::report::{Published, flat};
 use super::study::{measure_promise, study};
+use super::uplink;
 use super::weather::Beats;
 use super::workers::side_by_side;
 use crate::processors;
@@ -53,6 +54,11 @@ pub struct Options {
     /// this directory. Runs nothing else.
     #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["seed", "json"])]
     study: Option<PathBuf>,
+    /// Measure every setting of the uplink probes on every simulated network, for --hours hours
+    /// each, and write uplink.json and the tables of uplink.md into this directory. Runs nothing
+    /// else.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["seed", "json", "study"])]
+    uplink_study: Option<PathBuf>,
     /// With --study, measure this setting alone, such as 100x4, and keep what the directory has of
     /// the others.
     #[arg(long, value_name = "MSxN", value_parser = beats, requires = "study")]
@@ -91,6 +97,11 @@ pub fn command(options: &Options) -> anyhow::Result<ExitCode> {
     let made = if options.several { Made::Several } else { Made::Plain };
     if let Some(seed) = options.seed {
         return one(seed, made, options.story, &mut out);
+    }
+    if let Some(directory) = &options.uplink_study {
+        let cells = uplink::measure(options.hours.max(1), threads);
+        uplink::Published { cells }.write(directory)?;
+        return Ok(ExitCode::SUCCESS);
     }
     if let Some(directory) = &options.study {
         let hours = options.hours.max(options.effort);

@@ -21,6 +21,7 @@ mod rules;
 mod story;
 mod study;
 mod turns;
+pub mod uplink;
 mod weather;
 mod whole;
 mod workers;

@@ -28,7 +28,7 @@ impl Burst {
     }
 
     /// Whether what is sent now is lost.
-    fn loses(&mut self, now: Time, noise: &mut Noise) -> bool {
+    pub(super) fn loses(&mut self, now: Time, noise: &mut Noise) -> bool {
         if self.until == Time::default() {
             self.until = now + noise.wait(self.good);
         }

@@ -120,12 +120,12 @@ pub fn table(cells: &[Cell]) -> String {
     out
 }
 
-fn three(spread: super::study::Spread) -> String {
+pub(super) fn three(spread: super::study::Spread) -> String {
     format!("{} / {} / {}", spread.p50, spread.p99, spread.max)
 }
 
 /// A number with commas.
-fn thousands(number: u64) -> String {
+pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (place, digit) in digits.chars().enumerate() {

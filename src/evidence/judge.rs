@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::daemon::health::Proof;
+use serde::{Deserialize, Serialize};
+
 use crate::types::Time;
 
 /// How long rounds follow at the quick pace while something is in doubt. What lasts longer is
@@ -10,6 +11,37 @@ use crate::types::Time;
 const DOUBT_LIMIT: Duration = Duration::from_secs(30);
 /// A reply that takes longer than this says nothing about how long replies take.
 const SLOWEST: Duration = Duration::from_secs(1);
+
+/// What is known about one kind of evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// It has been seen to work, and nothing speaks against it.
+    Works,
+    /// It does not work.
+    Fails,
+    /// It has not been seen to work since the host booted.
+    Unproven,
+}
+
+/// How often a host is probed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pacing {
+    /// Time between two rounds while replies come.
+    pub interval: Duration,
+    /// Time between two rounds while something is in doubt.
+    pub pace: Duration,
+    /// Rounds at `pace` without a reply after which a way is lost.
+    pub lost_after: u32,
+}
+
+/// Which targets a round of probes asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Round {
+    /// Those that usually reply.
+    Usual,
+    /// All of them: something is in doubt.
+    All,
+}
 
 /// The replies to probes that go one way.
 #[derive(Debug, Clone, Default)]
@@ -44,10 +76,9 @@ impl Replies {
 /// Judges the uplink by this host's own probes, and forwarding by those that go the way of a
 /// private host's packets.
 #[derive(Debug, Clone)]
-pub(super) struct Judge {
-    /// Time between two rounds while something is in doubt.
-    pace: Duration,
-    lost_after: u32,
+pub struct Judge {
+    pacing: Pacing,
+    asked: Option<Time>,
     own: Replies,
     /// None where forwarding is not tested.
     transit: Option<Replies>,
@@ -57,14 +88,26 @@ pub(super) struct Judge {
 impl Judge {
     /// Nothing is proven yet but what `proven` lists: what an earlier run has proven since the host
     /// booted.
-    pub(super) fn new(pace: Duration, lost_after: u32, proven: Proven) -> Self {
+    #[must_use]
+    pub fn new(pacing: Pacing, proven: Proven) -> Self {
         let replies = |proven| Replies { proven, ..Replies::default() };
         let transit = proven.transit.map(replies);
-        Self { pace, lost_after, own: replies(proven.uplink), transit, doubt_since: None }
+        let own = replies(proven.uplink);
+        Self { pacing, asked: None, own, transit, doubt_since: None }
+    }
+
+    /// The round of probes to send now, if it is time for one.
+    pub fn due(&mut self, now: Time) -> Option<Round> {
+        if self.doubts(now) {
+            return Some(Round::All);
+        }
+        let due = self.asked.is_none_or(|at| now.since(at) >= self.pacing.interval);
+        due.then_some(Round::Usual)
     }
 
     /// Records that a round of probes was sent; `both`: also through the forward path.
-    pub(super) fn sent(&mut self, now: Time, both: bool) {
+    pub fn sent(&mut self, now: Time, both: bool) {
+        self.asked = Some(now);
         self.own.sent(now);
         if let Some(transit) = self.transit.as_mut().filter(|_| both) {
             transit.sent(now);
@@ -72,37 +115,39 @@ impl Judge {
     }
 
     /// Records a reply to one of this host's own probes.
-    pub(super) fn own_answered(&mut self, now: Time) {
+    pub fn own_answered(&mut self, now: Time) {
         self.own.answered(now);
     }
 
     /// Records a reply to a probe through the forward path.
-    pub(super) fn transit_answered(&mut self, now: Time) {
+    pub fn transit_answered(&mut self, now: Time) {
         if let Some(transit) = &mut self.transit {
             transit.answered(now);
         }
     }
 
     /// Forgets the probes that are under way: their way is being made anew.
-    pub(super) fn restart_transit(&mut self) {
+    pub fn restart_transit(&mut self) {
         if let Some(transit) = &mut self.transit {
             transit.unanswered = None;
         }
     }
 
     /// Forgets that forwarding was proven: it cannot be tested any more.
-    pub(super) fn forget_transit(&mut self) {
+    pub fn forget_transit(&mut self) {
         self.transit = self.transit.take().map(|_| Replies::default());
     }
 
     /// Whether a probe through the forward path should have been answered by now.
-    pub(super) fn transit_is_silent(&self, now: Time) -> bool {
-        self.transit.as_ref().is_some_and(|transit| transit.silent_for(now) >= self.pace)
+    #[must_use]
+    pub fn transit_is_silent(&self, now: Time) -> bool {
+        self.transit.as_ref().is_some_and(|transit| transit.silent_for(now) >= self.pacing.pace)
     }
 
     /// Whether the uplink works. Silence before the first reply proves nothing: the targets may
     /// not reply to anyone.
-    pub(super) fn uplink(&self, now: Time) -> Proof {
+    #[must_use]
+    pub fn uplink(&self, now: Time) -> Proof {
         match (self.own.proven, self.is_lost(&self.own, now)) {
             (false, _) => Proof::Unproven,
             (true, true) => Proof::Fails,
@@ -115,7 +160,8 @@ impl Judge {
     /// It fails where this host's own probes are answered and those through the forward path are
     /// not: on the wire both look the same. While the uplink is silent too, nothing new is known
     /// about forwarding.
-    pub(super) fn transit(&self, now: Time) -> Option<Proof> {
+    #[must_use]
+    pub fn transit(&self, now: Time) -> Option<Proof> {
         let transit = self.transit.as_ref()?;
         // Replies that came well after the probes that got none.
         let own_is_well = transit.unanswered.zip(self.own.last).is_some_and(|(unanswered, own)| {
@@ -129,18 +175,19 @@ impl Judge {
     }
 
     /// What the next run of the monitor may rely on, as long as the host has not booted anew.
-    pub(super) fn proven(&self) -> Proven {
+    #[must_use]
+    pub fn proven(&self) -> Proven {
         let transit = self.transit.as_ref().map(|transit| transit.proven);
         Proven { uplink: self.own.proven, transit }
     }
 
     /// Whether the next round should follow at the quick pace.
-    pub(super) fn doubts(&mut self, now: Time) -> bool {
+    fn doubts(&mut self, now: Time) -> bool {
         let ways = [Some(&self.own), self.transit.as_ref()];
         let in_doubt = ways
             .into_iter()
             .flatten()
-            .any(|way| !way.proven || way.silent_for(now) >= self.pace.max(way.slowest));
+            .any(|way| !way.proven || way.silent_for(now) >= self.pacing.pace.max(way.slowest));
         if !in_doubt {
             self.doubt_since = None;
             return false;
@@ -154,17 +201,18 @@ impl Judge {
 
     /// How long a way may be silent: some rounds, and well over the time that replies take.
     fn patience(&self) -> Duration {
-        (self.pace * self.lost_after).max(self.own.slowest * 2 + self.pace)
+        let Pacing { pace, lost_after, .. } = self.pacing;
+        (pace * lost_after).max(self.own.slowest * 2 + pace)
     }
 }
 
 /// Which ways have been proven since the host booted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-pub(super) struct Proven {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Proven {
     /// The uplink.
-    pub(super) uplink: bool,
+    pub uplink: bool,
     /// The forward path; none where it is not tested.
-    pub(super) transit: Option<bool>,
+    pub transit: Option<bool>,
 }
 
 #[cfg(test)]

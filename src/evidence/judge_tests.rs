@@ -2,9 +2,13 @@ use super::*;
 
 const PACE: Duration = Duration::from_millis(90);
 
+fn pacing() -> Pacing {
+    Pacing { interval: Duration::from_millis(500), pace: PACE, lost_after: 5 }
+}
+
 /// Nothing is proven, and forwarding is tested.
 fn judge() -> Judge {
-    Judge::new(PACE, 5, Proven { uplink: false, transit: Some(false) })
+    Judge::new(pacing(), Proven { uplink: false, transit: Some(false) })
 }
 
 /// Rounds at the quick pace, from `from` ms on: what is sent is answered 10 ms later, or never.
@@ -131,7 +135,7 @@ fn what_is_in_doubt_is_probed_quickly_for_a_while() {
 
 #[test]
 fn an_earlier_run_s_proof_makes_silence_count_at_once() {
-    let mut judge = Judge::new(PACE, 5, Proven { uplink: true, transit: Some(true) });
+    let mut judge = Judge::new(pacing(), Proven { uplink: true, transit: Some(true) });
     assert_eq!(found(&judge, Time::from_millis(0)), (Proof::Works, Proof::Works));
     let now = rounds(&mut judge, 0, 5, false, false);
     assert_eq!(judge.uplink(now), Proof::Fails);
@@ -139,7 +143,7 @@ fn an_earlier_run_s_proof_makes_silence_count_at_once() {
 
 #[test]
 fn forwarding_that_is_not_tested_is_not_judged() {
-    let mut judge = Judge::new(PACE, 5, Proven::default());
+    let mut judge = Judge::new(pacing(), Proven::default());
     rounds(&mut judge, 0, 1, true, true);
     assert_eq!(judge.transit(Time::from_millis(90)), None);
 }
