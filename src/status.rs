@@ -134,6 +134,10 @@ impl Report {
             )),
             Verdict::Alive if !peer.hears_me => Some(format!("{name} does not hear this node")),
             Verdict::Alive => open.map(|fitness| unproven(&name, fitness)),
+            Verdict::Unmet => Some(format!(
+                "{name} is unmet: it was never heard since this monitor started; let the nodes' \
+                 security groups pass heartbeats (UDP) and ICMP between the nodes"
+            )),
             other => Some(format!("{name} is {}", other.name())),
         }
     }

@@ -298,7 +298,8 @@ pub(super) static KEYS: &[SettingKey] = &[
         "failover.first_contact",
         timing.first_contact,
         Range::Millis(SECOND, HOUR),
-        "How long after this node's start a peer that has never been heard keeps its groups."
+        "How long after this node's start a peer that it has not heard yet keeps its groups, \
+         whatever its echo and EC2's status check show."
     ),
     key!(
         "failover.read_valid",

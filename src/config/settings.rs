@@ -265,7 +265,8 @@ pub struct Timing {
     /// How long a peer keeps its groups if its monitor is silent but its host still answers.
     #[serde(with = "spans")]
     pub daemon_grace: Duration,
-    /// How long after this node's start a peer that has never been heard keeps its groups.
+    /// How long after this node's start a peer that it has not heard yet keeps its groups, whatever
+    /// its echo and EC2's status check show.
     #[serde(with = "spans")]
     pub first_contact: Duration,
     /// The maximum age of a read that a write or a repair relies on.

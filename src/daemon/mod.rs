@@ -11,12 +11,14 @@
 //! - `calls`: the executors that call EC2 and Route 53.
 //! - `discovery`: which members and groups the cluster has.
 //! - `health`: whether this host can serve.
+//! - `heard_peers`: which peers were heard since the host booted, for the next run.
 //! - `looks`: when to look at the host again: the kernel's news, and intervals.
 //! - `carrier`: the addresses that this host must carry for its groups.
 //! - `control_socket`: the socket for `natha status` and `natha handover`.
 //! - `take`: one takeover or release without a monitor.
 
 mod alerts;
+mod boot_memory;
 mod calls;
 mod carrier;
 mod clock;
@@ -24,6 +26,7 @@ mod control_socket;
 mod discovery;
 mod event_loop;
 mod health;
+mod heard_peers;
 mod inbox;
 mod looks;
 mod peers;

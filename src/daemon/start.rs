@@ -19,7 +19,7 @@ use super::health::proof::{self, ProofParts};
 use super::health::{FitnessBoard, conntrack, host, interruptions, service_checks};
 use super::inbox::{self, Notes};
 use super::peers::{Exchange, ExchangeParts};
-use super::{clock, single};
+use super::{clock, heard_peers, single};
 use crate::cloud::Imds;
 use crate::config::{
     ClusterKey, Flags, PairFlags, Settings, Timing, load_with_pair, settings_digest,
@@ -129,6 +129,8 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
             "unknown which peers an earlier monitor stopped; start them by hand if any: {error:#}"
         ),
     }
+    let (heard_before, heard) = heard_peers::start(&settings.state_dir);
+    header.heard = heard_before;
     let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
     let rediscover = Rediscover::default();
     let event_loop = EventLoop {
@@ -140,6 +142,7 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
         notifier: Notifier::start().context("cannot start the thread that writes the log")?,
         recorder: record(settings, header),
         must_carry,
+        heard,
         rediscover: rediscover.clone(),
         watchdog: Watchdog::from_environment(),
         linger: (settings.timing.interval * (LAST_BEATS - 1)).min(LINGER_MAX),

@@ -30,6 +30,13 @@ fn is_foreign(location: &Location<Holder>) -> bool {
     matches!(location, Location::At(Holder::Foreign { .. }))
 }
 
+/// What to do about a peer that was never heard though it runs.
+const UNHEARD: &str = "it was never heard since this host booted: it keeps its groups until EC2's \
+                       status check or an echo that it no longer answers shows that it is dead. \
+                       Let the nodes' security groups pass heartbeats (UDP, heartbeat.port, 6284 \
+                       by default) and ICMP between the nodes; check that its monitor runs, with \
+                       the same key";
+
 /// This node's knowledge of itself and of its peers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Known {
@@ -40,6 +47,8 @@ pub(super) struct Known {
     pub(super) settings_digest: u64,
     pub(super) started: Time,
     pub(super) peers: BTreeMap<InstanceId, Peer>,
+    /// Nodes that this run or an earlier one has heard since this host booted.
+    pub(super) ever_heard: BTreeSet<InstanceId>,
     /// Peers that this node stopped and has not heard since: a copy of what the repairs keep.
     pub(super) stopped: BTreeSet<InstanceId>,
     /// This node's fitness, lateness included.
@@ -72,6 +81,7 @@ impl Known {
             settings_digest,
             started: now,
             peers: BTreeMap::new(),
+            ever_heard: BTreeSet::new(),
             stopped: BTreeSet::new(),
             fitness,
             fit_since: Some(now),
@@ -229,10 +239,19 @@ impl Known {
         }
         self.drop_unlisted(now);
         for member in roster.members.iter().filter(|member| member.id != self.me.id) {
+            let heard_before = self.ever_heard.contains(&member.id);
             let peer = self.peers.entry(member.id.clone());
             peer.and_modify(|peer| peer.member = member.clone())
-                .or_insert_with(|| Peer::new(member.clone(), now));
+                .or_insert_with(|| Peer::new(member.clone(), heard_before, now));
         }
+    }
+
+    /// Takes in which nodes earlier runs have heard since this host booted.
+    pub(super) fn recognize(&mut self, heard: BTreeSet<InstanceId>) {
+        for (id, peer) in &mut self.peers {
+            peer.heard_before |= heard.contains(id);
+        }
+        self.ever_heard.extend(heard);
     }
 
     /// Drops the peers that the last roster lacks and that are no longer heard.
@@ -254,6 +273,9 @@ impl Known {
         }
         let moved = peer.heard.as_ref().is_some_and(|heard| heard.beat.holds != beat.holds);
         peer.heard = Some(Heard { session, beat, at });
+        if !self.ever_heard.contains(from) {
+            self.ever_heard.insert(from.clone());
+        }
         moved
     }
 
@@ -290,6 +312,10 @@ impl Known {
             let is_new = peer.conclude(verdict, now);
             peer.note_hearing(&self.me.id, self.session, &self.timing, now);
             peer.note_serving(&is_checked, now);
+            if peer.is_newly_unheard(now, &self.timing) {
+                let about = About::node(id, UNHEARD.to_owned());
+                out.report(now, Level::Alert, EventKind::Verdict, about);
+            }
             if !is_new {
                 continue;
             }

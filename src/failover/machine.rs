@@ -90,6 +90,12 @@ impl Machine {
         self.known.fitness = fitness;
     }
 
+    /// Tells which nodes earlier runs of this monitor have heard since the host booted. Their
+    /// silence counts; that of a peer that was never heard may come from a security group.
+    pub fn recognize(&mut self, heard: BTreeSet<InstanceId>) {
+        self.known.recognize(heard);
+    }
+
     /// Takes one input in. [`Machine::poll_action`] then returns the actions that follow.
     pub fn handle(&mut self, input: Input, now: Time) {
         self.notice_pause(now);
@@ -155,6 +161,13 @@ impl Machine {
     /// The peers: those of the last roster, and those that it lacks and that are still heard.
     pub fn peers(&self) -> impl Iterator<Item = &Member> {
         self.known.peers.values().map(|peer| &peer.member)
+    }
+
+    /// The nodes that this monitor has heard since the host booted, earlier runs included: what the
+    /// next run must be given by [`Machine::recognize`].
+    #[must_use]
+    pub const fn heard(&self) -> &BTreeSet<InstanceId> {
+        &self.known.ever_heard
     }
 
     /// The groups whose addresses this node's host must carry (`true`), and those whose addresses

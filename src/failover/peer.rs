@@ -34,6 +34,10 @@ pub(super) struct Peer {
     pub(super) listed: bool,
     /// When it was first known to be a member.
     pub(super) met: Time,
+    /// Whether an earlier run of this monitor heard it since this host booted.
+    pub(super) heard_before: bool,
+    /// Whether it was reported that it is not heard.
+    pub(super) unheard_reported: bool,
     pub(super) heard: Option<Heard>,
     /// Until when its silence proves nothing, because this node was paused.
     pub(super) excused: Time,
@@ -76,11 +80,14 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(member: Member, now: Time) -> Self {
+    /// A member that was not heard yet; `heard_before` says whether an earlier run heard it.
+    pub(super) fn new(member: Member, heard_before: bool, now: Time) -> Self {
         Self {
             member,
             listed: true,
             met: now,
+            heard_before,
+            unheard_reported: false,
             heard: None,
             excused: Time::default(),
             echo_at: None,
@@ -256,7 +263,7 @@ impl Peer {
             let acts = self.is_alive_by_moves_since_goodbye(timing);
             return if acts { Verdict::Partitioned } else { Verdict::Leaving };
         }
-        if self.heard.is_none() && now.since(self.met) < timing.first_contact {
+        if self.heard.is_none() && !self.unmet_counts_as_lost(now, timing) {
             return Verdict::Unmet;
         }
         if witnessed && self.is_barely_lost(now, timing) {
@@ -269,6 +276,26 @@ impl Peer {
             return Verdict::DaemonDown;
         }
         if power.is_some() { Verdict::Unreachable } else { Verdict::Suspected }
+    }
+
+    /// Whether a peer that this run has not heard is judged like any lost one. Its silence alone may
+    /// come from a security group that lets nothing through, unless an earlier run heard it. Then, or
+    /// if EC2's status check or an echo that it no longer answers shows it dead, it counts as lost.
+    fn unmet_counts_as_lost(&self, now: Time, timing: &Timing) -> bool {
+        let impaired = self.power.as_ref().is_some_and(|(power, _)| power.impaired);
+        let mute = self.echo_at.is_some_and(|at| now.since(at) >= timing.daemon_grace);
+        !self.is_first_contact(now, timing) && (self.heard_before || impaired || mute)
+    }
+
+    /// Whether this run has not heard it, and it may still be on its way.
+    pub(super) fn is_first_contact(&self, now: Time, timing: &Timing) -> bool {
+        self.heard.is_none() && now.since(self.met) < timing.first_contact
+    }
+
+    /// Whether it should have been heard by now and never was; says so once.
+    pub(super) fn is_newly_unheard(&mut self, now: Time, timing: &Timing) -> bool {
+        let is_unheard = self.verdict == Verdict::Unmet && !self.is_first_contact(now, timing);
+        is_unheard && !std::mem::replace(&mut self.unheard_reported, true)
     }
 
     /// Records a verdict and how long the states it belongs to have lasted. Says whether it is
@@ -297,7 +324,7 @@ impl Peer {
     }
 
     /// Records whether it hears this session of `me`, according to its heartbeats; a partitioned
-    /// peer does not.
+    /// peer does not, nor does one that was never heard, as far as is known.
     pub(super) fn note_hearing(
         &mut self,
         me: &InstanceId,
@@ -307,7 +334,7 @@ impl Peer {
     ) {
         let deaf = match self.verdict {
             Verdict::Alive | Verdict::Sick => !self.hears(me, session, timing),
-            Verdict::Partitioned => true,
+            Verdict::Partitioned | Verdict::Unmet => true,
             _ => false,
         };
         self.deaf_since = lasting(self.deaf_since, deaf, now);

@@ -30,7 +30,7 @@ fn unmet() -> Peer {
         name: None,
         public: None,
     };
-    Peer::new(member, MET)
+    Peer::new(member, false, MET)
 }
 
 fn beat() -> Beat {
@@ -139,9 +139,12 @@ fn a_peer_that_was_never_heard_gets_its_first_contact() {
     let judge = |peer: &Peer, at| peer.judge(at, &timing(), false);
     assert_eq!(judge(&peer, now), Verdict::Unmet);
     assert_eq!(judge(&peer, now + first - ms(1)), Verdict::Unmet);
-    assert_eq!(judge(&peer, now + first), Verdict::Suspected);
+    assert_eq!(judge(&peer, now + first + ms(3_600_000)), Verdict::Unmet, "nothing shows it dead");
     peer.echo_at = Some(now + first);
-    assert_eq!(judge(&peer, now + first), Verdict::DaemonDown, "only its host answers");
+    assert_eq!(judge(&peer, now + first), Verdict::Unmet, "its host answers");
+    let mute = now + first + timing().daemon_grace;
+    assert_eq!(judge(&peer, mute - ms(1)), Verdict::Unmet);
+    assert_eq!(judge(&peer, mute), Verdict::Suspected, "it answered, and no longer does");
     assert_eq!(judge(&lost(), MET + ms(50_400)), Verdict::Suspected, "it was heard: no second one");
 }
 
@@ -184,13 +187,35 @@ fn a_witness_makes_a_lost_peer_cut_off_once_the_witness_too_had_time_to_miss_it(
     assert_eq!(judge(600), Verdict::Partitioned);
     let mut peer = unmet();
     let now = MET + timing().first_contact;
-    assert_eq!(
-        peer.judge(now, &timing(), true),
-        Verdict::Partitioned,
-        "no last heartbeat to wait for"
-    );
+    assert_eq!(peer.judge(now, &timing(), true), Verdict::Unmet, "it keeps its groups as well");
     peer.power = Some((power(Some(InstanceState::Running)), MET));
-    assert_eq!(peer.judge(now, &timing(), false), Verdict::Unreachable);
+    assert_eq!(peer.judge(now, &timing(), false), Verdict::Unmet);
+}
+
+#[test]
+fn a_peer_that_an_earlier_run_heard_is_lost_after_its_first_contact() {
+    let mut peer = unmet();
+    peer.heard_before = true;
+    let judge = |after| peer.judge(MET + after, &timing(), false);
+    let first = timing().first_contact;
+    assert_eq!((judge(first - ms(1)), judge(first)), (Verdict::Unmet, Verdict::Suspected));
+}
+
+#[test]
+fn a_peer_that_was_never_heard_and_is_dead_by_other_signs_is_judged_like_any_lost_one() {
+    let now = MET + timing().first_contact;
+    let impaired = PowerReport { impaired: true, ..power(Some(InstanceState::Running)) };
+    for (power, before, after) in [
+        (impaired, Verdict::Unmet, Verdict::Unreachable),
+        (power(Some(InstanceState::Stopped)), Verdict::Down, Verdict::Down),
+        (power(Some(InstanceState::Terminated)), Verdict::Gone, Verdict::Gone),
+        (power(None), Verdict::Gone, Verdict::Gone),
+    ] {
+        let mut peer = unmet();
+        peer.power = Some((power, MET));
+        let judge = |at| peer.judge(at, &timing(), false);
+        assert_eq!((judge(now - ms(1)), judge(now)), (before, after));
+    }
 }
 
 #[test]
@@ -270,6 +295,7 @@ fn a_pause_starts_the_first_contact_anew() {
     let paused = MET + ms(20_000);
     let mut peer = unmet();
     peer.excuse_silence(paused);
+    peer.echo_at = Some(MET);
     let first = timing().first_contact;
     assert_eq!(peer.judge(paused + first - ms(1), &timing(), false), Verdict::Unmet);
     assert_eq!(peer.judge(paused + first, &timing(), false), Verdict::Suspected);

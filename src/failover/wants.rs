@@ -309,11 +309,13 @@ fn other_holder<'a>(known: &'a Known, group: &GroupState) -> Option<&'a Instance
 
 /// Whether this node should show a peer that it is alive. The peer took this node's own group and
 /// does not hear it: for the peer, routes are the only sign of life left, and it repairs a node
-/// that gives none. This node waits until no request from before can still be under way, and until
-/// the silence is more than a few lost packets.
+/// that gives none. The same goes for a peer that this node never heard: it may have heard this node
+/// before this host booted. This node waits until no request from before can still be under way,
+/// and until the silence is more than a few lost packets.
 fn may_reclaim(known: &Known, group: &GroupState, slot: &Slot, peer: &Peer, now: Time) -> bool {
     let patience = max_request_age(&known.timing) + Duration::from_secs(1);
     peer.deaf_since.is_some_and(|since| now.since(since) >= patience)
+        && !peer.is_first_contact(now, &known.timing)
         && group.home.as_ref() == Some(&known.me.id)
         && group.reclaims < MAX_RECLAIMS
         && now.since(slot.since) >= patience

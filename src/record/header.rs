@@ -49,6 +49,9 @@ pub struct Header {
     pub roster: Roster,
     /// The peers that an earlier run of the monitor had stopped.
     pub stopped: BTreeSet<InstanceId>,
+    /// The nodes that earlier runs of the monitor had heard since the host booted.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub heard: BTreeSet<InstanceId>,
     /// What the host knew of itself when the machine was created.
     #[serde(default, skip_serializing_if = "Fitness::is_proven")]
     pub fitness: Fitness,
@@ -56,7 +59,7 @@ pub struct Header {
 
 impl Header {
     /// The header of a machine that is created with these values, on a host with no fault and all
-    /// evidence, and that has stopped no peer yet.
+    /// evidence, and that has stopped and heard no peer yet.
     #[must_use]
     pub fn new(
         me: &InstanceId,
@@ -78,6 +81,7 @@ impl Header {
             timing,
             roster: roster.clone(),
             stopped: BTreeSet::new(),
+            heard: BTreeSet::new(),
             fitness: Fitness::fit(),
         }
     }
@@ -97,6 +101,7 @@ impl Header {
             self.start,
         );
         machine.recall(self.stopped.clone());
+        machine.recognize(self.heard.clone());
         machine.presume(self.fitness.clone());
         machine
     }

@@ -66,6 +66,15 @@ fn a_machine_begins_with_the_fitness_in_the_header() {
     assert!(!header().to_line().contains("\"fitness\""), "as before the field existed");
 }
 
+#[test]
+fn a_machine_begins_with_the_peers_that_the_header_says_were_heard() {
+    let with = Header { heard: [id(2)].into(), ..header() };
+    assert_eq!(with.machine().heard(), &with.heard);
+    let (_, read) = RecordingReader::begin(&with.to_line()).unwrap();
+    assert_eq!(read, with);
+    assert!(!header().to_line().contains("\"heard\""), "as before the field existed");
+}
+
 fn heard(age_ms: u16, at: Time) -> Input {
     Input::Beat { from: id(2), session: SessionId(9), beat: beat(age_ms), at }
 }

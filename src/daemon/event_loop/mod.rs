@@ -15,7 +15,7 @@ pub(crate) use realtime::{prioritise, stay_in_memory};
 pub(crate) use recorder::Recorder;
 pub(crate) use watchdog::Watchdog;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ pub(crate) struct EventLoop {
     pub(crate) recorder: Option<Recorder>,
     /// Tells the carrier which groups this host must carry; none if no group has anything on it.
     pub(crate) must_carry: Option<watch::Sender<MustCarry>>,
+    /// Publishes which peers were heard since the host booted, to be written down.
+    pub(crate) heard: watch::Sender<BTreeSet<InstanceId>>,
     /// Wakes the discovery when a peer has restarted, or a node is heard that is not a member.
     pub(crate) rediscover: Rediscover,
     /// The service manager's watchdog, if it has one.
@@ -169,6 +171,7 @@ impl EventLoop {
         self.machine.tick(now);
         self.exchange.set_peers(self.machine.peers(), now);
         self.publish_must_carry();
+        self.publish_heard();
         for _ in 0..ACTIONS_A_TURN {
             let Some(action) = self.machine.poll_action() else { break };
             if let Some(recorder) = &mut self.recorder {
@@ -191,6 +194,18 @@ impl EventLoop {
         sender.send_if_modified(|published| {
             let changed = *published != must_carry;
             *published = must_carry;
+            changed
+        });
+    }
+
+    /// Publishes whom this monitor has heard, for the next run.
+    fn publish_heard(&self) {
+        let heard = self.machine.heard();
+        self.heard.send_if_modified(|published| {
+            let changed = published != heard;
+            if changed {
+                published.clone_from(heard);
+            }
             changed
         });
     }

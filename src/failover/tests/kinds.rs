@@ -160,6 +160,9 @@ fn a_node_that_starts_in_the_midst_of_a_takeover_completes_it() {
         bench.holders.insert(eip(Some(PRIVATE)), seen_at(at(1).min(at(2))));
         bench.holders.insert(record(false), told(at(3)));
         bench.lose(1);
+        bench.run(45_000);
+        assert_eq!(kinds(&bench), [], "it was never heard, and nothing shows that it is dead");
+        bench.power.insert(id(1), impaired());
         bench.run_until(60_000, |bench| is_all_at(bench, 0));
         assert!(kinds(&bench).is_sorted(), "{moved}: {:?}", kinds(&bench));
     }

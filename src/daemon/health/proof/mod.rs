@@ -4,7 +4,6 @@
 //! private host's packets. Both look alike on the wire. If only the own ones are answered,
 //! forwarding is broken on this host, whatever broke it.
 
-mod memory;
 mod own;
 mod transit;
 
@@ -13,12 +12,12 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::memory::Memory;
 use self::own::OwnProbes;
 use self::transit::TransitProbes;
 use super::FitnessBoard;
 use crate::config::{Settings, Uplink};
 use crate::daemon::alerts::Alert;
+use crate::daemon::boot_memory::BootMemory;
 use crate::daemon::clock;
 use crate::evidence::{Judge, Pacing, Proven, Round};
 use crate::kernel::tun::TransitLink;
@@ -29,6 +28,9 @@ use crate::types::{Evidence, Time};
 const LEAST_PACE: Duration = Duration::from_millis(50);
 /// Time between two attempts to make the interface: it doubles from the first value to the second.
 const OPEN_EVERY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(10));
+
+/// The file in the state directory with what was proven since the host booted.
+const MEMORY: &str = "proven.json";
 
 /// What is probed and how.
 #[derive(Debug)]
@@ -77,7 +79,7 @@ pub(crate) async fn watch(parts: ProofParts, alert: Alert, board: FitnessBoard) 
 struct Watch {
     parts: ProofParts,
     judge: Judge,
-    memory: Memory,
+    memory: BootMemory<Proven>,
     own: OwnProbes,
     link: Link,
     alert: Alert,
@@ -104,8 +106,8 @@ impl Watch {
             None => default_uplink().await,
         };
         tracing::debug!(device, targets = parts.uplink.targets.len(), "watching the uplink");
-        let memory = Memory::load(&parts.state_dir);
-        let known = memory.proven();
+        let memory = BootMemory::<Proven>::load(&parts.state_dir, MEMORY);
+        let known = *memory.content();
         let transit = parts.transit.then_some(known.transit.unwrap_or(false));
         let proven = Proven { uplink: known.uplink, transit };
         let lost_after = parts.uplink.lost_after;
@@ -184,7 +186,7 @@ impl Watch {
         if let Some(found) = self.judge.transit(now) {
             board.prove(Evidence::Transit, found).await;
         }
-        drop(self.memory.save(self.judge.proven()));
+        drop(self.memory.save(&self.judge.proven()));
     }
 
     /// Sends a round if it is time for one.

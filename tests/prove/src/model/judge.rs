@@ -52,7 +52,10 @@ const QUIET: u8 = 30;
 impl World {
     /// Notes what node `n` is told.
     pub(super) fn hear(&mut self, n: usize, input: &Input) {
-        let notes = &mut self.nodes[n].notes;
+        let Node { notes, met, .. } = &mut self.nodes[n];
+        if let Input::Beat { from, .. } | Input::Echo { from, .. } = input {
+            met.insert(node_of(from));
+        }
         match input {
             Input::Beat { from, .. } => notes.heard[node_of(from)] = 0,
             Input::Echo { from, .. } => notes.echoed[node_of(from)] = 0,
@@ -148,6 +151,9 @@ impl World {
         if self.is_theft(n, at) {
             broken.push(Rule::Robbed);
         }
+        if self.is_stranger_s(n, at) {
+            broken.push(Rule::Stranger);
+        }
         broken.extend(self.judge_part(n, machine, at));
         broken
     }
@@ -219,6 +225,17 @@ impl World {
             || self.nodes[holder].notes.serves[self.home(at)].0 >= SURELY_CALM;
         let led = self.led[at] >= SURELY_CALM;
         holder != n && calm(n) && calm(holder) && linked && served && led
+    }
+
+    /// Whether node `n` would take this table from a healthy node of which it has heard nothing since
+    /// its host booted, though it is not its own.
+    fn is_stranger_s(&self, n: usize, at: usize) -> bool {
+        let Target::Node(holder) = self.cloud.now.routes[at] else { return false };
+        if holder == n || self.home(at) == n || self.nodes[n].met.contains(&holder) {
+            return false;
+        }
+        Rule::Stranger.try_it();
+        self.nodes[holder].notes.well >= SURELY_CALM
     }
 
     /// Judges what EC2 is about to carry out for node `by`.

@@ -105,6 +105,10 @@ pub(super) struct Node {
     pub(super) awaited: Vec<Awaited>,
     /// What it keeps on disk.
     pub(super) remembered: BTreeSet<InstanceId>,
+    /// The peers that it has written down as heard since its host booted.
+    pub(super) heard: BTreeSet<InstanceId>,
+    /// The nodes of which a heartbeat or an echo has reached its host since that booted.
+    pub(super) met: BTreeSet<usize>,
     pub(super) notes: Notes,
 }
 
@@ -124,6 +128,8 @@ impl Node {
             outbox: Vec::new(),
             awaited: Vec::new(),
             remembered: BTreeSet::new(),
+            heard: BTreeSet::new(),
+            met: BTreeSet::new(),
             notes: Notes::default(),
         }
     }

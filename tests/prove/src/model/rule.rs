@@ -62,11 +62,13 @@ pub enum Rule {
     Shared,
     /// A proven node gives nothing to an unproven one.
     Unproven,
+    /// Nothing is taken from a healthy node because it was never heard.
+    Stranger,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::MutualStop,
         Self::StopServing,
         Self::StopWell,
@@ -94,6 +96,7 @@ impl Rule {
         Self::Local,
         Self::Shared,
         Self::Unproven,
+        Self::Stranger,
     ];
 
     /// Its name: the invariant's number, and a word.
@@ -127,6 +130,7 @@ impl Rule {
             Self::Local => "S9 addresses of a host",
             Self::Shared => "S3 shared fault",
             Self::Unproven => "S3 unproven receiver",
+            Self::Stranger => "S3 stranger",
         }
     }
 
@@ -190,6 +194,10 @@ impl Rule {
                 self.of_groups()
             }
             Self::Shared | Self::Unproven => self.of_probes(),
+            Self::Stranger => {
+                "no node takes a route of another home from a healthy node that it has had no \
+                 heartbeat or echo from since its host booted"
+            }
             Self::Unserved | Self::NoRest | Self::LeftStopped | Self::HeldUp | Self::Untold => {
                 self.promise()
             }

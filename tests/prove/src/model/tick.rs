@@ -100,6 +100,7 @@ impl World {
             machine.handle(input, NOW);
         }
         machine.tick(NOW);
+        self.nodes[n].heard.clone_from(machine.heard());
         let mut beats = 0;
         let mut done = false;
         while let Some(action) = machine.poll_action() {

@@ -183,11 +183,14 @@ impl World {
         let session = SessionId(u64::from(node.boots) << 8 | n as u64);
         let timing = settings().timing;
         let mut machine = Machine::new(&id(n), session, timing, 1, &roster, NOW);
-        machine.recall(node.remembered.clone());
-        node.machine = Some(machine);
         if !node.kernel {
             node.carries.clear();
+            node.heard.clear();
+            node.met.clear();
         }
+        machine.recall(node.remembered.clone());
+        machine.recognize(node.heard.clone());
+        node.machine = Some(machine);
         node.kernel = true;
         node.frozen = false;
         if !node.fitness().is_proven() {

@@ -203,8 +203,13 @@ impl Sim {
         // Any numbers will do that differ; the machine draws its jitter from them.
         let session = SessionId(Noise::new(self.noise.draw() ^ self.runs).draw());
         let timing = self.timing.clone();
+        let node = &mut self.nodes[n];
+        if !node.kernel {
+            node.met.clear();
+        }
         let header = Header {
             stopped: self.nodes[n].remembered.clone(),
+            heard: self.nodes[n].met.clone(),
             ..Header::new(&self.ids[n], session, timing, 1, &self.roster, self.now)
         };
         self.nodes[n].begin(header.machine(), &self.ids[n], session);

@@ -38,6 +38,8 @@ pub struct Node {
     pub(super) sequence: u64,
     /// What it keeps over a restart of its monitor.
     pub(super) remembered: BTreeSet<InstanceId>,
+    /// The peers that it heard since its host booted, which it keeps over such a restart, too.
+    pub(super) met: BTreeSet<InstanceId>,
     sessions: Sessions,
     /// What has arrived and was not yet taken in.
     arrived: VecDeque<Arrival>,
@@ -78,6 +80,7 @@ impl Node {
             session: SessionId(0),
             sequence: 0,
             remembered: BTreeSet::new(),
+            met: BTreeSet::new(),
             sessions: Sessions::new(me.clone(), SessionId(0)),
             arrived: VecDeque::new(),
             asked: VecDeque::new(),

@@ -103,6 +103,9 @@ impl Sim {
         }
         if let Some(machine) = &mut node.machine {
             machine.tick(now);
+            if node.met != *machine.heard() {
+                node.met.clone_from(machine.heard());
+            }
         }
         let machine = node.machine.iter_mut();
         let actions: Vec<Action> =

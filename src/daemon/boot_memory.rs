@@ -1,0 +1,108 @@
+//! A small file in the state directory that counts until the host boots again.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+
+use crate::kernel::{durable, journal};
+
+/// A file, and what it holds.
+#[derive(Debug)]
+pub(super) struct BootMemory<T> {
+    path: PathBuf,
+    boot: String,
+    saved: T,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Record<T> {
+    boot: String,
+    #[serde(flatten)]
+    content: T,
+}
+
+impl<T> BootMemory<T>
+where
+    T: Clone + Default + PartialEq + Serialize + DeserializeOwned,
+{
+    /// Reads what an earlier run wrote in this boot to the file `name` of the state directory. A file
+    /// that cannot be read counts as empty.
+    pub(super) fn load(state_dir: &Path, name: &str) -> Self {
+        let path = state_dir.join(name);
+        let boot = journal::boot_id().unwrap_or_else(|error| {
+            tracing::warn!("{} does not count: {error}", path.display());
+            String::new()
+        });
+        let record: Option<Record<T>> =
+            fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let record = record.filter(|record| record.boot == boot && !boot.is_empty());
+        let saved = record.map_or_else(T::default, |record| record.content);
+        Self { path, boot, saved }
+    }
+
+    /// What the file holds.
+    pub(super) const fn content(&self) -> &T {
+        &self.saved
+    }
+
+    /// Writes the content, if it has changed. If it cannot be written, the next run does not know it.
+    /// Returns the write that this starts.
+    pub(super) fn save(&mut self, content: &T) -> Option<JoinHandle<io::Result<()>>> {
+        if *content == self.saved {
+            return None;
+        }
+        self.saved = content.clone();
+        let record = Record { boot: self.boot.clone(), content };
+        let text = serde_json::to_vec(&record).unwrap_or_default();
+        let path = self.path.clone();
+        // In a thread of its own: a volume that hangs must not hold up the caller.
+        Some(tokio::task::spawn_blocking(move || {
+            durable::replace(&path, &text)
+                .inspect_err(|error| tracing::warn!("cannot write {}: {error}", path.display()))
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "content.json";
+
+    #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+    struct Content {
+        seen: bool,
+    }
+
+    fn load(directory: &Path) -> BootMemory<Content> {
+        BootMemory::load(directory, FILE)
+    }
+
+    #[tokio::test]
+    async fn the_content_outlives_the_run_and_not_the_boot() {
+        let directory = tempfile::tempdir().unwrap();
+        let content = Content { seen: true };
+        let mut memory = load(directory.path());
+        assert_eq!(*memory.content(), Content::default());
+        memory.save(&content).unwrap().await.unwrap().unwrap();
+        assert!(memory.save(&content).is_none(), "it is written");
+        assert_eq!(*load(directory.path()).content(), content);
+
+        let text = fs::read_to_string(&memory.path).unwrap();
+        let elsewhere = text.replace(&memory.boot, "another boot");
+        assert_ne!(elsewhere, text);
+        fs::write(&memory.path, elsewhere).unwrap();
+        assert_eq!(*load(directory.path()).content(), Content::default());
+    }
+
+    #[test]
+    fn a_damaged_file_counts_as_empty() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(FILE), "{\"boot\":").unwrap();
+        assert_eq!(*load(directory.path()).content(), Content::default());
+    }
+}
