@@ -200,6 +200,32 @@ fn a_table_that_gets_the_tag_is_served_without_a_restart() {
     scene.wait_well().unwrap();
 }
 
+#[test]
+fn a_tag_on_the_table_of_the_nodes_own_uplink_changes_no_route_there_and_is_an_alert() {
+    let config = format!("failover.adopt = true\n{QUICK}");
+    let scene = Scene::start(&scene::spec(2, NATHA, &config)).unwrap();
+    let table = scene.account().unwrap().public_table;
+    let shown = || scene.ec2("DescribeRouteTables", &[("RouteTableId.1", &table)]).unwrap();
+    let gateway = id(&shown(), "gatewayId");
+    let tag = [("ResourceId.1", &*table), ("Tag.1.Key", "natha:cluster"), ("Tag.1.Value", "lab")];
+    scene.ec2("CreateTags", &tag).unwrap();
+    let is_named = |status: &Value| {
+        let alerts = status["alerts"].as_array().into_iter().flatten();
+        let mut texts = alerts.filter_map(Value::as_str);
+        texts.any(|text| text.contains(&format!("route table {table}: is the table of")))
+    };
+    for node in ["nat-a", "nat-b"] {
+        scene.wait_status(node, is_named).unwrap();
+    }
+    assert_eq!(scene.natha("nat-a", &["status"]).unwrap().code, 3);
+    let told = scene.natha("nat-b", &["setup", "--dry-run"]).unwrap();
+    assert!(told.stdout.contains(&table), "{} {}", told.stdout, told.stderr);
+    let routes = shown();
+    let by_node = ["nat-a", "nat-b"].map(|node| scene.host(node).unwrap().interface);
+    assert!(!by_node.iter().any(|interface| routes.contains(&**interface)), "{routes}");
+    assert_eq!(id(&routes, "gatewayId"), gateway);
+}
+
 /// The text of the first element of this name.
 fn id(xml: &str, element: &str) -> String {
     let (open, close) = (format!("<{element}>"), format!("</{element}>"));

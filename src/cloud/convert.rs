@@ -46,8 +46,25 @@ pub(super) fn instance(call: &str, from: &sdk::Instance) -> Result<InstanceInfo,
         vpc,
         zone,
         interfaces,
+        loses_public: loses_public(from.network_interfaces()),
         tags: tags(from.tags()),
     })
+}
+
+/// The owner of a public address that EC2 assigned. An Elastic IP is owned by an account.
+const EC2_OWNS: &str = "amazon";
+
+/// Whether an instance with these interfaces has a public address that EC2 assigned, which a stop
+/// releases, and would get none at the next start (EC2 user guide, "Public IPv4 addresses": an
+/// instance with a second interface gets none). With an Elastic IP it keeps that one.
+fn loses_public(interfaces: &[sdk::InstanceNetworkInterface]) -> bool {
+    let associations = interfaces.iter().filter_map(|interface| interface.association());
+    let is_assigned = |one: &sdk::InstanceNetworkInterfaceAssociation| {
+        one.ip_owner_id().is_none_or(|owner| owner == EC2_OWNS)
+    };
+    let mut assigned = associations.map(is_assigned);
+    let first = assigned.next().unwrap_or(false);
+    interfaces.len() > 1 && assigned.fold(first, |all, one| all && one)
 }
 
 /// An interface of an instance; none if it has no IPv4 address (IPv6-only subnet).
@@ -114,11 +131,13 @@ pub(super) fn table(call: &str, from: &sdk::RouteTable) -> Result<RouteTableInfo
         .filter_map(sdk::RouteTableAssociation::subnet_id)
         .map(|id| field(call, "subnetId", Some(id)))
         .collect::<Result<_, _>>()?;
+    let main = from.associations().iter().any(|one| one.main() == Some(true));
     Ok(RouteTableInfo {
         id: field(call, "routeTableId", from.route_table_id())?,
         vpc: field(call, "vpcId", from.vpc_id())?,
         routes,
         subnets,
+        main,
         tags: tags(from.tags()),
     })
 }

@@ -217,6 +217,24 @@ impl Ec2 {
         Ok(found)
     }
 
+    /// The route tables with which these subnets are associated.
+    pub(crate) async fn route_tables_of(
+        &self,
+        subnets: &[SubnetId],
+    ) -> Result<Vec<RouteTableInfo>, CloudFault> {
+        let mut found = Vec::new();
+        for some in subnets.chunks(MAX_FILTER_VALUES) {
+            let some = filter("association.subnet-id", some.iter().map(SubnetId::as_str));
+            found.extend(self.tables_where(vec![some]).await?);
+        }
+        Ok(found)
+    }
+
+    /// All route tables of the account in the region.
+    pub(crate) async fn all_route_tables(&self) -> Result<Vec<RouteTableInfo>, CloudFault> {
+        self.tables_where(Vec::new()).await
+    }
+
     /// The route tables that match all filters.
     async fn tables_where(&self, filters: Vec<Filter>) -> Result<Vec<RouteTableInfo>, CloudFault> {
         const CALL: &str = "DescribeRouteTables";

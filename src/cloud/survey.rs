@@ -84,6 +84,11 @@ impl Clouds {
         for id in missing(expected.tables.iter().chain(listed), &tables, |table| &table.id) {
             tables.extend(ec2.route_table(&id).await?);
         }
+        let on_main_table = if tables.iter().any(|table| table.main) {
+            self.on_main_table(&instances).await?
+        } else {
+            BTreeSet::new()
+        };
         let mut subnets: BTreeSet<&SubnetId> =
             tables.iter().flat_map(|table| &table.subnets).collect();
         if query.members_subnets {
@@ -98,7 +103,27 @@ impl Clouds {
         let elastic = ec2.elastic_addresses(&query.allocations).await?;
         let zones = self.route53().zones(&query.zones).await?;
         let vpc_cidrs = vpc_cidrs.to_vec();
-        Ok(Inventory { instances, tables, subnets, vpc_cidrs, elastic, zones })
+        Ok(Inventory { instances, tables, subnets, on_main_table, vpc_cidrs, elastic, zones })
+    }
+
+    /// The subnets of these instances without a route table of their own. An answer with a filter
+    /// may lack a table, and what it lacks would count here: so all tables are read then.
+    async fn on_main_table(
+        &self,
+        instances: &[InstanceInfo],
+    ) -> Result<BTreeSet<SubnetId>, CloudFault> {
+        let interfaces = instances.iter().flat_map(|one| &one.interfaces);
+        let mut left: BTreeSet<SubnetId> = interfaces.map(|one| one.subnet.clone()).collect();
+        let wanted: Vec<SubnetId> = left.iter().cloned().collect();
+        for table in self.ec2().route_tables_of(&wanted).await? {
+            left.retain(|subnet| !table.subnets.contains(subnet));
+        }
+        if !left.is_empty() {
+            for table in self.ec2().all_route_tables().await? {
+                left.retain(|subnet| !table.subnets.contains(subnet));
+            }
+        }
+        Ok(left)
     }
 }
 

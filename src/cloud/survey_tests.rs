@@ -54,6 +54,7 @@ fn known() -> Roster {
         zone: None,
         name: None,
         public: None,
+        loses_public: false,
     };
     let (table, cidr) = ("rtb-00000001".parse().unwrap(), Ipv4Net::default());
     let route = Resource::DefaultRoute { table, cidr };
@@ -174,4 +175,47 @@ async fn a_node_that_is_heard_is_asked_for_though_no_roster_has_it() {
     let found = inventory(&expected, everything).await.unwrap();
     let ids: Vec<&str> = found.instances.iter().map(|one| one.id.as_str()).collect();
     assert_eq!(ids, ["i-00000001", "i-00000002"]);
+}
+
+/// The subnets without a table of their own, if lists with a filter lack the table of `hidden`.
+async fn on_main_table(hidden: &'static str) -> BTreeSet<SubnetId> {
+    let associated = |letter: &str| {
+        format!(
+            "<item><routeTableId>rtb-0000000{letter}</routeTableId><vpcId>vpc-00000001</vpcId>\
+             <associationSet><item><subnetId>subnet-0000000{letter}</subnetId></item>\
+             </associationSet></item>"
+        )
+    };
+    let main = format!(
+        "<item><routeTableId>rtb-00000009</routeTableId><vpcId>vpc-00000001</vpcId>\
+         <associationSet><item><main>true</main></item></associationSet>{TAG}</item>"
+    );
+    let fake = Fake::start(move |request| match () {
+        () if request.contains("Action=DescribeInstances") => {
+            instances(&(instance(1, "running") + &instance(2, "running")))
+        }
+        () if request.contains("association.subnet-id") => {
+            let shown = ["1", "3"].into_iter().filter(|letter| *letter != hidden);
+            tables(&shown.map(associated).collect::<String>())
+        }
+        () if request.contains("Filter.1") => tables(&main),
+        () if request.contains("Action=DescribeRouteTables") => {
+            tables(&(associated("1") + &associated("3") + &main))
+        }
+        () => subnets(""),
+    })
+    .await;
+    let clouds = clouds(&fake.url).await;
+    let me = clouds.ec2().instance(&"i-00000001".parse().unwrap()).await.unwrap().unwrap();
+    let found = clouds.inventory(&me, &query(), &Expected::default(), &[]).await.unwrap();
+    assert!(found.tables[0].main);
+    found.on_main_table
+}
+
+#[tokio::test]
+async fn a_subnet_is_on_the_main_table_only_if_no_table_of_an_unfiltered_list_has_it() {
+    let second = BTreeSet::from(["subnet-00000002".parse().unwrap()]);
+    for hidden in ["", "1"] {
+        assert_eq!(on_main_table(hidden).await, second, "hidden: {hidden}");
+    }
 }

@@ -246,6 +246,42 @@ async fn power_is_told_without_the_status_checks_too() {
 }
 
 #[tokio::test]
+async fn only_an_address_of_ec2_s_own_on_one_of_several_interfaces_is_lost_by_a_stop() {
+    let interface = |n: u8, owner: &str| {
+        let public = match owner {
+            "" => String::new(),
+            _ => format!(
+                "<association><publicIp>192.0.2.{n}</publicIp><ipOwnerId>{owner}</ipOwnerId>\
+                 </association>"
+            ),
+        };
+        format!(
+            "<item><networkInterfaceId>eni-0000000{n}</networkInterfaceId>\
+             <subnetId>subnet-0000000a</subnetId><privateIpAddress>10.0.0.{n}</privateIpAddress>\
+             <attachment><deviceIndex>{n}</deviceIndex></attachment>{public}</item>"
+        )
+    };
+    let cases = [
+        (&["amazon"][..], false),
+        (&["amazon", ""], true),
+        (&["amazon", "123456789012"], false),
+        (&["123456789012", ""], false),
+        (&["", ""], false),
+    ];
+    for (owners, lost) in cases {
+        let all: String = (0..).zip(owners).map(|(n, owner)| interface(n, owner)).collect();
+        let answer = format!(
+            "<reservationSet><item><instancesSet><item><instanceId>i-00000001</instanceId>\
+             <instanceState><code>16</code></instanceState><networkInterfaceSet>{all}\
+             </networkInterfaceSet></item></instancesSet></item></reservationSet>"
+        );
+        let fake = Fake::start(move |_| reply("DescribeInstances", &answer)).await;
+        let found = client(&fake.url).await.instance(&node()).await.unwrap().unwrap();
+        assert_eq!(found.loses_public, lost, "{owners:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_impaired_instance_is_told() {
     let fake = Fake::start(|request| {
         if request.contains("Action=DescribeInstanceStatus") {

@@ -22,6 +22,8 @@ pub struct Discovered {
     pub roster: Roster,
     /// What the operator should correct. natha works without it.
     pub warnings: Vec<Problem>,
+    /// What keeps natha from covering a table or repairing a node until the operator corrects it.
+    pub findings: Vec<Problem>,
 }
 
 /// Why there is no cluster.
@@ -63,27 +65,43 @@ pub fn discover(
         return Err(DiscoveryError::NotYet(Problems(vec![problem])));
     };
     let mut warnings = Vec::new();
+    let mut findings = Vec::new();
     let found = members(me, vpc, &query.instances, &inventory.instances, &mut warnings);
     let (mut members, interfaces) = found.map_err(DiscoveryError::NotYet)?;
+    let instances = instances_of(&members, inventory.instances.iter().chain([me]));
     let mut groups = if settings.groups.is_empty() {
         groups::tagged(
             &groups::Tagged {
                 wanted: &query.tables,
                 vpc,
                 members: &members,
-                tables: &inventory.tables,
-                subnets: &inventory.subnets,
+                instances: &instances,
+                inventory,
             },
             &mut warnings,
+            &mut findings,
         )
     } else {
-        let context = Context { vpc, members: &members, interfaces, inventory };
+        let context = Context { vpc, members: &members, instances, interfaces, inventory };
         groups::configured(settings, &context, &mut warnings).map_err(DiscoveryError::Refused)?
     };
     groups.sort_by(|a, b| a.name.cmp(&b.name));
     warn_of_tables(&query.tables, vpc, &inventory.tables, &mut warnings);
+    if settings.timing.repair.enabled {
+        findings.extend(members.iter().filter(|one| one.loses_public).map(not_repaired));
+    }
     forget_public(&mut members, &groups);
-    Ok(Discovered { roster: Roster { members, groups }, warnings })
+    Ok(Discovered { roster: Roster { members, groups }, warnings, findings })
+}
+
+/// The finding about a member that repair does not stop.
+fn not_repaired(member: &Member) -> Problem {
+    Problem::new(
+        format!("instance {}", member.id),
+        "is not repaired: it has several network interfaces and a public address that EC2 \
+         assigned, so after a stop and a start it would have none",
+        "associate an Elastic IP with it",
+    )
 }
 
 /// Removes the members' public addresses unless a record contains them. Otherwise the roster would
@@ -95,6 +113,17 @@ fn forget_public(members: &mut [Member], groups: &[Group]) {
             member.public = None;
         }
     }
+}
+
+/// The instances of the members, ordered by id.
+fn instances_of<'a>(
+    members: &[Member],
+    all: impl Iterator<Item = &'a InstanceInfo>,
+) -> Vec<&'a InstanceInfo> {
+    let is_member = |one: &&InstanceInfo| members.iter().any(|member| member.id == one.id);
+    let found: BTreeMap<&InstanceId, &InstanceInfo> =
+        all.filter(is_member).map(|one| (&one.id, one)).collect();
+    found.into_values().collect()
 }
 
 /// Members, and the forwarding interface of each, in the same order.
@@ -165,6 +194,7 @@ fn member(instance: &InstanceInfo) -> Result<(Member, &InterfaceInfo), Problem> 
         // A tag may contain any text, and this one is printed to terminals and logs.
         name: instance.tags.get("Name").map(|name| printable(name)),
         public: interface.public,
+        loses_public: instance.loses_public,
     };
     Ok((member, interface))
 }

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
-use super::inventory::{CLUSTER_TAG, HOME_TAG, Selector, default_route};
+use super::inventory::{CLUSTER_TAG, HOME_TAG, Inventory, Selector, default_route};
 use super::resources::Context;
+use super::uplinks;
 use crate::config::{Home, Local, Problem, Problems, Settings};
 use crate::types::{
-    Group, GroupName, Member, RouteTableId, RouteTableInfo, SubnetId, SubnetInfo, Traits, VpcId,
+    Group, GroupName, InstanceInfo, Member, RouteTableId, RouteTableInfo, SubnetId, Traits, VpcId,
     Zone,
 };
 
@@ -71,21 +72,33 @@ pub(super) struct Tagged<'a> {
     pub(super) wanted: &'a Selector<RouteTableId>,
     pub(super) vpc: &'a VpcId,
     pub(super) members: &'a [Member],
-    pub(super) tables: &'a [RouteTableInfo],
-    pub(super) subnets: &'a [SubnetInfo],
+    /// The instance of each member.
+    pub(super) instances: &'a [&'a InstanceInfo],
+    pub(super) inventory: &'a Inventory,
 }
 
-/// Groups of tagged tables: one for each home, and one for each table without.
-pub(super) fn tagged(from: &Tagged<'_>, warnings: &mut Vec<Problem>) -> Vec<Group> {
+/// Groups of tagged tables: one for each home, and one for each table without. The tables of the
+/// nodes' own uplinks go to `refused`.
+pub(super) fn tagged(
+    from: &Tagged<'_>,
+    warnings: &mut Vec<Problem>,
+    refused: &mut Vec<Problem>,
+) -> Vec<Group> {
     let Selector::Tagged(cluster) = from.wanted else { return Vec::new() };
+    let subnets = from.inventory.subnets.iter();
     let zones: BTreeMap<&SubnetId, &Zone> =
-        from.subnets.iter().map(|subnet| (&subnet.id, &subnet.zone)).collect();
-    let ours: BTreeMap<&RouteTableId, &RouteTableInfo> = from
-        .tables
-        .iter()
+        subnets.map(|subnet| (&subnet.id, &subnet.zone)).collect();
+    let tables = from.inventory.tables.iter();
+    let mut ours: BTreeMap<&RouteTableId, &RouteTableInfo> = tables
         .filter(|table| table.tags.get(CLUSTER_TAG) == Some(cluster) && table.vpc == *from.vpc)
         .map(|table| (&table.id, table))
         .collect();
+    ours.retain(|_, table| {
+        let refusal = uplinks::refusal(table, from.instances.iter().copied(), from.inventory);
+        let is_fine = refusal.is_none();
+        refused.extend(refusal);
+        is_fine
+    });
     let mut by_home: BTreeMap<String, Vec<&RouteTableId>> = BTreeMap::new();
     for (id, table) in &ours {
         let home = match table.tags.get(HOME_TAG).map(|tag| tag.trim()) {

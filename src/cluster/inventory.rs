@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use crate::config::{Problem, Problems, ResourceSetting, Settings};
 use crate::types::{
     AllocationId, DnsName, HostedZoneId, InstanceId, InstanceInfo, InterfaceInfo, Resource,
-    RouteTableId, RouteTableInfo, RouteTarget, SubnetInfo, VpcId,
+    RouteTableId, RouteTableInfo, RouteTarget, SubnetId, SubnetInfo, VpcId,
 };
 
 /// The tag that makes an instance a member and a route table part of a group.
@@ -50,6 +50,9 @@ pub struct Inventory {
     pub tables: Vec<RouteTableInfo>,
     /// The subnets of these tables, and those of the members if queried.
     pub subnets: Vec<SubnetInfo>,
+    /// The subnets of the members' interfaces that have no route table of their own, if the VPC's
+    /// main table is among the tables.
+    pub on_main_table: BTreeSet<SubnetId>,
     /// The VPC's IPv4 blocks from the instance metadata. The tables may show more.
     pub vpc_cidrs: Vec<Ipv4Net>,
     /// The public addresses of the queried Elastic IPs that exist.

@@ -7,6 +7,7 @@ mod inventory;
 mod resources;
 #[cfg(test)]
 mod tests;
+mod uplinks;
 
 pub use discover::{Discovered, DiscoveryError, discover};
 pub use inventory::{

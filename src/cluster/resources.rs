@@ -6,10 +6,11 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::inventory::{Inventory, default_route};
+use super::uplinks;
 use crate::config::{GroupSetting, Problem, ResourceSetting};
 use crate::types::{
-    AllocationId, DnsName, HostedZoneId, InterfaceInfo, Member, Resource, RouteTableId, SubnetInfo,
-    VpcId,
+    AllocationId, DnsName, HostedZoneId, InstanceInfo, InterfaceInfo, Member, Resource,
+    RouteTableId, SubnetInfo, VpcId,
 };
 
 /// The number of addresses that AWS reserves at the start of a subnet (VPC user guide, "Subnet
@@ -20,6 +21,8 @@ const RESERVED: u32 = 4;
 pub(super) struct Context<'a> {
     pub(super) vpc: &'a VpcId,
     pub(super) members: &'a [Member],
+    /// The instance of each member.
+    pub(super) instances: Vec<&'a InstanceInfo>,
     /// The forwarding interface of each member, in the same order.
     pub(super) interfaces: Vec<&'a InterfaceInfo>,
     pub(super) inventory: &'a Inventory,
@@ -35,6 +38,12 @@ impl Context<'_> {
     ) -> Vec<Resource> {
         let mut found: Vec<Resource> =
             group.tables.iter().map(|table| default_route(table, group.cidr)).collect();
+        if uplinks::takes_all(group.cidr) {
+            let refusals = group.tables.iter().filter_map(|table| self.refusal(table));
+            refused.extend(refusals.map(|Problem { subject, what, remedy }| {
+                Problem::new(format!("group {}, {subject}", group.name), what, remedy)
+            }));
+        }
         for setting in &group.resources {
             let outcome = match setting {
                 ResourceSetting::Vip { address, tables } => self.vip(*address, tables),
@@ -58,6 +67,12 @@ impl Context<'_> {
         }
         found.sort_by(|a, b| (a.kind(), a).cmp(&(b.kind(), b)));
         found
+    }
+
+    /// Why the default route of this table must not target a node, if it must not.
+    fn refusal(&self, table: &RouteTableId) -> Option<Problem> {
+        let table = self.inventory.tables.iter().find(|one| one.id == *table)?;
+        uplinks::refusal(table, self.instances.iter().copied(), self.inventory)
     }
 
     /// The routes to a virtual IP: in the listed tables, else in all that have one.

@@ -30,11 +30,12 @@ pub(super) fn node(n: u8, zone: &str) -> InstanceInfo {
                 device_index: index.into(),
                 mac: String::new(),
                 address: Ipv4Addr::new(10, 0, index, n),
-                subnet: "subnet-0000000a".parse().unwrap(),
+                subnet: "subnet-0000000e".parse().unwrap(),
                 source_dest_check: false,
                 public: None,
             })
             .collect(),
+        loses_public: false,
         tags: tags(&[(CLUSTER_TAG, "blue"), ("Name", &format!("nat-{n}"))]),
     }
 }
@@ -48,11 +49,12 @@ pub(super) fn table(n: u8, subnets: &str, home: Option<&str>) -> RouteTableInfo 
         vpc: VPC.parse().unwrap(),
         routes: BTreeMap::new(),
         subnets: subnets.chars().map(|s| format!("subnet-0000000{s}").parse().unwrap()).collect(),
+        main: false,
         tags,
     }
 }
 
-/// Subnets a, b and c, each in the zone of its letter.
+/// Subnets a, b, c and e, each in the zone of its letter. The nodes are in subnet e.
 pub(super) fn subnets() -> Vec<SubnetInfo> {
     let subnet = |letter: &str| SubnetInfo {
         id: format!("subnet-0000000{letter}").parse().unwrap(),
@@ -60,7 +62,7 @@ pub(super) fn subnets() -> Vec<SubnetInfo> {
         zone: format!("eu-west-1{letter}").parse().unwrap(),
         cidr: "10.0.0.0/24".parse().unwrap(),
     };
-    ["a", "b", "c"].map(subnet).to_vec()
+    ["a", "b", "c", "e"].map(subnet).to_vec()
 }
 
 fn found(nodes: &[InstanceInfo], tables: &[RouteTableInfo]) -> Discovered {
@@ -251,6 +253,48 @@ fn a_pair_of_flags_needs_no_tags_and_is_the_same_on_both_nodes() {
         ["rtb-00000001=i-00000001:rtb-00000001", "rtb-00000002=i-00000002:rtb-00000002"]
     );
     assert_eq!(side(0, 1).0.warnings, []);
+}
+
+#[test]
+fn a_tagged_table_of_the_nodes_own_uplink_is_in_no_group_and_named() {
+    let nodes = [node(1, "eu-west-1a"), node(2, "eu-west-1b")];
+    let found = found(&nodes, &[table(1, "a", None), table(2, "e", None)]);
+    assert_eq!(summary(&found), ["eu-west-1a=i-00000001:rtb-00000001"]);
+    assert_eq!(found.findings.len(), 1);
+    assert_eq!(found.findings[0].subject, "route table rtb-00000002");
+}
+
+#[test]
+fn a_member_that_a_stop_would_leave_without_a_public_address_is_named_unless_nothing_is_repaired() {
+    let mut nodes = [node(1, "eu-west-1a"), node(2, "eu-west-1b")];
+    nodes[1].loses_public = true;
+    let mut settings = Settings::default();
+    let found = discover(&nodes[0], &settings, &inventory(&nodes, &[])).unwrap();
+    let lost: Vec<bool> = found.roster.members.iter().map(|one| one.loses_public).collect();
+    assert_eq!(lost, [false, true]);
+    let [finding] = found.findings.try_into().unwrap();
+    assert_eq!(finding.subject, "instance i-00000002");
+    assert!(finding.remedy.contains("Elastic IP"), "{finding}");
+    settings.timing.repair.enabled = false;
+    let found = discover(&nodes[0], &settings, &inventory(&nodes, &[])).unwrap();
+    assert_eq!(found.findings, []);
+}
+
+#[test]
+fn a_configured_default_route_in_the_table_of_the_nodes_own_uplink_is_refused() {
+    let nodes = [node(1, "eu-west-1a"), node(2, "eu-west-1b")];
+    let tables = [table(1, "e", None)];
+    let of = |cidr: &str| {
+        let (name, id) = ("own".parse().unwrap(), "rtb-00000001".parse().unwrap());
+        let group = GroupSetting::of_tables(name, None, vec![id], cidr.parse().unwrap());
+        let settings = Settings { groups: vec![group], ..Settings::default() };
+        discover(&nodes[0], &settings, &inventory(&nodes, &tables))
+    };
+    for cidr in ["0.0.0.0/0", "128.0.0.0/1"] {
+        let Err(DiscoveryError::Refused(problems)) = of(cidr) else { panic!("{cidr}") };
+        assert_eq!(problems.0[0].subject, "group own, route table rtb-00000001");
+    }
+    assert_eq!(of("10.99.0.0/16").unwrap().roster.groups.len(), 1);
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn member(text: &str, letter: char, last: u8) -> Member {
         zone: Some(format!("eu-west-1{letter}").parse().unwrap()),
         name: Some(format!("nat-{letter}")),
         public: None,
+        loses_public: false,
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use super::alerts::Alert;
 use super::inbox::Notes;
-use crate::cloud::{Clouds, Connections, Expected, Imds};
+use crate::cloud::{Clouds, Connections, Expected, Identity, Imds};
 use crate::cluster::{Discovered, DiscoveryError, Selector, discover, inventory_query};
 use crate::config::{Flags, PairFlags, Problem, Problems, Settings, load_with_pair};
 use crate::failover::Input;
@@ -40,6 +40,8 @@ pub(super) struct Cluster {
     pub(super) me: Member,
     /// Problems for the operator that do not prevent operation.
     pub(super) warnings: Vec<Problem>,
+    /// What keeps natha from covering a table or repairing a node. The status shows it.
+    pub(super) findings: Vec<Problem>,
     /// The IPv4 blocks of its VPC.
     pub(super) vpc_blocks: Vec<Ipv4Net>,
 }
@@ -134,7 +136,7 @@ impl Discovery {
             DiscoveryError::NotYet(problems) => NotFound::Yet(problems.to_string()),
             DiscoveryError::Refused(problems) => NotFound::Ever(problems),
         });
-        let Discovered { roster, warnings } = found?;
+        let Discovered { roster, warnings, findings } = found?;
         let member = roster.member(&me.id).cloned().ok_or_else(unknown)?;
         let name = match &query.tables {
             Selector::Tagged(cluster) => cluster.clone(),
@@ -142,7 +144,7 @@ impl Discovery {
         };
         let blocks = me.vpc.iter().flat_map(|vpc| inventory.vpc_blocks(vpc));
         let vpc_blocks = Ipv4Net::aggregate(&blocks.copied().collect());
-        Ok(Cluster { name, roster, me: member, warnings, vpc_blocks })
+        Ok(Cluster { name, roster, me: member, warnings, findings, vpc_blocks })
     }
 }
 
@@ -181,6 +183,22 @@ pub(super) async fn attempt(
     }
 }
 
+/// The findings about the cluster of this instance, if it can be discovered now. One whose settings
+/// cannot be satisfied has those as findings.
+pub(crate) async fn findings(settings: &Settings, identity: &Identity) -> Vec<Problem> {
+    let (region, vpc) = (Some(identity.region.as_str()), identity.vpc.clone());
+    let Ok(clouds) = Clouds::connect(&settings.api, region, vpc, Connections::Closed).await else {
+        return Vec::new();
+    };
+    let (me, settings) = (identity.instance.clone(), settings.clone());
+    let discovery = Discovery { clouds, me, vpc_cidrs: identity.vpc_cidrs.clone(), settings };
+    match discovery.look(&Roster::default(), &BTreeSet::new()).await {
+        Ok(cluster) => cluster.findings,
+        Err(NotFound::Yet(_)) => Vec::new(),
+        Err(NotFound::Ever(Problems(problems))) => problems,
+    }
+}
+
 /// A substitute name for a cluster without one: the names of its groups, which are the same on all
 /// its nodes.
 fn stand_in(settings: &Settings) -> String {
@@ -189,17 +207,26 @@ fn stand_in(settings: &Settings) -> String {
     names.join("+")
 }
 
+/// The alerts that discovery raises.
+#[derive(Debug)]
+pub(super) struct DiscoveryAlerts {
+    /// The settings cannot be satisfied.
+    pub(super) refused: Alert,
+    /// The last discovery had findings.
+    pub(super) findings: Alert,
+}
+
 /// Repeats the discovery every minute and when `rediscover` asks for it, for as long as the loop
 /// runs, and sends changes to the loop. If a discovery fails, the roster stays as it was.
-/// The alert is raised while the settings cannot be satisfied.
 pub(super) async fn keep_looking(
     discovery: Discovery,
     cluster: Cluster,
-    mut refused: Alert,
+    mut alerts: DiscoveryAlerts,
     rediscover: Rediscover,
     notes: Notes,
 ) {
-    let Cluster { mut roster, mut warnings, vpc_blocks, .. } = cluster;
+    let Cluster { mut roster, mut warnings, findings, vpc_blocks, .. } = cluster;
+    alerts.findings.set(listed(&findings)).await;
     take_in_blocks(&discovery.settings, &vpc_blocks).await;
     let mut rounds = interval_at(Instant::now() + SECOND, EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -216,7 +243,8 @@ pub(super) async fn keep_looking(
         let strangers = std::mem::take(&mut *rediscover.lock());
         match discovery.look(&roster, &strangers).await {
             Ok(cluster) => {
-                refused.set(None).await;
+                alerts.refused.set(None).await;
+                alerts.findings.set(listed(&cluster.findings)).await;
                 warn(&cluster.warnings, &warnings);
                 warnings = cluster.warnings;
                 take_in_blocks(&discovery.settings, &cluster.vpc_blocks).await;
@@ -235,7 +263,9 @@ pub(super) async fn keep_looking(
                     rediscover.wake();
                 }
             }
-            Err(NotFound::Ever(problems)) => refused.set(Some(complaint(&problems))).await,
+            Err(NotFound::Ever(problems)) => {
+                alerts.refused.set(Some(complaint(&problems))).await;
+            }
         }
     }
 }
@@ -263,6 +293,12 @@ async fn take_in_blocks(settings: &Settings, blocks: &[Ipv4Net]) {
 
 fn list(blocks: &[Ipv4Net]) -> String {
     blocks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The alert's text for these findings; none without any.
+fn listed(findings: &[Problem]) -> Option<String> {
+    let all: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    (!all.is_empty()).then(|| all.join("; "))
 }
 
 /// The alert's text for settings that can no longer be satisfied.

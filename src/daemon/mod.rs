@@ -34,6 +34,7 @@ mod single;
 mod start;
 mod take;
 
+pub(crate) use discovery::findings;
 pub(crate) use start::run;
 pub(crate) use take::{
     HostChange, ReleaseReport, StepResult, TakeReport, TakeRequest, TakeStep, release, take,

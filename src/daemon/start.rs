@@ -11,7 +11,7 @@ use super::alerts::Alert;
 use super::calls::{Executors, StoppedPeersFile};
 use super::carrier::{self, Carrier};
 use super::control_socket::{self, StatusEndpoint};
-use super::discovery::{self, Cluster, Discovery, Membership, Rediscover};
+use super::discovery::{self, Cluster, Discovery, DiscoveryAlerts, Membership, Rediscover};
 use super::event_loop::{
     EventLoop, LoopState, Notifier, Recorder, Watchdog, notify, prioritise, stay_in_memory,
 };
@@ -153,12 +153,15 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
     endpoint.set_running(notes.clone());
 
     watch_host(found, &notes)?;
-    let refused = Alert::new("settings", &notes);
+    let alerts = DiscoveryAlerts {
+        refused: Alert::new("settings", &notes),
+        findings: Alert::new("cluster", &notes),
+    };
     discovery::warn(&cluster.warnings, &[]);
     tokio::spawn(discovery::keep_looking(
         discovery.clone(),
         cluster.clone(),
-        refused,
+        alerts,
         rediscover,
         notes.clone(),
     ));

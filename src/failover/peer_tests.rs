@@ -29,6 +29,7 @@ fn unmet() -> Peer {
         zone: None,
         name: None,
         public: None,
+        loses_public: false,
     };
     Peer::new(member, false, MET)
 }

@@ -66,6 +66,11 @@ pub(super) fn may_stop(
     if peer.settings_differ(known.settings_digest) {
         return Err(Blocked::For("its settings differ from this node's"));
     }
+    if peer.member.loses_public {
+        return Err(Blocked::For(
+            "it would have no public address after the start: associate an Elastic IP with it",
+        ));
+    }
     if peer.started_at.is_some_and(|at| now.since(at) < rules.patience) {
         return Err(Blocked::For("it was started recently and may still be booting"));
     }

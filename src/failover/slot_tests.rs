@@ -19,6 +19,7 @@ fn member(n: u8) -> Member {
         zone: None,
         name: None,
         public: None,
+        loses_public: false,
     }
 }
 

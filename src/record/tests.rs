@@ -28,6 +28,7 @@ fn roster() -> Roster {
         zone: Some("eu-west-1a".parse().unwrap()),
         name: Some(format!("nat-{n}")),
         public: None,
+        loses_public: false,
     };
     let group = |n: u32| Group {
         name: format!("g{n}").parse().unwrap(),

@@ -278,6 +278,9 @@ pub struct RouteTableInfo {
     pub routes: BTreeMap<Ipv4Net, RouteEntry>,
     /// Subnets with an explicit association.
     pub subnets: Vec<SubnetId>,
+    /// Whether it is its VPC's main table, which serves the subnets without an association.
+    #[serde(default)]
+    pub main: bool,
     /// Tags of the table.
     pub tags: BTreeMap<String, String>,
 }
@@ -327,6 +330,9 @@ pub struct InstanceInfo {
     pub zone: Option<Zone>,
     /// Interfaces ordered by device index.
     pub interfaces: Vec<InterfaceInfo>,
+    /// Whether a stop and a start would leave it without the public address that it has: EC2
+    /// assigned that address, and assigns none at the start of an instance with several interfaces.
+    pub loses_public: bool,
     /// Tags of the instance.
     pub tags: BTreeMap<String, String>,
 }

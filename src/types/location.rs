@@ -93,6 +93,7 @@ mod tests {
             zone: None,
             name: None,
             public: None,
+            loses_public: false,
         }
     }
 

@@ -22,4 +22,7 @@ pub struct Member {
     /// Public address of the forwarding interface's primary private address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<Ipv4Addr>,
+    /// Whether a stop and a start would leave it without a public address, which it has now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loses_public: bool,
 }

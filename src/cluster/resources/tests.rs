@@ -146,7 +146,7 @@ fn a_private_ip_for_nodes_in_two_subnets_is_refused_with_the_alternatives() {
     inventory.instances[1].interfaces[0].subnet = "subnet-0000000b".parse().unwrap();
     let told = refusal(private(99), &inventory);
     for part in [
-        "i-0000000a is in subnet-0000000a and i-00000014 in subnet-0000000b",
+        "i-0000000a is in subnet-0000000e and i-00000014 in subnet-0000000b",
         "cannot leave its subnet",
         "`vip`",
         "`eip`",
@@ -155,7 +155,7 @@ fn a_private_ip_for_nodes_in_two_subnets_is_refused_with_the_alternatives() {
         assert!(told.contains(part), "no `{part}` in {told}");
     }
     // What else an instance has does not matter.
-    inventory.instances[1].interfaces[0].subnet = "subnet-0000000a".parse().unwrap();
+    inventory.instances[1].interfaces[0].subnet = "subnet-0000000e".parse().unwrap();
     inventory.instances[1].interfaces[1].subnet = "subnet-0000000b".parse().unwrap();
     found(vec![group("g", vec![private(99)])], &inventory);
 }
@@ -163,7 +163,7 @@ fn a_private_ip_for_nodes_in_two_subnets_is_refused_with_the_alternatives() {
 #[test]
 fn a_private_ip_that_no_interface_could_get_is_refused() {
     for (address, part) in [
-        ("10.0.1.99", "is not in subnet-0000000a (10.0.0.0/24)"),
+        ("10.0.1.99", "is not in subnet-0000000e (10.0.0.0/24)"),
         ("10.0.0.0", "five addresses"),
         ("10.0.0.3", "five addresses"),
         ("10.0.0.255", "five addresses"),

@@ -10,6 +10,7 @@ use crate::cloud::OwnInterface;
 use crate::commands::report::GroupRow;
 use crate::commands::source_dest::{SourceDestChecks, TagsFault, identity, is_needed, tags};
 use crate::config::{Flags, Settings, load};
+use crate::daemon::findings;
 use crate::kernel::apply::{Applier, Undone};
 use crate::kernel::facts;
 use crate::kernel::journal::{self, InstanceRecord, JournalEntry};
@@ -106,6 +107,11 @@ impl Told {
             let resolved = load(flags, Some(tags))?;
             told.settings = resolved.settings;
             told.notes.extend(resolved.warnings.iter().map(ToString::to_string));
+        }
+        // Not where EC2 has just failed to answer: a boot must not wait for it again.
+        if told.problems.is_empty() {
+            let findings = Box::pin(findings(&told.settings, &identity)).await;
+            told.notes.extend(findings.iter().map(ToString::to_string));
         }
         told.cloud = Some(CloudFacts {
             vpc_cidrs: identity.vpc_cidrs,

@@ -16,6 +16,7 @@ fn header() -> Header {
         zone: None,
         name: None,
         public: None,
+        loses_public: false,
     };
     let roster = Roster { members: vec![me.clone()], groups: Vec::new() };
     Header::new(&me.id, SessionId(1), Timing::default(), 1, &roster, Time::default())

@@ -98,6 +98,7 @@ fn member(place: u8) -> Member {
         zone: None,
         name: (place == 2).then(|| "db-b".to_owned()),
         public: None,
+        loses_public: false,
     }
 }
 

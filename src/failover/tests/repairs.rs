@@ -1,7 +1,7 @@
 //! The repair rule: when a failed peer is stopped and started, and when it is left alone.
 
 use super::test_bench::*;
-use crate::failover::{Action, Command, EventKind, Level};
+use crate::failover::{Action, Command, EventKind, Input, Level};
 use crate::types::{
     CloudFaultKind, Fault, Fitness, Hears, InstanceState, PowerReport, SessionId, StopOrigin, Time,
 };
@@ -112,6 +112,17 @@ fn a_repair_that_is_switched_off_says_so_once() {
         *bench = TestBench::with(2, timing);
     });
     assert_eq!(why, ["it is not stopped: repair is disabled"]);
+}
+
+#[test]
+fn a_peer_that_would_come_back_without_a_public_address_is_not_stopped() {
+    let why = held_by(2, |bench| {
+        let mut roster = roster(2);
+        roster.members[1].loses_public = true;
+        bench.give(Input::Roster { roster });
+    });
+    let reason = "it would have no public address after the start: associate an Elastic IP with it";
+    assert_eq!(why.last(), Some(&format!("it is not stopped: {reason}")));
 }
 
 #[test]

@@ -114,6 +114,7 @@ pub(super) fn member(n: usize) -> Member {
         zone: None,
         name: None,
         public: None,
+        loses_public: false,
     }
 }
 

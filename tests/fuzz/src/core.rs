@@ -40,6 +40,7 @@ fn roster(nodes: usize) -> Roster {
         zone: None,
         name: None,
         public: None,
+        loses_public: false,
     };
     let group = |n: usize| {
         let cidr = "0.0.0.0/0".parse().expect("a block");

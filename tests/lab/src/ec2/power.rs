@@ -281,9 +281,12 @@ impl Instance {
 }
 
 /// A public address of EC2's own is given at every start, and it is another one each time. An
-/// instance whose primary address has an Elastic one gets none.
+/// instance whose primary address has an Elastic one, or that has several interfaces, gets none.
 pub(super) fn give_public_address(state: &mut State, settings: &WorldSettings, id: &str) {
-    let wants = state.instances.get(id).is_some_and(|instance| instance.auto_public);
+    let attached = state.interfaces.values().filter_map(|interface| interface.attachment.as_ref());
+    let is_single = attached.filter(|attachment| attachment.instance == id).count() == 1;
+    let is_auto = state.instances.get(id).is_some_and(|instance| instance.auto_public);
+    let wants = is_auto && is_single;
     let Some(primary) = state.primary_of(id).filter(|_| wants) else { return };
     let taken = |i: &super::model::Interface| i.public.contains_key(&i.address());
     if state.interfaces.get(&primary).is_none_or(taken) {

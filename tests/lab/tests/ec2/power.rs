@@ -137,6 +137,30 @@ fn a_stop_keeps_the_elastic_address_and_loses_the_automatic_one() {
 }
 
 #[test]
+fn an_instance_with_a_second_interface_starts_without_a_public_address_unless_that_is_elastic() {
+    let mut lab = Lab::new(timings());
+    let [a, b] = lab.nodes.clone();
+    let elastic = lab.world.give_elastic_address(&lab.interfaces[1], at(1_500)).unwrap();
+    for node in [&a, &b] {
+        let shown = lab.call(1_600, "DescribeInstances", &one(node)).unwrap();
+        let subnet = texts(&shown, "subnetId")[0].to_owned();
+        let made = lab.call(1_600, "CreateNetworkInterface", &[("SubnetId", &subnet)]).unwrap();
+        let interface = texts(&made, "networkInterfaceId")[0].to_owned();
+        let to = [("InstanceId", node.as_str()), ("DeviceIndex", "1")];
+        let attach = [to[0], to[1], ("NetworkInterfaceId", &interface)];
+        lab.call(1_700, "AttachNetworkInterface", &attach).unwrap();
+    }
+    assert!(lab.world.public_address(&a).is_some(), "until it stops");
+    let both = [("InstanceId.1", a.as_str()), ("InstanceId.2", &b)];
+    lab.call(2_000, "StopInstances", &both).unwrap();
+    lab.world.advance(at(8_000));
+    lab.call(9_000, "StartInstances", &both).unwrap();
+    lab.world.advance(at(10_000));
+    assert_eq!(lab.world.public_address(&a), None);
+    assert_eq!(lab.world.public_address(&b), Some(elastic));
+}
+
+#[test]
 fn status_lists_running_instances_unless_all_are_asked_for() {
     let mut lab = Lab::new(timings());
     let node = lab.nodes[0].clone();

@@ -157,6 +157,7 @@ impl World {
             zone: None,
             name: None,
             public: None,
+            loses_public: false,
         };
         let traits = Traits {
             checked: self.pattern.checked,

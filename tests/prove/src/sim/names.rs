@@ -114,6 +114,7 @@ fn members(nodes: usize) -> Vec<Member> {
         zone: None,
         name: None,
         public: None,
+        loses_public: false,
     };
     (0..nodes).map(member).collect()
 }
