@@ -34,6 +34,9 @@ pub struct Report {
     /// Active alerts about this host that the view does not contain.
     #[serde(default)]
     pub alerts: Vec<String>,
+    /// What EC2 allows each forwarding interface, by name. Empty if this host is no NAT.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub allowances: BTreeMap<String, Allowances>,
     /// Whether this node has handed over everything, because it was drained.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drained: bool,
@@ -44,6 +47,27 @@ pub struct Report {
     /// Longest delay of any turn of the event loop since the start, in ms.
     #[serde(rename = "lateness_max_ms", with = "millis")]
     pub lateness_max: Duration,
+}
+
+/// Counters of EC2's network allowances, as the driver of an interface has them. They count since
+/// the driver started.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Allowances {
+    /// How many statistics the driver has in all; 0 if they cannot be read.
+    pub statistics: usize,
+    /// Packets that EC2 dropped or delayed, by the driver's name of the allowance.
+    pub exceeded: BTreeMap<String, u64>,
+    /// How many more connections EC2 can track.
+    #[serde(default)]
+    pub conntrack_available: Option<u64>,
+}
+
+impl Allowances {
+    /// Whether the driver has such counters; only ENA has.
+    #[must_use]
+    pub fn are_counted(&self) -> bool {
+        !self.exceeded.is_empty() || self.conntrack_available.is_some()
+    }
 }
 
 /// The status of a monitor that has not discovered its cluster yet.

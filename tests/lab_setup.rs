@@ -173,6 +173,21 @@ fn forwarding_that_is_turned_off_is_turned_on_when_the_kernel_announces_it() {
     }
 }
 
+#[test]
+fn the_driver_of_each_forwarding_interface_is_asked_for_ec2s_allowances() {
+    let scene = Scene::start(&scene::spec(1, NATHA, "")).unwrap();
+    // The driver of the lab's interfaces has statistics, and none of EC2's allowances.
+    let asked = |status: &serde_json::Value| {
+        let found = &status["allowances"]["ens5"];
+        found["statistics"].as_u64() > Some(0) && found["exceeded"] == serde_json::json!({})
+    };
+    scene.wait_status("nat-a", asked).map_err(|error| scene.explain(error)).unwrap();
+    let shown = natha(&scene, &["status"]);
+    assert_eq!(shown.code, 0, "{}", shown.stdout);
+    let row = shown.stdout.lines().find(|line| line.contains("not offered by this driver"));
+    assert!(row.is_some_and(|row| row.starts_with("ens5 ")), "{}", shown.stdout);
+}
+
 /// Docker and k3s turn forwarding on, too.
 #[test]
 fn a_nat_that_was_never_set_up_is_unfit_even_if_its_kernel_forwards() {

@@ -32,6 +32,9 @@ pub(super) fn report(report: &Report, colours: bool) -> String {
     if let Some(resources) = resources(report) {
         push_table(&mut out, &resources);
     }
+    if !report.allowances.is_empty() {
+        push_table(&mut out, &allowances(report));
+    }
     if !report.events.is_empty() {
         push_table(&mut out, &changes(report));
     }
@@ -162,6 +165,31 @@ fn targets<'a>(report: &Report, targets: impl Iterator<Item = &'a Option<RouteTa
     all.sort();
     all.dedup();
     if all.is_empty() { "unknown".to_owned() } else { all.join(", ") }
+}
+
+/// What EC2 dropped or delayed at each interface, by allowance.
+fn allowances(report: &Report) -> Table {
+    let mut table = table(&["INTERFACE", "EXCEEDED ALLOWANCES OF EC2", "CONNECTIONS LEFT"]);
+    for (link, counted) in &report.allowances {
+        let exceeded: Vec<String> = counted
+            .exceeded
+            .iter()
+            .filter(|(_, packets)| **packets > 0)
+            .map(|(name, packets)| {
+                let name = name.trim_end_matches("_allowance_exceeded");
+                format!("{name}: {packets} packets")
+            })
+            .collect();
+        let exceeded = match (counted.are_counted(), exceeded.is_empty()) {
+            (false, _) => "not offered by this driver".to_owned(),
+            (true, true) => "none".to_owned(),
+            (true, false) => exceeded.join(", "),
+        };
+        let left = counted.conntrack_available;
+        let left = left.map_or_else(|| NOTHING.to_owned(), |left| left.to_string());
+        table.add_row([link.clone(), exceeded, left]);
+    }
+    table
 }
 
 fn changes(report: &Report) -> Table {

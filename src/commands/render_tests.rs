@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::failover::{EventKind, GroupView, PeerView, Verdict, View};
-use crate::status::{Counters, KEY_REASONS};
+use crate::status::{Allowances, Counters, KEY_REASONS};
 use crate::types::{
     Evidence, Fault, Fitness, GroupName, InstanceId, InstanceState, PowerReport, Roster,
     StopOrigin, Time,
@@ -78,6 +78,7 @@ fn well() -> Report {
             timers: BTreeMap::new(),
         },
         alerts: Vec::new(),
+        allowances: BTreeMap::new(),
         events: Vec::new(),
         counters: Counters::default(),
         lateness_max: Duration::ZERO,
@@ -103,6 +104,14 @@ fn troubled() -> Report {
     let target = RouteTarget::Other("igw-0123abcd".to_owned());
     lost.targets = BTreeMap::from([("rtb-0123abcd".to_owned(), Some(target))]);
     lost.doing = Some("left alone".to_owned());
+    let exceeded = [("bw_in_allowance_exceeded", 0), ("pps_allowance_exceeded", 1_203)];
+    let ena = Allowances {
+        statistics: 94,
+        exceeded: exceeded.map(|(name, packets)| (name.to_owned(), packets)).into(),
+        conntrack_available: Some(136_812),
+    };
+    let other = Allowances { statistics: 3, ..Allowances::default() };
+    report.allowances = [("ens5", ena), ("ens6", other)].map(|(k, v)| (k.to_owned(), v)).into();
     report.events.push(Event {
         at: Time::from_millis(19_929_000),
         level: Level::Alert,

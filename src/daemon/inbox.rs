@@ -1,5 +1,6 @@
 //! The loop's inbox: a bounded queue from other threads, and an eventfd that wakes the loop.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::failover::{ActionId, Input, Outcome};
-use crate::status::Report;
+use crate::status::{Allowances, Report};
 
 /// Notes that may wait for the loop. When the inbox is full, the sender waits; the loop never does.
 const CAPACITY: usize = 1024;
@@ -35,6 +36,8 @@ pub(super) enum Note {
         /// Its text while it is raised.
         text: Option<String>,
     },
+    /// A new reading of EC2's network allowances, by interface.
+    Allowances(BTreeMap<String, Allowances>),
     /// A request for a status report.
     Status(oneshot::Sender<Box<Report>>),
 }

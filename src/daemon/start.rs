@@ -16,7 +16,7 @@ use super::event_loop::{
     EventLoop, LoopState, Notifier, Recorder, Watchdog, notify, prioritise, stay_in_memory,
 };
 use super::health::proof::{self, ProofParts};
-use super::health::{FitnessBoard, conntrack, host, interruptions, service_checks};
+use super::health::{FitnessBoard, allowances, conntrack, host, interruptions, service_checks};
 use super::inbox::{self, Notes};
 use super::peers::{Exchange, ExchangeParts};
 use super::{clock, heard_peers, single};
@@ -187,6 +187,10 @@ fn watch_host(found: &Membership, notes: &Notes) -> anyhow::Result<()> {
     host::start(settings, clouds.ec2(), &cluster.me.interface, &board);
     let tracked = Alert::new("conntrack", notes);
     tokio::spawn(conntrack::watch(settings.host.conntrack_alert, tracked));
+    if settings.is_nat() {
+        let exceeded = Alert::new("allowances", notes);
+        tokio::spawn(allowances::watch(settings.state_dir.clone(), notes.clone(), exceeded));
+    }
     let announced = Alert::new("notices", notes);
     tokio::spawn(interruptions::watch(settings.interruptions.clone(), announced, board));
     Ok(())

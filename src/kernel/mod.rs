@@ -7,6 +7,7 @@ pub mod addresses;
 pub(crate) mod apply;
 pub mod carry;
 pub(crate) mod durable;
+pub(crate) mod ethtool;
 pub(crate) mod facts;
 pub mod forwarding;
 pub(crate) mod journal;

@@ -31,7 +31,7 @@ use super::inbox::{Inbox, Note};
 use super::peers::Exchange;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
-use crate::status::{Counters, Report};
+use crate::status::{Allowances, Counters, Report};
 use crate::types::{Fault, Fitness, InstanceId, Roster, SessionId, Time};
 use notifier::Notification;
 
@@ -97,6 +97,7 @@ pub(crate) struct LoopState {
     started: Time,
     events: VecDeque<Event>,
     alerts: BTreeMap<&'static str, String>,
+    allowances: BTreeMap<String, Allowances>,
     counters: Counters,
     lateness_max: Duration,
     planned: Option<Time>,
@@ -120,6 +121,7 @@ impl LoopState {
             started: now,
             events: VecDeque::with_capacity(HISTORY),
             alerts: BTreeMap::new(),
+            allowances: BTreeMap::new(),
             counters: Counters::default(),
             lateness_max: Duration::ZERO,
             planned: None,
@@ -273,6 +275,7 @@ impl EventLoop {
             }
             Note::Alert { name, text: Some(text) } => drop(self.state.alerts.insert(name, text)),
             Note::Alert { name, text: None } => drop(self.state.alerts.remove(name)),
+            Note::Allowances(found) => self.state.allowances = found,
             Note::Status(answer) => {
                 let _ = answer.send(Box::new(self.report(now)));
             }
@@ -387,6 +390,7 @@ impl EventLoop {
             roster: Roster::clone(&self.state.roster),
             view: self.machine.view(now),
             alerts: self.state.alerts.values().cloned().collect(),
+            allowances: self.state.allowances.clone(),
             drained: self.state.stage == Stage::Drained,
             events: self.state.events.iter().cloned().collect(),
             counters,

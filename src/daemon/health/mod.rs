@@ -3,6 +3,7 @@
 //! A fault of the host makes the node unfit for all its groups; a failed service check makes it
 //! unfit for one group.
 
+pub(crate) mod allowances;
 pub(crate) mod conntrack;
 mod drift;
 mod fitness;
