@@ -1,5 +1,4 @@
 //! Planned work: restarts, hand-overs and reboots, without an outage.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 

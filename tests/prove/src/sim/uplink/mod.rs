@@ -259,7 +259,7 @@ impl Job {
                 let one = |seed| {
                     let mut world = World::new(weather, rounds, seed);
                     let settle =
-                        Duration::from_secs(60) + world.noise.up_to(rounds.pacing().interval);
+                        Duration::from_mins(1) + world.noise.up_to(rounds.pacing().interval);
                     world.run(settle);
                     world.lose(lost)
                 };
