@@ -30,7 +30,7 @@ fn unmet() -> Peer {
         name: None,
         public: None,
     };
-    Peer::new(member, false, MET)
+    Peer::new(member, MET)
 }
 
 fn beat() -> Beat {
