@@ -29,9 +29,10 @@ impl<T> BootMemory<T>
 where
     T: Clone + Default + PartialEq + Serialize + DeserializeOwned,
 {
-    /// Reads what an earlier run wrote in this boot to the file `name` of the state directory. A file
-    /// that cannot be read counts as empty.
-    pub(super) fn load(state_dir: &Path, name: &str) -> Self {
+    /// Reads what an earlier run wrote to the file `name` of the state directory. What it wrote
+    /// before this boot counts as far as `outlives` says. A file that cannot be read counts as
+    /// empty.
+    pub(super) fn load(state_dir: &Path, name: &str, outlives: impl FnOnce(T) -> T) -> Self {
         let path = state_dir.join(name);
         let boot = journal::boot_id().unwrap_or_else(|error| {
             tracing::warn!("{} does not count: {error}", path.display());
@@ -39,8 +40,11 @@ where
         });
         let record: Option<Record<T>> =
             fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok());
-        let record = record.filter(|record| record.boot == boot && !boot.is_empty());
-        let saved = record.map_or_else(T::default, |record| record.content);
+        let saved = match record {
+            Some(record) if record.boot == boot && !boot.is_empty() => record.content,
+            Some(record) => outlives(record.content),
+            None => T::default(),
+        };
         Self { path, boot, saved }
     }
 
@@ -49,8 +53,8 @@ where
         &self.saved
     }
 
-    /// Writes the content, if it has changed. If it cannot be written, the next run does not know it.
-    /// Returns the write that this starts.
+    /// Writes the content, if it has changed. If it cannot be written, the next run does not know
+    /// it. Returns the write that this starts.
     pub(super) fn save(&mut self, content: &T) -> Option<JoinHandle<io::Result<()>>> {
         if *content == self.saved {
             return None;
@@ -76,16 +80,17 @@ mod tests {
     #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
     struct Content {
         seen: bool,
+        ever: bool,
     }
 
     fn load(directory: &Path) -> BootMemory<Content> {
-        BootMemory::load(directory, FILE)
+        BootMemory::load(directory, FILE, |old| Content { seen: false, ..old })
     }
 
     #[tokio::test]
     async fn the_content_outlives_the_run_and_not_the_boot() {
         let directory = tempfile::tempdir().unwrap();
-        let content = Content { seen: true };
+        let content = Content { seen: true, ever: true };
         let mut memory = load(directory.path());
         assert_eq!(*memory.content(), Content::default());
         memory.save(&content).unwrap().await.unwrap().unwrap();
@@ -96,7 +101,7 @@ mod tests {
         let elsewhere = text.replace(&memory.boot, "another boot");
         assert_ne!(elsewhere, text);
         fs::write(&memory.path, elsewhere).unwrap();
-        assert_eq!(*load(directory.path()).content(), Content::default());
+        assert_eq!(*load(directory.path()).content(), Content { seen: false, ever: true });
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Which peers were heard since the host booted, for a monitor that starts again: their silence
-//! counts, that of a peer which was never heard does not.
+//! Which peers were heard since the host booted, and before, for a monitor that starts again. The
+//! silence of a peer that was heard counts, and what was never heard may run no natha.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,21 +13,35 @@ use crate::types::InstanceId;
 /// Its name in the state directory.
 const FILE: &str = "heard.json";
 
+/// Nodes that were heard.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct HeardPeers {
-    heard: BTreeSet<InstanceId>,
+pub(super) struct HeardPeers {
+    /// Since the host booted.
+    pub(super) heard: BTreeSet<InstanceId>,
+    /// Before that.
+    pub(super) long_ago: BTreeSet<InstanceId>,
 }
 
-/// Returns what earlier runs heard in this boot, and where the loop publishes whom it has heard.
-/// A task on the current runtime writes that down.
-pub(super) fn start(
-    state_dir: &Path,
-) -> (BTreeSet<InstanceId>, watch::Sender<BTreeSet<InstanceId>>) {
-    let memory = BootMemory::<HeardPeers>::load(state_dir, FILE);
-    let heard = memory.content().heard.clone();
-    let (sender, published) = watch::channel(heard.clone());
+impl HeardPeers {
+    /// What is left of this when the host has booted anew.
+    fn aged(self) -> Self {
+        let long_ago = self.long_ago.into_iter().chain(self.heard).collect();
+        Self { heard: BTreeSet::new(), long_ago }
+    }
+}
+
+fn load(state_dir: &Path) -> BootMemory<HeardPeers> {
+    BootMemory::load(state_dir, FILE, HeardPeers::aged)
+}
+
+/// Returns what earlier runs heard, and where the loop publishes whom it has heard since the host
+/// booted. A task on the current runtime writes that down.
+pub(super) fn start(state_dir: &Path) -> (HeardPeers, watch::Sender<BTreeSet<InstanceId>>) {
+    let memory = load(state_dir);
+    let before = memory.content().clone();
+    let (sender, published) = watch::channel(before.heard.clone());
     tokio::spawn(keep(memory, published));
-    (heard, sender)
+    (before, sender)
 }
 
 /// Writes down each change, one write after the other, until the loop has ended.
@@ -37,7 +51,8 @@ async fn keep(
 ) {
     while published.changed().await.is_ok() {
         let heard = published.borrow_and_update().clone();
-        if let Some(write) = memory.save(&HeardPeers { heard }) {
+        let long_ago = memory.content().long_ago.clone();
+        if let Some(write) = memory.save(&HeardPeers { heard, long_ago }) {
             // A failure was logged: the next run then has to hear the peer itself.
             drop(write.await);
         }
@@ -46,21 +61,35 @@ async fn keep(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
-    #[tokio::test]
-    async fn the_next_run_knows_whom_this_one_heard() {
-        let directory = tempfile::tempdir().unwrap();
-        let (heard, _sender) = start(directory.path());
-        assert_eq!(heard, BTreeSet::new());
-
-        let peer = BTreeSet::from(["i-0123abcd".parse().unwrap()]);
-        let (sender, published) = watch::channel(heard);
-        let memory = BootMemory::load(directory.path(), FILE);
-        sender.send(peer.clone()).unwrap();
+    async fn write(directory: &Path, heard: &BTreeSet<InstanceId>) {
+        let (sender, published) = watch::channel(BTreeSet::new());
+        sender.send(heard.clone()).unwrap();
         drop(sender);
-        keep(memory, published).await;
-        let (heard, _sender) = start(directory.path());
-        assert_eq!(heard, peer);
+        keep(load(directory), published).await;
+    }
+
+    #[tokio::test]
+    async fn the_next_run_knows_whom_earlier_ones_heard_in_this_boot_and_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let none = || BTreeSet::new();
+        let node = |id: &str| BTreeSet::from([id.parse::<InstanceId>().unwrap()]);
+        assert_eq!(start(directory.path()).0, HeardPeers::default());
+        write(directory.path(), &node("i-0123abcd")).await;
+        let known = HeardPeers { heard: node("i-0123abcd"), long_ago: none() };
+        assert_eq!(start(directory.path()).0, known);
+
+        let file = directory.path().join(FILE);
+        let text = fs::read_to_string(&file).unwrap();
+        let boot = crate::kernel::journal::boot_id().unwrap();
+        fs::write(&file, text.replace(&boot, "another boot")).unwrap();
+        let known = HeardPeers { heard: none(), long_ago: node("i-0123abcd") };
+        assert_eq!(start(directory.path()).0, known);
+        write(directory.path(), &node("i-0456abcd")).await;
+        let known = HeardPeers { heard: node("i-0456abcd"), ..known };
+        assert_eq!(start(directory.path()).0, known);
     }
 }

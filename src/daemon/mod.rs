@@ -11,7 +11,7 @@
 //! - `calls`: the executors that call EC2 and Route 53.
 //! - `discovery`: which members and groups the cluster has.
 //! - `health`: whether this host can serve.
-//! - `heard_peers`: which peers were heard since the host booted, for the next run.
+//! - `heard_peers`: which peers were heard, for the next run.
 //! - `looks`: when to look at the host again: the kernel's news, and intervals.
 //! - `carrier`: the addresses that this host must carry for its groups.
 //! - `control_socket`: the socket for `natha status` and `natha handover`.

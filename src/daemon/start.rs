@@ -129,8 +129,8 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
             "unknown which peers an earlier monitor stopped; start them by hand if any: {error:#}"
         ),
     }
-    let (heard_before, heard) = heard_peers::start(&settings.state_dir);
-    header.heard = heard_before;
+    let (before, heard) = heard_peers::start(&settings.state_dir);
+    (header.heard, header.heard_long_ago) = (before.heard, before.long_ago);
     let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
     let rediscover = Rediscover::default();
     let event_loop = EventLoop {

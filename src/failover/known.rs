@@ -49,6 +49,8 @@ pub(super) struct Known {
     pub(super) peers: BTreeMap<InstanceId, Peer>,
     /// Nodes that this run or an earlier one has heard since this host booted.
     pub(super) ever_heard: BTreeSet<InstanceId>,
+    /// Nodes that were heard before this host booted.
+    pub(super) heard_long_ago: BTreeSet<InstanceId>,
     /// Peers that this node stopped and has not heard since: a copy of what the repairs keep.
     pub(super) stopped: BTreeSet<InstanceId>,
     /// This node's fitness, lateness included.
@@ -82,6 +84,7 @@ impl Known {
             started: now,
             peers: BTreeMap::new(),
             ever_heard: BTreeSet::new(),
+            heard_long_ago: BTreeSet::new(),
             stopped: BTreeSet::new(),
             fitness,
             fit_since: Some(now),
@@ -239,19 +242,29 @@ impl Known {
         }
         self.drop_unlisted(now);
         for member in roster.members.iter().filter(|member| member.id != self.me.id) {
-            let heard_before = self.ever_heard.contains(&member.id);
             let peer = self.peers.entry(member.id.clone());
             peer.and_modify(|peer| peer.member = member.clone())
-                .or_insert_with(|| Peer::new(member.clone(), heard_before, now));
+                .or_insert_with(|| Peer::new(member.clone(), now));
         }
+        self.mark_heard();
     }
 
-    /// Takes in which nodes earlier runs have heard since this host booted.
-    pub(super) fn recognize(&mut self, heard: BTreeSet<InstanceId>) {
-        for (id, peer) in &mut self.peers {
-            peer.heard_before |= heard.contains(id);
-        }
+    /// Takes in which nodes earlier runs have heard since this host booted, and before.
+    pub(super) fn recognize(
+        &mut self,
+        heard: BTreeSet<InstanceId>,
+        long_ago: BTreeSet<InstanceId>,
+    ) {
         self.ever_heard.extend(heard);
+        self.heard_long_ago.extend(long_ago);
+        self.mark_heard();
+    }
+
+    fn mark_heard(&mut self) {
+        for (id, peer) in &mut self.peers {
+            peer.heard_before = self.ever_heard.contains(id);
+            peer.heard_long_ago = self.heard_long_ago.contains(id);
+        }
     }
 
     /// Drops the peers that the last roster lacks and that are no longer heard.

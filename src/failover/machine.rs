@@ -90,10 +90,11 @@ impl Machine {
         self.known.fitness = fitness;
     }
 
-    /// Tells which nodes earlier runs of this monitor have heard since the host booted. Their
-    /// silence counts; that of a peer that was never heard may come from a security group.
-    pub fn recognize(&mut self, heard: BTreeSet<InstanceId>) {
-        self.known.recognize(heard);
+    /// Tells which nodes earlier runs of this monitor have heard since the host booted, and which
+    /// ones `long_ago`, before it booted. The silence of the former counts; that of a peer that was
+    /// never heard may come from a security group. A node in neither may run no natha at all.
+    pub fn recognize(&mut self, heard: BTreeSet<InstanceId>, long_ago: BTreeSet<InstanceId>) {
+        self.known.recognize(heard, long_ago);
     }
 
     /// Takes one input in. [`Machine::poll_action`] then returns the actions that follow.

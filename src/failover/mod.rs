@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `machine.rs` | takes inputs in, and runs one turn after the other |
 //! | `known.rs`, `peer.rs` | what this node knows about itself and its peers |
+//! | `acquaintance.rs` | whether a peer has ever spoken, and what follows where it has not |
 //! | `group.rs`, `slot.rs` | the groups, their resources, and the move under way |
 //! | `wants.rs` | what this node wants of each resource |
 //! | `moves.rs`, `prepare.rs` | from what is wanted to writes, and to the host's addresses |
@@ -15,6 +16,7 @@
 //! | `reads.rs` | when AWS is read, and what its answers mean |
 //! | `outbox.rs`, `show.rs` | actions and reports, heartbeats and the status |
 
+mod acquaintance;
 mod action;
 mod group;
 mod input;

@@ -1,13 +1,13 @@
 //! What is known about one peer, and what follows from it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Verdict;
 use crate::config::Timing;
 use crate::types::{
     Beat, Fitness, GroupName, Hears, InstanceId, InstanceState, Member, PowerReport, SessionId,
-    StopOrigin, Time,
+    Time,
 };
 
 /// How long a peer that no roster lists any more stays a member after its last heartbeat: long
@@ -36,6 +36,8 @@ pub(super) struct Peer {
     pub(super) met: Time,
     /// Whether an earlier run of this monitor heard it since this host booted.
     pub(super) heard_before: bool,
+    /// Whether it was heard before this host booted.
+    pub(super) heard_long_ago: bool,
     /// Whether it was reported that it is not heard.
     pub(super) unheard_reported: bool,
     pub(super) heard: Option<Heard>,
@@ -80,13 +82,14 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// A member that was not heard yet; `heard_before` says whether an earlier run heard it.
-    pub(super) fn new(member: Member, heard_before: bool, now: Time) -> Self {
+    /// A member that this run has not heard yet, nor has an earlier one.
+    pub(super) fn new(member: Member, now: Time) -> Self {
         Self {
             member,
             listed: true,
             met: now,
-            heard_before,
+            heard_before: false,
+            heard_long_ago: false,
             unheard_reported: false,
             heard: None,
             excused: Time::default(),
@@ -211,7 +214,7 @@ impl Peer {
     }
 
     /// Whether it said that its monitor would be back, and is still given the time for that. Where
-    /// it has answered echo, its host can show by itself that it lives.
+    /// it has answered echo, its host can show that it lives without a monitor.
     fn is_restarting(&self, now: Time, timing: &Timing) -> bool {
         let Some(heard) = &self.heard else { return false };
         let back_by = heard.at + timing.detection() + timing.daemon_grace;
@@ -278,26 +281,6 @@ impl Peer {
         if power.is_some() { Verdict::Unreachable } else { Verdict::Suspected }
     }
 
-    /// Whether a peer that this run has not heard is judged like any lost one. Its silence alone may
-    /// come from a security group that lets nothing through, unless an earlier run heard it. Then, or
-    /// if EC2's status check or an echo that it no longer answers shows it dead, it counts as lost.
-    fn unmet_counts_as_lost(&self, now: Time, timing: &Timing) -> bool {
-        let impaired = self.power.as_ref().is_some_and(|(power, _)| power.impaired);
-        let mute = self.echo_at.is_some_and(|at| now.since(at) >= timing.daemon_grace);
-        !self.is_first_contact(now, timing) && (self.heard_before || impaired || mute)
-    }
-
-    /// Whether this run has not heard it, and it may still be on its way.
-    pub(super) fn is_first_contact(&self, now: Time, timing: &Timing) -> bool {
-        self.heard.is_none() && now.since(self.met) < timing.first_contact
-    }
-
-    /// Whether it should have been heard by now and never was; says so once.
-    pub(super) fn is_newly_unheard(&mut self, now: Time, timing: &Timing) -> bool {
-        let is_unheard = self.verdict == Verdict::Unmet && !self.is_first_contact(now, timing);
-        is_unheard && !std::mem::replace(&mut self.unheard_reported, true)
-    }
-
     /// Records a verdict and how long the states it belongs to have lasted. Says whether it is
     /// a new one.
     pub(super) fn conclude(&mut self, verdict: Verdict, now: Time) -> bool {
@@ -346,32 +329,6 @@ impl Peer {
             self.verdict,
             Verdict::Suspected | Verdict::Unreachable | Verdict::Down | Verdict::Gone
         )
-    }
-
-    /// Whether it counts in the majority that a repair needs: it may judge other nodes. One that a
-    /// person stopped, or that is gone, does not. `stopped` has what this node stopped, and starts
-    /// again. EC2 gives the same reason for another member's repair, so a stopped peer counts until
-    /// any repair of it would be over.
-    pub(super) fn is_voter(
-        &self,
-        stopped: &BTreeSet<InstanceId>,
-        timing: &Timing,
-        now: Time,
-    ) -> bool {
-        let is_long_ago = now.since(self.verdict_since) >= timing.repair.patience * 2;
-        match self.verdict {
-            Verdict::Gone => false,
-            Verdict::Down => !(is_long_ago && self.rests_stopped(stopped)),
-            _ => true,
-        }
-    }
-
-    /// Whether a person stopped it, as far as EC2 says, so that it stays stopped.
-    pub(super) fn rests_stopped(&self, stopped: &BTreeSet<InstanceId>) -> bool {
-        let by_user = self.power_since_heard().is_some_and(|power| {
-            power.state == Some(InstanceState::Stopped) && power.stop_origin == StopOrigin::User
-        });
-        by_user && !stopped.contains(&self.member.id)
     }
 
     /// Records which of the groups with a check it can serve, according to its last heartbeat.

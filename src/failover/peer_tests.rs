@@ -31,7 +31,7 @@ fn unmet() -> Peer {
         public: None,
         loses_public: false,
     };
-    Peer::new(member, false, MET)
+    Peer::new(member, MET)
 }
 
 fn beat() -> Beat {

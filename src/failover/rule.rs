@@ -9,6 +9,9 @@ use super::peer::Peer;
 use super::slot::Slot;
 use crate::types::{InstanceId, InstanceState, StopOrigin, Time};
 
+/// What is said of a member that may run no natha at all.
+const MUTE: &str = "it has never said that it runs natha; if it does not, remove its tag";
+
 /// Why a repair is blocked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blocked {
@@ -48,6 +51,9 @@ pub(super) fn may_stop(
     let (power, _) = power.ok_or(Blocked::For("EC2 has not reported its state"))?;
     if power.state != Some(InstanceState::Running) {
         return Err(Blocked::For("EC2 does not report it as running"));
+    }
+    if !peer.has_spoken() {
+        return Err(Blocked::For(MUTE));
     }
     if peer.heard.is_none() && !power.impaired {
         return Err(Blocked::For("it was never heard, so its silence proves nothing"));
@@ -99,6 +105,9 @@ pub(super) fn may_start(
     if stopped.contains(&peer.member.id) {
         return Ok(());
     }
+    if !peer.has_spoken() {
+        return Err(Blocked::For(MUTE));
+    }
     if peer.said_goodbye() {
         return Err(Blocked::For("it left on purpose before it stopped"));
     }
@@ -134,7 +143,7 @@ fn may_stop_by_resources(
             "not every resource has been observed on this side for repair.settle yet",
         ));
     }
-    // One that is stopped and stays so, or is gone, has no say.
+    // One that never spoke, is stopped and stays so, or is gone, has no say.
     let is_voter = |peer: &&Peer| peer.is_voter(&known.stopped, &known.timing, now);
     let members = 1 + known.peers.values().filter(is_voter).count();
     let agreeing = known.everyone().filter(|other| agrees(other)).count();

@@ -106,6 +106,12 @@ pub(super) fn view(known: &Known, groups: &Groups, repairs: &Repairs, now: Time)
     }
 }
 
+/// Whether the home of the group is away for long, so that the group is in order elsewhere.
+fn has_no_home(known: &Known, group: &GroupState, now: Time) -> bool {
+    let home = group.home.as_ref().and_then(|home| known.peers.get(home));
+    home.is_some_and(|home| home.is_no_home(&known.stopped, &known.timing, now))
+}
+
 fn group_view(known: &Known, group: &GroupState, now: Time) -> GroupView {
     let doing = group.moving.as_ref().map(|moving| {
         let verb = match moving.kind {
@@ -118,7 +124,7 @@ fn group_view(known: &Known, group: &GroupState, now: Time) -> GroupView {
     });
     GroupView {
         home: group.home.clone(),
-        goes_home: hands_back(known, group),
+        goes_home: hands_back(known, group) && !has_no_home(known, group, now),
         holder: known.holder(group).cloned(),
         targets: group.slots.iter().map(target_of).collect(),
         read_age: group.read_age(now),

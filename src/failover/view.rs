@@ -88,7 +88,8 @@ pub struct PeerView {
 pub struct GroupView {
     /// Its home.
     pub home: Option<InstanceId>,
-    /// Whether it goes back there by itself (`hand_back`). One that does not is well elsewhere.
+    /// Whether it goes back there without an order: `hand_back` is on, and the home is not away for
+    /// long. One that does not is well elsewhere.
     #[serde(default = "goes_home")]
     pub goes_home: bool,
     /// The member all its resources were last seen on; none if split, foreign or unknown.

@@ -49,7 +49,7 @@ fn want_any(known: &Known, group: &GroupState, slot: &Slot, now: Time) -> Option
             want_of_mine(known, group, slot, now)
         }
         _ if known.leaving => None,
-        // A node that cannot serve a group takes nothing of it, unless nobody can.
+        // A node that cannot serve a group takes nothing of it, unless no node can.
         location @ (Location::At(_) | Location::Vacant) if !known.serves(group) => {
             want_of_unfit(known, group, slot, &location, now)
         }
@@ -64,7 +64,7 @@ fn want_any(known: &Known, group: &GroupState, slot: &Slot, now: Time) -> Option
     }
 }
 
-/// What a node wants that is not fit: what nobody alive holds, once no fit node could take it.
+/// What a node wants that is not fit: what no live node holds, once no fit node could take it.
 fn want_of_unfit(
     known: &Known,
     group: &GroupState,
@@ -246,7 +246,9 @@ fn is_claimant(
     now: Time,
 ) -> bool {
     let home = group.home.as_ref().and_then(|home| known.peers.get(home));
-    let unmet_home = home.is_some_and(|home| home.verdict == Verdict::Unmet);
+    let is_awaited =
+        |home: &Peer| home.verdict == Verdict::Unmet && !home.is_mute(now, &known.timing);
+    let unmet_home = home.is_some_and(is_awaited);
     let mut order = known.heirs(group);
     order.sort_by_key(|node| !known.holds_a_part(group, node));
     let Some(place) = order.iter().position(|node| **node == known.me.id) else { return false };
@@ -309,9 +311,9 @@ fn other_holder<'a>(known: &'a Known, group: &GroupState) -> Option<&'a Instance
 
 /// Whether this node should show a peer that it is alive. The peer took this node's own group and
 /// does not hear it: for the peer, routes are the only sign of life left, and it repairs a node
-/// that gives none. The same goes for a peer that this node never heard: it may have heard this node
-/// before this host booted. This node waits until no request from before can still be under way,
-/// and until the silence is more than a few lost packets.
+/// that gives none. The same goes for a peer that this node never heard: it may have heard this
+/// node before this host booted. This node waits until no request from before can still be under
+/// way, and until the silence is more than a few lost packets.
 fn may_reclaim(known: &Known, group: &GroupState, slot: &Slot, peer: &Peer, now: Time) -> bool {
     let patience = max_request_age(&known.timing) + Duration::from_secs(1);
     peer.deaf_since.is_some_and(|since| now.since(since) >= patience)

@@ -52,6 +52,9 @@ pub struct Header {
     /// The nodes that earlier runs of the monitor had heard since the host booted.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub heard: BTreeSet<InstanceId>,
+    /// The nodes that were heard before the host booted.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub heard_long_ago: BTreeSet<InstanceId>,
     /// What the host knew of itself when the machine was created.
     #[serde(default, skip_serializing_if = "Fitness::is_proven")]
     pub fitness: Fitness,
@@ -82,6 +85,7 @@ impl Header {
             roster: roster.clone(),
             stopped: BTreeSet::new(),
             heard: BTreeSet::new(),
+            heard_long_ago: BTreeSet::new(),
             fitness: Fitness::fit(),
         }
     }
@@ -101,7 +105,7 @@ impl Header {
             self.start,
         );
         machine.recall(self.stopped.clone());
-        machine.recognize(self.heard.clone());
+        machine.recognize(self.heard.clone(), self.heard_long_ago.clone());
         machine.presume(self.fitness.clone());
         machine
     }

@@ -68,7 +68,7 @@ fn a_stopped_peer_that_no_roster_lists_is_not_started() {
 }
 
 #[test]
-fn an_incomplete_first_roster_makes_nobody_adopt_a_peer_s_routes() {
+fn after_an_incomplete_first_roster_no_node_adopts_a_peer_s_routes() {
     let timing = Timing { adopt: true, ..timing() };
     let mut bench = TestBench::of(0, &without_peer(), timing);
     bench.routes.insert(table(1), to(1));

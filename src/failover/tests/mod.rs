@@ -15,4 +15,5 @@ mod services;
 mod shown;
 mod spread;
 mod test_bench;
+mod unheard;
 mod wants;

@@ -149,7 +149,7 @@ fn a_sick_holder_is_relieved_by_a_node_without_evidence_only_if_no_other_has_it(
 }
 
 #[test]
-fn without_evidence_of_the_same_kind_nobody_knows_to_fare_better() {
+fn without_evidence_of_the_same_kind_no_node_knows_that_it_fares_better() {
     for (fault, lacking, moved) in [
         (Fault::Transit, Evidence::Transit, vec![]),
         (Fault::Uplink, Evidence::Uplink, vec![]),
@@ -301,7 +301,7 @@ fn alone(end: impl Fn(&mut TestBench)) -> TestBench {
 }
 
 #[test]
-fn the_last_node_takes_from_the_dead_though_its_probes_fail_and_repairs_nobody() {
+fn the_last_node_takes_from_the_dead_though_its_probes_fail_and_repairs_no_peer() {
     let unreachable = |_: &mut TestBench| {};
     let terminated = |bench: &mut TestBench| {
         bench.power.insert(id(1), report(InstanceState::Terminated));
@@ -320,7 +320,7 @@ fn the_last_node_takes_from_the_dead_though_its_probes_fail_and_repairs_nobody()
 }
 
 #[test]
-fn what_nobody_holds_is_taken_by_the_last_node_too() {
+fn what_no_node_holds_is_taken_by_the_last_node_too() {
     let mut bench = alone(|bench| {
         bench.routes.insert(table(1), None);
         bench.power.insert(id(1), report(InstanceState::Terminated));
@@ -354,7 +354,7 @@ fn who_cannot_forward_is_no_last_resort() {
 }
 
 #[test]
-fn nobody_is_a_last_resort_while_a_fit_node_could_take_it() {
+fn no_node_is_a_last_resort_while_a_fit_node_could_take_it() {
     let mut bench = rested(3);
     bench.fitness(Fitness::unfit(Fault::Uplink));
     sick(&mut bench, 1, Fault::Uplink);

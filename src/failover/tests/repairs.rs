@@ -172,9 +172,10 @@ fn ec2_s_word_is_good_for_as_long_as_a_read_is_valid() {
 }
 
 #[test]
-fn a_peer_that_was_never_heard_is_stopped_only_if_ec2_finds_it_broken() {
+fn a_peer_that_this_boot_has_not_heard_is_stopped_only_if_ec2_finds_it_broken() {
     for impaired in [false, true] {
         let mut bench = TestBench::starting(0, 2, timing());
+        bench.machine.recognize([].into(), [id(1)].into());
         bench.lose(1);
         bench.power.insert(id(1), PowerReport { impaired, ..report(InstanceState::Running) });
         bench.run(200_000);

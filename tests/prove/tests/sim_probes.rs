@@ -48,7 +48,7 @@ fn a_node_whose_forward_path_breaks_is_relieved_within_half_a_second() {
 
 /// Field fault A4.
 #[test]
-fn where_all_probes_fail_a_dead_node_is_covered_and_nobody_is_stopped() {
+fn where_all_probes_fail_a_dead_node_is_covered_and_no_node_is_stopped() {
     for nodes in [2, 3] {
         for stopped in [false, true] {
             let mut sim = Sim::new(nodes);
@@ -63,7 +63,7 @@ fn where_all_probes_fail_a_dead_node_is_covered_and_nobody_is_stopped() {
             sim.run(20_000);
             assert!(sim.holder(0).is_some_and(|holder| holder != 0), "{:?}", sim.done);
             sim.run(5 * MINUTE);
-            assert_eq!(sim.stops().len(), 0, "an unfit node repairs nobody");
+            assert_eq!(sim.stops().len(), 0, "an unfit node repairs no peer");
             assert_eq!(sim.outage_ms(1), 0);
         }
     }

@@ -1,5 +1,5 @@
-//! Peers that were never heard: behind a closed security group, or dead since before this host
-//! booted.
+//! Peers that were never heard, behind a closed security group or dead since before this host
+//! booted; and homes that are away for long.
 
 use natha::failover::{EventKind, Level, Verdict};
 use natha_prove::sim::Sim;
@@ -81,4 +81,27 @@ fn a_peer_that_died_before_this_host_booted_is_covered_once_ec2_calls_it_impaire
     assert_eq!(sim.done.len(), 0, "it may be behind a closed security group");
     sim.impair(0, true);
     sim.run_until(6_000, |sim| sim.holder(0) == Some(1));
+}
+
+#[test]
+fn a_home_that_a_person_keeps_stopped_moves_nothing_until_it_is_back() {
+    let mut sim = Sim::new(3);
+    sim.run(10_000);
+    sim.stop_by_user(0);
+    sim.run(3 * MINUTE);
+    let (holder, since) = (sim.holder(0), sim.now);
+    assert!(holder.is_some_and(|holder| holder != 0));
+    sim.run(60 * MINUTE);
+    for n in [1, 2] {
+        sim.boot(n);
+    }
+    sim.run(60 * MINUTE);
+    assert_eq!((sim.holder(0), sim.writes_since(since)), (holder, 0), "{:?}", sim.done);
+    for n in [1, 2] {
+        let view = sim.nodes[n].machine.as_ref().unwrap().view(sim.now);
+        assert!(!view.groups[&"g0".parse().unwrap()].goes_home);
+    }
+    sim.start_by_user(0);
+    sim.run_until(3 * MINUTE, |sim| sim.holder(0) == Some(0));
+    assert_eq!(sim.writes_since(since), 1, "{:?}", sim.done);
 }

@@ -106,7 +106,7 @@ impl Watch {
             None => default_uplink().await,
         };
         tracing::debug!(device, targets = parts.uplink.targets.len(), "watching the uplink");
-        let memory = BootMemory::<Proven>::load(&parts.state_dir, MEMORY);
+        let memory = BootMemory::<Proven>::load(&parts.state_dir, MEMORY, |_| Proven::default());
         let known = *memory.content();
         let transit = parts.transit.then_some(known.transit.unwrap_or(false));
         let proven = Proven { uplink: known.uplink, transit };

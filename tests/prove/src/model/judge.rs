@@ -227,8 +227,8 @@ impl World {
         holder != n && calm(n) && calm(holder) && linked && served && led
     }
 
-    /// Whether node `n` would take this table from a healthy node of which it has heard nothing since
-    /// its host booted, though it is not its own.
+    /// Whether node `n` would take this table from a healthy node of which it has heard nothing
+    /// since its host booted, though it is not its own.
     fn is_stranger_s(&self, n: usize, at: usize) -> bool {
         let Target::Node(holder) = self.cloud.now.routes[at] else { return false };
         if holder == n || self.home(at) == n || self.nodes[n].met.contains(&holder) {

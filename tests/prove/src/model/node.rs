@@ -107,6 +107,8 @@ pub(super) struct Node {
     pub(super) remembered: BTreeSet<InstanceId>,
     /// The peers that it has written down as heard since its host booted.
     pub(super) heard: BTreeSet<InstanceId>,
+    /// And before it booted.
+    pub(super) heard_long_ago: BTreeSet<InstanceId>,
     /// The nodes of which a heartbeat or an echo has reached its host since that booted.
     pub(super) met: BTreeSet<usize>,
     pub(super) notes: Notes,
@@ -129,6 +131,7 @@ impl Node {
             awaited: Vec::new(),
             remembered: BTreeSet::new(),
             heard: BTreeSet::new(),
+            heard_long_ago: BTreeSet::new(),
             met: BTreeSet::new(),
             notes: Notes::default(),
         }

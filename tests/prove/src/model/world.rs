@@ -186,11 +186,11 @@ impl World {
         let mut machine = Machine::new(&id(n), session, timing, 1, &roster, NOW);
         if !node.kernel {
             node.carries.clear();
-            node.heard.clear();
+            node.heard_long_ago.append(&mut node.heard);
             node.met.clear();
         }
         machine.recall(node.remembered.clone());
-        machine.recognize(node.heard.clone());
+        machine.recognize(node.heard.clone(), node.heard_long_ago.clone());
         node.machine = Some(machine);
         node.kernel = true;
         node.frozen = false;

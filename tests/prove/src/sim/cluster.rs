@@ -205,11 +205,12 @@ impl Sim {
         let timing = self.timing.clone();
         let node = &mut self.nodes[n];
         if !node.kernel {
-            node.met.clear();
+            node.met_long_ago.append(&mut node.met);
         }
         let header = Header {
             stopped: self.nodes[n].remembered.clone(),
             heard: self.nodes[n].met.clone(),
+            heard_long_ago: self.nodes[n].met_long_ago.clone(),
             ..Header::new(&self.ids[n], session, timing, 1, &self.roster, self.now)
         };
         self.nodes[n].begin(header.machine(), &self.ids[n], session);

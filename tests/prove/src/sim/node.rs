@@ -40,6 +40,8 @@ pub struct Node {
     pub(super) remembered: BTreeSet<InstanceId>,
     /// The peers that it heard since its host booted, which it keeps over such a restart, too.
     pub(super) met: BTreeSet<InstanceId>,
+    /// Those that it heard before its host booted.
+    pub(super) met_long_ago: BTreeSet<InstanceId>,
     sessions: Sessions,
     /// What has arrived and was not yet taken in.
     arrived: VecDeque<Arrival>,
@@ -81,6 +83,7 @@ impl Node {
             sequence: 0,
             remembered: BTreeSet::new(),
             met: BTreeSet::new(),
+            met_long_ago: BTreeSet::new(),
             sessions: Sessions::new(me.clone(), SessionId(0)),
             arrived: VecDeque::new(),
             asked: VecDeque::new(),
