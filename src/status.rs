@@ -242,5 +242,6 @@ pub const fn kind_name(kind: EventKind) -> &'static str {
         EventKind::RepairBlocked => "repair-blocked",
         EventKind::ApiFailed => "api-failed",
         EventKind::Paused => "paused",
+        EventKind::HostDrift => "host-drift",
     }
 }

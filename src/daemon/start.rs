@@ -178,7 +178,7 @@ fn watch_host(found: &Membership, notes: &Notes) -> anyhow::Result<()> {
         tokio::spawn(proof::watch(parts, Alert::new("transit", notes), board.clone()));
     }
     service_checks::start(settings, notes);
-    host::start(settings, clouds.ec2(), &cluster.me.interface, &board);
+    host::start(settings, clouds.ec2(), &cluster.me.interface, notes, &board);
     let tracked = Alert::new("conntrack", notes);
     tokio::spawn(conntrack::watch(settings.host.conntrack_alert, tracked));
     if settings.is_nat() {

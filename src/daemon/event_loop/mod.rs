@@ -252,6 +252,7 @@ impl EventLoop {
                     self.feed(Input::Command { command }, now);
                 }
             }
+            Note::Event(event) => self.report_event(event),
             Note::Alert { name, text: Some(text) } => drop(self.state.alerts.insert(name, text)),
             Note::Alert { name, text: None } => drop(self.state.alerts.remove(name)),
             Note::Allowances(found) => self.state.allowances = found,
