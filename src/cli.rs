@@ -113,7 +113,11 @@ pub(crate) enum Verb {
 /// # Errors
 /// Those of the verb's own `run`.
 pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
-    logging::start(cli.log.log_format, &cli.log.log_level)?;
+    let (format, level) = (cli.log.log_format, &*cli.log.log_level);
+    match &cli.verb {
+        Verb::Monitor(_) => logging::start_queued(format, level)?,
+        _ => logging::start(format, level)?,
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_name("natha-work")
@@ -121,6 +125,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start the runtime")?;
     let code = runtime.block_on(dispatch(cli));
+    logging::flush();
     // A pending name lookup or a hung call must not delay the exit.
     runtime.shutdown_background();
     code

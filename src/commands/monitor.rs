@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use crate::config::{Flags, PairFlags};
 use crate::daemon;
+use crate::logging;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -59,7 +60,7 @@ pub(crate) async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> 
     if let Some(mib) = args.record_max_mib {
         flags.set.push(format!("record.max_mib={mib}"));
     }
-    daemon::run(&flags, &args.pair).await?;
+    daemon::run(&flags, &args.pair, logging::dropped_lines).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -41,12 +41,17 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 /// Runs the monitor until a signal ends it.
 ///
 /// While the metadata service or EC2 does not answer, the start is retried without limit, with
-/// growing pauses: a node that waits is more useful than one that has given up.
+/// growing pauses: a node that waits is more useful than one that has given up. `dropped_lines`
+/// says how many log lines have been dropped since the program started.
 ///
 /// # Errors
 /// If the settings are wrong, a monitor already runs on this host, a socket cannot be opened, or
 /// the loop does not end when it should.
-pub(crate) async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    flags: &Flags,
+    pair: &PairFlags,
+    dropped_lines: fn() -> u64,
+) -> anyhow::Result<()> {
     let settings = load_with_pair(flags, pair, None)?.settings;
     let directory = settings.socket.parent().context("the socket has no directory")?;
     let _only = single::lock(directory, single::ENDING).await?;
@@ -61,7 +66,7 @@ pub(crate) async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
         found = find(flags, pair, settings, &endpoint) => found?,
         () = signals.end() => return Ok(()),
     };
-    let running = start(&found, &endpoint)?;
+    let running = start(&found, &endpoint, dropped_lines)?;
     watch(running, &mut signals).await
 }
 
@@ -106,7 +111,11 @@ struct Running {
 }
 
 /// Opens the sockets and starts the loop's thread and all tasks.
-fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Running> {
+fn start(
+    found: &Membership,
+    endpoint: &StatusEndpoint,
+    dropped_lines: fn() -> u64,
+) -> anyhow::Result<Running> {
     let Membership { discovery, cluster } = found;
     let Discovery { clouds, settings, .. } = discovery;
     let session = SessionId(random()?);
@@ -138,6 +147,7 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
         inbox,
         executors: Executors::start(clouds, stopped_peers, &notes, settings.api.timeout),
         notifier: Notifier::start().context("cannot start the thread that writes the log")?,
+        dropped_lines,
         recorder: record(settings, header),
         must_carry,
         rediscover: rediscover.clone(),

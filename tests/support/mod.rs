@@ -168,6 +168,16 @@ impl Cluster {
     /// Starts a node's monitor.
     pub(crate) fn start(&mut self, node: usize, arguments: &[&str]) {
         let log = std::fs::File::create(self.directory.path().join(format!("{node}.log"))).unwrap();
+        self.start_logging_to(node, arguments, log);
+    }
+
+    /// Starts a node's monitor with its standard error at `log`.
+    pub(crate) fn start_logging_to(
+        &mut self,
+        node: usize,
+        arguments: &[&str],
+        log: impl Into<Stdio>,
+    ) {
         let mut command = self.natha(node, &[&["monitor"], arguments].concat());
         // As a service manager does; datagrams that nobody waits for are dropped.
         command.env("NOTIFY_SOCKET", self.notify_socket(node)).env("WATCHDOG_USEC", "400000");

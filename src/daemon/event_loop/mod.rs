@@ -61,6 +61,8 @@ pub(crate) struct EventLoop {
     pub(crate) inbox: Inbox,
     pub(crate) executors: Executors,
     pub(crate) notifier: Notifier,
+    /// How many log lines of all threads have been dropped.
+    pub(crate) dropped_lines: fn() -> u64,
     /// Set if the run is recorded.
     pub(crate) recorder: Option<Recorder>,
     /// Tells the carrier which groups this host must carry; none if no group has anything on it.
@@ -361,6 +363,7 @@ impl EventLoop {
     fn report(&self, now: Time) -> Report {
         let mut counters = self.state.counters.clone();
         counters.peers = self.exchange.counters().clone();
+        counters.log_lines_dropped += (self.dropped_lines)();
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
