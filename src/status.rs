@@ -243,5 +243,6 @@ pub const fn kind_name(kind: EventKind) -> &'static str {
         EventKind::ApiFailed => "api-failed",
         EventKind::Paused => "paused",
         EventKind::HostDrift => "host-drift",
+        EventKind::Settings => "settings",
     }
 }

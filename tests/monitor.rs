@@ -12,7 +12,7 @@ use std::io::{BufRead, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use natha::failover::{EventKind, Verdict};
+use natha::failover::{Event, EventKind, Verdict};
 use natha::status::Report;
 use natha::types::{Fault, Fitness};
 use nix::sys::signal::Signal;
@@ -128,6 +128,65 @@ fn a_log_that_is_not_read_holds_up_nothing_and_says_afterwards_what_is_missing()
         let told = tokio::time::timeout(PATIENCE, told).await.unwrap().unwrap();
         assert!(told.is_some_and(|line| line.contains("the log was full")));
     });
+}
+
+#[test]
+fn a_reload_uses_valid_settings_refuses_others_and_moves_nothing() {
+    in_own_network(async || {
+        let mut cluster = Cluster::new().await;
+        let mut manager = service_manager(&cluster, 0);
+        for node in [0, 1] {
+            cluster.start(node, &[]);
+        }
+        for node in [0, 1] {
+            cluster.until(node, "all is well", sees_all_well).await;
+        }
+        let before = cluster.report(1).await.unwrap();
+        let first = cluster.report(0).await.unwrap();
+        hear(&mut manager, "READY=1").await;
+
+        let reload = |text: &str| {
+            std::fs::write(cluster.settings_file(0), text).unwrap();
+            cluster.signal(0, Signal::SIGHUP);
+        };
+        reload("[heartbeat]\ninterval = \"1h\"\n");
+        let refused = |one: &Report| one.alerts.iter().any(|text| text.contains("refused"));
+        let report = cluster.until(0, "refuses the settings", refused).await;
+        assert!(report.alerts[0].contains("heartbeat.interval"), "{:?}", report.alerts);
+        assert!(report.uptime >= first.uptime, "the same run goes on");
+        for told in ["RELOADING=1", "READY=1"] {
+            hear(&mut manager, told).await;
+        }
+
+        reload("[heartbeat]\ninterval = \"100ms\"\n");
+        let named = |one: &Report| {
+            let is = |event: &Event| {
+                event.kind == EventKind::Settings
+                    && event.text.ends_with("changed: heartbeat.interval")
+            };
+            one.events.iter().any(is)
+        };
+        let report = cluster.until(0, "runs with the new settings", named).await;
+        assert_eq!((report.pid, report.alerts.len()), (first.pid, 0));
+        let differ = |one: &Report| one.view.peers.values().all(|peer| peer.settings_differ);
+        cluster.until(1, "sees that the settings differ", differ).await;
+        for told in ["RELOADING=1", "READY=1", "WATCHDOG=1"] {
+            hear(&mut manager, told).await;
+        }
+
+        reload("");
+        cluster.until(0, "is as before", sees_all_well).await;
+        let after = cluster.until(1, "agrees again", sees_all_well).await;
+        assert_eq!(generations(&after), generations(&before), "no route has moved");
+        assert!(after.events.iter().all(|event| event.kind != EventKind::TakeoverBegun));
+        cluster.signal(0, Signal::SIGTERM);
+        assert_eq!(cluster.ended(0).await, Some(0));
+    });
+}
+
+/// How often each group has moved.
+fn generations(report: &Report) -> Vec<u32> {
+    report.view.groups.values().map(|group| group.generation).collect()
 }
 
 #[test]

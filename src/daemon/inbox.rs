@@ -87,7 +87,17 @@ impl Notes {
     /// Reports that this host differed from its plan and was repaired. `took`: how long after the
     /// kernel announced the change, where it did.
     pub(super) async fn drift(&self, text: String, took: Option<Duration>) {
-        let (level, kind) = (Level::Warning, EventKind::HostDrift);
+        self.event(Level::Warning, EventKind::HostDrift, text, took).await;
+    }
+
+    /// Reports what happened on this host.
+    pub(super) async fn event(
+        &self,
+        level: Level,
+        kind: EventKind,
+        text: String,
+        took: Option<Duration>,
+    ) {
         let event = Event { at: clock::now(), level, kind, node: None, group: None, text, took };
         self.send(Note::Event(event)).await;
     }

@@ -183,6 +183,8 @@ pub enum EventKind {
     /// This host was no longer as `natha setup` left it, or lacked an address of a group that it
     /// holds, and was repaired.
     HostDrift,
+    /// The monitor has read its settings again, or refused to use them.
+    Settings,
 }
 
 /// An event, for the log, the status and the history.

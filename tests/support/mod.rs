@@ -121,6 +121,7 @@ impl Cluster {
             };
             let id = metadata.get("instance-id").unwrap().clone();
             let metadata = serve_metadata(metadata).await;
+            std::fs::write(self.settings_file(n), "").unwrap();
             self.nodes.push(Node { id, address, zone, metadata, monitor: None });
         }
     }
@@ -133,6 +134,11 @@ impl Cluster {
     /// Where a node's monitor tells the service manager how it is.
     pub(crate) fn notify_socket(&self, node: usize) -> PathBuf {
         self.directory.path().join(format!("notify-{node}"))
+    }
+
+    /// A node's settings file, which is empty at first.
+    pub(crate) fn settings_file(&self, node: usize) -> PathBuf {
+        self.directory.path().join(format!("{node}.toml"))
     }
 
     /// What a node's monitor has logged.
@@ -151,7 +157,7 @@ impl Cluster {
             .env("AWS_ACCESS_KEY_ID", &self.keys.0)
             .env("AWS_SECRET_ACCESS_KEY", &self.keys.1)
             .env("NATHA_API_ENDPOINT", &self.endpoint)
-            .env("NATHA_CONFIG", "/dev/null")
+            .env("NATHA_CONFIG", self.settings_file(node))
             .env("NATHA_SOCKET", self.socket(node))
             .env("NATHA_STATE_DIR", state)
             .env("NATHA_UPLINK_TARGETS", "icmp:127.0.0.1")

@@ -10,7 +10,7 @@ mod realtime;
 mod recorder;
 mod watchdog;
 
-pub(crate) use notifier::{Notifier, notify};
+pub(crate) use notifier::{Notifier, notify, notify_all};
 pub(crate) use realtime::{prioritise, stay_in_memory};
 pub(crate) use recorder::Recorder;
 pub(crate) use watchdog::Watchdog;
