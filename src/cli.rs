@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -8,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{
     drain, handover, monitor, policy, release, replay, setup, status, take, teardown,
 };
-use crate::config::{Flags, load};
+use crate::config::{Flags, load, load_socket};
 use crate::logging::{self, LogFormat};
 
 /// Runtime worker threads, not counting the event loop's own thread. With two, one can be busy with
@@ -113,7 +114,11 @@ pub(crate) enum Verb {
 /// # Errors
 /// Those of the verb's own `run`.
 pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
-    logging::start(cli.log.log_format, &cli.log.log_level)?;
+    let (format, level) = (cli.log.log_format, &*cli.log.log_level);
+    match &cli.verb {
+        Verb::Monitor(_) => logging::start_queued(format, level)?,
+        _ => logging::start(format, level)?,
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_name("natha-work")
@@ -121,6 +126,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start the runtime")?;
     let code = runtime.block_on(dispatch(cli));
+    logging::flush();
     // A pending name lookup or a hung call must not delay the exit.
     runtime.shutdown_background();
     code
@@ -132,14 +138,24 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Setup(args) => setup::run(args.clone(), &cli.flags).await,
         Verb::Teardown(args) => teardown::run(args.clone(), &local()?).await,
         Verb::Monitor(args) => monitor::run(args, &cli.flags).await,
-        Verb::Status(args) => status::run(args, &local()?.socket).await,
-        Verb::Handover(args) => handover::run(args, &local()?.socket).await,
-        Verb::Drain(args) => drain::run(args, &local()?.socket).await,
+        Verb::Status(args) => status::run(args, &socket(&cli.flags)?).await,
+        Verb::Handover(args) => handover::run(args, &socket(&cli.flags)?).await,
+        Verb::Drain(args) => drain::run(args, &socket(&cli.flags)?).await,
         Verb::Take(args) => take::run(args, &cli.flags).await,
         Verb::Release(args) => release::run(args, &cli.flags).await,
         Verb::Policy(args) => policy::run(args, &cli.flags),
         Verb::Replay(args) => replay::run(args),
     }
+}
+
+/// The socket of the monitor on this host.
+fn socket(flags: &Flags) -> anyhow::Result<PathBuf> {
+    let (socket, problems) = load_socket(flags)?;
+    if let Some(problems) = problems {
+        let shown = socket.display();
+        tracing::warn!("the settings of this host are wrong; asking at {shown}: {problems}");
+    }
+    Ok(socket)
 }
 
 #[cfg(test)]

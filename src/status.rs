@@ -246,5 +246,7 @@ pub const fn kind_name(kind: EventKind) -> &'static str {
         EventKind::RepairBlocked => "repair-blocked",
         EventKind::ApiFailed => "api-failed",
         EventKind::Paused => "paused",
+        EventKind::HostDrift => "host-drift",
+        EventKind::Settings => "settings",
     }
 }

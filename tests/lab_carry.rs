@@ -105,12 +105,8 @@ fn what_another_program_removes_is_carried_again_when_the_kernel_announces_it() 
         let served = || Ok(asked(&scene, "host-b", VIP)? == "nat-a");
         scene.wait_for(served).map_err(|error| scene.explain(error)).unwrap();
         scene.sh("nat-a", &removes).unwrap();
-        let log = || scene.console("nat-a").unwrap();
-        let announced = || {
-            let line = format!("drift: {put} added, ");
-            Ok(log().lines().any(|text| text.contains(&line) && text.contains("announced")))
-        };
-        scene.wait_for(announced).map_err(|error| scene.explain(error)).unwrap();
+        let line = format!("{put} added, ");
+        scene.wait_status("nat-a", |status| scene::has_event(status, "host-drift", &line)).unwrap();
         scene.wait_for(served).map_err(|error| scene.explain(error)).unwrap();
     }
 }

@@ -134,42 +134,52 @@ fn what_drifts_is_made_right_again_while_the_peer_takes_nothing() {
     };
     let redirects = || scene.sh("nat-b", "cat /proc/sys/net/ipv4/conf/all/send_redirects").unwrap();
     scene.wait_for(|| Ok(!checked() && redirects().trim() == "0")).unwrap();
+    let told = |status: &serde_json::Value| {
+        ["the source/dest check of", "send_redirects is 1, should be 0"]
+            .iter()
+            .all(|part| scene::has_event(status, "host-drift", part))
+    };
+    scene.wait_status("nat-b", told).unwrap();
     let report = scene.pinged(meter).unwrap();
     assert!(report.probes.last().is_some_and(|(_, answer)| answer.is_some()), "served again");
     assert_eq!(scene.route_writes().unwrap(), 0, "nat-b mended itself");
 }
 
 /// Breaks forwarding on nat-a under traffic of its zone and waits for the monitor's repair. Returns
-/// the longest outage and what the monitor logged.
+/// the longest outage and the event that tells of the repair.
 fn repaired(breaks: &str) -> (f64, String) {
     let scene = Scene::start(&scene::spec(2, NATHA, "")).unwrap();
     let meter = scene.ping("host-a", 10).unwrap();
-    let before = scene.console("nat-a").unwrap().len();
     scene.sh("nat-a", breaks).unwrap();
-    let log = || scene.console("nat-a").unwrap().split_off(before);
-    scene.wait_for(|| Ok(log().contains("differences from the plan"))).unwrap();
+    let repaired = |status: &serde_json::Value| {
+        scene::has_event(status, "host-drift", "differences from the plan")
+    };
+    let status = scene.wait_status("nat-a", repaired).unwrap();
+    let mut events = status["events"].as_array().unwrap().iter();
+    let drift = events.rfind(|event| event["kind"] == "host-drift").unwrap();
+    assert!(drift["took_ms"].as_u64().is_some_and(|took| took < 2_000), "{drift}");
     let report = scene.pinged(meter).unwrap();
     assert!(report.probes.last().is_some_and(|(_, answer)| answer.is_some()), "served again");
     assert_eq!(scene.route_writes().unwrap(), 0, "nat-a repaired itself");
-    (report.worst_ms(), log())
+    (report.worst_ms(), drift["text"].as_str().unwrap().to_owned())
 }
 
 #[test]
 fn a_flushed_ruleset_is_restored_when_the_kernel_announces_it() {
-    let (worst, log) = repaired("nft flush ruleset");
-    assert!(worst < 2_000.0, "{worst} ms without NAT: {log}");
-    for part in ["drift: nft table ip natha is absent", "ms after the kernel announced a change"] {
-        assert!(log.contains(part), "no `{part}` in {log}");
+    let (worst, event) = repaired("nft flush ruleset");
+    assert!(worst < 2_000.0, "{worst} ms without NAT: {event}");
+    for part in ["nft table ip natha is absent", "ms after the kernel announced a change"] {
+        assert!(event.contains(part), "no `{part}` in {event}");
     }
 }
 
 #[test]
 fn forwarding_that_is_turned_off_is_turned_on_when_the_kernel_announces_it() {
-    let (worst, log) = repaired("echo 0 > /proc/sys/net/ipv4/ip_forward");
-    assert!(worst < 2_000.0, "{worst} ms without forwarding: {log}");
+    let (worst, event) = repaired("echo 0 > /proc/sys/net/ipv4/ip_forward");
+    assert!(worst < 2_000.0, "{worst} ms without forwarding: {event}");
     for part in ["net.ipv4.ip_forward is 0, should be 1", "ms after the kernel announced a change"]
     {
-        assert!(log.contains(part), "no `{part}` in {log}");
+        assert!(event.contains(part), "no `{part}` in {event}");
     }
 }
 

@@ -8,16 +8,17 @@ mod support;
 mod take;
 
 use std::fs::Permissions;
-use std::io::Read;
+use std::io::{BufRead, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use natha::failover::{EventKind, Verdict};
+use natha::failover::{Event, EventKind, Verdict};
 use natha::status::Report;
 use natha::types::{Fault, Fitness};
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixDatagram, UnixStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use support::{Cluster, PATIENCE, in_own_network};
 
@@ -64,30 +65,128 @@ fn two_monitors_meet_and_say_that_all_is_well() {
 fn the_service_manager_is_told_of_readiness_life_and_the_end() {
     in_own_network(async || {
         let mut cluster = Cluster::new().await;
-        let manager = UnixDatagram::bind(cluster.notify_socket(0)).unwrap();
+        let mut manager = service_manager(&cluster, 0);
         cluster.start(0, &[]);
         for told in ["READY=1", "WATCHDOG=1", "WATCHDOG=1"] {
-            hear(&manager, told).await;
+            hear(&mut manager, told).await;
         }
         cluster.signal(0, Signal::SIGTERM);
-        hear(&manager, "STOPPING=1").await;
+        hear(&mut manager, "STOPPING=1").await;
         assert_eq!(cluster.ended(0).await, Some(0));
     });
 }
 
-/// Waits for a message that holds this line.
-async fn hear(manager: &UnixDatagram, line: &str) {
-    let heard = async {
+/// What a node's monitor tells the service manager from now on, line by line.
+fn service_manager(cluster: &Cluster, node: usize) -> UnboundedReceiver<String> {
+    let manager = UnixDatagram::bind(cluster.notify_socket(node)).unwrap();
+    let (sender, lines) = unbounded_channel();
+    tokio::spawn(async move {
         let mut message = [0; 4096];
-        loop {
-            let length = manager.recv(&mut message).await.unwrap();
-            if String::from_utf8_lossy(&message[..length]).lines().any(|one| one == line) {
-                return;
+        while let Ok(length) = manager.recv(&mut message).await {
+            let text = String::from_utf8_lossy(&message[..length]);
+            for line in text.lines() {
+                let _ = sender.send(line.to_owned());
             }
         }
-    };
-    let patience = std::time::Duration::from_secs(20);
-    tokio::time::timeout(patience, heard).await.unwrap_or_else(|_| panic!("never told {line}"));
+    });
+    lines
+}
+
+/// Waits for this line; those before it are gone then.
+async fn hear(manager: &mut UnboundedReceiver<String>, line: &str) {
+    let heard = async { while manager.recv().await.is_some_and(|told| told != line) {} };
+    let heard = tokio::time::timeout(PATIENCE, heard).await;
+    heard.unwrap_or_else(|_| panic!("never told {line}"));
+}
+
+#[test]
+fn a_log_that_is_not_read_holds_up_nothing_and_says_afterwards_what_is_missing() {
+    in_own_network(async || {
+        let mut cluster = Cluster::new().await;
+        let mut manager = service_manager(&cluster, 0);
+        let (unread, log) = std::io::pipe().unwrap();
+        cluster.start_logging_to(0, &["--log-level", "trace"], log);
+        cluster.start(1, &[]);
+        let drops = |one: &Report| one.counters.log_lines_dropped > 0;
+        let report = cluster.until(0, "drops log lines", drops).await;
+        let (sent, dropped) = (report.counters.peers.beats_sent, report.counters.log_lines_dropped);
+        let goes_on = |one: &Report| {
+            one.counters.peers.beats_sent > sent + 20 && one.counters.log_lines_dropped > dropped
+        };
+        cluster.until(0, "goes on", goes_on).await;
+        while manager.try_recv().is_ok() {}
+        for _ in 0..3 {
+            hear(&mut manager, "WATCHDOG=1").await;
+        }
+        let peer = cluster.until(1, "all is well", sees_all_well).await;
+        let lost = peer.events.iter().find(|event| event.kind == EventKind::TakeoverBegun);
+        assert_eq!(lost, None);
+        let told = tokio::task::spawn_blocking(move || {
+            let lines = std::io::BufReader::new(unread).lines().map_while(Result::ok);
+            lines.into_iter().find(|line| line.contains("lines are missing from it"))
+        });
+        let told = tokio::time::timeout(PATIENCE, told).await.unwrap().unwrap();
+        assert!(told.is_some_and(|line| line.contains("the log was full")));
+    });
+}
+
+#[test]
+fn a_reload_uses_valid_settings_refuses_others_and_moves_nothing() {
+    in_own_network(async || {
+        let mut cluster = Cluster::new().await;
+        let mut manager = service_manager(&cluster, 0);
+        for node in [0, 1] {
+            cluster.start(node, &[]);
+        }
+        for node in [0, 1] {
+            cluster.until(node, "all is well", sees_all_well).await;
+        }
+        let before = cluster.report(1).await.unwrap();
+        let first = cluster.report(0).await.unwrap();
+        hear(&mut manager, "READY=1").await;
+
+        let reload = |text: &str| {
+            std::fs::write(cluster.settings_file(0), text).unwrap();
+            cluster.signal(0, Signal::SIGHUP);
+        };
+        reload("[heartbeat]\ninterval = \"1h\"\n");
+        let refused = |one: &Report| one.alerts.iter().any(|text| text.contains("refused"));
+        let report = cluster.until(0, "refuses the settings", refused).await;
+        assert!(report.alerts[0].contains("heartbeat.interval"), "{:?}", report.alerts);
+        assert!(report.uptime >= first.uptime, "the same run goes on");
+        for told in ["RELOADING=1", "READY=1"] {
+            hear(&mut manager, told).await;
+        }
+
+        reload("[heartbeat]\ninterval = \"100ms\"\n");
+        let named = |one: &Report| {
+            let is = |event: &Event| {
+                event.kind == EventKind::Settings
+                    && event.text.ends_with("changed: heartbeat.interval")
+            };
+            one.events.iter().any(is)
+        };
+        let report = cluster.until(0, "runs with the new settings", named).await;
+        assert_eq!((report.pid, report.alerts.len()), (first.pid, 0));
+        let differ = |one: &Report| one.view.peers.values().all(|peer| peer.settings_differ);
+        cluster.until(1, "sees that the settings differ", differ).await;
+        for told in ["RELOADING=1", "READY=1", "WATCHDOG=1"] {
+            hear(&mut manager, told).await;
+        }
+
+        reload("");
+        cluster.until(0, "is as before", sees_all_well).await;
+        let after = cluster.until(1, "agrees again", sees_all_well).await;
+        assert_eq!(generations(&after), generations(&before), "no route has moved");
+        assert!(after.events.iter().all(|event| event.kind != EventKind::TakeoverBegun));
+        cluster.signal(0, Signal::SIGTERM);
+        assert_eq!(cluster.ended(0).await, Some(0));
+    });
+}
+
+/// How often each group has moved.
+fn generations(report: &Report) -> Vec<u32> {
+    report.view.groups.values().map(|group| group.generation).collect()
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::config::{Flags, PairFlags};
-use crate::daemon;
+use crate::daemon::{self, Ending};
+use crate::logging;
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -44,7 +45,7 @@ pub(crate) struct Args {
     pub(crate) record_max_mib: Option<u32>,
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. On SIGHUP it reads its settings again.
 ///
 /// # Errors
 /// If the monitor cannot run, or its loop does not end when it should.
@@ -59,8 +60,14 @@ pub(crate) async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> 
     if let Some(mib) = args.record_max_mib {
         flags.set.push(format!("record.max_mib={mib}"));
     }
-    daemon::run(&flags, &args.pair).await?;
-    Ok(ExitCode::SUCCESS)
+    match daemon::run(&flags, &args.pair, logging::dropped_lines).await? {
+        Ending::Stopped => Ok(ExitCode::SUCCESS),
+        Ending::Changed(changed) => {
+            // What is queued would end with this program.
+            logging::flush();
+            Err(daemon::run_again(&changed))
+        }
+    }
 }
 
 fn absolute(file: &Path) -> anyhow::Result<String> {

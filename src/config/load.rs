@@ -69,6 +69,30 @@ pub fn load(flags: &Flags, tags: Option<&BTreeMap<String, String>>) -> Result<Re
     load_from(Sources { flags: flags.clone(), tags, ..Sources::default() })
 }
 
+/// The monitor's socket, for a command that needs no other setting. A settings file that is wrong
+/// must not keep an operator from the monitor, which runs with the settings that it read before.
+/// Without the file, the socket is that of the flags and the environment, or the default; the
+/// problems of the file are returned with it.
+///
+/// # Errors
+/// All problems at once, if the flags or the environment are wrong.
+pub fn load_socket(flags: &Flags) -> Result<(PathBuf, Option<Problems>), Problems> {
+    let problems = match load(flags, None) {
+        Ok(resolved) => return Ok((resolved.settings.socket, None)),
+        Err(problems) => problems,
+    };
+    match resolve(&Sources { flags: flags.clone(), env: environment(), ..Sources::default() }) {
+        Ok(resolved) => Ok((resolved.settings.socket, Some(problems))),
+        Err(_) => Err(problems),
+    }
+}
+
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
 /// Like [`load`], with the flags that describe a cluster of two nodes. `instance` is this instance,
 /// where it is known already.
 ///
@@ -89,9 +113,7 @@ pub fn load_with_pair(
 }
 
 fn load_from(mut sources: Sources<'_>) -> Result<Resolved, Problems> {
-    sources.env = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    sources.env = environment();
     let credentials = sources.env.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let file = read_file(&sources.flags, &sources.env);
     sources.file = file.map_err(|problem| Problems(vec![problem]))?;

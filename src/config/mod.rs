@@ -20,7 +20,7 @@ mod values;
 pub use digest::settings_digest;
 pub use flags::{Flags, PairFlags};
 pub use group::{GroupSetting, Home, Local, ResourceSetting, ServiceCheck, ServiceProbe};
-pub use load::{Given, Resolved, Sources, load, load_with_pair, resolve};
+pub use load::{Given, Resolved, Sources, load, load_socket, load_with_pair, resolve};
 pub use problem::{Origin, Problem, Problems};
 pub use reference::{group_reference, reference};
 pub use rules::{least_repair_after, least_settle, least_stagger};

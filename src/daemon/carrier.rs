@@ -33,6 +33,7 @@ struct HostSide {
     settings: Settings,
     /// The first address of the forwarding interface, which identifies the interface.
     address: Ipv4Addr,
+    notes: Notes,
 }
 
 /// The running task, if there is one.
@@ -50,7 +51,7 @@ pub(super) fn start(
     if !settings.groups.iter().any(carries) && !carry::has_record(&settings.state_dir) {
         return (None, Carrier(None));
     }
-    let host = HostSide { settings: settings.clone(), address };
+    let host = HostSide { settings: settings.clone(), address, notes: notes.clone() };
     let (sender, must_carry) = watch::channel(MustCarry::new());
     let task = tokio::spawn(keep(host, must_carry, Alert::new("local", notes)));
     (Some(sender), Carrier(Some(task)))
@@ -103,13 +104,13 @@ impl HostSide {
     ) -> anyhow::Result<Vec<String>> {
         let outcome = carry(&self.settings, self.address, due).await?;
         for change in &outcome.changes {
-            match cause {
-                Some(Cause::News { at, .. }) => tracing::warn!(
-                    "drift: {change}, {} ms after the kernel announced a change",
-                    at.elapsed().as_millis()
-                ),
-                Some(Cause::Round) | None => tracing::info!("{change}"),
-            }
+            let Some(age) = cause.and_then(Cause::age) else {
+                tracing::info!("{change}");
+                continue;
+            };
+            let text =
+                format!("{change}, {} ms after the kernel announced a change", age.as_millis());
+            self.notes.drift(text, Some(age)).await;
         }
         Ok(outcome.errors.iter().map(ToString::to_string).collect())
     }

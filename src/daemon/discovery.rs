@@ -13,7 +13,9 @@ use super::alerts::Alert;
 use super::inbox::Notes;
 use crate::cloud::{Clouds, Connections, Expected, Identity, Imds};
 use crate::cluster::{Discovered, DiscoveryError, Selector, discover, inventory_query};
-use crate::config::{Flags, PairFlags, Problem, Problems, Settings, load_with_pair};
+use crate::config::{
+    Flags, Given, PairFlags, Problem, Problems, Resolved, Settings, load_with_pair,
+};
 use crate::failover::Input;
 use crate::kernel::forwarding::{ForwardingError, take_in};
 use crate::types::{CloudFault, InstanceId, Member, Roster, Time};
@@ -110,6 +112,8 @@ pub(super) struct Discovery {
     /// API call. Blocks added since then appear in the route tables.
     pub(super) vpc_cidrs: Vec<Ipv4Net>,
     pub(super) settings: Settings,
+    /// Every setting by name, with its source.
+    pub(super) given: BTreeMap<&'static str, Given>,
 }
 
 impl Discovery {
@@ -125,7 +129,7 @@ impl Discovery {
         known: &Roster,
         strangers: &BTreeSet<InstanceId>,
     ) -> Result<Cluster, NotFound> {
-        let Self { clouds, me: id, vpc_cidrs, settings } = self;
+        let Self { clouds, me: id, vpc_cidrs, settings, .. } = self;
         let unknown = || format!("EC2 does not know this instance, {id}");
         let told = |fault: CloudFault| fault.to_string();
         let me = clouds.ec2().instance(id).await.map_err(told)?.ok_or_else(unknown)?;
@@ -174,8 +178,8 @@ pub(super) async fn attempt(
     };
     let resolved = load_with_pair(flags, pair, Some(&info))?;
     warn(&resolved.warnings, &[]);
-    let settings = resolved.settings;
-    let discovery = Discovery { clouds, me: info.id, vpc_cidrs, settings };
+    let Resolved { settings, given, .. } = resolved;
+    let discovery = Discovery { clouds, me: info.id, vpc_cidrs, settings, given };
     match discovery.look(&Roster::default(), &BTreeSet::new()).await {
         Ok(cluster) => Ok(Ok(Membership { discovery, cluster })),
         Err(NotFound::Yet(why)) => Ok(Err(why)),

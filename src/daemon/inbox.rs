@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::failover::{ActionId, Input, Outcome};
+use super::clock;
+use crate::failover::{ActionId, Event, EventKind, Input, Level, Outcome};
 use crate::status::{Allowances, Report};
 
 /// Notes that may wait for the loop. When the inbox is full, the sender waits; the loop never does.
@@ -30,6 +32,8 @@ pub(super) enum Note {
         /// Receives `Ok`, or why the command is refused.
         answer: oneshot::Sender<Result<(), String>>,
     },
+    /// Something happened on this host, for the log and the status.
+    Event(Event),
     /// An alert was raised, changed or cleared.
     Alert {
         name: &'static str,
@@ -76,6 +80,26 @@ impl Notes {
 
     pub(super) async fn input(&self, input: Input) -> bool {
         self.send(Note::Input(input)).await
+    }
+}
+
+impl Notes {
+    /// Reports that this host differed from its plan and was repaired. `took`: how long after the
+    /// kernel announced the change, where it did.
+    pub(super) async fn drift(&self, text: String, took: Option<Duration>) {
+        self.event(Level::Warning, EventKind::HostDrift, text, took).await;
+    }
+
+    /// Reports what happened on this host.
+    pub(super) async fn event(
+        &self,
+        level: Level,
+        kind: EventKind,
+        text: String,
+        took: Option<Duration>,
+    ) {
+        let event = Event { at: clock::now(), level, kind, node: None, group: None, text, took };
+        self.send(Note::Event(event)).await;
     }
 }
 

@@ -25,6 +25,16 @@ pub(super) enum Cause {
     Round,
 }
 
+impl Cause {
+    /// How long ago the kernel announced the change, if it did.
+    pub(super) fn age(self) -> Option<Duration> {
+        match self {
+            Self::News { at, .. } => Some(at.elapsed()),
+            Self::Round => None,
+        }
+    }
+}
+
 /// The kernel's news and an interval.
 #[derive(Debug)]
 pub(super) struct Looks {

@@ -15,6 +15,7 @@
 //! - `looks`: when to look at the host again: the kernel's news, and intervals.
 //! - `carrier`: the addresses that this host must carry for its groups.
 //! - `control_socket`: the socket for `natha status` and `natha handover`.
+//! - `reload`: SIGHUP, which makes the monitor read its settings again.
 //! - `take`: one takeover or release without a monitor.
 
 mod alerts;
@@ -30,12 +31,14 @@ mod heard_peers;
 mod inbox;
 mod looks;
 mod peers;
+mod reload;
 mod single;
 mod start;
 mod take;
 
 pub(crate) use discovery::findings;
-pub(crate) use start::run;
+pub(crate) use reload::run_again;
+pub(crate) use start::{Ending, run};
 pub(crate) use take::{
     HostChange, ReleaseReport, StepResult, TakeReport, TakeRequest, TakeStep, release, take,
 };

@@ -19,7 +19,8 @@ use super::health::proof::{self, ProofParts};
 use super::health::{FitnessBoard, allowances, conntrack, host, interruptions, service_checks};
 use super::inbox::{self, Notes};
 use super::peers::{Exchange, ExchangeParts};
-use super::{clock, heard_peers, single};
+use super::reload::Reload;
+use super::{clock, heard_peers, reload, single};
 use crate::cloud::Imds;
 use crate::config::{
     ClusterKey, Flags, PairFlags, Settings, Timing, load_with_pair, settings_digest,
@@ -41,12 +42,17 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 /// Runs the monitor until a signal ends it.
 ///
 /// While the metadata service or EC2 does not answer, the start is retried without limit, with
-/// growing pauses: a node that waits is more useful than one that has given up.
+/// growing pauses: a node that waits is more useful than one that has given up. `dropped_lines`
+/// says how many log lines have been dropped since the program started.
 ///
 /// # Errors
 /// If the settings are wrong, a monitor already runs on this host, a socket cannot be opened, or
 /// the loop does not end when it should.
-pub(crate) async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    flags: &Flags,
+    pair: &PairFlags,
+    dropped_lines: fn() -> u64,
+) -> anyhow::Result<Ending> {
     let settings = load_with_pair(flags, pair, None)?.settings;
     let directory = settings.socket.parent().context("the socket has no directory")?;
     let _only = single::lock(directory, single::ENDING).await?;
@@ -59,10 +65,21 @@ pub(crate) async fn run(flags: &Flags, pair: &PairFlags) -> anyhow::Result<()> {
 
     let found = tokio::select! {
         found = find(flags, pair, settings, &endpoint) => found?,
-        () = signals.end() => return Ok(()),
+        () = signals.end() => return Ok(Ending::Stopped),
     };
-    let running = start(&found, &endpoint)?;
-    watch(running, &mut signals).await
+    let running = start(&found, &endpoint, dropped_lines)?;
+    reload::report_last(&running.notes).await;
+    let reload = Reload::new(flags, pair, &found, &running.notes);
+    watch(running, reload, &mut signals).await
+}
+
+/// How a monitor has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// A signal has stopped it.
+    Stopped,
+    /// Its program is to be run again with other settings, as the text says.
+    Changed(String),
 }
 
 /// Retries until the cluster is found. Only wrong settings end this.
@@ -106,7 +123,11 @@ struct Running {
 }
 
 /// Opens the sockets and starts the loop's thread and all tasks.
-fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Running> {
+fn start(
+    found: &Membership,
+    endpoint: &StatusEndpoint,
+    dropped_lines: fn() -> u64,
+) -> anyhow::Result<Running> {
     let Membership { discovery, cluster } = found;
     let Discovery { clouds, settings, .. } = discovery;
     let session = SessionId(random()?);
@@ -140,6 +161,7 @@ fn start(found: &Membership, endpoint: &StatusEndpoint) -> anyhow::Result<Runnin
         inbox,
         executors: Executors::start(clouds, stopped_peers, &notes, settings.api.timeout),
         notifier: Notifier::start().context("cannot start the thread that writes the log")?,
+        dropped_lines,
         recorder: record(settings, header),
         must_carry,
         heard,
@@ -184,7 +206,7 @@ fn watch_host(found: &Membership, notes: &Notes) -> anyhow::Result<()> {
         tokio::spawn(proof::watch(parts, Alert::new("transit", notes), board.clone()));
     }
     service_checks::start(settings, notes);
-    host::start(settings, clouds.ec2(), &cluster.me.interface, &board);
+    host::start(settings, clouds.ec2(), &cluster.me.interface, notes, &board);
     let tracked = Alert::new("conntrack", notes);
     tokio::spawn(conntrack::watch(settings.host.conntrack_alert, tracked));
     if settings.is_nat() {
@@ -265,28 +287,51 @@ fn spawn_loop(event_loop: EventLoop) -> anyhow::Result<oneshot::Receiver<()>> {
 
 /// Waits until the loop ends or a signal arrives. A signal hands nothing over: the next monitor
 /// continues from the routes as they are, and the host keeps the addresses of its groups.
-async fn watch(running: Running, signals: &mut Signals) -> anyhow::Result<()> {
+async fn watch(
+    running: Running,
+    mut reload: Reload<'_>,
+    signals: &mut Signals,
+) -> anyhow::Result<Ending> {
     let Running { notes, carrier, mut ended } = running;
-    tokio::select! {
-        end = &mut ended => return end.map_err(|_| anyhow!("the loop's thread panicked")),
-        () = signals.end() => {}
+    let stopped = |end: Result<(), _>| {
+        end.map(|()| Ending::Stopped).map_err(|_| anyhow!("the loop's thread panicked"))
+    };
+    let ending = loop {
+        tokio::select! {
+            end = &mut ended => return stopped(end),
+            is_reload = signals.is_reload() => if !is_reload {
+                break Ending::Stopped;
+            },
+        }
+        // Reading them may take as long as calls of EC2.
+        let changed = tokio::select! {
+            end = &mut ended => return stopped(end),
+            () = signals.end() => break Ending::Stopped,
+            changed = reload.changes() => changed,
+        };
+        if let Some(changed) = changed {
+            break Ending::Changed(changed);
+        }
+    };
+    if let Ending::Changed(changed) = &ending {
+        tracing::info!("{changed}; the monitor restarts with them");
+    } else {
+        tracing::info!("stopping; this node keeps its groups (`natha drain` hands them over)");
+        notify(&sd_notify::NotifyState::Stopping);
     }
-    tracing::info!("stopping; this node keeps its groups (`natha drain` hands them over)");
-    notify(&sd_notify::NotifyState::Stopping);
     notes.input(Input::Command { command: Command::Restart }).await;
     tokio::select! {
         end = timeout(LINGER_MAX + END_LIMIT, &mut ended) => match end {
-            Ok(end) => end.map_err(|_| anyhow!("the loop's thread panicked"))?,
+            Ok(end) => stopped(end)?,
             Err(_) => bail!("the loop has not ended in time: the peers were not told"),
         },
         () = signals.end() => bail!("stopped by a second signal before the peers were told"),
-    }
+    };
     carrier.finish().await;
-    Ok(())
+    Ok(ending)
 }
 
-/// The signals that stop the monitor. SIGHUP is ignored: settings are read only at the start, and a
-/// closed terminal must not stop a monitor.
+/// The signals that the monitor acts on.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -296,23 +341,30 @@ struct Signals {
 impl Signals {
     fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
+        let signals = Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
             hang_up: listen(SignalKind::hangup())?,
-        })
+        };
+        reload::unblock_hang_up();
+        Ok(signals)
     }
 
     /// Resolves on SIGTERM or SIGINT.
     async fn end(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => {
-                    tracing::info!("SIGHUP ignored: restart to read the settings again");
-                }
-            }
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Resolves on any of them; false on SIGTERM or SIGINT. A SIGHUP that came while nothing waited
+    /// for it counts.
+    async fn is_reload(&mut self) -> bool {
+        tokio::select! {
+            _ = self.terminate.recv() => false,
+            _ = self.interrupt.recv() => false,
+            _ = self.hang_up.recv() => true,
         }
     }
 }

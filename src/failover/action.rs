@@ -180,6 +180,11 @@ pub enum EventKind {
     ApiFailed,
     /// This node was paused or starved and read everything anew.
     Paused,
+    /// This host was no longer as `natha setup` left it, or lacked an address of a group that it
+    /// holds, and was repaired.
+    HostDrift,
+    /// The monitor has read its settings again, or refused to use them.
+    Settings,
 }
 
 /// An event, for the log, the status and the history.

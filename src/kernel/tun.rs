@@ -5,14 +5,19 @@
 //! namespace. The kernel removes the interface when the process ends, however it ends.
 
 use std::fmt;
+use std::fs::{self, DirEntry};
 use std::io::{self, ErrorKind};
 use std::net::Ipv4Addr;
+use std::os::fd::RawFd;
+use std::path::Path;
 
 use ipnet::Ipv4Net;
 use tokio_tun::Tun;
 
 use crate::plan::TRANSIT_LINK;
 
+/// The device that makes such interfaces.
+const DEVICE: &str = "/dev/net/tun";
 /// `IFF_UP` (netdevice(7)).
 const IFF_UP: i32 = 1;
 /// Packets of this size at most are read. Replies to probes are much smaller.
@@ -45,21 +50,14 @@ impl TransitLink {
     /// are sent through it come from the second. Must be called on a tokio runtime.
     ///
     /// # Errors
-    /// If the kernel refuses, or an interface of this name exists.
+    /// If the kernel refuses, or an interface of this name exists. This includes an earlier result
+    /// of this function that is still open.
     pub(crate) fn open(network: Ipv4Net) -> Result<Self, TunError> {
         let mut hosts = network.hosts();
         let (Some(own), Some(source)) = (hosts.next(), hosts.next()) else {
             return Err(TunError::TooSmall(network));
         };
-        let tuns = Tun::builder()
-            .name(TRANSIT_LINK)
-            .address(own)
-            .netmask(network.netmask())
-            .up()
-            .build()?;
-        let tun = tuns.into_iter().next();
-        let tun =
-            tun.ok_or_else(|| tokio_tun::Error::from(io::Error::from(ErrorKind::NotFound)))?;
+        let tun = make(TRANSIT_LINK, own, network.netmask()).inspect_err(|_| close_left_open())?;
         Ok(Self { tun, own, source, buffer: Box::new([0; MAX_PACKET]) })
     }
 
@@ -90,8 +88,49 @@ impl TransitLink {
     }
 }
 
+fn make(name: &str, own: Ipv4Addr, netmask: Ipv4Addr) -> Result<Tun, tokio_tun::Error> {
+    let tuns = Tun::builder().name(name).address(own).netmask(netmask).up().build()?;
+    tuns.into_iter().next().ok_or_else(|| io::Error::from(ErrorKind::NotFound).into())
+}
+
+/// Closes the descriptors of the device that the crate leaves open if the kernel refuses the
+/// interface, or its address, after the device was opened. Otherwise each attempt would cost one,
+/// and an interface without its address would stay until the process ends. No descriptor of the
+/// device is in use then: this process has at most one such interface.
+fn close_left_open() {
+    for descriptor in descriptors_of_the_device() {
+        // It is open: it was just listed.
+        let _ = nix::unistd::close(descriptor);
+    }
+}
+
+fn descriptors_of_the_device() -> Vec<RawFd> {
+    let Ok(open) = fs::read_dir("/proc/self/fd") else { return Vec::new() };
+    let is_device =
+        |entry: &DirEntry| fs::read_link(entry.path()).is_ok_and(|file| file == Path::new(DEVICE));
+    open.flatten()
+        .filter(is_device)
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
 impl fmt::Debug for TransitLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TransitLink({})", self.source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `lo` exists and is no TUN interface, so that the kernel refuses after the device was opened.
+    #[tokio::test]
+    async fn a_refused_interface_leaves_no_descriptor_open() {
+        let refused = make("lo", Ipv4Addr::LOCALHOST, Ipv4Addr::BROADCAST);
+        assert!(refused.is_err());
+        assert_eq!(descriptors_of_the_device().len(), 1, "the crate closes it now: drop the rest");
+        close_left_open();
+        assert_eq!(descriptors_of_the_device().len(), 0);
     }
 }

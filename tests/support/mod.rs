@@ -121,6 +121,7 @@ impl Cluster {
             };
             let id = metadata.get("instance-id").unwrap().clone();
             let metadata = serve_metadata(metadata).await;
+            std::fs::write(self.settings_file(n), "").unwrap();
             self.nodes.push(Node { id, address, zone, metadata, monitor: None });
         }
     }
@@ -133,6 +134,11 @@ impl Cluster {
     /// Where a node's monitor tells the service manager how it is.
     pub(crate) fn notify_socket(&self, node: usize) -> PathBuf {
         self.directory.path().join(format!("notify-{node}"))
+    }
+
+    /// A node's settings file, which is empty at first.
+    pub(crate) fn settings_file(&self, node: usize) -> PathBuf {
+        self.directory.path().join(format!("{node}.toml"))
     }
 
     /// What a node's monitor has logged.
@@ -151,7 +157,7 @@ impl Cluster {
             .env("AWS_ACCESS_KEY_ID", &self.keys.0)
             .env("AWS_SECRET_ACCESS_KEY", &self.keys.1)
             .env("NATHA_API_ENDPOINT", &self.endpoint)
-            .env("NATHA_CONFIG", "/dev/null")
+            .env("NATHA_CONFIG", self.settings_file(node))
             .env("NATHA_SOCKET", self.socket(node))
             .env("NATHA_STATE_DIR", state)
             .env("NATHA_UPLINK_TARGETS", "icmp:127.0.0.1")
@@ -168,6 +174,16 @@ impl Cluster {
     /// Starts a node's monitor.
     pub(crate) fn start(&mut self, node: usize, arguments: &[&str]) {
         let log = std::fs::File::create(self.directory.path().join(format!("{node}.log"))).unwrap();
+        self.start_logging_to(node, arguments, log);
+    }
+
+    /// Starts a node's monitor with its standard error at `log`.
+    pub(crate) fn start_logging_to(
+        &mut self,
+        node: usize,
+        arguments: &[&str],
+        log: impl Into<Stdio>,
+    ) {
         let mut command = self.natha(node, &[&["monitor"], arguments].concat());
         // As a service manager does; datagrams that nobody waits for are dropped.
         command.env("NOTIFY_SOCKET", self.notify_socket(node)).env("WATCHDOG_USEC", "400000");

@@ -10,7 +10,7 @@ mod realtime;
 mod recorder;
 mod watchdog;
 
-pub(crate) use notifier::{Notifier, notify};
+pub(crate) use notifier::{Notifier, notify, notify_all};
 pub(crate) use realtime::{prioritise, stay_in_memory};
 pub(crate) use recorder::Recorder;
 pub(crate) use watchdog::Watchdog;
@@ -61,6 +61,8 @@ pub(crate) struct EventLoop {
     pub(crate) inbox: Inbox,
     pub(crate) executors: Executors,
     pub(crate) notifier: Notifier,
+    /// How many log lines of all threads have been dropped.
+    pub(crate) dropped_lines: fn() -> u64,
     /// Set if the run is recorded.
     pub(crate) recorder: Option<Recorder>,
     /// Tells the carrier which groups this host must carry; none if no group has anything on it.
@@ -273,6 +275,7 @@ impl EventLoop {
                     self.feed(Input::Command { command }, now);
                 }
             }
+            Note::Event(event) => self.report_event(event),
             Note::Alert { name, text: Some(text) } => drop(self.state.alerts.insert(name, text)),
             Note::Alert { name, text: None } => drop(self.state.alerts.remove(name)),
             Note::Allowances(found) => self.state.allowances = found,
@@ -381,6 +384,7 @@ impl EventLoop {
     fn report(&self, now: Time) -> Report {
         let mut counters = self.state.counters.clone();
         counters.peers = self.exchange.counters().clone();
+        counters.log_lines_dropped += (self.dropped_lines)();
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),

@@ -85,8 +85,13 @@ fn deliver(notification: Notification) {
 
 /// Notifies the service manager, if there is one.
 pub(crate) fn notify(state: &sd_notify::NotifyState<'_>) {
+    notify_all(std::slice::from_ref(state));
+}
+
+/// Notifies the service manager, if there is one, of several things at once.
+pub(crate) fn notify_all(states: &[sd_notify::NotifyState<'_>]) {
     // Without a service manager this does nothing. If the notification fails, carry on.
-    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+    if let Err(error) = sd_notify::notify(states) {
         tracing::debug!(%error, "cannot notify the service manager");
     }
 }

@@ -9,6 +9,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{FitnessBoard, drift, other_chains};
 use crate::cloud::Ec2;
 use crate::config::Settings;
+use crate::daemon::clock;
+use crate::daemon::inbox::Notes;
 use crate::kernel::journal;
 use crate::types::{CloudFaultKind, Fault, NetworkInterfaceId};
 
@@ -23,6 +25,7 @@ pub(crate) fn start(
     settings: &Settings,
     ec2: &Ec2,
     interface: &NetworkInterfaceId,
+    notes: &Notes,
     board: &FitnessBoard,
 ) {
     if settings.takes_foreign_packets() {
@@ -31,14 +34,15 @@ pub(crate) fn start(
             primary: interface.clone(),
             state_dir: settings.state_dir.clone(),
             is_ours: settings.host.source_dest_check,
+            notes: notes.clone(),
         };
         tokio::spawn(checks.watch(board.clone()));
     }
     if settings.is_nat() {
-        tokio::spawn(drift::watch_nat(settings.state_dir.clone(), board.clone()));
+        tokio::spawn(drift::watch_nat(settings.state_dir.clone(), notes.clone(), board.clone()));
         tokio::spawn(other_chains::watch(settings.state_dir.clone()));
     } else if settings.role().vips {
-        tokio::spawn(drift::keep(settings.state_dir.clone()));
+        tokio::spawn(drift::keep(settings.state_dir.clone(), notes.clone()));
     }
 }
 
@@ -50,6 +54,7 @@ struct SourceDest {
     state_dir: PathBuf,
     /// Whether natha manages the check and turns it off again.
     is_ours: bool,
+    notes: Notes,
 }
 
 impl SourceDest {
@@ -77,7 +82,7 @@ impl SourceDest {
         let mut found = Some(false);
         for interface in forwarding_interfaces(&self.primary, &self.state_dir) {
             match self.ec2.source_dest_check(&interface).await {
-                Ok(true) if !(self.is_ours && turned_off(&self.ec2, &interface).await) => {
+                Ok(true) if !(self.is_ours && self.turned_off(&interface).await) => {
                     return Some(true);
                 }
                 Ok(_) => {}
@@ -92,6 +97,21 @@ impl SourceDest {
         }
         found
     }
+
+    /// Turns the check off again. Returns whether EC2 then shows it as off.
+    async fn turned_off(&self, interface: &NetworkInterfaceId) -> bool {
+        let begun = clock::now();
+        if let Err(error) = self.ec2.set_source_dest_check(interface, false).await {
+            tracing::error!(%error, "drift: cannot turn off the source/dest check of {interface}");
+            return false;
+        }
+        let off = matches!(self.ec2.source_dest_check(interface).await, Ok(false));
+        if off {
+            let text = format!("the source/dest check of {interface} was on; it is off again");
+            self.notes.drift(text, Some(clock::now().since(begun))).await;
+        }
+        off
+    }
 }
 
 /// The interface that routes lead to, and those that `natha setup` found to forward with it.
@@ -103,14 +123,4 @@ fn forwarding_interfaces(
     let plan = journal::last_plan(state_dir).ok().flatten();
     let planned = plan.into_iter().flat_map(|plan| plan.unchecked).map(|one| one.interface);
     planned.chain([primary.clone()]).collect()
-}
-
-/// Turns the check off again. Returns whether EC2 then shows it as off.
-async fn turned_off(ec2: &Ec2, interface: &NetworkInterfaceId) -> bool {
-    tracing::warn!("drift: the source/dest check of {interface} is on; turning it off");
-    if let Err(error) = ec2.set_source_dest_check(interface, false).await {
-        tracing::error!(%error, "cannot turn off the source/dest check");
-        return false;
-    }
-    matches!(ec2.source_dest_check(interface).await, Ok(false))
 }

@@ -419,6 +419,15 @@ impl Scene {
     }
 }
 
+/// Whether a status has an event of this kind whose text contains `part`.
+#[must_use]
+pub fn has_event(status: &Value, kind: &str, part: &str) -> bool {
+    let has = |event: &Value| {
+        event["kind"] == kind && event["text"].as_str().is_some_and(|text| text.contains(part))
+    };
+    status["events"].as_array().is_some_and(|events| events.iter().any(has))
+}
+
 /// Whether a call changes a route.
 #[must_use]
 pub fn is_route_write(call: &CallRecord) -> bool {

@@ -6,7 +6,10 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use etherparse::{Icmpv4Type, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
+use etherparse::err::packet::BuildWriteError;
+use etherparse::{
+    Icmpv4Type, IpHeaders, NetSlice, PacketBuilder, PacketBuilderStep, SlicedPacket, TransportSlice,
+};
 
 use super::own::Answered;
 use crate::config::Probe;
@@ -101,23 +104,15 @@ impl ProbeMaker {
 
     /// An echo request. Its identifier is of this round, so that the kernel tracks it anew.
     fn echo(&self, to: Ipv4Addr) -> Vec<u8> {
-        let builder = PacketBuilder::ipv4(self.source.octets(), to.octets(), TTL)
-            .icmpv4_echo_request(self.count, self.count);
+        let builder = self.header(to).icmpv4_echo_request(self.count, self.count);
         let payload = self.token.to_be_bytes();
-        let mut packet = Vec::with_capacity(builder.size(payload.len()));
-        // A packet of this size always fits an IPv4 header.
-        let _ = builder.write(&mut packet, &payload);
-        packet
+        written(builder.size(payload.len()), |packet| builder.write(packet, &payload))
     }
 
     /// The first packet of a TCP connection from a port of this round.
     fn syn(&self, to: Ipv4Addr, port: u16) -> Vec<u8> {
-        let builder = PacketBuilder::ipv4(self.source.octets(), to.octets(), TTL)
-            .tcp(self.port(), port, self.first_sequence(), WINDOW)
-            .syn();
-        let mut packet = Vec::with_capacity(builder.size(0));
-        let _ = builder.write(&mut packet, &[]);
-        packet
+        let builder = self.header(to).tcp(self.port(), port, self.first_sequence(), WINDOW).syn();
+        written(builder.size(0), |packet| builder.write(packet, &[]))
     }
 
     fn port(&self) -> u16 {
@@ -160,13 +155,26 @@ impl ProbeMaker {
 
     /// Ends a connection that a target has accepted.
     fn reset(&self, to: Ipv4Addr, port: u16, own_port: u16) -> Vec<u8> {
-        let builder = PacketBuilder::ipv4(self.source.octets(), to.octets(), TTL)
-            .tcp(own_port, port, self.first_sequence().wrapping_add(1), 0)
-            .rst();
-        let mut packet = Vec::with_capacity(builder.size(0));
-        let _ = builder.write(&mut packet, &[]);
-        packet
+        let sequence = self.first_sequence().wrapping_add(1);
+        let builder = self.header(to).tcp(own_port, port, sequence, 0).rst();
+        written(builder.size(0), |packet| builder.write(packet, &[]))
     }
+
+    /// The header of every packet to `to`.
+    fn header(&self, to: Ipv4Addr) -> PacketBuilderStep<IpHeaders> {
+        PacketBuilder::ipv4(self.source.octets(), to.octets(), TTL)
+    }
+}
+
+/// The packet of `size` bytes that `write` writes.
+fn written(
+    size: usize,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), BuildWriteError>,
+) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(size);
+    // Memory takes every write, and a packet of this size always fits an IPv4 header.
+    let _ = write(&mut packet);
+    packet
 }
 
 #[cfg(test)]
