@@ -60,10 +60,12 @@ package_of() {
         cc) echo gcc libc6-dev ;;
         conntrack) echo conntrack ;;
         curl) echo curl ;;
+        dbus-daemon) echo dbus-daemon ;;
         g++) echo g++ ;;
         dpkg-deb) echo dpkg ;;
         ethtool) echo ethtool ;;
         faketime) echo faketime ;;
+        firewall-cmd) echo firewalld ;;
         fish) echo fish ;;
         ip) echo iproute2 ;;
         iptables | iptables-nft) echo iptables ;;

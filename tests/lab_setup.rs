@@ -198,6 +198,25 @@ fn the_driver_of_each_forwarding_interface_is_asked_for_ec2s_allowances() {
     assert!(row.is_some_and(|row| row.starts_with("ens5 ")), "{}", shown.stdout);
 }
 
+#[test]
+fn private_hosts_behind_an_interface_that_takes_no_part_are_named() {
+    let scene = Scene::start(&scene::spec(1, NATHA, "")).unwrap();
+    let strange = "ip link add v0 type veth peer name v1 && ip link set v0 up && \
+                   ip route add 10.0.100.0/25 dev v0 && ip address add 192.0.2.1/32 dev v1";
+    scene.sh("nat-a", strange).unwrap();
+    let part = "private hosts in 10.0.100.0/25 are reached through v0, which takes no part";
+    let alerted = |status: &serde_json::Value| {
+        let alerts = status["alerts"].as_array();
+        alerts.is_some_and(|alerts| alerts.iter().any(|one| one.to_string().contains(part)))
+    };
+    scene.wait_status("nat-a", alerted).unwrap();
+    let done = natha(&scene, &["setup"]);
+    assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    assert!(done.stdout.contains(part), "{}", done.stdout);
+    scene.sh("nat-a", "ip link delete v0").unwrap();
+    scene.wait_status("nat-a", |status| !status.is_null() && !alerted(status)).unwrap();
+}
+
 /// Docker and k3s turn forwarding on, too.
 #[test]
 fn a_nat_that_was_never_set_up_is_unfit_even_if_its_kernel_forwards() {

@@ -16,7 +16,9 @@ use super::event_loop::{
     EventLoop, LoopState, Notifier, Recorder, Watchdog, notify, prioritise, stay_in_memory,
 };
 use super::health::proof::{self, ProofParts};
-use super::health::{FitnessBoard, allowances, conntrack, host, interruptions, service_checks};
+use super::health::{
+    FitnessBoard, allowances, conntrack, host, interruptions, reach, service_checks,
+};
 use super::inbox::{self, Notes};
 use super::peers::{Exchange, ExchangeParts};
 use super::reload::Reload;
@@ -211,6 +213,7 @@ fn watch_host(found: &Membership, notes: &Notes) -> anyhow::Result<()> {
     tokio::spawn(conntrack::watch(settings.host.conntrack_alert, tracked));
     if settings.is_nat() {
         let exceeded = Alert::new("allowances", notes);
+        tokio::spawn(reach::watch(settings.state_dir.clone(), Alert::new("reach", notes)));
         tokio::spawn(allowances::watch(settings.state_dir.clone(), notes.clone(), exceeded));
     }
     let announced = Alert::new("notices", notes);

@@ -32,7 +32,7 @@ pub(crate) enum FactsError {
 
 /// All facts from the kernel. Those from EC2 are left out.
 pub(crate) async fn gather(nft: &Nft) -> Result<HostFacts, FactsError> {
-    let (links, default_routes) = links::read().await?;
+    let (links, routes) = links::read().await?;
     Ok(HostFacts {
         memory: memory()?,
         sysctls: filters(&links)?,
@@ -41,7 +41,7 @@ pub(crate) async fn gather(nft: &Nft) -> Result<HostFacts, FactsError> {
         cloud: None,
         own: own().await?,
         links,
-        default_routes,
+        routes,
     })
 }
 

@@ -1,4 +1,4 @@
-//! The host's interfaces, addresses and default routes, by rtnetlink.
+//! The host's interfaces, addresses and routes, by rtnetlink.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -8,10 +8,10 @@ use futures_util::TryStreamExt;
 use ipnet::Ipv4Net;
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags};
-use netlink_packet_route::route::{RouteAttribute, RouteHeader, RouteMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
 use rtnetlink::{Handle, RouteMessageBuilder};
 
-use crate::plan::{DefaultRoute, Link};
+use crate::plan::{Link, Route};
 
 /// The kernel normally answers within a millisecond.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -31,8 +31,8 @@ pub(crate) enum LinksError {
     TimedOut,
 }
 
-/// The interfaces without loopback, and the default routes of the main table.
-pub(crate) async fn read() -> Result<(Vec<Link>, Vec<DefaultRoute>), LinksError> {
+/// The interfaces without loopback, and the routes of the main table.
+pub(crate) async fn read() -> Result<(Vec<Link>, Vec<Route>), LinksError> {
     let (connection, handle, _) = rtnetlink::new_connection().map_err(LinksError::Open)?;
     let connection = tokio::spawn(connection);
     let answer = tokio::time::timeout(LIMIT, ask(&handle)).await;
@@ -40,7 +40,7 @@ pub(crate) async fn read() -> Result<(Vec<Link>, Vec<DefaultRoute>), LinksError>
     Ok(answer.map_err(|_| LinksError::TimedOut)??)
 }
 
-async fn ask(handle: &Handle) -> Result<(Vec<Link>, Vec<DefaultRoute>), rtnetlink::Error> {
+async fn ask(handle: &Handle) -> Result<(Vec<Link>, Vec<Route>), rtnetlink::Error> {
     let mut links: BTreeMap<u32, Link> = BTreeMap::new();
     let mut messages = handle.link().get().execute();
     while let Some(message) = messages.try_next().await? {
@@ -71,7 +71,7 @@ async fn ask(handle: &Handle) -> Result<(Vec<Link>, Vec<DefaultRoute>), rtnetlin
     let every = RouteMessageBuilder::<Ipv4Addr>::new().build();
     let mut messages = handle.route().get(every).execute();
     while let Some(message) = messages.try_next().await? {
-        routes.extend(default_routes(&message, &links));
+        routes.extend(main_routes(&message, &links));
     }
     Ok((links.into_values().collect(), routes))
 }
@@ -80,16 +80,16 @@ fn mac(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
-/// One route may use several interfaces.
-fn default_routes(message: &RouteMessage, links: &BTreeMap<u32, Link>) -> Vec<DefaultRoute> {
-    let main = message.header.table == RouteHeader::RT_TABLE_MAIN;
-    if !main || message.header.destination_prefix_length != 0 {
+/// The routes in a message. One route may use several interfaces.
+fn main_routes(message: &RouteMessage, links: &BTreeMap<u32, Link>) -> Vec<Route> {
+    if message.header.table != RouteHeader::RT_TABLE_MAIN {
         return Vec::new();
     }
-    let mut metric = 0;
+    let (mut to, mut metric) = (Ipv4Addr::UNSPECIFIED, 0);
     let mut out = Vec::new();
     for attribute in &message.attributes {
         match attribute {
+            RouteAttribute::Destination(RouteAddress::Inet(address)) => to = *address,
             RouteAttribute::Priority(value) => metric = *value,
             RouteAttribute::Oif(index) => out.push(*index),
             RouteAttribute::MultiPath(hops) => {
@@ -98,8 +98,13 @@ fn default_routes(message: &RouteMessage, links: &BTreeMap<u32, Link>) -> Vec<De
             _ => {}
         }
     }
-    out.iter()
-        .filter_map(|index| links.get(index))
-        .map(|link| DefaultRoute { metric, link: link.name.clone() })
-        .collect()
+    let Ok(destination) = Ipv4Net::new(to, message.header.destination_prefix_length) else {
+        return Vec::new();
+    };
+    let route = |link: Option<String>| Route { destination, metric, link };
+    if out.is_empty() {
+        return vec![route(None)];
+    }
+    let named = out.iter().filter_map(|index| links.get(index));
+    named.map(|link| route(Some(link.name.clone()))).collect()
 }

@@ -81,8 +81,8 @@ pub struct HostFacts {
     pub links: Vec<Link>,
     /// Every IPv4 address of the host, loopback included, with its interface.
     pub own: BTreeMap<Ipv4Addr, String>,
-    /// The IPv4 default routes of the main routing table.
-    pub default_routes: Vec<DefaultRoute>,
+    /// The IPv4 routes of the main routing table.
+    pub routes: Vec<Route>,
     /// `MemTotal` in bytes.
     pub memory: u64,
     /// The sysctls that the plan may set, without those that do not exist.
@@ -106,13 +106,23 @@ pub struct Link {
     pub addresses: Vec<Ipv4Net>,
 }
 
-/// An IPv4 default route of the main routing table.
+/// An IPv4 route of the main routing table. One with several next hops is several of these.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DefaultRoute {
-    /// The kernel uses the route with the lowest metric.
+pub struct Route {
+    /// The destination; `0.0.0.0/0` for a default route.
+    pub destination: Ipv4Net,
+    /// Of routes with one destination, the kernel uses the one with the lowest metric.
     pub metric: u32,
-    /// Name of the outgoing interface.
-    pub link: String,
+    /// Name of the outgoing interface; `None` for a blackhole.
+    pub link: Option<String>,
+}
+
+impl Route {
+    /// The interface of a default route; `None` for other routes.
+    #[must_use]
+    pub fn default_link(&self) -> Option<&String> {
+        self.link.as_ref().filter(|_| self.destination.prefix_len() == 0)
+    }
 }
 
 /// A sysctl as it was read.

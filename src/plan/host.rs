@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::facts::{CloudInterface, HostFacts, Link};
+use super::facts::{CloudInterface, HostFacts, Link, Route};
 use super::table::is_wide;
 use super::{Sysctl, TableSpec, sysctl};
 use crate::config::{AcceptMode, Host, Role};
@@ -216,12 +216,14 @@ fn choose_uplink<'a>(host: &Host, facts: &'a HostFacts) -> Result<&'a Link, Plan
         return by_name(name)
             .ok_or_else(|| PlanError::UnknownUplink { name: name.clone(), there: there() });
     }
-    let best = facts.default_routes.iter().map(|route| route.metric).min();
+    let default = |route: &'a Route| Some((route.metric, route.default_link()?));
+    let best = facts.routes.iter().filter_map(default).map(|(metric, _)| metric).min();
     let candidates: BTreeSet<&String> = facts
-        .default_routes
+        .routes
         .iter()
-        .filter(|route| Some(route.metric) == best)
-        .map(|route| &route.link)
+        .filter_map(default)
+        .filter(|(metric, _)| Some(*metric) == best)
+        .map(|(_, link)| link)
         .collect();
     match candidates.first().and_then(|name| by_name(name)) {
         None => Err(PlanError::NoDefaultRoute { there: there() }),
@@ -281,7 +283,7 @@ fn attached_ids(
 mod tests {
     use super::*;
     use crate::config::Settings;
-    use crate::plan::{CloudFacts, DefaultRoute, NftTable, Reading, SysctlKey};
+    use crate::plan::{CloudFacts, NftTable, Reading, SysctlKey};
 
     const ENI: [&str; 2] = ["eni-0000000000000000a", "eni-0000000000000000b"];
 
@@ -303,10 +305,17 @@ mod tests {
                 link("ens5", "0a:00:00:00:00:05", "10.0.0.10/24"),
                 link("ens6", "0a:00:00:00:00:06", "10.0.1.10/24"),
             ],
-            default_routes: vec![
-                DefaultRoute { metric: 520, link: "ens6".to_owned() },
-                DefaultRoute { metric: 512, link: "ens5".to_owned() },
-            ],
+            routes: [
+                ("0.0.0.0/0", 520, "ens6"),
+                ("0.0.0.0/0", 512, "ens5"),
+                ("10.0.1.0/24", 0, "ens6"),
+            ]
+            .map(|(destination, metric, link)| Route {
+                destination: destination.parse().unwrap(),
+                metric,
+                link: Some(link.to_owned()),
+            })
+            .into(),
             cloud: Some(CloudFacts {
                 vpc_cidrs: vec!["10.0.0.0/17".parse().unwrap(), "10.0.128.0/17".parse().unwrap()],
                 interfaces: vec![

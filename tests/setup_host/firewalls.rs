@@ -86,3 +86,59 @@ fn ufw_lets_through_what_its_remedy_says_and_keeps_it() {
     with_ufw(&net, "ufw reload");
     assert!(passes(&net), "after a reload");
 }
+
+/// firewalld in the network namespace of the NAT, with a message bus and a configuration of its
+/// own. Both end with this.
+struct Firewalld<'a> {
+    net: &'a Net,
+    /// The process ids of the bus and of firewalld.
+    daemons: Vec<String>,
+}
+
+impl<'a> Firewalld<'a> {
+    fn start(net: &'a Net) -> Self {
+        let copy = net.nat.state_dir().join("firewalld");
+        let script = format!(
+            "cp -a /etc/firewalld {0}; mount --bind {0} /etc/firewalld
+             mount -t tmpfs none /run; mkdir /run/dbus
+             dbus-daemon --system --nofork --nopidfile --print-address=3 \
+                 3> /run/address > {0}.bus.log 2>&1 &
+             bus=$!
+             timeout 20 sh -c 'until [ -s /run/address ]; do :; done'
+             firewalld --nofork --nopid > {0}.log 2>&1 &
+             echo $bus $!
+             timeout 60 sh -c 'until firewall-cmd --state; do :; done' > /dev/null 2>&1",
+            copy.display()
+        );
+        let told = net.nat.exec(&["unshare", "-m", "sh", "-ec", &script]);
+        let daemons = told.split_whitespace().map(str::to_owned).collect();
+        Self { net, daemons }
+    }
+
+    fn run(&self, script: &str) -> String {
+        self.net.nat.exec(&["nsenter", "-m", "-t", &self.daemons[1], "sh", "-ec", script])
+    }
+}
+
+impl Drop for Firewalld<'_> {
+    fn drop(&mut self) {
+        for daemon in &self.daemons {
+            self.net.nat.succeeds(&["kill", daemon]);
+        }
+    }
+}
+
+#[test]
+fn firewalld_lets_through_what_its_remedy_says_and_keeps_it() {
+    let net = Net::two_armed();
+    let firewalld = Firewalld::start(&net);
+    assert!(!passes(&net));
+    let warning = warning(&net.nat).expect("firewalld rejects what it forwards by default");
+    assert!(warning.contains("(firewalld)"), "{warning}");
+    firewalld.run(&commands(&warning, "firewall-cmd "));
+    assert!(passes(&net), "{warning}");
+    let kept = firewalld.run("firewall-cmd --permanent --policy natha --list-all");
+    assert!(kept.contains("10.0.0.0/16"), "{kept}");
+    firewalld.run("firewall-cmd --reload");
+    assert!(passes(&net), "after a reload");
+}

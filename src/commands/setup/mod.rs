@@ -27,7 +27,7 @@ use crate::kernel::forwarding::{check_plan, reassert};
 use crate::kernel::journal::JournalStore;
 use crate::kernel::nft::Nft;
 use crate::kernel::privilege;
-use crate::plan::{Item, ItemState, diff, warnings};
+use crate::plan::{Item, ItemState, diff, misrouted, warnings};
 
 /// Flags of `natha setup`. They override the settings.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -90,6 +90,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     }
     let mut survey = Box::pin(HostSurvey::take(facts, &args, flags, settings, last)).await?;
     let mut warnings = warnings(&survey.plan.table, &survey.facts.others);
+    warnings.extend(misrouted(&survey.plan.table, &survey.facts.links, &survey.facts.routes));
     let items = diff(&survey.plan, &survey.facts);
     refuse_stuck(&items)?;
     nft.check_flowtable(&survey.plan.table).await?;

@@ -208,7 +208,8 @@ impl Watch {
 async fn default_uplink() -> Option<String> {
     match links::read().await {
         Ok((_, routes)) => {
-            routes.into_iter().min_by_key(|route| route.metric).map(|route| route.link)
+            let default = routes.iter().filter(|route| route.default_link().is_some());
+            default.min_by_key(|route| route.metric)?.link.clone()
         }
         Err(error) => {
             tracing::warn!(%error, "cannot read the default route");
