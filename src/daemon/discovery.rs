@@ -85,6 +85,8 @@ impl Rediscover {
 pub(super) struct Membership {
     pub(super) discovery: Discovery,
     pub(super) cluster: Cluster,
+    /// Every setting by name, with its source.
+    pub(super) given: BTreeMap<&'static str, Given>,
 }
 
 /// Why the cluster could not be discovered.
@@ -112,8 +114,6 @@ pub(super) struct Discovery {
     /// API call. Blocks added since then appear in the route tables.
     pub(super) vpc_cidrs: Vec<Ipv4Net>,
     pub(super) settings: Settings,
-    /// Every setting by name, with its source.
-    pub(super) given: BTreeMap<&'static str, Given>,
 }
 
 impl Discovery {
@@ -179,9 +179,9 @@ pub(super) async fn attempt(
     let resolved = load_with_pair(flags, pair, Some(&info))?;
     warn(&resolved.warnings, &[]);
     let Resolved { settings, given, .. } = resolved;
-    let discovery = Discovery { clouds, me: info.id, vpc_cidrs, settings, given };
+    let discovery = Discovery { clouds, me: info.id, vpc_cidrs, settings };
     match discovery.look(&Roster::default(), &BTreeSet::new()).await {
-        Ok(cluster) => Ok(Ok(Membership { discovery, cluster })),
+        Ok(cluster) => Ok(Ok(Membership { discovery, cluster, given })),
         Err(NotFound::Yet(why)) => Ok(Err(why)),
         Err(NotFound::Ever(problems)) => Err(problems.into()),
     }

@@ -75,21 +75,21 @@ mod tests {
     #[tokio::test]
     async fn the_next_run_knows_whom_earlier_ones_heard_in_this_boot_and_before() {
         let directory = tempfile::tempdir().unwrap();
-        let none = || BTreeSet::new();
-        let node = |id: &str| BTreeSet::from([id.parse::<InstanceId>().unwrap()]);
+        let nothing = BTreeSet::new;
+        let only = |id: &str| BTreeSet::from([id.parse::<InstanceId>().unwrap()]);
         assert_eq!(start(directory.path()).0, HeardPeers::default());
-        write(directory.path(), &node("i-0123abcd")).await;
-        let known = HeardPeers { heard: node("i-0123abcd"), long_ago: none() };
+        write(directory.path(), &only("i-0123abcd")).await;
+        let known = HeardPeers { heard: only("i-0123abcd"), long_ago: nothing() };
         assert_eq!(start(directory.path()).0, known);
 
         let file = directory.path().join(FILE);
         let text = fs::read_to_string(&file).unwrap();
         let boot = crate::kernel::journal::boot_id().unwrap();
         fs::write(&file, text.replace(&boot, "another boot")).unwrap();
-        let known = HeardPeers { heard: none(), long_ago: node("i-0123abcd") };
+        let known = HeardPeers { heard: nothing(), long_ago: only("i-0123abcd") };
         assert_eq!(start(directory.path()).0, known);
-        write(directory.path(), &node("i-0456abcd")).await;
-        let known = HeardPeers { heard: node("i-0456abcd"), ..known };
+        write(directory.path(), &only("i-0456abcd")).await;
+        let known = HeardPeers { heard: only("i-0456abcd"), ..known };
         assert_eq!(start(directory.path()).0, known);
     }
 }

@@ -74,9 +74,9 @@ impl<'a> Reload<'a> {
         let Self { flags, pair, found, .. } = self;
         let local = load_with_pair(flags, pair, None).map_err(|problems| problems.to_string())?;
         let attempt = discovery::attempt(flags, pair, &local.settings, &Imds::new()).await;
-        let next = attempt.map_err(|error| format!("{error:#}"))??.discovery;
-        let now = &found.discovery;
-        Ok(difference((&now.settings, &now.given), (&next.settings, &next.given)))
+        let next = attempt.map_err(|error| format!("{error:#}"))??;
+        let known = |found: &'a Membership| (&found.discovery.settings, &found.given);
+        Ok(difference(known(found), (&next.discovery.settings, &next.given)))
     }
 }
 

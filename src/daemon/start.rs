@@ -130,7 +130,7 @@ fn start(
     endpoint: &StatusEndpoint,
     dropped_lines: fn() -> u64,
 ) -> anyhow::Result<Running> {
-    let Membership { discovery, cluster } = found;
+    let Membership { discovery, cluster, .. } = found;
     let Discovery { clouds, settings, .. } = discovery;
     let session = SessionId(random()?);
     let (notes, inbox) = inbox::channel().context("cannot make the loop's eventfd")?;
@@ -201,7 +201,7 @@ fn start(
 
 /// Starts the checks of this host.
 fn watch_host(found: &Membership, notes: &Notes) -> anyhow::Result<()> {
-    let Membership { discovery: Discovery { clouds, settings, .. }, cluster } = found;
+    let Membership { discovery: Discovery { clouds, settings, .. }, cluster, .. } = found;
     let board = FitnessBoard::new(notes.clone());
     if !settings.uplink.targets.is_empty() {
         let parts = ProofParts::new(settings, random()?);
