@@ -112,7 +112,12 @@ impl World {
             shared: false,
             broken: None,
         };
-        (0..nodes).for_each(|n| world.boot(n));
+        for n in 0..nodes {
+            // A cluster that has run before: what never spoke is never repaired.
+            let others = (0..nodes).filter(|other| *other != n);
+            world.nodes[n].heard_long_ago = others.map(id).collect();
+            world.boot(n);
+        }
         world
     }
 
