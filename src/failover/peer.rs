@@ -67,6 +67,9 @@ pub(super) struct Peer {
     pub(super) serving: BTreeMap<GroupName, (bool, Time)>,
     /// Since when it has not heard this node, without a break.
     pub(super) deaf_since: Option<Time>,
+    /// The last heartbeat of another member that said it had stopped this peer and would start it.
+    /// None once the peer has been heard, or EC2 has reported it as running, after that stop.
+    pub(super) stopped_by_other: Option<Time>,
     /// When natha last asked EC2 to start it, or it was seen on its way up.
     pub(super) started_at: Option<Time>,
     /// Group moves away from it that came soon after a hand-back.
@@ -99,6 +102,7 @@ impl Peer {
             relieved_at: None,
             serving: BTreeMap::new(),
             deaf_since: None,
+            stopped_by_other: None,
             started_at: None,
             flaps: 0,
             handed_back_at: None,
@@ -344,7 +348,7 @@ impl Peer {
         let by_user = self.power_since_heard().is_some_and(|power| {
             power.state == Some(InstanceState::Stopped) && power.stop_origin == StopOrigin::User
         });
-        by_user && !stopped.contains(&self.member.id)
+        by_user && !stopped.contains(&self.member.id) && self.stopped_by_other.is_none()
     }
 
     /// Records which of the groups with a check it can serve, according to its last heartbeat.

@@ -250,11 +250,7 @@ impl Reads {
             }
         };
         state.failures = 0;
-        if *node == known.me.id {
-            known.own_power = Some((report, asked));
-        } else if let Some(peer) = known.peers.get_mut(node) {
-            peer.power = Some((report, asked));
-        }
+        known.note_power(node, report, asked);
     }
 }
 

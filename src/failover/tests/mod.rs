@@ -14,5 +14,6 @@ mod repairs;
 mod services;
 mod shown;
 mod spread;
+mod stops_of_others;
 mod test_bench;
 mod wants;
