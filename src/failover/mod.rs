@@ -13,6 +13,7 @@
 //! | `moves.rs`, `prepare.rs` | from what is wanted to writes, and to the host's addresses |
 //! | `repair.rs`, `rule.rs`, `starts.rs` | stopping and starting failed peers |
 //! | `reads.rs` | when AWS is read, and what its answers mean |
+//! | `share.rs` | which member reads often |
 //! | `outbox.rs`, `show.rs` | actions and reports, heartbeats and the status |
 
 mod action;
@@ -31,6 +32,7 @@ mod relief;
 mod repair;
 mod retry;
 mod rule;
+mod share;
 mod show;
 pub(crate) mod slot;
 mod starts;

@@ -118,7 +118,7 @@ pub(super) fn may_start(
 
 /// Whether this node is to start what another member stopped. `stop` is the last heartbeat that
 /// said so: the member is silent or leaving since, and its monitor has had time to restart.
-fn is_my_turn_after(stop: Time, known: &Known, now: Time) -> bool {
+pub(super) fn is_my_turn_after(stop: Time, known: &Known, now: Time) -> bool {
     let timing = &known.timing;
     let place = rank(&known.me.id, known.everyone());
     let wait = timing.daemon_grace + timing.repair.stagger.saturating_mul(place);

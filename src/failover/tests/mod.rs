@@ -12,6 +12,7 @@ mod readings;
 mod relief;
 mod repairs;
 mod services;
+mod shares;
 mod shown;
 mod spread;
 mod stops_of_others;
