@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use super::errors::unexpected;
 use crate::types::{
     CloudFault, InstanceInfo, InstanceState, InterfaceInfo, RouteEntry, RouteTableInfo,
-    RouteTarget, StopOrigin, SubnetInfo,
+    RouteTarget, StopOrigin, SubnetInfo, printable,
 };
 
 /// A required text field, parsed.
@@ -98,8 +98,25 @@ fn state(call: &str, from: Option<&sdk::InstanceState>) -> Result<InstanceState,
         .ok_or_else(|| unexpected(call, format!("instance state code {code:?}")))
 }
 
+/// The longest reason that natha keeps, in characters. EC2's own are far shorter.
+const REASON_MAX: usize = 300;
+
 pub(super) fn stop_origin(from: &sdk::Instance) -> StopOrigin {
     StopOrigin::of_reason(from.state_reason().and_then(sdk::StateReason::code))
+}
+
+/// EC2's reason for the instance's state, as one printable line.
+pub(super) fn reason(from: &sdk::Instance) -> Option<String> {
+    let reason = from.state_reason()?;
+    let code = reason.code().unwrap_or_default();
+    // The message usually begins with the code.
+    let text = match reason.message() {
+        Some(message) if message.starts_with(code) => message.to_owned(),
+        Some(message) => format!("{code}: {message}"),
+        None => code.to_owned(),
+    };
+    let text: String = printable(&text).chars().take(REASON_MAX).collect();
+    (!text.is_empty()).then_some(text)
 }
 
 /// Whether one of the two status checks says `impaired`.

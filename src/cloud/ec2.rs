@@ -141,7 +141,7 @@ impl Ec2 {
             tokio::join!(self.raw_instance(id), call("DescribeInstanceStatus", status.send()));
         let Some(instance) = instance? else {
             let stop_origin = StopOrigin::Unknown;
-            return Ok(PowerReport { state: None, stop_origin, impaired: false });
+            return Ok(PowerReport { state: None, stop_origin, impaired: false, reason: None });
         };
         let impaired = status.is_ok_and(|answer| {
             let mut about = answer.instance_statuses().iter();
@@ -151,6 +151,7 @@ impl Ec2 {
             state: Some(convert::instance(CALL, &instance)?.state),
             stop_origin: convert::stop_origin(&instance),
             impaired,
+            reason: convert::reason(&instance),
         })
     }
 

@@ -242,6 +242,7 @@ async fn power_is_told_without_the_status_checks_too() {
     // 336 is 80 with EC2's own bits in the high byte.
     assert_eq!(power.state, Some(InstanceState::Stopped));
     assert_eq!(power.stop_origin, StopOrigin::Guest);
+    assert_eq!(power.reason.as_deref(), Some("Client.InstanceInitiatedShutdown"));
     assert!(!power.impaired);
 }
 
@@ -278,6 +279,26 @@ async fn only_an_address_of_ec2_s_own_on_one_of_several_interfaces_is_lost_by_a_
         let fake = Fake::start(move |_| reply("DescribeInstances", &answer)).await;
         let found = client(&fake.url).await.instance(&node()).await.unwrap().unwrap();
         assert_eq!(found.loses_public, lost, "{owners:?}");
+    }
+}
+
+#[tokio::test]
+async fn ec2_s_reason_for_a_state_is_one_line_with_its_code_once() {
+    let cases = [
+        (
+            "Server.InternalError: Client error on launch",
+            "Server.InternalError: Client error on launch",
+        ),
+        ("no volume\n", "Server.InternalError: no volume\\u{a}"),
+    ];
+    for (message, wanted) in cases {
+        let answer = STOPPED.replace(
+            "<code>Client.InstanceInitiatedShutdown</code>",
+            &format!("<code>Server.InternalError</code><message>{message}</message>"),
+        );
+        let fake = Fake::start(move |_| reply("DescribeInstances", &answer)).await;
+        let power = client(&fake.url).await.power(&node()).await.unwrap();
+        assert_eq!(power.reason.as_deref(), Some(wanted));
     }
 }
 

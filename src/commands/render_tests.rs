@@ -95,7 +95,8 @@ fn troubled() -> Report {
     peer.echo_age = None;
     peer.hears_me = false;
     let state = Some(InstanceState::Running);
-    let power = PowerReport { state, stop_origin: StopOrigin::Unknown, impaired: false };
+    let power =
+        PowerReport { state, stop_origin: StopOrigin::Unknown, impaired: false, reason: None };
     peer.power = Some(power);
     peer.power_age = Some(Duration::from_secs(3));
     report.view.fitness = Fitness::unfit(Fault::Uplink);

@@ -74,6 +74,6 @@ impl Peer {
         let by_user = self.power_since_heard().is_some_and(|power| {
             power.state == Some(InstanceState::Stopped) && power.stop_origin == StopOrigin::User
         });
-        by_user && !stopped.contains(&self.member.id)
+        by_user && !stopped.contains(&self.member.id) && self.stopped_by_other.is_none()
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::group::GroupState;
 use super::order;
 use super::outbox::{About, Outbox};
-use super::peer::{Heard, Peer};
+use super::peer::{Heard, Peer, max_request_age};
 use super::slot::Slot;
 use super::{EventKind, Level, Verdict};
 use crate::config::Timing;
@@ -284,12 +284,46 @@ impl Known {
         if peer.heard.as_ref().is_some_and(|heard| heard.at > at) {
             return false;
         }
+        peer.stopped_by_other = peer.stopped_by_other.filter(|stop| *stop > at);
         let moved = peer.heard.as_ref().is_some_and(|heard| heard.beat.holds != beat.holds);
+        let stopped: Vec<InstanceId> = if beat.leaving {
+            Vec::new()
+        } else {
+            let lines = beat.hears.iter().filter(|line| line.stopped);
+            lines.map(|line| line.node.clone()).collect()
+        };
         peer.heard = Some(Heard { session, beat, at });
         if !self.ever_heard.contains(from) {
             self.ever_heard.insert(from.clone());
         }
+        for node in stopped {
+            self.note_stop_by_other(&node, at);
+        }
         moved
+    }
+
+    /// Notes that another member said at `at` that it had stopped `node`. A heartbeat of `node`
+    /// that came later says that it runs.
+    fn note_stop_by_other(&mut self, node: &InstanceId, at: Time) {
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        if peer.heard.as_ref().is_none_or(|heard| heard.at < at) {
+            peer.stopped_by_other = peer.stopped_by_other.max(Some(at));
+        }
+    }
+
+    /// Keeps what EC2 reported of a node in the read requested at `asked`. A peer that runs later
+    /// than a stop by another member can have taken effect was started since, or not stopped.
+    pub(super) fn note_power(&mut self, node: &InstanceId, power: PowerReport, asked: Time) {
+        if *node == self.me.id {
+            self.own_power = Some((power, asked));
+            return;
+        }
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        let in_effect = max_request_age(&self.timing) + SEND_WITHIN.1;
+        let runs = matches!(power.state, Some(InstanceState::Running | InstanceState::Pending));
+        let is_over = |stop: &Time| runs && asked > *stop + in_effect;
+        peer.stopped_by_other = peer.stopped_by_other.filter(|stop| !is_over(stop));
+        peer.power = Some((power, asked));
     }
 
     /// Sets this node's fitness and reports a change.

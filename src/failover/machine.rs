@@ -131,6 +131,11 @@ impl Machine {
             self.advance_groups(now);
             self.known.note_boots(now);
             self.repairs.advance(&self.known, &self.groups, &mut self.out, now);
+            // The other members know of a stop before it is sent: only then can they start the peer
+            // if this node dies. Of two nodes there is no other.
+            if self.known.peers.len() > 1 && *self.repairs.stopped() != self.known.stopped {
+                self.next_beat = now;
+            }
             self.copy_stopped();
             self.reads.advance(&self.known, &self.groups, &mut self.out, now);
         }

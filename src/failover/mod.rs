@@ -12,8 +12,9 @@
 //! | `group.rs`, `slot.rs` | the groups, their resources, and the move under way |
 //! | `wants.rs` | what this node wants of each resource |
 //! | `moves.rs`, `prepare.rs` | from what is wanted to writes, and to the host's addresses |
-//! | `repair.rs`, `rule.rs` | stopping and starting failed peers |
+//! | `repair.rs`, `rule.rs`, `starts.rs` | stopping and starting failed peers |
 //! | `reads.rs` | when AWS is read, and what its answers mean |
+//! | `share.rs` | which member reads often |
 //! | `outbox.rs`, `show.rs` | actions and reports, heartbeats and the status |
 
 mod acquaintance;
@@ -33,8 +34,10 @@ mod relief;
 mod repair;
 mod retry;
 mod rule;
+mod share;
 mod show;
 pub(crate) mod slot;
+mod starts;
 mod view;
 mod wants;
 

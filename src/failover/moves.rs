@@ -7,7 +7,7 @@ use super::known::Known;
 use super::outbox::{About, Outbox};
 use super::peer::words;
 use super::reads::Reads;
-use super::retry::backoff;
+use super::retry::{backoff, throttled};
 use super::slot::{Slot, Write};
 use super::wants::Wants;
 use super::{Action, ActionId, EventKind, Level};
@@ -314,8 +314,16 @@ impl GroupState {
     fn write_failed(&mut self, at: usize, fault: &CloudFault, out: &mut Outbox, now: Time) {
         let jitter = out.jitter();
         self.note_failure();
+        let others = self.slots.iter().enumerate().filter(|(other, _)| *other != at);
+        let waiting = 1 + others.filter(|(_, slot)| slot.failures > 0).count();
         let slot = &mut self.slots[at];
-        let wait = backoff(fault.kind, slot.failures + 1, jitter);
+        let wait = match fault.kind {
+            CloudFaultKind::Throttled => {
+                let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+                throttled(waiting, slot.failures + 1, jitter)
+            }
+            kind => backoff(kind, slot.failures + 1, jitter),
+        };
         slot.failed(now + wait, now);
         let level = match fault.kind {
             CloudFaultKind::Denied | CloudFaultKind::Unsupported | CloudFaultKind::Other => {

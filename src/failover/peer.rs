@@ -73,6 +73,9 @@ pub(super) struct Peer {
     pub(super) serving: BTreeMap<GroupName, (bool, Time)>,
     /// Since when it has not heard this node, without a break.
     pub(super) deaf_since: Option<Time>,
+    /// The last heartbeat of another member that said it had stopped this peer and would start it.
+    /// None once the peer has been heard, or EC2 has reported it as running, after that stop.
+    pub(super) stopped_by_other: Option<Time>,
     /// When natha last asked EC2 to start it, or it was seen on its way up.
     pub(super) started_at: Option<Time>,
     /// Group moves away from it that came soon after a hand-back.
@@ -109,6 +112,7 @@ impl Peer {
             relieved_at: None,
             serving: BTreeMap::new(),
             deaf_since: None,
+            stopped_by_other: None,
             started_at: None,
             flaps: 0,
             handed_back_at: None,

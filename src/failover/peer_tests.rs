@@ -37,7 +37,7 @@ fn unmet() -> Peer {
 fn beat() -> Beat {
     Beat {
         settings_digest: 1,
-        hears: vec![Hears { node: id(0), session: ME, age_ms: 0, failed: false }],
+        hears: vec![Hears { node: id(0), session: ME, age_ms: 0, failed: false, stopped: false }],
         holds: Vec::<Claim>::new(),
         ..Beat::default()
     }
@@ -63,7 +63,7 @@ fn lost() -> Peer {
 }
 
 fn power(state: Option<InstanceState>) -> PowerReport {
-    PowerReport { state, stop_origin: StopOrigin::Unknown, impaired: false }
+    PowerReport { state, stop_origin: StopOrigin::Unknown, impaired: false, reason: None }
 }
 
 fn judge(peer: &Peer, after: Duration) -> Verdict {
@@ -323,7 +323,7 @@ fn it_hears_this_node_if_it_says_so_of_this_session_and_lately() {
         one.hears = vec![hears];
         says(one).hears(&id(0), ME, &timing())
     };
-    let line = Hears { node: id(0), session: ME, age_ms: 299, failed: false };
+    let line = Hears { node: id(0), session: ME, age_ms: 299, failed: false, stopped: false };
     assert!(hears(line.clone()));
     assert!(!hears(Hears { age_ms: 300, ..line.clone() }));
     assert!(!hears(Hears { age_ms: 301, ..line.clone() }));
@@ -383,8 +383,8 @@ fn only_some_verdicts_are_told_to_the_others_as_failed() {
 fn its_judgement_of_a_third_node_is_its_word_about_that_node() {
     let mut one = beat();
     one.hears = vec![
-        Hears { node: id(0), session: ME, age_ms: 0, failed: true },
-        Hears { node: id(2), session: SessionId(3), age_ms: 0, failed: false },
+        Hears { node: id(0), session: ME, age_ms: 0, failed: true, stopped: false },
+        Hears { node: id(2), session: SessionId(3), age_ms: 0, failed: false, stopped: false },
     ];
     let peer = says(one);
     assert!(peer.judges_failed(&id(0)));

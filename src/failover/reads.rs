@@ -6,17 +6,16 @@ use std::time::Duration;
 use super::group::Groups;
 use super::known::Known;
 use super::outbox::{About, Outbox};
-use super::peer::{Peer, words};
+use super::peer::words;
 use super::retry::backoff;
+use super::share::Share;
 use super::slot::{Observed, Slot};
-use super::{Action, ActionId, EventKind, Level, Routes, Verdict};
+use super::{Action, ActionId, EventKind, Level, Routes};
 use crate::types::{
     CloudFault, InstanceId, Location, Member, PowerReport, Resource, ResourceKind, RouteEntry,
     RouteTableId, Time,
 };
 
-/// Pace of reads while a peer is not well or a group is not at rest.
-const ATTENTIVE: Duration = Duration::from_secs(2);
 /// The least time between two reads of the same thing.
 const HURRIED: Duration = Duration::from_millis(100);
 /// The same for DNS records: Route 53 lets a whole account make 5 requests a second.
@@ -134,17 +133,12 @@ impl Reads {
 impl Reads {
     /// Sends the reads that are due.
     pub(super) fn advance(&mut self, known: &Known, groups: &Groups, out: &mut Outbox, now: Time) {
-        let pace = pace(known, groups);
+        let share = Share::of(known, groups, now);
+        let pace = share.routes();
         for (kind, state) in &mut self.kinds {
             read_kind(*kind, state, pace, groups, out, now);
         }
-        let is_watched = |peer: &&Peer| {
-            !matches!(peer.verdict, Verdict::Alive | Verdict::Sick)
-                || known.stopped.contains(&peer.member.id)
-        };
-        let watched = known.peers.values().filter(is_watched);
-        let mut due: BTreeMap<&InstanceId, Duration> =
-            watched.map(|peer| (&peer.member.id, pace_for(known, peer))).collect();
+        let mut due: BTreeMap<&InstanceId, Duration> = share.powers().collect();
         if let Some(pace) = due.values().min().copied() {
             due.insert(&known.me.id, pace);
         }
@@ -250,11 +244,7 @@ impl Reads {
             }
         };
         state.failures = 0;
-        if *node == known.me.id {
-            known.own_power = Some((report, asked));
-        } else if let Some(peer) = known.peers.get_mut(node) {
-            peer.power = Some((report, asked));
-        }
+        known.note_power(node, report, asked);
     }
 }
 
@@ -338,26 +328,5 @@ fn observe(slot: &mut Slot, location: Location<RouteEntry>, asked: Time, known: 
         let resource = &slot.resource;
         let is_there = |member: &Member| resource.target(member).as_ref() == Some(&entry.target);
         known.note_move_while_lost(is_there, asked);
-    }
-}
-
-/// How often resources are read where nothing hurries.
-fn pace(known: &Known, groups: &Groups) -> Duration {
-    if groups.values().any(|group| group.moving.is_some()) {
-        return ATTENTIVE.min(known.timing.reread);
-    }
-    let paces = known.peers.values().map(|peer| pace_for(known, peer));
-    paces.min().unwrap_or(known.timing.reread)
-}
-
-/// How often EC2 is read while a peer is as it is. One that is gone, that left, or that is stopped
-/// and not natha's to start can stay so for days, and the account shares its request rate.
-fn pace_for(known: &Known, peer: &Peer) -> Duration {
-    let attentive = ATTENTIVE.min(known.timing.reread);
-    match peer.verdict {
-        Verdict::Alive if known.stopped.contains(&peer.member.id) => attentive,
-        Verdict::Alive | Verdict::Gone | Verdict::Leaving => known.timing.reread,
-        Verdict::Down if peer.rests_stopped(&known.stopped) => known.timing.reread,
-        _ => attentive,
     }
 }

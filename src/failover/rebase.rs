@@ -95,7 +95,8 @@ impl Machine {
     fn each_far_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
         self.known.fit_since.iter_mut().for_each(&mut *visit);
         for peer in self.known.peers.values_mut() {
-            [&mut peer.lost_since, &mut peer.suspected_since, &mut peer.started_at]
+            let Peer { lost_since, suspected_since, started_at, stopped_by_other, .. } = peer;
+            [lost_since, suspected_since, started_at, stopped_by_other]
                 .into_iter()
                 .flatten()
                 .for_each(&mut *visit);
@@ -210,6 +211,7 @@ impl Peer {
             relieved_at,
             serving,
             deaf_since,
+            stopped_by_other: _,
             started_at: _,
             flaps: _,
             handed_back_at,

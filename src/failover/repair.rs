@@ -13,19 +13,11 @@ use super::outbox::{About, Outbox};
 use super::peer::{Peer, max_request_age};
 use super::retry::backoff;
 use super::rule::{self, Blocked};
+use super::starts;
 use super::{Action, ActionId, EventKind, Level, Verdict};
 use crate::types::{CloudFault, CloudFaultKind, InstanceId, InstanceState, Time};
 
 const HOUR: Duration = Duration::from_hours(1);
-/// How long an accepted start may leave the state at `stopped` before it is asked for again.
-const START_PATIENCE: Duration = Duration::from_mins(1);
-
-/// The longest pause between two starts that EC2 accepts and undoes.
-const START_PAUSE_MAX: Duration = Duration::from_mins(16);
-/// From how many accepted starts without a heartbeat on an operator is needed.
-const STARTS_ALERTED: u32 = 3;
-/// More starts than that change nothing.
-const STARTS_COUNTED: u32 = 8;
 
 /// A power call under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,6 +54,8 @@ struct Repair {
     /// How many starts in a row EC2 accepted, without a heartbeat since.
     starts: u32,
     forced: bool,
+    /// EC2's reason for its last stop.
+    reason: Option<String>,
     /// Why it is blocked now.
     blocked_by: Option<&'static str>,
     /// The reasons reported since the peer was last heard.
@@ -102,6 +96,7 @@ impl Repairs {
             started: _,
             starts: _,
             forced: _,
+            reason: _,
             blocked_by: _,
             reported: _,
         } in of.values_mut()
@@ -290,7 +285,7 @@ impl Repairs {
         let valid = known.timing.read_valid;
         let recent = peer.power.as_ref().filter(|(_, asked)| now.since(*asked) <= valid);
         let Some((power, _)) = recent else { return };
-        let was_started = peer.started_at.is_some_and(|at| now.since(at) < START_PATIENCE);
+        let was_started = peer.started_at.is_some_and(|at| now.since(at) < starts::PATIENCE);
         match power.state {
             Some(InstanceState::Pending)
                 if peer.started_at.is_some_and(|since| now.since(since) >= patience) =>
@@ -300,11 +295,22 @@ impl Repairs {
             Some(InstanceState::Stopping) => self.force_stop(node, known, out, now),
             Some(InstanceState::Stopped) if !was_started && self.is_free(node, patience, now) => {
                 match rule::may_start(peer, power.stop_origin, &self.stopped, known, now) {
-                    Ok(()) => self.start(node, known, out, now),
+                    Ok(()) => {
+                        self.take_over_stop(peer, out);
+                        self.start(node, known, out, now);
+                    }
                     Err(reason) => self.block(node, "it is not started", reason, out, now),
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Makes the stop by a member that is silent this node's own: it is noted down, and this node
+    /// starts the peer until it is heard.
+    fn take_over_stop(&mut self, peer: &Peer, out: &mut Outbox) {
+        if peer.stopped_by_other.is_some() && self.stopped.insert(peer.member.id.clone()) {
+            self.remember(out);
         }
     }
 
@@ -314,6 +320,8 @@ impl Repairs {
         let repair = self.of.entry(node.clone()).or_default();
         repair.pending = Some((id, Step::Start, now));
         repair.blocked_by = None;
+        let power = known.peers.get(node).and_then(|peer| peer.power.as_ref());
+        repair.reason = power.and_then(|(power, _)| power.reason.clone());
         out.push(Action::Start { id, node: node.clone(), not_after });
         let text = "starting it".to_owned();
         out.report(now, Level::Warning, EventKind::RepairStart, About::node(node, text));
@@ -324,19 +332,12 @@ impl Repairs {
     fn start_accepted(&mut self, node: &InstanceId, out: &mut Outbox, now: Time) {
         let Some(repair) = self.of.get_mut(node) else { return };
         repair.started = true;
-        repair.starts = (repair.starts + 1).min(STARTS_COUNTED);
-        let doublings = repair.starts - 1;
-        repair.not_before =
-            now + START_PATIENCE.saturating_mul(1 << doublings).min(START_PAUSE_MAX);
-        if repair.starts != STARTS_ALERTED {
+        repair.starts = (repair.starts + 1).min(starts::COUNTED);
+        repair.not_before = now + starts::pause(repair.starts);
+        if repair.starts != starts::ALERTED {
             return;
         }
-        let text = format!(
-            "EC2 accepted {STARTS_ALERTED} starts, and it was not heard after any of them; see its \
-             StateReason (`aws ec2 describe-instances --instance-ids {node}`); the pauses between \
-             starts grow to {} min",
-            START_PAUSE_MAX.as_secs() / 60
-        );
+        let text = starts::alert(repair.reason.as_deref());
         out.report(now, Level::Alert, EventKind::RepairBlocked, About::node(node, text));
     }
 

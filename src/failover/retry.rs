@@ -29,6 +29,24 @@ pub(super) fn backoff(kind: CloudFaultKind, failures: u32, noise: u64) -> Durati
     Duration::from_millis(full - noise % (full / 2 + 1))
 }
 
+/// The time in which EC2 grants one more change of a route ("Throttling for the Amazon EC2 API": 50
+/// at once, then 5 a second).
+const GRANT_MS: u64 = 200;
+/// How many failures in a row count where several writes share what EC2 grants: that one of them
+/// fails again says little, as the others may have succeeded meanwhile.
+const SHARED_FAILURES: u32 = 2;
+
+/// The wait of one of `waiting` throttled writes before its attempt number `failures` + 1. They are
+/// spread over the time in which EC2 grants them all, so that none of what it grants is left.
+pub(super) fn throttled(waiting: u32, failures: u32, noise: u64) -> Duration {
+    if waiting <= 1 {
+        return backoff(CloudFaultKind::Throttled, failures, noise);
+    }
+    let first = backoff(CloudFaultKind::Throttled, failures.min(SHARED_FAILURES), noise);
+    let all = u64::from(waiting) * GRANT_MS;
+    first + Duration::from_millis((noise >> 16) % all)
+}
+
 /// A stream of numbers without pattern, the same for the same seed (SplitMix64, Steele and others
 /// 2014). Good for jitter, not for secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -67,6 +85,19 @@ mod tests {
             let wait = backoff(CloudFaultKind::Throttled, 3, noise.next());
             assert!((800..=1_600).contains(&wait.as_millis()), "{wait:?}");
         }
+    }
+
+    #[test]
+    fn throttled_writes_are_spread_over_the_time_in_which_all_are_granted() {
+        let mut noise = Noise::new(3);
+        let mut waits: Vec<Duration> =
+            std::iter::repeat_with(|| throttled(150, 4, noise.next())).take(1_000).collect();
+        waits.sort();
+        assert!(waits[0] < Duration::from_secs(1) && waits[999] > Duration::from_secs(29));
+        assert!(waits[999] <= Duration::from_millis(30_800), "{:?}", waits[999]);
+        let half = waits.iter().filter(|wait| **wait < Duration::from_secs(15)).count();
+        assert!((400..600).contains(&half), "{half}");
+        assert_eq!(throttled(1, 60, 0), backoff(CloudFaultKind::Throttled, 60, 0));
     }
 
     #[test]

@@ -105,6 +105,9 @@ pub(super) fn may_start(
     if stopped.contains(&peer.member.id) {
         return Ok(());
     }
+    if let Some(stop) = peer.stopped_by_other {
+        return if is_my_turn_after(stop, known, now) { Ok(()) } else { Err(Blocked::Quiet) };
+    }
     if !peer.has_spoken() {
         return Err(Blocked::For(MUTE));
     }
@@ -120,6 +123,15 @@ pub(super) fn may_start(
             if now.since(peer.verdict_since) >= wait { Ok(()) } else { Err(Blocked::Quiet) }
         }
     }
+}
+
+/// Whether this node is to start what another member stopped. `stop` is the last heartbeat that
+/// said so: the member is silent or leaving since, and its monitor has had time to restart.
+pub(super) fn is_my_turn_after(stop: Time, known: &Known, now: Time) -> bool {
+    let timing = &known.timing;
+    let place = rank(&known.me.id, known.everyone());
+    let wait = timing.daemon_grace + timing.repair.stagger.saturating_mul(place);
+    now.since(stop) >= timing.detection() + wait
 }
 
 /// The part of the repair rule that the resources and the other members decide: a peer that is

@@ -19,15 +19,17 @@ const NO_SESSION: SessionId = SessionId(0);
 /// The heartbeat to send now.
 pub(super) fn beat(known: &Known, groups: &Groups, now: Time) -> Beat {
     let hears = known.peers.iter().filter_map(|(id, peer)| {
-        // Of a peer that was never heard, only the judgement goes out: a majority may need it.
+        // Of a peer that was never heard, only the judgement goes out, and whether this node
+        // stopped it: a majority may need the one, an heir of the repair the other.
         let failed = peer.is_failed();
+        let stopped = known.stopped.contains(id);
         let (session, age) = match &peer.heard {
             Some(heard) => (heard.session, now.since(heard.at).as_millis()),
-            None if failed => (NO_SESSION, u128::MAX),
+            None if failed || stopped => (NO_SESSION, u128::MAX),
             None => return None,
         };
         let age_ms = u16::try_from(age).unwrap_or(u16::MAX);
-        Some(Hears { node: id.clone(), session, age_ms, failed })
+        Some(Hears { node: id.clone(), session, age_ms, failed, stopped })
     });
     let is_claimed = |group: &&GroupState| {
         let is_given = group.traits.prepared && given_to(known, group).is_some();
@@ -91,7 +93,10 @@ pub(super) fn view(known: &Known, groups: &Groups, repairs: &Repairs, now: Time)
             hears_me: peer.hears(&known.me.id, known.session, &known.timing),
             power: peer.power.as_ref().map(|(report, _)| report.clone()),
             power_age: peer.power.as_ref().map(|(_, at)| now.since(*at)),
-            repair: repairs.words(id),
+            repair: repairs.words(id).or_else(|| {
+                let by_other = peer.stopped_by_other.is_some();
+                by_other.then(|| "stopped by another member, to be started".to_owned())
+            }),
         };
         (id.clone(), view)
     });

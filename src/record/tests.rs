@@ -51,7 +51,13 @@ fn header() -> Header {
 fn beat(age_ms: u16) -> Beat {
     Beat {
         settings_digest: u64::MAX,
-        hears: vec![Hears { node: id(1), session: SessionId(7), age_ms, failed: false }],
+        hears: vec![Hears {
+            node: id(1),
+            session: SessionId(7),
+            age_ms,
+            failed: false,
+            stopped: false,
+        }],
         holds: vec![Claim { group: "g2".parse().unwrap(), generation: 3, to: None }],
         ..Beat::default()
     }
@@ -100,7 +106,8 @@ fn inputs(at: Time) -> Vec<Input> {
         call: "ReplaceRoute".to_owned(),
         message: "not so fast".to_owned(),
     };
-    let power = PowerReport { state: None, stop_origin: StopOrigin::Guest, impaired: true };
+    let power =
+        PowerReport { state: None, stop_origin: StopOrigin::Guest, impaired: true, reason: None };
     let done = |n, outcome| Input::Done { id: ActionId(n), outcome };
     vec![
         heard(3, at - Duration::from_nanos(70_001)),

@@ -158,6 +158,9 @@ pub struct Hears {
     pub age_ms: u16,
     /// Whether the sender judges it failed. Counts towards the majority a repair needs.
     pub failed: bool,
+    /// Whether the sender stopped it, or is about to, and will start it again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
 }
 
 impl Hears {

@@ -226,6 +226,9 @@ pub struct PowerReport {
     pub stop_origin: StopOrigin,
     /// Whether EC2's system or instance status check reports `impaired`.
     pub impaired: bool,
+    /// EC2's reason for the state, as `code: message` (`StateReason`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// The target of a route, or the value of a DNS record.

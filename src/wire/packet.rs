@@ -28,6 +28,7 @@ const FLAG_RESTARTING: u8 = 16;
 const FLAGS_KNOWN: u8 =
     FLAG_TAGGED + FLAG_LEAVING + FLAG_CLAIMS_OMITTED + FLAG_SERVICES + FLAG_RESTARTING;
 const HEARS_FAILED: u8 = 1;
+const HEARS_STOPPED: u8 = 2;
 const TAG_LEN: usize = 32;
 const KEY_LABEL: &[u8] = b"natha heartbeat 1";
 const CLUSTER_LABEL: &[u8] = b"natha cluster 1\0";
@@ -294,7 +295,9 @@ fn put_hears(out: &mut Vec<u8>, hears: &[Hears]) {
         put_instance(out, &one.node);
         out.extend(one.session.0.to_be_bytes());
         out.extend(one.age_ms.to_be_bytes());
-        out.push(if one.failed { HEARS_FAILED } else { 0 });
+        let failed = if one.failed { HEARS_FAILED } else { 0 };
+        let stopped = if one.stopped { HEARS_STOPPED } else { 0 };
+        out.push(failed + stopped);
     }
 }
 
@@ -443,8 +446,9 @@ impl<'a> PacketReader<'a> {
             let session = SessionId(self.u64()?);
             let age_ms = u16::from_be_bytes(self.array()?);
             // Bits of a later version are ignored, as in the faults.
-            let failed = self.byte()? & HEARS_FAILED != 0;
-            all.push(Hears { node, session, age_ms, failed });
+            let flags = self.byte()?;
+            let (failed, stopped) = (flags & HEARS_FAILED != 0, flags & HEARS_STOPPED != 0);
+            all.push(Hears { node, session, age_ms, failed, stopped });
         }
         Ok(all)
     }

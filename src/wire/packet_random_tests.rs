@@ -10,12 +10,13 @@ fn any_id() -> impl Strategy<Value = InstanceId> {
 }
 
 fn any_hears() -> impl Strategy<Value = Hears> {
-    (any_id(), any::<u64>(), any::<u16>(), any::<bool>()).prop_map(
-        |(node, session, age_ms, failed)| Hears {
+    (any_id(), any::<u64>(), any::<u16>(), any::<[bool; 2]>()).prop_map(
+        |(node, session, age_ms, [failed, stopped])| Hears {
             node,
             session: SessionId(session),
             age_ms,
             failed,
+            stopped,
         },
     )
 }

@@ -23,6 +23,7 @@ fn small_beat() -> Beat {
             session: SessionId(9),
             age_ms: 40,
             failed: true,
+            stopped: false,
         }],
         holds: vec![Claim { group: "zone-a".parse().unwrap(), generation: 3, to: None }],
         ..Beat::default()
@@ -145,15 +146,15 @@ fn a_bit_of_the_fitness_that_is_set_on_the_way_is_noticed() {
 #[test]
 fn bits_that_a_later_version_adds_to_a_peers_line_are_ignored() {
     let mut from = sender("nat", None);
-    for failed in [false, true] {
+    for (failed, stopped) in [(false, false), (false, true), (true, false), (true, true)] {
         let mut beat = small_beat();
-        beat.hears =
-            vec![Hears { node: id("i-89abcdef"), session: SessionId(3), age_ms: 9, failed }];
+        let node = id("i-89abcdef");
+        beat.hears = vec![Hears { node, session: SessionId(3), age_ms: 9, failed, stopped }];
         beat.holds.clear();
         let mut bytes = from.encode(&beat).bytes;
         // Only the count of claims, 0, is behind the line's flags.
         let flags_at = bytes.len() - 2;
-        bytes[flags_at] |= 0xfe;
+        bytes[flags_at] |= 0xfc;
         assert_eq!(from.decode(&bytes).unwrap().beat, beat);
     }
 }
@@ -210,6 +211,7 @@ fn what_a_node_cannot_serve_goes_before_what_it_holds() {
             session: SessionId(n),
             age_ms: 1,
             failed: false,
+            stopped: false,
         })
         .collect();
     beat.holds = (0..20)
@@ -268,6 +270,7 @@ fn a_full_cluster_of_zone_groups_fits() {
             session: SessionId(place),
             age_ms: u16::MAX,
             failed: false,
+            stopped: false,
         })
         .collect();
     beat.holds = (0..16)

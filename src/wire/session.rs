@@ -113,6 +113,7 @@ impl Sessions {
             session: one.session,
             age_ms: u16::try_from(now.since(one.heard).as_millis()).unwrap_or(u16::MAX),
             failed: false,
+            stopped: false,
         }));
     }
 

@@ -48,6 +48,7 @@ impl Node {
             session: packet.session,
             age_ms: 0,
             failed: false,
+            stopped: false,
         });
         Ok(())
     }
@@ -150,7 +151,8 @@ fn replays_do_not_displace_the_session_in_force() {
 fn a_beat_keeps_only_the_line_about_this_run() {
     let (mut a, mut b, _) = met();
     let mut packet = b.send(&id('a'));
-    let stale = Hears { node: id('a'), session: SessionId(99), age_ms: 3, failed: true };
+    let stale =
+        Hears { node: id('a'), session: SessionId(99), age_ms: 3, failed: true, stopped: false };
     packet.beat.hears.insert(0, stale);
     assert_eq!(a.sessions.accept(&mut packet, NOW), Ok(()));
     let about_me: Vec<_> = packet.beat.hears.iter().filter(|one| one.node == id('a')).collect();
@@ -181,8 +183,13 @@ fn a_candidate_s_old_packets_are_replays_too() {
     assert_eq!(a.receive(&b.send(&id('a'))), Err(Rejected::Unconfirmed));
     // An acknowledgement in a packet from before does not count either.
     let mut late = second.clone();
-    late.beat.hears =
-        vec![Hears { node: id('a'), session: SessionId(1), age_ms: 0, failed: false }];
+    late.beat.hears = vec![Hears {
+        node: id('a'),
+        session: SessionId(1),
+        age_ms: 0,
+        failed: false,
+        stopped: false,
+    }];
     assert_eq!(a.receive(&late), Err(Rejected::Replayed));
     late.sequence = 4;
     assert_eq!(a.receive(&late), Ok(()));

@@ -41,7 +41,12 @@ impl Cloud for Fake {
 
     async fn power(&self, _: &InstanceId) -> Result<PowerReport, CloudFault> {
         self.conduct(self.reads_hang).await;
-        Ok(PowerReport { state: None, stop_origin: StopOrigin::Unknown, impaired: false })
+        Ok(PowerReport {
+            state: None,
+            stop_origin: StopOrigin::Unknown,
+            impaired: false,
+            reason: None,
+        })
     }
 
     async fn change(&self, _: &CloudChange, _: &Gate) -> Result<Sent, CloudFault> {

@@ -8,7 +8,7 @@ use crate::types::{
 };
 
 fn hears(node: usize, age_ms: u16, failed: bool) -> Hears {
-    Hears { node: id(node), session: SessionId(3), age_ms, failed }
+    Hears { node: id(node), session: SessionId(3), age_ms, failed, stopped: false }
 }
 
 fn beat_at(bench: &mut TestBench, from: usize, beat: Beat, at: Time) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::repairs::{MINUTES, ec2_says, held, repair, stopped};
 use super::test_bench::*;
 use crate::failover::{Action, Command, EventKind, Input, Level, Outcome, Verdict};
-use crate::types::{CloudFaultKind, Fault, Fitness, InstanceState, StopOrigin, Time};
+use crate::types::{CloudFaultKind, Fault, Fitness, InstanceState, PowerReport, StopOrigin, Time};
 
 #[test]
 fn a_stop_that_was_sent_is_waited_for_and_not_told_as_held() {
@@ -58,7 +58,9 @@ fn a_peer_that_ec2_stops_after_each_start_is_started_less_and_less_often_and_tol
     let mut bench = TestBench::new(2);
     bench.lose(1);
     bench.run_until(MINUTES, |bench| bench.stops().len() == 1);
-    ec2_says(&mut bench, InstanceState::Stopped);
+    let reason = "Server.InternalError: Client error on launch";
+    let again = PowerReport { reason: Some(reason.to_owned()), ..stopped_by(StopOrigin::Service) };
+    bench.power.insert(id(1), again);
     bench.run(3_600_000);
     let starts = bench.told.iter().filter(|(_, action)| matches!(action, Action::Start { .. }));
     let at: Vec<Time> = starts.map(|(at, _)| *at).collect();
@@ -66,7 +68,7 @@ fn a_peer_that_ec2_stops_after_each_start_is_started_less_and_less_often_and_tol
     assert_eq!(waits, [1, 2, 4, 8, 16, 16]);
     let told = bench.events(EventKind::RepairBlocked);
     assert_eq!((told.len(), told[0].level), (1, Level::Alert), "{told:?}");
-    assert!(told[0].text.contains("3 starts") && told[0].text.contains("StateReason"), "{told:?}");
+    assert!(told[0].text.contains("3 starts") && told[0].text.contains(reason), "{told:?}");
     // Once it is heard, all is forgotten.
     bench.beats.insert(1, TestBench::fine(0));
     ec2_says(&mut bench, InstanceState::Running);

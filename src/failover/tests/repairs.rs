@@ -32,7 +32,8 @@ pub(super) fn stopped() -> TestBench {
 /// What EC2 says of node 1 from now on.
 pub(super) fn ec2_says(bench: &mut TestBench, state: InstanceState) {
     let origin = StopOrigin::User;
-    let report = PowerReport { state: Some(state), stop_origin: origin, impaired: false };
+    let report =
+        PowerReport { state: Some(state), stop_origin: origin, impaired: false, reason: None };
     bench.power.insert(id(1), report);
 }
 
@@ -323,7 +324,7 @@ fn of_three(line: Option<Hears>) -> TestBench {
 
 #[expect(clippy::unnecessary_wraps, reason = "a node may also say nothing of it")]
 fn line(failed: bool) -> Option<Hears> {
-    Some(Hears { node: id(1), session: SessionId(5), age_ms: u16::MAX, failed })
+    Some(Hears { node: id(1), session: SessionId(5), age_ms: u16::MAX, failed, stopped: false })
 }
 
 #[test]

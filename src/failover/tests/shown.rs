@@ -94,7 +94,8 @@ fn the_view_of_a_troubled_peer_shows_what_is_wrong() {
     let mut odd = TestBench::fine(0);
     odd.settings_digest = DIGEST + 1;
     odd.fitness = Fitness::unfit(Fault::SourceDestCheck);
-    odd.hears = vec![Hears { node: id(0), session: SESSION, age_ms: 900, failed: false }];
+    odd.hears =
+        vec![Hears { node: id(0), session: SESSION, age_ms: 900, failed: false, stopped: false }];
     *bench.beat_mut(1) = odd;
     bench.run(200);
     let peer = bench.peer(1);

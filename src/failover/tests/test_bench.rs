@@ -99,11 +99,11 @@ pub(super) fn abroad() -> Option<RouteEntry> {
 }
 
 pub(super) fn report(state: InstanceState) -> PowerReport {
-    PowerReport { state: Some(state), stop_origin: StopOrigin::Unknown, impaired: false }
+    PowerReport { state: Some(state), ..stopped_by(StopOrigin::Unknown) }
 }
 
 pub(super) fn stopped_by(stop_origin: StopOrigin) -> PowerReport {
-    PowerReport { state: Some(InstanceState::Stopped), stop_origin, impaired: false }
+    PowerReport { state: Some(InstanceState::Stopped), stop_origin, impaired: false, reason: None }
 }
 
 pub(super) fn member(n: usize) -> Member {
@@ -196,7 +196,13 @@ impl TestBench {
     pub(super) fn fine(me: usize) -> Beat {
         Beat {
             settings_digest: DIGEST,
-            hears: vec![Hears { node: id(me), session: SESSION, age_ms: 0, failed: false }],
+            hears: vec![Hears {
+                node: id(me),
+                session: SESSION,
+                age_ms: 0,
+                failed: false,
+                stopped: false,
+            }],
             ..Beat::default()
         }
     }

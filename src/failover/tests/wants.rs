@@ -258,7 +258,8 @@ fn a_group_does_not_go_back_while_anything_speaks_against_it() {
     };
     let deaf = |bench: &mut TestBench| bench.beat_mut(1).hears.clear();
     let earlier_run = |bench: &mut TestBench| {
-        let line = Hears { node: id(0), session: SessionId(6), age_ms: 0, failed: false };
+        let line =
+            Hears { node: id(0), session: SessionId(6), age_ms: 0, failed: false, stopped: false };
         bench.beat_mut(1).hears = vec![line];
     };
     let other_settings = |bench: &mut TestBench| bench.beat_mut(1).settings_digest = DIGEST + 1;

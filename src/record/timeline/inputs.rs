@@ -1,6 +1,7 @@
 //! The news in an input, as text.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
@@ -345,6 +346,9 @@ impl Observed {
         }
         if report.impaired {
             text.push_str(", impaired");
+        }
+        if let Some(reason) = &report.reason {
+            let _ = write!(text, ": {reason}");
         }
         vec![text]
     }

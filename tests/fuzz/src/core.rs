@@ -161,8 +161,12 @@ impl World {
                 let n = self.index(&node);
                 self.shown[n].power = Some((self.power[n], self.now));
                 let state = Some(self.power[n]);
-                let report =
-                    PowerReport { state, stop_origin: StopOrigin::Unknown, impaired: false };
+                let report = PowerReport {
+                    state,
+                    stop_origin: StopOrigin::Unknown,
+                    impaired: false,
+                    reason: None,
+                };
                 Outcome::Power { result: Ok(report) }
             }
             Action::WriteRoute { write, .. } if !fails => {

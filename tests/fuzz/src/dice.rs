@@ -61,6 +61,7 @@ impl<'a> Dice<'a> {
                 session: SessionId(u64::from(self.byte() % 4)),
                 age_ms: u16::from_be_bytes([self.byte(), self.byte()]),
                 failed: self.chance(),
+                stopped: self.chance(),
             })
             .collect();
         let holds = (0..self.below(5))

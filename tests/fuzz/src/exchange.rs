@@ -77,7 +77,8 @@ impl World {
     fn send(&mut self, by: usize, dice: &mut Dice<'_>) {
         let to = 1 - by;
         let mut beat = dice.beat(&[id(0), id(1)], &["g0"]);
-        let about = |session| Hears { node: id(to), session, age_ms: 0, failed: false };
+        let about =
+            |session| Hears { node: id(to), session, age_ms: 0, failed: false, stopped: false };
         beat.hears.extend(self.heard[by].map(about));
         let sent = self.gates[by].next_packet(&id(to), beat, self.now);
         let (packet, at) = sent.expect("the peer is a member");

@@ -20,6 +20,7 @@ pub(crate) fn packets() -> Vec<Vec<u8>> {
             session: SessionId(9),
             age_ms: 40,
             failed: true,
+            stopped: false,
         }],
         holds: vec![Claim {
             group: "zone-a".parse().expect("a name"),

@@ -107,3 +107,45 @@ fn one_monitor_that_never_heard_a_living_third_does_not_help_to_have_it_stopped(
     sim.run(20 * MINUTE);
     assert_eq!(sim.stops().len(), 0, "{:?}", sim.done);
 }
+
+/// Node 0 has died, and was stopped by another node, which this returns, and not started yet.
+fn stopped_by_another(sim: &mut Sim) -> usize {
+    sim.panic(0);
+    sim.run_until(4 * MINUTE, |sim| !sim.stops().is_empty());
+    sim.stops()[0].by
+}
+
+fn starts(sim: &Sim) -> Vec<usize> {
+    let is_start = |what: &Mutation| matches!(what, Mutation::Start(node) if *node == id(0));
+    sim.done.iter().filter(|done| is_start(&done.what)).map(|done| done.by).collect()
+}
+
+#[test]
+fn what_a_node_stopped_before_it_died_another_starts_and_then_both_repair_that_node() {
+    let mut sim = Sim::new(3);
+    let by = stopped_by_another(&mut sim);
+    sim.panic(by);
+    let third = 3 - by;
+    sim.run_until(2 * MINUTE, |sim| !starts(sim).is_empty());
+    assert_eq!(starts(&sim), [third]);
+    sim.run_until(10 * MINUTE, |sim| (0..3).all(|n| sim.holder(n) == Some(n)));
+}
+
+#[test]
+fn a_node_that_lives_starts_what_it_stopped_and_no_other_does() {
+    let mut sim = Sim::new(3);
+    let by = stopped_by_another(&mut sim);
+    sim.run_until(4 * MINUTE, |sim| sim.holder(0) == Some(0));
+    assert_eq!(starts(&sim), [by]);
+}
+
+#[test]
+fn a_repaired_node_that_a_person_stops_stays_stopped_though_its_repairer_dies() {
+    let mut sim = Sim::new(3);
+    let by = stopped_by_another(&mut sim);
+    sim.run_until(4 * MINUTE, |sim| sim.holder(0) == Some(0));
+    sim.stop_by_user(0);
+    sim.panic(by);
+    sim.run(20 * MINUTE);
+    assert_eq!(starts(&sim), [by], "only the one after the repair");
+}

@@ -56,6 +56,7 @@ impl Power {
             // EC2 gives one reason for every call of StopInstances, natha's or a person's.
             stop_origin: if self.by.is_some() { StopOrigin::User } else { StopOrigin::Unknown },
             impaired: self.silent == IMPAIRED,
+            reason: None,
         }
     }
 }

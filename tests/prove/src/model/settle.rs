@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use natha::types::InstanceState;
 
-use super::cloud::{Stopper, Target};
+use super::cloud::{Power, Stopper, Target};
 use super::fault::Fault;
 use super::rule::Rule;
 use super::world::World;
@@ -136,6 +136,13 @@ impl World {
         let all = self.nodes.len();
         let working = (0..all).filter(|n| works(*n)).count();
         if working * 2 > all || (all == 2 && working == 1) {
+            return;
+        }
+        // What natha stopped is natha's to start, by any node that works.
+        let is_nathas = |power: &Power| {
+            power.state == InstanceState::Stopped && matches!(power.by, Some(Stopper::Natha(_)))
+        };
+        if working > 0 && self.cloud.now.power.iter().any(is_nathas) {
             return;
         }
         let resting = |state| matches!(state, InstanceState::Running | InstanceState::Stopped);

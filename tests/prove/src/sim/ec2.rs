@@ -354,10 +354,14 @@ impl Sim {
                 state: InstanceState::of_code(i32::from(seen.phase.code())),
                 stop_origin: StopOrigin::of_reason(seen.reason.as_deref()),
                 impaired: impaired.unwrap_or(false),
+                reason: seen.reason,
             }),
-            Err(fault) if fault.kind == CloudFaultKind::NotFound => {
-                Ok(PowerReport { state: None, stop_origin: StopOrigin::Unknown, impaired: false })
-            }
+            Err(fault) if fault.kind == CloudFaultKind::NotFound => Ok(PowerReport {
+                state: None,
+                stop_origin: StopOrigin::Unknown,
+                impaired: false,
+                reason: None,
+            }),
             Err(fault) => Err(fault),
         }
     }
