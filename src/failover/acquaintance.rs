@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Verdict;
-use super::peer::Peer;
+use super::peer::{HeardBefore, Peer};
 use crate::config::Timing;
 use crate::types::{InstanceId, InstanceState, StopOrigin, Time};
 
@@ -15,7 +15,8 @@ impl Peer {
     pub(super) fn unmet_counts_as_lost(&self, now: Time, timing: &Timing) -> bool {
         let impaired = self.power.as_ref().is_some_and(|(power, _)| power.impaired);
         let mute = self.echo_at.is_some_and(|at| now.since(at) >= timing.daemon_grace);
-        !self.is_first_contact(now, timing) && (self.heard_before || impaired || mute)
+        let heard = self.heard_before == HeardBefore::InThisBoot;
+        !self.is_first_contact(now, timing) && (heard || impaired || mute)
     }
 
     /// Whether this run has not heard it, and it may still be on its way.
@@ -25,7 +26,7 @@ impl Peer {
 
     /// Whether it has ever said that it runs natha, as far as this node knows.
     pub(super) fn has_spoken(&self) -> bool {
-        self.heard.is_some() || self.heard_before || self.heard_long_ago
+        self.heard.is_some() || self.heard_before != HeardBefore::Never
     }
 
     /// Whether it never said that it runs natha, and had the time to.

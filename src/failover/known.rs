@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::group::GroupState;
 use super::order;
 use super::outbox::{About, Outbox};
-use super::peer::{Heard, Peer, max_request_age};
+use super::peer::{Heard, HeardBefore, Peer, max_request_age};
 use super::slot::Slot;
 use super::{EventKind, Level, Verdict};
 use crate::config::Timing;
@@ -262,8 +262,13 @@ impl Known {
 
     fn mark_heard(&mut self) {
         for (id, peer) in &mut self.peers {
-            peer.heard_before = self.ever_heard.contains(id);
-            peer.heard_long_ago = self.heard_long_ago.contains(id);
+            peer.heard_before = if self.ever_heard.contains(id) {
+                HeardBefore::InThisBoot
+            } else if self.heard_long_ago.contains(id) {
+                HeardBefore::InAnEarlierBoot
+            } else {
+                HeardBefore::Never
+            };
         }
     }
 

@@ -26,6 +26,16 @@ pub(super) struct Heard {
     pub(super) at: Time,
 }
 
+/// When earlier runs of this monitor heard a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum HeardBefore {
+    Never,
+    /// Before this host booted.
+    InAnEarlierBoot,
+    /// Since this host booted.
+    InThisBoot,
+}
+
 /// Evidence about one peer, each item with its time, and the verdict last drawn from it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Peer {
@@ -34,10 +44,8 @@ pub(super) struct Peer {
     pub(super) listed: bool,
     /// When it was first known to be a member.
     pub(super) met: Time,
-    /// Whether an earlier run of this monitor heard it since this host booted.
-    pub(super) heard_before: bool,
-    /// Whether it was heard before this host booted.
-    pub(super) heard_long_ago: bool,
+    /// When earlier runs of this monitor heard it.
+    pub(super) heard_before: HeardBefore,
     /// Whether it was reported that it is not heard.
     pub(super) unheard_reported: bool,
     pub(super) heard: Option<Heard>,
@@ -91,8 +99,7 @@ impl Peer {
             member,
             listed: true,
             met: now,
-            heard_before: false,
-            heard_long_ago: false,
+            heard_before: HeardBefore::Never,
             unheard_reported: false,
             heard: None,
             excused: Time::default(),

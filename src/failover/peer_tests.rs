@@ -196,10 +196,13 @@ fn a_witness_makes_a_lost_peer_cut_off_once_the_witness_too_had_time_to_miss_it(
 #[test]
 fn a_peer_that_an_earlier_run_heard_is_lost_after_its_first_contact() {
     let mut peer = unmet();
-    peer.heard_before = true;
+    peer.heard_before = HeardBefore::InThisBoot;
     let judge = |after| peer.judge(MET + after, &timing(), false);
     let first = timing().first_contact;
-    assert_eq!((judge(first - ms(1)), judge(first)), (Verdict::Unmet, Verdict::Suspected));
+    assert_eq!(
+        (judge(first.saturating_sub(ms(1))), judge(first)),
+        (Verdict::Unmet, Verdict::Suspected)
+    );
 }
 
 #[test]

@@ -191,7 +191,6 @@ impl Peer {
             listed: _,
             met,
             heard_before: _,
-            heard_long_ago: _,
             unheard_reported: _,
             heard,
             excused,

@@ -17,8 +17,9 @@ pub(super) const HEIR_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a node must have been fit again before it takes from a live node.
 const RECOVERED: Duration = Duration::from_secs(5);
 /// The shortest time for which a node that hears of a fault waits whether it shares it: more than
-/// two nodes differ in when they notice the same loss.
-const LEAST_DOUBT: Duration = Duration::from_millis(300);
+/// two nodes can differ in when they notice the same loss, which is one `uplink.interval` (500 ms
+/// by default) and one round of probes.
+const LEAST_DOUBT: Duration = Duration::from_millis(600);
 /// The wait before the second takeover from the same sick peer. It doubles with each further one.
 const REPEAT_WAIT: Duration = Duration::from_secs(1);
 /// How long an unfit node waits before it takes from the dead.

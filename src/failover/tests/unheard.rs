@@ -7,13 +7,14 @@ use crate::types::{InstanceState, PowerReport, Roster, StopOrigin};
 
 #[test]
 fn a_peer_that_was_never_heard_keeps_its_routes_until_something_shows_it_dead() {
-    let impair = |bench: &mut TestBench| drop(bench.power.insert(id(1), impaired()));
+    let impair = |bench: &mut TestBench| bench.power.extend([(id(1), impaired())]);
     let stop = |bench: &mut TestBench| {
-        drop(bench.power.insert(id(1), report(InstanceState::Stopped)));
+        bench.power.extend([(id(1), report(InstanceState::Stopped))]);
     };
-    let darken = |bench: &mut TestBench| drop(bench.routes.insert(table(1), dark(1)));
+    let darken = |bench: &mut TestBench| bench.routes.extend([(table(1), dark(1))]);
     let mute = |bench: &mut TestBench| bench.echo.retain(|n| *n != 1);
-    let signs: [(fn(&mut TestBench), bool, u64); 4] = [
+    type Sign = fn(&mut TestBench);
+    let signs: [(Sign, bool, u64); 4] = [
         (impair, false, 3_000),
         (stop, false, 3_000),
         (darken, false, 5_500),
