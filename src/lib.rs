@@ -1,9 +1,10 @@
 //! natha: NAT instances on AWS that cover for each other.
 //!
 //! The crate is layered so that every decision is pure and every side effect is at the edge:
-//! `failover`, `evidence` and `plan` decide from their arguments alone and never read a clock, a socket or a
-//! file; `daemon`, `kernel` and `cloud` carry the decisions out and report the results. The modules
-//! and their allowed imports are listed in `docs/ARCHITECTURE.md` and enforced by `tests/tidy.rs`.
+//! `failover`, `evidence` and `plan` decide from their arguments alone and never read a clock, a
+//! socket or a file; `daemon`, `kernel` and `cloud` carry the decisions out and report the results.
+//! The modules and their allowed imports are listed in `docs/ARCHITECTURE.md` and enforced by
+//! `tests/tidy.rs`.
 
 #[cfg(feature = "host")]
 pub mod cli;

@@ -177,9 +177,23 @@ fn start(
     endpoint.set_running(notes.clone());
 
     watch_host(found, &notes)?;
+    watch_cluster(found, rediscover, &notes);
+    tracing::info!(
+        cluster = cluster.name,
+        node = %cluster.me.id,
+        members = cluster.roster.members.len(),
+        groups = cluster.roster.groups.len(),
+        "the monitor is running"
+    );
+    Ok(Running { notes, carrier, ended })
+}
+
+/// Starts the repeated discovery.
+fn watch_cluster(found: &Membership, rediscover: Rediscover, notes: &Notes) {
+    let Membership { discovery, cluster, .. } = found;
     let alerts = DiscoveryAlerts {
-        refused: Alert::new("settings", &notes),
-        findings: Alert::new("cluster", &notes),
+        refused: Alert::new("settings", notes),
+        findings: Alert::new("cluster", notes),
     };
     discovery::warn(&cluster.warnings, &[]);
     tokio::spawn(discovery::keep_looking(
@@ -189,14 +203,6 @@ fn start(
         rediscover,
         notes.clone(),
     ));
-    tracing::info!(
-        cluster = cluster.name,
-        node = %cluster.me.id,
-        members = cluster.roster.members.len(),
-        groups = cluster.roster.groups.len(),
-        "the monitor is running"
-    );
-    Ok(Running { notes, carrier, ended })
 }
 
 /// Starts the checks of this host.

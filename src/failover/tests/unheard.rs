@@ -5,6 +5,9 @@ use super::test_bench::*;
 use crate::failover::{EventKind, Input, Level, Verdict};
 use crate::types::{InstanceState, PowerReport, Roster, StopOrigin};
 
+/// Shows a peer dead.
+type Sign = fn(&mut TestBench);
+
 #[test]
 fn a_peer_that_was_never_heard_keeps_its_routes_until_something_shows_it_dead() {
     let impair = |bench: &mut TestBench| bench.power.extend([(id(1), impaired())]);
@@ -13,7 +16,6 @@ fn a_peer_that_was_never_heard_keeps_its_routes_until_something_shows_it_dead() 
     };
     let darken = |bench: &mut TestBench| bench.routes.extend([(table(1), dark(1))]);
     let mute = |bench: &mut TestBench| bench.echo.retain(|n| *n != 1);
-    type Sign = fn(&mut TestBench);
     let signs: [(Sign, bool, u64); 4] = [
         (impair, false, 3_000),
         (stop, false, 3_000),

@@ -42,7 +42,7 @@ pub(super) fn restarts(bench: &Bench<'_>) -> Result<Figures> {
     Ok(figures)
 }
 
-/// Both nodes lose their uplink for a while, again and again, and one gets it back a little earlier.
+/// Both nodes lose their uplink for a while, again and again, and one gets it back a bit earlier.
 pub(super) fn shared_blip(bench: &Bench<'_>) -> Result<Figures> {
     let scene = pair(bench)?;
     let before = scene.route_writes()?;

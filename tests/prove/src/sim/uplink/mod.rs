@@ -1,8 +1,8 @@
 //! The study of uplinks that lose probes: how often a node that is well calls its uplink or its
 //! forwarding broken, and how soon it notices that they are.
 //!
-//! The real judge of the monitor runs on a virtual clock. What is simulated is the way of the probes
-//! and of their replies.
+//! The real judge of the monitor runs on a virtual clock. What is simulated is the way of the
+//! probes and of their replies.
 
 mod page;
 
