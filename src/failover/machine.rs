@@ -133,7 +133,8 @@ impl Machine {
             self.repairs.advance(&self.known, &self.groups, &mut self.out, now);
             // The other members know of a stop before it is sent: only then can they start the peer
             // if this node dies. Of two nodes there is no other.
-            if self.known.peers.len() > 1 && *self.repairs.stopped() != self.known.stopped {
+            let is_known = self.repairs.stopped().is_subset(&self.known.stopped);
+            if self.known.peers.len() > 1 && !is_known {
                 self.next_beat = now;
             }
             self.copy_stopped();

@@ -78,7 +78,8 @@ fn s27_replacement_with_a_new_id_gets_the_routes_of_the_terminated_one() {
     for node in ["nat-b", "nat-new"] {
         natha_lab::cluster::wait_well(&scene, &[node], PATIENCE).unwrap();
     }
-    assert_eq!(scene.pinged(meter).unwrap().outages.len(), 1);
+    let outages = scene.pinged(meter).unwrap().outages;
+    assert_eq!(outages.len(), 1, "{outages:?}");
     scene.nobody_stopped().unwrap();
 }
 

@@ -70,7 +70,7 @@ struct World {
     power: Vec<InstanceState>,
     shown: Vec<Shown>,
     pending: VecDeque<Action>,
-    beaten: Vec<Option<Time>>,
+    beaten: Vec<Option<(Time, usize)>>,
 }
 
 impl World {
@@ -206,8 +206,12 @@ impl World {
             Action::SendBeat { to, beat } => {
                 let n = self.index(to);
                 assert!(beat.hears.len() < self.nodes && beat.holds.len() <= self.nodes);
-                let last = self.beaten[n].replace(self.now);
-                let rushed = last.is_some_and(|at| self.now.since(at) < self.timing.interval / 4);
+                // A stop is announced before it is sent.
+                let stops = beat.hears.iter().filter(|line| line.stopped).count();
+                let last = self.beaten[n].replace((self.now, stops));
+                let rushed = last.is_some_and(|(at, announced)| {
+                    self.now.since(at) < self.timing.interval / 4 && stops <= announced
+                });
                 assert!(!rushed, "two heartbeats at once to {to}");
             }
             Action::WriteRoute { write, .. } => {
@@ -230,7 +234,8 @@ impl World {
         let n = self.index(node);
         assert_ne!(n, 0, "stops itself");
         let heard = self.shown[n].beat.as_ref().map(|(_, at)| self.now.since(*at));
-        let silent = heard.is_none_or(|ago| ago >= self.timing.repair.after);
+        // What never spoke may run no natha.
+        let silent = heard.is_some_and(|ago| ago >= self.timing.repair.after);
         assert!(silent, "stops {node}, heard {heard:?} ago");
         let valid = |at: Time| self.now.since(at) <= self.timing.read_valid;
         for of in [0, n] {
@@ -252,7 +257,14 @@ impl World {
             let (beat, _) = self.shown[*m].beat.as_ref().expect("just looked");
             beat.hears.iter().any(|one| one.node == *node && one.failed)
         });
-        assert!((1 + votes.count()) * 2 >= self.nodes, "stops {node} without a majority");
+        let is_voter = |m: &usize| {
+            let shown = &self.shown[*m];
+            let gone =
+                |state| matches!(state, InstanceState::ShuttingDown | InstanceState::Terminated);
+            shown.beat.is_some() && !shown.power.is_some_and(|(state, _)| gone(state))
+        };
+        let members = 1 + (1..self.nodes).filter(is_voter).count();
+        assert!((1 + votes.count()) * 2 >= members, "stops {node} without a majority");
     }
 
     fn hear(&mut self, n: usize, beat: Beat, session: SessionId) {

@@ -170,12 +170,12 @@ fn a_frozen_node_writes_nothing_before_it_has_read_again() {
 }
 
 #[test]
-fn a_node_that_lost_its_uplink_is_relieved_within_half_a_second_and_never_takes() {
+fn a_node_that_lost_its_uplink_is_relieved_within_a_second_and_never_takes() {
     let mut sim = Sim::new(2);
     sim.run(10_000);
     sim.set_fitness(0, Fitness::unfit(Fault::Uplink));
     sim.nodes[0].api = Api::Hangs;
-    sim.run(500);
+    sim.run(800);
     assert_eq!(sim.holder(0), Some(1));
     sim.run(10 * MINUTE);
     assert_eq!(sim.stops().len(), 0);

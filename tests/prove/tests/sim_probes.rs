@@ -33,11 +33,11 @@ fn blips_that_all_nodes_share_move_nothing() {
 }
 
 #[test]
-fn a_node_whose_forward_path_breaks_is_relieved_within_half_a_second() {
+fn a_node_whose_forward_path_breaks_is_relieved_within_a_second() {
     let mut sim = Sim::new(2);
     sim.run(10_000);
     sim.set_fitness(0, Fitness::unfit(Fault::Transit));
-    sim.run(500);
+    sim.run(800);
     assert_eq!(sim.holder(0), Some(1));
     sim.run(10 * MINUTE);
     assert_eq!((sim.holder(0), sim.stops().len()), (Some(1), 0));

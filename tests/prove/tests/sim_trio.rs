@@ -128,6 +128,8 @@ fn what_a_node_stopped_before_it_died_another_starts_and_then_both_repair_that_n
     let third = 3 - by;
     sim.run_until(2 * MINUTE, |sim| !starts(sim).is_empty());
     assert_eq!(starts(&sim), [third]);
+    // The node that was started has not heard the dead one since it booted.
+    sim.impair(by, true);
     sim.run_until(10 * MINUTE, |sim| (0..3).all(|n| sim.holder(n) == Some(n)));
 }
 
