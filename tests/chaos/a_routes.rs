@@ -166,7 +166,9 @@ fn s10_node_whose_forwarding_interface_is_detached_is_relieved_and_takes_nothing
     let (interface, attachment) = &interfaces[0];
     scene.ec2("DetachNetworkInterface", &[("AttachmentId", attachment)]).unwrap();
     // EC2 knows of a detachment before the host does.
-    scene.wait_verdict("nat-b", "nat-a", "sick").unwrap();
+    let faults = |status: &Value| status.pointer("/view/fitness/faults").map(Value::to_string);
+    let knows = |status: &Value| faults(status).is_some_and(|text| text.contains("forwarding"));
+    scene.wait_status("nat-a", knows).unwrap();
     let before = scene.calls_by("nat-a").unwrap().len();
     scene.wait_route(0, "nat-b").unwrap();
     scene.pass(Duration::from_secs(15));
