@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use anyhow::Context;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -28,10 +29,7 @@ impl Published {
     /// # Errors
     /// When it cannot be read or parsed.
     pub fn read(directory: &Path) -> anyhow::Result<Self> {
-        let path = directory.join("sim.json");
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("reading {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
+        read(&directory.join("sim.json"))
     }
 
     /// Writes `sim.json` in this directory.
@@ -39,9 +37,7 @@ impl Published {
     /// # Errors
     /// When it cannot be written.
     pub fn write(&self, directory: &Path) -> anyhow::Result<()> {
-        let path = directory.join("sim.json");
-        let text = serde_json::to_string_pretty(self).context("writing the study as JSON")?;
-        std::fs::write(&path, text + "\n").with_context(|| format!("writing {}", path.display()))
+        write(&directory.join("sim.json"), self)
     }
 
     /// The content that `heartbeat.md` and `sim.svg` in this directory should have, by file name.
@@ -49,13 +45,7 @@ impl Published {
     /// # Errors
     /// When `heartbeat.md` cannot be read or lacks the marks around the table.
     pub fn render(&self, directory: &Path) -> anyhow::Result<BTreeMap<&'static str, String>> {
-        let path = directory.join("heartbeat.md");
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("reading {}", path.display()))?;
-        let marks = || format!("looking for {} in {}", BEGIN.trim(), path.display());
-        let (head, rest) = text.split_once(BEGIN).with_context(marks)?;
-        let (_, tail) = rest.split_once(END).with_context(marks)?;
-        let page = format!("{head}{BEGIN}{}{END}{tail}", table(&self.cells));
+        let page = with_table(&directory.join("heartbeat.md"), [BEGIN, END], &table(&self.cells))?;
         let plot = super::plot::plot(&self.cells);
         Ok(BTreeMap::from([("heartbeat.md", page), ("sim.svg", plot)]))
     }
@@ -65,6 +55,30 @@ impl Published {
     pub fn promise(&self) -> Option<&Cell> {
         find(&self.cells, PROMISED, default_beats())
     }
+}
+
+/// Reads a study from a file.
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let reading = || format!("reading {}", path.display());
+    let text = std::fs::read_to_string(path).with_context(reading)?;
+    serde_json::from_str(&text).with_context(reading)
+}
+
+/// Writes a study to a file.
+pub(super) fn write<T: Serialize>(path: &Path, study: &T) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(study).context("writing the study as JSON")?;
+    std::fs::write(path, text + "\n").with_context(|| format!("writing {}", path.display()))
+}
+
+/// The page at this path with another table between its marks.
+pub(super) fn with_table(path: &Path, marks: [&str; 2], table: &str) -> anyhow::Result<String> {
+    let [begin, end] = marks;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let lacks = || format!("looking for {} in {}", begin.trim(), path.display());
+    let (head, rest) = text.split_once(begin).with_context(lacks)?;
+    let (_, tail) = rest.split_once(end).with_context(lacks)?;
+    Ok(format!("{head}{begin}{table}{end}{tail}"))
 }
 
 /// The measurement of one setting in one weather.

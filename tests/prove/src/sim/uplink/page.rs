@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::super::report::{thousands, three};
+use super::super::report::{self, thousands, three};
 use super::super::study::PROMISED;
 use super::{Cell, Rounds, default_rounds};
 
@@ -28,10 +28,7 @@ impl Published {
     /// # Errors
     /// When it cannot be read or parsed.
     pub fn read(directory: &Path) -> anyhow::Result<Self> {
-        let path = directory.join(JSON);
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("reading {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))
+        report::read(&directory.join(JSON))
     }
 
     /// Writes `uplink.json` and the tables of `uplink.md` in this directory.
@@ -39,12 +36,10 @@ impl Published {
     /// # Errors
     /// When they cannot be written, or the page lacks the marks around the tables.
     pub fn write(&self, directory: &Path) -> anyhow::Result<()> {
-        let text = serde_json::to_string_pretty(self).context("writing the study as JSON")?;
-        for (name, text) in [(JSON, text + "\n"), (PAGE, self.page(directory)?)] {
-            let path = directory.join(name);
-            std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-        }
-        Ok(())
+        report::write(&directory.join(JSON), self)?;
+        let path = directory.join(PAGE);
+        std::fs::write(&path, self.page(directory)?)
+            .with_context(|| format!("writing {}", path.display()))
     }
 
     /// The content that `uplink.md` in this directory should have.
@@ -52,13 +47,7 @@ impl Published {
     /// # Errors
     /// When the page cannot be read or lacks the marks around the tables.
     pub fn page(&self, directory: &Path) -> anyhow::Result<String> {
-        let path = directory.join(PAGE);
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("reading {}", path.display()))?;
-        let marks = || format!("looking for {} in {}", BEGIN.trim(), path.display());
-        let (head, rest) = text.split_once(BEGIN).with_context(marks)?;
-        let (_, tail) = rest.split_once(END).with_context(marks)?;
-        Ok(format!("{head}{BEGIN}{}{END}{tail}", self.table()))
+        report::with_table(&directory.join(PAGE), [BEGIN, END], &self.table())
     }
 
     /// The default settings on the network of the promise.
