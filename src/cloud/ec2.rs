@@ -160,11 +160,8 @@ impl Ec2 {
         &self,
         ids: &[RouteTableId],
     ) -> Result<Vec<RouteTableInfo>, CloudFault> {
-        let mut found = Vec::new();
-        for some in ids.chunks(MAX_FILTER_VALUES) {
-            let some = filter("route-table-id", some.iter().map(RouteTableId::as_str));
-            found.extend(self.tables_where(vec![some]).await?);
-        }
+        let names: Vec<&str> = ids.iter().map(RouteTableId::as_str).collect();
+        let mut found = self.tables_with_any("route-table-id", &names, None).await?;
         // A list with a filter may lack what exists. A list by ids fails as a whole if one is
         // unknown, so only those that are missing are asked for by id, one by one.
         for id in ids {
@@ -209,13 +206,9 @@ impl Ec2 {
         vpc: &VpcId,
         destinations: &[Ipv4Net],
     ) -> Result<Vec<RouteTableInfo>, CloudFault> {
-        let mut found = Vec::new();
-        for some in destinations.chunks(MAX_FILTER_VALUES) {
-            let some: Vec<String> = some.iter().map(ToString::to_string).collect();
-            let to = filter("route.destination-cidr-block", some.iter().map(String::as_str));
-            found.extend(self.tables_where(vec![filter("vpc-id", [vpc.as_str()]), to]).await?);
-        }
-        Ok(found)
+        let blocks: Vec<String> = destinations.iter().map(ToString::to_string).collect();
+        let blocks: Vec<&str> = blocks.iter().map(String::as_str).collect();
+        self.tables_with_any("route.destination-cidr-block", &blocks, Some(vpc)).await
     }
 
     /// The route tables with which these subnets are associated.
@@ -223,10 +216,23 @@ impl Ec2 {
         &self,
         subnets: &[SubnetId],
     ) -> Result<Vec<RouteTableInfo>, CloudFault> {
+        let subnets: Vec<&str> = subnets.iter().map(SubnetId::as_str).collect();
+        self.tables_with_any("association.subnet-id", &subnets, None).await
+    }
+
+    /// The route tables that have any of these values of a filter, in `vpc` if it is given. Makes
+    /// as many calls as EC2's limit of values requires.
+    async fn tables_with_any(
+        &self,
+        name: &str,
+        values: &[&str],
+        vpc: Option<&VpcId>,
+    ) -> Result<Vec<RouteTableInfo>, CloudFault> {
         let mut found = Vec::new();
-        for some in subnets.chunks(MAX_FILTER_VALUES) {
-            let some = filter("association.subnet-id", some.iter().map(SubnetId::as_str));
-            found.extend(self.tables_where(vec![some]).await?);
+        for some in values.chunks(MAX_FILTER_VALUES) {
+            let scope = vpc.map(|vpc| filter("vpc-id", [vpc.as_str()]));
+            let any = filter(name, some.iter().copied());
+            found.extend(self.tables_where(scope.into_iter().chain([any]).collect()).await?);
         }
         Ok(found)
     }

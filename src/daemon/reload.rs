@@ -48,7 +48,7 @@ impl<'a> Reload<'a> {
     }
 
     /// Reads the settings and tries them out. Returns what has changed, if anything has. An alert
-    /// stands while they are refused, and the service manager is told that nothing has changed.
+    /// stands while they are refused, and the service manager hears that nothing has changed.
     pub(super) async fn changes(&mut self) -> Option<String> {
         use sd_notify::NotifyState;
         let now = NotifyState::monotonic_usec_now();
