@@ -140,8 +140,10 @@ fn seed_004_a_monitor_that_observes_keeps_the_route_at_the_master() {
     };
     let before = by_second().unwrap();
     flap(&scene);
-    // lvs-2's script has led it astray. It ends where the address is.
-    let astray = || Ok(by_second()? >= before + TABLES.len());
+    // lvs-2's script has led it astray, and no longer runs: while it does, it writes again what the
+    // monitor has put right. The route ends where the address is.
+    let ended = || scene.sh(NODES[1], "pgrep -f 'natha [t]ake'").is_err();
+    let astray = || Ok(by_second()? >= before + TABLES.len() && ended());
     scene.wait_for(astray).unwrap();
     wait_led(&scene, ROUTE, NODES[0]);
     let right = || scene.ensure_led(ROUTE, NODES[0]);
