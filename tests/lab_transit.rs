@@ -55,6 +55,29 @@ fn whatever_keeps_packets_from_passing_is_noticed_and_relieved() {
 }
 
 #[test]
+fn what_drops_the_packets_of_private_hosts_and_spares_the_probes_raises_an_alert() {
+    let scene = scene();
+    let meter = scene.ping("host-a", 100).unwrap();
+    let replies = "nft list counter ip natha from_uplink | grep -E 'packets [0-9]{3}'";
+    scene.wait_for(|| Ok(scene.sh("nat-a", replies).is_ok())).unwrap();
+    let dropped = format!(
+        "nft add table inet other && nft add chain inet other forward \
+         '{{ type filter hook forward priority 10; }}' && \
+         nft add rule inet other forward ip daddr {INTERNET_HOST} drop"
+    );
+    scene.sh("nat-a", &dropped).unwrap();
+    let stands = |status: &Value| status["alerts"].to_string().contains("no reply came back");
+    let status = scene.wait_status("nat-a", stands).unwrap();
+    assert!(status["view"]["fitness"]["faults"].as_array().is_some_and(Vec::is_empty), "{status}");
+    scene.sh("nat-a", "nft delete table inet other").unwrap();
+    scene.wait_status("nat-a", |status| !stands(status)).unwrap();
+    assert!(scene.pinged(meter).unwrap().lost > 0);
+    scene.wait_route(0, "nat-a").unwrap();
+    assert_eq!(scene.count("ReplaceRoute").unwrap(), 0, "a takeover would not help");
+    scene.nobody_stopped().unwrap();
+}
+
+#[test]
 fn a_restart_of_the_monitor_does_not_make_a_broken_nat_fit() {
     let scene = Scene::start(&scene::service(2, NATHA, QUICK)).unwrap();
     let broken = "nft add table inet other && nft add chain inet other forward \

@@ -98,7 +98,7 @@ pub async fn add(link: &str, address: Ipv4Addr) -> Result<Option<String>, Addres
             request.message_mut().header.scope = AddressScope::Host;
         }
         match request.execute().await {
-            Err(error) if is(&error, Errno::EEXIST) => Ok(Some(link.to_owned())),
+            Err(error) if is_refusal(&error, Errno::EEXIST) => Ok(Some(link.to_owned())),
             Err(source) => Err(refused("add", address, link, source)),
             Ok(()) => Ok(None),
         }
@@ -117,7 +117,7 @@ pub async fn remove(link: &str, address: Ipv4Addr) -> Result<bool, AddressError>
         let Some((_, message)) = there else { return Ok(false) };
         match handle.address().del(message).execute().await {
             // Another program has just removed it.
-            Err(error) if is(&error, Errno::EADDRNOTAVAIL) => Ok(false),
+            Err(error) if is_refusal(&error, Errno::EADDRNOTAVAIL) => Ok(false),
             Err(source) => Err(refused("remove", address, link, source)),
             Ok(()) => Ok(true),
         }
@@ -204,7 +204,8 @@ async fn dump(handle: &Handle) -> Result<Vec<(Own, AddressMessage)>, AddressErro
     Ok(found)
 }
 
-fn is(error: &rtnetlink::Error, errno: Errno) -> bool {
+/// Whether the kernel answered with this error.
+pub(super) fn is_refusal(error: &rtnetlink::Error, errno: Errno) -> bool {
     match error {
         rtnetlink::Error::NetlinkError(message) => message.raw_code() == -(errno as i32),
         _ => false,

@@ -9,8 +9,10 @@ use ipnet::Ipv4Net;
 use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage};
+use nix::errno::Errno;
 use rtnetlink::{Handle, RouteMessageBuilder};
 
+use super::addresses::is_refusal;
 use crate::plan::{Link, Route};
 
 /// The kernel normally answers within a millisecond.
@@ -33,11 +35,37 @@ pub(crate) enum LinksError {
 
 /// The interfaces without loopback, and the routes of the main table.
 pub(crate) async fn read() -> Result<(Vec<Link>, Vec<Route>), LinksError> {
+    within_limit(async |handle| ask(handle).await).await
+}
+
+/// Asks the kernel by a socket of its own.
+async fn within_limit<T>(
+    question: impl AsyncFnOnce(&Handle) -> Result<T, rtnetlink::Error>,
+) -> Result<T, LinksError> {
     let (connection, handle, _) = rtnetlink::new_connection().map_err(LinksError::Open)?;
     let connection = tokio::spawn(connection);
-    let answer = tokio::time::timeout(LIMIT, ask(&handle)).await;
+    let answer = tokio::time::timeout(LIMIT, question(&handle)).await;
     connection.abort();
     Ok(answer.map_err(|_| LinksError::TimedOut)??)
+}
+
+/// The packets that the kernel has received by an interface and sent by it; none if it does not
+/// exist.
+pub(crate) async fn packets(name: &str) -> Result<Option<(u64, u64)>, LinksError> {
+    within_limit(async |handle| {
+        let mut messages = handle.link().get().match_name(name.to_owned()).execute();
+        let message = match messages.try_next().await {
+            Ok(message) => message,
+            Err(error) if is_refusal(&error, Errno::ENODEV) => None,
+            Err(error) => return Err(error),
+        };
+        let attributes = message.into_iter().flat_map(|message| message.attributes);
+        Ok(attributes.into_iter().find_map(|attribute| match attribute {
+            LinkAttribute::Stats64(stats) => Some((stats.rx_packets, stats.tx_packets)),
+            _ => None,
+        }))
+    })
+    .await
 }
 
 async fn ask(handle: &Handle) -> Result<(Vec<Link>, Vec<Route>), rtnetlink::Error> {

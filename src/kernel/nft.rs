@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::run::{Program, RunError};
-use crate::plan::{Listing, NftTable, OtherChain, TableName, TableSpec, TableState};
+use crate::plan::{Listing, NftTable, OtherChain, Passing, TableName, TableSpec, TableState};
 
 /// A transaction takes about 20 ms, longer on a busy host.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -67,6 +67,15 @@ impl Nft {
             TableState::Absent => spec.is_empty(),
             TableState::Present(listing) => !spec.is_empty() && listing.is(&spec.digest()),
         })
+    }
+
+    /// What the table that `natha setup` loads has let pass; nothing if it is absent.
+    pub(crate) async fn passing(&self) -> Result<Passing, NftError> {
+        match self.list(&["counters", "table", "ip", TableSpec::NAME.as_str()]).await {
+            Ok(listing) => Ok(Passing::of(&listing)),
+            Err(NftError::Run(error)) if is_absence(&error) => Ok(Passing::default()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Other programs' chains at the forward hook.

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::Digest;
 use super::rules::SEAL;
+use super::table::{FROM_UPLINK, TO_UPLINK};
 
 /// natha's table as found on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -19,6 +20,29 @@ pub enum TableState {
     Absent,
     /// The table exists.
     Present(Listing),
+}
+
+/// The packets that natha's table has let pass since it was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Passing {
+    /// From private hosts to the uplink.
+    pub to_uplink: u64,
+    /// From the uplink to private hosts.
+    pub from_uplink: u64,
+}
+
+impl Passing {
+    /// Parses the output of `nft -j list counters table`.
+    #[must_use]
+    pub fn of(listing: &Value) -> Self {
+        let objects = listing["nftables"].as_array().map_or(&[][..], Vec::as_slice);
+        let packets = |name| {
+            let counter = objects.iter().map(|object| &object["counter"]);
+            let named = counter.filter(|counter| counter["name"] == name);
+            named.filter_map(|counter| counter["packets"].as_u64()).sum()
+        };
+        Self { to_uplink: packets(TO_UPLINK), from_uplink: packets(FROM_UPLINK) }
+    }
 }
 
 /// The digests in a listing of the table.
@@ -110,6 +134,23 @@ mod tests {
             {"rule": {"chain": "forward", "handle": 5, "expr": [{ last: null }]}},
             {"rule": {"chain": "seal", "handle": 10, "comment": seal, "expr": [{"return": null}]}},
         ]})
+    }
+
+    #[test]
+    fn what_has_passed_is_read_from_the_counters_by_name() {
+        let counter = |name: &str, packets: u64| {
+            let content = json!({"family": "ip", "name": name, "packets": packets});
+            json!({ "counter": content })
+        };
+        let objects = [
+            json!({"metainfo": {"version": "1.0.6"}}),
+            counter("dropped", 5),
+            counter("from_uplink", 7),
+            counter("to_uplink", 9),
+        ];
+        let passing = Passing::of(&json!({ "nftables": objects }));
+        assert_eq!(passing, Passing { to_uplink: 9, from_uplink: 7 });
+        assert_eq!(Passing::of(&json!({})), Passing::default());
     }
 
     fn sealed(packets: u64, handle: u64, elements: &Value, last: &str) -> Listing {

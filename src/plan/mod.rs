@@ -20,7 +20,7 @@ pub use diff::{Item, ItemState, Subject, diff, sysctl as diff_sysctl};
 pub use digest::Digest;
 pub use facts::{CloudFacts, CloudInterface, HostFacts, Link, Reading, Route, SysctlKey};
 pub use host::{HostPlan, PlanError, TRANSIT_LINK, Unchecked};
-pub use listing::{Listing, TableState};
+pub use listing::{Listing, Passing, TableState};
 pub use others::{OtherChain, Owner, endangering, warnings};
 pub use reach::misrouted;
 pub use rules::{NftTable, TableName};

@@ -45,8 +45,12 @@ use super::vips::{DSTNAT, redirection};
 pub(super) const TABLE: TableName = TableName::new("natha");
 /// Name of the flowtable.
 const FAST: &str = "fast";
+/// The counter of packets to the uplink.
+pub(super) const TO_UPLINK: &str = "to_uplink";
+/// The counter of packets from the uplink.
+pub(super) const FROM_UPLINK: &str = "from_uplink";
 /// Names of the counters.
-const COUNTERS: [&str; 4] = ["to_uplink", "from_uplink", "new_flows", "dropped"];
+const COUNTERS: [&str; 4] = [TO_UPLINK, FROM_UPLINK, "new_flows", "dropped"];
 
 /// The shortest prefix of a network that is taken for a network of one's own. Registries give out
 /// nothing larger; a shorter prefix means "everything", and so also the internet.
@@ -177,8 +181,8 @@ impl TableSpec {
         }
         // A translated flow was opened from inside: its original direction leads to the uplink.
         let outwards = is(ct("direction"), text("original"));
-        rules.push([[outwards, is_confirmed()].as_slice(), &accept("to_uplink")].concat());
-        rules.push([[is_confirmed()].as_slice(), &accept("from_uplink")].concat());
+        rules.push([[outwards, is_confirmed()].as_slice(), &accept(TO_UPLINK)].concat());
+        rules.push([[is_confirmed()].as_slice(), &accept(FROM_UPLINK)].concat());
         if self.clamp_mss {
             // Jumbo frames go on within the VPC.
             let clamps = || [syn(), clamp(), clamp_to(self.mss)];
@@ -198,14 +202,14 @@ impl TableSpec {
             // The internet is a source, too. What comes from there is told by the uplink.
             let inwards =
                 [back(), is_not(ip("saddr"), text("@local")), is(ip("daddr"), text("@local"))];
-            let answer = [placed(), count("from_uplink"), Statement::Accept(None)];
+            let answer = [placed(), count(FROM_UPLINK), Statement::Accept(None)];
             rules.push([inwards.as_slice(), &answer].concat());
             rules.push([inwards.as_slice(), &drop()].concat());
         }
         let lost = is_in(ct("state"), text("invalid"));
         rules.push([[out(), from_source(), lost].as_slice(), &drop()].concat());
-        rules.push([[out(), from_source()].as_slice(), &accept("to_uplink")].concat());
-        rules.push([[back(), to_source(), placed()].as_slice(), &accept("from_uplink")].concat());
+        rules.push([[out(), from_source()].as_slice(), &accept(TO_UPLINK)].concat());
+        rules.push([[back(), to_source(), placed()].as_slice(), &accept(FROM_UPLINK)].concat());
         let by_link = |key| is(meta(key), text("@links"));
         rules.push([[by_link(MetaKey::Iifname), out()].as_slice(), &drop()].concat());
         rules.push([[back(), by_link(MetaKey::Oifname)].as_slice(), &drop()].concat());

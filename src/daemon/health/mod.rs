@@ -12,6 +12,7 @@ pub(crate) mod interruptions;
 mod other_chains;
 pub(crate) mod proof;
 pub(crate) mod reach;
+pub(crate) mod replies;
 pub(crate) mod service_checks;
 
 pub(crate) use fitness::FitnessBoard;
