@@ -142,7 +142,7 @@ fn seed_004_a_monitor_that_observes_keeps_the_route_at_the_master() {
     flap(&scene);
     // lvs-2's script has led it astray, and no longer runs: while it does, it writes again what the
     // monitor has put right. The route ends where the address is.
-    let ended = || scene.sh(NODES[1], "pgrep -f 'natha [t]ake'").is_err();
+    let ended = || scene.sh(NODES[1], "pgrep -f '^/usr/local/bin/natha take'").is_err();
     let astray = || Ok(by_second()? >= before + TABLES.len() && ended());
     scene.wait_for(astray).unwrap();
     wait_led(&scene, ROUTE, NODES[0]);
