@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use natha::plan::{NftTable, TableSpec, VipTable};
+use natha::plan::{EgressRules, EgressTable, NftTable, TableSpec, VipTable};
 
 fn spec(links: &[&str], sources: &[&str], vpc_networks: &[&str], clamp_mss: bool) -> TableSpec {
     let networks = |list: &[&str]| list.iter().map(|net| net.parse().unwrap()).collect();
@@ -94,6 +94,37 @@ fn virtual_ips_that_are_redirected_and_one_that_is_no_longer() {
     let (second, third) = (Ipv4Addr::new(192, 168, 20, 12), Ipv4Addr::new(192, 168, 20, 13));
     let redirected = BTreeMap::from([(VIP, None), (second, Some(5432))]);
     compare("vips.json", &VipTable { redirected, closed: [third].into() });
+}
+
+/// The egress IPs of two groups, of which one is elsewhere.
+fn egress(strict: bool) -> EgressTable {
+    let networks = |list: &[&str]| list.iter().map(|net| net.parse().unwrap()).collect();
+    let landing = |last| Ipv4Addr::new(10, 0, 0, last);
+    EgressTable {
+        uplink: "ens5".to_owned(),
+        vpc_networks: networks(&["10.0.0.0/16", "100.64.0.0/16"]),
+        groups: vec![
+            EgressRules {
+                sources: networks(&["10.0.100.0/24"]),
+                landings: vec![landing(201), landing(202), landing(203)],
+                arrived: true,
+                strict,
+            },
+            EgressRules {
+                sources: networks(&["10.0.101.0/24", "100.64.0.0/24"]),
+                landings: vec![landing(204)],
+                arrived: false,
+                strict,
+            },
+        ],
+    }
+}
+
+#[test]
+fn egress_ips_that_are_here_and_one_that_is_not() {
+    compare("egress_eager.json", &egress(false));
+    compare("egress_strict.json", &egress(true));
+    assert!(EgressTable::default().is_empty());
 }
 
 #[test]

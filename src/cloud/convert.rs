@@ -81,6 +81,12 @@ fn attached(
             .map_err(|_| unexpected(call, format!("deviceIndex {index}")))?,
         mac: from.mac_address().unwrap_or("").to_ascii_lowercase(),
         address: field(call, "privateIpAddress", Some(address))?,
+        secondary: from
+            .private_ip_addresses()
+            .iter()
+            .filter(|one| one.primary() == Some(false))
+            .map(|one| field(call, "privateIpAddress", one.private_ip_address()))
+            .collect::<Result<_, _>>()?,
         public: from
             .association()
             .and_then(sdk::InstanceNetworkInterfaceAssociation::public_ip)

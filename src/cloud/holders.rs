@@ -1,6 +1,6 @@
 //! The EC2 client: reads and writes of private and Elastic IPs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::convert::field;
@@ -32,6 +32,21 @@ impl Elastic {
             Location::At(RouteTarget::Interface(interface.clone()))
         } else {
             Location::Vacant
+        }
+    }
+}
+
+impl Elastic {
+    /// Where it points as an egress IP: the landing address. On another address of a member it is
+    /// of no use and counts as vacant.
+    fn landed(&self, landings: &BTreeSet<Ipv4Addr>, primaries: &Primaries) -> Location {
+        let Some((interface, private)) = &self.at else { return Location::Vacant };
+        match private {
+            Some(private) if landings.contains(private) => {
+                Location::At(RouteTarget::Address(*private))
+            }
+            _ if primaries.contains_key(interface) => Location::Vacant,
+            _ => Location::At(RouteTarget::Interface(interface.clone())),
         }
     }
 }
@@ -102,20 +117,28 @@ impl Ec2 {
     }
 
     /// Which interfaces these Elastic IPs are associated with. One on a private IP other than the
-    /// one it belongs to counts as vacant. `primaries` are those of the members.
+    /// one it belongs to counts as vacant. `primaries` and `landings` are those of the members.
     pub(crate) async fn elastic_ips(
         &self,
         resources: &[Resource],
         primaries: &Primaries,
+        landings: &BTreeSet<Ipv4Addr>,
     ) -> Result<Vec<(Resource, Location)>, CloudFault> {
         let ids = resources.iter().filter_map(|resource| match resource {
-            Resource::Eip { allocation, .. } => Some(allocation.clone()),
+            Resource::Eip { allocation, .. } | Resource::EgressIp { allocation, .. } => {
+                Some(allocation.clone())
+            }
             _ => None,
         });
         let found = self.read_elastic(&ids.collect::<Vec<_>>()).await?;
-        let seen = |resource: &Resource| {
-            let Resource::Eip { allocation, on, .. } = resource else { return Location::Absent };
-            found.get(allocation).map_or(Location::Absent, |elastic| elastic.seen(*on, primaries))
+        let seen = |resource: &Resource| match resource {
+            Resource::Eip { allocation, on, .. } => found
+                .get(allocation)
+                .map_or(Location::Absent, |elastic| elastic.seen(*on, primaries)),
+            Resource::EgressIp { allocation, .. } => found
+                .get(allocation)
+                .map_or(Location::Absent, |elastic| elastic.landed(landings, primaries)),
+            _ => Location::Absent,
         };
         Ok(resources.iter().map(|one| (one.clone(), seen(one))).collect())
     }

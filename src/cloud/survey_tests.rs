@@ -55,6 +55,7 @@ fn known() -> Roster {
         name: None,
         public: None,
         loses_public: false,
+        landings: std::collections::BTreeMap::new(),
     };
     let (table, cidr) = ("rtb-00000001".parse().unwrap(), Ipv4Net::default());
     let route = Resource::DefaultRoute { table, cidr };

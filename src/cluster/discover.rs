@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::groups;
 use super::inventory::{CLUSTER_TAG, Inventory, Selector, forwarding_interface, inventory_query};
 use super::resources::Context;
+use super::{egress, groups};
 use crate::config::{Problem, Problems, Settings};
 use crate::types::{
     Group, InstanceId, InstanceInfo, InstanceState, InterfaceInfo, Member, Resource, Roster,
@@ -68,6 +68,7 @@ pub fn discover(
     let mut findings = Vec::new();
     let found = members(me, vpc, &query.instances, &inventory.instances, &mut warnings);
     let (mut members, interfaces) = found.map_err(DiscoveryError::NotYet)?;
+    let forwarding = interfaces.clone();
     let instances = instances_of(&members, inventory.instances.iter().chain([me]));
     let mut groups = if settings.groups.is_empty() {
         groups::tagged(
@@ -85,6 +86,7 @@ pub fn discover(
         let context = Context { vpc, members: &members, instances, interfaces, inventory };
         groups::configured(settings, &context, &mut warnings).map_err(DiscoveryError::Refused)?
     };
+    egress::land(&mut members, &forwarding, &settings.groups, &mut findings);
     groups.sort_by(|a, b| a.name.cmp(&b.name));
     warn_of_tables(&query.tables, vpc, &inventory.tables, &mut warnings);
     if settings.timing.repair.enabled {
@@ -195,6 +197,7 @@ fn member(instance: &InstanceInfo) -> Result<(Member, &InterfaceInfo), Problem> 
         name: instance.tags.get("Name").map(|name| printable(name)),
         public: interface.public,
         loses_public: instance.loses_public,
+        landings: BTreeMap::new(),
     };
     Ok((member, interface))
 }

@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 
 use super::inventory::{CLUSTER_TAG, HOME_TAG, Inventory, Selector, default_route};
 use super::resources::Context;
-use super::uplinks;
+use super::{egress, uplinks};
 use crate::config::{Home, Local, Problem, Problems, Settings};
 use crate::types::{
     Group, GroupName, InstanceInfo, Member, RouteTableId, RouteTableInfo, SubnetId, Traits, VpcId,
@@ -40,6 +40,7 @@ pub(super) fn configured(
         }
         let mut group = Group::new(setting.name.clone(), prefer.first().cloned(), resources);
         group.prefer = prefer;
+        group.egress = egress::egress(setting, context.inventory, warnings);
         group.traits = Traits {
             checked: setting.check.is_some(),
             hand_back: setting.hand_back,

@@ -2,6 +2,7 @@
 //! 53 return. Pure; nodes that read the same data find the same cluster.
 
 mod discover;
+mod egress;
 mod groups;
 mod inventory;
 mod resources;

@@ -48,7 +48,15 @@ impl Context<'_> {
             let outcome = match setting {
                 ResourceSetting::Vip { address, tables } => self.vip(*address, tables),
                 ResourceSetting::PrivateIp { address } => self.private_ip(*address),
-                ResourceSetting::Eip { allocation, on } => self.eip(allocation, *on),
+                ResourceSetting::Eip { allocation, on } => self.public(allocation).map(|address| {
+                    let allocation = allocation.clone();
+                    vec![Resource::Eip { allocation, address, on: *on }]
+                }),
+                ResourceSetting::EgressIp { allocation, .. } => {
+                    self.public(allocation).map(|address| {
+                        vec![Resource::EgressIp { allocation: allocation.clone(), address }]
+                    })
+                }
                 ResourceSetting::Dns { zone, name, ttl, public } => {
                     self.dns(zone, name).map(|()| {
                         let (zone, name) = (zone.clone(), name.clone());
@@ -155,18 +163,14 @@ impl Context<'_> {
         })
     }
 
-    fn eip(
-        &self,
-        allocation: &AllocationId,
-        on: Option<Ipv4Addr>,
-    ) -> Result<Vec<Resource>, Refusal> {
-        let Some(address) = self.inventory.elastic.get(allocation) else {
-            return Err((
+    /// The address of an Elastic IP.
+    fn public(&self, allocation: &AllocationId) -> Result<Ipv4Addr, Refusal> {
+        self.inventory.elastic.get(allocation).copied().ok_or_else(|| {
+            (
                 "there is no such Elastic IP in this account and region".to_owned(),
                 "correct the allocation id, or allocate an address".to_owned(),
-            ));
-        };
-        Ok(vec![Resource::Eip { allocation: allocation.clone(), address: *address, on }])
+            )
+        })
     }
 
     fn dns(&self, zone: &HostedZoneId, name: &DnsName) -> Result<(), Refusal> {
@@ -234,6 +238,7 @@ impl Context<'_> {
             ResourceSetting::Vip { .. }
             | ResourceSetting::PrivateIp { .. }
             | ResourceSetting::Eip { .. }
+            | ResourceSetting::EgressIp { .. }
             | ResourceSetting::Dns { .. } => return None,
         };
         let subject = format!("group {}, {setting}", group.name);

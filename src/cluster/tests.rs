@@ -26,6 +26,7 @@ pub(super) fn node(n: u8, zone: &str) -> InstanceInfo {
         zone: Some(zone.parse().unwrap()),
         interfaces: (0..2)
             .map(|index: u8| InterfaceInfo {
+                secondary: Vec::new(),
                 id: format!("eni-0000{n:02x}0{index}").parse().unwrap(),
                 device_index: index.into(),
                 mac: String::new(),

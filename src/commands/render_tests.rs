@@ -27,6 +27,7 @@ fn member(text: &str, letter: char, last: u8) -> Member {
         name: Some(format!("nat-{letter}")),
         public: None,
         loses_public: false,
+        landings: BTreeMap::new(),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::config::{Api, Settings};
 use crate::kernel::apply::{Applier, Undone};
 use crate::kernel::journal::{self, JournalEntry, JournalStore};
 use crate::kernel::nft::Nft;
-use crate::plan::{Subject, TableState};
+use crate::plan::{EgressTable, Subject, TableState};
 use crate::types::NetworkInterfaceId;
 
 /// Flags of `natha teardown`.
@@ -65,6 +65,10 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitC
                 rows.push(Row { outcome: RowResult::Failed, ..row(entry, &Undone::Restored) });
             }
         }
+    }
+    // The monitor's, if it was stopped while it translated to egress IPs.
+    if let Err(error) = applier.nft.replace(&EgressTable::default()).await {
+        errors.push(format!("the translation to egress IPs: {error:#}"));
     }
     applier.keep(&failed)?;
     finish(rows, &errors, args.json)

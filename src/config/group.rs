@@ -11,6 +11,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::group_keys::{COUNT, HOLD, INTERVAL, TIMEOUT, TTL};
+use super::group_modes::{EgressMode, Local};
 use super::reading::{list, scalar, texts, value, value_in};
 use super::spans;
 use super::values::{Range, Value};
@@ -53,6 +54,12 @@ pub struct GroupSetting {
     /// How long that node must be healthy first; none: as `hand_back.hold` says.
     #[serde(default, deserialize_with = "hold", serialize_with = "shown")]
     pub hold: Option<Duration>,
+    /// What new connections do while the holder does not have the group's egress IPs.
+    #[serde(default, deserialize_with = "value", skip_serializing_if = "EgressMode::is_default")]
+    pub egress: EgressMode,
+    /// Networks whose hosts reach the internet by the egress IPs, beside the subnets of `tables`.
+    #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    pub egress_sources: Vec<Ipv4Net>,
 }
 
 impl GroupSetting {
@@ -75,7 +82,15 @@ impl GroupSetting {
             check: None,
             hand_back: None,
             hold: None,
+            egress: EgressMode::Eager,
+            egress_sources: Vec::new(),
         }
+    }
+
+    /// Whether it has an egress IP.
+    #[must_use]
+    pub fn has_egress(&self) -> bool {
+        self.resources.iter().any(|one| matches!(one, ResourceSetting::EgressIp { .. }))
     }
 
     /// The virtual IPs that it moves.
@@ -84,6 +99,7 @@ impl GroupSetting {
             ResourceSetting::Vip { address, .. } => Some(*address),
             ResourceSetting::PrivateIp { .. }
             | ResourceSetting::Eip { .. }
+            | ResourceSetting::EgressIp { .. }
             | ResourceSetting::Dns { .. } => None,
         })
     }
@@ -94,6 +110,7 @@ impl GroupSetting {
             ResourceSetting::PrivateIp { address } => Some(*address),
             ResourceSetting::Vip { .. }
             | ResourceSetting::Eip { .. }
+            | ResourceSetting::EgressIp { .. }
             | ResourceSetting::Dns { .. } => None,
         })
     }
@@ -112,7 +129,9 @@ impl GroupSetting {
             ResourceSetting::Vip { address, .. } | ResourceSetting::PrivateIp { address } => {
                 Some(*address)
             }
-            ResourceSetting::Eip { .. } | ResourceSetting::Dns { .. } => None,
+            ResourceSetting::Eip { .. }
+            | ResourceSetting::EgressIp { .. }
+            | ResourceSetting::Dns { .. } => None,
         })
     }
 
@@ -152,6 +171,16 @@ pub enum ResourceSetting {
         #[serde(default, deserialize_with = "value")]
         on: Option<Ipv4Addr>,
     },
+    /// An Elastic IP by which the group's private hosts reach the internet.
+    EgressIp {
+        /// Its allocation.
+        #[serde(deserialize_with = "value")]
+        allocation: AllocationId,
+        /// The landing addresses, one on each node; empty: the nodes' secondary private IPs, in
+        /// order.
+        #[serde(default, deserialize_with = "list")]
+        landing: Vec<Ipv4Addr>,
+    },
     /// An A record in Route 53.
     Dns {
         /// The hosted zone.
@@ -176,7 +205,10 @@ impl ResourceSetting {
     pub fn tables(&self) -> &[RouteTableId] {
         match self {
             Self::Vip { tables, .. } => tables,
-            Self::PrivateIp { .. } | Self::Eip { .. } | Self::Dns { .. } => &[],
+            Self::PrivateIp { .. }
+            | Self::Eip { .. }
+            | Self::EgressIp { .. }
+            | Self::Dns { .. } => &[],
         }
     }
 
@@ -184,6 +216,7 @@ impl ResourceSetting {
     pub(super) fn normalize(&mut self) {
         match self {
             Self::Vip { tables, .. } => tables.sort(),
+            Self::EgressIp { landing, .. } => landing.sort(),
             Self::PrivateIp { .. } | Self::Eip { .. } | Self::Dns { .. } => {}
         }
     }
@@ -193,7 +226,10 @@ impl ResourceSetting {
     pub fn in_any_table(&self) -> Option<Ipv4Addr> {
         match self {
             Self::Vip { address, tables } => tables.is_empty().then_some(*address),
-            Self::PrivateIp { .. } | Self::Eip { .. } | Self::Dns { .. } => None,
+            Self::PrivateIp { .. }
+            | Self::Eip { .. }
+            | Self::EgressIp { .. }
+            | Self::Dns { .. } => None,
         }
     }
 
@@ -201,7 +237,7 @@ impl ResourceSetting {
     #[must_use]
     pub const fn elastic_ip(&self) -> Option<&AllocationId> {
         match self {
-            Self::Eip { allocation, .. } => Some(allocation),
+            Self::Eip { allocation, .. } | Self::EgressIp { allocation, .. } => Some(allocation),
             Self::Vip { .. } | Self::PrivateIp { .. } | Self::Dns { .. } => None,
         }
     }
@@ -211,7 +247,10 @@ impl ResourceSetting {
     pub const fn record(&self) -> Option<(&HostedZoneId, &DnsName)> {
         match self {
             Self::Dns { zone, name, .. } => Some((zone, name)),
-            Self::Vip { .. } | Self::PrivateIp { .. } | Self::Eip { .. } => None,
+            Self::Vip { .. }
+            | Self::PrivateIp { .. }
+            | Self::Eip { .. }
+            | Self::EgressIp { .. } => None,
         }
     }
 }
@@ -224,59 +263,9 @@ impl fmt::Display for ResourceSetting {
             Self::PrivateIp { address } => write!(f, "private-ip {address}"),
             Self::Eip { allocation, on: None } => write!(f, "eip {allocation}"),
             Self::Eip { allocation, on: Some(on) } => write!(f, "eip {allocation} on {on}"),
+            Self::EgressIp { allocation, .. } => write!(f, "egress-ip {allocation}"),
             Self::Dns { zone, name, .. } => write!(f, "dns {name} in {zone}"),
         }
-    }
-}
-
-/// How the holder of a group accepts packets to its virtual IPs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Local {
-    /// Each is an address of `lo`: services that listen on all addresses, or on it, answer.
-    Lo,
-    /// They are redirected to the address of the interface that they arrive on, port by port.
-    Redirect,
-    /// TCP and UDP are redirected to this port of that address.
-    Dnat(u16),
-    /// natha does nothing: keepalived or a static address does it.
-    Off,
-}
-
-impl Local {
-    /// Stands in while a group is read; `file/groups.rs` puts the default for the group in.
-    const fn unset() -> Self {
-        Self::Off
-    }
-}
-
-impl Value for Local {
-    fn read(text: &str, _: Range) -> Result<Self, String> {
-        match text {
-            "lo" => Ok(Self::Lo),
-            "redirect" => Ok(Self::Redirect),
-            "off" => Ok(Self::Off),
-            _ => {
-                let port = text.strip_prefix("dnat:").and_then(|port| port.parse().ok());
-                port.filter(|port| *port > 0)
-                    .map(Self::Dnat)
-                    .ok_or_else(|| format!("`{text}` is not one of lo, redirect, dnat:PORT, off"))
-            }
-        }
-    }
-
-    fn show(&self) -> String {
-        match self {
-            Self::Lo => "lo".to_owned(),
-            Self::Redirect => "redirect".to_owned(),
-            Self::Dnat(port) => format!("dnat:{port}"),
-            Self::Off => "off".to_owned(),
-        }
-    }
-}
-
-impl Serialize for Local {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&self.show())
     }
 }
 

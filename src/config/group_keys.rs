@@ -130,6 +130,21 @@ pub(super) static GROUP: KeySet = KeySet {
              one port there. Private IPs become addresses of the forwarding interface. `off`: \
              natha configures neither; other software does.",
         ),
+        key(
+            "egress",
+            IfAbsent::Value("eager"),
+            Range::Words("eager or strict"),
+            "What new connections of private hosts do while the group's holder does not have its \
+             egress IPs yet. `eager`: they leave by the holder's own public address. `strict`: \
+             they wait. Needs an `egress-ip`.",
+        ),
+        key(
+            "egress_sources",
+            IfAbsent::Unset,
+            Range::Words("list of IPv4 networks"),
+            "Networks whose hosts reach the internet by the group's egress IPs, beside the subnets \
+             of `tables`. Needs an `egress-ip`.",
+        ),
     ],
 };
 
@@ -185,6 +200,29 @@ static EIP: KeySet = KeySet {
     ],
 };
 
+/// `[[group.resource]]` of `kind = "egress-ip"`.
+static EGRESS_IP: KeySet = KeySet {
+    table: "[[group.resource]]",
+    about: "an Elastic IP by which the private hosts of the group reach the internet, whichever \
+            node holds the group",
+    keys: &[
+        key("kind", IfAbsent::Required, Range::Words("egress-ip"), "The kind of resource."),
+        key(
+            "allocation",
+            IfAbsent::Required,
+            Range::Words("allocation id"),
+            "The allocation id of the Elastic IP.",
+        ),
+        key(
+            "landing",
+            IfAbsent::Derived("the secondary private IPs of each node, in order"),
+            Range::Words("list of IPv4 addresses"),
+            "The landing addresses: for each node, a secondary private IP of its forwarding \
+             interface.",
+        ),
+    ],
+};
+
 /// `[[group.resource]]` of `kind = "dns"`.
 static DNS: KeySet = KeySet {
     table: "[[group.resource]]",
@@ -204,8 +242,13 @@ static DNS: KeySet = KeySet {
 };
 
 /// The kinds of resources, by the value of `kind`.
-pub(super) static KINDS: [(&str, &KeySet); 4] =
-    [("vip", &VIP), ("private-ip", &PRIVATE_IP), ("eip", &EIP), ("dns", &DNS)];
+pub(super) static KINDS: [(&str, &KeySet); 5] = [
+    ("vip", &VIP),
+    ("private-ip", &PRIVATE_IP),
+    ("eip", &EIP),
+    ("egress-ip", &EGRESS_IP),
+    ("dns", &DNS),
+];
 
 /// `[group.check]`.
 pub(super) static CHECK: KeySet = KeySet {

@@ -5,6 +5,7 @@ mod file;
 mod flags;
 mod group;
 mod group_keys;
+mod group_modes;
 mod keys;
 mod layers;
 mod load;
@@ -19,7 +20,8 @@ mod values;
 
 pub use digest::settings_digest;
 pub use flags::{Flags, PairFlags};
-pub use group::{GroupSetting, Home, Local, ResourceSetting, ServiceCheck, ServiceProbe};
+pub use group::{GroupSetting, Home, ResourceSetting, ServiceCheck, ServiceProbe};
+pub use group_modes::{EgressMode, Local};
 pub use load::{Given, Resolved, Sources, load, load_socket, load_with_pair, resolve};
 pub use problem::{Origin, Problem, Problems};
 pub use reference::{group_reference, reference};

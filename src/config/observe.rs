@@ -1,6 +1,7 @@
 //! Settings that follow from others: defaults that depend on the groups, and `observe`.
 
-use super::group::{Local, ServiceCheck, ServiceProbe};
+use super::group::{ServiceCheck, ServiceProbe};
+use super::group_modes::Local;
 use super::settings::Settings;
 
 /// Sets defaults that depend on the groups, unless `is_given` says that the setting is given.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::group::GroupSetting;
+use super::group::{GroupSetting, ResourceSetting};
 use super::spans;
 use super::values::{Range, Value};
 use crate::types::InstanceId;
@@ -115,10 +115,12 @@ impl Settings {
         self.groups.is_empty() || self.groups.iter().any(|group| !group.tables.is_empty())
     }
 
-    /// Whether this host is a NAT: as `host.nat` says, else if default routes are moved.
+    /// Whether this host is a NAT: as `host.nat` says, else if default routes or egress IPs are
+    /// moved.
     #[must_use]
     pub fn is_nat(&self) -> bool {
-        self.host.nat.unwrap_or_else(|| self.moves_default_routes())
+        let has_egress = || self.groups.iter().any(GroupSetting::has_egress);
+        self.host.nat.unwrap_or_else(|| self.moves_default_routes() || has_egress())
     }
 
     /// Whether the host receives packets for other addresses than its own, as a NAT or for a
@@ -138,6 +140,13 @@ impl Settings {
     /// Whether the public address of a node can change while it runs, because an Elastic IP moves.
     #[must_use]
     pub fn moves_public_addresses(&self) -> bool {
+        let mut moved = self.groups.iter().flat_map(|group| &group.resources);
+        moved.any(|resource| matches!(resource, ResourceSetting::Eip { .. }))
+    }
+
+    /// Whether a group moves an Elastic IP.
+    #[must_use]
+    pub fn moves_elastic_ips(&self) -> bool {
         let mut moved = self.groups.iter().flat_map(|group| &group.resources);
         moved.any(|resource| resource.elastic_ip().is_some())
     }

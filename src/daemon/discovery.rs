@@ -141,6 +141,7 @@ impl Discovery {
             DiscoveryError::Refused(problems) => NotFound::Ever(problems),
         });
         let Discovered { roster, warnings, findings } = found?;
+        clouds.remember_landings(&roster.members);
         let member = roster.member(&me.id).cloned().ok_or_else(unknown)?;
         let name = match &query.tables {
             Selector::Tagged(cluster) => cluster.clone(),

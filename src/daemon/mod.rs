@@ -25,6 +25,7 @@ mod carrier;
 mod clock;
 mod control_socket;
 mod discovery;
+mod egress;
 mod event_loop;
 mod health;
 mod heard_peers;

@@ -22,7 +22,7 @@ use super::health::{
 use super::inbox::{self, Notes};
 use super::peers::{Exchange, ExchangeParts};
 use super::reload::Reload;
-use super::{clock, heard_peers, reload, single};
+use super::{clock, egress, heard_peers, reload, single};
 use crate::cloud::Imds;
 use crate::config::{
     ClusterKey, Flags, PairFlags, Settings, Timing, load_with_pair, settings_digest,
@@ -155,6 +155,9 @@ fn start(
     let (before, heard) = heard_peers::start(&settings.state_dir);
     (header.heard, header.heard_long_ago) = (before.heard, before.long_ago);
     let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
+    let token = random()?;
+    let egress =
+        settings.is_nat().then(|| egress::start(settings, cluster.me.address, token, &notes));
     let rediscover = Rediscover::default();
     let event_loop = EventLoop {
         // Made from the header that a replay reads, so that a recording cannot lack anything.
@@ -166,6 +169,7 @@ fn start(
         dropped_lines,
         recorder: record(settings, header),
         must_carry,
+        egress,
         heard,
         rediscover: rediscover.clone(),
         watchdog: Watchdog::from_environment(),

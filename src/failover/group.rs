@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::slot::Slot;
-use crate::types::{Group, GroupName, InstanceId, Time, Traits};
+use crate::types::{Egress, Group, GroupName, InstanceId, Time, Traits};
 
 /// Why a group moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,6 +61,8 @@ pub(super) struct GroupState {
     /// Nodes in order of preference, its home first.
     pub(super) prefer: Vec<InstanceId>,
     pub(super) traits: Traits,
+    /// What its egress IPs are for.
+    pub(super) egress: Egress,
     pub(super) slots: Vec<Slot>,
     pub(super) generation: u32,
     pub(super) moving: Option<Move>,
@@ -85,6 +87,7 @@ impl GroupState {
             home: spec.home.clone(),
             prefer: preference(spec),
             traits: spec.traits.clone(),
+            egress: spec.egress.clone(),
             slots: slots.collect(),
             generation: 0,
             moving: None,
@@ -102,6 +105,7 @@ impl GroupState {
         self.home.clone_from(&spec.home);
         self.prefer = preference(spec);
         self.traits.clone_from(&spec.traits);
+        self.egress.clone_from(&spec.egress);
         let mut old = std::mem::take(&mut self.slots);
         for resource in &spec.resources {
             let known = old.iter().position(|slot| slot.resource == *resource);

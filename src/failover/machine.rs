@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::egress::EgressGroup;
 use super::group::{GroupState, Groups};
 use super::known::Known;
 use super::moves::PeerNote;
@@ -185,6 +186,14 @@ impl Machine {
         let known =
             |(name, group): (&GroupName, &GroupState)| Some((name.clone(), group.must_carry?));
         self.groups.iter().filter_map(known).collect()
+    }
+
+    /// The egress IPs of the groups, as far as this node has them; none while too little is known
+    /// of one of them: the host keeps its translation.
+    #[must_use]
+    pub fn egress(&self) -> Option<Vec<EgressGroup>> {
+        let groups = self.groups.values().filter(|group| !group.egress.is_plain());
+        groups.map(|group| group.egress_here(&self.known)).collect()
     }
 
     /// Everything, for the status.

@@ -134,15 +134,15 @@ impl GroupState {
         unread.map(|slot| slot.resource.kind()).collect()
     }
 
-    /// Whether a resource's turn has not come: those of an earlier kind are still on their way, at
+    /// Whether a resource's turn has not come: those of an earlier stage are still on their way, at
     /// their first attempt. One that fails does not hold up the others.
     fn waits_for_others(&self, slot: &Slot, wants: &Wants) -> bool {
-        let kind = slot.resource.kind();
+        let stage = slot.resource.stage();
         let mut earlier = self
             .slots
             .iter()
             .enumerate()
-            .filter(|(_, other)| other.resource.kind() < kind && other.failures == 0);
+            .filter(|(_, other)| other.resource.stage() < stage && other.failures == 0);
         earlier.any(|(at, other)| other.pending.is_some() || wants.get(at).is_some())
     }
 

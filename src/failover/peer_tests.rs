@@ -30,6 +30,7 @@ fn unmet() -> Peer {
         name: None,
         public: None,
         loses_public: false,
+        landings: std::collections::BTreeMap::new(),
     };
     Peer::new(member, MET)
 }

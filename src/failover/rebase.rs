@@ -240,6 +240,7 @@ impl GroupState {
             home: _,
             prefer: _,
             traits: _,
+            egress: _,
             slots,
             generation: _,
             moving,

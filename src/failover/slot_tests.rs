@@ -20,6 +20,7 @@ fn member(n: u8) -> Member {
         name: None,
         public: None,
         loses_public: false,
+        landings: std::collections::BTreeMap::new(),
     }
 }
 

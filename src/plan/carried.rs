@@ -69,7 +69,10 @@ pub fn parts_of(group: &GroupSetting, forwarding: &str) -> BTreeSet<Carried> {
             Local::Dnat(port) => Some(Carried::Port(*address, port)),
             Local::Off => None,
         },
-        ResourceSetting::Eip { .. } | ResourceSetting::Dns { .. } => None,
+        // The landing address is the node's own, whether or not it holds the group.
+        ResourceSetting::Eip { .. }
+        | ResourceSetting::EgressIp { .. }
+        | ResourceSetting::Dns { .. } => None,
     };
     group.resources.iter().filter_map(part).collect()
 }

@@ -5,6 +5,7 @@
 mod carried;
 mod diff;
 mod digest;
+mod egress;
 mod facts;
 mod host;
 mod listing;
@@ -18,6 +19,7 @@ mod vips;
 pub use carried::{Carried, LOOPBACK, carried, parts_of, vip_table};
 pub use diff::{Item, ItemState, Subject, diff, sysctl as diff_sysctl};
 pub use digest::Digest;
+pub use egress::{EgressRules, EgressTable};
 pub use facts::{CloudFacts, CloudInterface, HostFacts, Link, Reading, Route, SysctlKey};
 pub use host::{HostPlan, PlanError, TRANSIT_LINK, Unchecked};
 pub use listing::{Listing, Passing, TableState};

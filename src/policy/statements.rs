@@ -138,7 +138,7 @@ impl Draft {
 /// EC2's read calls. IAM does not support resource limits for any of them.
 fn read(context: &PolicyContext<'_>) -> Statement {
     let (routes, private_ips) = (context.moves_routes(), context.moves_private_ips());
-    let elastic_ips = context.monitors() && context.settings.moves_public_addresses();
+    let elastic_ips = context.monitors() && context.settings.moves_elastic_ips();
     let wanted = [
         ("ec2:DescribeAddresses", elastic_ips),
         ("ec2:DescribeInstances", true),

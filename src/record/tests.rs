@@ -29,6 +29,7 @@ fn roster() -> Roster {
         name: Some(format!("nat-{n}")),
         public: None,
         loses_public: false,
+        landings: BTreeMap::new(),
     };
     let group = |n: u32| Group {
         name: format!("g{n}").parse().unwrap(),
@@ -39,6 +40,7 @@ fn roster() -> Roster {
         }],
         prefer: Vec::new(),
         traits: crate::types::Traits::default(),
+        egress: crate::types::Egress::default(),
     };
     Roster { members: vec![member(1), member(2)], groups: vec![group(1), group(2)] }
 }

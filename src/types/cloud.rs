@@ -312,6 +312,9 @@ pub struct InterfaceInfo {
     pub mac: String,
     /// Primary private address.
     pub address: Ipv4Addr,
+    /// Secondary private addresses.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secondary: Vec<Ipv4Addr>,
     /// Public address of the primary private address.
     pub public: Option<Ipv4Addr>,
     /// Subnet of the interface.

@@ -94,6 +94,7 @@ mod tests {
             name: None,
             public: None,
             loses_public: false,
+            landings: std::collections::BTreeMap::new(),
         }
     }
 

@@ -1,10 +1,11 @@
 //! One node of the cluster.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{InstanceId, NetworkInterfaceId, Zone};
+use super::{AllocationId, InstanceId, NetworkInterfaceId, Zone};
 
 /// One node of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -25,4 +26,8 @@ pub struct Member {
     /// Whether a stop and a start would leave it without a public address, which it has now.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub loses_public: bool,
+    /// Its landing addresses: the secondary private IPs of the forwarding interface that egress IPs
+    /// are associated with while it holds them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub landings: BTreeMap<AllocationId, Ipv4Addr>,
 }

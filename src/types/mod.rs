@@ -26,5 +26,5 @@ pub(crate) use location::Holder;
 pub use location::Location;
 pub use member::Member;
 pub use resource::{Assignment, Resource, ResourceKind};
-pub use roster::{Group, Roster, Traits};
+pub use roster::{Egress, Group, Roster, Traits};
 pub use time::{Time, display_duration};

@@ -44,6 +44,15 @@ pub enum Resource {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         on: Option<Ipv4Addr>,
     },
+    /// An Elastic IP by which the private hosts of its group reach the internet. Its holder
+    /// translates them to its own landing address, a secondary private IP that the Elastic IP is
+    /// associated with.
+    EgressIp {
+        /// Its allocation.
+        allocation: AllocationId,
+        /// The public address, for people.
+        address: Ipv4Addr,
+    },
     /// An A record in Route 53 with the holder's address.
     Dns {
         /// The hosted zone.
@@ -130,13 +139,27 @@ impl ResourceKind {
 }
 
 impl Resource {
-    /// How it is read, and when it moves.
+    /// The kind with which it moves. An egress IP moves with the routes of its group: no call of
+    /// natha leaves by it, and the connections of private hosts wait for both.
+    #[must_use]
+    pub const fn stage(&self) -> ResourceKind {
+        match self {
+            Self::EgressIp { .. } => ResourceKind::Route,
+            Self::DefaultRoute { .. }
+            | Self::Vip { .. }
+            | Self::PrivateIp { .. }
+            | Self::Eip { .. }
+            | Self::Dns { .. } => self.kind(),
+        }
+    }
+
+    /// How it is read.
     #[must_use]
     pub const fn kind(&self) -> ResourceKind {
         match self {
             Self::DefaultRoute { .. } | Self::Vip { .. } => ResourceKind::Route,
             Self::PrivateIp { .. } => ResourceKind::PrivateIp,
-            Self::Eip { .. } => ResourceKind::Eip,
+            Self::Eip { .. } | Self::EgressIp { .. } => ResourceKind::Eip,
             Self::Dns { .. } => ResourceKind::Dns,
         }
     }
@@ -149,6 +172,7 @@ impl Resource {
             Self::Vip { .. } => "vip",
             Self::PrivateIp { .. } => "private-ip",
             Self::Eip { .. } => "eip",
+            Self::EgressIp { .. } => "egress-ip",
             Self::Dns { .. } => "dns",
         }
     }
@@ -158,7 +182,10 @@ impl Resource {
     pub const fn carried_address(&self) -> Option<Ipv4Addr> {
         match self {
             Self::Vip { address, .. } | Self::PrivateIp { address } => Some(*address),
-            Self::DefaultRoute { .. } | Self::Eip { .. } | Self::Dns { .. } => None,
+            Self::DefaultRoute { .. }
+            | Self::Eip { .. }
+            | Self::EgressIp { .. }
+            | Self::Dns { .. } => None,
         }
     }
 
@@ -171,6 +198,7 @@ impl Resource {
             Self::DefaultRoute { .. }
             | Self::Vip { .. }
             | Self::PrivateIp { .. }
+            | Self::EgressIp { .. }
             | Self::Dns { .. } => false,
         }
     }
@@ -183,7 +211,8 @@ impl Resource {
             Self::DefaultRoute { .. }
             | Self::Vip { .. }
             | Self::PrivateIp { .. }
-            | Self::Eip { .. } => false,
+            | Self::Eip { .. }
+            | Self::EgressIp { .. } => false,
         }
     }
 
@@ -193,17 +222,23 @@ impl Resource {
         match self {
             Self::DefaultRoute { table, cidr } => Some((table, *cidr)),
             Self::Vip { table, address } => Some((table, Ipv4Net::from(*address))),
-            Self::PrivateIp { .. } | Self::Eip { .. } | Self::Dns { .. } => None,
+            Self::PrivateIp { .. }
+            | Self::Eip { .. }
+            | Self::EgressIp { .. }
+            | Self::Dns { .. } => None,
         }
     }
 
     /// Where it leads while `member` holds it; none where that member can never hold it: it has no
-    /// public address for a record that gives one.
+    /// public address for a record that gives one, or no landing address.
     #[must_use]
     pub fn target(&self, member: &Member) -> Option<RouteTarget> {
         match self {
             Self::Dns { public: true, .. } => member.public.map(RouteTarget::Address),
             Self::Dns { public: false, .. } => Some(RouteTarget::Address(member.address)),
+            Self::EgressIp { allocation, .. } => {
+                member.landings.get(allocation).copied().map(RouteTarget::Address)
+            }
             Self::DefaultRoute { .. }
             | Self::Vip { .. }
             | Self::PrivateIp { .. }
@@ -222,7 +257,9 @@ impl fmt::Display for Resource {
             }
             Self::DefaultRoute { table, cidr } => write!(f, "{cidr} of {table}"),
             Self::Vip { table, address } => write!(f, "{address} of {table}"),
-            Self::PrivateIp { address } | Self::Eip { address, .. } => write!(f, "{address}"),
+            Self::PrivateIp { address }
+            | Self::Eip { address, .. }
+            | Self::EgressIp { address, .. } => write!(f, "{address}"),
             Self::Dns { name, .. } => f.write_str(name.as_str()),
         }
     }
@@ -246,6 +283,7 @@ pub struct Assignment {
     pub resource: Resource,
     /// The member's interface that gets it; for a DNS record, only for messages.
     pub interface: NetworkInterfaceId,
-    /// The new value of a DNS record; for others, the member's own address.
+    /// The new value of a DNS record; the landing address that an egress IP is associated with; for
+    /// others, the member's own address.
     pub address: Ipv4Addr,
 }

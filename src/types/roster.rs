@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::millis;
@@ -22,6 +23,9 @@ pub struct Group {
     /// Settings that differ from the cluster's defaults.
     #[serde(default, skip_serializing_if = "Traits::is_plain")]
     pub traits: Traits,
+    /// What its egress IPs are for.
+    #[serde(default, skip_serializing_if = "Egress::is_plain")]
+    pub egress: Egress,
 }
 
 impl Group {
@@ -29,7 +33,27 @@ impl Group {
     #[must_use]
     pub fn new(name: GroupName, home: Option<InstanceId>, resources: Vec<Resource>) -> Self {
         let prefer = home.iter().cloned().collect();
-        Self { name, home, prefer, resources, traits: Traits::default() }
+        let (traits, egress) = (Traits::default(), Egress::default());
+        Self { name, home, prefer, resources, traits, egress }
+    }
+}
+
+/// What the egress IPs of a group are for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Egress {
+    /// The networks whose hosts reach the internet by them, without overlaps.
+    pub sources: Vec<Ipv4Net>,
+    /// Whether new connections wait while the group's holder does not have the egress IPs. If not,
+    /// they leave by the holder's own public address meanwhile.
+    pub strict: bool,
+}
+
+impl Egress {
+    /// Whether the group has no egress IP.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
+
 use crate::cloud::fake::{Answer, Fake};
 use crate::cloud::tests::{clouds, error, reply};
 use crate::cloud::{Clouds, Gate, Sent};
-use crate::types::{Assignment, CloudFaultKind as Kind, Location, Resource, RouteTarget};
+use crate::types::{Assignment, CloudFaultKind as Kind, Location, Member, Resource, RouteTarget};
 
 fn private(last: u8) -> Resource {
     Resource::PrivateIp { address: [10, 0, 0, last].into() }
@@ -116,6 +118,47 @@ fn elastic(id: &str, on: Option<(&str, u8)>) -> String {
         "<item><publicIp>203.0.113.7</publicIp><allocationId>eipalloc-{id}</allocationId>{on}\
          </item>"
     )
+}
+
+#[tokio::test]
+async fn an_egress_ip_is_held_by_the_landing_address_that_it_is_on() {
+    let fake = Fake::start(|_| {
+        let all = [
+            elastic("0000000a", Some(("eni-0000000a", 99))),
+            elastic("0000000b", Some(("eni-0000000b", 5))),
+            elastic("0000000c", Some(("eni-0000000f", 7))),
+            elastic("0000000d", None),
+        ];
+        reply("DescribeAddresses", &format!("<addressesSet>{}</addressesSet>", all.concat()))
+    })
+    .await;
+    let egress = |id: &str| {
+        let allocation = format!("eipalloc-{id}").parse().unwrap();
+        Resource::EgressIp { allocation, address: [203, 0, 113, 7].into() }
+    };
+    let clouds = clouds(&fake.url).await;
+    let members = ["eni-0000000a", "eni-0000000b"].map(|one| one.parse().unwrap());
+    clouds
+        .remember(members.into_iter().zip([[10, 0, 0, 4].into(), [10, 0, 0, 5].into()]).collect());
+    let mut member = Member {
+        id: "i-0000000a".parse().unwrap(),
+        interface: "eni-0000000a".parse().unwrap(),
+        address: [10, 0, 0, 4].into(),
+        zone: None,
+        name: None,
+        public: None,
+        loses_public: false,
+        landings: BTreeMap::new(),
+    };
+    member.landings.insert("eipalloc-0000000a".parse().unwrap(), [10, 0, 0, 99].into());
+    clouds.remember_landings(&[member]);
+    let wanted = ["0000000a", "0000000b", "0000000c", "0000000d", "0000000e"].map(egress);
+    let found = clouds.holders(&wanted).await.unwrap();
+    let found: Vec<Location> = found.into_iter().map(|(_, seen)| seen).collect();
+    let landed = Location::At(RouteTarget::Address([10, 0, 0, 99].into()));
+    let foreign = at("eni-0000000f");
+    // On another address of a member it is of no use.
+    assert_eq!(found, [landed, Location::Vacant, foreign, Location::Vacant, Location::Absent]);
 }
 
 #[tokio::test]

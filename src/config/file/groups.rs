@@ -6,8 +6,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error, ValueDeserializer};
 
 use super::lines::{FileText, text_of};
-use crate::config::group::{GroupSetting, Local};
+use crate::config::group::GroupSetting;
 use crate::config::group_keys::{CHECK, GROUP, IfAbsent, KINDS, KeySet, PROBES};
+use crate::config::group_modes::Local;
 use crate::config::problem::{LocatedGroup, Origin, Problem, nearest};
 use crate::types::printable;
 

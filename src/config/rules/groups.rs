@@ -7,7 +7,8 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::breach::{Breach, show};
-use crate::config::group::{GroupSetting, Local, ResourceSetting};
+use crate::config::group::{GroupSetting, ResourceSetting};
+use crate::config::group_modes::{EgressMode, Local};
 use crate::config::problem::{LocatedGroup, Problem};
 use crate::config::settings::Settings;
 use crate::types::{AllocationId, DnsName, HostedZoneId, RouteTableId};
@@ -94,6 +95,10 @@ fn moved(group: &GroupSetting) -> Vec<MovedItem<'_>> {
             ResourceSetting::Eip { allocation, on } => {
                 things.extend([MovedItem::Eip(allocation), MovedItem::EipOn(*on)]);
             }
+            ResourceSetting::EgressIp { allocation, landing } => {
+                things.push(MovedItem::Eip(allocation));
+                things.extend(landing.iter().map(|address| MovedItem::EipOn(Some(*address))));
+            }
             ResourceSetting::Dns { zone, name, .. } => things.push(MovedItem::Record(zone, name)),
         }
     }
@@ -150,8 +155,33 @@ fn of_group(settings: &Settings, group: &GroupSetting) -> Vec<GroupFault> {
         }
     }
     found.extend(public_twice(group));
+    found.extend(egress(settings, group));
     found.extend(timing(settings, group));
     found
+}
+
+/// Egress IPs without private hosts, and what is about egress IPs without one.
+fn egress(settings: &Settings, group: &GroupSetting) -> Option<GroupFault> {
+    let fault = |key, what: &str, remedy: &str| Some((key, what.to_owned(), remedy.to_owned()));
+    if group.has_egress() {
+        if group.tables.is_empty() && group.egress_sources.is_empty() {
+            let what = "no private host would reach the internet by it";
+            return fault("egress-ip", what, "list `tables`, or networks as `egress_sources`");
+        }
+        if !settings.is_nat() {
+            let what = "this host translates nothing: host.nat is false";
+            return fault("egress-ip", what, "remove host.nat = false, or the `egress-ip`");
+        }
+        return None;
+    }
+    let remedy = "remove it, or add an `egress-ip` to the group";
+    if group.egress != EgressMode::Eager {
+        return fault("egress", "there is no egress IP to wait for", remedy);
+    }
+    if !group.egress_sources.is_empty() {
+        return fault("egress_sources", "there is no egress IP for these networks", remedy);
+    }
+    None
 }
 
 /// A record with the holder's public address, together with an Elastic IP that becomes it.

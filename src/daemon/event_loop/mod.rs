@@ -27,6 +27,7 @@ use super::calls::{CloudChange, CloudRead, Executors};
 use super::carrier::MustCarry;
 use super::clock;
 use super::discovery::Rediscover;
+use super::egress;
 use super::inbox::{Inbox, Note};
 use super::peers::Exchange;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
@@ -67,6 +68,8 @@ pub(crate) struct EventLoop {
     pub(crate) recorder: Option<Recorder>,
     /// Tells the carrier which groups this host must carry; none if no group has anything on it.
     pub(crate) must_carry: Option<watch::Sender<MustCarry>>,
+    /// Tells the translation where the egress IPs are; none on a host that is not a NAT.
+    pub(crate) egress: Option<watch::Sender<egress::Published>>,
     /// Publishes which peers were heard since the host booted, to be written down.
     pub(crate) heard: watch::Sender<BTreeSet<InstanceId>>,
     /// Wakes the discovery when a peer has restarted, or a node is heard that is not a member.
@@ -175,6 +178,7 @@ impl EventLoop {
         self.machine.tick(now);
         self.exchange.set_peers(self.machine.peers(), now);
         self.publish_must_carry();
+        self.publish_egress();
         self.publish_heard();
         for _ in 0..ACTIONS_A_TURN {
             let Some(action) = self.machine.poll_action() else { break };
@@ -198,6 +202,19 @@ impl EventLoop {
         sender.send_if_modified(|published| {
             let changed = *published != must_carry;
             *published = must_carry;
+            changed
+        });
+    }
+
+    /// Publishes which egress IPs this node has. Without anything new, nothing is sent.
+    fn publish_egress(&self) {
+        let Some(sender) = &self.egress else { return };
+        let Some(found) = self.machine.egress() else { return };
+        sender.send_if_modified(|published| {
+            let changed = published.as_ref() != Some(&found);
+            if changed {
+                *published = Some(found);
+            }
             changed
         });
     }

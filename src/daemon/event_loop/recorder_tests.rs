@@ -17,6 +17,7 @@ fn header() -> Header {
         name: None,
         public: None,
         loses_public: false,
+        landings: std::collections::BTreeMap::new(),
     };
     let roster = Roster { members: vec![me.clone()], groups: Vec::new() };
     Header::new(&me.id, SessionId(1), Timing::default(), 1, &roster, Time::default())

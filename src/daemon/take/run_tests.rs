@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::*;
 use crate::failover::Routes;
-use crate::types::{CloudFaultKind, PowerReport, RouteTableId, RouteTarget, Traits};
+use crate::types::{CloudFaultKind, Egress, PowerReport, RouteTableId, RouteTarget, Traits};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const PACE: Pace = Pace {
@@ -99,6 +99,7 @@ fn member(place: u8) -> Member {
         name: (place == 2).then(|| "db-b".to_owned()),
         public: None,
         loses_public: false,
+        landings: std::collections::BTreeMap::new(),
     }
 }
 
@@ -160,6 +161,7 @@ impl Scene {
             prefer: Vec::new(),
             resources,
             traits: Traits::default(),
+            egress: Egress::default(),
         };
         let roster = Roster { members: vec![member(1), member(2)], groups: vec![group] };
         Self { cloud, roster, me: member(1), adopt: false, limit: LIMIT }

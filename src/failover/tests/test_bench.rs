@@ -115,6 +115,7 @@ pub(super) fn member(n: usize) -> Member {
         name: None,
         public: None,
         loses_public: false,
+        landings: BTreeMap::new(),
     }
 }
 
@@ -125,6 +126,7 @@ pub(super) fn group(n: usize) -> Group {
         resources: vec![route(n)],
         prefer: Vec::new(),
         traits: crate::types::Traits::default(),
+        egress: crate::types::Egress::default(),
     }
 }
 
@@ -367,7 +369,7 @@ impl TestBench {
     fn assign(&mut self, assignment: Assignment) {
         let Assignment { resource, interface, address } = assignment;
         let target = match resource {
-            Resource::Dns { .. } => RouteTarget::Address(address),
+            Resource::Dns { .. } | Resource::EgressIp { .. } => RouteTarget::Address(address),
             _ => RouteTarget::Interface(interface),
         };
         for (other, seen) in &mut self.holders {

@@ -41,6 +41,7 @@ fn roster(nodes: usize) -> Roster {
         name: None,
         public: None,
         loses_public: false,
+        landings: BTreeMap::new(),
     };
     let group = |n: usize| {
         let cidr = "0.0.0.0/0".parse().expect("a block");

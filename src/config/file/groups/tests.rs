@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::config::group_keys::{CHECK, GROUP, IfAbsent, KINDS, KeySet, PROBES};
 use crate::config::{
-    Home, Local, Problems, Resolved, ResourceSetting, ServiceCheck, ServiceProbe, Settings,
-    Sources, resolve, settings_digest,
+    EgressMode, Home, Local, Problems, Resolved, ResourceSetting, ServiceCheck, ServiceProbe,
+    Settings, Sources, resolve, settings_digest,
 };
 
 fn resolved(text: &str) -> Result<Resolved, Problems> {
@@ -29,6 +29,8 @@ prefer = [\"db, left\", \"i-0123abcd\", \"eu-west-1b\"]
 hand_back = false
 hold = \"60s\"
 local = \"dnat:5432\"
+egress = \"strict\"
+egress_sources = [\"10.0.9.0/24\"]
 [[group.resource]]
 kind = \"vip\"
 address = \"192.168.99.10\"
@@ -40,6 +42,10 @@ address = \"10.0.0.99\"
 kind = \"eip\"
 allocation = \"eipalloc-0123abcd\"
 on = \"10.0.0.99\"
+[[group.resource]]
+kind = \"egress-ip\"
+allocation = \"eipalloc-0123abff\"
+landing = [\"10.0.0.11\", \"10.0.1.11\"]
 [[group.resource]]
 kind = \"dns\"
 zone = \"/hostedzone/Z0123\"
@@ -61,6 +67,8 @@ fn every_key_of_a_group_is_read() {
     assert_eq!(group.prefer, [Home::Instance("i-0123abcd".parse().unwrap()), named]);
     assert_eq!((group.hand_back, group.hold), (Some(false), Some(Duration::from_mins(1))));
     assert_eq!(group.local, Local::Dnat(5432));
+    assert_eq!(group.egress, EgressMode::Strict);
+    assert_eq!(group.egress_sources, ["10.0.9.0/24".parse().unwrap()]);
     let private = Ipv4Addr::new(10, 0, 0, 99);
     assert_eq!(
         group.resources,
@@ -73,6 +81,10 @@ fn every_key_of_a_group_is_read() {
             ResourceSetting::Eip {
                 allocation: "eipalloc-0123abcd".parse().unwrap(),
                 on: Some(private)
+            },
+            ResourceSetting::EgressIp {
+                allocation: "eipalloc-0123abff".parse().unwrap(),
+                landing: vec![Ipv4Addr::new(10, 0, 0, 11), Ipv4Addr::new(10, 0, 1, 11)],
             },
             ResourceSetting::Dns {
                 zone: "Z0123".parse().unwrap(),
@@ -101,6 +113,10 @@ fn every_key_counts_for_the_digest() {
         ("rtb-0123abcd", "rtb-0123abce"),
         ("address = \"10.0.0.99\"", "address = \"10.0.0.98\""),
         ("eipalloc-0123abcd", "eipalloc-0123abce"),
+        ("egress = \"strict\"", ""),
+        ("10.0.9.0/24", "10.0.8.0/24"),
+        ("eipalloc-0123abff", "eipalloc-0123abfe"),
+        ("\"10.0.0.11\", ", ""),
         ("on = \"10.0.0.99\"", ""),
         ("Z0123", "Z0124"),
         ("DB.", "b."),
@@ -127,6 +143,7 @@ fn absent_keys_have_their_defaults() {
     assert_eq!(group.check, Some(ServiceCheck::of(probe)));
     assert_eq!((group.local, group.hand_back, group.hold), (Local::Off, None, None));
     assert_eq!((group.home, group.prefer), (None, Vec::new()));
+    assert_eq!((group.egress, group.egress_sources), (EgressMode::Eager, Vec::new()));
 }
 
 /// A group with one resource and more lines.
@@ -205,12 +222,13 @@ fn an_invalid_resource_is_refused() {
     for (resource, part) in [
         ("address = \"10.0.0.1\"", "kind (/n.toml:3): is missing; it may be: vip, private-ip"),
         ("kind = \"vipp\"", "did you mean \"vip\"?"),
-        ("kind = \"carp\"", "it may be: vip, private-ip, eip, dns"),
+        ("kind = \"carp\"", "it may be: vip, private-ip, eip, egress-ip, dns"),
         ("kind = \"vip\"", "address (/n.toml:3): is missing"),
         ("kind = \"vip\", address = \"10.0.0.300\"", "is not an IPv4 address"),
         ("kind = \"vip\", address = \"192.168.9.9\", tables = []", "is empty"),
         ("kind = \"private-ip\", address = \"10.0.0.9\", tables = []", "is not a key of"),
         ("kind = \"eip\", allocation = \"eip-1\"", "is not an allocation id"),
+        ("kind = \"egress-ip\", allocation = \"eip-1\"", "is not an allocation id"),
         ("kind = \"dns\", zone = \"z1\", name = \"a.b\"", "is not a hosted zone id"),
         ("kind = \"dns\", zone = \"Z1\", name = \"*.b\"", "is not a DNS name"),
         ("kind = \"dns\", zone = \"Z1\", name = \"a.b\", ttl = 0", "too small"),
@@ -275,6 +293,7 @@ const fn listed_as(resource: &ResourceSetting) -> &'static str {
         ResourceSetting::Vip { .. } => "vip",
         ResourceSetting::PrivateIp { .. } => "private-ip",
         ResourceSetting::Eip { .. } => "eip",
+        ResourceSetting::EgressIp { .. } => "egress-ip",
         ResourceSetting::Dns { .. } => "dns",
     }
 }
@@ -310,7 +329,7 @@ fn the_reference_has_exactly_the_keys_that_serde_reads() {
 fn what_the_reference_calls_a_default_is_what_serde_takes() {
     let least = "[[group]]\nname = \"a\"\n[[group.resource]]\nkind = \"dns\"\nzone = \"Z1\"\n\
                  name = \"a.b\"\n[group.check]\ntcp = 80\n";
-    let sets = [("[[group]]\n", &GROUP), ("kind = \"dns\"\n", KINDS[3].1), ("tcp = 80\n", &CHECK)];
+    let sets = [("[[group]]\n", &GROUP), ("kind = \"dns\"\n", KINDS[4].1), ("tcp = 80\n", &CHECK)];
     for (after, known) in sets {
         for key in known.keys {
             let IfAbsent::Value(value) = key.if_absent else { continue };

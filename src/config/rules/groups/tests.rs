@@ -169,6 +169,33 @@ fn a_node_is_a_nat_and_is_repaired_where_default_routes_are_moved() {
 }
 
 #[test]
+fn an_egress_ip_needs_private_hosts_and_what_is_about_one_needs_it() {
+    let egress = "kind = \"egress-ip\", allocation = \"eipalloc-0123abcd\"";
+    let sources = "egress_sources = [\"10.0.9.0/24\"]";
+    let found = settings(&group("a", &[egress], sources));
+    assert!(found.is_nat() && !found.moves_public_addresses() && found.moves_elastic_ips());
+    settings(&group("a", &[egress], "tables = [\"rtb-0123abcd\"]\negress = \"strict\""));
+    for (text, part) in [
+        (group("a", &[egress], ""), "no private host would reach the internet by it"),
+        (group("a", &[VIP], sources), "no egress IP for these networks"),
+        (group("a", &[VIP], "egress = \"strict\""), "no egress IP to wait for"),
+        (format!("host.nat = false\n{}", group("a", &[egress], sources)), "host.nat is false"),
+        (
+            group("a", &[egress], sources) + &group("b", &[EIP], ""),
+            "the Elastic IP eipalloc-0123abcd is in the groups a and b",
+        ),
+    ] {
+        let told = only_problem(&text);
+        assert!(told.contains(part), "{told}");
+    }
+    let landing = format!("{egress}, landing = [\"10.0.0.9\"]");
+    let other = "kind = \"eip\", allocation = \"eipalloc-0123abce\", on = \"10.0.0.9\"";
+    let told =
+        only_problem(&(group("a", &[&landing], sources) + &group("b", &[other, PRIVATE], "")));
+    assert!(told.contains("an Elastic IP on 10.0.0.9 is in the groups a and b"), "{told}");
+}
+
+#[test]
 fn an_address_that_no_route_can_lead_is_no_virtual_ip() {
     for (address, part) in [
         ("127.0.0.2", "loopback"),

@@ -163,6 +163,7 @@ impl World {
             name: None,
             public: None,
             loses_public: false,
+            landings: std::collections::BTreeMap::new(),
         };
         let traits = Traits {
             checked: self.pattern.checked,

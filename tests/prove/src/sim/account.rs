@@ -98,6 +98,12 @@ fn put(world: &mut World, resource: &Resource, member: &Member, now: Duration) {
             made(world.rename_allocation(&new, allocation.as_str(), now));
             made(world.associate_address(allocation.as_str(), interface, *on, now));
         }
+        Resource::EgressIp { allocation, .. } => {
+            let (new, _) = made(world.allocate_address(&[], now));
+            made(world.rename_allocation(&new, allocation.as_str(), now));
+            let landing = member.landings.get(allocation).copied();
+            made(world.associate_address(allocation.as_str(), interface, landing, now));
+        }
         Resource::Dns { zone, name, ttl, .. } => {
             made(world.put_record(zone.as_str(), name.as_str(), *ttl, &[member.address], now));
         }
@@ -184,6 +190,11 @@ impl Sim {
             Resource::Eip { allocation, on, .. } => {
                 let (interface, private) = self.world.address_at(allocation.as_str())?;
                 by_interface(&interface).filter(|_| on.is_none_or(|on| on == private))
+            }
+            Resource::EgressIp { allocation, .. } => {
+                let (_, private) = self.world.address_at(allocation.as_str())?;
+                let landing = |member: &Member| member.landings.get(allocation) == Some(&private);
+                self.members.iter().position(landing)
             }
             Resource::Dns { zone, name, .. } => {
                 let found = self.world.record_at(zone.as_str(), name.as_str())?;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use natha::types::{
-    Assignment, CloudFault, CloudFaultKind, DnsName, HostedZoneId, Location, Resource,
-    ResourceKind, RouteTarget,
+    AllocationId, Assignment, CloudFault, CloudFaultKind, DnsName, HostedZoneId, Location,
+    Resource, ResourceKind, RouteTarget,
 };
 use natha_lab::ec2::{AddressSeen, Conduct, Params, PrivateSeen, RecordSeen, XmlBody, change_id};
 
@@ -38,6 +38,11 @@ pub(super) fn request(assignment: &Assignment) -> (&'static str, Params) {
                 Some(on) => params.with("PrivateIpAddress", on),
                 None => params,
             };
+            ("AssociateAddress", params)
+        }
+        Resource::EgressIp { allocation, .. } => {
+            let params = to.with("AllocationId", allocation.as_str());
+            let params = params.with("AllowReassociation", true).with("PrivateIpAddress", address);
             ("AssociateAddress", params)
         }
         Resource::Dns { zone, name, ttl, .. } => {
@@ -101,7 +106,9 @@ impl Sim {
 
     fn see_elastic(&mut self, by: usize, resources: &[Resource], conduct: &Conduct) -> Told {
         let id = |resource: &Resource| match resource {
-            Resource::Eip { allocation, .. } => Some(allocation.to_string()),
+            Resource::Eip { allocation, .. } | Resource::EgressIp { allocation, .. } => {
+                Some(allocation.to_string())
+            }
             _ => None,
         };
         let ids: Vec<String> = resources.iter().filter_map(id).collect();
@@ -110,18 +117,26 @@ impl Sim {
         let found = self.world.see_addresses(caller, &ids, conduct, now);
         let found = found.map_err(|error| refusal("DescribeAddresses", &error))?;
         let seen = |resource: &Resource| {
-            let Resource::Eip { allocation, on, .. } = resource else { return Location::Absent };
-            match found.get(allocation.as_str()) {
-                None => Location::Absent,
-                Some(Some(AddressSeen { interface, private }))
-                    if on.is_none_or(|on| on == *private) =>
-                {
+            let Some(found) = id(resource).and_then(|id| found.get(&id)) else {
+                return Location::Absent;
+            };
+            let Some(AddressSeen { interface, private }) = found else { return Location::Vacant };
+            match resource {
+                Resource::Eip { on, .. } if on.is_none_or(|on| on == *private) => {
                     Location::At(interface_named(interface))
                 }
-                Some(_) => Location::Vacant,
+                Resource::EgressIp { allocation, .. } if self.is_landing(allocation, *private) => {
+                    Location::At(RouteTarget::Address(*private))
+                }
+                _ => Location::Vacant,
             }
         };
         Ok(resources.iter().map(|one| (one.clone(), seen(one))).collect())
+    }
+
+    /// Whether a member has this landing address for an egress IP.
+    fn is_landing(&self, allocation: &AllocationId, address: Ipv4Addr) -> bool {
+        self.members.iter().any(|member| member.landings.get(allocation) == Some(&address))
     }
 
     /// One record after another; the node's own change is asked about before its record.

@@ -115,6 +115,7 @@ fn members(nodes: usize) -> Vec<Member> {
         name: None,
         public: None,
         loses_public: false,
+        landings: std::collections::BTreeMap::new(),
     };
     (0..nodes).map(member).collect()
 }

@@ -1,0 +1,94 @@
+//! Egress IPs: they move with the routes of their group, to the receiver's own landing address.
+
+use std::net::Ipv4Addr;
+
+use super::kinds::cluster;
+use super::test_bench::*;
+use crate::failover::{Action, EventKind};
+use crate::types::{AllocationId, Egress, Location, Resource, Roster, RouteTarget, Traits};
+
+const PUBLIC: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+
+fn allocation() -> AllocationId {
+    "eipalloc-00000001".parse().unwrap()
+}
+
+fn egress_ip() -> Resource {
+    Resource::EgressIp { allocation: allocation(), address: PUBLIC }
+}
+
+fn landing(n: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, n, 201)
+}
+
+fn on(landing: Ipv4Addr) -> Location {
+    Location::At(RouteTarget::Address(landing))
+}
+
+/// Two nodes, of which these have a landing address.
+fn roster(landed: &[u8]) -> Roster {
+    let mut roster = cluster(2, vec![route(1), egress_ip()], Traits::default());
+    for n in landed {
+        roster.members[usize::from(*n)].landings.insert(allocation(), landing(*n));
+    }
+    let sources = vec!["10.0.100.0/24".parse().unwrap()];
+    roster.groups[0].egress = Egress { sources, strict: false };
+    roster
+}
+
+/// Node 0; node 1 holds the group.
+fn bench(landed: &[u8]) -> TestBench {
+    let mut bench = TestBench::of(0, &roster(landed), timing());
+    bench.routes.insert(table(1), to(1));
+    bench.holders.insert(egress_ip(), on(landing(1)));
+    bench.run(3_000);
+    bench
+}
+
+/// Whether node 0 has the egress IP, as the host is told; none if that is not known.
+fn is_here(bench: &TestBench) -> Option<bool> {
+    let groups = bench.machine.egress()?;
+    assert_eq!(groups[0].egress.sources, ["10.0.100.0/24".parse().unwrap()]);
+    let ip = &groups[0].ips[0];
+    assert_eq!((ip.address, ip.landing), (PUBLIC, landing(0)));
+    Some(ip.is_here)
+}
+
+#[test]
+fn an_egress_ip_is_taken_beside_the_route_to_the_landing_address_of_the_survivor() {
+    let mut bench = bench(&[0, 1]);
+    assert_eq!(is_here(&bench), Some(false));
+    bench.lose(1);
+    bench.run_until(2_000, |bench| bench.holders[&egress_ip()] == on(landing(0)));
+    let sent = |wanted: &dyn Fn(&Action) -> bool| {
+        bench.told.iter().find(|(_, action)| wanted(action)).map(|(at, _)| *at).unwrap()
+    };
+    let route = sent(&|action| matches!(action, Action::WriteRoute { .. }));
+    let assigned = sent(&|action| matches!(action, Action::Assign { .. }));
+    assert_eq!(route, assigned, "both calls go out at once");
+    bench.run(2_000);
+    assert_eq!(is_here(&bench), Some(true));
+    assert_eq!(bench.events(EventKind::TakeoverDone).len(), 1, "{:#?}", bench.texts());
+}
+
+#[test]
+fn before_the_first_read_the_host_keeps_its_translation() {
+    let mut bench = TestBench::of(0, &roster(&[0, 1]), timing());
+    bench.hidden.insert(egress_ip().kind());
+    bench.run(3_000);
+    assert_eq!(bench.machine.egress(), None);
+    bench.hidden.clear();
+    bench.routes.insert(table(1), to(0));
+    bench.holders.insert(egress_ip(), on(landing(0)));
+    bench.run_until(15_000, |bench| is_here(bench) == Some(true));
+}
+
+#[test]
+fn a_node_without_a_landing_address_takes_the_route_alone() {
+    let mut bench = bench(&[1]);
+    bench.lose(1);
+    bench.run_until(2_000, |bench| bench.routes[&table(1)] == to(0));
+    bench.run(10_000);
+    assert_eq!(bench.holders[&egress_ip()], on(landing(1)), "it has no address for it");
+    assert_eq!(bench.machine.egress().unwrap()[0].ips, []);
+}

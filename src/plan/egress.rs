@@ -1,0 +1,162 @@
+//! The nft table `ip natha_egress`: translates the private hosts of a group to the landing
+//! addresses of its egress IPs while they are here. It is separate from `ip natha`, which only setup
+//! changes: this table changes with every move of an egress IP.
+//!
+//! - *Translated*: while all egress IPs of a group are here, what its sources send to the internet.
+//!   With several, the hash of the source decides, so that a site on the internet never sees two
+//!   addresses of one host. Everything else is left to `ip natha`.
+//! - *Held back*: while one of them is not here, TCP packets from the middle of a connection, which
+//!   the kernel would take up as a new one and translate to this node's own address. That would end
+//!   connections that can go on once the egress IP arrives. If the group is strict, all packets of
+//!   new connections.
+//! - *Guarded*: a landing address accepts nothing that belongs to no known connection. Without
+//!   this, the kernel would answer packets of connections that it does not know yet with a reset.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use nftables::batch::Batch;
+use nftables::expr::{
+    BinaryOperation, Expression, JHash, Map, MetaKey, NamedExpression, Prefix, SetItem,
+};
+use nftables::schema::NfListObject;
+use nftables::stmt::{NAT, Statement};
+use nftables::types::{NfChainType, NfHook};
+
+use super::rules::{NftTable, TableName, ct, field, ip, is, is_in, is_not, list_of, meta, text};
+
+const TABLE: TableName = TableName::new("natha_egress");
+/// Before `ip natha`, which translates what is left.
+const BEFORE_SRCNAT: i32 = 90;
+/// Before the filters of other tables.
+const BEFORE_FILTER: i32 = -10;
+/// Of the hash that spreads sources. It is the same on every node: a host keeps its egress IP when
+/// its group moves.
+const SEED: u32 = 0x6e61_7468;
+
+/// The content of the table `ip natha_egress`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EgressTable {
+    /// The interface to the internet.
+    pub uplink: String,
+    /// The networks between which nothing is translated.
+    pub vpc_networks: Vec<Ipv4Net>,
+    /// One entry for each group with egress IPs.
+    pub groups: Vec<EgressRules>,
+}
+
+/// The translation of one group.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EgressRules {
+    /// The group's private hosts.
+    pub sources: Vec<Ipv4Net>,
+    /// This node's landing addresses, in the order of their egress IPs.
+    pub landings: Vec<Ipv4Addr>,
+    /// Whether all egress IPs of the group have arrived here.
+    pub arrived: bool,
+    /// Whether new connections wait for them.
+    pub strict: bool,
+}
+
+impl NftTable for EgressTable {
+    const NAME: TableName = TABLE;
+
+    fn is_empty(&self) -> bool {
+        self.groups.is_empty()
+    }
+
+    fn fill<'a>(&'a self, batch: &mut Batch<'a>) {
+        batch.add(TABLE.chain("guard", Some((NfChainType::Filter, NfHook::Input, BEFORE_FILTER))));
+        batch.add(TABLE.chain("hold", Some((NfChainType::Filter, NfHook::Forward, BEFORE_FILTER))));
+        let srcnat = (NfChainType::NAT, NfHook::Postrouting, BEFORE_SRCNAT);
+        batch.add(TABLE.chain("translate", Some(srcnat)));
+        for group in &self.groups {
+            for landing in &group.landings {
+                batch.add(NfListObject::Rule(TABLE.rule("guard", self.guard(*landing))));
+            }
+            if group.arrived {
+                batch.add(NfListObject::Rule(TABLE.rule("translate", self.translate(group))));
+            } else {
+                batch.add(NfListObject::Rule(TABLE.rule("hold", self.hold(group))));
+            }
+        }
+    }
+}
+
+impl EgressTable {
+    fn guard(&self, landing: Ipv4Addr) -> Vec<Statement<'_>> {
+        vec![
+            is(meta(MetaKey::Iifname), text(&self.uplink)),
+            is(ip("daddr"), address(landing)),
+            is_in(ct("state"), list_of(&["invalid", "new"])),
+            Statement::Drop(None),
+        ]
+    }
+
+    /// What a group's sources send to the internet.
+    fn outwards(&self, group: &EgressRules) -> Vec<Statement<'_>> {
+        vec![
+            is(meta(MetaKey::Oifname), text(&self.uplink)),
+            is(ip("saddr"), networks(&group.sources)),
+            is_not(ip("daddr"), networks(&self.vpc_networks)),
+        ]
+    }
+
+    fn hold(&self, group: &EgressRules) -> Vec<Statement<'_>> {
+        let mut rule = self.outwards(group);
+        rule.push(is_in(ct("state"), text("new")));
+        if !group.strict {
+            rule.push(opens_nothing());
+        }
+        rule.push(Statement::Drop(None));
+        rule
+    }
+
+    fn translate(&self, group: &EgressRules) -> Vec<Statement<'_>> {
+        let mut rule = self.outwards(group);
+        let addr = Some(match group.landings.as_slice() {
+            [one] => address(*one),
+            several => by_source(several),
+        });
+        rule.push(Statement::SNAT(Some(NAT { addr, family: None, port: None, flags: None })));
+        rule
+    }
+}
+
+/// `tcp flags & (syn|ack) != syn`: a TCP packet that opens no connection.
+fn opens_nothing<'a>() -> Statement<'a> {
+    let mask =
+        Expression::BinaryOperation(Box::new(BinaryOperation::OR(vec![text("syn"), text("ack")])));
+    let masked = BinaryOperation::AND(field("tcp", "flags"), mask);
+    is_not(Expression::BinaryOperation(Box::new(masked)), text("syn"))
+}
+
+/// `jhash ip saddr mod N seed SEED map { 0: …, 1: … }`.
+fn by_source<'a>(landings: &[Ipv4Addr]) -> Expression<'a> {
+    let hash = JHash {
+        hash_mod: u32::try_from(landings.len()).unwrap_or(u32::MAX),
+        offset: None,
+        expr: Box::new(ip("saddr")),
+        seed: Some(SEED),
+    };
+    let items = (0..)
+        .zip(landings)
+        .map(|(number, landing)| SetItem::Mapping(Expression::Number(number), address(*landing)));
+    Expression::Named(NamedExpression::Map(Box::new(Map {
+        key: Expression::Named(NamedExpression::JHash(hash)),
+        data: Expression::Named(NamedExpression::Set(items.collect())),
+    })))
+}
+
+fn address<'a>(address: Ipv4Addr) -> Expression<'a> {
+    Expression::String(address.to_string().into())
+}
+
+/// An anonymous set of networks.
+fn networks<'a>(list: &[Ipv4Net]) -> Expression<'a> {
+    let prefix = |net: &Ipv4Net| {
+        let (addr, len) = (Box::new(address(net.network())), net.prefix_len().into());
+        SetItem::Element(Expression::Named(NamedExpression::Prefix(Prefix { addr, len })))
+    };
+    Expression::Named(NamedExpression::Set(list.iter().map(prefix).collect()))
+}

@@ -1,0 +1,110 @@
+//! Egress IPs: private hosts reach the internet by the same public address, whichever node holds
+//! their group.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::bail;
+use natha_lab::Spec;
+use natha_lab::ec2::{Fault, FaultRule, Faults};
+use natha_lab::net::internet::INTERNET_HOST;
+use natha_lab::scene::{self, QUICK, Scene, ensure};
+
+const NATHA: &str = env!("CARGO_BIN_EXE_natha");
+
+/// The settings: a group for each zone, with an egress IP of its own.
+fn config(mode: &str) -> String {
+    let group = |zone: &str| {
+        format!(
+            "[[group]]
+name = \"{zone}\"
+home = \"nat-{zone}\"
+tables = [\"{{{{table.private-{zone}}}}}\"]
+egress = \"{mode}\"
+
+[[group.resource]]
+kind = \"egress-ip\"
+allocation = \"{{{{eip.out-{zone}}}}}\"
+"
+        )
+    };
+    format!("{QUICK}\n{}{}", group("a"), group("b"))
+}
+
+/// Two nodes with two landing addresses each, and an Elastic IP for each zone.
+fn spec(mode: &str) -> Spec {
+    let mut spec = scene::service(2, NATHA, &config(mode));
+    for (host, zone) in [("nat-a", 0), ("nat-b", 1)] {
+        let node = spec.hosts.iter_mut().find(|one| one.name == host).unwrap();
+        node.secondary = [201, 202].map(|last| Ipv4Addr::new(10, 0, zone, last)).into();
+    }
+    spec.with_address("out-a", None).with_address("out-b", None)
+}
+
+/// The public address by which a private host reaches the internet; none if it does not.
+fn seen(scene: &Scene, host: &str) -> Option<Ipv4Addr> {
+    let asked = format!(
+        "perl -MIO::Socket::INET -e '
+            $s = IO::Socket::INET->new(PeerAddr => \"{INTERNET_HOST}:80\", Timeout => 2) or exit 1;
+            print $s \"GET / HTTP/1.0\\r\\n\\r\\n\";
+            while (<$s>) {{ $last = $_ }} print $last'"
+    );
+    scene.sh(host, &asked).ok()?.trim().parse().ok()
+}
+
+fn public(scene: &Scene, name: &str) -> Ipv4Addr {
+    let account = scene.account().unwrap();
+    account.elastic[name].address
+}
+
+/// Waits until a private host reaches the internet by an Elastic IP.
+fn wait_seen(scene: &Scene, host: &str, address: Ipv4Addr) {
+    scene.wait_for(|| Ok(seen(scene, host) == Some(address))).unwrap();
+}
+
+#[test]
+fn private_hosts_keep_their_public_address_when_their_node_dies_and_when_it_is_back() {
+    let scene = Scene::start(&spec("eager")).unwrap();
+    let (a, b) = (public(&scene, "out-a"), public(&scene, "out-b"));
+    wait_seen(&scene, "host-a", a);
+    wait_seen(&scene, "host-b", b);
+    let flows = scene.flows("host-a", 20, 50).unwrap();
+    let boots = scene.boots("nat-a").unwrap();
+    scene.panic("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    wait_seen(&scene, "host-a", a);
+    assert_eq!(seen(&scene, "host-b"), Some(b), "its own group is not touched");
+    let report = scene.flowed(flows).unwrap();
+    assert_eq!(report.broken, 0, "{:?}", report.reasons);
+    scene.wait_boot("nat-a", boots).unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    wait_seen(&scene, "host-a", a);
+    scene.wait_well().unwrap();
+    ensure(seen(&scene, "host-b") == Some(b), "the other zone is as before").unwrap();
+}
+
+#[test]
+fn a_strict_group_never_leaves_by_another_address() {
+    let scene = Scene::start(&spec("strict")).unwrap();
+    let a = public(&scene, "out-a");
+    wait_seen(&scene, "host-a", a);
+    // From now on the Elastic IP cannot move: EC2 refuses.
+    let rules = vec![FaultRule::on("AssociateAddress", Fault::Deny)];
+    scene.api_faults(Faults { rules }).unwrap();
+    scene.panic("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    let elsewhere = || match seen(&scene, "host-a") {
+        Some(address) if address != a => bail!("host-a is seen as {address}"),
+        _ => Ok(()),
+    };
+    scene.watch(Duration::from_secs(5), elsewhere).unwrap();
+    assert_eq!(seen(&scene, "host-a"), None, "it waits");
+    scene.api_faults(Faults::default()).unwrap();
+    scene
+        .wait_for(|| {
+            elsewhere()?;
+            Ok(seen(&scene, "host-a") == Some(a))
+        })
+        .unwrap();
+}
