@@ -238,6 +238,36 @@ def check_addresses(nodes, enis, alone):
     return eip
 
 
+def check_nat_gateways(public, table, eni, eip):
+    def state():
+        answer = ec2.describe_nat_gateways(NatGatewayIds=[gateway])
+        return answer["NatGateways"][0]["State"]
+
+    made = ec2.create_nat_gateway(
+        SubnetId=public, AllocationId=eip, TagSpecifications=named("natgateway", "old"))
+    gateway = made["NatGateway"]["NatGatewayId"]
+    assert made["NatGateway"]["State"] == "pending"
+    until(gateway, state, "available")
+    filters = [{"Name": "subnet-id", "Values": [public]}, {"Name": "tag:Name", "Values": ["old"]}]
+    shown = ec2.describe_nat_gateways(Filters=filters)["NatGateways"][0]
+    address = shown["NatGatewayAddresses"][0]
+    assert address["AllocationId"] == eip and address["PrivateIp"].startswith("10.0.0."), shown
+    own = ec2.describe_network_interfaces(NetworkInterfaceIds=[address["NetworkInterfaceId"]])
+    assert own["NetworkInterfaces"][0]["InterfaceType"] == "natGateway"
+    busy = outcome(ec2.associate_address, AllocationId=eip, NetworkInterfaceId=eni)
+    assert busy == "AuthFailure", busy
+    there = dict(RouteTableId=table, DestinationCidrBlock="198.18.0.0/15")
+    ec2.create_route(**there, NatGatewayId=gateway)
+    route = routes(table)["198.18.0.0/15"]
+    assert (route["NatGatewayId"], route["State"]) == (gateway, "active"), route
+    ec2.delete_nat_gateway(NatGatewayId=gateway)
+    until(gateway, state, "deleted")
+    assert routes(table)["198.18.0.0/15"]["State"] == "blackhole"
+    ec2.delete_route(**there)
+    unknown = outcome(ec2.delete_nat_gateway, NatGatewayId="nat-0123456789abcdef0")
+    assert unknown == "NatGatewayNotFound", unknown
+
+
 def private_of(eni):
     answer = ec2.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"][0]
     return answer["PrivateIpAddresses"]
@@ -323,6 +353,8 @@ for node in (nodes[0], replacement):
     until(node, lambda node=node: state(node), "running")
 check_interfaces(public, group, [nodes[0], replacement], a)
 enis = [a, primary(replacement)["NetworkInterfaceId"]]
-check_secondary(enis, check_addresses([nodes[0], replacement], enis, replacement))
+eip = check_addresses([nodes[0], replacement], enis, replacement)
+check_secondary(enis, eip)
+check_nat_gateways(public, table, a, eip)
 check_signatures()
 print("every check passed")

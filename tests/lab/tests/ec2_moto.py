@@ -129,6 +129,27 @@ class Site:
         holder = self.address(eip).get("NetworkInterfaceId")
         return dict(zip(self.enis, "ab")).get(holder, "nobody")
 
+    def nat_gateway(self, eip):
+        """A NAT gateway with this address, once it forwards."""
+        made = self.ec2.create_nat_gateway(SubnetId=self.subnet, AllocationId=eip)["NatGateway"]
+        self.settle_gateway(made["NatGatewayId"], ["available"])
+        return made["NatGatewayId"]
+
+    def delete_gateway(self, gateway):
+        self.ec2.delete_nat_gateway(NatGatewayId=gateway)
+        self.settle_gateway(gateway, ["deleted", "gone"])
+
+    def settle_gateway(self, gateway, wanted):
+        deadline = time.monotonic() + 20
+        while self.gateway_state(gateway) not in wanted:
+            assert time.monotonic() < deadline, f"{gateway} did not become {wanted}"
+            time.sleep(0.02)
+
+    def gateway_state(self, gateway):
+        ids = [{"Name": "nat-gateway-id", "Values": [gateway]}]
+        found = self.ec2.describe_nat_gateways(Filters=ids)["NatGateways"]
+        return found[0]["State"] if found else "gone"
+
     def assign(self, eni, address=FREE, **more):
         return self.ec2.assign_private_ip_addresses(
             NetworkInterfaceId=eni, PrivateIpAddresses=[address], **more)
@@ -579,6 +600,28 @@ def _(site):
                {"Name": "vpc-id", "Values": [site.vpc]}]
     found = site.ec2.describe_network_interfaces(Filters=filters)["NetworkInterfaces"]
     return f"{len(found)} of 1"
+
+
+@probe("State of a route to a deleted NAT gateway")
+def _(site):
+    gateway = site.nat_gateway(site.elastic())
+    site.replace(NatGatewayId=gateway)
+    site.delete_gateway(gateway)
+    return site.routes()[ALL]["State"]
+
+
+@probe("AssociateAddress of a NAT gateway's address")
+def _(site):
+    eip = site.elastic()
+    site.nat_gateway(eip)
+    return outcome(site.associate, eip, site.enis[0])
+
+
+@probe("Elastic IP address of a deleted NAT gateway")
+def _(site):
+    eip = site.elastic()
+    site.delete_gateway(site.nat_gateway(eip))
+    return "free" if "AssociationId" not in site.address(eip) else "in use"
 
 
 @probe("CREATE of a record that exists", Records)

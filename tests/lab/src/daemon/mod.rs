@@ -2,6 +2,7 @@
 //! power, and the control socket.
 
 pub mod account;
+mod booting;
 pub mod conductor;
 mod extras;
 pub mod shared;

@@ -7,8 +7,8 @@ use super::service::Service;
 use super::world::Ctx;
 use super::xml::XmlBody;
 use super::{
-    addresses, groups, instances, interfaces, listing, power, route53, routes, secondary, status,
-    tables, tags, vpcs,
+    addresses, groups, instances, interfaces, listing, nat_gateways, power, route53, routes,
+    secondary, status, tables, tags, vpcs,
 };
 
 /// A call that only looks.
@@ -124,6 +124,7 @@ const ACTIONS: &[Action] = &[
     read("DescribeVpcs", vpcs::describe_vpcs, &["VpcId"]),
     read("DescribeSubnets", vpcs::describe_subnets, &["SubnetId"]),
     read("DescribeRouteTables", tables::describe, &["RouteTableId"]),
+    read("DescribeNatGateways", nat_gateways::describe, &["NatGatewayId"]),
     read("DescribeSecurityGroups", groups::describe, &["GroupId", "GroupName"]),
     read("DescribeNetworkInterfaces", interfaces::describe, &["NetworkInterfaceId"]),
     read("DescribeInstances", listing::describe, &["InstanceId"]),
@@ -142,6 +143,16 @@ const ACTIONS: &[Action] = &[
         "InternetGatewayId",
         &["InternetGatewayId", "VpcId"],
     ),
+    Action {
+        also: &["AllocationId"],
+        ..write(
+            "CreateNatGateway",
+            nat_gateways::create,
+            "SubnetId",
+            &["SubnetId", "AllocationId", "ConnectivityType", "ClientToken", "TagSpecification"],
+        )
+    },
+    write("DeleteNatGateway", nat_gateways::delete, "NatGatewayId", &["NatGatewayId"]),
     write(
         "CreateRouteTable",
         tables::create,

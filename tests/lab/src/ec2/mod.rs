@@ -15,6 +15,7 @@ mod interfaces;
 mod listing;
 mod model;
 mod moved;
+mod nat_gateways;
 mod network;
 mod params;
 mod placing;

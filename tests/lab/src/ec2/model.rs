@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use super::error::{self, ApiError, Kind};
+use super::nat_gateways::NatGateway;
 use super::route53::Zone;
 
 /// Tags of a resource.
@@ -21,6 +22,7 @@ pub(super) struct State {
     pub(super) subnets: BTreeMap<String, Subnet>,
     pub(super) tables: BTreeMap<String, Table>,
     pub(super) gateways: BTreeMap<String, Gateway>,
+    pub(super) nat_gateways: BTreeMap<String, NatGateway>,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) interfaces: BTreeMap<String, Interface>,
     pub(super) instances: BTreeMap<String, Instance>,
@@ -77,6 +79,7 @@ pub(super) enum RouteTarget {
     Local,
     Gateway(String),
     Interface(String),
+    NatGateway(String),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -131,6 +134,8 @@ pub(super) struct Interface {
     pub(super) groups: Vec<String>,
     pub(super) source_dest_check: bool,
     pub(super) attachment: Option<Attachment>,
+    /// The kind of service of EC2 that made it for itself; none for those of the account's owner.
+    pub(super) service: Option<&'static str>,
     /// Public addresses by private address.
     pub(super) public: BTreeMap<Ipv4Addr, Public>,
     pub(super) tags: Tags,
@@ -294,6 +299,9 @@ impl State {
         match target {
             RouteTarget::Local => false,
             RouteTarget::Gateway(id) => self.gateways.get(id).is_none_or(|g| g.vpc.is_none()),
+            RouteTarget::NatGateway(id) => {
+                self.nat_gateways.get(id).is_none_or(|gateway| !gateway.phase.exists())
+            }
             RouteTarget::Interface(id) => {
                 let attached = self.interfaces.get(id).and_then(|i| i.attachment.as_ref());
                 let instance = attached.and_then(|a| self.instances.get(&a.instance));

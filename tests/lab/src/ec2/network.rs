@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
+
 use super::model::{Group, Interface, Peer, Phase, RouteTarget, Rule, RuleKey, State, Subnet};
 use crate::dataplane::{self, Dataplane, Permission, Power, Target};
 
@@ -11,7 +13,16 @@ use crate::dataplane::{self, Dataplane, Permission, Power, Target};
 /// those of now. Routes, the source/destination check, security groups, secondary private addresses
 /// and Elastic IP addresses are those of `then`, except for what did not exist yet.
 pub(super) fn dataplane(now: &State, then: &State) -> Dataplane {
-    let alive = |i: &Interface| i.attachment.as_ref().map(|a| (a.instance.clone(), a.device_index));
+    let nat_gateways: BTreeMap<&String, &String> = now
+        .nat_gateways
+        .values()
+        .filter(|gateway| gateway.phase.exists())
+        .filter_map(|gateway| Some((gateway.interface.as_ref()?, &gateway.id)))
+        .collect();
+    let alive = |i: &Interface| {
+        let attached = i.attachment.as_ref().map(|a| (a.instance.clone(), a.device_index));
+        attached.or_else(|| Some(((*nat_gateways.get(&i.id)?).clone(), 0)))
+    };
     let interfaces = now
         .interfaces
         .values()
@@ -54,7 +65,8 @@ pub(super) fn dataplane(now: &State, then: &State) -> Dataplane {
             (instance.id.clone(), shown)
         })
         .collect();
-    Dataplane { interfaces, subnets, instances }
+    let nat_gateways = nat_gateways.into_values().cloned().collect();
+    Dataplane { interfaces, subnets, instances, nat_gateways }
 }
 
 /// The primary address does not change; the others come and go once packets meet the change.
@@ -92,6 +104,12 @@ fn show_subnet(now: &State, then: &State, subnet: &Subnet) -> dataplane::Subnet 
                 gone if now.is_blackhole(gone) => Target::Blackhole,
                 RouteTarget::Gateway(_) => Target::InternetGateway,
                 RouteTarget::Interface(id) => Target::Interface(id.clone()),
+                RouteTarget::NatGateway(id) => now
+                    .nat_gateways
+                    .get(id)
+                    .filter(|gateway| gateway.phase.forwards())
+                    .and_then(|gateway| gateway.interface.clone())
+                    .map_or(Target::Blackhole, Target::Interface),
             };
             Some((*block, target))
         })
@@ -105,6 +123,10 @@ fn permissions(
     interface: &Interface,
     side: fn(&Group) -> &BTreeMap<RuleKey, Rule>,
 ) -> Vec<Permission> {
+    if interface.service.is_some() {
+        // What EC2 itself runs has no security group.
+        return vec![Permission { protocol: None, ports: None, peer: Ipv4Net::default() }];
+    }
     let group = |id: &String| then.groups.get(id).or_else(|| now.groups.get(id));
     let mut found: Vec<Permission> = interface
         .groups

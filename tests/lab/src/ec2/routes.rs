@@ -50,7 +50,7 @@ pub(super) fn replace(
     let is_local_block = route.origin == "CreateRouteTable";
     let fits = match target {
         RouteTarget::Local => is_local_block,
-        RouteTarget::Gateway(_) => !is_local_block,
+        RouteTarget::Gateway(_) | RouteTarget::NatGateway(_) => !is_local_block,
         RouteTarget::Interface(_) => true,
     };
     if !fits {
@@ -83,9 +83,9 @@ pub(super) fn delete(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<
 
 /// Reads the one target of a request and checks that the table's VPC can reach it.
 fn target(state: &State, table_id: &str, params: &Params) -> Result<RouteTarget, ApiError> {
-    const SUPPORTED: &[&str] = &["GatewayId", "InstanceId", "NetworkInterfaceId", "LocalTarget"];
+    const SUPPORTED: &[&str] =
+        &["GatewayId", "InstanceId", "NetworkInterfaceId", "NatGatewayId", "LocalTarget"];
     const ABSENT: &[(&str, &str)] = &[
-        ("NatGatewayId", "InvalidNatGatewayID.NotFound"),
         ("TransitGatewayId", "InvalidTransitGatewayID.NotFound"),
         ("VpcPeeringConnectionId", "InvalidVpcPeeringConnectionID.NotFound"),
         ("EgressOnlyInternetGatewayId", "InvalidGatewayID.NotFound"),
@@ -125,6 +125,15 @@ fn target(state: &State, table_id: &str, params: &Params) -> Result<RouteTarget,
             let same = gateway.vpc.as_ref() == Some(vpc);
             same.then(|| RouteTarget::Gateway(value.to_owned()))
                 .ok_or_else(|| foreign("network gateway"))
+        }
+        "NatGatewayId" => {
+            let gateway = find(&state.nat_gateways, &error::NAT_GATEWAY, value)?;
+            if !gateway.phase.exists() {
+                return Err(ApiError::not_found(&error::NAT_GATEWAY, value));
+            }
+            let same = &gateway.vpc == vpc;
+            same.then(|| RouteTarget::NatGateway(value.to_owned()))
+                .ok_or_else(|| foreign("NAT gateway"))
         }
         "NetworkInterfaceId" => {
             let interface = find(&state.interfaces, &error::INTERFACE, value)?;

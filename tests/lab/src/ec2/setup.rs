@@ -60,6 +60,8 @@ pub enum RouteVia {
     Gateway(String),
     /// A network interface.
     Interface(String),
+    /// A NAT gateway.
+    NatGateway(String),
 }
 
 /// The set-up changes the account at once and outside the history, rates and faults.
@@ -150,6 +152,7 @@ impl World {
             RouteVia::Local => params.with("LocalTarget", true),
             RouteVia::Gateway(id) => params.with("GatewayId", id),
             RouteVia::Interface(id) => params.with("NetworkInterfaceId", id),
+            RouteVia::NatGateway(id) => params.with("NatGatewayId", id),
         };
         self.set_up(now, |state, ctx| routes::create(state, ctx, &params).map(|_| ()))
     }
@@ -386,6 +389,7 @@ impl World {
             RouteTarget::Local => RouteVia::Local,
             RouteTarget::Gateway(id) => RouteVia::Gateway(id.clone()),
             RouteTarget::Interface(id) => RouteVia::Interface(id.clone()),
+            RouteTarget::NatGateway(id) => RouteVia::NatGateway(id.clone()),
         })
     }
 }

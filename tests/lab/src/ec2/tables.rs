@@ -116,6 +116,7 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
         match &route.target {
             RouteTarget::Local => x.put("gatewayId", "local"),
             RouteTarget::Gateway(id) => x.put("gatewayId", id),
+            RouteTarget::NatGateway(id) => x.put("natGatewayId", id),
             RouteTarget::Interface(id) => {
                 if let Some(instance) = instance_behind(state, route) {
                     x.put("instanceId", instance);
@@ -197,11 +198,17 @@ impl Filtered for Shown<'_> {
                 .filter_map(|route| match &route.target {
                     RouteTarget::Local => Some("local".to_owned()),
                     RouteTarget::Gateway(id) => Some(id.clone()),
-                    RouteTarget::Interface(_) => None,
+                    RouteTarget::Interface(_) | RouteTarget::NatGateway(_) => None,
                 })
                 .collect(),
             "route.instance-id" => routes
                 .filter_map(|route| instance_behind(state, route).map(str::to_owned))
+                .collect(),
+            "route.nat-gateway-id" => routes
+                .filter_map(|route| match &route.target {
+                    RouteTarget::NatGateway(id) => Some(id.clone()),
+                    _ => None,
+                })
                 .collect(),
             "route.origin" => routes.map(|route| route.origin.to_owned()).collect(),
             "route.state" => routes.map(|route| state_of(state, route).to_owned()).collect(),

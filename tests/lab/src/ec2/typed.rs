@@ -172,6 +172,7 @@ fn routes(
             RouteTarget::Local => RouteVia::Local,
             RouteTarget::Gateway(id) => RouteVia::Gateway(id.clone()),
             RouteTarget::Interface(id) => RouteVia::Interface(id.clone()),
+            RouteTarget::NatGateway(id) => RouteVia::NatGateway(id.clone()),
         };
         (*cidr, RouteSeen { via, blackhole: state.is_blackhole(&route.target) })
     });

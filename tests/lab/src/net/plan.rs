@@ -96,6 +96,8 @@ pub fn difference(have: &Routes, want: &Routes) -> Vec<Change> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::dataplane::{Interface, Subnet};
 
@@ -122,6 +124,7 @@ mod tests {
                 Subnet { cidr: "10.0.0.0/24".parse().unwrap(), routes },
             )]),
             instances: BTreeMap::new(),
+            nat_gateways: BTreeSet::new(),
         }
     }
 

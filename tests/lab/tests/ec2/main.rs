@@ -7,6 +7,8 @@ mod consistency;
 #[cfg(test)]
 mod listings;
 #[cfg(test)]
+mod nat_gateways;
+#[cfg(test)]
 mod power;
 #[cfg(test)]
 mod route53;
