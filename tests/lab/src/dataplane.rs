@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 /// The whole VPC as its packets should find it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dataplane {
+    /// The VPC's address blocks.
+    pub blocks: BTreeSet<Ipv4Net>,
     /// Every interface that is attached to an instance or is a NAT gateway's, by `eni-…` id.
     pub interfaces: BTreeMap<String, Interface>,
     /// Every subnet, by `subnet-…` id.

@@ -299,6 +299,22 @@ def check_secondary(enis, eip):
     assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[eip])["Addresses"][0]
 
 
+def check_blocks(vpc):
+    made = ec2.associate_vpc_cidr_block(VpcId=vpc, CidrBlock="100.64.0.0/16")
+    association = made["CidrBlockAssociation"]["AssociationId"]
+    shown = ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]
+    assert [a["CidrBlock"] for a in shown["CidrBlockAssociationSet"]] == [
+        "10.0.0.0/16", "100.64.0.0/16"], shown
+    again = outcome(ec2.associate_vpc_cidr_block, VpcId=vpc, CidrBlock="100.64.0.0/24")
+    assert again == "CidrConflict", again
+    ec2.disassociate_vpc_cidr_block(AssociationId=association)
+    primary = shown["CidrBlockAssociationSet"][0]["AssociationId"]
+    for id, code in ((association, "InvalidVpcCidrBlockAssociationID.NotFound"),
+                     (primary, "OperationNotPermitted")):
+        refused = outcome(ec2.disassociate_vpc_cidr_block, AssociationId=id)
+        assert refused == code, refused
+
+
 def check_listings(vpc, public, table, nodes):
     subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]
     assert len(subnets) == 2 and subnets[0]["AvailabilityZone"] == "eu-central-1a"
@@ -341,6 +357,7 @@ def check_signatures():
 
 vpc, gateway, public, private, table, group, nodes = build()
 check_listings(vpc, public, table, nodes)
+check_blocks(vpc)
 check_groups(group)
 a, b = check_routes(vpc, gateway, table, nodes)
 check_power(table, [nodes[0], nodes[1]])

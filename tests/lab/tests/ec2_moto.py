@@ -624,6 +624,26 @@ def _(site):
     return "free" if "AssociationId" not in site.address(eip) else "in use"
 
 
+@probe("Local routes after AssociateVpcCidrBlock")
+def _(site):
+    site.ec2.associate_vpc_cidr_block(VpcId=site.vpc, CidrBlock="100.64.0.0/16")
+    local = [block for block, route in site.routes().items() if route.get("GatewayId") == "local"]
+    return " ".join(sorted(local))
+
+
+@probe("AssociateVpcCidrBlock of a block that overlaps")
+def _(site):
+    return outcome(
+        site.ec2.associate_vpc_cidr_block, VpcId=site.vpc, CidrBlock="10.0.128.0/20")
+
+
+@probe("DisassociateVpcCidrBlock of the first block")
+def _(site):
+    vpc = site.ec2.describe_vpcs(VpcIds=[site.vpc])["Vpcs"][0]
+    first = vpc["CidrBlockAssociationSet"][0]["AssociationId"]
+    return outcome(site.ec2.disassociate_vpc_cidr_block, AssociationId=first)
+
+
 @probe("CREATE of a record that exists", Records)
 def _(site):
     site.change("CREATE")

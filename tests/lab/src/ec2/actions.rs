@@ -7,8 +7,8 @@ use super::service::Service;
 use super::world::Ctx;
 use super::xml::XmlBody;
 use super::{
-    addresses, groups, instances, interfaces, listing, nat_gateways, power, route53, routes,
-    secondary, status, tables, tags, vpcs,
+    addresses, blocks, groups, instances, interfaces, listing, nat_gateways, power, route53,
+    routes, secondary, status, tables, tags, vpcs,
 };
 
 /// A call that only looks.
@@ -130,6 +130,20 @@ const ACTIONS: &[Action] = &[
     read("DescribeInstances", listing::describe, &["InstanceId"]),
     read("DescribeInstanceStatus", status::describe, &["InstanceId", "IncludeAllInstances"]),
     write("CreateVpc", vpcs::create_vpc, "", &["CidrBlock", "TagSpecification"]),
+    // These two have no DryRun in botocore's model.
+    Action {
+        lacks: &["DryRun"],
+        ..write("AssociateVpcCidrBlock", blocks::associate, "VpcId", &["VpcId", "CidrBlock"])
+    },
+    Action {
+        lacks: &["DryRun"],
+        ..write(
+            "DisassociateVpcCidrBlock",
+            blocks::disassociate,
+            "AssociationId",
+            &["AssociationId"],
+        )
+    },
     write(
         "CreateSubnet",
         vpcs::create_subnet,

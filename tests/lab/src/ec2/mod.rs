@@ -6,6 +6,7 @@
 
 mod actions;
 mod addresses;
+mod blocks;
 mod error;
 mod faults;
 mod filter;

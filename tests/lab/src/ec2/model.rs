@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use super::blocks::Block;
 use super::error::{self, ApiError, Kind};
 use super::nat_gateways::NatGateway;
 use super::route53::Zone;
@@ -36,7 +37,8 @@ pub(super) struct State {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Vpc {
     pub(super) id: String,
-    pub(super) cidr: Ipv4Net,
+    /// The one that it was made with first.
+    pub(super) blocks: Vec<Block>,
     pub(super) main_table: String,
     pub(super) default_group: String,
     pub(super) tags: Tags,

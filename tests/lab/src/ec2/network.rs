@@ -66,7 +66,8 @@ pub(super) fn dataplane(now: &State, then: &State) -> Dataplane {
         })
         .collect();
     let nat_gateways = nat_gateways.into_values().cloned().collect();
-    Dataplane { interfaces, subnets, instances, nat_gateways }
+    let blocks = now.vpcs.values().flat_map(|vpc| vpc.blocks.iter().map(|block| block.cidr));
+    Dataplane { blocks: blocks.collect(), interfaces, subnets, instances, nat_gateways }
 }
 
 /// The primary address does not change; the others come and go once packets meet the change.

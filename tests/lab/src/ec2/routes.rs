@@ -188,14 +188,13 @@ fn check_destination(
     }
     let table = find(&state.tables, &error::TABLE, table_id)?;
     let vpc = find(&state.vpcs, &error::VPC, &table.vpc)?;
-    let inside = vpc.cidr.contains(&block) && vpc.cidr != block;
+    let inside = vpc.block_of(block).filter(|whole| *whole != block);
     let whole_subnet = state.subnets.values().any(|s| s.vpc == vpc.id && s.cidr == block);
     let to_interface = matches!(target, RouteTarget::Interface(_));
-    if inside && !(whole_subnet && to_interface) {
+    if let Some(whole) = inside.filter(|_| !(whole_subnet && to_interface)) {
         return Err(ApiError::value(format!(
-            "The destination CIDR block {block} is more specific than the VPC's CIDR block {} and \
-             does not match a subnet of it",
-            vpc.cidr
+            "The destination CIDR block {block} is more specific than the VPC's CIDR block \
+             {whole} and does not match a subnet of it"
         )));
     }
     Ok(())

@@ -369,11 +369,11 @@ impl World {
         Some((&found.zone, &found.kind, &found.image))
     }
 
-    /// The VPC of a subnet and the VPC's block.
+    /// The blocks of a VPC, the one that it was made with first.
     #[must_use]
-    pub fn vpc_of_subnet(&self, subnet: &str) -> Option<(&str, Ipv4Net)> {
-        let vpc = self.state.vpcs.get(&self.state.subnets.get(subnet)?.vpc)?;
-        Some((&vpc.id, vpc.cidr))
+    pub fn blocks_of(&self, vpc: &str) -> Vec<Ipv4Net> {
+        let blocks = self.state.vpcs.get(vpc).into_iter().flat_map(|vpc| &vpc.blocks);
+        blocks.map(|block| block.cidr).collect()
     }
 
     /// The security groups of an interface.

@@ -1,14 +1,12 @@
 //! Route tables: making, associating and describing them.
 
-use std::collections::BTreeMap;
-
 use super::error::{self, ApiError};
 use super::filter::{self, Filtered, PageSize};
 use super::model::{Association, Route, RouteTarget, State, Table, Tags, find, find_mut, named};
 use super::params::Params;
-use super::tags;
 use super::world::Ctx;
 use super::xml::XmlBody;
+use super::{blocks, tags};
 
 /// A table with what is needed to describe its routes.
 struct Shown<'a> {
@@ -31,18 +29,13 @@ pub(super) fn create(
     Ok(body)
 }
 
-/// Makes a table with the VPC's local route.
+/// Makes a table with the VPC's local routes.
 pub(super) fn add(state: &mut State, vpc: &str, tags: Tags) -> Result<String, ApiError> {
-    let block = find(&state.vpcs, &error::VPC, vpc)?.cidr;
+    let blocks = &find(&state.vpcs, &error::VPC, vpc)?.blocks;
+    let routes = blocks.iter().map(|block| (block.cidr, blocks::local())).collect();
     let id = state.new_id(error::TABLE.prefix);
-    let local = Route { target: RouteTarget::Local, origin: "CreateRouteTable" };
-    let table = Table {
-        id: id.clone(),
-        vpc: vpc.to_owned(),
-        routes: BTreeMap::from([(block, local)]),
-        associations: Vec::new(),
-        tags,
-    };
+    let table =
+        Table { id: id.clone(), vpc: vpc.to_owned(), routes, associations: Vec::new(), tags };
     state.tables.insert(id.clone(), table);
     Ok(id)
 }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod addresses;
 #[cfg(test)]
+mod blocks;
+#[cfg(test)]
 mod consistency;
 #[cfg(test)]
 mod listings;
