@@ -216,15 +216,19 @@ impl Plug {
     pub fn insert(&self, guest: &Netns) -> Result<()> {
         let (link, mac) = (&self.link, &self.interface.mac);
         let (name, path) = (device(self.interface.device_index), guest.path());
+        // The router's ICMP errors come from the gateway of the subnet (EC2 guide, "Network MTU"),
+        // also when a NAT forwards them.
+        let router = gateway(self.subnet);
         let rule = self.rule.map(|table| format!("rule add pref 200 iif {link} lookup {table}\n"));
         netns::ip(&format!(
             "link add dev {link} address {ROUTER_MAC} mtu {MTU} type veth \
              peer name {name} address {mac} mtu {MTU} netns {path}\n\
-             link set {link} up\n\
+             addr add {router}/32 dev {link}\nlink set {link} up\n\
              neigh replace {FAR_END} lladdr {mac} dev {link} nud permanent\n{}",
             rule.unwrap_or_default()
         ))?;
         netns::sysctl(&format!("net/ipv4/conf/{link}/proxy_arp"), "1")?;
+        netns::sysctl(&format!("net/ipv4/conf/{link}/accept_local"), "1")?;
         netns::sysctl(&format!("net/ipv4/conf/{link}/rp_filter"), "0")?;
         netns::sysctl(&format!("net/ipv4/conf/{link}/send_redirects"), "0")?;
         netns::sysctl(&format!("net/ipv4/neigh/{link}/proxy_delay"), "0")?;

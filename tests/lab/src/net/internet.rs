@@ -28,6 +28,9 @@ pub const WHOAMI_PORT: u16 = 80;
 pub const RESOLVERS: [Ipv4Addr; 3] =
     [Ipv4Addr::new(1, 1, 1, 1), Ipv4Addr::new(8, 8, 8, 8), Ipv4Addr::new(9, 9, 9, 9)];
 
+/// The largest packet through an internet gateway (EC2 guide, "Network MTU").
+const MTU: u32 = 1500;
+
 /// The router's side of its link to the gateway, `/30`, and the gateway's side.
 const ROUTER_SIDE: &str = "169.254.100.1";
 const GATEWAY_SIDE: Ipv4Addr = Ipv4Addr::new(169, 254, 100, 2);
@@ -56,16 +59,16 @@ impl Internet {
         let [router_mac, igw_mac, out_mac, host_mac] = LINK_MAC;
         let (igw_path, internet_path) = (igw.path(), internet.path());
         netns::ip(&format!(
-            "link add dev igw address {router_mac} type veth \
-             peer name vpc address {igw_mac} netns {igw_path}\n\
+            "link add dev igw address {router_mac} mtu {MTU} type veth \
+             peer name vpc address {igw_mac} mtu {MTU} netns {igw_path}\n\
              addr add {ROUTER_SIDE}/30 dev igw\nlink set igw up\n\
              neigh replace {GATEWAY_SIDE} lladdr {igw_mac} dev igw nud permanent\n"
         ))?;
         igw.ip(&format!(
             "link set lo up\nlink set vpc up\naddr add {GATEWAY_SIDE}/30 dev vpc\n\
              neigh replace {ROUTER_SIDE} lladdr {router_mac} dev vpc nud permanent\n\
-             link add dev out address {out_mac} type veth \
-             peer name eth0 address {host_mac} netns {internet_path}\n\
+             link add dev out address {out_mac} mtu {MTU} type veth \
+             peer name eth0 address {host_mac} mtu {MTU} netns {internet_path}\n\
              link set out up\naddr add 203.0.113.1/32 dev out\n\
              route add 203.0.113.0/24 dev out\n\
              neigh replace {INTERNET_HOST} lladdr {host_mac} dev out nud permanent\n\
