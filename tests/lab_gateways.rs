@@ -13,6 +13,67 @@ const NODES: [&str; 2] = ["nat-a", "nat-b"];
 const GROUP: &str = "/view/groups/us-east-1c";
 const ZONE: usize = 2;
 
+/// Makes something in EC2; its id, the first element of this name in the answer.
+fn made(scene: &Scene, action: &str, params: &[(&str, &str)], name: &str) -> String {
+    element(&scene.ec2(action, params).unwrap(), name)
+}
+
+/// The ids of all tables, the public one first.
+fn tables(scene: &Scene) -> Vec<String> {
+    let account = scene.account().unwrap();
+    let private = account.zones.iter().map(|zone| zone.private_table.clone());
+    [account.public_table].into_iter().chain(private).collect()
+}
+
+/// Gives each table the routes that real ones have beside their default route: to a transit
+/// gateway, a peer, an egress-only gateway and a gateway endpoint, and what a virtual private
+/// gateway propagates, a default route among it. Returns the transit gateway and its attachment.
+fn add_other_routes(scene: &Scene) -> (String, String) {
+    let vpc = ("VpcId", &*scene.account().unwrap().vpc);
+    let subnet = scene.zone(0).unwrap().public_subnet;
+    let transit = made(scene, "CreateTransitGateway", &[], "transitGatewayId");
+    let attach = [("TransitGatewayId", &*transit), vpc, ("SubnetIds.1", &subnet)];
+    let attach =
+        made(scene, "CreateTransitGatewayVpcAttachment", &attach, "transitGatewayAttachmentId");
+    let other = made(scene, "CreateVpc", &[("CidrBlock", "172.31.0.0/16")], "vpcId");
+    let peer = [vpc, ("PeerVpcId", &other)];
+    let peer = made(scene, "CreateVpcPeeringConnection", &peer, "vpcPeeringConnectionId");
+    let only = "egressOnlyInternetGatewayId";
+    let only = made(scene, "CreateEgressOnlyInternetGateway", &[vpc], only);
+    let learned = made(scene, "CreateVpnGateway", &[("Type", "ipsec.1")], "vpnGatewayId");
+    scene.ec2("AttachVpnGateway", &[("VpnGatewayId", &learned), vpc]).unwrap();
+    for table in tables(scene) {
+        let table = ("RouteTableId", &*table);
+        for (destination, target) in [
+            (("DestinationCidrBlock", "10.0.0.0/8"), ("TransitGatewayId", &*transit)),
+            (("DestinationCidrBlock", "172.31.0.0/16"), ("VpcPeeringConnectionId", &*peer)),
+            (("DestinationIpv6CidrBlock", "::/0"), ("EgressOnlyInternetGatewayId", &*only)),
+        ] {
+            scene.ec2("CreateRoute", &[table, destination, target]).unwrap();
+        }
+        let service = ("ServiceName", "com.amazonaws.us-east-1.s3");
+        let endpoint = [vpc, service, ("RouteTableId.1", table.1)];
+        scene.ec2("CreateVpcEndpoint", &endpoint).unwrap();
+        scene.ec2("EnableVgwRoutePropagation", &[table, ("GatewayId", &*learned)]).unwrap();
+    }
+    (transit, attach)
+}
+
+/// The routes of all tables but the static default ones, without their states.
+fn other_routes(scene: &Scene) -> Vec<String> {
+    let mut found = Vec::new();
+    for table in tables(scene) {
+        let shown = scene.ec2("DescribeRouteTables", &[("RouteTableId.1", &table)]).unwrap();
+        let routes = element(&shown, "routeSet").replace(">blackhole<", ">active<");
+        let is_default =
+            |route: &&str| route.contains(">0.0.0.0/0<") && route.contains("<origin>CreateRoute<");
+        let all = routes.split("</item>").filter(|route| !route.is_empty());
+        let others = all.filter(|route| !is_default(route));
+        found.extend(others.map(|route| format!("{table} {route}")));
+    }
+    found
+}
+
 /// Makes a NAT gateway with the address `gateway`; its id once it forwards.
 fn nat_gateway(scene: &Scene) -> String {
     let allocation = scene.account().unwrap().elastic["gateway"].allocation.clone();
@@ -71,67 +132,116 @@ fn writes_of_table(scene: &Scene) -> usize {
     calls.iter().filter(|call| is_route_write(call) && call.params.contains(&table)).count()
 }
 
-#[test]
-fn a_nat_gateway_keeps_its_table_until_it_is_deleted_and_the_way_there_and_back_loses_no_packet() {
+/// A pair, and a third zone whose table leads to one of its nodes.
+fn start() -> Scene {
     let config = format!("failover.first_contact = \"5s\"\n{QUICK}");
     let spec = scene::spec(2, NATHA, &config)
         .with_host(HostSpec::new("host-c", 2, Role::Private))
         .with_address("gateway", None);
-    let scene = Scene::start(&spec).unwrap();
-    let address = scene.account().unwrap().elastic["gateway"].address.to_string();
+    Scene::start(&spec).unwrap()
+}
 
-    // A node dies while one table leads out of the cluster: the others are covered, and the dead
-    // node is repaired.
-    let gateway = nat_gateway(&scene);
+/// Waits until a node has taken the table; which one.
+fn is_taken(scene: &Scene) -> String {
+    let taken = || scene.route(ZONE).map(|holder| NODES.contains(&&*holder));
+    scene.wait_for(taken).unwrap();
+    scene.route(ZONE).unwrap()
+}
+
+/// The public address of the gateway.
+fn address(scene: &Scene) -> String {
+    scene.account().unwrap().elastic["gateway"].address.to_string()
+}
+
+/// A default route to a transit gateway is left alone until it is a blackhole.
+fn leads_to_a_transit_gateway(scene: &Scene, transit: &str, attachment: &str) {
+    lead(scene, "TransitGatewayId", transit);
+    is_left_alone(scene, transit);
+    assert_eq!(writes_of_table(scene), 0, "the table was not given to natha");
+    let detach = [("TransitGatewayAttachmentId", attachment)];
+    scene.ec2("DeleteTransitGatewayVpcAttachment", &detach).unwrap();
+    is_taken(scene);
+}
+
+/// A node dies while the table leads out of the cluster: the others are covered, and the dead node
+/// is repaired.
+fn a_node_dies(scene: &Scene, gateway: &str) {
+    let writes = writes_of_table(scene);
     let meter = scene.ping("host-c", 10).unwrap();
-    lead(&scene, "NatGatewayId", &gateway);
-    is_left_alone(&scene, &gateway);
-    assert_eq!(seen_as(&scene), address);
+    lead(scene, "NatGatewayId", gateway);
+    is_left_alone(scene, gateway);
+    assert_eq!(seen_as(scene), address(scene));
     let boots = scene.boots("nat-a").unwrap();
     scene.panic("nat-a").unwrap();
     scene.wait_route(0, "nat-b").unwrap();
     scene.wait_boot("nat-a", boots).unwrap();
     scene.wait_route(0, "nat-a").unwrap();
-    is_left_alone(&scene, &gateway);
+    is_left_alone(scene, gateway);
     assert_eq!(scene.count("StopInstances").unwrap(), 1);
-    assert_eq!(writes_of_table(&scene), 0, "the table was not given to natha");
+    assert_eq!(writes_of_table(scene), writes, "the table was not given to natha");
     scene.lost_nothing(meter).unwrap();
+}
 
-    // The gateway is deleted, and its route with it becomes a blackhole.
+/// The gateway is deleted, and its route becomes a blackhole. Returns the outage, in milliseconds.
+fn the_gateway_goes(scene: &Scene, gateway: &str) -> f64 {
     let meter = scene.ping("host-c", 10).unwrap();
-    scene.ec2("DeleteNatGateway", &[("NatGatewayId", &gateway)]).unwrap();
-    let taken = || scene.route(ZONE).map(|holder| NODES.contains(&&*holder));
-    scene.wait_for(taken).unwrap();
+    scene.ec2("DeleteNatGateway", &[("NatGatewayId", gateway)]).unwrap();
+    is_taken(scene);
     scene.wait_well().unwrap();
     let report = scene.pinged(meter).unwrap();
     assert_eq!(report.outages.len(), 1, "{:?}", report.outages);
     // The table is read every `reread`, 10 s.
     assert!(report.worst_ms() < 15_000.0, "{:?}", report.outages);
-    println!("outage after the end of the gateway: {:.0} ms", report.worst_ms());
+    report.worst_ms()
+}
 
-    // An operator's way back to a gateway and to natha again: both forward all the while.
-    let holder = scene.route(ZONE).unwrap();
-    let writes = writes_of_table(&scene);
+#[test]
+fn a_table_that_leads_to_a_gateway_is_left_alone_until_the_gateway_is_gone() {
+    let scene = start();
+    let (transit, attachment) = add_other_routes(&scene);
+    let others = other_routes(&scene);
+    // Four static ones and two propagated ones in each table, and the local one.
+    assert_eq!(others.len(), 4 * 7, "{others:?}");
+    leads_to_a_transit_gateway(&scene, &transit, &attachment);
+    let gateway = nat_gateway(&scene);
+    a_node_dies(&scene, &gateway);
+    let outage = the_gateway_goes(&scene, &gateway);
+    println!("outage after the end of the gateway: {outage:.0} ms");
+
+    assert_eq!(other_routes(&scene), others);
+    let calls = scene.calls().unwrap();
+    let mut written = calls.iter().filter(|call| is_route_write(call));
+    assert!(written.all(|call| call.params.contains("DestinationCidrBlock=0.0.0.0/0 ")));
+    let policy = scene.sh("nat-a", "natha policy --cluster lab").unwrap();
+    let is_allowed = |action: &str| policy.contains(&format!("\"ec2:{action}\""));
+    assert!(calls.iter().all(|call| is_allowed(&call.action)), "{policy}");
+}
+
+#[test]
+fn a_table_goes_from_a_nat_gateway_to_natha_and_back_losing_no_packet() {
+    let scene = start();
     let gateway = nat_gateway(&scene);
     let meter = scene.ping("host-c", 10).unwrap();
+    for _ in 0..2 {
+        lead(&scene, "NatGatewayId", &gateway);
+        is_left_alone(&scene, &gateway);
+        assert_eq!(seen_as(&scene), address(&scene));
+        lead(&scene, "NetworkInterfaceId", &scene.host("nat-a").unwrap().interface);
+        is_held(&scene, "nat-a");
+        assert_ne!(seen_as(&scene), address(&scene));
+    }
     lead(&scene, "NatGatewayId", &gateway);
     is_left_alone(&scene, &gateway);
-    assert_eq!(seen_as(&scene), address);
-    lead(&scene, "NetworkInterfaceId", &scene.host(&holder).unwrap().interface);
-    is_held(&scene, &holder);
-    assert_ne!(seen_as(&scene), address);
-    lead(&scene, "NatGatewayId", &gateway);
-    is_left_alone(&scene, &gateway);
-    assert_eq!(writes_of_table(&scene), writes);
+    assert_eq!(writes_of_table(&scene), 0, "natha moved what was where it belongs");
 
-    // The same by the setting that has natha take what leads out of the cluster.
+    // The setting has natha take what leads out of the cluster.
     for node in NODES {
         let adopt = "sed -i '1i failover.adopt = true' /etc/natha/natha.toml && \
                      kill -HUP $(pidof natha)";
         scene.sh(node, adopt).unwrap();
     }
-    scene.wait_for(taken).unwrap();
+    is_taken(&scene);
     scene.wait_well().unwrap();
     scene.lost_nothing(meter).unwrap();
-    assert_eq!(scene.count("StopInstances").unwrap(), 1);
+    scene.nobody_stopped().unwrap();
 }

@@ -268,6 +268,50 @@ def check_nat_gateways(public, table, eni, eip):
     assert unknown == "NatGatewayNotFound", unknown
 
 
+def check_others(vpc, public, table):
+    def shown(**wanted):
+        all = ec2.describe_route_tables(RouteTableIds=[table])["RouteTables"][0]["Routes"]
+        return [r for r in all if wanted.items() <= r.items()]
+
+    there = dict(RouteTableId=table)
+    transit = ec2.create_transit_gateway()["TransitGateway"]["TransitGatewayId"]
+    attached = ec2.create_transit_gateway_vpc_attachment(
+        TransitGatewayId=transit, VpcId=vpc, SubnetIds=[public])["TransitGatewayVpcAttachment"]
+    ec2.create_route(**there, DestinationCidrBlock="10.0.0.0/8", TransitGatewayId=transit)
+    other = ec2.create_vpc(CidrBlock="172.31.0.0/16")["Vpc"]["VpcId"]
+    peer = ec2.create_vpc_peering_connection(VpcId=vpc, PeerVpcId=other)["VpcPeeringConnection"]
+    peer = peer["VpcPeeringConnectionId"]
+    ec2.create_route(
+        **there, DestinationCidrBlock="172.31.0.0/16", VpcPeeringConnectionId=peer)
+    only = ec2.create_egress_only_internet_gateway(VpcId=vpc)["EgressOnlyInternetGateway"]
+    only = only["EgressOnlyInternetGatewayId"]
+    ec2.create_route(
+        **there, DestinationIpv6CidrBlock="::/0", EgressOnlyInternetGatewayId=only)
+    endpoint = ec2.create_vpc_endpoint(
+        VpcId=vpc, ServiceName="com.amazonaws.eu-central-1.s3", RouteTableIds=[table])
+    endpoint = endpoint["VpcEndpoint"]["VpcEndpointId"]
+    private = ec2.create_vpn_gateway(Type="ipsec.1")["VpnGateway"]["VpnGatewayId"]
+    ec2.attach_vpn_gateway(VpcId=vpc, VpnGatewayId=private)
+    ec2.enable_vgw_route_propagation(RouteTableId=table, GatewayId=private)
+    assert shown(TransitGatewayId=transit, State="active")
+    assert shown(VpcPeeringConnectionId=peer, State="active")
+    assert shown(EgressOnlyInternetGatewayId=only, DestinationIpv6CidrBlock="::/0")
+    assert shown(GatewayId=endpoint)[0]["DestinationPrefixListId"].startswith("pl-")
+    assert shown(GatewayId=private, Origin="EnableVgwRoutePropagation")
+    ec2.delete_transit_gateway_vpc_attachment(
+        TransitGatewayAttachmentId=attached["TransitGatewayAttachmentId"])
+    ec2.delete_vpc_peering_connection(VpcPeeringConnectionId=peer)
+    ec2.delete_egress_only_internet_gateway(EgressOnlyInternetGatewayId=only)
+    ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint])
+    ec2.disable_vgw_route_propagation(RouteTableId=table, GatewayId=private)
+    assert len(shown(State="blackhole")) >= 3 and not shown(GatewayId=endpoint)
+    assert not shown(GatewayId=private)
+    for destination in (dict(DestinationCidrBlock="10.0.0.0/8"),
+                        dict(DestinationCidrBlock="172.31.0.0/16"),
+                        dict(DestinationIpv6CidrBlock="::/0")):
+        ec2.delete_route(**there, **destination)
+
+
 def private_of(eni):
     answer = ec2.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"][0]
     return answer["PrivateIpAddresses"]
@@ -373,5 +417,6 @@ enis = [a, primary(replacement)["NetworkInterfaceId"]]
 eip = check_addresses([nodes[0], replacement], enis, replacement)
 check_secondary(enis, eip)
 check_nat_gateways(public, table, a, eip)
+check_others(vpc, public, table)
 check_signatures()
 print("every check passed")

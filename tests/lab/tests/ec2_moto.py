@@ -644,6 +644,52 @@ def _(site):
     return outcome(site.ec2.disassociate_vpc_cidr_block, AssociationId=first)
 
 
+@probe("State of a route to a transit gateway without attachment")
+def _(site):
+    transit = site.ec2.create_transit_gateway()["TransitGateway"]["TransitGatewayId"]
+    made = site.ec2.create_transit_gateway_vpc_attachment(
+        TransitGatewayId=transit, VpcId=site.vpc, SubnetIds=[site.subnet])
+    site.create("10.0.0.0/8", TransitGatewayId=transit)
+    attachment = made["TransitGatewayVpcAttachment"]["TransitGatewayAttachmentId"]
+    site.ec2.delete_transit_gateway_vpc_attachment(TransitGatewayAttachmentId=attachment)
+    return site.routes()["10.0.0.0/8"]["State"]
+
+
+@probe("Origins of two routes to 0.0.0.0/0, one of them propagated")
+def _(site):
+    private = site.ec2.create_vpn_gateway(Type="ipsec.1")["VpnGateway"]["VpnGatewayId"]
+    site.ec2.attach_vpn_gateway(VpcId=site.vpc, VpnGatewayId=private)
+    site.ec2.enable_vgw_route_propagation(RouteTableId=site.table, GatewayId=private)
+    answer = site.ec2.describe_route_tables(RouteTableIds=[site.table])
+    routes = answer["RouteTables"][0]["Routes"]
+    return " ".join(sorted(r["Origin"] for r in routes if r["DestinationCidrBlock"] == ALL))
+
+
+def endpoint(site):
+    made = site.ec2.create_vpc_endpoint(
+        VpcId=site.vpc, ServiceName="com.amazonaws.eu-central-1.s3", VpcEndpointType="Gateway",
+        RouteTableIds=[site.table])
+    return made["VpcEndpoint"]["VpcEndpointId"]
+
+
+def endpoint_route(site):
+    answer = site.ec2.describe_route_tables(RouteTableIds=[site.table])
+    found = [r for r in answer["RouteTables"][0]["Routes"] if "DestinationPrefixListId" in r]
+    return f"prefix list, {found[0]['State']}" if found else "none"
+
+
+@probe("Route of a gateway endpoint")
+def _(site):
+    endpoint(site)
+    return endpoint_route(site)
+
+
+@probe("Route of a deleted gateway endpoint")
+def _(site):
+    site.ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint(site)])
+    return endpoint_route(site)
+
+
 @probe("CREATE of a record that exists", Records)
 def _(site):
     site.change("CREATE")

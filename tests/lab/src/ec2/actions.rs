@@ -7,8 +7,8 @@ use super::service::Service;
 use super::world::Ctx;
 use super::xml::XmlBody;
 use super::{
-    addresses, blocks, groups, instances, interfaces, listing, nat_gateways, power, route53,
-    routes, secondary, status, tables, tags, vpcs,
+    addresses, beyond, blocks, groups, instances, interfaces, listing, nat_gateways, others, power,
+    route53, routes, secondary, status, tables, tags, vpcs,
 };
 
 /// A call that only looks.
@@ -166,6 +166,59 @@ const ACTIONS: &[Action] = &[
             &["SubnetId", "AllocationId", "ConnectivityType", "ClientToken", "TagSpecification"],
         )
     },
+    write("CreateTransitGateway", beyond::create_transit_gateway, "", &[]),
+    write(
+        "CreateTransitGatewayVpcAttachment",
+        beyond::attach_transit_gateway,
+        "TransitGatewayId",
+        &["TransitGatewayId", "VpcId", "SubnetIds"],
+    ),
+    write(
+        "DeleteTransitGatewayVpcAttachment",
+        beyond::detach_transit_gateway,
+        "TransitGatewayAttachmentId",
+        &["TransitGatewayAttachmentId"],
+    ),
+    write("CreateVpcPeeringConnection", beyond::create_peering, "VpcId", &["VpcId", "PeerVpcId"]),
+    write(
+        "DeleteVpcPeeringConnection",
+        beyond::delete_peering,
+        "VpcPeeringConnectionId",
+        &["VpcPeeringConnectionId"],
+    ),
+    write("CreateEgressOnlyInternetGateway", beyond::create_egress_only, "VpcId", &["VpcId"]),
+    write(
+        "DeleteEgressOnlyInternetGateway",
+        beyond::delete_egress_only,
+        "EgressOnlyInternetGatewayId",
+        &["EgressOnlyInternetGatewayId"],
+    ),
+    write("CreateVpnGateway", beyond::create_vpn_gateway, "", &["Type"]),
+    write(
+        "AttachVpnGateway",
+        beyond::attach_vpn_gateway,
+        "VpnGatewayId",
+        &["VpcId", "VpnGatewayId"],
+    ),
+    write(
+        "EnableVgwRoutePropagation",
+        others::propagate,
+        "RouteTableId",
+        &["GatewayId", "RouteTableId"],
+    ),
+    write(
+        "DisableVgwRoutePropagation",
+        others::end_propagation,
+        "RouteTableId",
+        &["GatewayId", "RouteTableId"],
+    ),
+    write(
+        "CreateVpcEndpoint",
+        others::create_endpoint,
+        "VpcId",
+        &["VpcId", "ServiceName", "VpcEndpointType", "RouteTableId"],
+    ),
+    write("DeleteVpcEndpoints", others::delete_endpoints, "VpcEndpointId", &["VpcEndpointId"]),
     write("DeleteNatGateway", nat_gateways::delete, "NatGatewayId", &["NatGatewayId"]),
     write(
         "CreateRouteTable",

@@ -6,6 +6,7 @@
 
 mod actions;
 mod addresses;
+mod beyond;
 mod blocks;
 mod error;
 mod faults;
@@ -18,6 +19,7 @@ mod model;
 mod moved;
 mod nat_gateways;
 mod network;
+mod others;
 mod params;
 mod placing;
 mod power;

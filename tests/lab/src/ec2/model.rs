@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use super::beyond::Beyond;
 use super::blocks::Block;
 use super::error::{self, ApiError, Kind};
 use super::nat_gateways::NatGateway;
+use super::others::OtherRoute;
 use super::route53::Zone;
 
 /// Tags of a resource.
@@ -24,6 +26,8 @@ pub(super) struct State {
     pub(super) tables: BTreeMap<String, Table>,
     pub(super) gateways: BTreeMap<String, Gateway>,
     pub(super) nat_gateways: BTreeMap<String, NatGateway>,
+    /// Transit gateways and the like.
+    pub(super) beyond: BTreeMap<String, Beyond>,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) interfaces: BTreeMap<String, Interface>,
     pub(super) instances: BTreeMap<String, Instance>,
@@ -58,6 +62,8 @@ pub(super) struct Table {
     pub(super) id: String,
     pub(super) vpc: String,
     pub(super) routes: BTreeMap<Ipv4Net, Route>,
+    /// Those that are no static ones of IPv4.
+    pub(super) others: Vec<OtherRoute>,
     pub(super) associations: Vec<Association>,
     pub(super) tags: Tags,
 }
@@ -82,6 +88,8 @@ pub(super) enum RouteTarget {
     Gateway(String),
     Interface(String),
     NatGateway(String),
+    /// Something that carries no packet here.
+    Beyond(String),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -296,11 +304,17 @@ impl State {
         explicit.or_else(|| self.tables.get(&self.vpcs.get(&subnet.vpc)?.main_table))
     }
 
-    /// Whether packets sent along this route go nowhere. A stopping target is still reachable.
-    pub(super) fn is_blackhole(&self, target: &RouteTarget) -> bool {
+    /// Whether a route of this VPC to this target is a blackhole. A stopping target is still
+    /// reachable.
+    pub(super) fn is_blackhole(&self, vpc: &str, target: &RouteTarget) -> bool {
         match target {
             RouteTarget::Local => false,
             RouteTarget::Gateway(id) => self.gateways.get(id).is_none_or(|g| g.vpc.is_none()),
+            // An endpoint exists for as long as its routes.
+            RouteTarget::Beyond(id) if id.starts_with("vpce-") => false,
+            RouteTarget::Beyond(id) => {
+                self.beyond.get(id).is_none_or(|beyond| !beyond.vpcs.contains_key(vpc))
+            }
             RouteTarget::NatGateway(id) => {
                 self.nat_gateways.get(id).is_none_or(|gateway| !gateway.phase.exists())
             }

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::model::{Group, Interface, Peer, Phase, RouteTarget, Rule, RuleKey, State, Subnet};
+use super::others::Destination;
 use crate::dataplane::{self, Dataplane, Permission, Power, Target};
 
 /// Power, interfaces, their primary addresses and the public addresses that EC2 gives at start are
@@ -96,25 +97,29 @@ fn public(interface: &Interface, old: &Interface) -> BTreeMap<Ipv4Addr, Ipv4Addr
 
 fn show_subnet(now: &State, then: &State, subnet: &Subnet) -> dataplane::Subnet {
     let table = then.table_of(subnet).or_else(|| now.table_of(subnet));
-    let routes = table
-        .into_iter()
-        .flat_map(|table| &table.routes)
-        .filter_map(|(block, route)| {
-            let target = match &route.target {
-                RouteTarget::Local => return None,
-                gone if now.is_blackhole(gone) => Target::Blackhole,
-                RouteTarget::Gateway(_) => Target::InternetGateway,
-                RouteTarget::Interface(id) => Target::Interface(id.clone()),
-                RouteTarget::NatGateway(id) => now
-                    .nat_gateways
-                    .get(id)
-                    .filter(|gateway| gateway.phase.forwards())
-                    .and_then(|gateway| gateway.interface.clone())
-                    .map_or(Target::Blackhole, Target::Interface),
-            };
-            Some((*block, target))
-        })
-        .collect();
+    // What is propagated leads to what carries no packet here. A static route goes before it.
+    let others = table.into_iter().flat_map(|table| &table.others);
+    let learned = others.filter_map(|route| match route.destination {
+        Destination::V4(block) => Some((block, Target::Blackhole)),
+        Destination::V6(_) | Destination::PrefixList(_) => None,
+    });
+    let fixed = table.into_iter().flat_map(|table| &table.routes).filter_map(|(block, route)| {
+        let target = match &route.target {
+            RouteTarget::Local => return None,
+            gone if now.is_blackhole(&subnet.vpc, gone) => Target::Blackhole,
+            RouteTarget::Beyond(_) => Target::Blackhole,
+            RouteTarget::Gateway(_) => Target::InternetGateway,
+            RouteTarget::Interface(id) => Target::Interface(id.clone()),
+            RouteTarget::NatGateway(id) => now
+                .nat_gateways
+                .get(id)
+                .filter(|gateway| gateway.phase.forwards())
+                .and_then(|gateway| gateway.interface.clone())
+                .map_or(Target::Blackhole, Target::Interface),
+        };
+        Some((*block, target))
+    });
+    let routes = learned.chain(fixed).collect();
     dataplane::Subnet { cidr: subnet.cidr, routes }
 }
 

@@ -7,12 +7,17 @@ use super::model::{Route, RouteTarget, State, find, find_mut};
 use super::params::Params;
 use super::world::Ctx;
 use super::xml::XmlBody;
+use super::{beyond, others};
 
 /// Blocks that no route may lead into: EC2's own services at link-local addresses.
 const RESERVED: &str = "169.254.168.0/22";
 
 pub(super) fn create(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
     let table_id = params.need("RouteTableId")?;
+    if let Some(destination) = others::destination(params)? {
+        let target = target(state, table_id, params)?;
+        return others::create(state, table_id, destination, target);
+    }
     let block = params.cidr("DestinationCidrBlock")?;
     let target = target(state, table_id, params)?;
     check_destination(state, table_id, block, &target)?;
@@ -39,6 +44,10 @@ pub(super) fn replace(
     params: &Params,
 ) -> Result<XmlBody, ApiError> {
     let table_id = params.need("RouteTableId")?;
+    if let Some(destination) = others::destination(params)? {
+        let target = target(state, table_id, params)?;
+        return others::replace(state, table_id, destination, target);
+    }
     let block = params.cidr("DestinationCidrBlock")?;
     let target = target(state, table_id, params)?;
     let table = find_mut(&mut state.tables, &error::TABLE, table_id)?;
@@ -50,7 +59,9 @@ pub(super) fn replace(
     let is_local_block = route.origin == "CreateRouteTable";
     let fits = match target {
         RouteTarget::Local => is_local_block,
-        RouteTarget::Gateway(_) | RouteTarget::NatGateway(_) => !is_local_block,
+        RouteTarget::Gateway(_) | RouteTarget::NatGateway(_) | RouteTarget::Beyond(_) => {
+            !is_local_block
+        }
         RouteTarget::Interface(_) => true,
     };
     if !fits {
@@ -64,6 +75,9 @@ pub(super) fn replace(
 
 pub(super) fn delete(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
     let table_id = params.need("RouteTableId")?;
+    if let Some(destination) = others::destination(params)? {
+        return others::delete(state, table_id, destination);
+    }
     let block = params.cidr("DestinationCidrBlock")?;
     let table = find_mut(&mut state.tables, &error::TABLE, table_id)?;
     match table.routes.get(&block) {
@@ -81,22 +95,26 @@ pub(super) fn delete(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<
     }
 }
 
-/// Reads the one target of a request and checks that the table's VPC can reach it.
-fn target(state: &State, table_id: &str, params: &Params) -> Result<RouteTarget, ApiError> {
-    const SUPPORTED: &[&str] =
-        &["GatewayId", "InstanceId", "NetworkInterfaceId", "NatGatewayId", "LocalTarget"];
+/// The one target of a request: the parameter and its value.
+fn named_target(params: &Params) -> Result<(&'static str, &str), ApiError> {
+    const SUPPORTED: &[&str] = &[
+        "GatewayId",
+        "InstanceId",
+        "NetworkInterfaceId",
+        "NatGatewayId",
+        "TransitGatewayId",
+        "VpcPeeringConnectionId",
+        "EgressOnlyInternetGatewayId",
+        "LocalTarget",
+    ];
     const ABSENT: &[(&str, &str)] = &[
-        ("TransitGatewayId", "InvalidTransitGatewayID.NotFound"),
-        ("VpcPeeringConnectionId", "InvalidVpcPeeringConnectionID.NotFound"),
-        ("EgressOnlyInternetGatewayId", "InvalidGatewayID.NotFound"),
         ("VpcEndpointId", "InvalidVpcEndpointId.NotFound"),
         ("LocalGatewayId", "InvalidLocalGatewayID.NotFound"),
         ("CarrierGatewayId", "InvalidCarrierGatewayID.NotFound"),
         ("CoreNetworkArn", "InvalidParameterValue"),
     ];
-    let vpc = &find(&state.tables, &error::TABLE, table_id)?.vpc;
     let all = SUPPORTED.iter().copied().chain(ABSENT.iter().map(|(name, _)| *name));
-    let given: Vec<&str> = all.filter(|name| params.get(name).is_some()).collect();
+    let given: Vec<&'static str> = all.filter(|name| params.get(name).is_some()).collect();
     let [name] = given.as_slice() else {
         let message = "The request must contain exactly one of gatewayId, natGatewayId, \
                        networkInterfaceId, vpcPeeringConnectionId, egressOnlyInternetGatewayId, \
@@ -108,17 +126,32 @@ fn target(state: &State, table_id: &str, params: &Params) -> Result<RouteTarget,
         });
     };
     let value = params.need(name)?;
-    if let Some((_, code)) = ABSENT.iter().find(|(absent, _)| absent == name) {
-        return Err(ApiError::client(code, format!("The ID '{value}' does not exist")));
+    match ABSENT.iter().find(|(absent, _)| absent == name) {
+        None => Ok((name, value)),
+        Some((_, code)) => Err(ApiError::client(code, format!("The ID '{value}' does not exist"))),
     }
+}
+
+/// Reads the one target of a request and checks that the table's VPC can reach it.
+fn target(state: &State, table_id: &str, params: &Params) -> Result<RouteTarget, ApiError> {
+    let vpc = &find(&state.tables, &error::TABLE, table_id)?.vpc;
+    let (name, value) = named_target(params)?;
     let foreign = |what: &str| {
         ApiError::value(format!(
             "route table {table_id} and {what} {value} belong to different networks"
         ))
     };
-    match *name {
+    match name {
         "LocalTarget" => Ok(RouteTarget::Local),
         "GatewayId" if value == "local" => Ok(RouteTarget::Local),
+        "TransitGatewayId" | "VpcPeeringConnectionId" | "EgressOnlyInternetGatewayId" => {
+            beyond::check(state, vpc, name, value)?;
+            Ok(RouteTarget::Beyond(value.to_owned()))
+        }
+        "GatewayId" if value.starts_with("vgw-") => {
+            beyond::check(state, vpc, name, value)?;
+            Ok(RouteTarget::Beyond(value.to_owned()))
+        }
         "GatewayId" => {
             let gateway = find(&state.gateways, &error::GATEWAY, value)
                 .map_err(|e| ApiError { code: e.code.replace("InternetG", "G"), ..e })?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use super::beyond;
 use super::error::{self, ApiError};
 use super::instances;
 use super::interfaces;
@@ -62,6 +63,8 @@ pub enum RouteVia {
     Interface(String),
     /// A NAT gateway.
     NatGateway(String),
+    /// A transit gateway, a peering connection or another gateway that carries no packet here.
+    Beyond(String),
 }
 
 /// The set-up changes the account at once and outside the history, rates and faults.
@@ -153,6 +156,7 @@ impl World {
             RouteVia::Gateway(id) => params.with("GatewayId", id),
             RouteVia::Interface(id) => params.with("NetworkInterfaceId", id),
             RouteVia::NatGateway(id) => params.with("NatGatewayId", id),
+            RouteVia::Beyond(id) => params.with(beyond::parameter(id), id),
         };
         self.set_up(now, |state, ctx| routes::create(state, ctx, &params).map(|_| ()))
     }
@@ -390,6 +394,7 @@ impl World {
             RouteTarget::Gateway(id) => RouteVia::Gateway(id.clone()),
             RouteTarget::Interface(id) => RouteVia::Interface(id.clone()),
             RouteTarget::NatGateway(id) => RouteVia::NatGateway(id.clone()),
+            RouteTarget::Beyond(id) => RouteVia::Beyond(id.clone()),
         })
     }
 }

@@ -11,6 +11,8 @@ mod listings;
 #[cfg(test)]
 mod nat_gateways;
 #[cfg(test)]
+mod others;
+#[cfg(test)]
 mod power;
 #[cfg(test)]
 mod route53;
