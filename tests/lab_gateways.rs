@@ -132,9 +132,9 @@ fn writes_of_table(scene: &Scene) -> usize {
     calls.iter().filter(|call| is_route_write(call) && call.params.contains(&table)).count()
 }
 
-/// A pair, and a third zone whose table leads to one of its nodes.
-fn start() -> Scene {
-    let config = format!("failover.first_contact = \"5s\"\n{QUICK}");
+/// A pair with settings besides the quick ones, and a third zone whose table leads to a node of it.
+fn start(settings: &str) -> Scene {
+    let config = format!("{settings}\n{QUICK}");
     let spec = scene::spec(2, NATHA, &config)
         .with_host(HostSpec::new("host-c", 2, Role::Private))
         .with_address("gateway", None);
@@ -197,7 +197,7 @@ fn the_gateway_goes(scene: &Scene, gateway: &str) -> f64 {
 
 #[test]
 fn a_table_that_leads_to_a_gateway_is_left_alone_until_the_gateway_is_gone() {
-    let scene = start();
+    let scene = start("");
     let (transit, attachment) = add_other_routes(&scene);
     let others = other_routes(&scene);
     // Four static ones and two propagated ones in each table, and the local one.
@@ -219,7 +219,7 @@ fn a_table_that_leads_to_a_gateway_is_left_alone_until_the_gateway_is_gone() {
 
 #[test]
 fn a_table_goes_from_a_nat_gateway_to_natha_and_back_losing_no_packet() {
-    let scene = start();
+    let scene = start("failover.first_contact = \"5s\"\nfailover.reread = \"2s\"");
     let gateway = nat_gateway(&scene);
     let meter = scene.ping("host-c", 10).unwrap();
     for _ in 0..2 {
