@@ -189,7 +189,7 @@ fn a_table_that_gets_the_tag_is_served_without_a_restart() {
     let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
     let account = scene.account().unwrap();
     let made = scene.ec2("CreateRouteTable", &[("VpcId", &account.vpc)]).unwrap();
-    let table = id(&made, "routeTableId");
+    let table = scene::element(&made, "routeTableId");
     for (key, value) in [("natha:cluster", "lab"), ("natha:home", "nat-b")] {
         let tag = [("ResourceId.1", &*table), ("Tag.1.Key", key), ("Tag.1.Value", value)];
         scene.ec2("CreateTags", &tag).unwrap();
@@ -206,7 +206,7 @@ fn a_tag_on_the_table_of_the_nodes_own_uplink_changes_no_route_there_and_is_an_a
     let scene = Scene::start(&scene::spec(2, NATHA, &config)).unwrap();
     let table = scene.account().unwrap().public_table;
     let shown = || scene.ec2("DescribeRouteTables", &[("RouteTableId.1", &table)]).unwrap();
-    let gateway = id(&shown(), "gatewayId");
+    let gateway = scene::element(&shown(), "gatewayId");
     let tag = [("ResourceId.1", &*table), ("Tag.1.Key", "natha:cluster"), ("Tag.1.Value", "lab")];
     scene.ec2("CreateTags", &tag).unwrap();
     let is_named = |status: &Value| {
@@ -223,14 +223,7 @@ fn a_tag_on_the_table_of_the_nodes_own_uplink_changes_no_route_there_and_is_an_a
     let routes = shown();
     let by_node = ["nat-a", "nat-b"].map(|node| scene.host(node).unwrap().interface);
     assert!(!by_node.iter().any(|interface| routes.contains(&**interface)), "{routes}");
-    assert_eq!(id(&routes, "gatewayId"), gateway);
-}
-
-/// The text of the first element of this name.
-fn id(xml: &str, element: &str) -> String {
-    let (open, close) = (format!("<{element}>"), format!("</{element}>"));
-    let found = xml.split_once(&open).and_then(|(_, rest)| rest.split_once(&close));
-    found.map(|(id, _)| id.to_owned()).unwrap_or_default()
+    assert_eq!(scene::element(&routes, "gatewayId"), gateway);
 }
 
 /// A group that moves these resources, for two nodes that do not hand back in the test's time.
@@ -296,7 +289,7 @@ fn a_private_ip_and_the_elastic_ip_on_it_follow_within_their_subnet() {
     let filter =
         [("Filter.1.Name", "addresses.private-ip-address"), ("Filter.1.Value.1", "10.0.0.50")];
     let shown = scene.ec2("DescribeNetworkInterfaces", &filter).unwrap();
-    assert_eq!(id(&shown, "networkInterfaceId"), interface, "{shown}");
+    assert_eq!(scene::element(&shown, "networkInterfaceId"), interface, "{shown}");
     let shown = scene.ec2("DescribeAddresses", &[]).unwrap();
     assert!(shown.contains(&interface) && shown.contains("10.0.0.50"), "{shown}");
     scene.nobody_stopped().unwrap();

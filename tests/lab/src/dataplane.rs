@@ -2,7 +2,7 @@
 //! should meet right now. The EC2 side computes it (propagation delay included), the network
 //! side makes the namespaces equal to it; neither knows the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -11,18 +11,22 @@ use serde::{Deserialize, Serialize};
 /// The whole VPC as its packets should find it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Dataplane {
-    /// Every interface that is attached to an instance, by `eni-…` id.
+    /// The VPC's address blocks.
+    pub blocks: BTreeSet<Ipv4Net>,
+    /// Every interface that is attached to an instance or is a NAT gateway's, by `eni-…` id.
     pub interfaces: BTreeMap<String, Interface>,
     /// Every subnet, by `subnet-…` id.
     pub subnets: BTreeMap<String, Subnet>,
     /// Every instance that is not terminated, by `i-…` id.
     pub instances: BTreeMap<String, Instance>,
+    /// Every NAT gateway that exists, by `nat-…` id.
+    pub nat_gateways: BTreeSet<String>,
 }
 
 /// An interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
-    /// Its instance.
+    /// Its instance or NAT gateway.
     pub instance: String,
     /// Its place on the instance: 0 becomes `ens5`, 1 `ens6` and so on.
     pub device_index: u32,

@@ -13,6 +13,7 @@ use hyper::header::HeaderMap;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use ipnet::Ipv4Net;
 use tokio::net::TcpListener;
 
 use crate::daemon::account::{IAM_ROLE, REGION};
@@ -267,8 +268,10 @@ impl About<'_> {
                 self.dataplane.subnets.get(&interface.subnet).map(|subnet| subnet.cidr.to_string())
             }
             "vpc-id" => Some(self.shared.account.vpc.clone()),
-            "vpc-ipv4-cidr-block" | "vpc-ipv4-cidr-blocks" => {
-                Some(self.shared.spec.vpc.trunc().to_string())
+            "vpc-ipv4-cidr-block" => self.blocks().first().map(ToString::to_string),
+            "vpc-ipv4-cidr-blocks" => {
+                let blocks: Vec<_> = self.blocks().iter().map(ToString::to_string).collect();
+                Some(blocks.join("\n"))
             }
             "owner-id" => Some(self.account_id()),
             "security-group-ids" => self.groups(id),
@@ -293,6 +296,10 @@ impl About<'_> {
             return None;
         }
         self.shared.world.lock().instance_tags(self.instance).cloned()
+    }
+
+    fn blocks(&self) -> Vec<Ipv4Net> {
+        self.shared.world.lock().blocks_of(&self.shared.account.vpc)
     }
 
     fn groups(&self, id: &str) -> Option<String> {

@@ -428,6 +428,14 @@ pub fn has_event(status: &Value, kind: &str, part: &str) -> bool {
     status["events"].as_array().is_some_and(|events| events.iter().any(has))
 }
 
+/// The text of the first element of this name in an answer of EC2; empty without one.
+#[must_use]
+pub fn element(xml: &str, name: &str) -> String {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    let found = xml.split_once(&open).and_then(|(_, rest)| rest.split_once(&close));
+    found.map(|(text, _)| text.to_owned()).unwrap_or_default()
+}
+
 /// Whether a call changes a route.
 #[must_use]
 pub fn is_route_write(call: &CallRecord) -> bool {

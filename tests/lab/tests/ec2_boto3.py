@@ -238,6 +238,80 @@ def check_addresses(nodes, enis, alone):
     return eip
 
 
+def check_nat_gateways(public, table, eni, eip):
+    def state():
+        answer = ec2.describe_nat_gateways(NatGatewayIds=[gateway])
+        return answer["NatGateways"][0]["State"]
+
+    made = ec2.create_nat_gateway(
+        SubnetId=public, AllocationId=eip, TagSpecifications=named("natgateway", "old"))
+    gateway = made["NatGateway"]["NatGatewayId"]
+    assert made["NatGateway"]["State"] == "pending"
+    until(gateway, state, "available")
+    filters = [{"Name": "subnet-id", "Values": [public]}, {"Name": "tag:Name", "Values": ["old"]}]
+    shown = ec2.describe_nat_gateways(Filters=filters)["NatGateways"][0]
+    address = shown["NatGatewayAddresses"][0]
+    assert address["AllocationId"] == eip and address["PrivateIp"].startswith("10.0.0."), shown
+    own = ec2.describe_network_interfaces(NetworkInterfaceIds=[address["NetworkInterfaceId"]])
+    assert own["NetworkInterfaces"][0]["InterfaceType"] == "natGateway"
+    busy = outcome(ec2.associate_address, AllocationId=eip, NetworkInterfaceId=eni)
+    assert busy == "AuthFailure", busy
+    there = dict(RouteTableId=table, DestinationCidrBlock="198.18.0.0/15")
+    ec2.create_route(**there, NatGatewayId=gateway)
+    route = routes(table)["198.18.0.0/15"]
+    assert (route["NatGatewayId"], route["State"]) == (gateway, "active"), route
+    ec2.delete_nat_gateway(NatGatewayId=gateway)
+    until(gateway, state, "deleted")
+    assert routes(table)["198.18.0.0/15"]["State"] == "blackhole"
+    ec2.delete_route(**there)
+    unknown = outcome(ec2.delete_nat_gateway, NatGatewayId="nat-0123456789abcdef0")
+    assert unknown == "NatGatewayNotFound", unknown
+
+
+def check_others(vpc, public, table):
+    def shown(**wanted):
+        all = ec2.describe_route_tables(RouteTableIds=[table])["RouteTables"][0]["Routes"]
+        return [r for r in all if wanted.items() <= r.items()]
+
+    there = dict(RouteTableId=table)
+    transit = ec2.create_transit_gateway()["TransitGateway"]["TransitGatewayId"]
+    attached = ec2.create_transit_gateway_vpc_attachment(
+        TransitGatewayId=transit, VpcId=vpc, SubnetIds=[public])["TransitGatewayVpcAttachment"]
+    ec2.create_route(**there, DestinationCidrBlock="10.0.0.0/8", TransitGatewayId=transit)
+    other = ec2.create_vpc(CidrBlock="172.31.0.0/16")["Vpc"]["VpcId"]
+    peer = ec2.create_vpc_peering_connection(VpcId=vpc, PeerVpcId=other)["VpcPeeringConnection"]
+    peer = peer["VpcPeeringConnectionId"]
+    ec2.create_route(
+        **there, DestinationCidrBlock="172.31.0.0/16", VpcPeeringConnectionId=peer)
+    only = ec2.create_egress_only_internet_gateway(VpcId=vpc)["EgressOnlyInternetGateway"]
+    only = only["EgressOnlyInternetGatewayId"]
+    ec2.create_route(
+        **there, DestinationIpv6CidrBlock="::/0", EgressOnlyInternetGatewayId=only)
+    endpoint = ec2.create_vpc_endpoint(
+        VpcId=vpc, ServiceName="com.amazonaws.eu-central-1.s3", RouteTableIds=[table])
+    endpoint = endpoint["VpcEndpoint"]["VpcEndpointId"]
+    private = ec2.create_vpn_gateway(Type="ipsec.1")["VpnGateway"]["VpnGatewayId"]
+    ec2.attach_vpn_gateway(VpcId=vpc, VpnGatewayId=private)
+    ec2.enable_vgw_route_propagation(RouteTableId=table, GatewayId=private)
+    assert shown(TransitGatewayId=transit, State="active")
+    assert shown(VpcPeeringConnectionId=peer, State="active")
+    assert shown(EgressOnlyInternetGatewayId=only, DestinationIpv6CidrBlock="::/0")
+    assert shown(GatewayId=endpoint)[0]["DestinationPrefixListId"].startswith("pl-")
+    assert shown(GatewayId=private, Origin="EnableVgwRoutePropagation")
+    ec2.delete_transit_gateway_vpc_attachment(
+        TransitGatewayAttachmentId=attached["TransitGatewayAttachmentId"])
+    ec2.delete_vpc_peering_connection(VpcPeeringConnectionId=peer)
+    ec2.delete_egress_only_internet_gateway(EgressOnlyInternetGatewayId=only)
+    ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint])
+    ec2.disable_vgw_route_propagation(RouteTableId=table, GatewayId=private)
+    assert len(shown(State="blackhole")) >= 3 and not shown(GatewayId=endpoint)
+    assert not shown(GatewayId=private)
+    for destination in (dict(DestinationCidrBlock="10.0.0.0/8"),
+                        dict(DestinationCidrBlock="172.31.0.0/16"),
+                        dict(DestinationIpv6CidrBlock="::/0")):
+        ec2.delete_route(**there, **destination)
+
+
 def private_of(eni):
     answer = ec2.describe_network_interfaces(NetworkInterfaceIds=[eni])["NetworkInterfaces"][0]
     return answer["PrivateIpAddresses"]
@@ -267,6 +341,22 @@ def check_secondary(enis, eip):
     ec2.unassign_private_ip_addresses(NetworkInterfaceId=b, **one)
     assert len(private_of(b)) == 1
     assert "AssociationId" not in ec2.describe_addresses(AllocationIds=[eip])["Addresses"][0]
+
+
+def check_blocks(vpc):
+    made = ec2.associate_vpc_cidr_block(VpcId=vpc, CidrBlock="100.64.0.0/16")
+    association = made["CidrBlockAssociation"]["AssociationId"]
+    shown = ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]
+    assert [a["CidrBlock"] for a in shown["CidrBlockAssociationSet"]] == [
+        "10.0.0.0/16", "100.64.0.0/16"], shown
+    again = outcome(ec2.associate_vpc_cidr_block, VpcId=vpc, CidrBlock="100.64.0.0/24")
+    assert again == "CidrConflict", again
+    ec2.disassociate_vpc_cidr_block(AssociationId=association)
+    primary = shown["CidrBlockAssociationSet"][0]["AssociationId"]
+    for id, code in ((association, "InvalidVpcCidrBlockAssociationID.NotFound"),
+                     (primary, "OperationNotPermitted")):
+        refused = outcome(ec2.disassociate_vpc_cidr_block, AssociationId=id)
+        assert refused == code, refused
 
 
 def check_listings(vpc, public, table, nodes):
@@ -311,6 +401,7 @@ def check_signatures():
 
 vpc, gateway, public, private, table, group, nodes = build()
 check_listings(vpc, public, table, nodes)
+check_blocks(vpc)
 check_groups(group)
 a, b = check_routes(vpc, gateway, table, nodes)
 check_power(table, [nodes[0], nodes[1]])
@@ -323,6 +414,9 @@ for node in (nodes[0], replacement):
     until(node, lambda node=node: state(node), "running")
 check_interfaces(public, group, [nodes[0], replacement], a)
 enis = [a, primary(replacement)["NetworkInterfaceId"]]
-check_secondary(enis, check_addresses([nodes[0], replacement], enis, replacement))
+eip = check_addresses([nodes[0], replacement], enis, replacement)
+check_secondary(enis, eip)
+check_nat_gateways(public, table, a, eip)
+check_others(vpc, public, table)
 check_signatures()
 print("every check passed")

@@ -129,6 +129,27 @@ class Site:
         holder = self.address(eip).get("NetworkInterfaceId")
         return dict(zip(self.enis, "ab")).get(holder, "nobody")
 
+    def nat_gateway(self, eip):
+        """A NAT gateway with this address, once it forwards."""
+        made = self.ec2.create_nat_gateway(SubnetId=self.subnet, AllocationId=eip)["NatGateway"]
+        self.settle_gateway(made["NatGatewayId"], ["available"])
+        return made["NatGatewayId"]
+
+    def delete_gateway(self, gateway):
+        self.ec2.delete_nat_gateway(NatGatewayId=gateway)
+        self.settle_gateway(gateway, ["deleted", "gone"])
+
+    def settle_gateway(self, gateway, wanted):
+        deadline = time.monotonic() + 20
+        while self.gateway_state(gateway) not in wanted:
+            assert time.monotonic() < deadline, f"{gateway} did not become {wanted}"
+            time.sleep(0.02)
+
+    def gateway_state(self, gateway):
+        ids = [{"Name": "nat-gateway-id", "Values": [gateway]}]
+        found = self.ec2.describe_nat_gateways(Filters=ids)["NatGateways"]
+        return found[0]["State"] if found else "gone"
+
     def assign(self, eni, address=FREE, **more):
         return self.ec2.assign_private_ip_addresses(
             NetworkInterfaceId=eni, PrivateIpAddresses=[address], **more)
@@ -579,6 +600,94 @@ def _(site):
                {"Name": "vpc-id", "Values": [site.vpc]}]
     found = site.ec2.describe_network_interfaces(Filters=filters)["NetworkInterfaces"]
     return f"{len(found)} of 1"
+
+
+@probe("State of a route to a deleted NAT gateway")
+def _(site):
+    gateway = site.nat_gateway(site.elastic())
+    site.replace(NatGatewayId=gateway)
+    site.delete_gateway(gateway)
+    return site.routes()[ALL]["State"]
+
+
+@probe("AssociateAddress of a NAT gateway's address")
+def _(site):
+    eip = site.elastic()
+    site.nat_gateway(eip)
+    return outcome(site.associate, eip, site.enis[0])
+
+
+@probe("Elastic IP address of a deleted NAT gateway")
+def _(site):
+    eip = site.elastic()
+    site.delete_gateway(site.nat_gateway(eip))
+    return "free" if "AssociationId" not in site.address(eip) else "in use"
+
+
+@probe("Local routes after AssociateVpcCidrBlock")
+def _(site):
+    site.ec2.associate_vpc_cidr_block(VpcId=site.vpc, CidrBlock="100.64.0.0/16")
+    local = [block for block, route in site.routes().items() if route.get("GatewayId") == "local"]
+    return " ".join(sorted(local))
+
+
+@probe("AssociateVpcCidrBlock of a block that overlaps")
+def _(site):
+    return outcome(
+        site.ec2.associate_vpc_cidr_block, VpcId=site.vpc, CidrBlock="10.0.128.0/20")
+
+
+@probe("DisassociateVpcCidrBlock of the first block")
+def _(site):
+    vpc = site.ec2.describe_vpcs(VpcIds=[site.vpc])["Vpcs"][0]
+    first = vpc["CidrBlockAssociationSet"][0]["AssociationId"]
+    return outcome(site.ec2.disassociate_vpc_cidr_block, AssociationId=first)
+
+
+@probe("State of a route to a transit gateway without attachment")
+def _(site):
+    transit = site.ec2.create_transit_gateway()["TransitGateway"]["TransitGatewayId"]
+    made = site.ec2.create_transit_gateway_vpc_attachment(
+        TransitGatewayId=transit, VpcId=site.vpc, SubnetIds=[site.subnet])
+    site.create("10.0.0.0/8", TransitGatewayId=transit)
+    attachment = made["TransitGatewayVpcAttachment"]["TransitGatewayAttachmentId"]
+    site.ec2.delete_transit_gateway_vpc_attachment(TransitGatewayAttachmentId=attachment)
+    return site.routes()["10.0.0.0/8"]["State"]
+
+
+@probe("Origins of two routes to 0.0.0.0/0, one of them propagated")
+def _(site):
+    private = site.ec2.create_vpn_gateway(Type="ipsec.1")["VpnGateway"]["VpnGatewayId"]
+    site.ec2.attach_vpn_gateway(VpcId=site.vpc, VpnGatewayId=private)
+    site.ec2.enable_vgw_route_propagation(RouteTableId=site.table, GatewayId=private)
+    answer = site.ec2.describe_route_tables(RouteTableIds=[site.table])
+    routes = answer["RouteTables"][0]["Routes"]
+    return " ".join(sorted(r["Origin"] for r in routes if r["DestinationCidrBlock"] == ALL))
+
+
+def endpoint(site):
+    made = site.ec2.create_vpc_endpoint(
+        VpcId=site.vpc, ServiceName="com.amazonaws.eu-central-1.s3", VpcEndpointType="Gateway",
+        RouteTableIds=[site.table])
+    return made["VpcEndpoint"]["VpcEndpointId"]
+
+
+def endpoint_route(site):
+    answer = site.ec2.describe_route_tables(RouteTableIds=[site.table])
+    found = [r for r in answer["RouteTables"][0]["Routes"] if "DestinationPrefixListId" in r]
+    return f"prefix list, {found[0]['State']}" if found else "none"
+
+
+@probe("Route of a gateway endpoint")
+def _(site):
+    endpoint(site)
+    return endpoint_route(site)
+
+
+@probe("Route of a deleted gateway endpoint")
+def _(site):
+    site.ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint(site)])
+    return endpoint_route(site)
 
 
 @probe("CREATE of a record that exists", Records)

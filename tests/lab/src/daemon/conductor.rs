@@ -1,7 +1,6 @@
 //! The loop that makes the network and the instances follow the simulated EC2.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
+use super::booting::{self, Booted, Made, Started};
 use super::shared::{FaultChange, Happening, Host, HostView, Order, Power, RouteView, Shared};
 use crate::dataplane::{self, Dataplane, Target};
 use crate::guest::init::Boot;
@@ -31,6 +31,8 @@ pub struct Conductor {
     fabric: Fabric,
     orders: Receiver<Order>,
     running: BTreeMap<String, Running>,
+    /// The NAT gateways that exist.
+    nat_gateways: BTreeMap<String, Netns>,
     seen: Dataplane,
     faults: NetFaults,
     leaving: Vec<watch::Receiver<()>>,
@@ -62,6 +64,7 @@ impl Conductor {
             fabric,
             orders,
             running: BTreeMap::new(),
+            nat_gateways: BTreeMap::new(),
             seen: Dataplane::default(),
             faults: NetFaults::default(),
             leaving: Vec::new(),
@@ -157,6 +160,7 @@ impl Conductor {
         self.power_down(&dataplane).await;
         self.apply(&dataplane).await;
         self.power_up(&dataplane);
+        self.open_nat_gateways(&dataplane);
         let machines = self.running.values_mut().filter_map(|running| running.machine.as_mut());
         machines.for_each(Machine::release);
         self.seen = dataplane;
@@ -198,9 +202,9 @@ impl Conductor {
         match target {
             Some(Target::InternetGateway) => "internet".into(),
             Some(Target::Interface(id)) if self.fabric.links().contains_key(id) => {
-                let instance = dataplane.interfaces.get(id).map(|it| it.instance.as_str());
-                let host = instance.and_then(|id| dataplane.instances.get(id));
-                host.map_or_else(|| id.clone(), |host| host.name.clone())
+                let owner = dataplane.interfaces.get(id).map_or(id, |it| &it.instance);
+                let host = dataplane.instances.get(owner);
+                host.map_or_else(|| owner.clone(), |host| host.name.clone())
             }
             _ => "nowhere".into(),
         }
@@ -231,10 +235,13 @@ impl Conductor {
             .into_iter()
             .filter_map(|id| Some((id.clone(), self.running.remove(&id)?)))
             .collect();
+        self.nat_gateways.retain(|id, _| dataplane.nat_gateways.contains(id));
+        let stays =
+            |id: &String| self.running.contains_key(id) || self.nat_gateways.contains_key(id);
         let mut links = Vec::new();
         for (id, link) in self.fabric.links() {
-            let host = dataplane.interfaces.get(&id).map(|it| &it.instance);
-            if host.is_none_or(|host| !self.running.contains_key(host)) {
+            let owner = dataplane.interfaces.get(&id).map(|it| &it.instance);
+            if owner.is_none_or(|owner| !stays(owner)) {
                 self.fabric.power_off(&id);
                 links.push(link);
             }
@@ -250,13 +257,13 @@ impl Conductor {
             // A terminated instance's disk is gone.
             let disk = machine::home(&self.shared.places.disks(), &id);
             let terminated = !dataplane.instances.contains_key(&id);
-            gone.push((running, terminated.then_some(disk)));
+            gone.push((running.machine, terminated.then_some(disk)));
         }
         // The kernel takes its time to end processes and links; packets are dropped already.
         let (done, leaving) = watch::channel(());
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
-            let left = spawn_blocking(move || leave(gone, &links)).await;
+            let left = spawn_blocking(move || booting::leave(gone, &links)).await;
             if let Err(problem) = left.context("a thread panicked").flatten() {
                 let text = format!("cannot end an instance: {problem:#}");
                 shared.note(Happening::Problem { text });
@@ -281,20 +288,39 @@ impl Conductor {
             let (boot, running) = (self.boot_of(dataplane, id, instance), self.running.get(id));
             let netns = running.map(|running| running.netns.clone());
             let boot = running.is_none().then_some(boot);
-            let leaving = self.leaving.clone();
-            let (id, name, sender) = (id.clone(), instance.name.clone(), self.booted.0.clone());
-            self.booting.insert(id.clone());
-            tokio::spawn(async move {
-                // What runs no more may still hold this instance's links.
-                for mut leaving in leaving {
-                    while leaving.changed().await.is_ok() {}
-                }
-                let start = move || start(boot.as_ref(), netns, &plugs);
-                let started = spawn_blocking(start).await.context("a thread panicked").flatten();
-                // Nobody listens any more when the lab is ending.
-                drop(sender.send(Booted { id, name, started }).await);
-            });
+            let start = move || booting::start(boot.as_ref(), netns, &plugs);
+            self.set_out((id, &instance.name), start);
         }
+    }
+
+    fn open_nat_gateways(&mut self, dataplane: &Dataplane) {
+        for id in &dataplane.nat_gateways {
+            if self.booting.contains(id) || self.nat_gateways.contains_key(id) {
+                continue;
+            }
+            let plugs = self.missing(dataplane, id);
+            self.set_out((id, id), move || booting::open_gateway(&plugs));
+        }
+    }
+
+    /// Starts something with an id and a name on its way by itself.
+    fn set_out(
+        &mut self,
+        (id, name): (&str, &str),
+        start: impl FnOnce() -> Result<Started> + Send + 'static,
+    ) {
+        let leaving = self.leaving.clone();
+        let (id, name, sender) = (id.to_owned(), name.to_owned(), self.booted.0.clone());
+        self.booting.insert(id.clone());
+        tokio::spawn(async move {
+            // What runs no more may still hold this instance's links.
+            for mut leaving in leaving {
+                while leaving.changed().await.is_ok() {}
+            }
+            let started = spawn_blocking(start).await.context("a thread panicked").flatten();
+            // Nobody listens any more when the lab is ending.
+            drop(sender.send(Booted { id, name, started }).await);
+        });
     }
 
     fn missing(&mut self, dataplane: &Dataplane, id: &str) -> Vec<Plug> {
@@ -313,7 +339,14 @@ impl Conductor {
         for plug in &started.plugs {
             self.fabric.plugged(plug)?;
         }
-        let Some((machine, boot)) = started.machine else { return Ok(()) };
+        let (machine, boot) = match started.made {
+            Made::Machine(machine, boot) => (machine, boot),
+            Made::NatGateway => {
+                self.nat_gateways.insert(id, started.netns);
+                return Ok(());
+            }
+            Made::Nothing => return Ok(()),
+        };
         let halted = self.halted.0.clone();
         let which = (id.clone(), boot);
         machine.when_halted(move || drop(halted.blocking_send(which)));
@@ -453,43 +486,4 @@ impl Conductor {
     fn problem(&self, what: &str, problem: &anyhow::Error) {
         self.shared.note(Happening::Problem { text: format!("{what}: {problem:#}") });
     }
-}
-
-/// Ends instances and removes their links, and their disks where one is named.
-fn leave(gone: Vec<(Running, Option<PathBuf>)>, links: &[String]) -> Result<()> {
-    for (running, disk) in gone {
-        running.machine.into_iter().for_each(Machine::kill);
-        if let Some(disk) = disk {
-            std::fs::remove_dir_all(&disk)
-                .with_context(|| format!("cannot remove {}", disk.display()))?;
-        }
-    }
-    if links.is_empty() { Ok(()) } else { Fabric::remove_links(links) }
-}
-
-/// A boot that is over.
-struct Booted {
-    id: String,
-    name: String,
-    started: Result<Started>,
-}
-
-/// What a boot made.
-struct Started {
-    plugs: Vec<Plug>,
-    netns: Netns,
-    machine: Option<(Machine, u64)>,
-}
-
-/// Plugs interfaces in and boots, where there is something to boot.
-fn start(boot: Option<&Boot>, netns: Option<Netns>, plugs: &[Plug]) -> Result<Started> {
-    let netns = netns.map_or_else(Netns::new, Ok)?;
-    for plug in plugs {
-        plug.insert(&netns)?;
-    }
-    let machine = match boot {
-        Some(boot) => Some((Machine::boot(boot, &netns)?, boot.boot)),
-        None => None,
-    };
-    Ok(Started { plugs: plugs.to_vec(), netns, machine })
 }

@@ -2,6 +2,7 @@
 //! power, and the control socket.
 
 pub mod account;
+mod booting;
 pub mod conductor;
 mod extras;
 pub mod shared;
@@ -66,7 +67,7 @@ pub async fn run(places: Places) -> Result<()> {
     fs::create_dir_all(places.disks())?;
     mount(Some("tmpfs"), &places.disks(), Some("tmpfs"), MsFlags::empty(), None::<&str>)
         .context("cannot mount a file system in memory for the instances' disks")?;
-    let fabric = Fabric::new(spec.vpc).context("cannot make the VPC's router")?;
+    let fabric = Fabric::new().context("cannot make the VPC's router")?;
     let (world, account) = account::make(&spec, clock.now())?;
     let world = ec2::SharedWorld::new(world);
     let (orders, inbox) = mpsc::channel(64);

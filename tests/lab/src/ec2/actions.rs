@@ -7,8 +7,8 @@ use super::service::Service;
 use super::world::Ctx;
 use super::xml::XmlBody;
 use super::{
-    addresses, groups, instances, interfaces, listing, power, route53, routes, secondary, status,
-    tables, tags, vpcs,
+    addresses, beyond, blocks, groups, instances, interfaces, listing, nat_gateways, others, power,
+    route53, routes, secondary, status, tables, tags, vpcs,
 };
 
 /// A call that only looks.
@@ -124,11 +124,26 @@ const ACTIONS: &[Action] = &[
     read("DescribeVpcs", vpcs::describe_vpcs, &["VpcId"]),
     read("DescribeSubnets", vpcs::describe_subnets, &["SubnetId"]),
     read("DescribeRouteTables", tables::describe, &["RouteTableId"]),
+    read("DescribeNatGateways", nat_gateways::describe, &["NatGatewayId"]),
     read("DescribeSecurityGroups", groups::describe, &["GroupId", "GroupName"]),
     read("DescribeNetworkInterfaces", interfaces::describe, &["NetworkInterfaceId"]),
     read("DescribeInstances", listing::describe, &["InstanceId"]),
     read("DescribeInstanceStatus", status::describe, &["InstanceId", "IncludeAllInstances"]),
     write("CreateVpc", vpcs::create_vpc, "", &["CidrBlock", "TagSpecification"]),
+    // These two have no DryRun in botocore's model.
+    Action {
+        lacks: &["DryRun"],
+        ..write("AssociateVpcCidrBlock", blocks::associate, "VpcId", &["VpcId", "CidrBlock"])
+    },
+    Action {
+        lacks: &["DryRun"],
+        ..write(
+            "DisassociateVpcCidrBlock",
+            blocks::disassociate,
+            "AssociationId",
+            &["AssociationId"],
+        )
+    },
     write(
         "CreateSubnet",
         vpcs::create_subnet,
@@ -142,6 +157,69 @@ const ACTIONS: &[Action] = &[
         "InternetGatewayId",
         &["InternetGatewayId", "VpcId"],
     ),
+    Action {
+        also: &["AllocationId"],
+        ..write(
+            "CreateNatGateway",
+            nat_gateways::create,
+            "SubnetId",
+            &["SubnetId", "AllocationId", "ConnectivityType", "ClientToken", "TagSpecification"],
+        )
+    },
+    write("CreateTransitGateway", beyond::create_transit_gateway, "", &[]),
+    write(
+        "CreateTransitGatewayVpcAttachment",
+        beyond::attach_transit_gateway,
+        "TransitGatewayId",
+        &["TransitGatewayId", "VpcId", "SubnetIds"],
+    ),
+    write(
+        "DeleteTransitGatewayVpcAttachment",
+        beyond::detach_transit_gateway,
+        "TransitGatewayAttachmentId",
+        &["TransitGatewayAttachmentId"],
+    ),
+    write("CreateVpcPeeringConnection", beyond::create_peering, "VpcId", &["VpcId", "PeerVpcId"]),
+    write(
+        "DeleteVpcPeeringConnection",
+        beyond::delete_peering,
+        "VpcPeeringConnectionId",
+        &["VpcPeeringConnectionId"],
+    ),
+    write("CreateEgressOnlyInternetGateway", beyond::create_egress_only, "VpcId", &["VpcId"]),
+    write(
+        "DeleteEgressOnlyInternetGateway",
+        beyond::delete_egress_only,
+        "EgressOnlyInternetGatewayId",
+        &["EgressOnlyInternetGatewayId"],
+    ),
+    write("CreateVpnGateway", beyond::create_vpn_gateway, "", &["Type"]),
+    write(
+        "AttachVpnGateway",
+        beyond::attach_vpn_gateway,
+        "VpnGatewayId",
+        &["VpcId", "VpnGatewayId"],
+    ),
+    write(
+        "EnableVgwRoutePropagation",
+        others::propagate,
+        "RouteTableId",
+        &["GatewayId", "RouteTableId"],
+    ),
+    write(
+        "DisableVgwRoutePropagation",
+        others::end_propagation,
+        "RouteTableId",
+        &["GatewayId", "RouteTableId"],
+    ),
+    write(
+        "CreateVpcEndpoint",
+        others::create_endpoint,
+        "VpcId",
+        &["VpcId", "ServiceName", "VpcEndpointType", "RouteTableId"],
+    ),
+    write("DeleteVpcEndpoints", others::delete_endpoints, "VpcEndpointId", &["VpcEndpointId"]),
+    write("DeleteNatGateway", nat_gateways::delete, "NatGatewayId", &["NatGatewayId"]),
     write(
         "CreateRouteTable",
         tables::create,

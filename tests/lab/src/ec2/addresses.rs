@@ -82,6 +82,9 @@ pub(super) fn associate(
     let private = private_address(state, &interface, params)?;
     let free_to_move = params.flag("AllowReassociation")?.unwrap_or(true);
     let before = place_of(state, id);
+    for touched in before.iter().map(|it| &it.interface).chain([&interface]) {
+        leaves_services_alone(state, touched)?;
+    }
     let stays =
         before.as_ref().is_some_and(|it| it.interface == interface && it.private == private);
     if let Some(before) = before.as_ref().filter(|_| !stays && !free_to_move) {
@@ -130,8 +133,23 @@ pub(super) fn disassociate(
     let Some(allocation) = allocation_by(state, association) else {
         return Err(ApiError::not_found(&error::ASSOCIATION, association));
     };
+    let place = place_of(state, &allocation);
+    place.map_or(Ok(()), |place| leaves_services_alone(state, &place.interface))?;
     take_off(state, ctx.settings, &allocation);
     Ok(XmlBody::yes())
+}
+
+/// The address of a NAT gateway cannot be moved while the gateway has it.
+fn leaves_services_alone(state: &State, interface: &str) -> Result<(), ApiError> {
+    let found = state.interfaces.get(interface);
+    let Some(service) = found.and_then(|found| found.service) else { return Ok(()) };
+    Err(ApiError::client(
+        "AuthFailure",
+        format!(
+            "You do not have permission to access the specified resource: the network interface \
+             {interface} is a {service}'s"
+        ),
+    ))
 }
 
 /// Takes an address away from whatever it is associated with. An instance that EC2 gives public
@@ -315,6 +333,6 @@ pub(super) fn permitted_as(state: &State, id: &str) -> String {
 }
 
 /// EC2 has no `Malformed` for these ids: whatever is unknown is not found.
-fn allocation<'a>(state: &'a State, id: &str) -> Result<&'a Allocation, ApiError> {
+pub(super) fn allocation<'a>(state: &'a State, id: &str) -> Result<&'a Allocation, ApiError> {
     state.allocations.get(id).ok_or_else(|| ApiError::not_found(&error::ALLOCATION, id))
 }

@@ -93,6 +93,9 @@ pub(super) const TABLE: Kind =
 /// Internet gateways.
 pub(super) const GATEWAY: Kind =
     Kind { code: "InvalidInternetGatewayID", word: "internetGateway", prefix: "igw" };
+/// NAT gateways, as targets of routes.
+pub(super) const NAT_GATEWAY: Kind =
+    Kind { code: "InvalidNatGatewayID", word: "natGateway", prefix: "nat" };
 /// Security groups.
 pub(super) const GROUP: Kind = Kind { code: "InvalidGroup", word: "security group", prefix: "sg" };
 /// Network interfaces.

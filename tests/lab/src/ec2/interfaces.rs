@@ -73,6 +73,7 @@ pub(super) fn add(state: &mut State, wanted: Wanted<'_>) -> Result<String, ApiEr
         groups,
         source_dest_check: true,
         attachment: None,
+        service: None,
         public: BTreeMap::new(),
         tags: wanted.tags,
     };
@@ -96,7 +97,7 @@ pub(super) fn attach(
             "Instance '{instance_id}' is not 'running' or 'stopped'."
         )));
     }
-    if interface.attachment.is_some() {
+    if interface.attachment.is_some() || interface.service.is_some() {
         return Err(ApiError::client(
             "InvalidNetworkInterface.InUse",
             format!("Interface: {id} in use."),
@@ -235,7 +236,7 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
     x.put("availabilityZone", shown.zone());
     x.put("description", &interface.description);
     x.put("ownerId", account);
-    x.put("requesterManaged", false);
+    x.put("requesterManaged", interface.service.is_some());
     x.put("status", shown.status());
     x.put("macAddress", &interface.mac);
     x.put("privateIpAddress", interface.address());
@@ -258,7 +259,7 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
         show_association(x, interface, *address, ctx, true);
     });
     x.list("ipv6AddressesSet", std::iter::empty::<()>(), |_, ()| {});
-    x.put("interfaceType", "interface");
+    x.put("interfaceType", shown.kind());
 }
 
 /// Writes what both kinds of descriptions of an attachment have.
@@ -314,7 +315,12 @@ impl Shown<'_> {
     }
 
     fn status(&self) -> &'static str {
-        if self.interface.attachment.is_some() { "in-use" } else { "available" }
+        let used = self.interface.attachment.is_some() || self.interface.service.is_some();
+        if used { "in-use" } else { "available" }
+    }
+
+    fn kind(&self) -> &'static str {
+        self.interface.service.unwrap_or("interface")
     }
 }
 
@@ -382,11 +388,11 @@ impl Filtered for Shown<'_> {
             "description" => vec![i.description.clone()],
             "group-id" => i.groups.clone(),
             "group-name" => groups::names(self.state, &i.groups),
-            "interface-type" => vec!["interface".to_owned()],
+            "interface-type" => vec![self.kind().to_owned()],
             "mac-address" => vec![i.mac.clone()],
             "network-interface-id" => vec![i.id.clone()],
             "owner-id" => vec![self.account.to_owned()],
-            "requester-managed" => vec!["false".to_owned()],
+            "requester-managed" => vec![i.service.is_some().to_string()],
             "source-dest-check" => vec![i.source_dest_check.to_string()],
             "status" => vec![self.status().to_owned()],
             "subnet-id" => vec![i.subnet.clone()],

@@ -6,6 +6,8 @@
 
 mod actions;
 mod addresses;
+mod beyond;
+mod blocks;
 mod error;
 mod faults;
 mod filter;
@@ -15,7 +17,9 @@ mod interfaces;
 mod listing;
 mod model;
 mod moved;
+mod nat_gateways;
 mod network;
+mod others;
 mod params;
 mod placing;
 mod power;

@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use super::beyond::Beyond;
+use super::blocks::Block;
 use super::error::{self, ApiError, Kind};
+use super::nat_gateways::NatGateway;
+use super::others::OtherRoute;
 use super::route53::Zone;
 
 /// Tags of a resource.
@@ -21,6 +25,9 @@ pub(super) struct State {
     pub(super) subnets: BTreeMap<String, Subnet>,
     pub(super) tables: BTreeMap<String, Table>,
     pub(super) gateways: BTreeMap<String, Gateway>,
+    pub(super) nat_gateways: BTreeMap<String, NatGateway>,
+    /// Transit gateways and the like.
+    pub(super) beyond: BTreeMap<String, Beyond>,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) interfaces: BTreeMap<String, Interface>,
     pub(super) instances: BTreeMap<String, Instance>,
@@ -34,7 +41,8 @@ pub(super) struct State {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Vpc {
     pub(super) id: String,
-    pub(super) cidr: Ipv4Net,
+    /// The one that it was made with first.
+    pub(super) blocks: Vec<Block>,
     pub(super) main_table: String,
     pub(super) default_group: String,
     pub(super) tags: Tags,
@@ -54,6 +62,8 @@ pub(super) struct Table {
     pub(super) id: String,
     pub(super) vpc: String,
     pub(super) routes: BTreeMap<Ipv4Net, Route>,
+    /// Those that are no static ones of IPv4.
+    pub(super) others: Vec<OtherRoute>,
     pub(super) associations: Vec<Association>,
     pub(super) tags: Tags,
 }
@@ -77,6 +87,9 @@ pub(super) enum RouteTarget {
     Local,
     Gateway(String),
     Interface(String),
+    NatGateway(String),
+    /// Something that carries no packet here.
+    Beyond(String),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -131,6 +144,8 @@ pub(super) struct Interface {
     pub(super) groups: Vec<String>,
     pub(super) source_dest_check: bool,
     pub(super) attachment: Option<Attachment>,
+    /// The kind of service of EC2 that made it for itself; none for those of the account's owner.
+    pub(super) service: Option<&'static str>,
     /// Public addresses by private address.
     pub(super) public: BTreeMap<Ipv4Addr, Public>,
     pub(super) tags: Tags,
@@ -289,11 +304,20 @@ impl State {
         explicit.or_else(|| self.tables.get(&self.vpcs.get(&subnet.vpc)?.main_table))
     }
 
-    /// Whether packets sent along this route go nowhere. A stopping target is still reachable.
-    pub(super) fn is_blackhole(&self, target: &RouteTarget) -> bool {
+    /// Whether a route of this VPC to this target is a blackhole. A stopping target is still
+    /// reachable.
+    pub(super) fn is_blackhole(&self, vpc: &str, target: &RouteTarget) -> bool {
         match target {
             RouteTarget::Local => false,
             RouteTarget::Gateway(id) => self.gateways.get(id).is_none_or(|g| g.vpc.is_none()),
+            // An endpoint exists for as long as its routes.
+            RouteTarget::Beyond(id) if id.starts_with("vpce-") => false,
+            RouteTarget::Beyond(id) => {
+                self.beyond.get(id).is_none_or(|beyond| !beyond.vpcs.contains_key(vpc))
+            }
+            RouteTarget::NatGateway(id) => {
+                self.nat_gateways.get(id).is_none_or(|gateway| !gateway.phase.exists())
+            }
             RouteTarget::Interface(id) => {
                 let attached = self.interfaces.get(id).and_then(|i| i.attachment.as_ref());
                 let instance = attached.and_then(|a| self.instances.get(&a.instance));

@@ -4,14 +4,26 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
+
 use super::model::{Group, Interface, Peer, Phase, RouteTarget, Rule, RuleKey, State, Subnet};
+use super::others::Destination;
 use crate::dataplane::{self, Dataplane, Permission, Power, Target};
 
 /// Power, interfaces, their primary addresses and the public addresses that EC2 gives at start are
 /// those of now. Routes, the source/destination check, security groups, secondary private addresses
 /// and Elastic IP addresses are those of `then`, except for what did not exist yet.
 pub(super) fn dataplane(now: &State, then: &State) -> Dataplane {
-    let alive = |i: &Interface| i.attachment.as_ref().map(|a| (a.instance.clone(), a.device_index));
+    let nat_gateways: BTreeMap<&String, &String> = now
+        .nat_gateways
+        .values()
+        .filter(|gateway| gateway.phase.exists())
+        .filter_map(|gateway| Some((gateway.interface.as_ref()?, &gateway.id)))
+        .collect();
+    let alive = |i: &Interface| {
+        let attached = i.attachment.as_ref().map(|a| (a.instance.clone(), a.device_index));
+        attached.or_else(|| Some(((*nat_gateways.get(&i.id)?).clone(), 0)))
+    };
     let interfaces = now
         .interfaces
         .values()
@@ -54,7 +66,9 @@ pub(super) fn dataplane(now: &State, then: &State) -> Dataplane {
             (instance.id.clone(), shown)
         })
         .collect();
-    Dataplane { interfaces, subnets, instances }
+    let nat_gateways = nat_gateways.into_values().cloned().collect();
+    let blocks = now.vpcs.values().flat_map(|vpc| vpc.blocks.iter().map(|block| block.cidr));
+    Dataplane { blocks: blocks.collect(), interfaces, subnets, instances, nat_gateways }
 }
 
 /// The primary address does not change; the others come and go once packets meet the change.
@@ -83,19 +97,29 @@ fn public(interface: &Interface, old: &Interface) -> BTreeMap<Ipv4Addr, Ipv4Addr
 
 fn show_subnet(now: &State, then: &State, subnet: &Subnet) -> dataplane::Subnet {
     let table = then.table_of(subnet).or_else(|| now.table_of(subnet));
-    let routes = table
-        .into_iter()
-        .flat_map(|table| &table.routes)
-        .filter_map(|(block, route)| {
-            let target = match &route.target {
-                RouteTarget::Local => return None,
-                gone if now.is_blackhole(gone) => Target::Blackhole,
-                RouteTarget::Gateway(_) => Target::InternetGateway,
-                RouteTarget::Interface(id) => Target::Interface(id.clone()),
-            };
-            Some((*block, target))
-        })
-        .collect();
+    // What is propagated leads to what carries no packet here. A static route goes before it.
+    let others = table.into_iter().flat_map(|table| &table.others);
+    let learned = others.filter_map(|route| match route.destination {
+        Destination::V4(block) => Some((block, Target::Blackhole)),
+        Destination::V6(_) | Destination::PrefixList(_) => None,
+    });
+    let fixed = table.into_iter().flat_map(|table| &table.routes).filter_map(|(block, route)| {
+        let target = match &route.target {
+            RouteTarget::Local => return None,
+            gone if now.is_blackhole(&subnet.vpc, gone) => Target::Blackhole,
+            RouteTarget::Beyond(_) => Target::Blackhole,
+            RouteTarget::Gateway(_) => Target::InternetGateway,
+            RouteTarget::Interface(id) => Target::Interface(id.clone()),
+            RouteTarget::NatGateway(id) => now
+                .nat_gateways
+                .get(id)
+                .filter(|gateway| gateway.phase.forwards())
+                .and_then(|gateway| gateway.interface.clone())
+                .map_or(Target::Blackhole, Target::Interface),
+        };
+        Some((*block, target))
+    });
+    let routes = learned.chain(fixed).collect();
     dataplane::Subnet { cidr: subnet.cidr, routes }
 }
 
@@ -105,6 +129,10 @@ fn permissions(
     interface: &Interface,
     side: fn(&Group) -> &BTreeMap<RuleKey, Rule>,
 ) -> Vec<Permission> {
+    if interface.service.is_some() {
+        // What EC2 itself runs has no security group.
+        return vec![Permission { protocol: None, ports: None, peer: Ipv4Net::default() }];
+    }
     let group = |id: &String| then.groups.get(id).or_else(|| now.groups.get(id));
     let mut found: Vec<Permission> = interface
         .groups

@@ -7,12 +7,17 @@ use super::model::{Route, RouteTarget, State, find, find_mut};
 use super::params::Params;
 use super::world::Ctx;
 use super::xml::XmlBody;
+use super::{beyond, others};
 
 /// Blocks that no route may lead into: EC2's own services at link-local addresses.
 const RESERVED: &str = "169.254.168.0/22";
 
 pub(super) fn create(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
     let table_id = params.need("RouteTableId")?;
+    if let Some(destination) = others::destination(params)? {
+        let target = target(state, table_id, params)?;
+        return others::create(state, table_id, destination, target);
+    }
     let block = params.cidr("DestinationCidrBlock")?;
     let target = target(state, table_id, params)?;
     check_destination(state, table_id, block, &target)?;
@@ -39,6 +44,10 @@ pub(super) fn replace(
     params: &Params,
 ) -> Result<XmlBody, ApiError> {
     let table_id = params.need("RouteTableId")?;
+    if let Some(destination) = others::destination(params)? {
+        let target = target(state, table_id, params)?;
+        return others::replace(state, table_id, destination, target);
+    }
     let block = params.cidr("DestinationCidrBlock")?;
     let target = target(state, table_id, params)?;
     let table = find_mut(&mut state.tables, &error::TABLE, table_id)?;
@@ -50,7 +59,9 @@ pub(super) fn replace(
     let is_local_block = route.origin == "CreateRouteTable";
     let fits = match target {
         RouteTarget::Local => is_local_block,
-        RouteTarget::Gateway(_) => !is_local_block,
+        RouteTarget::Gateway(_) | RouteTarget::NatGateway(_) | RouteTarget::Beyond(_) => {
+            !is_local_block
+        }
         RouteTarget::Interface(_) => true,
     };
     if !fits {
@@ -64,6 +75,9 @@ pub(super) fn replace(
 
 pub(super) fn delete(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
     let table_id = params.need("RouteTableId")?;
+    if let Some(destination) = others::destination(params)? {
+        return others::delete(state, table_id, destination);
+    }
     let block = params.cidr("DestinationCidrBlock")?;
     let table = find_mut(&mut state.tables, &error::TABLE, table_id)?;
     match table.routes.get(&block) {
@@ -81,22 +95,26 @@ pub(super) fn delete(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<
     }
 }
 
-/// Reads the one target of a request and checks that the table's VPC can reach it.
-fn target(state: &State, table_id: &str, params: &Params) -> Result<RouteTarget, ApiError> {
-    const SUPPORTED: &[&str] = &["GatewayId", "InstanceId", "NetworkInterfaceId", "LocalTarget"];
+/// The one target of a request: the parameter and its value.
+fn named_target(params: &Params) -> Result<(&'static str, &str), ApiError> {
+    const SUPPORTED: &[&str] = &[
+        "GatewayId",
+        "InstanceId",
+        "NetworkInterfaceId",
+        "NatGatewayId",
+        "TransitGatewayId",
+        "VpcPeeringConnectionId",
+        "EgressOnlyInternetGatewayId",
+        "LocalTarget",
+    ];
     const ABSENT: &[(&str, &str)] = &[
-        ("NatGatewayId", "InvalidNatGatewayID.NotFound"),
-        ("TransitGatewayId", "InvalidTransitGatewayID.NotFound"),
-        ("VpcPeeringConnectionId", "InvalidVpcPeeringConnectionID.NotFound"),
-        ("EgressOnlyInternetGatewayId", "InvalidGatewayID.NotFound"),
         ("VpcEndpointId", "InvalidVpcEndpointId.NotFound"),
         ("LocalGatewayId", "InvalidLocalGatewayID.NotFound"),
         ("CarrierGatewayId", "InvalidCarrierGatewayID.NotFound"),
         ("CoreNetworkArn", "InvalidParameterValue"),
     ];
-    let vpc = &find(&state.tables, &error::TABLE, table_id)?.vpc;
     let all = SUPPORTED.iter().copied().chain(ABSENT.iter().map(|(name, _)| *name));
-    let given: Vec<&str> = all.filter(|name| params.get(name).is_some()).collect();
+    let given: Vec<&'static str> = all.filter(|name| params.get(name).is_some()).collect();
     let [name] = given.as_slice() else {
         let message = "The request must contain exactly one of gatewayId, natGatewayId, \
                        networkInterfaceId, vpcPeeringConnectionId, egressOnlyInternetGatewayId, \
@@ -108,23 +126,47 @@ fn target(state: &State, table_id: &str, params: &Params) -> Result<RouteTarget,
         });
     };
     let value = params.need(name)?;
-    if let Some((_, code)) = ABSENT.iter().find(|(absent, _)| absent == name) {
-        return Err(ApiError::client(code, format!("The ID '{value}' does not exist")));
+    match ABSENT.iter().find(|(absent, _)| absent == name) {
+        None => Ok((name, value)),
+        Some((_, code)) => Err(ApiError::client(code, format!("The ID '{value}' does not exist"))),
     }
+}
+
+/// Reads the one target of a request and checks that the table's VPC can reach it.
+fn target(state: &State, table_id: &str, params: &Params) -> Result<RouteTarget, ApiError> {
+    let vpc = &find(&state.tables, &error::TABLE, table_id)?.vpc;
+    let (name, value) = named_target(params)?;
     let foreign = |what: &str| {
         ApiError::value(format!(
             "route table {table_id} and {what} {value} belong to different networks"
         ))
     };
-    match *name {
+    match name {
         "LocalTarget" => Ok(RouteTarget::Local),
         "GatewayId" if value == "local" => Ok(RouteTarget::Local),
+        "TransitGatewayId" | "VpcPeeringConnectionId" | "EgressOnlyInternetGatewayId" => {
+            beyond::check(state, vpc, name, value)?;
+            Ok(RouteTarget::Beyond(value.to_owned()))
+        }
+        "GatewayId" if value.starts_with("vgw-") => {
+            beyond::check(state, vpc, name, value)?;
+            Ok(RouteTarget::Beyond(value.to_owned()))
+        }
         "GatewayId" => {
             let gateway = find(&state.gateways, &error::GATEWAY, value)
                 .map_err(|e| ApiError { code: e.code.replace("InternetG", "G"), ..e })?;
             let same = gateway.vpc.as_ref() == Some(vpc);
             same.then(|| RouteTarget::Gateway(value.to_owned()))
                 .ok_or_else(|| foreign("network gateway"))
+        }
+        "NatGatewayId" => {
+            let gateway = find(&state.nat_gateways, &error::NAT_GATEWAY, value)?;
+            if !gateway.phase.exists() {
+                return Err(ApiError::not_found(&error::NAT_GATEWAY, value));
+            }
+            let same = &gateway.vpc == vpc;
+            same.then(|| RouteTarget::NatGateway(value.to_owned()))
+                .ok_or_else(|| foreign("NAT gateway"))
         }
         "NetworkInterfaceId" => {
             let interface = find(&state.interfaces, &error::INTERFACE, value)?;
@@ -179,14 +221,13 @@ fn check_destination(
     }
     let table = find(&state.tables, &error::TABLE, table_id)?;
     let vpc = find(&state.vpcs, &error::VPC, &table.vpc)?;
-    let inside = vpc.cidr.contains(&block) && vpc.cidr != block;
+    let inside = vpc.block_of(block).filter(|whole| *whole != block);
     let whole_subnet = state.subnets.values().any(|s| s.vpc == vpc.id && s.cidr == block);
     let to_interface = matches!(target, RouteTarget::Interface(_));
-    if inside && !(whole_subnet && to_interface) {
+    if let Some(whole) = inside.filter(|_| !(whole_subnet && to_interface)) {
         return Err(ApiError::value(format!(
-            "The destination CIDR block {block} is more specific than the VPC's CIDR block {} and \
-             does not match a subnet of it",
-            vpc.cidr
+            "The destination CIDR block {block} is more specific than the VPC's CIDR block \
+             {whole} and does not match a subnet of it"
         )));
     }
     Ok(())

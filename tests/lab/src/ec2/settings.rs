@@ -40,6 +40,9 @@ pub struct Timings {
     pub force_ms: u64,
     /// `shutting-down` before `terminated`. Milliseconds.
     pub terminate_ms: u64,
+    /// `pending` before `available` of a NAT gateway, and `deleting` before `deleted`.
+    /// Milliseconds.
+    pub nat_gateway_ms: u64,
     /// From `running` until the status checks are no longer `initializing`. Milliseconds.
     pub status_ms: u64,
     /// From a guest's last sign of life until its status check is `impaired`. Milliseconds.
@@ -64,6 +67,7 @@ impl Default for Timings {
             stop_ms: 3_000,
             force_ms: 1_000,
             terminate_ms: 2_000,
+            nat_gateway_ms: 1_000,
             status_ms: 2_000,
             // One check a minute, and the second one that fails in a row counts.
             status_fail_ms: 120_000,
@@ -135,6 +139,10 @@ impl Timings {
 
     pub(super) fn terminate(self) -> Duration {
         Duration::from_millis(self.terminate_ms)
+    }
+
+    pub(super) fn nat_gateway(self) -> Duration {
+        Duration::from_millis(self.nat_gateway_ms)
     }
 
     pub(super) fn status(self) -> Duration {

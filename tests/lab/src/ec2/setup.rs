@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use super::beyond;
 use super::error::{self, ApiError};
 use super::instances;
 use super::interfaces;
@@ -60,6 +61,10 @@ pub enum RouteVia {
     Gateway(String),
     /// A network interface.
     Interface(String),
+    /// A NAT gateway.
+    NatGateway(String),
+    /// A transit gateway, a peering connection or another gateway that carries no packet here.
+    Beyond(String),
 }
 
 /// The set-up changes the account at once and outside the history, rates and faults.
@@ -150,6 +155,8 @@ impl World {
             RouteVia::Local => params.with("LocalTarget", true),
             RouteVia::Gateway(id) => params.with("GatewayId", id),
             RouteVia::Interface(id) => params.with("NetworkInterfaceId", id),
+            RouteVia::NatGateway(id) => params.with("NatGatewayId", id),
+            RouteVia::Beyond(id) => params.with(beyond::parameter(id), id),
         };
         self.set_up(now, |state, ctx| routes::create(state, ctx, &params).map(|_| ()))
     }
@@ -366,11 +373,11 @@ impl World {
         Some((&found.zone, &found.kind, &found.image))
     }
 
-    /// The VPC of a subnet and the VPC's block.
+    /// The blocks of a VPC, the one that it was made with first.
     #[must_use]
-    pub fn vpc_of_subnet(&self, subnet: &str) -> Option<(&str, Ipv4Net)> {
-        let vpc = self.state.vpcs.get(&self.state.subnets.get(subnet)?.vpc)?;
-        Some((&vpc.id, vpc.cidr))
+    pub fn blocks_of(&self, vpc: &str) -> Vec<Ipv4Net> {
+        let blocks = self.state.vpcs.get(vpc).into_iter().flat_map(|vpc| &vpc.blocks);
+        blocks.map(|block| block.cidr).collect()
     }
 
     /// The security groups of an interface.
@@ -386,6 +393,8 @@ impl World {
             RouteTarget::Local => RouteVia::Local,
             RouteTarget::Gateway(id) => RouteVia::Gateway(id.clone()),
             RouteTarget::Interface(id) => RouteVia::Interface(id.clone()),
+            RouteTarget::NatGateway(id) => RouteVia::NatGateway(id.clone()),
+            RouteTarget::Beyond(id) => RouteVia::Beyond(id.clone()),
         })
     }
 }

@@ -1,14 +1,13 @@
 //! Route tables: making, associating and describing them.
 
-use std::collections::BTreeMap;
-
 use super::error::{self, ApiError};
 use super::filter::{self, Filtered, PageSize};
-use super::model::{Association, Route, RouteTarget, State, Table, Tags, find, find_mut, named};
+use super::model::{Association, RouteTarget, State, Table, Tags, find, find_mut, named};
+use super::others::Destination;
 use super::params::Params;
-use super::tags;
 use super::world::Ctx;
 use super::xml::XmlBody;
+use super::{beyond, blocks, tags};
 
 /// A table with what is needed to describe its routes.
 struct Shown<'a> {
@@ -31,15 +30,16 @@ pub(super) fn create(
     Ok(body)
 }
 
-/// Makes a table with the VPC's local route.
+/// Makes a table with the VPC's local routes.
 pub(super) fn add(state: &mut State, vpc: &str, tags: Tags) -> Result<String, ApiError> {
-    let block = find(&state.vpcs, &error::VPC, vpc)?.cidr;
+    let blocks = &find(&state.vpcs, &error::VPC, vpc)?.blocks;
+    let routes = blocks.iter().map(|block| (block.cidr, blocks::local())).collect();
     let id = state.new_id(error::TABLE.prefix);
-    let local = Route { target: RouteTarget::Local, origin: "CreateRouteTable" };
     let table = Table {
         id: id.clone(),
         vpc: vpc.to_owned(),
-        routes: BTreeMap::from([(block, local)]),
+        routes,
+        others: Vec::new(),
         associations: Vec::new(),
         tags,
     };
@@ -108,24 +108,15 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
     x.put("routeTableId", &table.id);
     x.put("vpcId", &table.vpc);
     x.put("ownerId", &ctx.settings.account);
-    // The table's own route comes first, as on EC2.
+    // The table's own routes come first, as on EC2.
     let (own, others): (Vec<_>, Vec<_>) =
-        table.routes.iter().partition(|(_, route)| route.origin == "CreateRouteTable");
-    x.list("routeSet", own.into_iter().chain(others), |x, (block, route)| {
-        x.put("destinationCidrBlock", block);
-        match &route.target {
-            RouteTarget::Local => x.put("gatewayId", "local"),
-            RouteTarget::Gateway(id) => x.put("gatewayId", id),
-            RouteTarget::Interface(id) => {
-                if let Some(instance) = instance_behind(state, route) {
-                    x.put("instanceId", instance);
-                    x.put("instanceOwnerId", &ctx.settings.account);
-                }
-                x.put("networkInterfaceId", id);
-            }
-        }
-        x.put("state", state_of(state, route));
-        x.put("origin", route.origin);
+        shown.routes().partition(|(.., origin)| *origin == "CreateRouteTable");
+    x.list("routeSet", own.into_iter().chain(others), |x, (destination, target, origin)| {
+        let (element, _, text) = destination.shown();
+        x.put(element, text);
+        show_target(x, state, target, ctx);
+        x.put("state", state_of(state, table, target));
+        x.put("origin", origin);
     });
     x.list("associationSet", &table.associations, |x, association| {
         x.put("routeTableAssociationId", &association.id);
@@ -134,19 +125,62 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
         x.put("main", association.subnet.is_none() && *main);
         x.nest("associationState", |x| x.put("state", "associated"));
     });
-    x.list("propagatingVgwSet", std::iter::empty::<()>(), |_, ()| {});
+    x.list("propagatingVgwSet", table.propagating(), |x, id| x.put("gatewayId", id));
     tags::show(x, &table.tags);
 }
 
+fn show_target(x: &mut XmlBody, state: &State, target: &RouteTarget, ctx: &Ctx<'_>) {
+    match target {
+        RouteTarget::Local => x.put("gatewayId", "local"),
+        RouteTarget::Gateway(id) => x.put("gatewayId", id),
+        RouteTarget::NatGateway(id) => x.put("natGatewayId", id),
+        RouteTarget::Beyond(id) => x.put(beyond::element(id), id),
+        RouteTarget::Interface(id) => {
+            if let Some(instance) = instance_behind(state, target) {
+                x.put("instanceId", instance);
+                x.put("instanceOwnerId", &ctx.settings.account);
+            }
+            x.put("networkInterfaceId", id);
+        }
+    }
+}
+
 /// The instance to which a route's interface is attached.
-fn instance_behind<'a>(state: &'a State, route: &Route) -> Option<&'a str> {
-    let RouteTarget::Interface(id) = &route.target else { return None };
+fn instance_behind<'a>(state: &'a State, target: &RouteTarget) -> Option<&'a str> {
+    let RouteTarget::Interface(id) = target else { return None };
     let attachment = state.interfaces.get(id)?.attachment.as_ref()?;
     Some(&attachment.instance)
 }
 
-fn state_of(state: &State, route: &Route) -> &'static str {
-    if state.is_blackhole(&route.target) { "blackhole" } else { "active" }
+fn state_of(state: &State, table: &Table, target: &RouteTarget) -> &'static str {
+    if state.is_blackhole(&table.vpc, target) { "blackhole" } else { "active" }
+}
+
+impl Shown<'_> {
+    /// Destination, target and origin of every route.
+    fn routes(&self) -> impl Iterator<Item = (Destination, &RouteTarget, &'static str)> {
+        let routes = self.table.routes.iter();
+        let routes = routes.map(|(block, it)| (Destination::V4(*block), &it.target, it.origin));
+        routes.chain(self.table.others.iter().map(|it| (it.destination, &it.target, it.origin)))
+    }
+
+    /// The values of a filter on routes.
+    fn of_routes(&self, name: &str) -> Vec<String> {
+        let value = |(destination, target, origin): (Destination, &RouteTarget, &str)| {
+            let (_, by_destination, text) = destination.shown();
+            match (name, target) {
+                ("route.origin", _) => Some(origin.to_owned()),
+                ("route.state", _) => Some(state_of(self.state, self.table, target).to_owned()),
+                ("route.gateway-id", RouteTarget::Local) => Some("local".to_owned()),
+                ("route.gateway-id", RouteTarget::Gateway(id))
+                | ("route.nat-gateway-id", RouteTarget::NatGateway(id)) => Some(id.clone()),
+                ("route.instance-id", _) => instance_behind(self.state, target).map(str::to_owned),
+                (_, RouteTarget::Beyond(id)) if beyond::filter(id) == name => Some(id.clone()),
+                _ => (by_destination == name).then_some(text),
+            }
+        };
+        self.routes().filter_map(value).collect()
+    }
 }
 
 impl Filtered for Shown<'_> {
@@ -177,8 +211,10 @@ impl Filtered for Shown<'_> {
     }
 
     fn values(&self, name: &str) -> Vec<String> {
-        let Self { table, state, main } = self;
-        let routes = table.routes.values();
+        let Self { table, main, .. } = self;
+        if name.starts_with("route.") {
+            return self.of_routes(name);
+        }
         let associations = table.associations.iter();
         match name {
             "association.main" => {
@@ -190,21 +226,6 @@ impl Filtered for Shown<'_> {
             "association.route-table-id" => associations.map(|_| table.id.clone()).collect(),
             "association.subnet-id" => associations.filter_map(|a| a.subnet.clone()).collect(),
             "route-table-id" => vec![table.id.clone()],
-            "route.destination-cidr-block" => {
-                table.routes.keys().map(ToString::to_string).collect()
-            }
-            "route.gateway-id" => routes
-                .filter_map(|route| match &route.target {
-                    RouteTarget::Local => Some("local".to_owned()),
-                    RouteTarget::Gateway(id) => Some(id.clone()),
-                    RouteTarget::Interface(_) => None,
-                })
-                .collect(),
-            "route.instance-id" => routes
-                .filter_map(|route| instance_behind(state, route).map(str::to_owned))
-                .collect(),
-            "route.origin" => routes.map(|route| route.origin.to_owned()).collect(),
-            "route.state" => routes.map(|route| state_of(state, route).to_owned()).collect(),
             "vpc-id" => vec![table.vpc.clone()],
             _ => Vec::new(),
         }

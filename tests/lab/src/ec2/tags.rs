@@ -78,6 +78,7 @@ fn tags_of<'a>(state: &'a mut State, id: &str) -> Result<&'a mut Tags, ApiError>
         "subnet" => (&error::SUBNET, state.subnets.get_mut(id).map(|r| &mut r.tags)),
         "rtb" => (&error::TABLE, state.tables.get_mut(id).map(|r| &mut r.tags)),
         "igw" => (&error::GATEWAY, state.gateways.get_mut(id).map(|r| &mut r.tags)),
+        "nat" => (&error::NAT_GATEWAY, state.nat_gateways.get_mut(id).map(|r| &mut r.tags)),
         "sg" => (&error::GROUP, state.groups.get_mut(id).map(|r| &mut r.tags)),
         "eni" => (&error::INTERFACE, state.interfaces.get_mut(id).map(|r| &mut r.tags)),
         "eipalloc" => (&error::ALLOCATION, state.allocations.get_mut(id).map(|r| &mut r.tags)),

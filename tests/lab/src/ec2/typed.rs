@@ -10,7 +10,7 @@ use ipnet::Ipv4Net;
 
 use super::error::{self, ApiError};
 use super::faults::Conduct;
-use super::model::{Phase, RouteTarget, State, find, find_mut};
+use super::model::{Phase, RouteTarget, State, Table, find, find_mut};
 use super::params::Params;
 use super::principal::Principal;
 use super::setup::RouteVia;
@@ -57,7 +57,7 @@ impl World {
         self.recorded(call, conduct, now, |world, _| {
             let state = world.seen(conduct, now);
             let known = tables.iter().filter_map(|id| state.tables.get(id));
-            Ok(known.map(|table| (table.id.clone(), routes(state, &table.routes))).collect())
+            Ok(known.map(|table| (table.id.clone(), routes(state, table))).collect())
         })
     }
 
@@ -163,17 +163,16 @@ impl World {
     }
 }
 
-fn routes(
-    state: &State,
-    routes: &BTreeMap<Ipv4Net, super::model::Route>,
-) -> BTreeMap<Ipv4Net, RouteSeen> {
-    let seen = routes.iter().map(|(cidr, route)| {
+fn routes(state: &State, table: &Table) -> BTreeMap<Ipv4Net, RouteSeen> {
+    let seen = table.routes.iter().map(|(cidr, route)| {
         let via = match &route.target {
             RouteTarget::Local => RouteVia::Local,
             RouteTarget::Gateway(id) => RouteVia::Gateway(id.clone()),
             RouteTarget::Interface(id) => RouteVia::Interface(id.clone()),
+            RouteTarget::NatGateway(id) => RouteVia::NatGateway(id.clone()),
+            RouteTarget::Beyond(id) => RouteVia::Beyond(id.clone()),
         };
-        (*cidr, RouteSeen { via, blackhole: state.is_blackhole(&route.target) })
+        (*cidr, RouteSeen { via, blackhole: state.is_blackhole(&table.vpc, &route.target) })
     });
     seen.collect()
 }

@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use super::blocks::{self, Block};
 use super::error::{self, ApiError};
 use super::filter::{self, Filtered, PageSize};
 use super::model::{Association, Gateway, State, Subnet, Tags, Vpc, find, find_mut, named};
@@ -25,13 +26,11 @@ pub(super) fn create_vpc(
     params: &Params,
 ) -> Result<XmlBody, ApiError> {
     let cidr = params.cidr("CidrBlock")?;
-    if !(16..=28).contains(&cidr.prefix_len()) {
-        return Err(ApiError::client("InvalidVpc.Range", format!("The CIDR '{cidr}' is invalid.")));
-    }
+    blocks::check_size(cidr)?;
     let id = state.new_id(error::VPC.prefix);
     let vpc = Vpc {
         id: id.clone(),
-        cidr,
+        blocks: vec![Block::first(state, cidr)],
         main_table: String::new(),
         default_group: String::new(),
         tags: params.tags_for("vpc"),
@@ -73,11 +72,9 @@ fn show_vpc(x: &mut XmlBody, vpc: &Vpc, ctx: &Ctx<'_>) {
     x.put("vpcId", &vpc.id);
     x.put("ownerId", &ctx.settings.account);
     x.put("state", "available");
-    x.put("cidrBlock", vpc.cidr);
-    x.list("cidrBlockAssociationSet", [vpc], |x, vpc| {
-        x.put("cidrBlock", vpc.cidr);
-        x.put("associationId", vpc.id.replace("vpc-", "vpc-cidr-assoc-"));
-        x.nest("cidrBlockState", |x| x.put("state", "associated"));
+    x.put("cidrBlock", vpc.primary());
+    x.list("cidrBlockAssociationSet", &vpc.blocks, |x, block| {
+        blocks::show(x, block, "associated");
     });
     x.put("dhcpOptionsId", vpc.id.replace("vpc-", "dopt-"));
     x.put("instanceTenancy", "default");
@@ -103,7 +100,10 @@ impl Filtered for Vpc {
 
     fn values(&self, name: &str) -> Vec<String> {
         match name {
-            "cidr" | "cidr-block-association.cidr-block" => vec![self.cidr.to_string()],
+            "cidr" => vec![self.primary().to_string()],
+            "cidr-block-association.cidr-block" => {
+                self.blocks.iter().map(|block| block.cidr.to_string()).collect()
+            }
             "cidr-block-association.state" => vec!["associated".to_owned()],
             "is-default" => vec!["false".to_owned()],
             "state" => vec!["available".to_owned()],
@@ -120,7 +120,7 @@ pub(super) fn create_subnet(
 ) -> Result<XmlBody, ApiError> {
     let vpc = find(&state.vpcs, &error::VPC, params.need("VpcId")?)?;
     let cidr = params.cidr("CidrBlock")?;
-    if !vpc.cidr.contains(&cidr) || !(16..=28).contains(&cidr.prefix_len()) {
+    if vpc.block_of(cidr).is_none() || !(16..=28).contains(&cidr.prefix_len()) {
         return Err(ApiError::client(
             "InvalidSubnet.Range",
             format!("The CIDR '{cidr}' is invalid."),

@@ -16,7 +16,7 @@ use super::service::Service;
 use super::settings::WorldSettings;
 use super::throttle::{self, Buckets};
 use super::xml::XmlBody;
-use super::{network, power};
+use super::{nat_gateways, network, power};
 use crate::dataplane::Dataplane;
 
 /// How far back the past is kept.
@@ -155,19 +155,25 @@ impl World {
     #[must_use]
     pub fn next_change(&self, now: Duration) -> Option<Duration> {
         let lag = self.settings.timings.propagation();
-        let timed = power::next(&self.state);
+        let timed = self.next_end();
         let reach = self.past.iter().map(|(from, _)| *from + lag).find(|at| *at > now);
         timed.into_iter().chain(reach).min()
     }
 
     /// Lets time pass: timed states that end by `now` end, each at its own moment.
     pub fn advance(&mut self, now: Duration) {
-        while let Some(at) = power::next(&self.state).filter(|at| *at <= now) {
+        while let Some(at) = self.next_end().filter(|at| *at <= now) {
             let mut draft = (*self.state).clone();
             power::end_phases(&mut draft, &self.settings, at);
+            nat_gateways::end_phases(&mut draft, at);
             self.commit(draft, at);
         }
         self.forget(now);
+    }
+
+    /// The next moment at which a timed state ends.
+    fn next_end(&self) -> Option<Duration> {
+        power::next(&self.state).into_iter().chain(nat_gateways::next(&self.state)).min()
     }
 
     /// Makes one call with whatever faults concern the state; see `conduct` for the others.

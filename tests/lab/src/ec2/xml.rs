@@ -34,6 +34,11 @@ impl XmlBody {
         write!(self.text, "<{name}>{value}</{name}>").expect("writing to a String never fails");
     }
 
+    /// A text, inside an element that has nothing else.
+    pub fn text(&mut self, value: impl Display) {
+        self.text.push_str(&escape(&value.to_string()));
+    }
+
     /// One element, where there is a value.
     pub fn maybe(&mut self, name: &str, value: Option<impl Display>) {
         if let Some(value) = value {

@@ -33,7 +33,6 @@ struct Socket {
 
 /// The router with everything that is plugged into it.
 pub struct Fabric {
-    vpc: Ipv4Net,
     table: Table,
     /// The internet behind the gateway.
     pub internet: Internet,
@@ -48,10 +47,10 @@ impl Fabric {
     ///
     /// # Errors
     /// When the kernel or one of `ip` and `nft` refuses.
-    pub fn new(vpc: Ipv4Net) -> Result<Self> {
+    pub fn new() -> Result<Self> {
         netns::sysctl("net/ipv4/ip_forward", "1")?;
         internet::plain_router()?;
-        let (internet, gateway) = Internet::new(vpc.trunc())?;
+        let (internet, gateway) = Internet::new()?;
         netns::ip(&format!(
             "link set lo up\naddr add {METADATA}/32 dev lo\naddr add {RESOLVER}/32 dev lo\n\
              rule add pref 100 lookup {VPC_TABLE}\n"
@@ -60,7 +59,6 @@ impl Fabric {
         netns::nft("table ip vpc { chain warm { ct state new accept; }; }\n")?;
         netns::sysctl("net/netfilter/nf_conntrack_tcp_be_liberal", "1")?;
         Ok(Self {
-            vpc,
             table: Table::open(gateway)?,
             internet,
             sockets: BTreeMap::new(),
@@ -78,7 +76,7 @@ impl Fabric {
     pub async fn apply(&mut self, dataplane: &Dataplane) -> Result<Vec<Change>> {
         self.number_subnets(dataplane)?;
         let ports = self.ports();
-        let want = plan::routes(dataplane, self.vpc, &ports, &self.tables);
+        let want = plan::routes(dataplane, &ports, &self.tables);
         let changes = self.table.apply(&want).await?;
         self.internet.apply(dataplane)?;
         let links = self.links();
@@ -218,15 +216,19 @@ impl Plug {
     pub fn insert(&self, guest: &Netns) -> Result<()> {
         let (link, mac) = (&self.link, &self.interface.mac);
         let (name, path) = (device(self.interface.device_index), guest.path());
+        // The router's ICMP errors come from the gateway of the subnet (EC2 guide, "Network MTU"),
+        // also when a NAT forwards them.
+        let router = gateway(self.subnet);
         let rule = self.rule.map(|table| format!("rule add pref 200 iif {link} lookup {table}\n"));
         netns::ip(&format!(
             "link add dev {link} address {ROUTER_MAC} mtu {MTU} type veth \
              peer name {name} address {mac} mtu {MTU} netns {path}\n\
-             link set {link} up\n\
+             addr add {router}/32 dev {link}\nlink set {link} up\n\
              neigh replace {FAR_END} lladdr {mac} dev {link} nud permanent\n{}",
             rule.unwrap_or_default()
         ))?;
         netns::sysctl(&format!("net/ipv4/conf/{link}/proxy_arp"), "1")?;
+        netns::sysctl(&format!("net/ipv4/conf/{link}/accept_local"), "1")?;
         netns::sysctl(&format!("net/ipv4/conf/{link}/rp_filter"), "0")?;
         netns::sysctl(&format!("net/ipv4/conf/{link}/send_redirects"), "0")?;
         netns::sysctl(&format!("net/ipv4/neigh/{link}/proxy_delay"), "0")?;

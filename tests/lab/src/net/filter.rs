@@ -43,7 +43,8 @@ pub fn render(dataplane: &Dataplane, links: &BTreeMap<String, String>) -> String
          iifname . ip saddr @own ip daddr 169.254.169.253 udp dport 53 accept\n}}\n\
          chain output {{ type filter hook output priority 0\n  \
          icmp type time-exceeded drop\n  \
-         icmp type destination-unreachable icmp code != 4 drop\n}}\n}}\n",
+         icmp type destination-unreachable icmp code != 4 drop\n  \
+         icmp type destination-unreachable oifname vmap @receive\n}}\n}}\n",
         own = elements("set own", "ifname . ipv4_addr", &own),
         checked = elements("set checked", "ifname", &checked),
         send = elements("map send", "ifname : verdict", &send),

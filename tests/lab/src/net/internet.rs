@@ -3,7 +3,7 @@
 //! The gateway maps private to public addresses one to one and without state, as EC2's does: a
 //! packet from an address without a public one, or to a public address of nobody, is dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::thread;
@@ -28,6 +28,9 @@ pub const WHOAMI_PORT: u16 = 80;
 pub const RESOLVERS: [Ipv4Addr; 3] =
     [Ipv4Addr::new(1, 1, 1, 1), Ipv4Addr::new(8, 8, 8, 8), Ipv4Addr::new(9, 9, 9, 9)];
 
+/// The largest packet through an internet gateway (EC2 guide, "Network MTU").
+const MTU: u32 = 1500;
+
 /// The router's side of its link to the gateway, `/30`, and the gateway's side.
 const ROUTER_SIDE: &str = "169.254.100.1";
 const GATEWAY_SIDE: Ipv4Addr = Ipv4Addr::new(169, 254, 100, 2);
@@ -40,35 +43,36 @@ pub struct Internet {
     /// The namespace that the internet host and the EC2 API live in.
     pub netns: Netns,
     mapped: BTreeMap<Ipv4Addr, Ipv4Addr>,
+    /// The VPC's blocks, which the gateway reaches through the router.
+    blocks: BTreeSet<Ipv4Net>,
 }
 
 impl Internet {
-    /// Makes both and links the gateway of a VPC to the router, which is the namespace of the
+    /// Makes both and links the gateway to the router, which is the namespace of the
     /// calling thread. Returns the router's link to the gateway and the gateway's address on it,
     /// too.
     ///
     /// # Errors
     /// When the kernel or one of `ip` and `nft` refuses.
-    pub fn new(vpc: Ipv4Net) -> Result<(Self, (u32, Ipv4Addr))> {
+    pub fn new() -> Result<(Self, (u32, Ipv4Addr))> {
         let (igw, internet) = (Netns::new()?, Netns::new()?);
         let [router_mac, igw_mac, out_mac, host_mac] = LINK_MAC;
         let (igw_path, internet_path) = (igw.path(), internet.path());
         netns::ip(&format!(
-            "link add dev igw address {router_mac} type veth \
-             peer name vpc address {igw_mac} netns {igw_path}\n\
+            "link add dev igw address {router_mac} mtu {MTU} type veth \
+             peer name vpc address {igw_mac} mtu {MTU} netns {igw_path}\n\
              addr add {ROUTER_SIDE}/30 dev igw\nlink set igw up\n\
              neigh replace {GATEWAY_SIDE} lladdr {igw_mac} dev igw nud permanent\n"
         ))?;
         igw.ip(&format!(
             "link set lo up\nlink set vpc up\naddr add {GATEWAY_SIDE}/30 dev vpc\n\
              neigh replace {ROUTER_SIDE} lladdr {router_mac} dev vpc nud permanent\n\
-             link add dev out address {out_mac} type veth \
-             peer name eth0 address {host_mac} netns {internet_path}\n\
+             link add dev out address {out_mac} mtu {MTU} type veth \
+             peer name eth0 address {host_mac} mtu {MTU} netns {internet_path}\n\
              link set out up\naddr add 203.0.113.1/32 dev out\n\
              route add 203.0.113.0/24 dev out\n\
              neigh replace {INTERNET_HOST} lladdr {host_mac} dev out nud permanent\n\
-             route add default via {INTERNET_HOST} dev out onlink\n\
-             route add {vpc} via {ROUTER_SIDE} dev vpc\n"
+             route add default via {INTERNET_HOST} dev out onlink\n"
         ))?;
         let also = RESOLVERS.iter().chain([&EC2_API]);
         let also: Vec<String> =
@@ -85,21 +89,30 @@ impl Internet {
         })?;
         internet.run(serve)?;
         let link = if_nametoindex("igw").context("the router has no link `igw`")?;
-        let made = Self { igw, netns: internet, mapped: BTreeMap::new() };
+        let made = Self { igw, netns: internet, mapped: BTreeMap::new(), blocks: BTreeSet::new() };
         made.load(&BTreeMap::new())?;
         Ok((made, (link, GATEWAY_SIDE)))
     }
 
-    /// Makes the gateway's mapping that of `dataplane`.
+    /// Makes the gateway's mapping and its routes into the VPC those of `dataplane`.
     ///
     /// # Errors
-    /// When nft refuses.
+    /// When `ip` or `nft` refuses.
     pub fn apply(&mut self, dataplane: &Dataplane) -> Result<()> {
         let mapped: BTreeMap<_, _> = dataplane
             .interfaces
             .values()
             .flat_map(|interface| interface.public.iter().map(|(&from, &to)| (from, to)))
             .collect();
+        let added = dataplane.blocks.difference(&self.blocks);
+        let added = added.map(|block| format!("route add {block} via {ROUTER_SIDE} dev vpc\n"));
+        let removed = self.blocks.difference(&dataplane.blocks);
+        let removed = removed.map(|block| format!("route del {block} dev vpc\n"));
+        let batch: Vec<String> = added.chain(removed).collect();
+        if !batch.is_empty() {
+            self.igw.ip(&batch.concat()).context("cannot lead to the VPC's blocks")?;
+            self.blocks.clone_from(&dataplane.blocks);
+        }
         if mapped != self.mapped {
             self.load(&mapped)?;
             self.mapped = mapped;

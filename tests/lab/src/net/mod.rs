@@ -6,6 +6,7 @@ pub mod fabric;
 pub mod faults;
 pub mod filter;
 pub mod internet;
+pub mod nat_gateway;
 pub mod netns;
 pub mod plan;
 pub mod resolver;

@@ -41,11 +41,11 @@ pub type Routes = BTreeMap<(u32, Ipv4Net), Hop>;
 #[must_use]
 pub fn routes(
     dataplane: &Dataplane,
-    vpc: Ipv4Net,
     ports: &BTreeMap<String, Port>,
     tables: &BTreeMap<String, u32>,
 ) -> Routes {
-    let mut routes = Routes::from([((VPC_TABLE, vpc), Hop::Blackhole)]);
+    let blocks = dataplane.blocks.iter();
+    let mut routes: Routes = blocks.map(|block| ((VPC_TABLE, *block), Hop::Blackhole)).collect();
     for (id, interface) in &dataplane.interfaces {
         if let Some(port) = ports.get(id) {
             for address in &interface.addresses {
@@ -96,6 +96,8 @@ pub fn difference(have: &Routes, want: &Routes) -> Vec<Change> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::dataplane::{Interface, Subnet};
 
@@ -116,19 +118,21 @@ mod tests {
     fn world(target: Target) -> Dataplane {
         let routes = BTreeMap::from([(Ipv4Net::default(), target)]);
         Dataplane {
+            blocks: BTreeSet::from(["10.0.0.0/16".parse().unwrap()]),
             interfaces: BTreeMap::from([("eni-a".to_owned(), interface("10.0.0.10"))]),
             subnets: BTreeMap::from([(
                 "subnet-1".to_owned(),
                 Subnet { cidr: "10.0.0.0/24".parse().unwrap(), routes },
             )]),
             instances: BTreeMap::new(),
+            nat_gateways: BTreeSet::new(),
         }
     }
 
     fn plan(target: Target, plugged: bool) -> Routes {
         let ports = plugged.then(|| ("eni-a".to_owned(), Port { link: 7 })).into_iter().collect();
         let tables = BTreeMap::from([("subnet-1".to_owned(), 1000)]);
-        routes(&world(target), "10.0.0.0/16".parse().unwrap(), &ports, &tables)
+        routes(&world(target), &ports, &tables)
     }
 
     fn default_hop(routes: &Routes) -> Hop {

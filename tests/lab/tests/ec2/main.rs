@@ -3,9 +3,15 @@
 #[cfg(test)]
 mod addresses;
 #[cfg(test)]
+mod blocks;
+#[cfg(test)]
 mod consistency;
 #[cfg(test)]
 mod listings;
+#[cfg(test)]
+mod nat_gateways;
+#[cfg(test)]
+mod others;
 #[cfg(test)]
 mod power;
 #[cfg(test)]

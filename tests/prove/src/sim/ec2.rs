@@ -400,7 +400,9 @@ fn listed(routes: &BTreeMap<ipnet::Ipv4Net, RouteSeen>) -> Routes {
     let entry = |seen: &RouteSeen| {
         let target = match &seen.via {
             RouteVia::Local => RouteTarget::Other("local".to_owned()),
-            RouteVia::Gateway(id) => RouteTarget::Other(id.clone()),
+            RouteVia::Gateway(id) | RouteVia::NatGateway(id) | RouteVia::Beyond(id) => {
+                RouteTarget::Other(id.clone())
+            }
             RouteVia::Interface(id) => moved::interface_named(id),
         };
         RouteEntry { target, blackhole: seen.blackhole }
