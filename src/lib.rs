@@ -1,8 +1,9 @@
 //! natha: NAT instances on AWS that cover for each other.
 //!
 //! The crate is layered so that every decision is pure and every side effect is at the edge:
-//! `failover`, `evidence` and `plan` decide from their arguments alone and never read a clock, a
-//! socket or a file; `daemon`, `kernel` and `cloud` carry the decisions out and report the results.
+//! `failover`, `evidence`, `flows` and `plan` decide from their arguments alone and never read a
+//! clock, a socket or a file; `daemon`, `kernel` and `cloud` carry the decisions out and report the
+//! results.
 //! The modules and their allowed imports are listed in `docs/ARCHITECTURE.md` and enforced by
 //! `tests/tidy.rs`.
 
@@ -18,6 +19,7 @@ pub mod config;
 mod daemon;
 pub mod evidence;
 pub mod failover;
+pub mod flows;
 #[cfg(feature = "host")]
 pub mod kernel;
 #[cfg(feature = "host")]

@@ -1,4 +1,5 @@
-//! The Linux host: nft, sysctls, addresses, links, other programs, and the undo journal.
+//! The Linux host: nft, sysctls, addresses, links, connection tracking, other programs, and the
+//! undo journal.
 //!
 //! [`crate::plan`] decides what the host should be. This layer reads facts and makes changes one at
 //! a time; each change is preceded by a journal entry with what it replaces.
@@ -6,6 +7,7 @@
 pub mod addresses;
 pub(crate) mod apply;
 pub mod carry;
+pub mod conntrack;
 pub(crate) mod durable;
 pub(crate) mod ethtool;
 pub(crate) mod facts;

@@ -25,7 +25,7 @@ const NETCONF: u32 = group(24);
 const BURST: usize = 1024;
 
 /// A group's bit in the address of a netlink socket.
-const fn group(number: u32) -> u32 {
+pub(super) const fn group(number: u32) -> u32 {
     1 << (number - 1)
 }
 
@@ -96,7 +96,8 @@ impl News {
     }
 }
 
-fn subscribe(protocol: SockProtocol, groups: u32) -> io::Result<AsyncFd<OwnedFd>> {
+/// A socket that receives the messages of these groups. Must be called on a tokio runtime.
+pub(super) fn subscribe(protocol: SockProtocol, groups: u32) -> io::Result<AsyncFd<OwnedFd>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
     // The kernel chooses the port.

@@ -2,6 +2,7 @@
 
 mod beat;
 mod cloud;
+mod identity;
 mod ids;
 mod location;
 mod member;
@@ -15,6 +16,7 @@ pub use cloud::{
     CloudFault, CloudFaultKind, InstanceInfo, InstanceState, InterfaceInfo, PowerReport,
     RouteEntry, RouteTableInfo, RouteTarget, RouteWrite, RouteWriteVerb, StopOrigin, SubnetInfo,
 };
+pub use identity::IdentityId;
 pub(crate) use ids::printable;
 #[cfg(feature = "host")]
 pub(crate) use ids::shown;

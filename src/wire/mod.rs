@@ -48,11 +48,15 @@
 //! [`Sessions`] then rejects replays.
 
 mod gate;
+mod key;
 mod packet;
+mod reader;
 mod reject;
 mod session;
 
 pub use gate::PacketGate;
-pub use packet::{Encoded, HeartbeatKey, MAX_PACKET, Packet, Sender};
+pub use key::{HeartbeatKey, StreamKey, TAG_LEN};
+pub use packet::{Encoded, MAX_PACKET, Packet, Sender, cluster_digest};
+pub(crate) use reader::{Reader, Short};
 pub use reject::Rejected;
 pub use session::Sessions;

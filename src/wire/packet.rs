@@ -1,12 +1,12 @@
 //! Encodes and decodes one packet. The format is in the module documentation of [`crate::wire`].
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 use super::Rejected;
+use super::key::{HeartbeatKey, TAG_LEN};
+use super::reader::Reader;
 use crate::types::{
     Beat, Claim, Evidence, Fault, Fitness, GroupName, Hears, InstanceId, SessionId,
 };
@@ -29,51 +29,10 @@ const FLAGS_KNOWN: u8 =
     FLAG_TAGGED + FLAG_LEAVING + FLAG_CLAIMS_OMITTED + FLAG_SERVICES + FLAG_RESTARTING;
 const HEARS_FAILED: u8 = 1;
 const HEARS_STOPPED: u8 = 2;
-const TAG_LEN: usize = 32;
-const KEY_LABEL: &[u8] = b"natha heartbeat 1";
 const CLUSTER_LABEL: &[u8] = b"natha cluster 1\0";
 
 /// Maximum number of `hears` lines in a packet. The largest cluster has 16 nodes.
 const MAX_HEARS: usize = 32;
-
-type Tagger = Hmac<Sha256>;
-
-/// The key for the tags of heartbeats, derived from the cluster key.
-#[derive(Clone)]
-pub struct HeartbeatKey(Tagger);
-
-impl fmt::Debug for HeartbeatKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HeartbeatKey(…)")
-    }
-}
-
-impl HeartbeatKey {
-    /// Derives the key from the cluster key.
-    #[must_use]
-    pub fn derive(cluster_key: &[u8]) -> Self {
-        let mut extract = tagger(cluster_key);
-        extract.update(KEY_LABEL);
-        Self(tagger(&extract.finalize().into_bytes()))
-    }
-
-    fn tag(&self, bytes: &[u8]) -> [u8; TAG_LEN] {
-        let mut mac = self.0.clone();
-        mac.update(bytes);
-        mac.finalize().into_bytes().into()
-    }
-
-    /// Compares in constant time.
-    fn verify(&self, bytes: &[u8], tag: &[u8]) -> bool {
-        let mut mac = self.0.clone();
-        mac.update(bytes);
-        mac.verify_slice(tag).is_ok()
-    }
-}
-
-fn tagger(key: &[u8]) -> Tagger {
-    Tagger::new_from_slice(key).expect("HMAC takes keys of any length (RFC 2104, section 2)")
-}
 
 /// Encodes the packets of one run of a monitor and decodes those that it receives.
 #[derive(Debug, Clone)]
@@ -120,11 +79,7 @@ impl Sender {
         cluster: &str,
         key: Option<HeartbeatKey>,
     ) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(CLUSTER_LABEL);
-        hash.update(cluster.as_bytes());
-        let digest: [u8; 32] = hash.finalize().into();
-        let cluster = digest.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
+        let cluster = cluster_digest(cluster);
         Self { me, session, cluster, key, second_key: None, sequence: 0 }
     }
 
@@ -177,7 +132,7 @@ impl Sender {
             *flags += FLAG_CLAIMS_OMITTED;
         }
         if let Some(key) = &self.key {
-            let tag = key.tag(&out);
+            let tag = key.tag(&[&out]);
             out.extend(tag);
         }
         Encoded { bytes: out, claims_omitted }
@@ -210,7 +165,7 @@ impl Sender {
         if datagram.len() > MAX_PACKET {
             return Err(Rejected::Oversized);
         }
-        let mut header = PacketReader(datagram);
+        let mut header = Reader(datagram);
         if header.array::<4>()? != MAGIC {
             return Err(Rejected::NotNatha);
         }
@@ -228,7 +183,7 @@ impl Sender {
             return Err(Rejected::Malformed);
         }
         let body_len = header.0.len().checked_sub(tag_len).ok_or(Rejected::Truncated)?;
-        let mut body = PacketReader(header.take(body_len)?);
+        let mut body = Reader(header.take(body_len)?);
         let session = SessionId(body.u64()?);
         let sequence = body.u64()?;
         let from = body.instance()?;
@@ -254,7 +209,7 @@ impl Sender {
         &self,
         datagram: &[u8],
         flags: u8,
-        mut body: PacketReader<'_>,
+        mut body: Reader<'_>,
         worth_it: impl FnOnce(SessionId, u64) -> Result<(), Rejected>,
     ) -> Result<usize, Rejected> {
         match (&self.key, flags & FLAG_TAGGED != 0) {
@@ -266,11 +221,21 @@ impl Sender {
                 let (bytes, tag) =
                     datagram.split_last_chunk::<TAG_LEN>().ok_or(Rejected::Truncated)?;
                 let mut keys = [key].into_iter().chain(&self.second_key);
-                let is_valid = keys.any(|key| key.verify(bytes, tag));
+                let is_valid = keys.any(|key| key.verify(&[bytes], tag));
                 if is_valid { Ok(TAG_LEN) } else { Err(Rejected::BadTag) }
             }
         }
     }
+}
+
+/// The cluster's name as packets and streams have it: the first bytes of its SHA-256, with a label.
+#[must_use]
+pub fn cluster_digest(name: &str) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update(CLUSTER_LABEL);
+    hash.update(name.as_bytes());
+    let digest: [u8; 32] = hash.finalize().into();
+    digest.first_chunk().map_or(0, |head| u64::from_be_bytes(*head))
 }
 
 fn put_instance(out: &mut Vec<u8>, id: &InstanceId) {
@@ -380,31 +345,8 @@ fn bits_to_fitness(bits: u8) -> Fitness {
     }
 }
 
-/// The bytes of a packet that are not parsed yet.
-#[derive(Debug, Clone)]
-struct PacketReader<'a>(&'a [u8]);
-
-impl<'a> PacketReader<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Rejected> {
-        let (head, rest) = self.0.split_at_checked(count).ok_or(Rejected::Truncated)?;
-        self.0 = rest;
-        Ok(head)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Rejected> {
-        let (head, rest) = self.0.split_first_chunk().ok_or(Rejected::Truncated)?;
-        self.0 = rest;
-        Ok(*head)
-    }
-
-    fn byte(&mut self) -> Result<u8, Rejected> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    fn u64(&mut self) -> Result<u64, Rejected> {
-        self.array().map(u64::from_be_bytes)
-    }
-
+/// The parts of a packet.
+impl Reader<'_> {
     fn instance(&mut self) -> Result<InstanceId, Rejected> {
         let digits = usize::from(self.byte()?);
         self.instance_of(digits)
@@ -444,7 +386,7 @@ impl<'a> PacketReader<'a> {
         for _ in 0..count {
             let node = self.instance()?;
             let session = SessionId(self.u64()?);
-            let age_ms = u16::from_be_bytes(self.array()?);
+            let age_ms = self.u16()?;
             // Bits of a later version are ignored, as in the faults.
             let flags = self.byte()?;
             let (failed, stopped) = (flags & HEARS_FAILED != 0, flags & HEARS_STOPPED != 0);
@@ -458,7 +400,7 @@ impl<'a> PacketReader<'a> {
         let mut all = Vec::new();
         for _ in 0..count {
             let group = self.name()?;
-            let generation = u32::from_be_bytes(self.array()?);
+            let generation = self.u32()?;
             let to = if receivers { self.maybe_instance()? } else { None };
             all.push(Claim { group, generation, to });
         }

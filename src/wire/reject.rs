@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::reader::Short;
+
 /// Why a received packet was dropped. Each reason has its own counter, because they have different
 /// causes: an attack, a missing key, an unfinished upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +85,12 @@ impl Rejected {
             Self::Replayed => "replayed",
             Self::Unconfirmed => "unconfirmed",
         }
+    }
+}
+
+impl From<Short> for Rejected {
+    fn from(_: Short) -> Self {
+        Self::Truncated
     }
 }
 

@@ -6,24 +6,25 @@ use crate::source::{Source, code_only, identifier, line_number, without_tests, w
 
 /// What each top-level module of `src/` may import of the crate, itself aside. The reasons are in
 /// `docs/ARCHITECTURE.md`. `main` uses the library by its name.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("types", &[]),
     ("config", &["types"]),
     ("cluster", &["types", "config"]),
     ("wire", &["types"]),
     ("evidence", &["types"]),
     ("failover", &["types", "config"]),
+    ("flows", &["types", "wire"]),
     ("plan", &["types", "config"]),
     ("policy", &["types", "config", "cluster"]),
-    ("kernel", &["types", "config", "plan"]),
+    ("kernel", &["types", "config", "plan", "flows"]),
     ("cloud", &["types", "config", "cluster"]),
     ("record", &["types", "config", "failover"]),
     ("status", &["types", "failover"]),
     (
         "daemon",
         &[
-            "types", "config", "cluster", "wire", "evidence", "failover", "plan", "kernel",
-            "cloud", "record", "status",
+            "types", "config", "cluster", "wire", "evidence", "failover", "flows", "plan",
+            "kernel", "cloud", "record", "status",
         ],
     ),
     (
@@ -40,8 +41,8 @@ const LAYERS: [(&str, &[&str]); 18] = [
 ];
 
 /// Layers that decide and do nothing: their tests aside, none of [`IMPURE`] may be named in them.
-const PURE: [&str; 8] =
-    ["types", "cluster", "evidence", "failover", "plan", "policy", "record", "wire"];
+const PURE: [&str; 9] =
+    ["types", "cluster", "evidence", "failover", "flows", "plan", "policy", "record", "wire"];
 
 /// Ways to the clock, the network, the disk, other threads and AWS.
 const IMPURE: [&str; 18] = [

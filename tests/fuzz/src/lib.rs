@@ -8,6 +8,7 @@
 mod core;
 mod dice;
 mod exchange;
+mod flows;
 mod listing;
 mod mutate;
 mod packet;
@@ -31,10 +32,11 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "packet", max_len: 1400, run: packet::bytes, seeds: seeds::packets },
     Target { name: "beat", max_len: 512, run: packet::beats, seeds: seeds::none },
     Target { name: "exchange", max_len: 1024, run: exchange::story, seeds: seeds::none },
+    Target { name: "flows", max_len: 4096, run: flows::stream, seeds: seeds::streams },
     Target { name: "core", max_len: 512, run: core::story, seeds: seeds::none },
     Target { name: "settings-file", max_len: 2048, run: settings::file, seeds: seeds::files },
     Target { name: "settings-tags", max_len: 1024, run: settings::tags, seeds: seeds::tags },

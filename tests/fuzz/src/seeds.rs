@@ -35,6 +35,11 @@ pub(crate) fn packets() -> Vec<Vec<u8>> {
     whole.into_iter().chain(bodies).collect()
 }
 
+/// A resync and its end, behind the greeting.
+pub(crate) fn streams() -> Vec<Vec<u8>> {
+    vec![crate::flows::resync()]
+}
+
 pub(crate) fn files() -> Vec<Vec<u8>> {
     let texts = [
         "cluster = \"blue\"\napi.timeout = \"3s\"\n[heartbeat]\ninterval = \"50ms\"\n",

@@ -61,6 +61,7 @@ each! {
     any_datagram_is_decoded_or_refused: "packet",
     no_changed_packet_is_authentic: "beat",
     only_what_the_peer_sent_in_this_life_counts_once: "exchange",
+    any_stream_of_connections_is_taken_in_or_refused: "flows",
     whatever_peers_say_nobody_well_is_stopped_or_robbed: "core",
     a_fault_of_any_settings_file_is_told_with_its_line: "settings-file",
     a_fault_of_any_tag_is_told: "settings-tags",

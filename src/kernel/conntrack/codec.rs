@@ -1,0 +1,412 @@
+//! Between netlink attributes and [`Entry`].
+
+use std::net::IpAddr;
+
+use netlink_packet_core::{DefaultNla, Emitable, Nla};
+use netlink_packet_netfilter::conntrack::{
+    ConntrackAttribute, ConntrackMessage, IPTuple, ProtoInfo, ProtoInfoTCP, ProtoTuple,
+    Protocol as NetlinkProtocol, Status, TCPFlags, Tuple as NetlinkTuple,
+};
+use netlink_packet_netfilter::{
+    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
+};
+
+use crate::flows::{Entry, Flow, Protocol, Tcp, TcpSide, TcpState, Tuple};
+
+/// Attributes of `linux/netfilter/nfnetlink_conntrack.h` that the crate has no types for.
+const CTA_NAT_SRC: u16 = 6;
+const CTA_ZONE: u16 = 18;
+const CTA_NAT_V4_MINIP: u16 = 1;
+const CTA_NAT_V4_MAXIP: u16 = 2;
+const CTA_NAT_PROTO: u16 = 3;
+const CTA_PROTONAT_PORT_MIN: u16 = 1;
+const CTA_PROTONAT_PORT_MAX: u16 = 2;
+const CTA_PROTO_ICMP_ID: u16 = 4;
+const CTA_PROTO_ICMP_TYPE: u16 = 5;
+const CTA_PROTO_ICMP_CODE: u16 = 6;
+/// `NLA_F_NESTED` of `linux/netlink.h`.
+const NESTED: u16 = 1 << 15;
+
+/// `IPS_*` of `linux/netfilter/nf_conntrack_common.h`.
+const SEEN_REPLY: u32 = 1 << 1;
+const ASSURED: u32 = 1 << 2;
+const CONFIRMED: u32 = 1 << 3;
+const OFFLOAD: u32 = 1 << 14;
+
+/// The timeout of a connection whose packets pass by a flowtable: the kernel reports neither it nor
+/// the TCP state (`ctnetlink_dump_info`). This is the default of `nf_conntrack_udp_timeout_stream`,
+/// the shortest timeout that such a connection has without a flowtable.
+const OFFLOADED_TIMEOUT_S: u32 = 120;
+
+/// A message for IPv4.
+pub(super) fn message(inner: ConntrackMessage) -> NetfilterMessage {
+    NetfilterMessage::new(
+        NetfilterHeader::new(NetfilterProtoFamily::IPv4, 0, 0),
+        NetfilterMessageInner::Conntrack(inner),
+    )
+}
+
+/// The request to insert a connection.
+pub(super) fn insertion(entry: &Entry) -> NetfilterMessage {
+    let flow = &entry.flow;
+    let seen_reply = if flow.seen_reply { SEEN_REPLY } else { 0 };
+    let assured = if flow.assured { ASSURED } else { 0 };
+    let status = Status::from_bits_retain(CONFIRMED | seen_reply | assured);
+    let mut attributes = vec![
+        ConntrackAttribute::CtaTupleOrig(tuple_attributes(&flow.tuple)),
+        ConntrackAttribute::CtaTupleReply(tuple_attributes(&inverse(&flow.tuple))),
+        ConntrackAttribute::Other(translation(entry)),
+        ConntrackAttribute::CtaStatus(status),
+        ConntrackAttribute::CtaTimeout(flow.timeout_s),
+    ];
+    if flow.mark != 0 {
+        attributes.push(ConntrackAttribute::CtaMark(flow.mark));
+    }
+    if let Some(tcp) = flow.tcp {
+        let parts = tcp_attributes(tcp);
+        attributes.push(ConntrackAttribute::CtaProtoInfo(vec![ProtoInfo::TCP(parts)]));
+    }
+    message(ConntrackMessage::New(attributes))
+}
+
+/// The attribute that names a connection.
+pub(super) fn named(tuple: &Tuple) -> Vec<ConntrackAttribute> {
+    vec![ConntrackAttribute::CtaTupleOrig(tuple_attributes(tuple))]
+}
+
+/// The tuple of the replies, without translation.
+fn inverse(tuple: &Tuple) -> Tuple {
+    let (source_port, destination_port) = match tuple.protocol {
+        Protocol::Icmp => (tuple.source_port, icmp_reply(tuple.destination_port)),
+        Protocol::Tcp | Protocol::Udp => (tuple.destination_port, tuple.source_port),
+    };
+    Tuple {
+        protocol: tuple.protocol,
+        source: tuple.destination,
+        destination: tuple.source,
+        source_port,
+        destination_port,
+    }
+}
+
+/// Type and code of the reply to a query: echo, timestamp, information, address mask (RFC 792, RFC
+/// 950).
+fn icmp_reply(kind_and_code: u16) -> u16 {
+    let [kind, code] = kind_and_code.to_be_bytes();
+    let reply = match kind {
+        8 => 0,
+        13 | 15 | 17 => kind + 1,
+        other => other,
+    };
+    u16::from_be_bytes([reply, code])
+}
+
+fn tuple_attributes(tuple: &Tuple) -> Vec<NetlinkTuple> {
+    let addresses = vec![
+        IPTuple::SourceAddress(IpAddr::V4(tuple.source)),
+        IPTuple::DestinationAddress(IpAddr::V4(tuple.destination)),
+    ];
+    let mut ports = vec![ProtoTuple::Protocol(NetlinkProtocol::from(tuple.protocol.number()))];
+    if tuple.protocol == Protocol::Icmp {
+        let [kind, code] = tuple.destination_port.to_be_bytes();
+        let id = tuple.source_port.to_be_bytes().to_vec();
+        ports.extend([
+            ProtoTuple::Other(DefaultNla::new(CTA_PROTO_ICMP_ID, id)),
+            ProtoTuple::Other(DefaultNla::new(CTA_PROTO_ICMP_TYPE, vec![kind])),
+            ProtoTuple::Other(DefaultNla::new(CTA_PROTO_ICMP_CODE, vec![code])),
+        ]);
+    } else {
+        ports.extend([
+            ProtoTuple::SourcePort(tuple.source_port),
+            ProtoTuple::DestinationPort(tuple.destination_port),
+        ]);
+    }
+    vec![NetlinkTuple::Ip(addresses), NetlinkTuple::Proto(ports)]
+}
+
+/// The source after translation: one address and one port.
+fn translation(entry: &Entry) -> DefaultNla {
+    let address = entry.landing.octets().to_vec();
+    let port = entry.flow.translated_port.to_be_bytes().to_vec();
+    let range = [
+        DefaultNla::new(CTA_PROTONAT_PORT_MIN, port.clone()),
+        DefaultNla::new(CTA_PROTONAT_PORT_MAX, port),
+    ];
+    let parts = [
+        DefaultNla::new(CTA_NAT_V4_MINIP, address.clone()),
+        DefaultNla::new(CTA_NAT_V4_MAXIP, address),
+        DefaultNla::new(CTA_NAT_PROTO | NESTED, emitted(&range)),
+    ];
+    DefaultNla::new(CTA_NAT_SRC | NESTED, emitted(&parts))
+}
+
+fn emitted(attributes: &[DefaultNla]) -> Vec<u8> {
+    let mut bytes = vec![0; attributes.buffer_len()];
+    attributes.emit(&mut bytes);
+    bytes
+}
+
+/// The kernel does not report the edges of the window, so an heir's must not judge by them: both
+/// directions are liberal.
+fn tcp_attributes(tcp: Tcp) -> Vec<ProtoInfoTCP> {
+    let mut parts = vec![ProtoInfoTCP::State(tcp.state.number())];
+    let flags = |side: TcpSide| {
+        let flags = side.flags & TcpSide::KEPT | TcpSide::BE_LIBERAL;
+        TCPFlags::parse(&[flags, flags]).ok()
+    };
+    if tcp.original.flags & tcp.reply.flags & TcpSide::WINDOW_SCALE != 0 {
+        parts.push(ProtoInfoTCP::OriginalWindowScale(tcp.original.window_scale));
+        parts.push(ProtoInfoTCP::ReplyWindowScale(tcp.reply.window_scale));
+    }
+    parts.extend(flags(tcp.original).map(ProtoInfoTCP::OriginalFlags));
+    parts.extend(flags(tcp.reply).map(ProtoInfoTCP::ReplyFlags));
+    parts
+}
+
+/// The connection of a message, if its source alone is translated, and it has a protocol that is
+/// replicated and the default zone.
+pub(super) fn entry(attributes: &[ConntrackAttribute]) -> Option<Entry> {
+    let (mut original, mut reply, mut status, mut timeout) = (None, None, 0, None);
+    let (mut mark, mut tcp) = (0, None);
+    for attribute in attributes {
+        match attribute {
+            ConntrackAttribute::CtaTupleOrig(parts) => original = tuple(parts),
+            ConntrackAttribute::CtaTupleReply(parts) => reply = tuple(parts),
+            ConntrackAttribute::CtaStatus(value) => status = value.bits(),
+            ConntrackAttribute::CtaTimeout(value) => timeout = Some(*value),
+            ConntrackAttribute::CtaMark(value) => mark = *value,
+            ConntrackAttribute::CtaProtoInfo(parts) => tcp = tcp_of(parts),
+            ConntrackAttribute::Other(other) if is_zone(other) => return None,
+            _ => {}
+        }
+    }
+    let (original, reply) = (original?, reply?);
+    if reply.source != original.destination || reply.destination == original.source {
+        return None;
+    }
+    let is_offloaded = status & OFFLOAD != 0 && original.protocol == Protocol::Tcp;
+    let translated_port = match original.protocol {
+        Protocol::Icmp => reply.source_port,
+        Protocol::Tcp | Protocol::Udp => reply.destination_port,
+    };
+    let flow = Flow {
+        tuple: original,
+        translated_port,
+        seen_reply: status & SEEN_REPLY != 0,
+        assured: status & ASSURED != 0,
+        tcp: tcp.or(is_offloaded.then_some(OFFLOADED_TCP)),
+        timeout_s: timeout.unwrap_or(OFFLOADED_TIMEOUT_S),
+        mark,
+    };
+    Some(Entry { landing: reply.destination, flow })
+}
+
+/// A connection is given to a flowtable only while it is established.
+const OFFLOADED_TCP: Tcp = {
+    let side = TcpSide { window_scale: 0, flags: TcpSide::BE_LIBERAL };
+    Tcp { state: TcpState::Established, original: side, reply: side }
+};
+
+fn is_zone(attribute: &DefaultNla) -> bool {
+    let mut value = [0; 2];
+    attribute.kind() == CTA_ZONE && attribute.value_len() == value.len() && {
+        attribute.emit_value(&mut value);
+        value != [0, 0]
+    }
+}
+
+/// The first bytes of an attribute's value, big-endian; none if it has fewer.
+fn number<const N: usize>(attribute: &DefaultNla) -> Option<[u8; N]> {
+    let mut value = vec![0; attribute.value_len()];
+    attribute.emit_value(&mut value);
+    value.first_chunk().copied()
+}
+
+fn tuple(attributes: &[NetlinkTuple]) -> Option<Tuple> {
+    let (mut source, mut destination) = (None, None);
+    let mut transport = Transport::default();
+    for attribute in attributes {
+        match attribute {
+            NetlinkTuple::Ip(addresses) => {
+                for address in addresses {
+                    match address {
+                        IPTuple::SourceAddress(IpAddr::V4(address)) => source = Some(*address),
+                        IPTuple::DestinationAddress(IpAddr::V4(address)) => {
+                            destination = Some(*address);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            NetlinkTuple::Proto(parts) => {
+                for part in parts {
+                    transport.add(part);
+                }
+            }
+            _ => {}
+        }
+    }
+    let protocol = transport.protocol?;
+    let (source_port, destination_port) = transport.ports(protocol)?;
+    Some(Tuple {
+        protocol,
+        source: source?,
+        destination: destination?,
+        source_port,
+        destination_port,
+    })
+}
+
+/// The part of a tuple above IP.
+#[derive(Default)]
+struct Transport {
+    protocol: Option<Protocol>,
+    source_port: Option<u16>,
+    destination_port: Option<u16>,
+    icmp_id: Option<u16>,
+    icmp_type: Option<u8>,
+    icmp_code: Option<u8>,
+}
+
+impl Transport {
+    fn add(&mut self, attribute: &ProtoTuple) {
+        match attribute {
+            ProtoTuple::Protocol(number) => {
+                self.protocol = Protocol::from_number(u8::from(*number));
+            }
+            ProtoTuple::SourcePort(port) => self.source_port = Some(*port),
+            ProtoTuple::DestinationPort(port) => self.destination_port = Some(*port),
+            ProtoTuple::Other(other) => match other.kind() {
+                CTA_PROTO_ICMP_ID => self.icmp_id = number(other).map(u16::from_be_bytes),
+                CTA_PROTO_ICMP_TYPE => self.icmp_type = number(other).map(|[value]| value),
+                CTA_PROTO_ICMP_CODE => self.icmp_code = number(other).map(|[value]| value),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    /// As in [`Tuple`].
+    fn ports(&self, protocol: Protocol) -> Option<(u16, u16)> {
+        Some(match protocol {
+            Protocol::Icmp => {
+                let kind_and_code = [self.icmp_type?, self.icmp_code?];
+                (self.icmp_id?, u16::from_be_bytes(kind_and_code))
+            }
+            Protocol::Tcp | Protocol::Udp => (self.source_port?, self.destination_port?),
+        })
+    }
+}
+
+fn tcp_of(parts: &[ProtoInfo]) -> Option<Tcp> {
+    let (mut state, mut original, mut reply) = (None, TcpSide::default(), TcpSide::default());
+    for part in parts {
+        let ProtoInfo::TCP(parts) = part else { continue };
+        for part in parts {
+            match part {
+                ProtoInfoTCP::State(number) => state = TcpState::from_number(*number),
+                ProtoInfoTCP::OriginalWindowScale(scale) => original.window_scale = *scale,
+                ProtoInfoTCP::ReplyWindowScale(scale) => reply.window_scale = *scale,
+                ProtoInfoTCP::OriginalFlags(flags) => {
+                    original.flags = flags.flags & TcpSide::KEPT;
+                }
+                ProtoInfoTCP::ReplyFlags(flags) => {
+                    reply.flags = flags.flags & TcpSide::KEPT;
+                }
+                _ => {}
+            }
+        }
+    }
+    state.map(|state| Tcp { state, original, reply })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attributes(reply: &Tuple) -> Vec<ConntrackAttribute> {
+        vec![
+            ConntrackAttribute::CtaTupleOrig(tuple_attributes(&original())),
+            ConntrackAttribute::CtaTupleReply(tuple_attributes(reply)),
+            ConntrackAttribute::CtaTimeout(30),
+        ]
+    }
+
+    fn original() -> Tuple {
+        Tuple {
+            protocol: Protocol::Udp,
+            source: [10, 0, 9, 9].into(),
+            destination: [192, 0, 2, 1].into(),
+            source_port: 4_000,
+            destination_port: 53,
+        }
+    }
+
+    /// A reply to the landing address.
+    fn reply() -> Tuple {
+        Tuple {
+            destination: [10, 0, 1, 10].into(),
+            destination_port: 1_024,
+            ..inverse(&original())
+        }
+    }
+
+    #[test]
+    fn only_a_translated_source_in_the_default_zone_is_an_entry() {
+        let found = entry(&attributes(&reply())).unwrap();
+        assert_eq!(found.landing, reply().destination);
+        assert_eq!((found.flow.tuple, found.flow.translated_port), (original(), 1_024));
+        assert_eq!((found.flow.timeout_s, found.flow.tcp), (30, None));
+
+        assert_eq!(entry(&attributes(&inverse(&original()))), None, "no translation");
+        let elsewhere = Tuple { source: [10, 0, 5, 5].into(), ..reply() };
+        assert_eq!(entry(&attributes(&elsewhere)), None, "its destination is translated too");
+        let zone = |number: u16| {
+            let zone = DefaultNla::new(CTA_ZONE, number.to_be_bytes().to_vec());
+            let mut all = attributes(&reply());
+            all.push(ConntrackAttribute::Other(zone));
+            entry(&all)
+        };
+        assert_eq!((zone(0), zone(7)), (Some(found), None));
+    }
+
+    /// The kernel leaves out the timeout and the TCP state of what is in a flowtable.
+    #[test]
+    fn a_connection_in_a_flowtable_counts_as_established() {
+        let tcp = |tuple: Tuple| Tuple { protocol: Protocol::Tcp, ..tuple };
+        let tuples = [tcp(original()), tcp(reply())].map(|tuple| tuple_attributes(&tuple));
+        let [original, reply] = tuples;
+        let status = |bits| ConntrackAttribute::CtaStatus(Status::from_bits_retain(bits));
+        let all = |bits| {
+            let original = ConntrackAttribute::CtaTupleOrig(original.clone());
+            let reply = ConntrackAttribute::CtaTupleReply(reply.clone());
+            entry(&[original, reply, status(bits)]).unwrap().flow
+        };
+        let offloaded = all(SEEN_REPLY | ASSURED | OFFLOAD);
+        assert_eq!(offloaded.tcp.unwrap().state, TcpState::Established);
+        assert_eq!(offloaded.timeout_s, OFFLOADED_TIMEOUT_S);
+        assert!(offloaded.seen_reply && offloaded.assured);
+        assert_eq!(all(SEEN_REPLY | ASSURED).tcp, None, "not reported");
+    }
+
+    #[test]
+    fn incomplete_or_unknown_tuples_are_no_entry() {
+        let all = attributes(&reply());
+        for missing in 0..2 {
+            let mut some = all.clone();
+            some.remove(missing);
+            assert_eq!(entry(&some), None);
+        }
+        let mut sctp = all;
+        let parts = vec![ProtoTuple::Protocol(NetlinkProtocol::Sctp), ProtoTuple::SourcePort(1)];
+        sctp[0] = ConntrackAttribute::CtaTupleOrig(vec![NetlinkTuple::Proto(parts)]);
+        assert_eq!(entry(&sctp), None);
+    }
+
+    #[test]
+    fn replies_to_icmp_queries_have_the_type_of_the_reply() {
+        for (query, reply) in [(8, 0), (13, 14), (15, 16), (17, 18), (3, 3)] {
+            assert_eq!(icmp_reply(query << 8 | 1), reply << 8 | 1);
+        }
+    }
+}

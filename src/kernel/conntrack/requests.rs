@@ -1,0 +1,323 @@
+//! Dumps, insertions and removals.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_netfilter::conntrack::ConntrackMessage;
+use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
+    setsockopt, socket, sockopt,
+};
+use nix::sys::time::TimeVal;
+
+use super::codec;
+use crate::flows::{Entry, Inserted, Tuple};
+
+/// The kernel normally answers within milliseconds.
+const LIMIT: Duration = Duration::from_secs(5);
+/// Requests that are sent at once.
+const BATCH: usize = 128;
+/// Room for the answers to a batch, and for the messages of a dump that wait.
+const RECEIVE_BUFFER: usize = 4 << 20;
+/// The kernel sends at most 32 KiB of a dump at once.
+const MAX_DATAGRAM: usize = 64 << 10;
+
+/// Why the kernel's table of connections could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConntrackError {
+    /// No netlink socket.
+    #[error("cannot open a netlink socket for connection tracking; CAP_NET_ADMIN is needed")]
+    Open(#[source] io::Error),
+    /// The socket fails.
+    #[error("cannot exchange messages with the kernel's connection tracking")]
+    Socket(#[source] io::Error),
+    /// The kernel refuses.
+    #[error(
+        "the kernel's connection tracking refuses to {what}; CAP_NET_ADMIN and the module \
+         nf_conntrack_netlink are needed"
+    )]
+    Refused {
+        /// What was asked.
+        what: &'static str,
+        /// The kernel's reason.
+        #[source]
+        error: io::Error,
+    },
+    /// The kernel does not answer.
+    #[error("the kernel's connection tracking did not answer within {} s", LIMIT.as_secs())]
+    TimedOut,
+}
+
+/// A connection to the kernel's connection tracking. Its calls block while the kernel works: some
+/// 10 ms for 1,000 connections.
+#[derive(Debug)]
+pub struct Requests {
+    socket: OwnedFd,
+    sequence: u32,
+    buffer: Box<[u8]>,
+}
+
+impl Requests {
+    /// Opens one, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn open() -> Result<Self, ConntrackError> {
+        let socket = open().map_err(|error| ConntrackError::Open(error.into()))?;
+        Ok(Self { socket, sequence: 0, buffer: vec![0; MAX_DATAGRAM].into() })
+    }
+
+    /// Calls `found` with each connection whose source is translated.
+    ///
+    /// # Errors
+    /// If the dump is not complete.
+    pub fn dump(&mut self, mut found: impl FnMut(Entry)) -> Result<(), ConntrackError> {
+        let get = codec::message(ConntrackMessage::Get(Vec::new()));
+        let mut out = Vec::new();
+        let sequence = self.put(&mut out, get, NLM_F_DUMP);
+        self.send(&out)?;
+        loop {
+            let mut end = None;
+            self.receive(|message| {
+                if message.header.sequence_number != sequence {
+                    return;
+                }
+                match message.payload {
+                    NetlinkPayload::Done(_) => end = Some(Ok(())),
+                    NetlinkPayload::Error(error) => end = Some(Err(error.to_io())),
+                    payload => {
+                        if let Some(entry) = entry_of(payload) {
+                            found(entry);
+                        }
+                    }
+                }
+            })?;
+            if let Some(end) = end {
+                let refused = |error| ConntrackError::Refused { what: "list connections", error };
+                return end.map_err(refused);
+            }
+        }
+    }
+
+    /// Inserts connections, in this order, and returns what became of each.
+    ///
+    /// # Errors
+    /// If the socket fails. Some of the connections may have been inserted.
+    pub fn insert(&mut self, entries: &[Entry]) -> Result<Vec<Inserted>, ConntrackError> {
+        let flags = NLM_F_CREATE | NLM_F_EXCL;
+        let answers = self.batches(entries.iter().map(codec::insertion), flags)?;
+        let mut results: Vec<Inserted> =
+            answers.iter().map(|answer| reason(answer.result)).collect();
+        // The kernel says the same of the connection itself and of one that is in its way.
+        let doubtful: Vec<usize> =
+            (0..results.len()).filter(|place| results[*place] == Inserted::PortTaken).collect();
+        let asked = doubtful.iter().map(|place| show(&entries[*place].flow.tuple));
+        for (place, answer) in doubtful.iter().zip(self.batches(asked, 0)?) {
+            if answer.entry.is_some_and(|found| is_translated_alike(&found, &entries[*place])) {
+                results[*place] = Inserted::Exists;
+            }
+        }
+        Ok(results)
+    }
+
+    /// Removes connections, and returns how many there were.
+    ///
+    /// # Errors
+    /// If the socket fails, or the kernel refuses a removal. Some of the connections may have been
+    /// removed.
+    pub fn remove(&mut self, tuples: &[Tuple]) -> Result<usize, ConntrackError> {
+        let removal = |tuple| codec::message(ConntrackMessage::Delete(codec::named(tuple)));
+        let mut removed = 0;
+        for answer in self.batches(tuples.iter().map(removal), 0)? {
+            removed += usize::from(was_there(answer.result, "remove a connection")?);
+        }
+        Ok(removed)
+    }
+
+    /// The connection with this tuple, if there is one and its source is translated.
+    ///
+    /// # Errors
+    /// If the socket fails, or the kernel refuses.
+    pub fn find(&mut self, tuple: &Tuple) -> Result<Option<Entry>, ConntrackError> {
+        let mut found = None;
+        for answer in self.batches([show(tuple)].into_iter(), 0)? {
+            was_there(answer.result, "show a connection")?;
+            found = answer.entry;
+        }
+        Ok(found)
+    }
+
+    /// Sends requests, many at once, and returns the kernel's answer to each.
+    fn batches(
+        &mut self,
+        requests: impl Iterator<Item = NetfilterMessage>,
+        flags: u16,
+    ) -> Result<Vec<Answer>, ConntrackError> {
+        let mut answers = Vec::new();
+        let mut requests = requests.peekable();
+        while requests.peek().is_some() {
+            let mut out = Vec::new();
+            let first = self.sequence.wrapping_add(1);
+            let mut count = 0;
+            for request in requests.by_ref().take(BATCH) {
+                // The acknowledgement ends the answer.
+                self.put(&mut out, request, NLM_F_ACK | flags);
+                count += 1;
+            }
+            self.send(&out)?;
+            answers.extend(self.answers(first, count)?);
+        }
+        Ok(answers)
+    }
+
+    /// The answers to `count` requests, the first of which has this sequence number.
+    fn answers(&mut self, first: u32, count: usize) -> Result<Vec<Answer>, ConntrackError> {
+        let mut found = vec![None; count];
+        let mut results = vec![None; count];
+        let mut missing = count;
+        while missing > 0 {
+            self.receive(|message| {
+                let place = message.header.sequence_number.wrapping_sub(first);
+                let place = usize::try_from(place).unwrap_or(usize::MAX);
+                let (Some(entry), Some(result)) = (found.get_mut(place), results.get_mut(place))
+                else {
+                    return;
+                };
+                match message.payload {
+                    NetlinkPayload::Error(error) if result.is_none() => {
+                        *result = Some(errno_of(error.raw_code()));
+                        missing -= 1;
+                    }
+                    payload => *entry = entry_of(payload).or(*entry),
+                }
+            })?;
+        }
+        let answers = found.into_iter().zip(results.into_iter().flatten());
+        Ok(answers.map(|(entry, result)| Answer { entry, result }).collect())
+    }
+
+    /// Appends a request, and returns its sequence number.
+    fn put(&mut self, out: &mut Vec<u8>, request: NetfilterMessage, flags: u16) -> u32 {
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut message = NetlinkMessage::from(request);
+        message.header.flags = NLM_F_REQUEST | flags;
+        message.header.sequence_number = self.sequence;
+        message.finalize();
+        let start = out.len();
+        out.resize(start + message.buffer_len().next_multiple_of(4), 0);
+        message.serialize(out.get_mut(start..).unwrap_or_default());
+        self.sequence
+    }
+
+    fn send(&self, bytes: &[u8]) -> Result<(), ConntrackError> {
+        let sent = send(self.socket.as_raw_fd(), bytes, MsgFlags::empty());
+        sent.map(drop).map_err(|error| ConntrackError::Socket(error.into()))
+    }
+
+    /// Waits for a datagram, and calls `each` with its messages.
+    fn receive(
+        &mut self,
+        mut each: impl FnMut(NetlinkMessage<NetfilterMessage>),
+    ) -> Result<(), ConntrackError> {
+        let length = loop {
+            match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty()) {
+                Ok(length) => break length,
+                Err(Errno::EINTR) => {}
+                Err(Errno::EAGAIN) => return Err(ConntrackError::TimedOut),
+                Err(error) => return Err(ConntrackError::Socket(error.into())),
+            }
+        };
+        let mut rest = self.buffer.get(..length).unwrap_or_default();
+        while let Some(size) = rest.first_chunk().map(|head| u32::from_ne_bytes(*head)) {
+            let size = usize::try_from(size).unwrap_or(usize::MAX);
+            let Some(bytes) = rest.get(..size).filter(|_| size > 0) else { break };
+            if let Ok(message) = NetlinkMessage::deserialize(bytes) {
+                each(message);
+            }
+            rest = rest.get(size.next_multiple_of(4)..).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+/// The kernel's answer to a request.
+#[derive(Debug)]
+struct Answer {
+    /// The connection that was asked for.
+    entry: Option<Entry>,
+    result: Result<(), Errno>,
+}
+
+/// The request to show a connection.
+fn show(tuple: &Tuple) -> NetfilterMessage {
+    codec::message(ConntrackMessage::Get(codec::named(tuple)))
+}
+
+fn is_translated_alike(one: &Entry, other: &Entry) -> bool {
+    (one.landing, one.flow.translated_port) == (other.landing, other.flow.translated_port)
+}
+
+/// Whether there was such a connection.
+fn was_there(result: Result<(), Errno>, what: &'static str) -> Result<bool, ConntrackError> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(errno) => Err(ConntrackError::Refused { what, error: errno.into() }),
+    }
+}
+
+fn open() -> nix::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let protocol = SockProtocol::NetlinkNetFilter;
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, flags, protocol)?;
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+    setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)?;
+    let limit = TimeVal::new(LIMIT.as_secs().try_into().unwrap_or(i64::MAX), 0);
+    setsockopt(&socket, sockopt::ReceiveTimeout, &limit)?;
+    Ok(socket)
+}
+
+fn entry_of(payload: NetlinkPayload<NetfilterMessage>) -> Option<Entry> {
+    let NetlinkPayload::InnerMessage(message) = payload else { return None };
+    match message.inner {
+        NetfilterMessageInner::Conntrack(ConntrackMessage::New(parts)) => codec::entry(&parts),
+        _ => None,
+    }
+}
+
+/// An acknowledgement, or a negative error number.
+fn errno_of(code: i32) -> Result<(), Errno> {
+    if code == 0 { Ok(()) } else { Err(Errno::from_raw(code.saturating_neg())) }
+}
+
+fn reason(result: Result<(), Errno>) -> Inserted {
+    match result {
+        Ok(()) => Inserted::New,
+        Err(Errno::EEXIST) => Inserted::PortTaken,
+        Err(Errno::ENOMEM | Errno::ENFILE | Errno::ENOSPC) => Inserted::TableFull,
+        Err(_) => Inserted::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_insertion_that_fails_has_a_reason() {
+        for (result, inserted) in [
+            (Ok(()), Inserted::New),
+            (Err(Errno::EEXIST), Inserted::PortTaken),
+            (Err(Errno::ENOMEM), Inserted::TableFull),
+            (Err(Errno::EBUSY), Inserted::Other),
+        ] {
+            assert_eq!(reason(result), inserted);
+        }
+    }
+}
