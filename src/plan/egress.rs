@@ -1,6 +1,6 @@
 //! The nft table `ip natha_egress`: translates the private hosts of a group to the landing
-//! addresses of its egress IPs while they are here. It is separate from `ip natha`, which only setup
-//! changes: this table changes with every move of an egress IP.
+//! addresses of its egress IPs while they are here. It is separate from `ip natha`, which only
+//! setup changes: this table changes with every move of an egress IP.
 //!
 //! - *Translated*: while all egress IPs of a group are here, what its sources send to the internet.
 //!   With several, the hash of the source decides, so that a site on the internet never sees two
