@@ -389,7 +389,7 @@ pub(super) static KEYS: &[SettingKey] = &[
     ),
     key!(
         "uplink.interval",
-        uplink.interval,
+        timing.probe_interval,
         Range::Millis(100, MINUTE),
         "Time between two rounds of probes while they are answered. If one is not, rounds follow \
          at `heartbeat.interval`."

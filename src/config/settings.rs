@@ -85,7 +85,6 @@ impl Default for Settings {
                     Probe::Icmp(Ipv4Addr::new(8, 8, 8, 8)),
                     Probe::Tcp(SocketAddr::from(([1, 1, 1, 1], 443))),
                 ],
-                interval: Duration::from_millis(500),
                 lost_after: 5,
             },
             interruptions: Interruptions { enabled: true, lead_time: Duration::from_mins(2) },
@@ -262,6 +261,9 @@ impl std::fmt::Debug for ClusterKey {
     }
 }
 
+/// The shortest time between two rounds of probes, however short the heartbeat's interval is.
+const LEAST_PROBE_PACE: Duration = Duration::from_millis(50);
+
 /// The timing of all decisions. `docs/failover.md` explains each value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -290,6 +292,9 @@ pub struct Timing {
     pub hand_back: HandBack,
     /// Whether a target outside the cluster is replaced (`true`) or respected (`false`).
     pub adopt: bool,
+    /// Time between two rounds of this node's probes while they are answered.
+    #[serde(with = "spans")]
+    pub probe_interval: Duration,
 }
 
 impl Timing {
@@ -297,6 +302,12 @@ impl Timing {
     #[must_use]
     pub fn detection(&self) -> Duration {
         self.interval * self.lost_after
+    }
+
+    /// Time between two rounds of probes while something is in doubt.
+    #[must_use]
+    pub fn probe_pace(&self) -> Duration {
+        self.interval.max(LEAST_PROBE_PACE).min(self.probe_interval)
     }
 }
 
@@ -349,6 +360,7 @@ impl Default for Timing {
             repair: Repair::default(),
             hand_back: HandBack::default(),
             adopt: false,
+            probe_interval: Duration::from_millis(500),
         }
     }
 }
@@ -377,8 +389,6 @@ impl Default for HandBack {
 pub struct Uplink {
     /// The hosts that are probed.
     pub targets: Vec<Probe>,
-    /// Time between two rounds while everything is answered.
-    pub interval: Duration,
     /// Consecutive rounds, at the pace of the heartbeats, without a reply after which the uplink
     /// is lost.
     pub lost_after: u32,

@@ -1,10 +1,11 @@
 //! Starts the monitor, and ends it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use super::alerts::Alert;
@@ -159,6 +160,7 @@ fn start(
     let egress =
         settings.is_nat().then(|| egress::start(settings, cluster.me.address, token, &notes));
     let rediscover = Rediscover::default();
+    let hurry_probes = Arc::new(Notify::new());
     let event_loop = EventLoop {
         // Made from the header that a replay reads, so that a recording cannot lack anything.
         machine: header.machine(),
@@ -172,6 +174,7 @@ fn start(
         egress,
         heard,
         rediscover: rediscover.clone(),
+        hurry_probes: hurry_probes.clone(),
         watchdog: Watchdog::from_environment(),
         linger: (settings.timing.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
         severed_after: severed_after(&settings.timing),
@@ -180,7 +183,7 @@ fn start(
     let ended = spawn_loop(event_loop)?;
     endpoint.set_running(notes.clone());
 
-    watch_host(found, &notes)?;
+    watch_host(found, hurry_probes, &notes)?;
     watch_cluster(found, rediscover, &notes);
     tracing::info!(
         cluster = cluster.name,
@@ -210,11 +213,11 @@ fn watch_cluster(found: &Membership, rediscover: Rediscover, notes: &Notes) {
 }
 
 /// Starts the checks of this host.
-fn watch_host(found: &Membership, notes: &Notes) -> anyhow::Result<()> {
+fn watch_host(found: &Membership, hurry_probes: Arc<Notify>, notes: &Notes) -> anyhow::Result<()> {
     let Membership { discovery: Discovery { clouds, settings, .. }, cluster, .. } = found;
     let board = FitnessBoard::new(notes.clone());
     if !settings.uplink.targets.is_empty() {
-        let parts = ProofParts::new(settings, random()?);
+        let parts = ProofParts::new(settings, random()?, hurry_probes);
         tokio::spawn(proof::watch(parts, Alert::new("transit", notes), board.clone()));
     }
     service_checks::start(settings, notes);

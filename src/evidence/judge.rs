@@ -1,14 +1,17 @@
 //! What the replies to probes prove. Pure.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::Time;
+use crate::types::{Evidence, Time};
 
 /// How long rounds follow at the quick pace while something is in doubt. What lasts longer is
 /// probed at the usual pace.
 const DOUBT_LIMIT: Duration = Duration::from_secs(30);
+/// Rounds of which it is known when they were sent.
+const ROUNDS_KNOWN: usize = 64;
 /// A reply that takes longer than this says nothing about how long replies take.
 const SLOWEST: Duration = Duration::from_secs(1);
 
@@ -50,6 +53,8 @@ struct Replies {
     /// When the first probe was sent that has had no reply, nor has any after it.
     unanswered: Option<Time>,
     last: Option<Time>,
+    /// When the newest of the answered rounds was sent.
+    newest: Option<Time>,
     /// About the longest time that recent replies took.
     slowest: Duration,
 }
@@ -59,13 +64,14 @@ impl Replies {
         self.unanswered.get_or_insert(now);
     }
 
-    fn answered(&mut self, now: Time) {
+    fn answered(&mut self, sent: Option<Time>, now: Time) {
         if let Some(took) = self.unanswered.map(|sent| now.since(sent)).filter(|t| *t < SLOWEST) {
             self.slowest = took.max(self.slowest * 7 / 8);
         }
         self.proven = true;
         self.unanswered = None;
         self.last = Some(now);
+        self.newest = self.newest.max(sent);
     }
 
     fn silent_for(&self, now: Time) -> Duration {
@@ -79,6 +85,13 @@ impl Replies {
 pub struct Judge {
     pacing: Pacing,
     asked: Option<Time>,
+    /// When the last rounds were sent, the newest last, and how many there were in all.
+    rounds: VecDeque<Time>,
+    count: u16,
+    /// Whether a round is due, whatever the pace.
+    hurried: bool,
+    /// Since when the caller waits for the answer to a round, and of which kinds.
+    news: Option<(Time, Vec<Evidence>)>,
     own: Replies,
     /// None where forwarding is not tested.
     transit: Option<Replies>,
@@ -93,36 +106,77 @@ impl Judge {
         let replies = |proven| Replies { proven, ..Replies::default() };
         let transit = proven.transit.map(replies);
         let own = replies(proven.uplink);
-        Self { pacing, asked: None, own, transit, doubt_since: None }
+        Self {
+            pacing,
+            asked: None,
+            rounds: VecDeque::new(),
+            count: 0,
+            hurried: false,
+            news: None,
+            own,
+            transit,
+            doubt_since: None,
+        }
     }
 
     /// The round of probes to send now, if it is time for one.
     pub fn due(&mut self, now: Time) -> Option<Round> {
-        if self.doubts(now) {
+        if self.doubts(now) || std::mem::take(&mut self.hurried) {
             return Some(Round::All);
         }
         let due = self.asked.is_none_or(|at| now.since(at) >= self.pacing.interval);
         due.then_some(Round::Usual)
     }
 
-    /// Records that a round of probes was sent; `both`: also through the forward path.
-    pub fn sent(&mut self, now: Time, both: bool) {
+    /// Makes a round due now, and [`Judge::take_news`] report the first answer of each kind to it
+    /// or to a later one.
+    pub fn hurry(&mut self, now: Time) {
+        self.hurried = true;
+        let tested = |kind: &Evidence| *kind == Evidence::Uplink || self.transit.is_some();
+        self.news = Some((now, Evidence::ALL.into_iter().filter(tested).collect()));
+    }
+
+    /// The answers that [`Judge::hurry`] asked for and that have come since the last call: their
+    /// kind, and when the answered round was sent.
+    pub fn take_news(&mut self) -> Vec<(Evidence, Time)> {
+        let Some((since, kinds)) = &mut self.news else { return Vec::new() };
+        let newest = |kind: Evidence| match kind {
+            Evidence::Uplink => self.own.newest,
+            Evidence::Transit => self.transit.as_ref().and_then(|transit| transit.newest),
+        };
+        let answered =
+            |kind: &Evidence| Some((*kind, newest(*kind).filter(|sent| *sent >= *since)?));
+        let news: Vec<_> = kinds.iter().filter_map(answered).collect();
+        kinds.retain(|kind| news.iter().all(|(told, _)| told != kind));
+        news
+    }
+
+    /// Records that a round of probes is being sent; `both`: also through the forward path. Returns
+    /// the number of the round.
+    pub fn sent(&mut self, now: Time, both: bool) -> u16 {
         self.asked = Some(now);
+        self.count = self.count.wrapping_add(1);
+        self.rounds.push_back(now);
+        if self.rounds.len() > ROUNDS_KNOWN {
+            self.rounds.pop_front();
+        }
         self.own.sent(now);
         if let Some(transit) = self.transit.as_mut().filter(|_| both) {
             transit.sent(now);
         }
+        self.count
     }
 
-    /// Records a reply to one of this host's own probes.
-    pub fn own_answered(&mut self, now: Time) {
-        self.own.answered(now);
+    /// Records a reply to one of this host's own probes of the round with this number.
+    pub fn own_answered(&mut self, round: u16, now: Time) {
+        self.own.answered(self.sent_at(round), now);
     }
 
-    /// Records a reply to a probe through the forward path.
-    pub fn transit_answered(&mut self, now: Time) {
+    /// Records a reply to a probe of the round with this number through the forward path.
+    pub fn transit_answered(&mut self, round: u16, now: Time) {
+        let sent = self.sent_at(round);
         if let Some(transit) = &mut self.transit {
-            transit.answered(now);
+            transit.answered(sent, now);
         }
     }
 
@@ -179,6 +233,12 @@ impl Judge {
     pub fn proven(&self) -> Proven {
         let transit = self.transit.as_ref().map(|transit| transit.proven);
         Proven { uplink: self.own.proven, transit }
+    }
+
+    /// When a round was sent; none if that is too long ago.
+    fn sent_at(&self, round: u16) -> Option<Time> {
+        let later = usize::from(self.count.wrapping_sub(round));
+        self.rounds.iter().rev().nth(later).copied()
     }
 
     /// Whether the next round should follow at the quick pace.

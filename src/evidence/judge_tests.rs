@@ -15,13 +15,13 @@ fn judge() -> Judge {
 fn rounds(judge: &mut Judge, from: u64, count: u64, own: bool, transit: bool) -> Time {
     let mut now = Time::from_millis(from);
     for _ in 0..count {
-        judge.sent(now, true);
+        let round = judge.sent(now, true);
         let reply = now + Duration::from_millis(10);
         if own {
-            judge.own_answered(reply);
+            judge.own_answered(round, reply);
         }
         if transit {
-            judge.transit_answered(reply);
+            judge.transit_answered(round, reply);
         }
         now = now + PACE;
     }
@@ -95,9 +95,9 @@ fn replies_that_always_take_long_are_waited_for() {
     let mut judge = judge();
     let mut now = Time::from_millis(0);
     for _ in 0..5 {
-        judge.sent(now, true);
-        judge.own_answered(now + Duration::from_millis(400));
-        judge.transit_answered(now + Duration::from_millis(400));
+        let round = judge.sent(now, true);
+        judge.own_answered(round, now + Duration::from_millis(400));
+        judge.transit_answered(round, now + Duration::from_millis(400));
         now = now + Duration::from_millis(500);
     }
     judge.sent(now, true);
@@ -126,8 +126,8 @@ fn what_is_in_doubt_is_probed_quickly_for_a_while() {
     assert!(judge.doubts(now + PACE));
     let later = now + PACE + DOUBT_LIMIT;
     assert!(!judge.doubts(later), "it lasts");
-    judge.own_answered(later);
-    judge.transit_answered(later);
+    judge.own_answered(2, later);
+    judge.transit_answered(2, later);
     assert!(!judge.doubts(later));
     judge.sent(later, true);
     assert!(judge.doubts(later + PACE), "a new doubt");
@@ -156,9 +156,52 @@ fn forwarding_that_cannot_be_tested_any_more_is_unproven_and_does_not_fail() {
     assert_eq!(found(&judge, now), (Proof::Works, Proof::Unproven));
     let mut later = now;
     for _ in 0..20 {
-        judge.sent(later, false);
-        judge.own_answered(later + Duration::from_millis(10));
+        let round = judge.sent(later, false);
+        judge.own_answered(round, later + Duration::from_millis(10));
         later = later + PACE;
     }
     assert_eq!(found(&judge, later), (Proof::Works, Proof::Unproven));
+}
+
+#[test]
+fn a_hurried_round_is_due_at_once_and_only_an_answer_to_it_or_a_later_one_is_news() {
+    let mut judge = judge();
+    let now = rounds(&mut judge, 0, 3, true, true);
+    assert_eq!(judge.due(now), None);
+    let early = judge.sent(now, true);
+    let hurried = now + Duration::from_millis(20);
+    judge.hurry(hurried);
+    assert_eq!(judge.due(hurried), Some(Round::All));
+    assert_eq!(judge.due(hurried), None, "one round");
+    let round = judge.sent(hurried, true);
+    let reply = hurried + Duration::from_millis(10);
+    judge.own_answered(early, reply);
+    judge.transit_answered(early, reply);
+    assert_eq!(judge.take_news(), [], "they were sent before");
+    judge.own_answered(round, reply);
+    assert_eq!(judge.take_news(), [(Evidence::Uplink, hurried)]);
+    let later = judge.sent(hurried + PACE, true);
+    judge.own_answered(later, hurried + PACE * 2);
+    judge.transit_answered(later, hurried + PACE * 2);
+    assert_eq!(judge.take_news(), [(Evidence::Transit, hurried + PACE)], "one answer of each kind");
+}
+
+#[test]
+fn a_reply_to_a_round_of_long_ago_is_no_news() {
+    let mut judge = judge();
+    judge.hurry(Time::default());
+    let first = judge.sent(Time::from_millis(10), true);
+    let now = rounds(&mut judge, 100, 64, false, false);
+    judge.own_answered(first, now);
+    assert_eq!(judge.take_news(), []);
+}
+
+#[test]
+fn where_forwarding_is_not_tested_only_the_uplink_is_news() {
+    let mut judge = Judge::new(pacing(), Proven { uplink: true, transit: None });
+    judge.hurry(Time::from_millis(5));
+    let round = judge.sent(Time::from_millis(5), false);
+    judge.own_answered(round, Time::from_millis(15));
+    assert_eq!(judge.take_news(), [(Evidence::Uplink, Time::from_millis(5))]);
+    assert_eq!(judge.take_news(), []);
 }

@@ -30,6 +30,9 @@ pub enum Action {
         /// The receiver.
         to: InstanceId,
     },
+    /// Send a round of this host's own probes now, and say with `Input::Answered` when it, or a
+    /// later one, is answered.
+    Probe,
     /// Read these tables.
     ReadRoutes {
         /// The id of its outcome.
@@ -125,9 +128,11 @@ impl Action {
             | Self::Stop { id, .. }
             | Self::Start { id, .. }
             | Self::Remember { id, .. } => Some(*id),
-            Self::SendBeat { .. } | Self::SendEcho { .. } | Self::Report { .. } | Self::MayExit => {
-                None
-            }
+            Self::SendBeat { .. }
+            | Self::SendEcho { .. }
+            | Self::Probe
+            | Self::Report { .. }
+            | Self::MayExit => None,
         }
     }
 }

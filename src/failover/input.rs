@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::action::ActionId;
 use crate::types::{
-    Beat, CloudFault, Fitness, GroupName, InstanceId, Location, PowerReport, Resource, Roster,
-    RouteEntry, RouteTableId, SessionId, Time,
+    Beat, CloudFault, Evidence, Fitness, GroupName, InstanceId, Location, PowerReport, Resource,
+    Roster, RouteEntry, RouteTableId, SessionId, Time,
 };
 
 /// An input. Everything that the machine knows came in as one of these.
@@ -39,6 +39,14 @@ pub enum Input {
     Fitness {
         /// The faults found.
         fitness: Fitness,
+    },
+    /// A probe of this host was answered, the first of its kind since `Action::Probe`.
+    Answered {
+        /// What it shows.
+        evidence: Evidence,
+        /// When its round was sent, after that action.
+        #[serde(rename = "sent_ns")]
+        sent: Time,
     },
     /// The groups whose service checks fail here now. Before the first of these, this node does
     /// not know whether it can serve a group that has a check.

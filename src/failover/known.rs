@@ -9,7 +9,7 @@ use super::order;
 use super::outbox::{About, Outbox};
 use super::peer::{Heard, HeardBefore, Peer, max_request_age};
 use super::slot::Slot;
-use super::{EventKind, Level, Verdict};
+use super::{Action, EventKind, Level, Verdict};
 use crate::config::Timing;
 use crate::types::{
     Beat, Fitness, GroupName, Holder, InstanceId, InstanceState, Location, Member, PowerReport,
@@ -358,10 +358,13 @@ impl Known {
         now: Time,
     ) {
         let witnessed: Vec<bool> = self.peers.keys().map(|id| self.is_witnessed(id, now)).collect();
+        let mut asks = false;
         for ((id, peer), witnessed) in self.peers.iter_mut().zip(witnessed) {
             let verdict = peer.judge(now, &self.timing, witnessed);
             let before = peer.verdict;
+            let knew_of_fault = peer.probes_fail_since.is_some();
             let is_new = peer.conclude(verdict, now);
+            asks |= !knew_of_fault && peer.probes_fail_since.is_some();
             peer.note_hearing(&self.me.id, self.session, &self.timing, now);
             peer.note_serving(&is_checked, now);
             if peer.is_newly_unheard(now, &self.timing) {
@@ -379,6 +382,9 @@ impl Known {
             let evidence = peer.evidence(now);
             let text = format!("{} (was {}): {evidence}", verdict.name(), before.name());
             out.report(now, level, EventKind::Verdict, About::node(id, text));
+        }
+        if asks {
+            out.push(Action::Probe);
         }
     }
 

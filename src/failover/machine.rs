@@ -112,6 +112,11 @@ impl Machine {
                 self.reported = fitness;
                 self.weigh_fitness(now);
             }
+            Input::Answered { evidence, sent } => {
+                for peer in self.known.peers.values_mut() {
+                    peer.note_answer(evidence, sent, now);
+                }
+            }
             Input::ServiceChecks { failing } => self.known.failing = Some(failing),
             Input::Roster { roster } => self.enrol(&roster, now),
             Input::Done { id, outcome } => self.take_outcome(id, outcome, now),

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::Verdict;
 use crate::config::Timing;
 use crate::types::{
-    Beat, Fitness, GroupName, Hears, InstanceId, InstanceState, Member, PowerReport, SessionId,
-    Time,
+    Beat, Evidence, Fitness, GroupName, Hears, InstanceId, InstanceState, Member, PowerReport,
+    SessionId, Time,
 };
 
 /// How long a peer that no roster lists any more stays a member after its last heartbeat: long
@@ -70,6 +70,9 @@ pub(super) struct Peer {
     pub(super) alive_since: Option<Time>,
     /// Since when its heartbeats have said that its probes fail, without a break.
     pub(super) probes_fail_since: Option<Time>,
+    /// Per kind of evidence, when this node learned that a probe of its own was answered which it
+    /// sent after the peer had said that its probes fail.
+    pub(super) not_shared: BTreeMap<Evidence, Time>,
     /// Since when it has been alive and lacked no evidence, without a break.
     pub(super) proven_since: Option<Time>,
     /// Takeovers from it because its probes failed, each soon after the one before, and when the
@@ -114,6 +117,7 @@ impl Peer {
             suspected_since: None,
             alive_since: None,
             probes_fail_since: None,
+            not_shared: BTreeMap::new(),
             proven_since: None,
             reliefs: 0,
             relieved_at: None,
@@ -191,6 +195,7 @@ impl Peer {
         for since in [&mut self.alive_since, &mut self.proven_since, &mut self.probes_fail_since] {
             *since = since.map(|_| now);
         }
+        self.not_shared.clear();
         for (serves, since) in self.serving.values_mut() {
             if *serves {
                 *since = now;

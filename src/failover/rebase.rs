@@ -154,6 +154,7 @@ impl Action {
             Self::Report { event } => visit(&mut event.at),
             Self::SendBeat { .. }
             | Self::SendEcho { .. }
+            | Self::Probe
             | Self::ReadRoutes { .. }
             | Self::ReadHolders { .. }
             | Self::ReadPower { .. }
@@ -205,6 +206,7 @@ impl Peer {
             suspected_since: _,
             alive_since,
             probes_fail_since,
+            not_shared,
             proven_since,
             reliefs: _,
             relieved_at,
@@ -219,6 +221,7 @@ impl Peer {
         for (_, since) in serving.values_mut() {
             visit(since);
         }
+        not_shared.values_mut().for_each(&mut *visit);
         if let Some(heard) = heard {
             visit(&mut heard.at);
         }

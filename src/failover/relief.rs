@@ -8,7 +8,7 @@ use super::Verdict;
 use super::group::GroupState;
 use super::known::Known;
 use super::order;
-use super::peer::{Peer, lasting};
+use super::peer::{Heard, Peer, lasting};
 use crate::config::Timing;
 use crate::types::{Evidence, Fault, Fitness, InstanceId, Time};
 
@@ -16,10 +16,6 @@ use crate::types::{Evidence, Fault, Fitness, InstanceId, Time};
 pub(super) const HEIR_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a node must have been fit again before it takes from a live node.
 const RECOVERED: Duration = Duration::from_secs(5);
-/// The shortest time for which a node that hears of a fault waits whether it shares it: more than
-/// two nodes can differ in when they notice the same loss, which is one `uplink.interval` (500 ms
-/// by default) and one round of probes.
-const LEAST_DOUBT: Duration = Duration::from_millis(600);
 /// The wait before the second takeover from the same sick peer. It doubles with each further one.
 const REPEAT_WAIT: Duration = Duration::from_secs(1);
 /// How long an unfit node waits before it takes from the dead.
@@ -65,15 +61,26 @@ pub(super) fn from_the_sick(
     if Evidence::ALL.iter().any(lacks) {
         return None;
     }
-    let doubt = doubt(&known.timing).max(peer.repeat_wait(&known.timing));
+    let fails_since = peer.probes_fail_since?;
+    let waited = fails_since + doubt(&known.timing);
+    let known_at = peer.not_shared_at(&known.timing).map_or(waited, |at| at.min(waited));
+    let due = known_at.max(fails_since + peer.repeat_wait(&known.timing));
     // What it has found out only just now says little: that it is fit, or that it has evidence.
-    let due = (peer.probes_fail_since? + doubt).max(known.steady_since + RECOVERED);
+    let due = due.max(known.steady_since + RECOVERED);
     from_the_living(known, group, due, now)
 }
 
-/// How long a node that hears of a fault waits whether it shares that fault.
+/// How long a node that hears of a fault, and whose own probes show nothing, waits whether it
+/// shares that fault. Two nodes can notice the same loss that much apart: by the time between two
+/// rounds and one round in doubt.
 fn doubt(timing: &Timing) -> Duration {
-    LEAST_DOUBT.max(timing.interval * 2)
+    timing.probe_interval.max(timing.interval) + timing.probe_pace().max(timing.interval)
+}
+
+/// How long after a probe of this node was answered a peer that shares its targets may still say
+/// that its own are not: one round until it asks, one until it looks for the reply, one heartbeat.
+fn echo_of_fault(timing: &Timing) -> Duration {
+    timing.probe_pace() * 2 + timing.interval
 }
 
 /// Whether this node may take parts of the group though it is not fit: no fit node could, and it is
@@ -132,7 +139,30 @@ impl Peer {
         let is_sick = self.verdict == Verdict::Sick && heard.is_some_and(fails);
         let is_proven = self.verdict == Verdict::Alive && heard.is_some_and(Fitness::is_proven);
         self.probes_fail_since = lasting(self.probes_fail_since, is_sick, now);
+        if self.probes_fail_since.is_none() {
+            self.not_shared.clear();
+        }
         self.proven_since = lasting(self.proven_since, is_proven, now);
+    }
+
+    /// Notes that a probe of this node which was sent at `sent` was answered.
+    pub(super) fn note_answer(&mut self, kind: Evidence, sent: Time, now: Time) {
+        if self.probes_fail_since.is_some_and(|since| sent >= since) {
+            self.not_shared.entry(kind).or_insert(now);
+        }
+    }
+
+    /// Since when this node has known that it does not share the fault that the peer's probes
+    /// found: its own were answered meanwhile, and the peer still reported the fault when it would
+    /// have found out, too, if it had ended.
+    fn not_shared_at(&self, timing: &Timing) -> Option<Time> {
+        let Heard { beat, at, .. } = self.heard.as_ref()?;
+        let of_fault = |kind: &Evidence| beat.fitness.faults.contains(&kind.fault());
+        let answered = |kind| self.not_shared.get(&kind).copied();
+        let failing = Evidence::ALL.into_iter().filter(of_fault);
+        let all: Option<Vec<Time>> = failing.map(answered).collect();
+        let known = all?.into_iter().max()? + echo_of_fault(timing);
+        (*at >= known).then_some(known)
     }
 
     /// Whether its last heartbeat said that it is fit and lacks no evidence.

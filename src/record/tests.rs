@@ -117,6 +117,7 @@ fn inputs(at: Time) -> Vec<Input> {
         heard(u16::MAX, at + Duration::from_nanos(1)),
         Input::Echo { from: id(2), at: Time::default() },
         Input::Fitness { fitness: Fitness::unfit(Fault::Uplink) },
+        Input::Answered { evidence: Evidence::Transit, sent: at },
         Input::ServiceChecks { failing: BTreeSet::from(["g1".parse().unwrap()]) },
         Input::Roster { roster: roster() },
         done(1, routes("eni-00000001")),
@@ -161,6 +162,7 @@ fn actions(at: Time) -> Vec<Action> {
         Action::SendEcho { to: id(3) },
         send(id(2), 2),
         Action::SendEcho { to: id(2) },
+        Action::Probe,
         Action::ReadRoutes { id: ActionId(1), tables: vec!["rtb-00000001".parse().unwrap()] },
         Action::ReadHolders { id: ActionId(8), resources: vec![resource()] },
         Action::ReadPower { id: ActionId(2), node: id(2) },
@@ -309,7 +311,7 @@ fn a_missing_and_an_additional_action_are_differences() {
     let all = actions(START);
     let (head, last) = all.split_at(all.len() - 1);
     let missing = difference(&all, head).unwrap();
-    assert_eq!((missing.index, missing.expected, missing.got), (16, last.first().cloned(), None));
+    assert_eq!((missing.index, missing.expected, missing.got), (17, last.first().cloned(), None));
     let additional = difference(head, &all).unwrap();
     assert_eq!((additional.expected, additional.got), (None, last.first().cloned()));
     assert_eq!(difference(&all, &all), None);

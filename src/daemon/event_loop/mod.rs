@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::calls::{CloudChange, CloudRead, Executors};
 use super::carrier::MustCarry;
@@ -74,6 +74,8 @@ pub(crate) struct EventLoop {
     pub(crate) heard: watch::Sender<BTreeSet<InstanceId>>,
     /// Wakes the discovery when a peer has restarted, or a node is heard that is not a member.
     pub(crate) rediscover: Rediscover,
+    /// Asks for a round of probes at once.
+    pub(crate) hurry_probes: Arc<Notify>,
     /// The service manager's watchdog, if it has one.
     pub(crate) watchdog: Option<Watchdog>,
     /// How long the loop runs after everything is handed over: enough heartbeats for every peer to
@@ -331,6 +333,7 @@ impl EventLoop {
                 return;
             }
             Action::SendEcho { to } => return self.exchange.send_echo(&to),
+            Action::Probe => return self.hurry_probes.notify_one(),
             Action::Report { event } => return self.report_event(event),
             Action::MayExit if self.state.stage == Stage::Ending => {
                 self.state.exit_at = Some(now + self.linger);

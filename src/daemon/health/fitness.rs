@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 use crate::daemon::inbox::Notes;
 use crate::evidence::Proof;
 use crate::failover::Input;
-use crate::types::{Evidence, Fault, Fitness};
+use crate::types::{Evidence, Fault, Fitness, Time};
 
 /// Shared by all checks of this host.
 #[derive(Debug, Clone)]
@@ -34,6 +34,11 @@ impl FitnessBoard {
             put(&mut fitness.unproven, evidence, proof == Proof::Unproven);
         })
         .await;
+    }
+
+    /// Records that a probe of this kind was answered which was sent at `sent`.
+    pub(crate) async fn answered(&self, evidence: Evidence, sent: Time) {
+        self.notes.input(Input::Answered { evidence, sent }).await;
     }
 
     /// The lock is held until the loop has the change, so that two checks cannot overtake each

@@ -43,17 +43,24 @@ impl EchoMark {
 
     /// Whether an IP packet, as read from a raw socket, is a reply to one of these requests.
     pub(crate) fn is_reply(self, packet: &[u8]) -> bool {
-        let Some(first) = packet.first() else { return false };
+        self.reply(packet).is_some()
+    }
+
+    /// The sequence number of the request to which an IP packet, as read from a raw socket, is the
+    /// reply; none if it is no reply to one of these requests.
+    pub(crate) fn reply(self, packet: &[u8]) -> Option<u16> {
+        let first = packet.first()?;
         let header = usize::from(first & 0x0f) * 4;
         if header < MIN_IP_HEADER {
-            return false;
+            return None;
         }
-        let Some([kind, 0, _, _, i0, i1, _, _, token @ ..]) = packet.get(header..) else {
-            return false;
+        let [kind, 0, _, _, i0, i1, s0, s1, token @ ..] = packet.get(header..)? else {
+            return None;
         };
-        *kind == ECHO_REPLY
+        let is_reply = *kind == ECHO_REPLY
             && u16::from_be_bytes([*i0, *i1]) == self.ident
-            && token.starts_with(&self.token.to_be_bytes())
+            && token.starts_with(&self.token.to_be_bytes());
+        is_reply.then(|| u16::from_be_bytes([*s0, *s1]))
     }
 }
 
@@ -85,8 +92,8 @@ mod tests {
     #[test]
     fn only_ones_own_replies_are_recognised() {
         let mark = EchoMark::new(0x0102_0304_0506_0708);
-        let reply = reply_to(&mark.request(1));
-        assert!(mark.is_reply(&reply));
+        let reply = reply_to(&mark.request(513));
+        assert_eq!(mark.reply(&reply), Some(513));
         assert!(!EchoMark::new(0x0102_ffff_0506_0708).is_reply(&reply));
         assert!(!EchoMark::new(0xffff_0304_0506_0708).is_reply(&reply));
         let mut request = reply.clone();

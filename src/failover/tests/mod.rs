@@ -14,6 +14,7 @@ mod relief;
 mod repairs;
 mod services;
 mod shares;
+mod sharing;
 mod shown;
 mod spread;
 mod stops_of_others;

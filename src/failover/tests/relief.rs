@@ -1,23 +1,23 @@
 //! Missing evidence, faults that members share, takeovers from the sick, and the last resort.
 
 use super::test_bench::*;
-use crate::failover::{Command, EventKind, Verdict};
+use crate::failover::{Command, EventKind, Input, Verdict};
 use crate::types::{Evidence, Fault, Fitness, InstanceState, StopOrigin};
 
 fn faults(all: &[Fault]) -> Fitness {
     Fitness { faults: all.iter().copied().collect(), ..Fitness::fit() }
 }
 
-fn sick(bench: &mut TestBench, n: usize, fault: Fault) {
+pub(super) fn sick(bench: &mut TestBench, n: usize, fault: Fault) {
     bench.beat_mut(n).fitness = Fitness::unfit(fault);
 }
 
-fn well(bench: &mut TestBench, n: usize) {
+pub(super) fn well(bench: &mut TestBench, n: usize) {
     bench.beat_mut(n).fitness = Fitness::fit();
 }
 
 /// Node 0 of a cluster that has been at rest for a while.
-fn rested(nodes: usize) -> TestBench {
+pub(super) fn rested(nodes: usize) -> TestBench {
     let mut bench = TestBench::new(nodes);
     bench.run(10_000);
     bench
@@ -407,7 +407,7 @@ fn a_group_whose_check_fails_here_is_no_last_resort_of_this_node() {
     }
     let mut bench = TestBench::of(0, &checked, timing());
     let failing = [group(1).name].into();
-    bench.give(crate::failover::Input::ServiceChecks { failing });
+    bench.give(Input::ServiceChecks { failing });
     bench.run(10_000);
     bench.fitness(Fitness::unfit(Fault::Uplink));
     sick(&mut bench, 1, Fault::Uplink);

@@ -361,7 +361,7 @@ impl TestBench {
             }
             Action::Stop { id, .. } | Action::Start { id, .. } => self.answer_write(id, self.calls),
             Action::Remember { id, .. } => self.answer_write(id, self.notes),
-            Action::SendBeat { .. } | Action::Report { .. } | Action::MayExit => {}
+            Action::SendBeat { .. } | Action::Probe | Action::Report { .. } | Action::MayExit => {}
         }
     }
 

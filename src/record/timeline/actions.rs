@@ -99,6 +99,9 @@ pub(super) fn describe(
     let text = match action {
         Action::Report { event } => return (EntryKind::Event, event_words(event, names)),
         Action::MayExit => "everything has been handed over; the monitor may exit".to_owned(),
+        Action::Probe => {
+            "send a round of probes at once, to see whether this host shares the fault".to_owned()
+        }
         Action::SendBeat { to, .. } => format!("heartbeat to {}", names.node(to)),
         Action::SendEcho { to } => format!("echo request to {}", names.node(to)),
         _ => {

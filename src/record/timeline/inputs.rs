@@ -12,8 +12,8 @@ use super::routine::Routine;
 use crate::failover::{ActionId, Command, Input, Outcome, Routes};
 use crate::record::Header;
 use crate::types::{
-    Beat, Claim, CloudFault, CloudFaultKind, Fitness, GroupName, InstanceId, Location, PowerReport,
-    Resource, Roster, RouteEntry, RouteTableId, SessionId, StopOrigin, Time,
+    Beat, Claim, CloudFault, CloudFaultKind, Evidence, Fitness, GroupName, InstanceId, Location,
+    PowerReport, Resource, Roster, RouteEntry, RouteTableId, SessionId, StopOrigin, Time,
 };
 
 /// How an input appears in the timeline.
@@ -103,6 +103,16 @@ impl Observed {
                 let text =
                     is_new.then(|| format!("the health checks of this host report: {fitness}"));
                 Significance::of(text.into_iter().collect(), Routine::SameFitness)
+            }
+            Input::Answered { evidence, sent } => {
+                let kind = match evidence {
+                    Evidence::Uplink => "the uplink",
+                    Evidence::Transit => "the forward path",
+                };
+                let age = span(now.since(*sent));
+                Significance::Notable(vec![format!(
+                    "a probe of {kind} is answered; it was sent {age} ago"
+                )])
             }
             Input::ServiceChecks { failing } => {
                 let is_new = self.failing.as_ref() != Some(failing);

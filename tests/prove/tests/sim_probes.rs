@@ -1,5 +1,6 @@
 //! What nodes find out by probes: faults that they share, evidence that they lack.
 
+use natha::config::Timing;
 use natha::failover::Command;
 use natha::types::{Evidence, Fault, Fitness, GroupName, InstanceState};
 use natha_prove::sim::Sim;
@@ -30,6 +31,50 @@ fn blips_that_all_nodes_share_move_nothing() {
             assert_eq!(sim.done.len(), 0, "{nodes} nodes, {apart} ms apart: {:?}", sim.done);
         }
     }
+}
+
+/// Two or three nodes that probe, `seed` deciding at which moments.
+fn probing(nodes: usize, seed: u64) -> Sim {
+    let mut sim = Sim::seeded(nodes, Timing::default(), seed);
+    sim.start_probes();
+    let phase = sim.noise.below(1_000);
+    sim.run(10_000 + phase);
+    sim
+}
+
+/// The same with every node's own probes: blips that are too short for any of them to find, that
+/// some find and others do not, and that all find.
+#[test]
+fn blips_that_all_nodes_probe_through_move_nothing() {
+    let mut found = [0; 4];
+    for seed in 0..120 {
+        let nodes = 2 + usize::from(seed % 2 == 1);
+        let mut sim = probing(nodes, seed);
+        let lasting = 400 + seed * 10;
+        (0..nodes).for_each(|n| sim.set_uplink(n, false));
+        sim.run(lasting);
+        (0..nodes).for_each(|n| sim.set_uplink(n, true));
+        // What was under way is noticed a moment later.
+        let lost = |sim: &Sim| (0..nodes).filter(|n| sim.finds_uplink_lost(*n)).count();
+        found[lost(&sim)] += 1;
+        sim.run(20_000);
+        assert_eq!(sim.done.len(), 0, "seed {seed}, {lasting} ms: {:?}", sim.done);
+    }
+    assert!(found.iter().all(|times| *times > 9), "by how many nodes blips were found: {found:?}");
+}
+
+#[test]
+fn a_lost_uplink_costs_its_detection_and_the_proof_that_it_is_not_shared() {
+    let outage = |seed| {
+        let mut sim = probing(2, seed);
+        sim.set_uplink(0, false);
+        sim.run(5_000);
+        assert_eq!(sim.holder(0), Some(1), "seed {seed}");
+        sim.outage_ms(0)
+    };
+    let mut outages: Vec<u128> = (0..100).map(outage).collect();
+    outages.sort_unstable();
+    assert!(outages[50] <= 1_250 && outages[99] <= 1_600, "{outages:?}");
 }
 
 #[test]

@@ -8,8 +8,10 @@ mod own;
 mod transit;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::own::OwnProbes;
@@ -24,8 +26,6 @@ use crate::kernel::tun::TransitLink;
 use crate::kernel::{journal, links};
 use crate::types::{Evidence, Time};
 
-/// The shortest time between two rounds, however short the heartbeat's interval is.
-const LEAST_PACE: Duration = Duration::from_millis(50);
 /// Time between two attempts to make the interface: it doubles from the first value to the second.
 const OPEN_EVERY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(10));
 
@@ -40,35 +40,49 @@ pub(crate) struct ProofParts {
     device: Option<String>,
     /// Whether forwarding is tested.
     transit: bool,
-    pace: Duration,
+    pacing: Pacing,
     state_dir: PathBuf,
     token: u64,
+    /// Asks for a round at once, and for word of its replies.
+    hurry: Arc<Notify>,
 }
 
 impl ProofParts {
     /// As the settings say. `token` must be random.
-    pub(crate) fn new(settings: &Settings, token: u64) -> Self {
-        let heartbeat = settings.timing.interval;
+    pub(crate) fn new(settings: &Settings, token: u64, hurry: Arc<Notify>) -> Self {
+        let pacing = Pacing {
+            interval: settings.timing.probe_interval,
+            pace: settings.timing.probe_pace(),
+            lost_after: settings.uplink.lost_after,
+        };
         Self {
             uplink: settings.uplink.clone(),
             device: settings.host.uplink.clone(),
             transit: settings.is_nat() && settings.host.transit_network.0.is_some(),
-            pace: heartbeat.max(LEAST_PACE).min(settings.uplink.interval),
+            pacing,
             state_dir: settings.state_dir.clone(),
             token,
+            hurry,
         }
     }
 }
 
 /// Probes for as long as the runtime lives.
 pub(crate) async fn watch(parts: ProofParts, alert: Alert, board: FitnessBoard) {
-    let mut rounds = interval(parts.pace);
+    let mut rounds = interval(parts.pacing.pace);
+    let hurry = parts.hurry.clone();
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watch = Watch::start(parts, alert).await;
     watch.publish(&board, clock::now()).await;
     loop {
-        rounds.tick().await;
+        let is_hurried = tokio::select! {
+            _ = rounds.tick() => false,
+            () = hurry.notified() => true,
+        };
         let now = clock::now();
+        if is_hurried {
+            watch.judge.hurry(now);
+        }
         watch.hear(now);
         watch.tend_link(now).await;
         watch.publish(&board, now).await;
@@ -110,15 +124,12 @@ impl Watch {
         let known = *memory.content();
         let transit = parts.transit.then_some(known.transit.unwrap_or(false));
         let proven = Proven { uplink: known.uplink, transit };
-        let lost_after = parts.uplink.lost_after;
-        let limit = parts.uplink.interval.max(parts.pace * lost_after);
+        let Pacing { interval, pace, lost_after } = parts.pacing;
+        let limit = interval.max(pace * lost_after);
         let own = OwnProbes::new(parts.uplink.targets.clone(), limit, device, parts.token);
         let closed = Link::Closed { retry: Time::default(), pause: OPEN_EVERY.0 };
         Self {
-            judge: Judge::new(
-                Pacing { interval: parts.uplink.interval, pace: parts.pace, lost_after },
-                proven,
-            ),
+            judge: Judge::new(parts.pacing, proven),
             memory,
             own,
             link: if parts.transit { closed } else { Link::Off },
@@ -131,14 +142,14 @@ impl Watch {
     /// Takes in the replies that have come.
     fn hear(&mut self, now: Time) {
         let own = self.own.answered();
-        if own.any() {
-            self.judge.own_answered(now);
+        if let Some(round) = own.round() {
+            self.judge.own_answered(round, now);
         }
-        self.icmp_works |= own.icmp;
+        self.icmp_works |= own.icmp.is_some();
         if let Link::Open(probes) = &mut self.link
-            && probes.answered().any()
+            && let Some(round) = probes.answered().round()
         {
-            self.judge.transit_answered(now);
+            self.judge.transit_answered(round, now);
         }
     }
 
@@ -186,6 +197,9 @@ impl Watch {
         if let Some(found) = self.judge.transit(now) {
             board.prove(Evidence::Transit, found).await;
         }
+        for (kind, sent) in self.judge.take_news() {
+            board.answered(kind, sent).await;
+        }
         drop(self.memory.save(&self.judge.proven()));
     }
 
@@ -193,14 +207,11 @@ impl Watch {
     fn ask(&mut self, now: Time) {
         let Some(round) = self.judge.due(now) else { return };
         let all = round == Round::All || !self.icmp_works;
-        self.own.ask(all);
-        let open = if let Link::Open(probes) = &mut self.link {
-            probes.ask(all);
-            true
-        } else {
-            false
-        };
-        self.judge.sent(now, open);
+        let number = self.judge.sent(now, matches!(self.link, Link::Open(_)));
+        self.own.ask(number, all);
+        if let Link::Open(probes) = &mut self.link {
+            probes.ask(number, all);
+        }
     }
 }
 

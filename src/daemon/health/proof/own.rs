@@ -1,11 +1,10 @@
 //! This host's own probes of hosts on the internet.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::TcpSocket;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::timeout;
 
 use crate::config::Probe;
@@ -22,9 +21,8 @@ pub(super) struct OwnProbes {
     limit: Duration,
     device: Option<String>,
     mark: EchoMark,
-    sequence: u16,
     icmp: Option<PeerSocket>,
-    tcp_answered: Arc<AtomicBool>,
+    tcp_answered: (UnboundedSender<u16>, UnboundedReceiver<u16>),
 }
 
 impl OwnProbes {
@@ -46,64 +44,66 @@ impl OwnProbes {
                 None
             }
         };
-        Self { targets, limit, device, mark, sequence: 0, icmp, tcp_answered: Arc::default() }
+        Self { targets, limit, device, mark, icmp, tcp_answered: unbounded_channel() }
     }
 
-    /// Sends a round: to all targets, or only to those that are asked by ICMP.
-    pub(super) fn ask(&mut self, all: bool) {
-        self.sequence = self.sequence.wrapping_add(1);
+    /// Sends the round with this number: to all targets, or only to those that are asked by ICMP.
+    pub(super) fn ask(&self, round: u16, all: bool) {
         for target in &self.targets {
             match target {
                 Probe::Icmp(address) => {
                     if let Some(socket) = &self.icmp {
-                        let request = self.mark.request(self.sequence);
+                        let request = self.mark.request(round);
                         // A request that cannot be sent gets no reply, which is what counts.
                         let _ = socket.send(&request, SocketAddrV4::new(*address, 0));
                     }
                 }
                 Probe::Tcp(address) if all => {
-                    let (answered, device) = (self.tcp_answered.clone(), self.device.clone());
-                    tokio::spawn(connect(*address, device, self.limit, answered));
+                    let (answered, device) = (self.tcp_answered.0.clone(), self.device.clone());
+                    let connected = connect(*address, device, self.limit);
+                    tokio::spawn(async move {
+                        if connected.await {
+                            // No one listens any more if the monitor is ending.
+                            let _ = answered.send(round);
+                        }
+                    });
                 }
                 Probe::Tcp(_) => {}
             }
         }
     }
 
-    /// Whether a target has replied since the last call, by ICMP and by TCP.
+    /// The replies since the last call.
     pub(super) fn answered(&mut self) -> Answered {
         let (targets, mark) = (&self.targets, self.mark);
-        let mut icmp = false;
+        let mut icmp = None;
         if let Some(socket) = &mut self.icmp {
             socket.drain(clock::now(), MAX_DRAIN, |datagram| {
                 let asked = targets.contains(&Probe::Icmp(*datagram.from.ip()));
-                icmp |= asked && mark.is_reply(datagram.bytes);
+                icmp = mark.reply(datagram.bytes).filter(|_| asked).or(icmp);
             });
         }
-        Answered { icmp, tcp: self.tcp_answered.swap(false, Ordering::Relaxed) }
+        let tcp = std::iter::from_fn(|| self.tcp_answered.1.try_recv().ok()).last();
+        Answered { icmp, tcp }
     }
 }
 
-/// Which kinds of probes were answered.
+/// The rounds that the last replies answer, by ICMP and by TCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Answered {
-    pub(super) icmp: bool,
-    pub(super) tcp: bool,
+    pub(super) icmp: Option<u16>,
+    pub(super) tcp: Option<u16>,
 }
 
 impl Answered {
-    pub(super) fn any(self) -> bool {
-        self.icmp || self.tcp
+    /// A round that was answered, if one was.
+    pub(super) fn round(self) -> Option<u16> {
+        self.icmp.or(self.tcp)
     }
 }
 
-/// One TCP probe. A refused connection is a reply too.
-async fn connect(
-    address: SocketAddr,
-    device: Option<String>,
-    limit: Duration,
-    answered: Arc<AtomicBool>,
-) {
+/// One TCP probe: whether it gets a reply. A refused connection is one too.
+async fn connect(address: SocketAddr, device: Option<String>, limit: Duration) -> bool {
     let attempt = async {
         let socket = TcpSocket::new_v4()?;
         socket.bind_device(device.as_deref().map(str::as_bytes))?;
@@ -111,7 +111,5 @@ async fn connect(
     };
     let result = timeout(limit, attempt).await;
     let refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
-    if result.is_ok_and(|connected| connected.as_ref().err().is_none_or(refused)) {
-        answered.store(true, Ordering::Relaxed);
-    }
+    result.is_ok_and(|connected| connected.as_ref().err().is_none_or(refused))
 }

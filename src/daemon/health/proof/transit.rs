@@ -32,7 +32,7 @@ pub(super) struct TransitProbes {
 impl TransitProbes {
     pub(super) fn new(link: TransitLink, targets: Vec<Probe>, token: u64) -> Self {
         let source = link.source();
-        Self { link, maker: ProbeMaker { targets, source, token, count: 0 } }
+        Self { link, maker: ProbeMaker { targets, source, token, round: 0 } }
     }
 
     /// Whether the interface is as it was made.
@@ -40,22 +40,22 @@ impl TransitProbes {
         self.link.is_intact()
     }
 
-    /// Sends a round: to all targets, or only to those that are asked by ICMP.
-    pub(super) fn ask(&mut self, all: bool) {
-        for packet in self.maker.round(all) {
+    /// Sends the round with this number: to all targets, or only to those that are asked by ICMP.
+    pub(super) fn ask(&mut self, round: u16, all: bool) {
+        for packet in self.maker.round(round, all) {
             self.link.send(&packet);
         }
     }
 
-    /// Whether a target has replied since the last call, by ICMP and by TCP.
+    /// The replies since the last call.
     pub(super) fn answered(&mut self) -> Answered {
         let mut answered = Answered::default();
         let mut ends = Vec::new();
         while let Some(packet) = self.link.next() {
             match self.maker.read(packet) {
-                Some(Reply::Echo) => answered.icmp = true,
-                Some(Reply::Tcp { end }) => {
-                    answered.tcp = true;
+                Some(Reply::Echo { round }) => answered.icmp = Some(round),
+                Some(Reply::Tcp { round, end }) => {
+                    answered.tcp = Some(round);
                     ends.extend(end);
                 }
                 None => {}
@@ -71,9 +71,12 @@ impl TransitProbes {
 /// A reply to a probe.
 #[derive(Debug, PartialEq, Eq)]
 enum Reply {
-    Echo,
+    Echo {
+        round: u16,
+    },
     /// The target accepts or refuses the connection. `end`: the packet that ends an accepted one.
     Tcp {
+        round: u16,
         end: Option<Vec<u8>>,
     },
 }
@@ -85,13 +88,13 @@ struct ProbeMaker {
     source: Ipv4Addr,
     /// Random; in the payload of echo requests and the sequence number of connections.
     token: u64,
-    /// Rounds so far.
-    count: u16,
+    /// The last round.
+    round: u16,
 }
 
 impl ProbeMaker {
-    fn round(&mut self, all: bool) -> Vec<Vec<u8>> {
-        self.count = self.count.wrapping_add(1);
+    fn round(&mut self, round: u16, all: bool) -> Vec<Vec<u8>> {
+        self.round = round;
         self.targets
             .iter()
             .filter_map(|target| match target {
@@ -104,7 +107,7 @@ impl ProbeMaker {
 
     /// An echo request. Its identifier is of this round, so that the kernel tracks it anew.
     fn echo(&self, to: Ipv4Addr) -> Vec<u8> {
-        let builder = self.header(to).icmpv4_echo_request(self.count, self.count);
+        let builder = self.header(to).icmpv4_echo_request(self.round, self.round);
         let payload = self.token.to_be_bytes();
         written(builder.size(payload.len()), |packet| builder.write(packet, &payload))
     }
@@ -116,7 +119,13 @@ impl ProbeMaker {
     }
 
     fn port(&self) -> u16 {
-        PORTS.0 + self.count % PORTS.1
+        PORTS.0 + self.round % PORTS.1
+    }
+
+    /// The last round that used this local port.
+    fn round_of(&self, port: u16) -> u16 {
+        let later = (i32::from(self.port()) - i32::from(port)).rem_euclid(i32::from(PORTS.1));
+        self.round.wrapping_sub(u16::try_from(later).unwrap_or(u16::MAX))
     }
 
     fn first_sequence(&self) -> u32 {
@@ -131,10 +140,10 @@ impl ProbeMaker {
         let from = ip.header().source_addr();
         match packet.transport? {
             TransportSlice::Icmpv4(icmp) => {
-                let is_reply = matches!(icmp.icmp_type(), Icmpv4Type::EchoReply(_))
-                    && self.targets.contains(&Probe::Icmp(from))
+                let Icmpv4Type::EchoReply(header) = icmp.icmp_type() else { return None };
+                let is_reply = self.targets.contains(&Probe::Icmp(from))
                     && icmp.payload() == self.token.to_be_bytes();
-                is_reply.then_some(Reply::Echo)
+                is_reply.then_some(Reply::Echo { round: header.seq })
             }
             TransportSlice::Tcp(tcp) => {
                 let asked = Probe::Tcp(SocketAddr::from((from, tcp.source_port())));
@@ -144,6 +153,7 @@ impl ProbeMaker {
                     && tcp.acknowledgment_number() == acknowledged
                     && (tcp.syn() || tcp.rst());
                 is_reply.then(|| Reply::Tcp {
+                    round: self.round_of(tcp.destination_port()),
                     end: tcp
                         .syn()
                         .then(|| self.reset(from, tcp.source_port(), tcp.destination_port())),

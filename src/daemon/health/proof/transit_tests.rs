@@ -7,7 +7,7 @@ const TARGET: Ipv4Addr = Ipv4Addr::new(1, 1, 1, 1);
 const TOKEN: u64 = 0x0123_4567_89ab_cdef;
 
 fn maker(targets: &[Probe]) -> ProbeMaker {
-    ProbeMaker { targets: targets.to_vec(), source: SOURCE, token: TOKEN, count: 0 }
+    ProbeMaker { targets: targets.to_vec(), source: SOURCE, token: TOKEN, round: 0 }
 }
 
 fn icmp() -> Probe {
@@ -64,7 +64,7 @@ fn answer(syn: &[u8], accepts: bool) -> Vec<u8> {
 #[test]
 fn every_round_is_a_connection_of_its_own() {
     let mut maker = maker(&[icmp(), tcp()]);
-    let (first, second) = (maker.round(true), maker.round(true));
+    let (first, second) = (maker.round(1, true), maker.round(2, true));
     assert_ne!(ident(&first[0]), ident(&second[0]));
     assert_ne!(ports(&first[1]).0, ports(&second[1]).0);
 }
@@ -72,15 +72,15 @@ fn every_round_is_a_connection_of_its_own() {
 #[test]
 fn tcp_targets_are_asked_only_in_a_full_round() {
     let mut maker = maker(&[icmp(), tcp()]);
-    assert_eq!(maker.round(false).len(), 1);
-    assert_eq!(maker.round(true).len(), 2);
+    assert_eq!(maker.round(1, false).len(), 1);
+    assert_eq!(maker.round(1, true).len(), 2);
 }
 
 #[test]
 fn only_a_target_s_reply_with_the_token_counts() {
     let maker = maker(&[icmp()]);
     let token = TOKEN.to_be_bytes();
-    assert_eq!(maker.read(&echo_reply(TARGET, &token)), Some(Reply::Echo));
+    assert_eq!(maker.read(&echo_reply(TARGET, &token)), Some(Reply::Echo { round: 1 }));
     assert_eq!(maker.read(&echo_reply(TARGET, b"8 others")), None);
     assert_eq!(maker.read(&echo_reply(Ipv4Addr::new(9, 9, 9, 9), &token)), None);
     assert_eq!(maker.read(b"no packet at all"), None);
@@ -90,9 +90,9 @@ fn only_a_target_s_reply_with_the_token_counts() {
 #[test]
 fn a_target_may_accept_or_refuse_and_an_accepted_connection_is_ended() {
     let mut maker = maker(&[tcp()]);
-    let syn = maker.round(true).remove(0);
-    assert_eq!(maker.read(&answer(&syn, false)), Some(Reply::Tcp { end: None }));
-    let Some(Reply::Tcp { end: Some(end) }) = maker.read(&answer(&syn, true)) else {
+    let syn = maker.round(1, true).remove(0);
+    assert_eq!(maker.read(&answer(&syn, false)), Some(Reply::Tcp { round: 1, end: None }));
+    let Some(Reply::Tcp { round: 1, end: Some(end) }) = maker.read(&answer(&syn, true)) else {
         panic!("the connection is accepted");
     };
     let (own_port, _) = ports(&syn);
@@ -106,6 +106,19 @@ fn a_target_may_accept_or_refuse_and_an_accepted_connection_is_ended() {
 fn an_answer_to_another_connection_does_not_count() {
     let mut asker = maker(&[tcp()]);
     let other = ProbeMaker { token: 1, ..maker(&[tcp()]) };
-    let syn = asker.round(true).remove(0);
+    let syn = asker.round(1, true).remove(0);
     assert_eq!(other.read(&answer(&syn, true)), None);
+}
+
+#[test]
+fn a_reply_by_tcp_names_its_round_also_where_the_local_ports_start_over() {
+    let mut maker = maker(&[tcp()]);
+    for (asked, last) in [(1, 4), (27_990, 28_020), (28_000, 28_000), (55_999, 56_001)] {
+        let syn = maker.round(asked, true).remove(0);
+        maker.round(last, true);
+        let Some(Reply::Tcp { round, .. }) = maker.read(&answer(&syn, false)) else {
+            panic!("the connection is refused");
+        };
+        assert_eq!(round, asked);
+    }
 }

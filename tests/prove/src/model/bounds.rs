@@ -52,6 +52,7 @@ pub fn settings() -> Settings {
         },
         hand_back: HandBack { enabled: true, hold: seconds(5), hold_max: seconds(10) },
         adopt: false,
+        probe_interval: TICK * 4,
     };
     settings
 }

@@ -148,6 +148,7 @@ impl Node {
         self.inbox.clear();
         self.outbox.clear();
         self.awaited.clear();
+        self.probes.asked = false;
     }
 
     /// Renames its actions, oldest first, so that equal states are seen to be equal.

@@ -3,6 +3,7 @@
 use natha::failover::{Input, Machine};
 use natha::types::{Evidence, Fault as Trouble, Fitness};
 
+use super::bounds::NOW;
 use super::cloud::Target;
 use super::fault::{Api, Fault};
 use super::judge::{DETECTION, SURELY_CALM, SURELY_TOLD, SURELY_WELL, count};
@@ -11,15 +12,15 @@ use super::rule::Rule;
 use super::world::World;
 
 /// How much later than the first node the others notice that no probe is answered any more, or that
-/// probes are answered again, in ticks: as long as a node waits whether it shares a fault.
-const SKEW: u8 = 2;
+/// probes are answered again, in halves of a tick: the time between two rounds of probes.
+const SKEW: u8 = 8;
 
 /// How long a node must have lacked evidence before it is wrong to give it a route: each heartbeat
 /// that still counts says so, unless it came late.
 const SURELY_LACKING: u8 = DETECTION + 1;
 
 /// What one node can find out by probes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Probes {
     /// They are answered.
     pub(super) answered: bool,
@@ -27,10 +28,12 @@ pub(super) struct Probes {
     late: Option<(u8, bool)>,
     /// One that went through its forward path was answered since it booted.
     pub(super) proven: bool,
+    /// Its monitor waits for the answer to a round.
+    pub(super) asked: bool,
 }
 
 impl Probes {
-    pub(super) const WORK: Self = Self { answered: true, late: None, proven: true };
+    pub(super) const WORK: Self = Self { answered: true, late: None, proven: true, asked: false };
 }
 
 impl Node {
@@ -52,6 +55,20 @@ impl Node {
             let fitness = self.fitness();
             self.inbox.push(Input::Fitness { fitness });
         }
+    }
+
+    /// Tells the monitor, if it has asked, that its probes are answered now: what it has not
+    /// noticed yet counts already.
+    pub(super) fn tell_answers(&mut self) {
+        let Probes { answered, late, proven, asked } = self.probes;
+        let answered = late.map_or(answered, |(_, answered)| answered);
+        if !(asked && answered && self.fit && self.machine.is_some() && !self.frozen) {
+            return;
+        }
+        self.probes.asked = false;
+        let tested = |kind: &Evidence| *kind == Evidence::Uplink || proven;
+        let answer = |evidence| Input::Answered { evidence, sent: NOW };
+        self.inbox.extend(Evidence::ALL.into_iter().filter(tested).map(answer));
     }
 
     fn notice(&mut self, answered: bool) {

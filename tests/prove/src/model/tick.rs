@@ -6,7 +6,7 @@ use natha::types::{Beat, GroupName, InstanceState, SessionId, Time};
 use super::bounds::{FAR, NEAR, NOW, SLOW, TICK};
 use super::cloud::Power;
 use super::fault::Fault;
-use super::node::{Ask, Awaited, Call};
+use super::node::{Ask, Awaited, Call, Node};
 use super::rule::Rule;
 use super::world::{Packet, World, assigned, group, id, node_of, written};
 
@@ -21,6 +21,7 @@ impl World {
         }
         self.deliver();
         self.notice_probes();
+        self.nodes.iter_mut().for_each(Node::tell_answers);
         for n in 0..self.nodes.len() {
             self.turn(n);
         }
@@ -111,6 +112,7 @@ impl World {
                     self.send_beat(n, node_of(&to), beat);
                 }
                 Action::SendEcho { to } => self.send_echo(n, node_of(&to)),
+                Action::Probe => self.nodes[n].probes.asked = true,
                 Action::ReadRoutes { id, .. } => self.ask(n, id, Ask::ReadRoutes, None),
                 Action::ReadPower { id, node } => {
                     self.ask(n, id, Ask::ReadPower(node_of(&node)), None);

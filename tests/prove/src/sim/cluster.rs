@@ -331,7 +331,8 @@ impl Sim {
         machine.view(self.now).peers[&self.ids[of]].verdict
     }
 
-    /// For how many milliseconds group `of`, or a part of it, led to a node that does not forward.
+    /// For how many milliseconds group `of`, or a part of it, led to a node through which no packet
+    /// got out and back.
     #[must_use]
     pub fn outage_ms(&self, of: usize) -> u128 {
         self.outage[of].as_millis()
@@ -371,9 +372,10 @@ impl Sim {
         found.expect("machines speak only of members")
     }
 
-    /// Books an outage for every group of which a part leads to a node that does not forward.
+    /// Books an outage for every group of which a part leads to a node through which no packet gets
+    /// out and back.
     pub(super) fn account(&mut self, passed: Duration) {
-        let is_dark = |part: &&Part| part.holder.is_none_or(|n| !self.nodes[n].forwards());
+        let is_dark = |part: &&Part| part.holder.is_none_or(|n| !self.nodes[n].serves());
         let mut last = None;
         for part in self.parts.iter().filter(is_dark) {
             // The parts of a group are side by side.

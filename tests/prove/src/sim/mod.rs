@@ -14,6 +14,7 @@ mod net;
 mod node;
 mod noise;
 mod plot;
+mod prober;
 mod queue;
 mod recording;
 mod report;

@@ -3,16 +3,26 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use natha::failover::{ActionId, Event, Input, Machine};
-use natha::types::{GroupName, InstanceId, InstanceState, SessionId, Time};
+use natha::types::{Fitness, GroupName, InstanceId, InstanceState, SessionId, Time};
 use natha::wire::{Packet, Sessions};
 
 use super::ec2::Api;
 use super::moved::Changes;
+use super::prober::Prober;
 use super::recording::Recording;
 use super::rules::Watch;
 
 /// Packets that a node which does not run may have waiting for it; later ones are lost.
 const BACKLOG: usize = 1_024;
+
+/// What becomes of packets to the internet: a node's own, and those that it forwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Uplink {
+    /// They are answered.
+    Works,
+    /// They are not.
+    Lost,
+}
 
 /// Everything one node is.
 #[derive(Debug, Clone)]
@@ -27,6 +37,9 @@ pub struct Node {
     pub frozen: bool,
     /// Its monitor alone is paused; the kernel forwards and answers echo.
     pub stalled: bool,
+    pub(super) uplink: Uplink,
+    /// Its probes and what they have found, if they are simulated.
+    pub(super) prober: Option<(Prober, Fitness)>,
     /// How the API treats it.
     pub api: Api,
     /// What it has said so far.
@@ -75,6 +88,8 @@ impl Node {
             kernel: true,
             frozen: false,
             stalled: false,
+            uplink: Uplink::Works,
+            prober: None,
             api: Api::Works,
             events: Vec::new(),
             replays: 0,
@@ -117,6 +132,11 @@ impl Node {
     /// Whether packets that are routed to it are forwarded.
     pub(super) fn forwards(&self) -> bool {
         self.kernel && !self.frozen
+    }
+
+    /// Whether packets that are routed to it get out and back.
+    pub(super) fn serves(&self) -> bool {
+        self.forwards() && self.uplink == Uplink::Works
     }
 
     /// When its monitor must turn next.

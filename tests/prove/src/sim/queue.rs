@@ -25,6 +25,8 @@ pub(super) enum What {
     Call(Call, Option<Conduct>),
     /// This run of a node's monitor is told what its service checks find.
     Checked(usize, SessionId),
+    /// A turn of a node's probes is due.
+    Probes(usize),
     /// A guest has booted.
     GuestUp(usize),
     /// The whole node is paused for a while.

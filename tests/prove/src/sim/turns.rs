@@ -69,6 +69,7 @@ impl Sim {
                     node.receive(Arrival::Input(input));
                 }
             }
+            What::Probes(n) => self.turn_probes(n),
             What::GuestUp(n) => self.come_up(n),
             What::Pause(n) => {
                 if let Some((_, lasting)) = self.pauses
@@ -131,6 +132,7 @@ impl Sim {
                 let to = self.index(&to);
                 self.send_echo(n, to);
             }
+            Action::Probe => self.probe(n, true),
             Action::ReadRoutes { id, tables } => self.ask(n, id, Ask::Routes(tables)),
             Action::ReadPower { id, node } => self.ask(n, id, Ask::Power(node)),
             Action::WriteRoute { id, write, .. } => {

@@ -9,7 +9,7 @@ mod page;
 use std::time::Duration;
 
 use natha::config::Settings;
-use natha::evidence::{Judge, Pacing, Proof, Proven, Round};
+use natha::evidence::{Pacing, Proof, Proven};
 use natha::types::Time;
 use serde::{Deserialize, Serialize};
 
@@ -17,15 +17,11 @@ pub use page::Published;
 
 use super::net::Burst;
 use super::noise::Noise;
+use super::prober::{Prober, ROUND_TRIP};
 use super::study::{Spread, weathers};
 use super::weather::Weather;
 use super::workers::side_by_side;
 
-/// Targets that a round usually asks, and all of them: natha's defaults are two by ICMP and one by
-/// TCP.
-const TARGETS: (usize, usize) = (2, 3);
-/// From a probe to its reply where nothing delays either: a target in the same region.
-const ROUND_TRIP: Duration = Duration::from_millis(10);
 /// Losses of the uplink, and of forwarding, for each setting and network.
 const LOSSES: u64 = 500;
 /// Hours in one share of the work; each has a seed of its own.
@@ -63,7 +59,7 @@ pub fn default_rounds() -> Rounds {
     let settings = Settings::default();
     let ms = |time: Duration| u64::try_from(time.as_millis()).expect("a short time");
     Rounds {
-        interval_ms: ms(settings.uplink.interval),
+        interval_ms: ms(settings.timing.probe_interval),
         pace_ms: ms(settings.timing.interval),
         lost_after: settings.uplink.lost_after,
     }
@@ -118,15 +114,13 @@ enum Lost {
 
 /// One node, its probes, and the way to its targets.
 struct World {
-    judge: Judge,
+    prober: Prober,
     weather: Weather,
     pace: Duration,
     burst: Option<Burst>,
     next_pause: Option<Time>,
     noise: Noise,
     now: Time,
-    /// When replies arrive: to the node's own probes, and to those of the forward path.
-    replies: [Vec<Time>; 2],
     lost: Lost,
     sent: u64,
 }
@@ -138,14 +132,13 @@ impl World {
         let mut noise = Noise::new(seed);
         let now = Time::from_millis(1);
         Self {
-            judge: Judge::new(pacing, proven),
+            prober: Prober::new(pacing, proven),
             pace: pacing.pace,
             burst: weather.bursts.map(|(good, bad)| Burst::new(good, bad)),
             next_pause: weather.pauses.map(|(every, _)| now + noise.wait(every)),
             weather,
             noise,
             now,
-            replies: [Vec::new(), Vec::new()],
             lost: Lost::Nothing,
             sent: 0,
         }
@@ -155,43 +148,32 @@ impl World {
     /// forwarding.
     fn turn(&mut self) -> [bool; 2] {
         let now = self.now;
-        let arrived = |replies: &mut Vec<Time>| {
-            let before = replies.len();
-            replies.retain(|at| *at > now);
-            replies.len() < before
-        };
-        let [own, transit] = self.replies.each_mut().map(arrived);
-        if own {
-            self.judge.own_answered(now);
-        }
-        if transit {
-            self.judge.transit_answered(now);
-        }
-        let found = [Some(self.judge.uplink(now)), self.judge.transit(now)];
-        if let Some(round) = self.judge.due(now) {
-            self.send(if round == Round::All { TARGETS.1 } else { TARGETS.0 });
-        }
+        self.prober.hear(now);
+        let judge = &self.prober.judge;
+        let found = [Some(judge.uplink(now)), judge.transit(now)];
+        self.send();
         self.now = now + self.pace + self.pause();
         found.map(|proof| proof == Some(Proof::Fails))
     }
 
-    fn send(&mut self, targets: usize) {
-        let Self { now, burst, noise, weather, .. } = self;
-        self.judge.sent(*now, true);
-        self.sent += 1;
-        if burst.as_mut().is_some_and(|burst| burst.loses(*now, noise)) {
-            return;
-        }
+    /// Sends a round if one is due.
+    fn send(&mut self) {
+        let Self { prober, now, burst, noise, weather, .. } = self;
+        let (now, mut is_lost) = (*now, None);
         let works = [self.lost != Lost::Uplink, self.lost == Lost::Nothing];
-        for (replies, _) in self.replies.iter_mut().zip(works).filter(|(_, works)| *works) {
-            for _ in 0..targets {
+        let sent = prober.ask(now, |way, targets| {
+            let mut bursts = || burst.as_mut().is_some_and(|burst| burst.loses(now, noise));
+            if *is_lost.get_or_insert_with(&mut bursts) || !works[way] {
+                return Vec::new();
+            }
+            let reply = |_| {
                 let both_ways = [(); 2].map(|()| !noise.chance(weather.loss));
                 let delay = noise.up_to(weather.jitter) + noise.up_to(weather.jitter);
-                if both_ways == [true; 2] {
-                    replies.push(*now + ROUND_TRIP + delay);
-                }
-            }
-        }
+                (both_ways == [true; 2]).then(|| now + ROUND_TRIP + delay)
+            };
+            (0..targets).filter_map(reply).collect()
+        });
+        self.sent += u64::from(sent);
     }
 
     /// How long the node stands still now.
