@@ -13,7 +13,7 @@ use natha::flows::{
     Replica, Role, Sender, SenderLimits, StreamKeys, Tcp, TcpSide, TcpState, Tuple,
 };
 use natha::kernel::conntrack::{Listener, Requests};
-use natha::types::{AllocationId, IdentityId, Time};
+use natha::types::{AllocationId, EgressId, Time};
 use natha::wire::{StreamKey, cluster_digest};
 use natha_lab::net::netns::{Netns, nft, sysctl};
 use natha_lab::process::tool;
@@ -394,9 +394,9 @@ fn the_heirs_kernel_gets_what_the_owners_has() {
     let rate = Rate { max: 1 << 30, share_percent: 10, min: 1 << 30 };
     let min_age = Duration::ZERO;
     let limits = SenderLimits { max_flows: 100, max_waiting: 100, min_age, rate };
-    let identity = IdentityId::from(&"eipalloc-0123abcd".parse::<AllocationId>().unwrap());
+    let egress = EgressId::from(&"eipalloc-0123abcd".parse::<AllocationId>().unwrap());
     let mut sender = Sender::new(limits, now);
-    sender.serve([(LANDING, identity)].into(), now);
+    sender.serve([(LANDING, egress)].into(), now);
     let mut receiver = stream(&mut sender, now);
     sender.begin_dump();
     for entry in &owned {
@@ -407,7 +407,7 @@ fn the_heirs_kernel_gets_what_the_owners_has() {
     receiver.receive(&sender.output(now, 65_536), &mut replica, now).unwrap();
 
     let heir = Netns::new().unwrap();
-    let entries = replica.injection(identity, HEIR_LANDING, now);
+    let entries = replica.injection(egress, HEIR_LANDING, now);
     let results = requests(&heir, |all| all.insert(&entries).unwrap());
     assert_eq!(results, [Inserted::New; 6]);
     let wanted: Vec<Entry> = owned

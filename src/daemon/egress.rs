@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -20,7 +20,7 @@ use crate::config::{Probe, Settings};
 use crate::failover::{EgressGroup, EgressIp};
 use crate::kernel::nft::Nft;
 use crate::kernel::{addresses, journal};
-use crate::plan::{EgressRules, EgressTable};
+use crate::plan::{EgressRules, EgressTable, HostPlan};
 use crate::types::Time;
 
 /// Time between two looks while nothing changes.
@@ -167,6 +167,15 @@ impl Keeper {
         }
         let link = own.iter().find(|own| own.address == self.address);
         let link = link.ok_or_else(|| anyhow!("no interface has {}", self.address))?;
+        let uplink = self.plan()?.table.uplink;
+        if link.link != uplink {
+            bail!(
+                "landing addresses are of the forwarding interface, `{}`, but packets to the \
+                 internet leave by `{uplink}`: use nodes with one interface for both, or remove \
+                 the `egress-ip`",
+                link.link
+            );
+        }
         for landing in missing {
             addresses::add(&link.link, landing).await?;
             tracing::info!("landing address {landing} added to {}", link.link);
@@ -208,26 +217,37 @@ impl Keeper {
 
     /// The table that belongs to what is known.
     fn table(&self, groups: &[EgressGroup]) -> anyhow::Result<EgressTable> {
-        let with_ips = groups.iter().filter(|group| !group.ips.is_empty());
-        let groups: Vec<EgressRules> = with_ips
-            .map(|group| {
-                let landings: Vec<Ipv4Addr> = group.ips.iter().map(|ip| ip.landing).collect();
-                EgressRules {
-                    sources: group.egress.sources.clone(),
-                    arrived: landings.iter().all(|landing| self.arrived.contains(landing)),
-                    landings,
-                    strict: group.egress.strict,
-                }
-            })
-            .collect();
+        let groups: Vec<EgressRules> =
+            groups.iter().filter_map(|group| rules(group, &self.arrived)).collect();
         if groups.is_empty() {
             return Ok(EgressTable::default());
         }
-        let plan = journal::last_plan(&self.state_dir)?;
-        let plan = plan.ok_or_else(|| anyhow!("this host is not set up: run `natha setup`"))?;
+        let plan = self.plan()?;
         let (uplink, vpc_networks) = (plan.table.uplink, plan.table.vpc_networks);
         Ok(EgressTable { uplink, vpc_networks, groups })
     }
+
+    /// The plan that `natha setup` applied.
+    fn plan(&self) -> anyhow::Result<HostPlan> {
+        let plan = journal::last_plan(&self.state_dir)?;
+        plan.ok_or_else(|| anyhow!("this host is not set up: run `natha setup`"))
+    }
+}
+
+/// The translation of one group; none where this node can never have all of its egress IPs and its
+/// hosts may leave by another address.
+fn rules(group: &EgressGroup, arrived: &BTreeSet<Ipv4Addr>) -> Option<EgressRules> {
+    let EgressGroup { egress, ips, is_complete, .. } = group;
+    if !is_complete && !egress.strict {
+        return None;
+    }
+    let landings: Vec<Ipv4Addr> = ips.iter().map(|ip| ip.landing).collect();
+    Some(EgressRules {
+        sources: egress.sources.clone(),
+        arrived: *is_complete && landings.iter().all(|landing| arrived.contains(landing)),
+        landings,
+        strict: egress.strict,
+    })
 }
 
 /// Echo requests by landing addresses.
@@ -253,5 +273,47 @@ impl Probes {
             answered |= asked && self.mark.is_reply(datagram.bytes);
         });
         answered
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Egress;
+
+    const LANDINGS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 201), Ipv4Addr::new(10, 0, 0, 202)];
+
+    fn group(landings: &[Ipv4Addr], is_complete: bool, strict: bool) -> EgressGroup {
+        let ip = |landing: &Ipv4Addr| EgressIp {
+            address: Ipv4Addr::new(192, 0, 2, 1),
+            landing: *landing,
+            is_here: true,
+        };
+        let sources = vec!["10.0.100.0/24".parse().unwrap()];
+        EgressGroup {
+            name: "a".parse().unwrap(),
+            egress: Egress { sources, strict },
+            ips: landings.iter().map(ip).collect(),
+            is_complete,
+        }
+    }
+
+    #[test]
+    fn hosts_are_translated_once_every_egress_ip_of_their_group_has_arrived() {
+        let has_arrived = |arrived: &[Ipv4Addr]| {
+            let arrived = arrived.iter().copied().collect();
+            rules(&group(&LANDINGS, true, false), &arrived).unwrap().arrived
+        };
+        assert!(!has_arrived(&[]) && !has_arrived(&LANDINGS[..1]) && has_arrived(&LANDINGS));
+    }
+
+    #[test]
+    fn a_node_without_a_landing_address_holds_back_the_hosts_of_a_strict_group_alone() {
+        let arrived = LANDINGS.into();
+        assert_eq!(rules(&group(&LANDINGS[..1], false, false), &arrived), None);
+        for landings in [&LANDINGS[..1], &[]] {
+            let rules = rules(&group(landings, false, true), &arrived).unwrap();
+            assert!(!rules.arrived && rules.strict && rules.landings == landings);
+        }
     }
 }

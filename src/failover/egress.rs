@@ -27,20 +27,26 @@ pub struct EgressGroup {
     pub egress: Egress,
     /// Those that this node has a landing address for, in the order of their allocation ids.
     pub ips: Vec<EgressIp>,
+    /// Whether this node has a landing address for each. Without, it never has all of them.
+    pub is_complete: bool,
 }
 
 impl GroupState {
     /// The group's egress IPs on this node; none before each was read once.
     pub(super) fn egress_here(&self, known: &Known) -> Option<EgressGroup> {
         let mut ips = Vec::new();
+        let mut is_complete = true;
         for slot in &self.slots {
             let Resource::EgressIp { address, .. } = &slot.resource else { continue };
             slot.current()?;
             if let Some(RouteTarget::Address(landing)) = slot.resource.target(&known.me) {
                 let is_here = known.is_on(slot, &known.me.id);
                 ips.push(EgressIp { address: *address, landing, is_here });
+            } else {
+                is_complete = false;
             }
         }
-        Some(EgressGroup { name: self.name.clone(), egress: self.egress.clone(), ips })
+        let (name, egress) = (self.name.clone(), self.egress.clone());
+        Some(EgressGroup { name, egress, ips, is_complete })
     }
 }

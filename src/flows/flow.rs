@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::types::IdentityId;
+use crate::types::EgressId;
 
 /// A protocol whose connections are replicated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -201,11 +201,11 @@ pub struct Entry {
     pub flow: Flow,
 }
 
-/// A connection as it is sent: with the identity instead of the owner's landing address.
+/// A connection as it is sent: with the egress IP instead of the owner's landing address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Record {
-    /// The identity that serves the connection.
-    pub identity: IdentityId,
+    /// The egress IP of the connection.
+    pub egress: EgressId,
     /// The rest.
     pub flow: Flow,
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use super::fault::StreamFault;
 use super::flow::{Flow, Protocol, Record, Tcp, TcpSide, TcpState, Tuple};
 use super::refusal::Refusal;
-use crate::types::{IdentityId, InstanceId, Time};
+use crate::types::{EgressId, InstanceId, Time};
 use crate::wire::Reader;
 
 /// Most records or removals in one frame.
 pub(super) const MAX_ITEMS: usize = 256;
 /// The longest record: of a TCP connection.
-pub(super) const RECORD_LEN: usize = IdentityId::LEN + TUPLE_LEN + 2 + 1 + 4 + 4 + TCP_LEN;
+pub(super) const RECORD_LEN: usize = EgressId::LEN + TUPLE_LEN + 2 + 1 + 4 + 4 + TCP_LEN;
 /// A tuple.
 pub(super) const TUPLE_LEN: usize = 14;
 const TCP_LEN: usize = 5;
@@ -38,7 +38,7 @@ const ACK: u8 = 8;
 /// Which end of a stream a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Serves the identities, and sends.
+    /// Has the egress IPs, and sends.
     Owner,
     /// Keeps the replica.
     Heir,
@@ -309,7 +309,7 @@ fn tuple(body: &mut Reader<'_>) -> Result<Tuple, StreamFault> {
 fn put_record(out: &mut Vec<u8>, record: &Record) {
     let flow = &record.flow;
     put_tuple(out, &flow.tuple);
-    out.extend(record.identity.as_bytes());
+    out.extend(record.egress.as_bytes());
     out.extend(flow.translated_port.to_be_bytes());
     let seen_reply = if flow.seen_reply { SEEN_REPLY } else { 0 };
     let assured = if flow.assured { ASSURED } else { 0 };
@@ -325,7 +325,7 @@ fn put_record(out: &mut Vec<u8>, record: &Record) {
 
 fn record(body: &mut Reader<'_>) -> Result<Record, StreamFault> {
     let tuple = tuple(body)?;
-    let identity = IdentityId::from_bytes(body.array()?).ok_or(StreamFault::Malformed)?;
+    let egress = EgressId::from_bytes(body.array()?).ok_or(StreamFault::Malformed)?;
     let translated_port = body.u16()?;
     let flags = body.byte()?;
     let has_tcp = flags & HAS_TCP != 0;
@@ -343,7 +343,7 @@ fn record(body: &mut Reader<'_>) -> Result<Record, StreamFault> {
         mark: body.u32()?,
         tcp: if has_tcp { Some(tcp(body)?) } else { None },
     };
-    Ok(Record { identity, flow })
+    Ok(Record { egress, flow })
 }
 
 fn tcp(body: &mut Reader<'_>) -> Result<Tcp, StreamFault> {

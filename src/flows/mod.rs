@@ -53,7 +53,7 @@
 //! | bytes | a record |
 //! |---|---|
 //! | 14 | the tuple of the first packet, before translation |
-//! | 10 | identity: number of hexadecimal digits of its allocation id, the digits, zeros |
+//! | 10 | egress IP: number of hexadecimal digits of its allocation id, the digits, zeros |
 //! | 2 | port (ICMP: identifier) after translation |
 //! | 1 | flags: 1 = reply seen, 2 = assured, 4 = TCP |
 //! | 4 | time in seconds until the owner's kernel forgets the connection |

@@ -8,7 +8,7 @@ use super::HEIR_EXTRA;
 use super::fault::StreamFault;
 use super::flow::{Entry, Flow, Inserted, Protocol, Record, TcpState, Tuple};
 use super::message::{BootId, Message};
-use crate::types::{IdentityId, Time};
+use crate::types::{EgressId, Time};
 
 /// The shortest timeout of an inserted connection. The kernel announces no packets that merely
 /// extend a timeout, so that a connection may have more time left than the owner has said.
@@ -20,7 +20,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// One connection.
 #[derive(Debug, Clone, Copy)]
 struct Held {
-    identity: IdentityId,
+    egress: EgressId,
     flow: Flow,
     received: Time,
     /// The last resync that has shown it, or during which it was received.
@@ -176,8 +176,8 @@ impl Replica {
             self.counts.no_room += 1;
             return;
         }
-        let Record { identity, flow } = *record;
-        self.flows.insert(tuple, Held { identity, flow, received: now, resync: self.number });
+        let Record { egress, flow } = *record;
+        self.flows.insert(tuple, Held { egress, flow, received: now, resync: self.number });
     }
 
     fn end_resync(&mut self, records: u32, removals: u32) -> Result<(), StreamFault> {
@@ -204,12 +204,12 @@ impl Replica {
         self.counts.expired += wide(before - self.flows.len());
     }
 
-    /// What to insert into the kernel's table when this node serves `identity` at its own landing
+    /// What to insert into the kernel's table when this node has `egress` at its own landing
     /// address, in this order: what would be missed most comes first.
     #[must_use]
-    pub fn injection(&self, identity: IdentityId, landing: Ipv4Addr, now: Time) -> Vec<Entry> {
+    pub fn injection(&self, egress: EgressId, landing: Ipv4Addr, now: Time) -> Vec<Entry> {
         let held = self.flows.values();
-        let held = held.filter(|held| held.identity == identity && now < held.until());
+        let held = held.filter(|held| held.egress == egress && now < held.until());
         let mut entries: Vec<Entry> = held
             .map(|held| {
                 let passed = now.since(held.received).as_secs();
@@ -227,10 +227,10 @@ impl Replica {
         results.into_iter().for_each(|result| self.counts.inserted.add(result));
     }
 
-    /// Forgets the connections of an identity: this node serves it now, and its own kernel has
+    /// Forgets the connections of an egress IP: this node has it now, and its own kernel has
     /// them.
-    pub fn forget(&mut self, identity: IdentityId) {
-        self.flows.retain(|_, held| held.identity != identity);
+    pub fn forget(&mut self, egress: EgressId) {
+        self.flows.retain(|_, held| held.egress != egress);
     }
 
     /// How many connections it holds.
@@ -260,7 +260,7 @@ impl Replica {
 
     /// Every connection, as received.
     pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
-        self.flows.values().map(|held| Record { identity: held.identity, flow: held.flow })
+        self.flows.values().map(|held| Record { egress: held.egress, flow: held.flow })
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod beat;
 mod cloud;
-mod identity;
+mod egress_id;
 mod ids;
 mod location;
 mod member;
@@ -16,7 +16,7 @@ pub use cloud::{
     CloudFault, CloudFaultKind, InstanceInfo, InstanceState, InterfaceInfo, PowerReport,
     RouteEntry, RouteTableInfo, RouteTarget, RouteWrite, RouteWriteVerb, StopOrigin, SubnetInfo,
 };
-pub use identity::IdentityId;
+pub use egress_id::EgressId;
 pub(crate) use ids::printable;
 #[cfg(feature = "host")]
 pub(crate) use ids::shown;

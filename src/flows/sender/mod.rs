@@ -12,7 +12,7 @@ use super::channel::{Channel, OVERHEAD};
 use super::fault::StreamFault;
 use super::flow::{Change, Entry, Record, Stage, Tuple};
 use super::message::{MAX_ITEMS, Message, RECORD_LEN, TUPLE_LEN};
-use crate::types::{IdentityId, Time};
+use crate::types::{EgressId, Time};
 
 use budget::Budget;
 pub use budget::Rate;
@@ -105,7 +105,7 @@ struct Stream {
 #[derive(Debug)]
 pub struct Sender {
     limits: SenderLimits,
-    landings: BTreeMap<Ipv4Addr, IdentityId>,
+    landings: BTreeMap<Ipv4Addr, EgressId>,
     table: Table,
     budget: Budget,
     stream: Option<Stream>,
@@ -126,8 +126,8 @@ impl Sender {
         }
     }
 
-    /// The landing addresses of the identities that this node serves now. A change causes a resync.
-    pub fn serve(&mut self, landings: BTreeMap<Ipv4Addr, IdentityId>, now: Time) {
+    /// The landing addresses of the egress IPs that this node has now. A change causes a resync.
+    pub fn serve(&mut self, landings: BTreeMap<Ipv4Addr, EgressId>, now: Time) {
         if self.landings != landings {
             self.landings = landings;
             self.start_over(now);
@@ -292,9 +292,9 @@ impl Sender {
     /// The record of a connection that is translated to a landing address of this node. The node's
     /// own connections from that address are none of a group's.
     fn record(&self, entry: &Entry) -> Option<Record> {
-        let identity = *self.landings.get(&entry.landing)?;
+        let egress = *self.landings.get(&entry.landing)?;
         let is_own = entry.flow.tuple.source == entry.landing;
-        (!is_own).then(|| Record { identity, flow: self.table.completed(&entry.flow) })
+        (!is_own).then(|| Record { egress, flow: self.table.completed(&entry.flow) })
     }
 
     /// Takes in what the heir has sent.
@@ -408,7 +408,7 @@ impl Sender {
         self.table.waiting()
     }
 
-    /// Connections of this node's identities, as far as they are known.
+    /// Connections of this node's egress IPs, as far as they are known.
     #[must_use]
     pub fn flows(&self) -> usize {
         self.table.len()

@@ -147,7 +147,7 @@ impl Table {
         let dump = self.dump;
         let Some(known) = self.flows.get_mut(&tuple) else { return Noted::NoRoom };
         known.dump = dump;
-        let is_same = known.record.identity == record.identity
+        let is_same = known.record.egress == record.egress
             && known.record.flow.is_same_but_for_timeout(&record.flow);
         known.record = record;
         known.seen = now;

@@ -11,7 +11,7 @@ use crate::flows::{
     BootId, Flow, Hello, Message, Nonce, Protocol, Record, Refusal, Role, StreamFault, Tcp,
     TcpSide, TcpState, Tuple,
 };
-use crate::types::{AllocationId, IdentityId, Time};
+use crate::types::{AllocationId, EgressId, Time};
 
 fn encoded(message: &Message) -> Vec<u8> {
     let mut out = Vec::new();
@@ -41,18 +41,18 @@ fn any_tcp() -> impl Strategy<Value = Tcp> {
     )
 }
 
-fn any_identity() -> impl Strategy<Value = IdentityId> {
+fn any_egress() -> impl Strategy<Value = EgressId> {
     prop_oneof!["eipalloc-[0-9a-f]{8}", "eipalloc-[0-9a-f]{17}"]
-        .prop_map(|text| IdentityId::from(&text.parse::<AllocationId>().unwrap()))
+        .prop_map(|text| EgressId::from(&text.parse::<AllocationId>().unwrap()))
 }
 
 pub(super) fn any_record() -> impl Strategy<Value = Record> {
     let numbers = (any::<u16>(), any::<u32>(), any::<u32>(), any::<[bool; 2]>());
-    (any_identity(), any_tuple(), any_tcp(), numbers).prop_map(
-        |(identity, tuple, tcp, (translated_port, timeout_s, mark, [seen_reply, assured]))| {
+    (any_egress(), any_tuple(), any_tcp(), numbers).prop_map(
+        |(egress, tuple, tcp, (translated_port, timeout_s, mark, [seen_reply, assured]))| {
             let tcp = (tuple.protocol == Protocol::Tcp).then_some(tcp);
             let flow = Flow { tuple, translated_port, seen_reply, assured, tcp, timeout_s, mark };
-            Record { identity, flow }
+            Record { egress, flow }
         },
     )
 }
@@ -139,7 +139,7 @@ fn a_value_that_this_version_does_not_know_is_malformed() {
         (tuple_at, 6, "address family"),
         (tuple_at + 1, 132, "protocol"),
         (tuple_at + 1, 17, "protocol without a TCP part"),
-        (tuple_at + 14, 9, "identity"),
+        (tuple_at + 14, 9, "egress IP"),
         (tuple_at + 26, 8 + 7, "flags"),
         (tuple_at + 26, 3, "flags without a TCP part"),
         (tuple_at + 35, 10, "TCP state"),

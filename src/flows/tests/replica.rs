@@ -24,12 +24,12 @@ fn what_is_inserted_is_translated_to_this_nodes_address_and_what_matters_most_co
     let remapped = Flow { translated_port: 1_024, ..tcp(5, TcpState::Established) };
     let flows = [udp(2), replied, assured, tcp(1, TcpState::FinWait), remapped];
     put(&mut replica, &flows, at(0));
-    let inserted = replica.injection(identity(1), HEIR_LANDING, at(0));
+    let inserted = replica.injection(egress(1), HEIR_LANDING, at(0));
     let ports: Vec<u16> = inserted.iter().map(|one| one.flow.tuple.source_port).collect();
     assert_eq!(ports, [5, 1, 4, 3, 2]);
     assert_eq!(inserted[0].flow, remapped);
     assert!(inserted.iter().all(|one| one.landing == HEIR_LANDING));
-    assert_eq!(replica.injection(identity(2), HEIR_LANDING, at(0)), []);
+    assert_eq!(replica.injection(egress(2), HEIR_LANDING, at(0)), []);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn timeouts_are_what_is_left_and_never_too_short_for_the_next_packet() {
     let mut replica = Replica::new(10);
     put(&mut replica, &[Flow { timeout_s: 100, ..udp(1) }, udp(2)], at(0));
     let timeouts = |now| {
-        let inserted = replica.injection(identity(1), HEIR_LANDING, now);
+        let inserted = replica.injection(egress(1), HEIR_LANDING, now);
         inserted.iter().map(|one| one.flow.timeout_s).collect::<Vec<_>>()
     };
     assert_eq!(timeouts(at(15_900)), [85, 15]);
@@ -109,12 +109,12 @@ fn an_owner_that_has_booted_since_has_no_connections() {
 }
 
 #[test]
-fn the_connections_of_an_identity_that_is_served_here_are_forgotten() {
+fn the_connections_of_an_egress_ip_that_is_here_are_forgotten() {
     let mut replica = Replica::new(10);
-    let records = vec![record(udp(1)), Record { identity: identity(2), flow: udp(2) }];
+    let records = vec![record(udp(1)), Record { egress: egress(2), flow: udp(2) }];
     replica.apply(&Message::Records { oldest: at(0), records }, at(0)).unwrap();
-    replica.forget(identity(1));
-    assert_eq!(replica.records().map(|one| one.identity).collect::<Vec<_>>(), [identity(2)]);
+    replica.forget(egress(1));
+    assert_eq!(replica.records().map(|one| one.egress).collect::<Vec<_>>(), [egress(2)]);
 }
 
 #[test]

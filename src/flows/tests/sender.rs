@@ -31,7 +31,7 @@ fn new_changed_and_removed_connections_reach_the_heir() {
 }
 
 #[test]
-fn only_connections_of_the_identities_are_sent() {
+fn only_connections_of_the_egress_ips_are_sent() {
     let mut pair = Pair::live(limits(), &[]);
     let own = Flow { tuple: Tuple { source: LANDING, ..tuple(1) }, ..udp(1) };
     pair.sender.change(&Change::Seen(entry(own)), at(1));
@@ -302,18 +302,18 @@ fn nothing_is_sent_without_a_stream_or_before_the_heir_has_answered() {
 }
 
 #[test]
-fn other_identities_are_a_resync() {
+fn other_egress_ips_are_a_resync() {
     let mut pair = Pair::live(limits(), &[udp(1)]);
     pair.sender.serve(served(), at(1));
     assert!(pair.sender.is_live(), "no change");
     let mut more = served();
-    more.insert(ELSEWHERE, identity(2));
+    more.insert(ELSEWHERE, egress(2));
     pair.sender.serve(more, at(2));
     pair.sender.begin_dump();
     pair.sender.dumped(&entry(udp(1)), at(2));
     pair.sender.dumped(&Entry { landing: ELSEWHERE, flow: udp(2) }, at(2));
     pair.sender.end_dump(at(2));
     pair.exchange(at(2)).unwrap();
-    let identities: Vec<_> = pair.replica.records().map(|record| record.identity).collect();
-    assert_eq!(identities, [identity(1), identity(2)]);
+    let found: Vec<_> = pair.replica.records().map(|record| record.egress).collect();
+    assert_eq!(found, [egress(1), egress(2)]);
 }

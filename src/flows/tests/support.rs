@@ -8,7 +8,7 @@ use crate::flows::{
     BootId, Channel, Entry, Flow, Hello, Nonce, Protocol, Rate, Receiver, Record, Replica, Role,
     Sender, SenderLimits, StreamFault, StreamKeys, Tcp, TcpSide, TcpState, Tuple,
 };
-use crate::types::{AllocationId, IdentityId, Time};
+use crate::types::{AllocationId, EgressId, Time};
 use crate::wire::{StreamKey, cluster_digest};
 
 /// The owner's landing address, the heir's, and one of neither.
@@ -27,9 +27,9 @@ pub(super) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-pub(super) fn identity(number: u8) -> IdentityId {
+pub(super) fn egress(number: u8) -> EgressId {
     let id: AllocationId = format!("eipalloc-000000{number:02x}").parse().unwrap();
-    IdentityId::from(&id)
+    EgressId::from(&id)
 }
 
 pub(super) fn key(text: &str) -> StreamKey {
@@ -96,7 +96,7 @@ pub(super) fn entry(flow: Flow) -> Entry {
 }
 
 pub(super) fn record(flow: Flow) -> Record {
-    Record { identity: identity(1), flow }
+    Record { egress: egress(1), flow }
 }
 
 pub(super) fn limits() -> SenderLimits {
@@ -108,8 +108,8 @@ pub(super) fn limits() -> SenderLimits {
     }
 }
 
-pub(super) fn served() -> BTreeMap<Ipv4Addr, IdentityId> {
-    BTreeMap::from([(LANDING, identity(1))])
+pub(super) fn served() -> BTreeMap<Ipv4Addr, EgressId> {
+    BTreeMap::from([(LANDING, egress(1))])
 }
 
 /// An owner and its heir.

@@ -6,7 +6,7 @@ use natha::flows::{
     BootId, Channel, Flow, Hello, Message, Nonce, Protocol, Receiver, Record, Replica, Role,
     StreamKeys, Tcp, TcpSide, TcpState, Tuple,
 };
-use natha::types::{AllocationId, IdentityId, Time};
+use natha::types::{AllocationId, EgressId, Time};
 use natha::wire::{StreamKey, cluster_digest};
 
 /// The most connections that the replica holds.
@@ -106,7 +106,7 @@ pub(crate) fn resync() -> Vec<u8> {
         mark: 0,
     };
     let oldest = Time::from_millis(5);
-    let records = vec![Record { identity: IdentityId::from(&id), flow }];
+    let records = vec![Record { egress: EgressId::from(&id), flow }];
     let mut out = Vec::new();
     for message in [
         Message::ResyncBegin { count: 1 },

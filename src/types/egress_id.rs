@@ -1,4 +1,4 @@
-//! Egress identities.
+//! The id of an egress IP.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::AllocationId;
 
-/// An egress identity: a public address that follows a group. All nodes know it by the allocation
+/// An egress IP: a public address that follows a group. All nodes know it by the allocation
 /// id of its Elastic IP.
 ///
 /// It has a fixed size, because each replicated connection contains one: the number of hexadecimal
 /// digits (8 or 17), then the digits, two per byte, then zeros. This is also how it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "AllocationId", into = "AllocationId")]
-pub struct IdentityId([u8; Self::LEN]);
+pub struct EgressId([u8; Self::LEN]);
 
-impl IdentityId {
+impl EgressId {
     /// Its length in bytes.
     pub const LEN: usize = 10;
 
@@ -25,7 +25,7 @@ impl IdentityId {
         &self.0
     }
 
-    /// An identity as received; none if the bytes are not those of an allocation id.
+    /// An egress IP as received; none if the bytes are not those of an allocation id.
     #[must_use]
     pub fn from_bytes(bytes: [u8; Self::LEN]) -> Option<Self> {
         let [digits, packed @ ..] = bytes;
@@ -45,7 +45,7 @@ fn nibble(packed: &[u8; 9], place: usize) -> u8 {
     if place.is_multiple_of(2) { byte >> 4 } else { byte & 0x0f }
 }
 
-impl From<&AllocationId> for IdentityId {
+impl From<&AllocationId> for EgressId {
     fn from(id: &AllocationId) -> Self {
         let digits = id.as_str().strip_prefix("eipalloc-").unwrap_or_default();
         let mut bytes = [0; Self::LEN];
@@ -61,20 +61,20 @@ impl From<&AllocationId> for IdentityId {
     }
 }
 
-impl From<AllocationId> for IdentityId {
+impl From<AllocationId> for EgressId {
     fn from(id: AllocationId) -> Self {
         Self::from(&id)
     }
 }
 
-impl From<IdentityId> for AllocationId {
-    fn from(id: IdentityId) -> Self {
+impl From<EgressId> for AllocationId {
+    fn from(id: EgressId) -> Self {
         let text = id.to_string();
-        text.parse().expect("an identity has the digits of an allocation id")
+        text.parse().expect("an egress id has the digits of an allocation id")
     }
 }
 
-impl fmt::Display for IdentityId {
+impl fmt::Display for EgressId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [digits, packed @ ..] = &self.0;
         f.write_str("eipalloc-")?;
@@ -87,31 +87,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_identity_is_the_allocation_id_in_other_words() {
+    fn an_egress_id_is_the_allocation_id_in_other_words() {
         for text in ["eipalloc-0123abcd", "eipalloc-0123456789abcdef0", "eipalloc-ffffffff"] {
             let id: AllocationId = text.parse().unwrap();
-            let identity = IdentityId::from(&id);
-            assert_eq!(identity.to_string(), text);
-            assert_eq!(IdentityId::from_bytes(*identity.as_bytes()), Some(identity));
-            assert_eq!(AllocationId::from(identity), id);
-            let json = serde_json::to_string(&identity).unwrap();
+            let egress = EgressId::from(&id);
+            assert_eq!(egress.to_string(), text);
+            assert_eq!(EgressId::from_bytes(*egress.as_bytes()), Some(egress));
+            assert_eq!(AllocationId::from(egress), id);
+            let json = serde_json::to_string(&egress).unwrap();
             assert_eq!(json, format!("\"{text}\""));
-            assert_eq!(serde_json::from_str::<IdentityId>(&json).unwrap(), identity);
+            assert_eq!(serde_json::from_str::<EgressId>(&json).unwrap(), egress);
         }
     }
 
     #[test]
-    fn other_bytes_are_no_identity() {
+    fn other_bytes_are_no_egress_id() {
         let good =
-            *IdentityId::from(&"eipalloc-0123abcd".parse::<AllocationId>().unwrap()).as_bytes();
+            *EgressId::from(&"eipalloc-0123abcd".parse::<AllocationId>().unwrap()).as_bytes();
         for (place, value) in [(0, 0), (0, 9), (0, 18), (5, 1), (9, 0x10)] {
             let mut bytes = good;
             bytes[place] = value;
-            assert_eq!(IdentityId::from_bytes(bytes), None, "{bytes:?}");
+            assert_eq!(EgressId::from_bytes(bytes), None, "{bytes:?}");
         }
-        let mut odd = [0; IdentityId::LEN];
+        let mut odd = [0; EgressId::LEN];
         odd[0] = 17;
         odd[9] = 1;
-        assert_eq!(IdentityId::from_bytes(odd), None);
+        assert_eq!(EgressId::from_bytes(odd), None);
     }
 }
