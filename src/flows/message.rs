@@ -124,14 +124,14 @@ pub enum Message {
     Records {
         /// When the oldest of these changes happened, by the owner's clock.
         oldest: Time,
-        /// At most [`MAX_ITEMS`].
+        /// At most 256.
         records: Vec<Record>,
     },
     /// From the owner: connections that are no more.
     Removals {
         /// When the oldest of these changes happened, by the owner's clock.
         oldest: Time,
-        /// At most [`MAX_ITEMS`].
+        /// At most 256.
         tuples: Vec<Tuple>,
     },
     /// From the owner: what was not repeated since the beginning is no more.
