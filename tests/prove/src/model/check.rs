@@ -191,6 +191,8 @@ impl Model for Space {
             Local,
             Shared,
             Unproven,
+            Stranger,
+            Restarted,
         ]
     }
 }
@@ -252,5 +254,19 @@ pub fn check(scope: &Scope, effort: Effort) -> Report {
         complete: effort.limit.is_none_or(|limit| begun.elapsed() < limit) && !ended_early,
         tried: Rule::tried(),
         broken: found.into_iter().map(|(name, path)| (name, actions(path))).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A rule that is no property of the checker can be broken without a word.
+    #[test]
+    fn every_rule_is_a_property_of_the_checker() {
+        let scope = super::super::scopes::quick().remove(0);
+        let properties = Space::new(&scope).properties();
+        let checked: Vec<&str> = properties.iter().map(|property| property.name).collect();
+        assert_eq!(checked, Rule::ALL.map(Rule::name));
     }
 }

@@ -140,7 +140,9 @@ impl World {
             count(&mut node.notes.unproven, lacks, SURELY_LACKING);
         }
         let calm = self.nodes.iter().all(|node| node.notes.well >= SURELY_CALM);
-        self.shared &= !(calm && self.faults.is_empty());
+        let is_over = calm && self.faults.is_empty();
+        self.shared &= !is_over;
+        self.restarted &= !is_over;
     }
 
     /// Judges a route that node `n` takes although it is not fit.
@@ -158,13 +160,15 @@ impl World {
         (!may_forward || !is_free).then_some(Rule::Unfit)
     }
 
-    /// Judges a route that a node takes for itself by what nodes know from probes.
+    /// Judges a route that a node takes for itself where nothing but a fault that all share, or
+    /// restarts of monitors, has happened.
     pub(super) fn judge_shared(&self, n: usize, at: usize) -> Option<Rule> {
         // A node that has died meanwhile is taken over from for that.
         let lives = |of: usize| self.nodes[of].machine.is_some();
         let is_moved =
             matches!(self.cloud.now.routes[at], Target::Node(of) if of != n && lives(of));
-        (self.shared && is_moved).then_some(Rule::Shared)
+        let broken = if self.restarted { Rule::Restarted } else { Rule::Shared };
+        ((self.shared || self.restarted) && is_moved).then_some(broken)
     }
 
     /// Judges a route that node `n` gives to a peer.

@@ -64,11 +64,13 @@ pub enum Rule {
     Unproven,
     /// Nothing is taken from a healthy node because it was never heard.
     Stranger,
+    /// A restart of a monitor moves nothing.
+    Restarted,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::MutualStop,
         Self::StopServing,
         Self::StopWell,
@@ -97,6 +99,7 @@ impl Rule {
         Self::Shared,
         Self::Unproven,
         Self::Stranger,
+        Self::Restarted,
     ];
 
     /// Its name: the invariant's number, and a word.
@@ -131,6 +134,7 @@ impl Rule {
             Self::Shared => "S3 shared fault",
             Self::Unproven => "S3 unproven receiver",
             Self::Stranger => "S3 stranger",
+            Self::Restarted => "S3 restart",
         }
     }
 
@@ -194,10 +198,7 @@ impl Rule {
                 self.of_groups()
             }
             Self::Shared | Self::Unproven => self.of_probes(),
-            Self::Stranger => {
-                "no node takes a route of another home from a healthy node that it has had no \
-                 heartbeat or echo from since its host booted"
-            }
+            Self::Stranger | Self::Restarted => self.of_verdicts(),
             Self::Unserved | Self::NoRest | Self::LeftStopped | Self::HeldUp | Self::Untold => {
                 self.promise()
             }
@@ -260,6 +261,20 @@ impl Rule {
             }
             Self::Unproven => {
                 "no node that is proven gives a route to a node whose heartbeats say that it is not"
+            }
+            _ => self.statement(),
+        }
+    }
+
+    /// The rules about what nodes conclude of each other.
+    const fn of_verdicts(self) -> &'static str {
+        match self {
+            Self::Stranger => {
+                "no node takes a route of another home from a healthy node that it has had no \
+                 heartbeat or echo from since its host booted"
+            }
+            Self::Restarted => {
+                "in a cluster at rest, restarts of monitors move no route from a live node"
             }
             _ => self.statement(),
         }

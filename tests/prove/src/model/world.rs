@@ -59,6 +59,8 @@ pub struct World {
     pub(super) sole: Option<(usize, u8)>,
     /// All that is broken is what all nodes share, in a cluster that was at rest before.
     pub(super) shared: bool,
+    /// All that has happened to a cluster at rest is that monitors restarted.
+    pub(super) restarted: bool,
     /// The rule that the last step broke.
     pub(super) broken: Option<Rule>,
 }
@@ -110,6 +112,7 @@ impl World {
             quiet: 0,
             sole: None,
             shared: false,
+            restarted: false,
             broken: None,
         };
         for n in 0..nodes {
@@ -224,6 +227,8 @@ impl World {
         self.strikes -= 1;
         self.sole = None;
         self.shared = false;
+        let only_restarts = self.restarted || self.is_all_calm();
+        self.restarted = false;
         self.writes = 0;
         match fault {
             Fault::Crash(n) => {
@@ -231,7 +236,13 @@ impl World {
                 self.nodes[n].kernel = false;
                 self.nodes[n].frozen = false;
             }
-            Fault::Restart(n) => self.boot(n),
+            Fault::Restart(n) => {
+                self.boot(n);
+                self.restarted = only_restarts;
+                if only_restarts {
+                    Rule::Restarted.try_it();
+                }
+            }
             Fault::Kill(n) => self.nodes[n].end_monitor(),
             Fault::Freeze(n) => self.nodes[n].frozen = true,
             Fault::Unfit(n) => {
