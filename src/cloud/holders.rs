@@ -34,9 +34,7 @@ impl Elastic {
             Location::Vacant
         }
     }
-}
 
-impl Elastic {
     /// Where it points as an egress IP: the landing address. On another address of a member it is
     /// of no use and counts as vacant.
     fn landed(&self, landings: &BTreeSet<Ipv4Addr>, primaries: &Primaries) -> Location {
@@ -132,14 +130,15 @@ impl Ec2 {
         });
         let found = self.read_elastic(&ids.collect::<Vec<_>>()).await?;
         let seen = |resource: &Resource| match resource {
-            Resource::Eip { allocation, on, .. } => found
-                .get(allocation)
-                .map_or(Location::Absent, |elastic| elastic.seen(*on, primaries)),
-            Resource::EgressIp { allocation, .. } => found
-                .get(allocation)
-                .map_or(Location::Absent, |elastic| elastic.landed(landings, primaries)),
-            _ => Location::Absent,
+            Resource::Eip { allocation, on, .. } => {
+                Some(found.get(allocation)?.seen(*on, primaries))
+            }
+            Resource::EgressIp { allocation, .. } => {
+                Some(found.get(allocation)?.landed(landings, primaries))
+            }
+            _ => None,
         };
+        let seen = |resource: &Resource| seen(resource).unwrap_or(Location::Absent);
         Ok(resources.iter().map(|one| (one.clone(), seen(one))).collect())
     }
 

@@ -179,18 +179,21 @@ static PRIVATE_IP: KeySet = KeySet {
     ],
 };
 
+/// The Elastic IP that a resource is.
+const ALLOCATION: GroupKey = key(
+    "allocation",
+    IfAbsent::Required,
+    Range::Words("allocation id"),
+    "The allocation id of the Elastic IP.",
+);
+
 /// `[[group.resource]]` of `kind = "eip"`.
 static EIP: KeySet = KeySet {
     table: "[[group.resource]]",
     about: "an Elastic IP",
     keys: &[
         key("kind", IfAbsent::Required, Range::Words("eip"), "The kind of resource."),
-        key(
-            "allocation",
-            IfAbsent::Required,
-            Range::Words("allocation id"),
-            "The allocation id of the Elastic IP.",
-        ),
+        ALLOCATION,
         key(
             "on",
             IfAbsent::Derived("the primary private IP of the holder's forwarding interface"),
@@ -207,12 +210,7 @@ static EGRESS_IP: KeySet = KeySet {
             node holds the group",
     keys: &[
         key("kind", IfAbsent::Required, Range::Words("egress-ip"), "The kind of resource."),
-        key(
-            "allocation",
-            IfAbsent::Required,
-            Range::Words("allocation id"),
-            "The allocation id of the Elastic IP.",
-        ),
+        ALLOCATION,
         key(
             "landing",
             IfAbsent::Derived("the secondary private IPs of each node, in order"),

@@ -16,14 +16,14 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use nftables::batch::Batch;
-use nftables::expr::{
-    BinaryOperation, Expression, JHash, Map, MetaKey, NamedExpression, Prefix, SetItem,
-};
+use nftables::expr::{BinaryOperation, Expression, JHash, Map, MetaKey, NamedExpression, SetItem};
 use nftables::schema::NfListObject;
 use nftables::stmt::{NAT, Statement};
 use nftables::types::{NfChainType, NfHook};
 
-use super::rules::{NftTable, TableName, ct, field, ip, is, is_in, is_not, list_of, meta, text};
+use super::rules::{
+    NftTable, TableName, ct, field, ip, is, is_in, is_not, list_of, meta, prefix, text,
+};
 
 const TABLE: TableName = TableName::new("natha_egress");
 /// Before `ip natha`, which translates what is left.
@@ -154,9 +154,7 @@ fn address<'a>(address: Ipv4Addr) -> Expression<'a> {
 
 /// An anonymous set of networks.
 fn networks<'a>(list: &[Ipv4Net]) -> Expression<'a> {
-    let prefix = |net: &Ipv4Net| {
-        let (addr, len) = (Box::new(address(net.network())), net.prefix_len().into());
-        SetItem::Element(Expression::Named(NamedExpression::Prefix(Prefix { addr, len })))
-    };
-    Expression::Named(NamedExpression::Set(list.iter().map(prefix).collect()))
+    let item =
+        |net: &Ipv4Net| SetItem::Element(prefix(net.network().to_string(), net.prefix_len()));
+    Expression::Named(NamedExpression::Set(list.iter().map(item).collect()))
 }

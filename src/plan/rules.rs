@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use nftables::batch::Batch;
 use nftables::expr::{
-    CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, SetItem,
+    CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix, SetItem,
 };
 use nftables::schema::{Chain, NfListObject, Rule, Table};
 use nftables::stmt::{Match, Operator, Statement};
@@ -174,6 +174,14 @@ pub(super) fn list_of<'a>(items: &[&'static str]) -> Expression<'a> {
 pub(super) fn set_of<'a>(items: &[&'static str]) -> Expression<'a> {
     let items = items.iter().map(|item| SetItem::Element(text(item))).collect();
     Expression::Named(NamedExpression::Set(items))
+}
+
+/// A network: its address and the length of its prefix.
+pub(super) fn prefix<'a>(address: impl Into<Cow<'a, str>>, length: u8) -> Expression<'a> {
+    Expression::Named(NamedExpression::Prefix(Prefix {
+        addr: Box::new(Expression::String(address.into())),
+        len: length.into(),
+    }))
 }
 
 fn compare<'a>(left: Expression<'a>, op: Operator, right: Expression<'a>) -> Statement<'a> {

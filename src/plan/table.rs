@@ -22,15 +22,14 @@
 //!
 //! On a host that is not a NAT the table holds only the redirections of `host.accept`, if any.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use nftables::batch::Batch;
 use nftables::expr::{
-    BinaryOperation, Expression, Fib, FibFlag, FibResult, MetaKey, NamedExpression, Prefix, RT,
-    RTKey, TcpOption,
+    BinaryOperation, Expression, Fib, FibFlag, FibResult, MetaKey, NamedExpression, RT, RTKey,
+    TcpOption,
 };
 use nftables::schema::{Counter, FlowTable, NfListObject, Set, SetFlag, SetType, SetTypeValue};
 use nftables::stmt::{Counter as CounterUse, Flow, Mangle, SetOp, Statement};
@@ -38,7 +37,7 @@ use nftables::types::{NfChainType, NfFamily, NfHook};
 use serde::{Deserialize, Serialize};
 
 use super::rules::{
-    NftTable, TableName, ct, field, ip, is, is_in, is_not, list_of, meta, set_of, text,
+    NftTable, TableName, ct, field, ip, is, is_in, is_not, list_of, meta, prefix, set_of, text,
 };
 use super::vips::{DSTNAT, redirection};
 
@@ -247,13 +246,6 @@ fn set<'a>(name: &'static str, kind: SetType, elements: Vec<Expression<'a>>) -> 
 
 fn networks<'a>(list: &[Ipv4Net]) -> Vec<Expression<'a>> {
     list.iter().map(|net| prefix(net.network().to_string(), net.prefix_len())).collect()
-}
-
-fn prefix<'a>(address: impl Into<Cow<'a, str>>, length: u8) -> Expression<'a> {
-    Expression::Named(NamedExpression::Prefix(Prefix {
-        addr: Box::new(Expression::String(address.into())),
-        len: length.into(),
-    }))
 }
 
 fn count<'a>(name: &'static str) -> Statement<'a> {
