@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_address_is_nobody_elses_and_neither_is_one_that_moves() {
+    fn an_address_that_is_listed_or_that_moves_is_given_to_no_other_egress_ip() {
         let [first, second, third, elsewhere] = ADDRESSES;
         let listed = || vec![egress_ip(2, &[elsewhere, first]), egress_ip(1, &[])];
         assert_eq!(landed(listed(), &[first, second]), [(1, second), (2, first)]);

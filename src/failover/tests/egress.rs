@@ -45,7 +45,7 @@ fn bench(landed: &[u8]) -> TestBench {
     bench
 }
 
-/// Whether node 0 has the egress IP, as the host is told; none if that is not known.
+/// Whether node 0 publishes that it has the egress IP; none if that is not known.
 fn is_here(bench: &TestBench) -> Option<bool> {
     let groups = bench.machine.egress()?;
     assert_eq!(groups[0].egress.sources, ["10.0.100.0/24".parse().unwrap()]);

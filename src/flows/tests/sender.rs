@@ -220,7 +220,7 @@ fn connections_beyond_the_limit_are_counted() {
 }
 
 #[test]
-fn short_connections_are_skipped_if_wished() {
+fn short_connections_are_skipped_by_setting() {
     let limits = SenderLimits { min_age: seconds(5), ..limits() };
     let mut pair = Pair::live(limits, &[udp(7)]);
     assert_eq!(pair.held().len(), 1, "what a resync finds is sent at once");

@@ -274,7 +274,7 @@ impl Conductor {
         self.leaving.push(leaving);
     }
 
-    /// Starts whatever should run and does not, each on its way by itself: a boot must not hold
+    /// Starts whatever should run and does not, each in a task of its own: a boot must not hold
     /// up the routes.
     fn power_up(&mut self, dataplane: &Dataplane) {
         for (id, instance) in &dataplane.instances {
@@ -303,7 +303,7 @@ impl Conductor {
         }
     }
 
-    /// Starts something with an id and a name on its way by itself.
+    /// Starts something with an id and a name in a task of its own.
     fn set_out(
         &mut self,
         (id, name): (&str, &str),
@@ -318,7 +318,7 @@ impl Conductor {
                 while leaving.changed().await.is_ok() {}
             }
             let started = spawn_blocking(start).await.context("a thread panicked").flatten();
-            // Nobody listens any more when the lab is ending.
+            // The receiver is gone when the lab is ending.
             drop(sender.send(Booted { id, name, started }).await);
         });
     }
