@@ -405,13 +405,15 @@ impl Known {
         })
     }
 
-    /// Notes that a lost peer moved a resource to itself, as a read requested at `asked` showed.
-    pub(super) fn note_move_while_lost(&mut self, did: impl Fn(&Member) -> bool, asked: Time) {
+    /// Notes that a lost peer moved a resource to itself, not before `after`. A move that may be
+    /// from before the loss is no evidence: a node that could not read for a while sees late what
+    /// the peer did while it lived.
+    pub(super) fn note_move_while_lost(&mut self, did: impl Fn(&Member) -> bool, after: Time) {
         let mut peers = self.peers.values_mut();
         let mover = peers.find(|peer| did(&peer.member));
-        if let Some(peer) = mover.filter(|peer| peer.lost_since.is_some_and(|lost| asked > lost)) {
+        if let Some(peer) = mover.filter(|peer| peer.lost_since.is_some_and(|lost| after > lost)) {
             peer.moves_while_lost += 1;
-            peer.moved_at = Some(asked);
+            peer.moved_at = Some(after);
         }
     }
 

@@ -319,14 +319,15 @@ fn observe(slot: &mut Slot, location: Location<RouteEntry>, asked: Time, known: 
         return;
     }
     slot.retry_at = slot.retry_at.filter(|retry| *retry > asked);
+    let known_at = slot.known_at();
     let observed = slot.observe(location.clone(), asked, known.timing.read_valid);
-    let Observed::Moved(Some(_)) = observed else { return };
+    let (Observed::Moved(Some(_)), Some(known_at)) = (observed, known_at) else { return };
     if slot.resource.follows_another() {
         return;
     }
     if let Location::At(entry) = location {
         let resource = &slot.resource;
         let is_there = |member: &Member| resource.target(member).as_ref() == Some(&entry.target);
-        known.note_move_while_lost(is_there, asked);
+        known.note_move_while_lost(is_there, known_at);
     }
 }

@@ -100,6 +100,12 @@ impl Slot {
         self.read_at
     }
 
+    /// When [`Slot::current`] was last known to be in force: when the read that showed it was
+    /// requested, or an own write was accepted. What supersedes it happened after that.
+    pub(crate) fn known_at(&self) -> Option<Time> {
+        self.read_at.max(self.written.as_ref().map(|written| written.at))
+    }
+
     /// Whether an accepted write waits for a read to confirm it.
     pub(crate) fn is_unconfirmed(&self) -> bool {
         self.written.is_some()

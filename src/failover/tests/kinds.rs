@@ -230,7 +230,7 @@ fn an_elastic_ip_that_went_along_is_no_second_deed() {
         let mut bench = bench_of(2, 0, &all[..resources], Traits::default());
         bench.run(10_000);
         bench.lose(1);
-        bench.run(1_000);
+        bench.run(5_000);
         bench.writes = Answer::Never;
         bench.holders.insert(private(), seen_at(1));
         bench.holders.insert(eip(on), seen_at(1));

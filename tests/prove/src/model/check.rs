@@ -193,6 +193,7 @@ impl Model for Space {
             Unproven,
             Stranger,
             Restarted,
+            Undead,
         ]
     }
 }

@@ -1,14 +1,14 @@
 //! Whether what happens may happen, seen from outside.
 
-use natha::failover::{Action, Event, EventKind, Input, Machine, Outcome};
+use natha::failover::{Action, Event, EventKind, Input, Machine, Outcome, Verdict};
 use natha::types::InstanceState;
 
-use super::bounds::{LAG, LIMIT, SLOW};
+use super::bounds::{LAG, LIMIT, NOW, SLOW};
 use super::cloud::{Stopper, Target};
 use super::fault::Api;
 use super::node::{Ask, Change, Node, Notes};
 use super::rule::Rule;
-use super::world::{World, assigned, group, node_of, written};
+use super::world::{World, assigned, group, id, node_of, written};
 
 /// `failover.read_valid`, in ticks.
 const READ_VALID: u8 = 4;
@@ -46,6 +46,9 @@ pub(super) const SURELY_TOLD: u8 = DETECTION + SLOW + 2;
 /// How long a gap in a group must have been there before another than who has the rest of it may
 /// fill it: less than an heir waits.
 pub(super) const SURELY_LEFT: u8 = REREAD + 1;
+/// How long after its crash no node may take a node for alive: its last heartbeats are late, they
+/// count for the detection time, and a third node has told of them for as long again.
+const SURELY_DEAD: u8 = SLOW + DETECTION + VOUCHED + 1;
 /// For how many ticks there must be no write before the next ones count anew.
 const QUIET: u8 = 30;
 
@@ -323,6 +326,7 @@ impl World {
             self.breach(Rule::WriteStorm);
         }
         self.note_probes();
+        self.note_dead();
         self.note_sole();
         self.note_out();
         self.note_groups();
@@ -341,6 +345,34 @@ impl World {
     fn is_late(&self, a: usize, b: usize) -> bool {
         use super::fault::Fault::Slow;
         self.is_broken(Slow(a, b)) || self.is_broken(Slow(b, a))
+    }
+
+    /// Notes the dead, and judges what the others find of those that have been dead for long.
+    fn note_dead(&mut self) {
+        let all = 0..self.nodes.len();
+        for n in all.clone() {
+            let dead = !self.nodes[n].kernel;
+            let died = &mut self.nodes[n].notes.died;
+            *died = died.filter(|_| dead).map(|ticks| (ticks + 1).min(SURELY_DEAD));
+            // A node that was paused gives its peers their detection time again.
+            let awake = |node: &Node| node.notes.awake >= HOLD + DETECTION;
+            if *died != Some(SURELY_DEAD) || !self.nodes.iter().all(awake) {
+                continue;
+            }
+            Rule::Undead.try_it();
+            let finds_alive = |by: usize| {
+                let node = &self.nodes[by];
+                let Some(machine) = node.machine.as_ref().filter(|_| !node.frozen) else {
+                    return false;
+                };
+                let view = machine.view(NOW);
+                let verdict = view.peers.get(&id(n)).map(|peer| peer.verdict);
+                matches!(verdict, Some(Verdict::Alive | Verdict::Partitioned))
+            };
+            if all.clone().any(|by| by != n && finds_alive(by)) {
+                self.breach(Rule::Undead);
+            }
+        }
     }
 
     fn note_sole(&mut self) {

@@ -79,6 +79,8 @@ pub(super) struct Notes {
     pub(super) unproven: u8,
     /// Groups of which it has alerted that they lead out of the cluster.
     pub(super) told: BTreeSet<usize>,
+    /// Ticks since its host crashed, if nothing that it asked for was under way then.
+    pub(super) died: Option<u8>,
     /// It has alerted that it stops nobody any more.
     pub(super) latched: bool,
 }

@@ -66,11 +66,13 @@ pub enum Rule {
     Stranger,
     /// A restart of a monitor moves nothing.
     Restarted,
+    /// What has died is not called alive.
+    Undead,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::MutualStop,
         Self::StopServing,
         Self::StopWell,
@@ -100,6 +102,7 @@ impl Rule {
         Self::Unproven,
         Self::Stranger,
         Self::Restarted,
+        Self::Undead,
     ];
 
     /// Its name: the invariant's number, and a word.
@@ -135,6 +138,7 @@ impl Rule {
             Self::Unproven => "S3 unproven receiver",
             Self::Stranger => "S3 stranger",
             Self::Restarted => "S3 restart",
+            Self::Undead => "S2 dead taken for alive",
         }
     }
 
@@ -198,7 +202,7 @@ impl Rule {
                 self.of_groups()
             }
             Self::Shared | Self::Unproven => self.of_probes(),
-            Self::Stranger | Self::Restarted => self.of_verdicts(),
+            Self::Stranger | Self::Restarted | Self::Undead => self.of_verdicts(),
             Self::Unserved | Self::NoRest | Self::LeftStopped | Self::HeldUp | Self::Untold => {
                 self.promise()
             }
@@ -272,6 +276,11 @@ impl Rule {
             Self::Stranger => {
                 "no node takes a route of another home from a healthy node that it has had no \
                  heartbeat or echo from since its host booted"
+            }
+            Self::Undead => {
+                "a node that has crashed, and asked for no change shortly before, is not called \
+                 alive or partitioned once its last heartbeats are old, unless a person points a \
+                 route to it"
             }
             Self::Restarted => {
                 "in a cluster at rest, restarts of monitors move no route from a live node"

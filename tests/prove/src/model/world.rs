@@ -229,12 +229,14 @@ impl World {
         self.shared = false;
         let only_restarts = self.restarted || self.is_all_calm();
         self.restarted = false;
+        let calls = self.quiet < SURELY_CALM || self.is_calling();
         self.writes = 0;
         match fault {
             Fault::Crash(n) => {
                 self.nodes[n].end_monitor();
                 self.nodes[n].kernel = false;
                 self.nodes[n].frozen = false;
+                self.nodes[n].notes.died = (!calls).then_some(0);
             }
             Fault::Restart(n) => {
                 self.boot(n);
@@ -256,7 +258,10 @@ impl World {
             Fault::Api(n, api) => self.nodes[n].api = api,
             Fault::Led(table, led) => {
                 let target = match led {
-                    Led::To(n) => Target::Node(n),
+                    Led::To(n) => {
+                        self.nodes[n].notes.died = None;
+                        Target::Node(n)
+                    }
                     Led::Out => Target::Out,
                     Led::Nowhere => Target::Nowhere,
                 };
