@@ -15,7 +15,7 @@ use crate::daemon::account::{Account, Zone};
 use crate::daemon::shared::HostView;
 use crate::ec2;
 use crate::launch::{self, Launched};
-use crate::meter::{self, flows, ping};
+use crate::meter::{self, flows, mixed, ping};
 use crate::net::faults::{Block, Traffic};
 use crate::net::internet::INTERNET_HOST;
 use crate::spec::Spec;
@@ -378,6 +378,26 @@ impl Lab {
         match self.stop_meter(meter)? {
             meter::Report::Flows(report) => Ok(report),
             _ => bail!("meter {meter} does not measure flows"),
+        }
+    }
+
+    /// Opens flows of several kinds from a host to the internet host and returns the meter's
+    /// number.
+    ///
+    /// # Errors
+    /// When a flow cannot be opened.
+    pub fn mixed(&self, host: &str, mix: mixed::Mix) -> Result<u64> {
+        self.measure(host, INTERNET_HOST, meter::What::Mixed(mix))
+    }
+
+    /// Stops a meter of flows of several kinds.
+    ///
+    /// # Errors
+    /// When there is none with this number.
+    pub fn mixed_done(&self, meter: u64) -> Result<mixed::Report> {
+        match self.stop_meter(meter)? {
+            meter::Report::Mixed(report) => Ok(report),
+            _ => bail!("meter {meter} does not measure flows of several kinds"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Meters: traffic from a host, watched closely enough to say how long it was interrupted.
 
 pub mod flows;
+pub mod mixed;
 pub mod ping;
 pub mod tcp;
 
@@ -44,6 +45,8 @@ pub enum What {
     },
     /// New TCP connections, one after the other.
     Tcp(tcp::Aim),
+    /// Flows of several kinds, each checked octet by octet.
+    Mixed(mixed::Mix),
     /// TCP connections that stay open and send a little now and then.
     Flows {
         /// How many.
@@ -61,6 +64,8 @@ pub enum Report {
     Ping(ping::Report),
     /// Of [`What::Flows`] and [`What::Datagrams`].
     Flows(flows::Report),
+    /// Of [`What::Mixed`].
+    Mixed(mixed::Report),
     /// Of [`What::Tcp`].
     Tcp(tcp::Report),
 }
@@ -74,6 +79,7 @@ pub struct Meters {
 enum Running {
     Ping(ping::Ping),
     Flows(flows::Flows),
+    Mixed(mixed::Mixed),
     Tcp(tcp::Tcp),
 }
 
@@ -93,6 +99,9 @@ impl Meters {
             What::Tcp(ref aim) => {
                 let (target, aim) = (order.target, aim.clone());
                 Running::Tcp(tcp::Tcp::start(netns, target, resolver, aim, clock)?)
+            }
+            What::Mixed(ref mix) => {
+                Running::Mixed(mixed::Mixed::start(netns, order.target, mix.clone())?)
             }
             What::Ping { interval_ms } => {
                 Running::Ping(ping::Ping::start(netns, order.target, interval_ms, clock)?)
@@ -148,6 +157,7 @@ impl Meters {
         match meter {
             Running::Ping(ping) => ping.stop().map(Report::Ping),
             Running::Flows(flows) => Ok(Report::Flows(flows.stop())),
+            Running::Mixed(mixed) => mixed.stop().map(Report::Mixed),
             Running::Tcp(tcp) => tcp.stop().map(Report::Tcp),
         }
     }

@@ -15,6 +15,7 @@ use nix::net::if_::if_nametoindex;
 
 use super::netns::{self, Netns};
 use crate::dataplane::Dataplane;
+use crate::meter::mixed;
 
 /// The internet host that everything may be sent to.
 pub const INTERNET_HOST: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 10);
@@ -189,6 +190,7 @@ fn serve() -> Result<()> {
             drop(datagrams.send_to(&buffer[..count], peer));
         }
     });
+    mixed::server::start().context("cannot listen for mixed flows")?;
     Ok(())
 }
 
