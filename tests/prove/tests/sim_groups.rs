@@ -7,7 +7,7 @@ use natha::config::Timing;
 use natha::failover::EventKind;
 use natha::types::ResourceKind;
 use natha_lab::ec2::{Fault, FaultRule, Principal};
-use natha_prove::sim::{Done, Mutation, Sim, documented, id};
+use natha_prove::sim::{Done, Mutation, Sim, documented, egress, id};
 
 const MINUTE: u64 = 60_000;
 
@@ -66,6 +66,26 @@ fn a_group_of_any_kinds_moves_in_order_and_alone_and_comes_back_whole() {
         assert!((0..4).all(|of| of == dead || sim.holder(of) == Some(of)), "nothing else moves");
         sim.run_until(10_000, |sim| sim.events(heir, EventKind::TakeoverDone).len() == 1);
         sim.rests(5_000).unwrap();
+    }
+}
+
+#[test]
+fn egress_ips_move_beside_the_route_and_come_home() {
+    for dead in 0..3 {
+        let mut sim = Sim::of(egress(3), Timing::default(), 1);
+        sim.label = format!("node {dead} dies");
+        sim.rests(10_000).unwrap();
+        sim.panic(dead);
+        sim.run_until(5_000, |sim| sim.holder(dead).is_some_and(|holder| holder != dead));
+        // The calls run side by side: none waits for another.
+        assert_eq!(sim.done.len(), 3, "{:?}", sim.done);
+        let (first, last) = (sim.done[0].at, sim.done[2].at);
+        assert!(last.since(first) < sim.latency, "{:?}", sim.done);
+        sim.run(1_000);
+        sim.rests(30_000).unwrap();
+        sim.run_until(4 * MINUTE, |sim| sim.holder(dead) == Some(dead));
+        sim.run(20_000);
+        sim.rests(10_000).unwrap();
     }
 }
 

@@ -31,11 +31,11 @@ pub(super) struct Bug {
     /// What is replaced; it stands there exactly once.
     find: String,
     replace: String,
-    /// The rule that must be broken.
-    pub(super) rule: String,
+    /// The rule of the model that must be broken.
+    rule: Option<String>,
     /// The options of the check that must find it.
-    pub(super) run: String,
-    /// Words of the rule that the simulation of groups of several kinds must see broken as well.
+    run: Option<String>,
+    /// Words of the rule that the simulation of groups of several kinds must see broken.
     pub(super) simulated: Option<String>,
 }
 
@@ -59,18 +59,32 @@ impl Catalogue {
             .with_context(|| format!("reading the seeded bugs from {}", path.display()))?;
         let found: Self =
             toml::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
-        let bugs = found.bugs.iter().map(|bug| (&bug.name, &bug.what, &bug.rule));
-        let all = bugs.chain(found.assumptions.iter().map(|a| (&a.name, &a.what, &a.rule)));
+        let bugs = found.bugs.iter().map(|bug| (&bug.name, &bug.what, bug.rule.as_ref()));
+        let all = bugs.chain(found.assumptions.iter().map(|a| (&a.name, &a.what, Some(&a.rule))));
         for (name, what, rule) in all {
-            let known = Rule::ALL.into_iter().any(|known| known.name() == rule);
-            ensure!(known, "`{name}` names no rule of the model: `{rule}`");
+            if let Some(rule) = rule {
+                let known = Rule::ALL.into_iter().any(|known| known.name() == rule);
+                ensure!(known, "`{name}` names no rule of the model: `{rule}`");
+            }
             ensure!(!what.is_empty(), "`{name}` does not say what is wrong");
+        }
+        for bug in &found.bugs {
+            let name = &bug.name;
+            ensure!(bug.rule.is_some() == bug.run.is_some(), "`{name}`: a rule needs a run");
+            let is_judged = bug.rule.is_some() || bug.simulated.is_some();
+            ensure!(is_judged, "`{name}` names no rule, of the model or of the simulation");
         }
         Ok(found)
     }
 }
 
 impl Bug {
+    /// The rule of the model that must be broken, and the options of the check that must find it;
+    /// none of a bug that only the simulation finds.
+    pub(super) fn check(&self) -> Option<(&str, &str)> {
+        self.rule.as_deref().zip(self.run.as_deref())
+    }
+
     /// The changed text of its file.
     pub(super) fn seed(&self, text: &str) -> anyhow::Result<String> {
         let times = text.matches(&self.find).count();
@@ -90,10 +104,10 @@ mod tests {
     use super::*;
 
     fn bug(find: &str) -> Bug {
-        let (name, what, rule, run) = Default::default();
+        let (name, what) = Default::default();
         let file = PathBuf::from("core.rs");
         let (find, replace) = (find.to_owned(), "no".to_owned());
-        Bug { name, what, file, find, replace, rule, run, simulated: None }
+        Bug { name, what, file, find, replace, rule: None, run: None, simulated: None }
     }
 
     #[test]

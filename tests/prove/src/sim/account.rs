@@ -47,6 +47,9 @@ pub(super) fn account(roster: &Roster, now: Time) -> (World, String) {
         let instance = made(world.run_instance(&spec, begin));
         let (id, interface) = (member.id.as_str(), member.interface.as_str());
         made(world.rename_instance(&instance, id, interface, begin));
+        for landing in member.landings.values() {
+            made(world.assign_private_address(interface, *landing, begin));
+        }
     }
     // Elastic IPs are for instances that run.
     world.advance(now);

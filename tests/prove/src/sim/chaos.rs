@@ -10,7 +10,7 @@ use natha_lab::ec2::{Fault as CallFault, FaultRule};
 
 use super::cluster::Sim;
 use super::ec2::Api;
-use super::names::{documented, many, roster};
+use super::names::{documented, egress, many, roster};
 use super::net::Burst;
 use super::noise::Noise;
 
@@ -90,6 +90,7 @@ impl Chaos {
         let roster = match made {
             Made::Plain => roster(nodes),
             Made::Several if some.is_multiple_of(3) => many(nodes, noise.pick(&[1, 5, 9])),
+            Made::Several if some % 3 == 1 => egress(nodes),
             Made::Several => documented(nodes),
         };
         let mut timing = Timing::default();

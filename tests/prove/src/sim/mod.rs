@@ -32,7 +32,7 @@ pub use chaos::{Made, Storm, storm};
 pub use cluster::{Pair, Sim};
 pub use command::{Options, command};
 pub use ec2::{Api, Done, LIMIT, Mutation};
-pub use names::{address, allocation, documented, eni, id, many, roster, table};
+pub use names::{address, allocation, documented, egress, eni, id, many, roster, table};
 pub use net::Burst;
 pub use node::Node;
 pub use noise::Noise;

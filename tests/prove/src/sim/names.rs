@@ -1,11 +1,12 @@
 //! Who is who: node `n` has the interface `eni(n)`. In a plain cluster it is the home of group
 //! `g<n>` with the one route table `table(n)`; the others have groups of several kinds.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use natha::types::{
-    AllocationId, Group, InstanceId, Member, NetworkInterfaceId, Resource, Roster, RouteTableId,
-    Traits,
+    AllocationId, Egress, Group, InstanceId, Member, NetworkInterfaceId, Resource, Roster,
+    RouteTableId, Traits,
 };
 
 /// The instance id of node `n`.
@@ -106,6 +107,31 @@ pub fn many(nodes: usize, groups: usize) -> Roster {
     Roster { members: members(nodes), groups: (0..groups).map(grouped).collect() }
 }
 
+/// The egress IPs of each group of [`egress`].
+pub(super) const EGRESS_IPS: usize = 2;
+
+/// A cluster of this many nodes, each the home of one group: a NAT with egress IPs. Every other
+/// group is strict.
+///
+/// # Panics
+/// Never: the texts are names and blocks.
+#[must_use]
+pub fn egress(nodes: usize) -> Roster {
+    let grouped = |n: usize| {
+        let ips = (0..EGRESS_IPS).map(|i| egress_ip(EGRESS_IPS * n + i));
+        let resources = std::iter::once(nat(n)).chain(ips).collect();
+        let sources = vec![format!("10.0.{}.0/24", 100 + n).parse().expect("the text is a block")];
+        Group { egress: Egress { sources, strict: n.is_multiple_of(2) }, ..group(n, n, resources) }
+    };
+    let landings = |n: usize| -> BTreeMap<AllocationId, Ipv4Addr> {
+        let ips = 0..EGRESS_IPS * nodes;
+        ips.map(|i| (allocation(i), [10, 0, 0, byte(100 + 10 * n + i)].into())).collect()
+    };
+    let members = members(nodes).into_iter().enumerate();
+    let members = members.map(|(n, member)| Member { landings: landings(n), ..member }).collect();
+    Roster { members, groups: (0..nodes).map(grouped).collect() }
+}
+
 fn members(nodes: usize) -> Vec<Member> {
     let member = |n: usize| Member {
         id: id(n),
@@ -115,7 +141,7 @@ fn members(nodes: usize) -> Vec<Member> {
         name: None,
         public: None,
         loses_public: false,
-        landings: std::collections::BTreeMap::new(),
+        landings: BTreeMap::new(),
     };
     (0..nodes).map(member).collect()
 }
@@ -140,6 +166,11 @@ fn vip(of: usize, g: usize) -> Resource {
 
 fn elastic(g: usize, on: Option<Ipv4Addr>) -> Resource {
     Resource::Eip { allocation: allocation(g), address: [198, 51, 100, byte(1 + g)].into(), on }
+}
+
+fn egress_ip(i: usize) -> Resource {
+    let address = [198, 51, 100, byte(1 + i)].into();
+    Resource::EgressIp { allocation: allocation(i), address }
 }
 
 fn record(g: usize) -> Resource {

@@ -1,9 +1,11 @@
-//! What must hold of groups while nothing is wrong: each is with one node as a whole, and the hosts
-//! carry the addresses of what they hold and of nothing else.
+//! What must hold of groups while nothing is wrong: each is with one node as a whole, the hosts
+//! carry the addresses of what they hold and of nothing else, and translate to the egress IPs that
+//! they have and to no others.
 
 use std::time::Duration;
 
-use natha::failover::Machine;
+use natha::failover::{EgressGroup, Machine};
+use natha::types::Resource;
 
 use super::account::Part;
 use super::cluster::Sim;
@@ -44,6 +46,7 @@ impl Sim {
         } else if self.now >= self.hosts_due {
             self.hosts_due = self.now + LOOK;
             self.judge_hosts();
+            self.judge_egress();
         }
     }
 
@@ -83,6 +86,27 @@ impl Sim {
             format!("{} at {holder}", part.resource)
         };
         self.parts(of).map(place).collect::<Vec<String>>().join(", ")
+    }
+
+    /// Judges which hosts translate to each egress IP: after [`CARRIED`], the one that has it.
+    fn judge_egress(&mut self) {
+        for n in 0..self.nodes.len() {
+            let machine = self.nodes[n].machine.as_ref();
+            let Some(groups) = machine.and_then(Machine::egress) else { continue };
+            let here = groups.iter().flat_map(|group: &EgressGroup| &group.ips);
+            let here: Vec<_> = here.filter(|ip| ip.is_here).map(|ip| ip.address).collect();
+            for at in 0..self.parts.len() {
+                let part = &self.parts[at];
+                let Resource::EgressIp { address, .. } = part.resource else { continue };
+                let is_settled = self.now.since(part.since) >= CARRIED;
+                if is_settled && here.contains(&address) != (part.holder == Some(n)) {
+                    self.breach(&format!(
+                        "node {n} translates to {address}: {}",
+                        self.placed(part.group)
+                    ));
+                }
+            }
+        }
     }
 
     /// Judges whose hosts carry the addresses of each group.

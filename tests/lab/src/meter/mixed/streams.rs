@@ -13,8 +13,8 @@ use super::content::{LONGEST, content, length};
 use super::progress::Progress;
 use super::{Kind, Mix, PATIENCE};
 
-/// How often a download's messages are sent: often enough that the pace hides no stall.
-const DOWNLOAD_PACE: Duration = Duration::from_millis(20);
+/// How many messages of a download are sent in a second: enough that their pace hides no stall.
+const DOWNLOADS_A_SECOND: u32 = 50;
 
 /// What the host asks the server for, when it has connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +42,9 @@ impl Request {
         let push = match kind {
             Kind::ServerFirst => Some(Push { length: 200, pace }),
             Kind::Download => {
-                let pace = DOWNLOAD_PACE;
-                let each = u64::from(mix.download_rate) * pace.as_micros() as u64 / 1_000_000;
-                let longest = LONGEST as u64;
-                let length = u32::try_from(each.clamp(1, longest)).unwrap_or(u32::MAX);
-                Some(Push { length, pace })
+                let longest = u32::try_from(LONGEST).unwrap_or(u32::MAX);
+                let length = (mix.download_rate / DOWNLOADS_A_SECOND).clamp(1, longest);
+                Some(Push { length, pace: Duration::from_secs(1) / DOWNLOADS_A_SECOND })
             }
             Kind::Idle | Kind::Busy | Kind::Datagrams => None,
         };
