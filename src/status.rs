@@ -1,5 +1,7 @@
 //! The status report of a running monitor, and the findings that need attention. Pure.
 
+mod flows;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::failover::{Event, EventKind, GroupView, PeerView, Verdict, View};
 use crate::types::millis;
 use crate::types::{Fitness, GroupName, InstanceId, Roster, Time};
+
+pub use flows::{FlowsReport, HeirReport, OwnerReport};
 
 /// The reject reasons that occur when two nodes have different keys.
 pub(crate) const KEY_REASONS: [&str; 3] = ["untagged", "unverifiable", "bad-tag"];
@@ -37,6 +41,9 @@ pub struct Report {
     /// What EC2 allows each forwarding interface, by name. Empty if this host is no NAT.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub allowances: BTreeMap<String, Allowances>,
+    /// The replication of connections. Empty if it is off.
+    #[serde(default, skip_serializing_if = "FlowsReport::is_empty")]
+    pub flows: FlowsReport,
     /// Whether this node has handed over everything, because it was drained.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drained: bool,
@@ -248,5 +255,6 @@ pub const fn kind_name(kind: EventKind) -> &'static str {
         EventKind::Paused => "paused",
         EventKind::HostDrift => "host-drift",
         EventKind::Settings => "settings",
+        EventKind::Connections => "connections",
     }
 }

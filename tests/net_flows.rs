@@ -338,6 +338,19 @@ fn thousands_are_inserted_and_dumped_in_batches() {
 }
 
 #[test]
+fn the_connections_of_one_landing_address_are_removed() {
+    let heir = Netns::new().unwrap();
+    let mut entries = many(300);
+    entries.iter_mut().take(200).for_each(|entry| entry.landing = LANDING);
+    requests(&heir, |all| all.insert(&entries).unwrap());
+    for removed in [200, 0] {
+        assert_eq!(requests(&heir, |all| all.remove_of(LANDING).unwrap()), removed);
+    }
+    let left = dump(&heir);
+    assert!(left.len() == 100 && left.iter().all(|entry| entry.landing == HEIR_LANDING));
+}
+
+#[test]
 fn news_without_room_are_an_overrun_that_a_dump_heals() {
     let heir = Netns::new().unwrap();
     let entries = many(1_000);

@@ -109,12 +109,14 @@ fn egress(strict: bool) -> EgressTable {
                 landings: vec![landing(201), landing(202), landing(203)],
                 arrived: true,
                 strict,
+                inserting: false,
             },
             EgressRules {
                 sources: networks(&["10.0.101.0/24", "100.64.0.0/24"]),
                 landings: vec![landing(204)],
                 arrived: false,
                 strict,
+                inserting: false,
             },
         ],
     }
@@ -124,6 +126,9 @@ fn egress(strict: bool) -> EgressTable {
 fn egress_ips_that_are_here_and_one_that_is_not() {
     compare("egress_eager.json", &egress(false));
     compare("egress_strict.json", &egress(true));
+    let mut inserting = egress(false);
+    inserting.groups.iter_mut().for_each(|group| group.inserting = true);
+    compare("egress_inserting.json", &inserting);
     assert!(EgressTable::default().is_empty());
 }
 

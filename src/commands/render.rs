@@ -35,6 +35,9 @@ pub(super) fn report(report: &Report, colours: bool) -> String {
     if !report.allowances.is_empty() {
         push_table(&mut out, &allowances(report));
     }
+    if !report.flows.is_empty() {
+        push_table(&mut out, &flows(report));
+    }
     if !report.events.is_empty() {
         push_table(&mut out, &changes(report));
     }
@@ -190,6 +193,44 @@ fn allowances(report: &Report) -> Table {
         table.add_row([link.clone(), exceeded, left]);
     }
     table
+}
+
+/// The streams of replicated connections.
+fn flows(report: &Report) -> Table {
+    let mut table = table(&["CONNECTIONS", "STREAM", "HELD", "LAG", "LOST", "INSERTED"]);
+    for (id, heir) in &report.flows.heirs {
+        let lost =
+            [("overruns", heir.overruns), ("overflows", heir.overflows), ("no room", heir.no_room)];
+        table.add_row([
+            format!("to {}", report.node_name(id)),
+            heir.state.clone(),
+            format!("{} of {}", heir.held, heir.flows),
+            heir.lag.map_or_else(|| NOTHING.to_owned(), display_duration),
+            counts(lost.into_iter()),
+            NOTHING.to_owned(),
+        ]);
+    }
+    for (id, owner) in &report.flows.owners {
+        let inserted = owner.inserted.iter().map(|(name, count)| (name.as_str(), *count));
+        table.add_row([
+            format!("from {}", report.node_name(id)),
+            owner.state.clone(),
+            owner.flows.to_string(),
+            NOTHING.to_owned(),
+            counts([("no room", owner.no_room)].into_iter()),
+            counts(inserted),
+        ]);
+    }
+    table
+}
+
+/// Those that are not zero.
+fn counts<'a>(all: impl Iterator<Item = (&'a str, u64)>) -> String {
+    let some: Vec<String> = all
+        .filter(|(_, count)| *count > 0)
+        .map(|(name, count)| format!("{name}: {count}"))
+        .collect();
+    if some.is_empty() { NOTHING.to_owned() } else { some.join(", ") }
 }
 
 fn changes(report: &Report) -> Table {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::failover::{EventKind, GroupView, PeerView, Verdict, View};
-use crate::status::{Allowances, Counters, KEY_REASONS};
+use crate::status::{Allowances, Counters, FlowsReport, HeirReport, KEY_REASONS, OwnerReport};
 use crate::types::{
     Evidence, Fault, Fitness, GroupName, InstanceId, InstanceState, PowerReport, Roster,
     StopOrigin, Time,
@@ -80,10 +80,32 @@ fn well() -> Report {
         },
         alerts: Vec::new(),
         allowances: BTreeMap::new(),
+        flows: FlowsReport::default(),
         events: Vec::new(),
         counters: Counters::default(),
         lateness_max: Duration::ZERO,
         drained: false,
+    }
+}
+
+fn heir() -> HeirReport {
+    HeirReport {
+        state: "live".to_owned(),
+        flows: 5_200,
+        held: 5_187,
+        lag: Some(Duration::from_millis(12)),
+        overruns: 1,
+        ..HeirReport::default()
+    }
+}
+
+fn owner() -> OwnerReport {
+    let inserted = [("exists", 3), ("new", 4_100)].map(|(name, count)| (name.to_owned(), count));
+    OwnerReport {
+        state: "the stream has ended: the peer has closed it".to_owned(),
+        flows: 12,
+        inserted: inserted.into(),
+        ..OwnerReport::default()
     }
 }
 
@@ -114,6 +136,8 @@ fn troubled() -> Report {
     };
     let other = Allowances { statistics: 3, ..Allowances::default() };
     report.allowances = [("ens5", ena), ("ens6", other)].map(|(k, v)| (k.to_owned(), v)).into();
+    report.flows.heirs.insert(id(B), heir());
+    report.flows.owners.insert(id(B), owner());
     report.events.push(Event {
         at: Time::from_millis(19_929_000),
         level: Level::Alert,

@@ -51,7 +51,9 @@ fn canonical(settings: &Settings) -> String {
             .iter()
             .any(|own| if own.ends_with('.') { name.starts_with(own) } else { name == *own })
     };
-    let shared = KEYS.iter().filter(|key| !per_host(key.name));
+    // Without replication its settings mean nothing.
+    let counts = |name: &str| settings.replicate.enabled || !name.starts_with("replicate.");
+    let shared = KEYS.iter().filter(|key| !per_host(key.name) && counts(key.name));
     let mut groups = settings.groups.clone();
     groups.sort_by(|a, b| a.name.cmp(&b.name));
     for group in &mut groups {
@@ -113,6 +115,19 @@ mod tests {
         ];
         assert_eq!(canonical(&settings), wanted.concat());
         assert_eq!(settings_digest(&settings), 0x8864_513f_ee92_75f3);
+    }
+
+    #[test]
+    fn replication_counts_once_it_is_on() {
+        let with = |enabled, max_flows| {
+            let mut settings = Settings::default();
+            settings.replicate.enabled = enabled;
+            settings.replicate.max_flows = max_flows;
+            settings_digest(&settings)
+        };
+        assert_eq!(with(false, 1_000), with(false, 2_000));
+        assert_ne!(with(false, 1_000), with(true, 1_000));
+        assert_ne!(with(true, 1_000), with(true, 2_000));
     }
 
     #[test]

@@ -416,6 +416,60 @@ pub(super) static KEYS: &[SettingKey] = &[
          immediately."
     ),
     key!(
+        "replicate.enabled",
+        replicate.enabled,
+        BOOL,
+        "Whether the holder of a group with egress IPs sends its connections to the other members, \
+         so that they live on when the group moves. Needs a cluster key."
+    ),
+    key!(
+        "replicate.port",
+        replicate.port,
+        Range::Number(1, 65_535),
+        "The TCP port on which members receive each other's connections, the same on all nodes.",
+        if_unset = "the number of `heartbeat.port`"
+    ),
+    key!(
+        "replicate.min_age",
+        replicate.min_age,
+        Range::Millis(0, HOUR),
+        "A new connection is sent when it is this old: shorter ones cost nothing and are lost when \
+         their node dies."
+    ),
+    key!(
+        "replicate.max_flows",
+        replicate.max_flows,
+        Range::Number(1_000, 4_000_000),
+        "The maximum number of connections that are sent to each member, and kept of each: some \
+         200 bytes of memory each."
+    ),
+    key!(
+        "replicate.max_waiting",
+        replicate.max_waiting,
+        Range::Number(1_000, 4_000_000),
+        "The maximum number of changes that wait for each member. With more, everything is sent \
+         anew."
+    ),
+    key!(
+        "replicate.share_percent",
+        replicate.share_percent,
+        Range::Number(0, 100),
+        "How much is sent to each member at most, in percent of the traffic of the interface to \
+         the internet."
+    ),
+    key!(
+        "replicate.min_rate",
+        replicate.min_rate,
+        Range::Number(16, 1_000_000),
+        "How much may be sent to each member whatever the traffic is, in KiB a second."
+    ),
+    key!(
+        "replicate.max_rate",
+        replicate.max_rate,
+        Range::Number(16, 1_000_000),
+        "How much is sent to each member at most, in KiB a second."
+    ),
+    key!(
         "record.file",
         record.file,
         Range::Words("absolute path"),
@@ -434,27 +488,5 @@ pub(super) static KEYS: &[SettingKey] = &[
 ];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_default_is_in_its_range() {
-        let defaults = Settings::default();
-        for key in KEYS {
-            let text = key.get(&defaults);
-            let mut read = Settings::default();
-            if !text.is_empty() {
-                assert_eq!(key.set(&mut read, &text), Ok(()), "{}", key.name);
-                assert_eq!(read, defaults, "{}", key.name);
-            }
-        }
-    }
-
-    #[test]
-    fn names_and_variables_are_unique() {
-        let names: std::collections::BTreeSet<_> = KEYS.iter().map(|key| key.name).collect();
-        let variables: std::collections::BTreeSet<_> = KEYS.iter().map(SettingKey::env).collect();
-        assert_eq!(names.len(), KEYS.len());
-        assert_eq!(variables.len(), KEYS.len());
-    }
-}
+#[path = "keys_tests.rs"]
+mod tests;

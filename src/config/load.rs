@@ -122,7 +122,23 @@ fn load_from(mut sources: Sources<'_>) -> Result<Resolved, Problems> {
     resolved.settings.heartbeat.key = key.map_err(|problem| Problems(vec![problem]))?;
     let second = read_second_key(&resolved);
     resolved.settings.heartbeat.second_key = second.map_err(|problem| Problems(vec![problem]))?;
-    Ok(resolved)
+    match unkeyed_replication(&resolved) {
+        None => Ok(resolved),
+        Some(problem) => Err(Problems(vec![problem])),
+    }
+}
+
+/// Replication without a cluster key: any host that can send in a member's name could then have
+/// connections inserted.
+fn unkeyed_replication(resolved: &Resolved) -> Option<Problem> {
+    let is_open = resolved.settings.replicate.enabled && resolved.settings.heartbeat.key.is_none();
+    is_open.then(|| {
+        Problem::new(
+            subject(resolved, "replicate.enabled"),
+            "there is no cluster key, so a member could not tell other members from strangers",
+            "set heartbeat.key_file on all nodes, or replicate.enabled = false",
+        )
+    })
 }
 
 /// The settings file. A named one must exist.

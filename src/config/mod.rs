@@ -13,6 +13,7 @@ mod observe;
 mod problem;
 mod reading;
 mod reference;
+mod replicate;
 mod rules;
 mod settings;
 mod spans;
@@ -25,6 +26,7 @@ pub use group_modes::{EgressMode, Local};
 pub use load::{Given, Resolved, Sources, load, load_socket, load_with_pair, resolve};
 pub use problem::{Origin, Problem, Problems};
 pub use reference::{group_reference, reference};
+pub use replicate::Replicate;
 pub use rules::{least_repair_after, least_settle, least_stagger};
 pub use settings::{
     AcceptMode, Api, ClusterKey, HandBack, Heartbeat, Host, Interruptions, Probe, Record, Repair,

@@ -69,6 +69,7 @@ pub(super) fn breaches(settings: &Settings, groups: &[LocatedGroup]) -> Vec<Brea
     found.extend(repair_timing(settings));
     found.extend(membership(settings));
     found.extend(accepted(settings));
+    found.extend(rates(settings));
     found.extend(groups::accepted_too(settings, groups));
     found
 }
@@ -86,6 +87,16 @@ fn accepted(settings: &Settings) -> Option<Breach> {
         keys: &["host.accept"],
         what: format!("{unfit} cannot be routed to a host"),
         remedy: "list virtual IPs, which are outside the VPC".to_owned(),
+    })
+}
+
+/// A least rate of replication above the greatest.
+fn rates(settings: &Settings) -> Option<Breach> {
+    let (min, max) = (settings.replicate.min_rate, settings.replicate.max_rate);
+    (min > max).then(|| Breach {
+        keys: &["replicate.min_rate", "replicate.max_rate"],
+        what: "the rate that is always allowed is above the greatest".to_owned(),
+        remedy: format!("set replicate.max_rate to at least {min}"),
     })
 }
 

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::group::{GroupSetting, ResourceSetting};
+use super::replicate::Replicate;
 use super::spans;
 use super::values::{Range, Value};
 use crate::types::InstanceId;
@@ -30,6 +31,8 @@ pub struct Settings {
     pub uplink: Uplink,
     /// How the node reacts to interruptions that AWS announces.
     pub interruptions: Interruptions,
+    /// The replication of connections.
+    pub replicate: Replicate,
     /// Groups from the file or flags; empty if tags define them.
     pub groups: Vec<GroupSetting>,
     /// Members from the file or flags; empty if tags define them. This node may be missing.
@@ -88,6 +91,7 @@ impl Default for Settings {
                 lost_after: 5,
             },
             interruptions: Interruptions { enabled: true, lead_time: Duration::from_mins(2) },
+            replicate: Replicate::default(),
             groups: Vec::new(),
             members: Vec::new(),
             observe: false,

@@ -85,6 +85,17 @@ impl Value for u16 {
     }
 }
 
+impl Value for u8 {
+    fn read(text: &str, range: Range) -> Result<Self, String> {
+        let value = u32::read(text, range)?;
+        Self::try_from(value).map_err(|_| "is too large".to_owned())
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
 impl Value for bool {
     fn read(text: &str, _: Range) -> Result<Self, String> {
         match text {

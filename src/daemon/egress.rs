@@ -1,6 +1,7 @@
 //! Translates private hosts to the egress IPs that are on this node. An egress IP has arrived when
 //! a host on the internet replies to a probe that this node sent by it: EC2 accepts an association
-//! some seconds before packets follow it.
+//! some seconds before packets follow it. While replicated connections of a group are inserted, its
+//! new ones wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -21,7 +22,7 @@ use crate::failover::{EgressGroup, EgressIp};
 use crate::kernel::nft::Nft;
 use crate::kernel::{addresses, journal};
 use crate::plan::{EgressRules, EgressTable, HostPlan};
-use crate::types::Time;
+use crate::types::{EgressId, Time};
 
 /// Time between two looks while nothing changes.
 const EVERY: Duration = Duration::from_secs(30);
@@ -39,6 +40,9 @@ const MAX_DRAIN: usize = 64;
 /// The egress IPs of the groups on this node; none until all of them are known.
 pub(super) type Published = Option<Vec<EgressGroup>>;
 
+/// The egress IPs whose connections are being inserted.
+pub(super) type Inserting = BTreeSet<EgressId>;
+
 /// Starts the task on the current runtime. `address` is the first address of the forwarding
 /// interface, which identifies the interface. The task ends when the sender is dropped, and leaves
 /// the translation as it is.
@@ -46,6 +50,7 @@ pub(super) fn start(
     settings: &Settings,
     address: Ipv4Addr,
     token: u64,
+    inserting: watch::Receiver<Inserting>,
     notes: &Notes,
 ) -> watch::Sender<Published> {
     let (sender, published) = watch::channel(None);
@@ -60,6 +65,7 @@ pub(super) fn start(
         known: None,
         coming: BTreeMap::new(),
         arrived: BTreeSet::new(),
+        inserting,
         loaded: None,
     };
     tokio::spawn(keep(keeper, published, Alert::new("egress", notes)));
@@ -68,6 +74,7 @@ pub(super) fn start(
 
 async fn keep(mut keeper: Keeper, mut published: watch::Receiver<Published>, mut alert: Alert) {
     let mut looks = Looks::new(EVERY, LEAST);
+    let mut inserting = keeper.inserting.clone();
     let mut paces: Interval = interval(PACE);
     paces.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -80,6 +87,7 @@ async fn keep(mut keeper: Keeper, mut published: watch::Receiver<Published>, mut
                 keeper.take(groups, clock::now());
                 false
             }
+            Ok(()) = inserting.changed() => false,
             _ = looks.next() => true,
             _ = paces.tick(), if !keeper.coming.is_empty() => false,
         };
@@ -109,6 +117,7 @@ struct Keeper {
     coming: BTreeMap<Ipv4Addr, Coming>,
     /// Landing addresses.
     arrived: BTreeSet<Ipv4Addr>,
+    inserting: watch::Receiver<Inserting>,
     loaded: Option<EgressTable>,
 }
 
@@ -217,8 +226,9 @@ impl Keeper {
 
     /// The table that belongs to what is known.
     fn table(&self, groups: &[EgressGroup]) -> anyhow::Result<EgressTable> {
+        let inserting = self.inserting.borrow().clone();
         let groups: Vec<EgressRules> =
-            groups.iter().filter_map(|group| rules(group, &self.arrived)).collect();
+            groups.iter().filter_map(|group| rules(group, &self.arrived, &inserting)).collect();
         if groups.is_empty() {
             return Ok(EgressTable::default());
         }
@@ -236,7 +246,11 @@ impl Keeper {
 
 /// The translation of one group; none where this node can never have all of its egress IPs and its
 /// hosts may leave by another address.
-fn rules(group: &EgressGroup, arrived: &BTreeSet<Ipv4Addr>) -> Option<EgressRules> {
+fn rules(
+    group: &EgressGroup,
+    arrived: &BTreeSet<Ipv4Addr>,
+    inserting: &Inserting,
+) -> Option<EgressRules> {
     let EgressGroup { egress, ips, is_complete, .. } = group;
     if !is_complete && !egress.strict {
         return None;
@@ -247,6 +261,7 @@ fn rules(group: &EgressGroup, arrived: &BTreeSet<Ipv4Addr>) -> Option<EgressRule
         arrived: *is_complete && landings.iter().all(|landing| arrived.contains(landing)),
         landings,
         strict: egress.strict,
+        inserting: ips.iter().any(|ip| inserting.contains(&ip.id)),
     })
 }
 
@@ -283,8 +298,14 @@ mod tests {
 
     const LANDINGS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 201), Ipv4Addr::new(10, 0, 0, 202)];
 
+    fn id() -> EgressId {
+        EgressId::from(&"eipalloc-00000001".parse().unwrap())
+    }
+
     fn group(landings: &[Ipv4Addr], is_complete: bool, strict: bool) -> EgressGroup {
         let ip = |landing: &Ipv4Addr| EgressIp {
+            id: id(),
+            is_coming: false,
             address: Ipv4Addr::new(192, 0, 2, 1),
             landing: *landing,
             is_here: true,
@@ -302,7 +323,7 @@ mod tests {
     fn hosts_are_translated_once_every_egress_ip_of_their_group_has_arrived() {
         let has_arrived = |arrived: &[Ipv4Addr]| {
             let arrived = arrived.iter().copied().collect();
-            rules(&group(&LANDINGS, true, false), &arrived).unwrap().arrived
+            rules(&group(&LANDINGS, true, false), &arrived, &Inserting::new()).unwrap().arrived
         };
         assert!(!has_arrived(&[]) && !has_arrived(&LANDINGS[..1]) && has_arrived(&LANDINGS));
     }
@@ -310,10 +331,19 @@ mod tests {
     #[test]
     fn a_node_without_a_landing_address_holds_back_the_hosts_of_a_strict_group_alone() {
         let arrived = LANDINGS.into();
-        assert_eq!(rules(&group(&LANDINGS[..1], false, false), &arrived), None);
+        assert_eq!(rules(&group(&LANDINGS[..1], false, false), &arrived, &Inserting::new()), None);
         for landings in [&LANDINGS[..1], &[]] {
-            let rules = rules(&group(landings, false, true), &arrived).unwrap();
+            let rules = rules(&group(landings, false, true), &arrived, &Inserting::new()).unwrap();
             assert!(!rules.arrived && rules.strict && rules.landings == landings);
+        }
+    }
+
+    #[test]
+    fn a_group_waits_while_its_connections_are_inserted() {
+        let arrived = LANDINGS.into();
+        for inserting in [Inserting::new(), Inserting::from([id()])] {
+            let rules = rules(&group(&LANDINGS, true, false), &arrived, &inserting).unwrap();
+            assert_eq!(rules.inserting, !inserting.is_empty());
         }
     }
 }

@@ -14,6 +14,8 @@
 //! - `heard_peers`: which peers were heard, for the next run.
 //! - `looks`: when to look at the host again: the kernel's news, and intervals.
 //! - `carrier`: the addresses that this host must carry for its groups.
+//! - `egress`: the translation to the egress IPs that are here.
+//! - `flows`: the replication of connections.
 //! - `control_socket`: the socket for `natha status` and `natha handover`.
 //! - `reload`: SIGHUP, which makes the monitor read its settings again.
 //! - `take`: one takeover or release without a monitor.
@@ -27,6 +29,7 @@ mod control_socket;
 mod discovery;
 mod egress;
 mod event_loop;
+mod flows;
 mod health;
 mod heard_peers;
 mod inbox;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 
 use super::alerts::Alert;
@@ -23,14 +23,14 @@ use super::health::{
 use super::inbox::{self, Notes};
 use super::peers::{Exchange, ExchangeParts};
 use super::reload::Reload;
-use super::{clock, egress, heard_peers, reload, single};
+use super::{clock, egress, flows, heard_peers, reload, single};
 use crate::cloud::Imds;
 use crate::config::{
     ClusterKey, Flags, PairFlags, Settings, Timing, load_with_pair, settings_digest,
 };
 use crate::failover::{Command, Input};
 use crate::record::Header;
-use crate::types::SessionId;
+use crate::types::{Member, SessionId};
 use crate::wire::{HeartbeatKey, Sender};
 
 /// How long the loop may take to end, besides the time for the last heartbeats.
@@ -156,9 +156,7 @@ fn start(
     let (before, heard) = heard_peers::start(&settings.state_dir);
     (header.heard, header.heard_long_ago) = (before.heard, before.long_ago);
     let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
-    let token = random()?;
-    let egress =
-        settings.is_nat().then(|| egress::start(settings, cluster.me.address, token, &notes));
+    let (egress, members) = start_egress(settings, cluster, &notes)?;
     let rediscover = Rediscover::default();
     let hurry_probes = Arc::new(Notify::new());
     let event_loop = EventLoop {
@@ -172,6 +170,7 @@ fn start(
         recorder: record(settings, header),
         must_carry,
         egress,
+        members,
         heard,
         rediscover: rediscover.clone(),
         hurry_probes: hurry_probes.clone(),
@@ -193,6 +192,29 @@ fn start(
         "the monitor is running"
     );
     Ok(Running { notes, carrier, ended })
+}
+
+/// What the loop publishes of egress IPs and members, as far as something here needs it.
+type EgressSide = (Option<watch::Sender<egress::Published>>, Option<watch::Sender<Vec<Member>>>);
+
+/// Starts the translation to egress IPs on a NAT, and the replication of connections if it is on.
+fn start_egress(
+    settings: &Settings,
+    cluster: &Cluster,
+    notes: &Notes,
+) -> anyhow::Result<EgressSide> {
+    if !settings.is_nat() {
+        return Ok((None, None));
+    }
+    let (inserting, is_inserting) = watch::channel(egress::Inserting::new());
+    let published = egress::start(settings, cluster.me.address, random()?, is_inserting, notes);
+    if !settings.replicate.enabled {
+        return Ok((Some(published), None));
+    }
+    let (members, receiver) = watch::channel(Vec::new());
+    let inputs = flows::Inputs { members: receiver, published: published.subscribe() };
+    flows::start(settings, cluster, inputs, inserting, notes)?;
+    Ok((Some(published), Some(members)))
 }
 
 /// Starts the repeated discovery.

@@ -190,6 +190,8 @@ pub enum EventKind {
     HostDrift,
     /// The monitor has read its settings again, or refused to use them.
     Settings,
+    /// Replicated connections were inserted into this host's kernel.
+    Connections,
 }
 
 /// An event, for the log, the status and the history.

@@ -4,11 +4,13 @@ use std::net::Ipv4Addr;
 
 use super::group::GroupState;
 use super::known::Known;
-use crate::types::{Egress, GroupName, Resource, RouteTarget};
+use crate::types::{Egress, EgressId, GroupName, Resource, RouteTarget, Time};
 
 /// One egress IP on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EgressIp {
+    /// Which one it is.
+    pub id: EgressId,
     /// The public address.
     pub address: Ipv4Addr,
     /// The landing address of this node.
@@ -16,6 +18,9 @@ pub struct EgressIp {
     /// Whether EC2 has accepted or shown that it is here. Packets may still go elsewhere for some
     /// seconds.
     pub is_here: bool,
+    /// Whether it is about to be here: this node asks EC2 for it, or its holder announces that it
+    /// gives it to this node.
+    pub is_coming: bool,
 }
 
 /// The egress IPs of a group.
@@ -33,18 +38,23 @@ pub struct EgressGroup {
 
 impl GroupState {
     /// The group's egress IPs on this node; none before each was read once.
-    pub(super) fn egress_here(&self, known: &Known) -> Option<EgressGroup> {
+    pub(super) fn egress_here(&self, known: &Known, now: Time) -> Option<EgressGroup> {
+        let is_announced = self.is_announced_by_peer(known, now);
         let mut ips = Vec::new();
         let mut is_complete = true;
         for slot in &self.slots {
-            let Resource::EgressIp { address, .. } = &slot.resource else { continue };
+            let Resource::EgressIp { address, allocation } = &slot.resource else { continue };
             slot.current()?;
-            if let Some(RouteTarget::Address(landing)) = slot.resource.target(&known.me) {
-                let is_here = known.is_on(slot, &known.me.id);
-                ips.push(EgressIp { address: *address, landing, is_here });
-            } else {
+            let target = slot.resource.target(&known.me);
+            let is_asked = target.as_ref().is_some_and(|target| slot.has_pending_write_to(target));
+            let Some(RouteTarget::Address(landing)) = target else {
                 is_complete = false;
-            }
+                continue;
+            };
+            let is_here = known.is_on(slot, &known.me.id);
+            let is_coming = !is_here && (is_asked || is_announced);
+            let id = EgressId::from(allocation);
+            ips.push(EgressIp { id, address: *address, landing, is_here, is_coming });
         }
         let (name, egress) = (self.name.clone(), self.egress.clone());
         Some(EgressGroup { name, egress, ips, is_complete })

@@ -176,6 +176,11 @@ impl Machine {
         self.known.peers.values().map(|peer| &peer.member)
     }
 
+    /// This node, then its peers.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        std::iter::once(&self.known.me).chain(self.peers())
+    }
+
     /// The nodes that this monitor has heard since the host booted, earlier runs included: what the
     /// next run must be given by [`Machine::recognize`].
     #[must_use]
@@ -196,9 +201,9 @@ impl Machine {
     /// The egress IPs of the groups, as far as this node has them; none while too little is known
     /// of one of them: the host keeps its translation.
     #[must_use]
-    pub fn egress(&self) -> Option<Vec<EgressGroup>> {
+    pub fn egress(&self, now: Time) -> Option<Vec<EgressGroup>> {
         let groups = self.groups.values().filter(|group| !group.egress.is_plain());
-        groups.map(|group| group.egress_here(&self.known)).collect()
+        groups.map(|group| group.egress_here(&self.known, now)).collect()
     }
 
     /// Everything, for the status.

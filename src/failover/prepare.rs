@@ -72,7 +72,7 @@ impl GroupState {
     }
 
     /// Whether a peer announces that it is about to give the group to this node.
-    fn is_announced_by_peer(&self, known: &Known, now: Time) -> bool {
+    pub(super) fn is_announced_by_peer(&self, known: &Known, now: Time) -> bool {
         known.peers.values().filter(|peer| peer.is_fresh(now, &known.timing)).any(|peer| {
             let claims = peer.heard.iter().flat_map(|heard| &heard.beat.holds);
             let mut ours = claims.filter(|claim| claim.group == self.name);

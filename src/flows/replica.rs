@@ -75,7 +75,8 @@ pub struct InsertedCounts {
 }
 
 impl InsertedCounts {
-    fn add(&mut self, result: Inserted) {
+    /// Counts one.
+    pub fn add(&mut self, result: Inserted) {
         let count = match result {
             Inserted::New => &mut self.new,
             Inserted::Exists => &mut self.exists,
@@ -208,8 +209,22 @@ impl Replica {
     /// address, in this order: what would be missed most comes first.
     #[must_use]
     pub fn injection(&self, egress: EgressId, landing: Ipv4Addr, now: Time) -> Vec<Entry> {
+        self.injection_since(egress, landing, Time::default(), now)
+    }
+
+    /// The same, of what was received at or after `since` alone: while a living owner gives the
+    /// egress IP to this node, it goes on sending.
+    #[must_use]
+    pub fn injection_since(
+        &self,
+        egress: EgressId,
+        landing: Ipv4Addr,
+        since: Time,
+        now: Time,
+    ) -> Vec<Entry> {
         let held = self.flows.values();
-        let held = held.filter(|held| held.egress == egress && now < held.until());
+        let held = held
+            .filter(|held| held.egress == egress && held.received >= since && now < held.until());
         let mut entries: Vec<Entry> = held
             .map(|held| {
                 let passed = now.since(held.received).as_secs();

@@ -68,6 +68,16 @@ pub(crate) async fn packets(name: &str) -> Result<Option<(u64, u64)>, LinksError
     .await
 }
 
+/// The bytes that the kernel has received by an interface and sent by it; none if it has no such
+/// interface.
+pub(crate) fn octets(name: &str) -> Option<u64> {
+    let count = |what: &str| -> Option<u64> {
+        let path = format!("/sys/class/net/{name}/statistics/{what}");
+        std::fs::read_to_string(path).ok()?.trim().parse().ok()
+    };
+    Some(count("rx_bytes")?.saturating_add(count("tx_bytes")?))
+}
+
 async fn ask(handle: &Handle) -> Result<(Vec<Link>, Vec<Route>), rtnetlink::Error> {
     let mut links: BTreeMap<u32, Link> = BTreeMap::new();
     let mut messages = handle.link().get().execute();

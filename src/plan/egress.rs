@@ -8,7 +8,8 @@
 //! - *Held back*: while one of them is not here, TCP packets from the middle of a connection, which
 //!   the kernel would take up as a new one and translate to this node's own address. That would end
 //!   connections that can go on once the egress IP arrives. If the group is strict, all packets of
-//!   new connections.
+//!   new connections; and while this node inserts replicated connections of the group, all of them
+//!   too, so that none is translated anew before it is inserted.
 //! - *Guarded*: a landing address accepts nothing that belongs to no known connection. Without
 //!   this, the kernel would answer packets of connections that it does not know yet with a reset.
 
@@ -56,6 +57,8 @@ pub struct EgressRules {
     pub arrived: bool,
     /// Whether new connections wait for them.
     pub strict: bool,
+    /// Whether connections of the group are being inserted: new ones wait.
+    pub inserting: bool,
 }
 
 impl NftTable for EgressTable {
@@ -74,7 +77,7 @@ impl NftTable for EgressTable {
             for landing in &group.landings {
                 batch.add(NfListObject::Rule(TABLE.rule("guard", self.guard(*landing))));
             }
-            if group.arrived {
+            if group.arrived && !group.inserting {
                 batch.add(NfListObject::Rule(TABLE.rule("translate", self.translate(group))));
             } else {
                 batch.add(NfListObject::Rule(TABLE.rule("hold", self.hold(group))));
@@ -105,7 +108,7 @@ impl EgressTable {
     fn hold(&self, group: &EgressRules) -> Vec<Statement<'_>> {
         let mut rule = self.outwards(group);
         rule.push(is_in(ct("state"), text("new")));
-        if !group.strict {
+        if !group.strict && !group.inserting {
             rule.push(opens_nothing());
         }
         rule.push(Statement::Drop(None));

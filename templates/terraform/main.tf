@@ -43,7 +43,8 @@ locals {
     var.use_autoscaling_groups ? { "repair.enabled" = "false" } : {},
   )
 
-  heartbeat_port = lookup(local.settings, "heartbeat.port", "6284")
+  heartbeat_port   = lookup(local.settings, "heartbeat.port", "6284")
+  replication_port = lookup(local.settings, "replicate.port", local.heartbeat_port)
 
   # Statements of policy.tf that these settings do not need.
   not_needed = concat(

@@ -21,6 +21,16 @@ resource "aws_security_group_rule" "heartbeat" {
   self              = true
 }
 
+resource "aws_security_group_rule" "replication" {
+  security_group_id = aws_security_group.this.id
+  description       = "Replicated connections of the other nodes"
+  type              = "ingress"
+  protocol          = "tcp"
+  from_port         = local.replication_port
+  to_port           = local.replication_port
+  self              = true
+}
+
 resource "aws_security_group_rule" "echo" {
   security_group_id = aws_security_group.this.id
   description       = "ICMP echo from the other nodes"

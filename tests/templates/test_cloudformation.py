@@ -150,7 +150,7 @@ class Agreed(unittest.TestCase):
                 only_for_ec2 = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
                 self.assertEqual(statement["Condition"], only_for_ec2)
 
-    def test_heartbeats_and_echo_pass_between_the_nodes(self):
+    def test_heartbeats_connections_and_echo_pass_between_the_nodes(self):
         for file, _, _, stack in stacks():
             group = {"Fn::GetAtt": ["SecurityGroup", "GroupId"]}
             rules = {
@@ -158,7 +158,8 @@ class Agreed(unittest.TestCase):
                 for it in stack.of_type("AWS::EC2::SecurityGroupIngress").values()
             }
             port = heartbeat_port()
-            expected = {("udp", port, port), ("icmp", 8, -1), ("icmp", 3, 4), ("-1", None, None)}
+            between = {("udp", port, port), ("tcp", port, port), ("icmp", 8, -1)}
+            expected = between | {("icmp", 3, 4), ("-1", None, None)}
             self.assertEqual(set(rules), expected, file)
             for (protocol, first, _), rule in rules.items():
                 self.assertEqual(rule["GroupId"], group)
@@ -382,6 +383,7 @@ class Deployed(unittest.TestCase):
         own = [outputs["SecurityGroupId"]]
         expected = {
             ("udp", heartbeat_port()): own,
+            ("tcp", heartbeat_port()): own,
             ("icmp", 8): own,
             ("icmp", 3): ["0.0.0.0/0"],
             ("-1", None): ["10.0.0.0/16"],

@@ -96,10 +96,11 @@ class Instances(unittest.TestCase):
         self.assertEqual(planned(update_route_tables=False).of("aws_ec2_tag", "table"), {})
 
     def test_heartbeats_echo_and_private_traffic_come_in(self):
-        rules = [self.plan.of("aws_security_group_rule", it) for it in ("heartbeat", "echo")]
+        names = ("heartbeat", "replication", "echo")
+        rules = [self.plan.of("aws_security_group_rule", it) for it in names]
         ports = [(it["protocol"], str(it["from_port"]), str(it["to_port"])) for it in rules]
         port = str(heartbeat_port())
-        self.assertEqual(ports, [("udp", port, port), ("icmp", "8", "-1")])
+        self.assertEqual(ports, [("udp", port, port), ("tcp", port, port), ("icmp", "8", "-1")])
         self.assertTrue(all(it["self"] and it["type"] == "ingress" for it in rules))
         too_large = self.plan.of("aws_security_group_rule", "path_mtu")
         shown = [str(too_large[it]) for it in ("type", "protocol", "from_port", "to_port")]
@@ -113,8 +114,9 @@ class Instances(unittest.TestCase):
         )
         source = other.of("aws_security_group_rule", "source")
         self.assertEqual(source["cidr_blocks"], ["10.9.0.0/16"])
-        heartbeat = other.of("aws_security_group_rule", "heartbeat")
-        self.assertEqual((heartbeat["from_port"], heartbeat["to_port"]), ("7000", "7000"))
+        for name in ("heartbeat", "replication"):
+            rule = other.of("aws_security_group_rule", name)
+            self.assertEqual((rule["from_port"], rule["to_port"]), ("7000", "7000"))
 
     def test_outputs_tell_where_the_nodes_are(self):
         zone = REGION + "a"

@@ -264,3 +264,21 @@ fn an_unknown_tag_is_ignored_with_a_warning_and_a_renamed_one_is_refused() {
     assert!(warning.to_string().contains("did you mean `heartbeat.port`"), "{warning}");
     assert!(resolved("natha:notices.lead").is_err());
 }
+
+#[test]
+fn replication_without_a_cluster_key_is_refused() {
+    let source = file("replicate.enabled = true");
+    let sources = Sources { file: Some(source), ..Sources::default() };
+    let mut resolved = resolve(&sources).unwrap();
+    let problem = unkeyed_replication(&resolved).unwrap().to_string();
+    assert!(problem.contains("replicate.enabled") && problem.contains("heartbeat.key_file"));
+    resolved.settings.heartbeat.key = Some(ClusterKey(vec![1; LEAST_KEY]));
+    assert_eq!(unkeyed_replication(&resolved), None);
+    assert_eq!(unkeyed_replication(&resolve(&Sources::default()).unwrap()), None);
+}
+
+#[test]
+fn the_least_rate_of_replication_may_not_be_above_the_greatest() {
+    let problem = only_problem("replicate.min_rate = 200\nreplicate.max_rate = 100");
+    assert!(problem.contains("set replicate.max_rate to at least 200"), "{problem}");
+}

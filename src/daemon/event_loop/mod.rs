@@ -32,8 +32,8 @@ use super::inbox::{Inbox, Note};
 use super::peers::Exchange;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
-use crate::status::{Allowances, Counters, Report};
-use crate::types::{Fault, Fitness, InstanceId, Roster, SessionId, Time};
+use crate::status::{Allowances, Counters, FlowsReport, Report};
+use crate::types::{Fault, Fitness, InstanceId, Member, Roster, SessionId, Time};
 use notifier::Notification;
 
 /// Events kept for the status.
@@ -70,6 +70,8 @@ pub(crate) struct EventLoop {
     pub(crate) must_carry: Option<watch::Sender<MustCarry>>,
     /// Tells the translation where the egress IPs are; none on a host that is not a NAT.
     pub(crate) egress: Option<watch::Sender<egress::Published>>,
+    /// Tells the replication who the members are; none without it.
+    pub(crate) members: Option<watch::Sender<Vec<Member>>>,
     /// Publishes which peers were heard since the host booted, to be written down.
     pub(crate) heard: watch::Sender<BTreeSet<InstanceId>>,
     /// Wakes the discovery when a peer has restarted, or a node is heard that is not a member.
@@ -105,6 +107,7 @@ pub(crate) struct LoopState {
     events: VecDeque<Event>,
     alerts: BTreeMap<&'static str, String>,
     allowances: BTreeMap<String, Allowances>,
+    flows: FlowsReport,
     counters: Counters,
     lateness_max: Duration,
     planned: Option<Time>,
@@ -129,6 +132,7 @@ impl LoopState {
             events: VecDeque::with_capacity(HISTORY),
             alerts: BTreeMap::new(),
             allowances: BTreeMap::new(),
+            flows: FlowsReport::default(),
             counters: Counters::default(),
             lateness_max: Duration::ZERO,
             planned: None,
@@ -180,7 +184,8 @@ impl EventLoop {
         self.machine.tick(now);
         self.exchange.set_peers(self.machine.peers(), now);
         self.publish_must_carry();
-        self.publish_egress();
+        self.publish_egress(now);
+        self.publish_members();
         self.publish_heard();
         for _ in 0..ACTIONS_A_TURN {
             let Some(action) = self.machine.poll_action() else { break };
@@ -209,13 +214,25 @@ impl EventLoop {
     }
 
     /// Publishes which egress IPs this node has. Without anything new, nothing is sent.
-    fn publish_egress(&self) {
+    fn publish_egress(&self, now: Time) {
         let Some(sender) = &self.egress else { return };
-        let Some(found) = self.machine.egress() else { return };
+        let Some(found) = self.machine.egress(now) else { return };
         sender.send_if_modified(|published| {
             let changed = published.as_ref() != Some(&found);
             if changed {
                 *published = Some(found);
+            }
+            changed
+        });
+    }
+
+    /// Publishes who the members are. Without anything new, nothing is sent.
+    fn publish_members(&self) {
+        let Some(sender) = &self.members else { return };
+        sender.send_if_modified(|published| {
+            let changed = published.iter().ne(self.machine.members());
+            if changed {
+                *published = self.machine.members().cloned().collect();
             }
             changed
         });
@@ -298,6 +315,7 @@ impl EventLoop {
             Note::Alert { name, text: Some(text) } => drop(self.state.alerts.insert(name, text)),
             Note::Alert { name, text: None } => drop(self.state.alerts.remove(name)),
             Note::Allowances(found) => self.state.allowances = found,
+            Note::Flows(found) => self.state.flows = found,
             Note::Status(answer) => {
                 let _ = answer.send(Box::new(self.report(now)));
             }
@@ -415,6 +433,7 @@ impl EventLoop {
             view: self.machine.view(now),
             alerts: self.state.alerts.values().cloned().collect(),
             allowances: self.state.allowances.clone(),
+            flows: self.state.flows.clone(),
             drained: self.state.stage == Stage::Drained,
             events: self.state.events.iter().cloned().collect(),
             counters,

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::kinds::cluster;
 use super::test_bench::*;
 use crate::failover::{Action, EventKind};
-use crate::types::{AllocationId, Egress, Location, Resource, Roster, RouteTarget, Traits};
+use crate::types::{AllocationId, Claim, Egress, Location, Resource, Roster, RouteTarget, Traits};
 
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
@@ -47,7 +47,7 @@ fn bench(landed: &[u8]) -> TestBench {
 
 /// Whether node 0 publishes that it has the egress IP; none if that is not known.
 fn is_here(bench: &TestBench) -> Option<bool> {
-    let groups = bench.machine.egress()?;
+    let groups = bench.machine.egress(bench.now)?;
     assert_eq!(groups[0].egress.sources, ["10.0.100.0/24".parse().unwrap()]);
     let ip = &groups[0].ips[0];
     assert_eq!((ip.address, ip.landing), (PUBLIC, landing(0)));
@@ -76,7 +76,7 @@ fn before_the_first_read_the_host_keeps_its_translation() {
     let mut bench = TestBench::of(0, &roster(&[0, 1]), timing());
     bench.hidden.insert(egress_ip().kind());
     bench.run(3_000);
-    assert_eq!(bench.machine.egress(), None);
+    assert_eq!(bench.machine.egress(bench.now), None);
     bench.hidden.clear();
     bench.routes.insert(table(1), to(0));
     bench.holders.insert(egress_ip(), on(landing(0)));
@@ -90,6 +90,35 @@ fn a_node_without_a_landing_address_takes_the_route_alone() {
     bench.run_until(2_000, |bench| bench.routes[&table(1)] == to(0));
     bench.run(10_000);
     assert_eq!(bench.holders[&egress_ip()], on(landing(1)), "it has no address for it");
-    let [group] = bench.machine.egress().unwrap().try_into().unwrap();
+    let [group] = bench.machine.egress(bench.now).unwrap().try_into().unwrap();
     assert!(group.ips.is_empty() && !group.is_complete);
+}
+
+/// Whether node 0 publishes that the egress IP is about to be here.
+fn is_coming(bench: &TestBench) -> bool {
+    bench.machine.egress(bench.now).unwrap()[0].ips[0].is_coming
+}
+
+#[test]
+fn an_egress_ip_is_coming_from_the_turn_that_asks_for_it_until_it_is_here() {
+    let mut bench = bench(&[0, 1]);
+    assert!(!is_coming(&bench));
+    bench.lose(1);
+    let is_sent = |action: &Action| matches!(action, Action::Assign { .. });
+    bench.run_until(2_000, |bench| bench.told.iter().any(|(_, action)| is_sent(action)));
+    assert!(is_coming(&bench));
+    bench.run(2_000);
+    assert!(!is_coming(&bench) && is_here(&bench) == Some(true));
+}
+
+#[test]
+fn an_announced_egress_ip_is_coming() {
+    let mut bench = bench(&[0, 1]);
+    let mut claim = Claim { group: group(1).name, generation: 1, to: None };
+    for (to, wanted) in [(None, false), (Some(id(0)), true), (None, false)] {
+        claim.to = to;
+        bench.beat_mut(1).holds = vec![claim.clone()];
+        bench.run(300);
+        assert_eq!(is_coming(&bench), wanted, "{:?}", claim.to);
+    }
 }

@@ -128,7 +128,11 @@ impl Table {
     /// The kernel has shown a connection in a dump.
     pub(super) fn dumped(&mut self, record: Record, now: Time, of_any_age: bool) -> Noted {
         let removed = self.removed_in_dump.as_ref();
-        if removed.is_some_and(|removed| removed.contains(&record.flow.tuple)) {
+        let known = self.flows.get(&record.flow.tuple);
+        // What the kernel has announced since the dump began is later than what the dump shows.
+        if removed.is_some_and(|removed| removed.contains(&record.flow.tuple))
+            || known.is_some_and(|known| known.dump == self.dump)
+        {
             return Noted::Unchanged;
         }
         self.note(record, now, of_any_age)

@@ -174,3 +174,15 @@ fn what_follows_the_greeting_in_the_same_bytes_is_not_lost() {
     let ack = owner.next_frame().unwrap().unwrap().message;
     assert_eq!(ack, Message::Ack { sequence: 1, oldest: at(0), held: 1 });
 }
+
+#[test]
+fn what_was_received_since_is_a_part_of_what_is_to_be_inserted() {
+    let mut replica = Replica::new(10);
+    put(&mut replica, &[udp(1)], at(100));
+    put(&mut replica, &[udp(2)], at(200));
+    let since = |time: Time| {
+        let entries = replica.injection_since(egress(1), HEIR_LANDING, time, at(300));
+        entries.iter().map(|entry| entry.flow.tuple.source_port).collect::<Vec<_>>()
+    };
+    assert_eq!((since(at(100)), since(at(101)), since(at(201))), (vec![1, 2], vec![2], vec![]));
+}

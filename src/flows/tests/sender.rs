@@ -317,3 +317,16 @@ fn other_egress_ips_are_a_resync() {
     let found: Vec<_> = pair.replica.records().map(|record| record.egress).collect();
     assert_eq!(found, [egress(1), egress(2)]);
 }
+
+#[test]
+fn news_during_a_dump_count_more_than_what_the_dump_shows() {
+    let mut pair = Pair::new(limits());
+    pair.connect(1, at(0));
+    pair.exchange(at(0)).unwrap();
+    pair.sender.begin_dump();
+    seen(&mut pair, tcp(1, TcpState::FinWait), at(1));
+    pair.sender.dumped(&entry(tcp(1, TcpState::Established)), at(2));
+    pair.sender.end_dump(at(3));
+    pair.exchange(at(3)).unwrap();
+    assert_eq!(pair.held(), [Flow { timeout_s: 0, ..tcp(1, TcpState::FinWait) }]);
+}

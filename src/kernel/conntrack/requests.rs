@@ -1,6 +1,7 @@
 //! Dumps, insertions and removals.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -138,6 +139,21 @@ impl Requests {
             removed += usize::from(was_there(answer.result, "remove a connection")?);
         }
         Ok(removed)
+    }
+
+    /// Removes the connections whose source is translated to this address, and returns how many
+    /// there were.
+    ///
+    /// # Errors
+    /// If the dump is not complete, or as for [`Self::remove`].
+    pub fn remove_of(&mut self, landing: Ipv4Addr) -> Result<usize, ConntrackError> {
+        let mut tuples = Vec::new();
+        self.dump(|entry| {
+            if entry.landing == landing {
+                tuples.push(entry.flow.tuple);
+            }
+        })?;
+        self.remove(&tuples)
     }
 
     /// The connection with this tuple, if there is one and its source is translated.

@@ -40,7 +40,7 @@ hold_max = \"5s\"
 const ROUTE_WRITES: [&str; 3] = ["CreateRoute", "ReplaceRoute", "DeleteRoute"];
 
 /// User data that runs the monitor as a service manager does: again, whenever it has ended.
-const SERVICE: &str = "natha setup
+pub const SERVICE: &str = "natha setup
 trap 'exit 0' TERM
 while :; do natha monitor; sleep 0.2; done";
 

@@ -1,0 +1,202 @@
+//! Takeover: inserts what is held of an egress IP into this node's kernel, while EC2 is asked to
+//! move it here. Some time after it has left, its connections are removed from the kernel.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking, spawn_local};
+use tokio::time::timeout;
+
+use super::shared::Shared;
+use crate::daemon::clock;
+use crate::daemon::egress::{Inserting, Published};
+use crate::daemon::inbox::Notes;
+use crate::failover::{EgressIp, EventKind, Level};
+use crate::flows::{Entry, Inserted, InsertedCounts};
+use crate::kernel::conntrack::Requests;
+use crate::types::{EgressId, InstanceId, Time};
+
+/// New connections of a group wait this long at most for those that are inserted.
+const HOLD: Duration = Duration::from_millis(500);
+/// How long after an egress IP has left its connections are removed. Until EC2's effects are
+/// complete, packets of them still come.
+const LEAVE: Duration = Duration::from_mins(1);
+/// While an egress IP is on its way, its owner may still send changes: time between two looks.
+const PACE: Duration = Duration::from_millis(50);
+
+/// What the insertions need.
+#[derive(Debug, Clone)]
+pub(super) struct Insertions {
+    pub(super) shared: Rc<Shared>,
+    pub(super) published: watch::Receiver<Published>,
+    /// Tells the translation which egress IPs' new connections wait.
+    pub(super) inserting: watch::Sender<Inserting>,
+    pub(super) notes: Notes,
+}
+
+/// The insertions under way, and those of which the egress IP is still here or on its way.
+#[derive(Debug, Default)]
+pub(super) struct Takeovers {
+    begun: BTreeMap<EgressId, (Ipv4Addr, JoinHandle<()>)>,
+    left: BTreeMap<EgressId, JoinHandle<()>>,
+}
+
+impl Takeovers {
+    /// Begins what the published state asks for.
+    pub(super) fn update(&mut self, parts: &Insertions) {
+        let active = active(&parts.published);
+        let gone = self.begun.extract_if(.., |id, _| !active.contains_key(id));
+        for (id, (landing, task)) in gone {
+            task.abort();
+            parts.lift(id);
+            self.left.insert(id, spawn_local(leave(landing)));
+        }
+        for (id, ip) in active {
+            if let Some(task) = self.left.remove(&id) {
+                task.abort();
+            }
+            let begin = || (ip.landing, spawn_local(parts.clone().take(ip)));
+            self.begun.entry(id).or_insert_with(begin);
+        }
+    }
+}
+
+/// Removes the connections of an egress IP that has left. Otherwise they would occupy their ports
+/// for hours, and connections that are inserted when it comes back would lack them.
+async fn leave(landing: Ipv4Addr) {
+    let _ = timeout(LEAVE, std::future::pending::<()>()).await;
+    match spawn_blocking(move || Requests::open()?.remove_of(landing)).await {
+        Ok(Ok(0)) | Err(_) => {}
+        Ok(Ok(count)) => {
+            tracing::info!("{count} connections by {landing} removed: its egress IP has left");
+        }
+        Ok(Err(error)) => tracing::warn!("connections by {landing} are not removed: {error}"),
+    }
+}
+
+/// The egress IPs that are here or on their way.
+fn active(published: &watch::Receiver<Published>) -> BTreeMap<EgressId, EgressIp> {
+    let published = published.borrow();
+    let groups = published.iter().flatten();
+    let ips = groups.flat_map(|group| &group.ips).filter(|ip| ip.is_here || ip.is_coming);
+    ips.map(|ip| (ip.id, ip.clone())).collect()
+}
+
+impl Insertions {
+    /// Inserts what is held of an egress IP, and what still arrives of it until it is here.
+    async fn take(mut self, ip: EgressIp) {
+        let begun = clock::now();
+        let first = self.due(&ip, Time::default());
+        let count: usize = first.iter().map(|(_, entries)| entries.len()).sum();
+        if count > 0 {
+            self.inserting.send_if_modified(|held| held.insert(ip.id));
+            let mut work = spawn_local(self.clone().insert(first));
+            let in_time = timeout(HOLD, &mut work).await;
+            self.lift(ip.id);
+            let results = if let Ok(results) = in_time { results } else { work.await };
+            let took = clock::now().since(begun);
+            self.report(&ip, count, results.context("it was interrupted").flatten(), took).await;
+        }
+        self.follow(&ip, begun).await;
+    }
+
+    /// Inserts what arrives after `since`, until the egress IP is here.
+    async fn follow(&mut self, ip: &EgressIp, mut since: Time) {
+        loop {
+            let is_here = active(&self.published).get(&ip.id).is_some_and(|ip| ip.is_here);
+            let now = clock::now();
+            let late = self.due(ip, since);
+            since = now;
+            if let Err(error) = self.clone().insert(late).await {
+                tracing::warn!("late connections of {} are not inserted: {error:#}", ip.address);
+            }
+            if is_here {
+                break;
+            }
+            let _ = timeout(PACE, self.published.changed()).await;
+        }
+        // This node's kernel has them now.
+        for held in self.shared.held.borrow_mut().values_mut() {
+            held.replica.forget(ip.id);
+        }
+    }
+
+    /// What is to be inserted of each owner, the one that was heard last first.
+    fn due(&self, ip: &EgressIp, since: Time) -> Vec<(InstanceId, Vec<Entry>)> {
+        let now = clock::now();
+        let held = self.shared.held.borrow();
+        let mut owners: Vec<_> = held.iter().collect();
+        owners.sort_by_key(|(_, held)| std::cmp::Reverse(held.heard));
+        let entries = owners.into_iter().map(|(owner, held)| {
+            (owner.clone(), held.replica.injection_since(ip.id, ip.landing, since, now))
+        });
+        entries.filter(|(_, entries)| !entries.is_empty()).collect()
+    }
+
+    /// Inserts connections of several owners. The kernel's part of the work blocks, in a thread of
+    /// its own.
+    async fn insert(self, due: Vec<(InstanceId, Vec<Entry>)>) -> anyhow::Result<InsertedCounts> {
+        let mut total = InsertedCounts::default();
+        for (owner, entries) in due {
+            let work = move || Requests::open()?.insert(&entries);
+            let results: Vec<Inserted> = spawn_blocking(work).await.context("interrupted")??;
+            for result in &results {
+                total.add(*result);
+            }
+            self.shared.with_held(&owner, |held| held.replica.inserted(results));
+        }
+        Ok(total)
+    }
+
+    /// New connections wait no longer.
+    fn lift(&self, id: EgressId) {
+        self.inserting.send_if_modified(|held| held.remove(&id));
+    }
+
+    async fn report(
+        &self,
+        ip: &EgressIp,
+        count: usize,
+        results: anyhow::Result<InsertedCounts>,
+        took: Duration,
+    ) {
+        let (level, text) = match results {
+            Ok(counts) if counts.new + counts.exists == wide(count) => {
+                (Level::Info, format!("of egress IP {}: {}", ip.address, words(&counts)))
+            }
+            Ok(counts) => {
+                (Level::Warning, format!("of egress IP {}: {}", ip.address, words(&counts)))
+            }
+            Err(error) => (
+                Level::Alert,
+                format!("not all of the {count} of egress IP {}: {error:#}", ip.address),
+            ),
+        };
+        let text = format!("replicated connections inserted {text}");
+        self.notes.event(level, EventKind::Connections, text, Some(took)).await;
+    }
+}
+
+/// The results that occurred.
+pub(super) fn by_result(counts: &InsertedCounts) -> [(&'static str, u64); 5] {
+    [
+        ("new", counts.new),
+        ("exists", counts.exists),
+        ("port-taken", counts.port_taken),
+        ("table-full", counts.table_full),
+        ("other", counts.other),
+    ]
+}
+
+fn words(counts: &InsertedCounts) -> String {
+    let occurred = by_result(counts).into_iter().filter(|(_, count)| *count > 0);
+    occurred.map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,86 @@
+//! The state of the streams, for the status.
+
+use std::time::Duration;
+
+use super::insert::by_result;
+use super::shared::{Held, Link, Shared};
+use crate::status::{FlowsReport, HeirReport, OwnerReport};
+use crate::types::Time;
+
+/// A stream that is not open for so long is an alert: a monitor that restarts takes less.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The whole report.
+pub(super) fn report(shared: &Shared, now: Time) -> FlowsReport {
+    let links = shared.links.borrow();
+    let held = shared.held.borrow();
+    FlowsReport {
+        heirs: links.iter().map(|(id, link)| (id.clone(), heir(link))).collect(),
+        owners: held.iter().map(|(id, held)| (id.clone(), owner(held, now))).collect(),
+        strangers: shared.strangers.get(),
+    }
+}
+
+/// What keeps connections from being replicated, if that lasts.
+pub(super) fn complaint(shared: &Shared, now: Time) -> Option<String> {
+    let links = shared.links.borrow();
+    let broken = links.iter().filter_map(|(id, link)| {
+        let (reason, since) = link.fault.as_ref()?;
+        (now.since(*since) >= PATIENCE).then(|| format!("to {id}: {reason}"))
+    });
+    let faults = shared.faults.borrow();
+    let all: Vec<String> = faults.values().cloned().chain(broken).collect();
+    (!all.is_empty()).then(|| format!("connections are not replicated: {}", all.join("; ")))
+}
+
+fn heir(link: &Link) -> HeirReport {
+    let sender = &link.sender;
+    let counts = sender.counts();
+    let progress = sender.progress();
+    let state = match &link.fault {
+        Some((reason, _)) => reason.clone(),
+        None if sender.is_live() => "live".to_owned(),
+        None if progress.is_some() => "resync".to_owned(),
+        None => "connecting".to_owned(),
+    };
+    HeirReport {
+        state,
+        flows: wide(sender.flows()),
+        held: progress.map_or(0, |progress| progress.held),
+        waiting: wide(sender.waiting()),
+        lag: progress.map(|progress| progress.lag),
+        records: counts.records,
+        removals: counts.removals,
+        octets: counts.octets,
+        resyncs: counts.resyncs,
+        overruns: counts.overruns,
+        overflows: counts.overflows,
+        no_room: counts.no_room,
+        too_short: counts.too_short,
+    }
+}
+
+fn owner(held: &Held, now: Time) -> OwnerReport {
+    let counts = held.replica.counts();
+    let state = match &held.state {
+        Ok(()) if held.replica.is_in_resync() => "resync".to_owned(),
+        Ok(()) => "live".to_owned(),
+        Err(reason) => reason.clone(),
+    };
+    OwnerReport {
+        state,
+        flows: wide(held.replica.len()),
+        heard_age: held.heard.map(|heard| now.since(heard)),
+        resyncs: counts.resyncs,
+        no_room: counts.no_room,
+        inserted: by_result(&counts.inserted)
+            .into_iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect(),
+    }
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
