@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use natha::failover::{Action, ActionId, Input, Machine, Outcome};
 use natha::types::{
-    Evidence, Fault, Fitness, InstanceState, NetworkInterfaceId, ResourceKind, Time,
+    Assignment, Evidence, Fault, Fitness, InstanceState, NetworkInterfaceId, Resource,
+    ResourceKind, Time,
 };
 
 use super::account::Part;
@@ -177,6 +178,7 @@ impl Sim {
             }
             Action::Assign { assignment, .. } => {
                 let at = self.parts.iter().position(|part| part.resource == assignment.resource);
+                self.check_guard(by, assignment, action);
                 self.check_write(by, at, &assignment.interface, action);
             }
             Action::Stop { .. } => {
@@ -232,6 +234,20 @@ impl Sim {
     fn check_blind(&mut self, by: usize, is_blind: bool, action: &Action) {
         if is_blind {
             self.breach(&format!("node {by} did not read after its pause: {action:?}"));
+        }
+    }
+
+    /// Judges that a node asks EC2 for an egress IP: from that turn on its host must hold back what
+    /// would be translated anew, and insert what is replicated.
+    fn check_guard(&mut self, by: usize, assignment: &Assignment, action: &Action) {
+        let Resource::EgressIp { address, .. } = assignment.resource else { return };
+        if assignment.interface != self.members[by].interface {
+            return;
+        }
+        let groups = self.nodes[by].machine.as_ref().and_then(|machine| machine.egress(self.now));
+        let mut ips = groups.iter().flatten().flat_map(|group| &group.ips);
+        if !ips.any(|ip| ip.address == address && (ip.is_here || ip.is_coming)) {
+            self.breach(&format!("node {by} has no guard for what it asks for: {action:?}"));
         }
     }
 

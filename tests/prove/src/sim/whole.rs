@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use natha::failover::{EgressGroup, Machine};
+use natha::failover::Machine;
 use natha::types::Resource;
 
 use super::account::Part;
@@ -92,8 +92,10 @@ impl Sim {
     fn judge_egress(&mut self) {
         for n in 0..self.nodes.len() {
             let machine = self.nodes[n].machine.as_ref();
-            let Some(groups) = machine.and_then(Machine::egress) else { continue };
-            let here = groups.iter().flat_map(|group: &EgressGroup| &group.ips);
+            let Some(groups) = machine.and_then(|machine| machine.egress(self.now)) else {
+                continue;
+            };
+            let here = groups.iter().flat_map(|group| &group.ips);
             let here: Vec<_> = here.filter(|ip| ip.is_here).map(|ip| ip.address).collect();
             for at in 0..self.parts.len() {
                 let part = &self.parts[at];
