@@ -41,12 +41,12 @@ pub struct Report {
     /// What EC2 allows each forwarding interface, by name. Empty if this host is no NAT.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub allowances: BTreeMap<String, Allowances>,
-    /// The replication of connections. Empty if it is off.
-    #[serde(default, skip_serializing_if = "FlowsReport::is_empty")]
-    pub flows: FlowsReport,
     /// Whether this node has handed over everything, because it was drained.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drained: bool,
+    /// The replication of connections. Empty if it is off.
+    #[serde(default, skip_serializing_if = "FlowsReport::is_empty")]
+    pub flows: FlowsReport,
     /// Recent events, oldest first.
     pub events: Vec<Event>,
     /// Counts since the monitor started.

@@ -298,3 +298,18 @@ fn a_planned_move_and_restarts_of_the_monitors_break_nothing() {
     assert_eq!(report.broken, 0, "{:?}", report.reasons);
     mixed.scene.wait_well().unwrap();
 }
+
+#[test]
+fn a_hand_over_on_request_and_the_hand_back_break_nothing() {
+    let mut mixed = Mixed::start(true);
+    mixed.open();
+    mixed.wait_replicated("nat-a", "nat-b");
+    let done = mixed.scene.natha("nat-a", &["handover", "a", "--to", "nat-b"]).unwrap();
+    assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    for holder in ["nat-b", "nat-a"] {
+        mixed.scene.wait_route(0, holder).unwrap();
+        mixed.wait_own_address();
+    }
+    assert_eq!(mixed.alive(), (2 * COUNT, COUNT));
+    assert_eq!(mixed.control("seen"), COUNT, "the same addresses and ports");
+}

@@ -89,6 +89,11 @@ pub fn discover(
     egress::land(&mut members, &forwarding, &settings.groups, &mut findings);
     groups.sort_by(|a, b| a.name.cmp(&b.name));
     warn_of_tables(&query.tables, vpc, &inventory.tables, &mut warnings);
+    if settings.replicate.enabled {
+        // Who gets connections inserts them before the group's packets come.
+        let with_egress = groups.iter_mut().filter(|group| !group.egress.is_plain());
+        with_egress.for_each(|group| group.traits.prepared = true);
+    }
     if settings.timing.repair.enabled {
         findings.extend(members.iter().filter(|one| one.loses_public).map(not_repaired));
     }

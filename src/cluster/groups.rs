@@ -45,9 +45,7 @@ pub(super) fn configured(
             checked: setting.check.is_some(),
             hand_back: setting.hand_back,
             hold: setting.hold,
-            // Who gets connections inserts them before the group's packets come.
-            prepared: setting.local != Local::Off
-                || settings.replicate.enabled && !group.egress.is_plain(),
+            prepared: setting.local != Local::Off,
         };
         groups.push(group);
     }

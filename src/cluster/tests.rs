@@ -5,7 +5,7 @@ use ipnet::Ipv4Net;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{GroupSetting, Home, PairFlags, Settings, Sources, resolve};
+use crate::config::{GroupSetting, Home, PairFlags, ResourceSetting, Settings, Sources, resolve};
 use crate::types::{
     Group, InstanceId, InstanceInfo, InstanceState, InterfaceInfo, Resource, RouteTableInfo,
     SubnetInfo,
@@ -296,6 +296,27 @@ fn a_configured_default_route_in_the_table_of_the_nodes_own_uplink_is_refused() 
         assert_eq!(problems.0[0].subject, "group own, route table rtb-00000001");
     }
     assert_eq!(of("10.99.0.0/16").unwrap().roster.groups.len(), 1);
+}
+
+#[test]
+fn moves_of_a_group_with_egress_ips_are_announced_if_connections_are_replicated() {
+    let nodes = [node(1, "eu-west-1a"), node(2, "eu-west-1b")];
+    let group = |name: &str, n: u8| {
+        let tables = vec![format!("rtb-0000000{n}").parse().unwrap()];
+        GroupSetting::of_tables(name.parse().unwrap(), None, tables, Ipv4Net::default())
+    };
+    let allocation = "eipalloc-00000001".parse().unwrap();
+    let resources = vec![ResourceSetting::EgressIp { allocation, landing: Vec::new() }];
+    let groups = vec![GroupSetting { resources, ..group("a", 1) }, group("b", 2)];
+    let mut settings = Settings { groups, ..Settings::default() };
+    let mut inventory = inventory(&nodes, &[table(1, "a", None), table(2, "b", None)]);
+    inventory.elastic.insert("eipalloc-00000001".parse().unwrap(), Ipv4Addr::new(192, 0, 2, 1));
+    for enabled in [false, true] {
+        settings.replicate.enabled = enabled;
+        let found = discover(&nodes[0], &settings, &inventory).unwrap();
+        let prepared = found.roster.groups.iter().map(|group| group.traits.prepared);
+        assert_eq!(prepared.collect::<Vec<_>>(), [enabled, false]);
+    }
 }
 
 #[test]

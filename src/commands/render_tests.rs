@@ -80,11 +80,11 @@ fn well() -> Report {
         },
         alerts: Vec::new(),
         allowances: BTreeMap::new(),
-        flows: FlowsReport::default(),
         events: Vec::new(),
         counters: Counters::default(),
         lateness_max: Duration::ZERO,
         drained: false,
+        flows: FlowsReport::default(),
     }
 }
 

@@ -40,10 +40,10 @@ pub(super) enum Note {
         /// Its text while it is raised.
         text: Option<String>,
     },
-    /// A new reading of EC2's network allowances, by interface.
-    Allowances(BTreeMap<String, Allowances>),
     /// The state of the replication of connections.
     Flows(FlowsReport),
+    /// A new reading of EC2's network allowances, by interface.
+    Allowances(BTreeMap<String, Allowances>),
     /// A request for a status report.
     Status(oneshot::Sender<Box<Report>>),
 }

@@ -115,6 +115,7 @@ async fn run(insertions: Insertions, mut inputs: Inputs, state_dir: PathBuf) {
                     shared.each_sender(|sender| sender.traffic(octets));
                 }
                 let now = clock::now();
+                shared.age(now);
                 alert.set(report::complaint(&shared, now)).await;
                 insertions.notes.send(Note::Flows(report::report(&shared, now))).await
             }

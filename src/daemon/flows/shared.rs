@@ -165,6 +165,16 @@ impl Shared {
         change(held.entry(owner.clone()).or_insert_with(new))
     }
 
+    /// Drops what is too old, also of owners that are not heard any more. Forgets owners that are
+    /// no members any more once nothing is left of them.
+    pub(super) fn age(&self, now: Time) {
+        let members = self.members.borrow();
+        self.held.borrow_mut().retain(|owner, held| {
+            held.replica.age(now);
+            members.contains_key(owner) || !held.replica.is_empty()
+        });
+    }
+
     /// An owner has shown all that it has. What earlier owners had of its egress IPs is no more:
     /// one that took them over has said what is left.
     pub(super) fn supersede(&self, owner: &InstanceId) {

@@ -14,7 +14,7 @@ use super::shared::{Identity, Shared};
 use super::{heir, owner};
 use crate::config::Replicate;
 use crate::daemon::clock;
-use crate::flows::{BootId, Change, Entry, Flow, Protocol, StreamKeys, Tuple};
+use crate::flows::{BootId, Change, Entry, Flow, Message, Protocol, Record, StreamKeys, Tuple};
 use crate::types::{EgressId, InstanceId, Member};
 use crate::wire::StreamKey;
 
@@ -167,4 +167,19 @@ async fn a_member_with_another_key_and_a_stranger_are_refused() {
         drop(stream);
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_a_silent_owner_had_is_forgotten_in_time() {
+    let heir = shared(33, 2, "one");
+    let record = Record { egress: egress(), flow: entry(1).flow };
+    let now = clock::now();
+    for owner in [node(1), node(3)] {
+        let records = Message::Records { oldest: now, records: vec![record] };
+        heir.with_held(&owner, |held| held.replica.apply(&records, now)).unwrap();
+    }
+    heir.age(now + Duration::from_mins(2));
+    assert_eq!((held(&heir), heir.held.borrow().len()), (1, 2), "two minutes and one more");
+    heir.age(now + Duration::from_mins(4));
+    assert_eq!((held(&heir), heir.held.borrow().len()), (0, 1), "the other is no member");
 }
