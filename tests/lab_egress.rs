@@ -108,3 +108,38 @@ fn a_strict_group_never_leaves_by_another_address() {
         })
         .unwrap();
 }
+
+/// Sets tags of an Elastic IP.
+fn tag(scene: &Scene, name: &str, tags: &[(&str, &str)]) {
+    let id = scene.account().unwrap().elastic[name].allocation.clone();
+    let mut parameters = vec![("ResourceId.1".to_owned(), id.as_str())];
+    for (n, (key, value)) in (1..).zip(tags) {
+        parameters.push((format!("Tag.{n}.Key"), *key));
+        parameters.push((format!("Tag.{n}.Value"), *value));
+    }
+    let parameters: Vec<(&str, &str)> =
+        parameters.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    scene.ec2("CreateTags", &parameters).unwrap();
+}
+
+#[test]
+fn an_elastic_ip_becomes_an_egress_ip_by_its_tags_alone() {
+    let spec = scene::service(2, NATHA, QUICK).with_address("out-a", None);
+    let scene = Scene::start_unwell(&spec).unwrap();
+    let cluster = spec.table_tags["natha:cluster"].as_str();
+    let zone = scene.zone(0).unwrap().name;
+    tag(&scene, "out-a", &[("natha:cluster", cluster), ("natha:group", &zone)]);
+    scene.wait_well().unwrap();
+    let a = public(&scene, "out-a");
+    wait_seen(&scene, "host-a", a);
+    let other = seen(&scene, "host-b").unwrap();
+    ensure(other != a, "the other zone has no egress IP").unwrap();
+    scene.panic("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    wait_seen(&scene, "host-a", a);
+    scene.wait_route(0, "nat-a").unwrap();
+    wait_seen(&scene, "host-a", a);
+    // A tag that changes is taken in by running monitors.
+    tag(&scene, "out-a", &[("natha:group", "elsewhere")]);
+    scene.wait_for(|| Ok(seen(&scene, "host-a").is_some_and(|by| by != a))).unwrap();
+}

@@ -73,6 +73,7 @@ fn query() -> InventoryQuery {
         members_subnets: false,
         allocations: Vec::new(),
         zones: Vec::new(),
+        egress_of: None,
     }
 }
 

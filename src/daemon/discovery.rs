@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use super::alerts::Alert;
 use super::inbox::Notes;
+use super::landings::Landings;
 use crate::cloud::{Clouds, Connections, Expected, Identity, Imds};
 use crate::cluster::{Discovered, DiscoveryError, Selector, discover, inventory_query};
 use crate::config::{
@@ -46,6 +47,8 @@ pub(super) struct Cluster {
     pub(super) findings: Vec<Problem>,
     /// The IPv4 blocks of its VPC.
     pub(super) vpc_blocks: Vec<Ipv4Net>,
+    /// The number of landing addresses that EC2 should assign to this node's interface.
+    pub(super) unassigned: usize,
 }
 
 /// Makes the discovery look again before its time.
@@ -140,7 +143,7 @@ impl Discovery {
             DiscoveryError::NotYet(problems) => NotFound::Yet(problems.to_string()),
             DiscoveryError::Refused(problems) => NotFound::Ever(problems),
         });
-        let Discovered { roster, warnings, findings } = found?;
+        let Discovered { roster, warnings, findings, unassigned } = found?;
         clouds.remember_landings(&roster.members);
         let member = roster.member(&me.id).cloned().ok_or_else(unknown)?;
         let name = match &query.tables {
@@ -149,7 +152,7 @@ impl Discovery {
         };
         let blocks = me.vpc.iter().flat_map(|vpc| inventory.vpc_blocks(vpc));
         let vpc_blocks = Ipv4Net::aggregate(&blocks.copied().collect());
-        Ok(Cluster { name, roster, me: member, warnings, findings, vpc_blocks })
+        Ok(Cluster { name, roster, me: member, warnings, findings, vpc_blocks, unassigned })
     }
 }
 
@@ -230,6 +233,10 @@ pub(super) async fn keep_looking(
     rediscover: Rediscover,
     notes: Notes,
 ) {
+    let mut landings = Landings::default();
+    if landings.assign(&discovery.clouds, &cluster).await {
+        rediscover.wake();
+    }
     let Cluster { mut roster, mut warnings, findings, vpc_blocks, .. } = cluster;
     alerts.findings.set(listed(&findings)).await;
     take_in_blocks(&discovery.settings, &vpc_blocks).await;
@@ -248,6 +255,9 @@ pub(super) async fn keep_looking(
         let strangers = std::mem::take(&mut *rediscover.lock());
         match discovery.look(&roster, &strangers).await {
             Ok(cluster) => {
+                if landings.assign(&discovery.clouds, &cluster).await {
+                    rediscover.wake();
+                }
                 alerts.refused.set(None).await;
                 alerts.findings.set(listed(&cluster.findings)).await;
                 warn(&cluster.warnings, &warnings);

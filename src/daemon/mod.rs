@@ -30,6 +30,7 @@ mod event_loop;
 mod health;
 mod heard_peers;
 mod inbox;
+mod landings;
 mod looks;
 mod peers;
 mod reload;
