@@ -143,3 +143,70 @@ fn an_elastic_ip_becomes_an_egress_ip_by_its_tags_alone() {
     tag(&scene, "out-a", &[("natha:group", "elsewhere")]);
     scene.wait_for(|| Ok(seen(&scene, "host-a").is_some_and(|by| by != a))).unwrap();
 }
+
+/// What a private host sends without a pause: UDP, each datagram from a port of its own, and TCP.
+const NEWCOMERS: &str = "
+    use IO::Socket::INET; use IO::Select;
+    while (1) {
+        my %to = (PeerAddr => $ARGV[0], PeerPort => 7);
+        my $udp = IO::Socket::INET->new(%to, Proto => \"udp\");
+        $udp->send(\"x\") if $udp;
+        my $tcp = IO::Socket::INET->new(%to, Proto => \"tcp\", Blocking => 0);
+        select(undef, undef, undef, 0.02);
+    }";
+
+/// Whatever moves, and in whichever order EC2's changes take effect, the internet sees the hosts of
+/// a strict group by one address.
+fn nothing_foreign(propagation_ms: u64, elastic_ms: u64) {
+    let mut spec = spec("strict");
+    spec.ec2.propagation_ms = propagation_ms;
+    spec.ec2.elastic_ms = Some(elastic_ms);
+    let scene = Scene::start_unwell(&spec).unwrap();
+    scene.capture().unwrap();
+    scene.spawn("host-a", &["perl", "-e", NEWCOMERS, &INTERNET_HOST.to_string()]).unwrap();
+    let a = public(&scene, "out-a");
+    let pure = |at: &str| {
+        let captured = scene.captured().unwrap();
+        assert!(captured.keys().all(|address| *address == a), "{at}: {captured:?}, not only {a}");
+        captured.get(&a).copied().unwrap_or_default()
+    };
+    let mut seen = 0;
+    let mut wait_more = |at: &str| {
+        let before = seen;
+        scene
+            .wait_for(|| {
+                seen = pure(at);
+                Ok(seen > before + 20)
+            })
+            .unwrap();
+    };
+    scene.wait_well().unwrap();
+    wait_more("the first boot");
+    let boots = scene.boots("nat-a").unwrap();
+    scene.panic("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    wait_more("a hard kill");
+    scene.wait_boot("nat-a", boots).unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    wait_more("the hand-back");
+    scene.wait_well().unwrap();
+    scene.drain("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    wait_more("a hand-over");
+    let nodes = ["nat-a", "nat-b"].map(|name| scene.host(name).unwrap());
+    scene.stop_nodes(&nodes).unwrap();
+    scene.start_nodes(&nodes).unwrap();
+    wait_more("a boot of all nodes");
+    scene.wait_well().unwrap();
+    pure("the end");
+}
+
+#[test]
+fn a_strict_group_has_one_address_where_elastic_ips_move_later_than_routes() {
+    nothing_foreign(0, 3_000);
+}
+
+#[test]
+fn a_strict_group_has_one_address_where_routes_move_later_than_elastic_ips() {
+    nothing_foreign(3_000, 0);
+}

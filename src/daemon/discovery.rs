@@ -19,7 +19,7 @@ use crate::config::{
 };
 use crate::failover::Input;
 use crate::kernel::forwarding::{ForwardingError, take_in};
-use crate::types::{CloudFault, InstanceId, Member, Roster, Time};
+use crate::types::{CloudFault, Group, InstanceId, Member, Roster, Time};
 
 /// Time between two discoveries.
 const EVERY: Duration = Duration::from_mins(1);
@@ -191,19 +191,29 @@ pub(super) async fn attempt(
     }
 }
 
-/// The findings about the cluster of this instance, if it can be discovered now. One whose settings
-/// cannot be satisfied has those as findings.
-pub(crate) async fn findings(settings: &Settings, identity: &Identity) -> Vec<Problem> {
+/// What `natha setup` can know of the cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Outlook {
+    /// What is wrong. A cluster whose settings cannot be satisfied has those as findings.
+    pub(crate) findings: Vec<Problem>,
+    /// This node and the groups; none if the cluster cannot be discovered now.
+    pub(crate) found: Option<(Member, Vec<Group>)>,
+}
+
+/// Discovers the cluster of this instance, if that is possible now.
+pub(crate) async fn outlook(settings: &Settings, identity: &Identity) -> Outlook {
     let (region, vpc) = (Some(identity.region.as_str()), identity.vpc.clone());
     let Ok(clouds) = Clouds::connect(&settings.api, region, vpc, Connections::Closed).await else {
-        return Vec::new();
+        return Outlook::default();
     };
     let (me, settings) = (identity.instance.clone(), settings.clone());
     let discovery = Discovery { clouds, me, vpc_cidrs: identity.vpc_cidrs.clone(), settings };
     match discovery.look(&Roster::default(), &BTreeSet::new()).await {
-        Ok(cluster) => cluster.findings,
-        Err(NotFound::Yet(_)) => Vec::new(),
-        Err(NotFound::Ever(Problems(problems))) => problems,
+        Ok(Cluster { me, roster, findings, .. }) => {
+            Outlook { findings, found: Some((me, roster.groups)) }
+        }
+        Err(NotFound::Yet(_)) => Outlook::default(),
+        Err(NotFound::Ever(Problems(findings))) => Outlook { findings, found: None },
     }
 }
 

@@ -18,6 +18,7 @@ use super::looks::{LEAST, Looks};
 use super::peers::{EchoMark, PeerSocket};
 use crate::config::{Probe, Settings};
 use crate::failover::{EgressGroup, EgressIp};
+use crate::kernel::egress::EgressRecord;
 use crate::kernel::nft::Nft;
 use crate::kernel::{addresses, journal};
 use crate::plan::{EgressRules, EgressTable, HostPlan};
@@ -151,6 +152,7 @@ impl Keeper {
             if !nft.has(&table).await? {
                 nft.replace(&table).await?;
             }
+            EgressRecord::keep_guard(&self.state_dir, &table)?;
             self.loaded = Some(table);
         }
         Ok(())
@@ -177,6 +179,7 @@ impl Keeper {
             );
         }
         for landing in missing {
+            EgressRecord::keep_landing(&self.state_dir, landing, &link.link)?;
             addresses::add(&link.link, landing).await?;
             tracing::info!("landing address {landing} added to {}", link.link);
         }
