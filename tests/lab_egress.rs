@@ -170,15 +170,9 @@ fn nothing_foreign(propagation_ms: u64, elastic_ms: u64) {
         assert!(captured.keys().all(|address| *address == a), "{at}: {captured:?}, not only {a}");
         captured.get(&a).copied().unwrap_or_default()
     };
-    let mut seen = 0;
-    let mut wait_more = |at: &str| {
-        let before = seen;
-        scene
-            .wait_for(|| {
-                seen = pure(at);
-                Ok(seen > before + 20)
-            })
-            .unwrap();
+    let wait_more = |at: &str| {
+        let before = pure(at);
+        scene.wait_for(|| Ok(pure(at) > before + 20)).unwrap();
     };
     scene.wait_well().unwrap();
     wait_more("the first boot");

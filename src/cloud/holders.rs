@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
+use aws_sdk_ec2::operation::describe_addresses::builders::DescribeAddressesFluentBuilder;
 use aws_sdk_ec2::types::Filter;
 
 use super::convert::{field, tags};
@@ -10,9 +11,12 @@ use super::ec2::{Ec2, MAX_FILTER_VALUES, PAGE_SIZE, Pages, call, filter};
 use super::errors::unexpected;
 use super::writes::{Gate, Sent, send, sent};
 use crate::types::{
-    AllocationId, CloudFault, ElasticIpInfo, Location, NetworkInterfaceId, Resource, RouteTarget,
-    VpcId,
+    AllocationId, CloudFault, CloudFaultKind, ElasticIpInfo, Location, NetworkInterfaceId,
+    Resource, RouteTarget, VpcId,
 };
+
+/// The call that reads Elastic IPs.
+const ADDRESSES: &str = "DescribeAddresses";
 
 /// The known primary private IPs of interfaces.
 pub(super) type Primaries = BTreeMap<NetworkInterfaceId, Ipv4Addr>;
@@ -170,13 +174,21 @@ impl Ec2 {
         Ok(found.into_iter().map(info).collect())
     }
 
-    /// These Elastic IPs. One that does not exist is missing from the result.
-    pub(crate) async fn elastic_ips_by_id(
+    /// One Elastic IP by its allocation id; none if EC2 does not know it.
+    pub(crate) async fn elastic_ip(
         &self,
-        ids: &[AllocationId],
-    ) -> Result<Vec<ElasticIpInfo>, CloudFault> {
-        let found = self.read_elastic(ids).await?;
-        Ok(found.into_iter().map(info).collect())
+        id: &AllocationId,
+    ) -> Result<Option<ElasticIpInfo>, CloudFault> {
+        let request = self.client.describe_addresses().allocation_ids(id.as_str());
+        match self.elastic(request).await {
+            Err(error) if error.kind == CloudFaultKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+            Ok(found) => {
+                let found = found.into_iter().find(|(found, _)| found == id).map(info);
+                let lacks = || unexpected(ADDRESSES, format!("{id} is not in the answer"));
+                found.ok_or_else(lacks).map(Some)
+            }
+        }
     }
 
     /// Reads by filter, because an id that does not exist would fail the whole call.
@@ -192,13 +204,20 @@ impl Ec2 {
         Ok(found)
     }
 
-    /// The Elastic IPs that match all filters. The call is not paginated.
+    /// The Elastic IPs that match all filters.
     async fn elastic_where(
         &self,
         filters: Vec<Filter>,
     ) -> Result<BTreeMap<AllocationId, Elastic>, CloudFault> {
-        const CALL: &str = "DescribeAddresses";
-        let request = self.client.describe_addresses().set_filters(Some(filters));
+        self.elastic(self.client.describe_addresses().set_filters(Some(filters))).await
+    }
+
+    /// The answer to one call. It is not paginated.
+    async fn elastic(
+        &self,
+        request: DescribeAddressesFluentBuilder,
+    ) -> Result<BTreeMap<AllocationId, Elastic>, CloudFault> {
+        const CALL: &str = ADDRESSES;
         let answer = call(CALL, request.send()).await?;
         let mut found = BTreeMap::new();
         for address in answer.addresses() {

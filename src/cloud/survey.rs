@@ -56,26 +56,7 @@ impl Clouds {
         vpc_cidrs: &[Ipv4Net],
     ) -> Result<Inventory, CloudFault> {
         let (ec2, vpc) = (self.ec2(), self.vpc());
-        let mut instances = match &query.instances {
-            Selector::Tagged(cluster) => {
-                let mut found = ec2.cluster_instances(vpc, cluster).await?;
-                let members = expected.members.iter().filter(|id| **id != me.id);
-                for id in missing(members, &found, |instance| &instance.id) {
-                    found.extend(ec2.instance(&id).await?);
-                }
-                found
-            }
-            Selector::Ids(ids) => {
-                let mut found = Vec::new();
-                for id in ids {
-                    found.extend(ec2.instance(id).await?);
-                }
-                found
-            }
-        };
-        if instances.iter().all(|one| one.id != me.id) {
-            instances.push(me.clone());
-        }
+        let instances = self.instances(me, query, expected).await?;
         let forwarding = instances.iter().filter_map(|one| forwarding_interface(one).ok());
         self.remember(forwarding.map(|one| (one.id.clone(), one.address)).collect());
         let mut tables = match &query.tables {
@@ -130,6 +111,35 @@ impl Clouds {
         })
     }
 
+    /// The instances that the query selects, and `me`.
+    async fn instances(
+        &self,
+        me: &InstanceInfo,
+        query: &InventoryQuery,
+        expected: &Expected,
+    ) -> Result<Vec<InstanceInfo>, CloudFault> {
+        let ec2 = self.ec2();
+        let mut found = Vec::new();
+        match &query.instances {
+            Selector::Tagged(cluster) => {
+                found = ec2.cluster_instances(self.vpc(), cluster).await?;
+                let members = expected.members.iter().filter(|id| **id != me.id);
+                for id in missing(members, &found, |instance| &instance.id) {
+                    found.extend(ec2.instance(&id).await?);
+                }
+            }
+            Selector::Ids(ids) => {
+                for id in ids {
+                    found.extend(ec2.instance(id).await?);
+                }
+            }
+        }
+        if found.iter().all(|one| one.id != me.id) {
+            found.push(me.clone());
+        }
+        Ok(found)
+    }
+
     /// The Elastic IPs that are tagged for groups of this cluster; none if the role may not read
     /// them, as in clusters from before there were any. A cluster with `expected` ones keeps them:
     /// that is an error then.
@@ -144,14 +154,12 @@ impl Clouds {
             }
             other => other?,
         };
-        let absent = missing(expected, &found, |address| &address.id);
-        if !absent.is_empty() {
-            let absent: Vec<AllocationId> = absent.into_iter().collect();
-            let named = self.ec2().elastic_ips_by_id(&absent).await?;
-            found.extend(named.into_iter().filter(|one| {
-                one.tags.get(CLUSTER_TAG).is_some_and(|tag| tag == cluster)
-                    && one.tags.contains_key(GROUP_TAG)
-            }));
+        let is_ours = |one: &ElasticIpInfo| {
+            one.tags.get(CLUSTER_TAG).is_some_and(|tag| tag == cluster)
+                && one.tags.contains_key(GROUP_TAG)
+        };
+        for id in missing(expected, &found, |address| &address.id) {
+            found.extend(self.ec2().elastic_ip(&id).await?.filter(is_ours));
         }
         Ok(Some(found))
     }

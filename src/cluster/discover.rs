@@ -84,8 +84,7 @@ pub fn discover(
             &mut warnings,
             &mut findings,
         );
-        let nodes = egress::Nodes { interfaces: &forwarding, is_nat: settings.is_nat() };
-        egress::tagged(&mut groups, &nodes, inventory, &mut warnings);
+        egress::tagged(&mut groups, &forwarding, inventory, &mut warnings);
         groups
     } else {
         let context = Context { vpc, members: &members, instances, interfaces, inventory };

@@ -114,19 +114,11 @@ fn lacking(
     Problem::new(format!("instance {}", member.id), what, remedy)
 }
 
-/// What is known of the nodes for egress IPs by tags.
-pub(super) struct Nodes<'a> {
-    /// The members' forwarding interfaces.
-    pub(super) interfaces: &'a [&'a InterfaceInfo],
-    /// Whether the nodes translate.
-    pub(super) is_nat: bool,
-}
-
-/// Gives groups of tagged tables the Elastic IPs that are tagged for them. Wrong tags go to
-/// `warnings`.
+/// Gives groups of tagged tables the Elastic IPs that are tagged for them. `interfaces` are the
+/// members' forwarding interfaces. Wrong tags go to `warnings`.
 pub(super) fn tagged(
     groups: &mut [Group],
-    nodes: &Nodes<'_>,
+    interfaces: &[&InterfaceInfo],
     inventory: &Inventory,
     warnings: &mut Vec<Problem>,
 ) {
@@ -140,7 +132,7 @@ pub(super) fn tagged(
     };
     for address in addresses {
         let subject = format!("Elastic IP {}", address.id);
-        match group_of(address, groups, nodes) {
+        match group_of(address, groups, interfaces) {
             Ok(group) => {
                 let (allocation, address) = (address.id.clone(), address.address);
                 group.resources.push(Resource::EgressIp { allocation, address });
@@ -171,16 +163,10 @@ pub(super) fn tagged(
 fn group_of<'a>(
     address: &ElasticIpInfo,
     groups: &'a mut [Group],
-    nodes: &Nodes<'_>,
+    interfaces: &[&InterfaceInfo],
 ) -> Result<&'a mut Group, (String, String)> {
     let wanted = address.tags.get(GROUP_TAG).map(|tag| tag.trim()).unwrap_or_default();
-    if !nodes.is_nat {
-        return Err((
-            format!("is tagged {GROUP_TAG}, but no private host would use it: host.nat is false"),
-            format!("remove host.nat = false, or the tag {GROUP_TAG}"),
-        ));
-    }
-    if let Some(node) = nodes.interfaces.iter().find(|one| one.public == Some(address.address)) {
+    if let Some(node) = interfaces.iter().find(|one| one.public == Some(address.address)) {
         return Err((
             format!(
                 "is tagged {GROUP_TAG}, but is the public address of the node with {} itself, \

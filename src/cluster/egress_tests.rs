@@ -113,7 +113,7 @@ fn elastic(n: u8, tags: &[(&str, &str)]) -> ElasticIpInfo {
 }
 
 /// Groups `a` and `b` of a table each, with these Elastic IPs; and the warnings.
-fn by_tags(elastic: Option<Vec<ElasticIpInfo>>, is_nat: bool) -> ([Group; 2], Vec<String>) {
+fn by_tags(elastic: Option<Vec<ElasticIpInfo>>) -> ([Group; 2], Vec<String>) {
     let tables = [1, 2].map(|n| {
         let mut table = crate::cluster::tests::table(n, "", None);
         table.subnets = vec![format!("subnet-0000000{n}").parse().unwrap()];
@@ -139,8 +139,7 @@ fn by_tags(elastic: Option<Vec<ElasticIpInfo>>, is_nat: bool) -> ([Group; 2], Ve
     let mut own = interface(&[]);
     own.public = Some(Ipv4Addr::new(192, 0, 2, 9));
     let mut warnings = Vec::new();
-    let nodes = Nodes { interfaces: &[&own], is_nat };
-    tagged(&mut groups, &nodes, &inventory, &mut warnings);
+    tagged(&mut groups, &[&own], &inventory, &mut warnings);
     (groups, warnings.iter().map(ToString::to_string).collect())
 }
 
@@ -151,7 +150,7 @@ fn elastic_ips_with_the_tag_of_a_group_are_its_egress_ips() {
         elastic(1, &[(GROUP_TAG, " a "), (EGRESS_TAG, "eager")]),
         elastic(3, &[(GROUP_TAG, "b"), (EGRESS_TAG, "strict")]),
     ];
-    let ([a, b], warnings) = by_tags(Some(addresses), true);
+    let ([a, b], warnings) = by_tags(Some(addresses));
     let egress = |group: &Group| {
         let ids = group.resources.iter().filter_map(|one| match one {
             Resource::EgressIp { allocation, .. } => Some(allocation.to_string()),
@@ -170,22 +169,21 @@ fn elastic_ips_with_the_tag_of_a_group_are_its_egress_ips() {
 
 #[test]
 fn wrong_tags_of_an_elastic_ip_are_warnings_with_a_remedy() {
-    for (tags, number, is_nat, expected) in [
-        (&[(GROUP_TAG, "c")][..], 1, true, "use one of a, b"),
-        (&[(GROUP_TAG, "a")], 9, true, "the node with eni-00000001 itself"),
-        (&[(GROUP_TAG, "a")], 1, false, "remove host.nat = false"),
-    ] {
-        let ([a, _], warnings) = by_tags(Some(vec![elastic(number, tags)]), is_nat);
+    for (group, number, expected) in
+        [("c", 1, "use one of a, b"), ("a", 9, "the node with eni-00000001 itself")]
+    {
+        let tags = [(GROUP_TAG, group)];
+        let ([a, _], warnings) = by_tags(Some(vec![elastic(number, &tags)]));
         assert!(a.egress.is_plain() && a.resources.len() == 1, "{:?}", a.resources);
         assert!(warnings.len() == 1 && warnings[0].contains(expected), "{warnings:?}");
     }
     let strict = elastic(1, &[(GROUP_TAG, "a"), (EGRESS_TAG, "strict")]);
     let unknown = elastic(2, &[(GROUP_TAG, "a"), (EGRESS_TAG, "lazy")]);
     let plain = elastic(3, &[(GROUP_TAG, "a")]);
-    let ([a, _], warnings) = by_tags(Some(vec![unknown]), true);
+    let ([a, _], warnings) = by_tags(Some(vec![unknown]));
     assert!(a.egress.strict && warnings[0].contains("eager or strict"), "{warnings:?}");
-    let ([a, _], warnings) = by_tags(Some(vec![strict, plain]), true);
+    let ([a, _], warnings) = by_tags(Some(vec![strict, plain]));
     assert!(a.egress.strict && warnings[0].contains("differ in natha:egress"), "{warnings:?}");
-    let ([a, _], warnings) = by_tags(None, true);
+    let ([a, _], warnings) = by_tags(None);
     assert!(a.egress.is_plain() && warnings[0].contains("ec2:DescribeAddresses"), "{warnings:?}");
 }

@@ -44,7 +44,7 @@ pub struct InventoryQuery {
     /// Elastic IPs.
     pub allocations: Vec<AllocationId>,
     /// The cluster whose Elastic IPs with the tags [`CLUSTER_TAG`] and [`GROUP_TAG`] are needed;
-    /// none if the settings have groups.
+    /// none if the settings have groups, or this host is no NAT.
     pub egress_of: Option<String>,
     /// Hosted zones.
     pub zones: Vec<HostedZoneId>,
@@ -67,8 +67,8 @@ pub struct Inventory {
     pub vpc_cidrs: Vec<Ipv4Net>,
     /// The public addresses of the queried Elastic IPs that exist.
     pub elastic: BTreeMap<AllocationId, Ipv4Addr>,
-    /// The Elastic IPs with the tags of the queried cluster and of a group; none if the role may not
-    /// read them.
+    /// The Elastic IPs with the tags of the queried cluster and of a group; none if the role may
+    /// not read them.
     pub tagged_elastic: Option<Vec<ElasticIpInfo>>,
     /// The queried hosted zones that exist, with their names where known.
     pub zones: BTreeMap<HostedZoneId, Option<DnsName>>,
@@ -134,8 +134,8 @@ pub fn inventory_query(me: &InstanceInfo, settings: &Settings) -> Result<Invento
     let zones: BTreeSet<&HostedZoneId> =
         resources().filter_map(|one| Some(one.record()?.0)).collect();
     let egress_of = match &tables {
-        Selector::Tagged(cluster) => Some(cluster.clone()),
-        Selector::Ids(_) => None,
+        Selector::Tagged(cluster) if settings.is_nat() => Some(cluster.clone()),
+        Selector::Tagged(_) | Selector::Ids(_) => None,
     };
     Ok(InventoryQuery {
         instances,

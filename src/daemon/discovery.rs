@@ -2,6 +2,7 @@
 //! restarts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +20,9 @@ use crate::config::{
 };
 use crate::failover::Input;
 use crate::kernel::forwarding::{ForwardingError, take_in};
-use crate::types::{CloudFault, Group, InstanceId, Member, Roster, Time};
+use crate::types::{
+    CloudFault, Group, GroupName, InstanceId, Location, Member, Resource, Roster, Time,
+};
 
 /// Time between two discoveries.
 const EVERY: Duration = Duration::from_mins(1);
@@ -191,13 +194,27 @@ pub(super) async fn attempt(
     }
 }
 
+/// An egress IP, as `natha setup` can know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EgressOutlook {
+    pub(crate) group: GroupName,
+    /// The public address.
+    pub(crate) address: Ipv4Addr,
+    /// The landing address that EC2 has assigned to this node.
+    pub(crate) landing: Option<Ipv4Addr>,
+    /// Where it is; none if EC2 did not answer.
+    pub(crate) location: Option<Location>,
+}
+
 /// What `natha setup` can know of the cluster.
 #[derive(Debug, Default)]
 pub(crate) struct Outlook {
     /// What is wrong. A cluster whose settings cannot be satisfied has those as findings.
     pub(crate) findings: Vec<Problem>,
-    /// This node and the groups; none if the cluster cannot be discovered now.
-    pub(crate) found: Option<(Member, Vec<Group>)>,
+    /// The groups; none if the cluster cannot be discovered now.
+    pub(crate) groups: Option<Vec<Group>>,
+    /// Their egress IPs.
+    pub(crate) egress: Vec<EgressOutlook>,
 }
 
 /// Discovers the cluster of this instance, if that is possible now.
@@ -210,11 +227,35 @@ pub(crate) async fn outlook(settings: &Settings, identity: &Identity) -> Outlook
     let discovery = Discovery { clouds, me, vpc_cidrs: identity.vpc_cidrs.clone(), settings };
     match discovery.look(&Roster::default(), &BTreeSet::new()).await {
         Ok(Cluster { me, roster, findings, .. }) => {
-            Outlook { findings, found: Some((me, roster.groups)) }
+            let egress = egress(&discovery.clouds, &me, &roster.groups).await;
+            Outlook { findings, groups: Some(roster.groups), egress }
         }
         Err(NotFound::Yet(_)) => Outlook::default(),
-        Err(NotFound::Ever(Problems(findings))) => Outlook { findings, found: None },
+        Err(NotFound::Ever(Problems(findings))) => Outlook { findings, ..Outlook::default() },
     }
+}
+
+/// The egress IPs of these groups, and what `me` has for them.
+async fn egress(clouds: &Clouds, me: &Member, groups: &[Group]) -> Vec<EgressOutlook> {
+    let of_group = |group: &Group| {
+        let name = group.name.clone();
+        group.resources.clone().into_iter().map(move |one| (name.clone(), one))
+    };
+    let all: Vec<(GroupName, Resource)> = groups
+        .iter()
+        .flat_map(of_group)
+        .filter(|(_, resource)| matches!(resource, Resource::EgressIp { .. }))
+        .collect();
+    let resources: Vec<Resource> = all.iter().map(|(_, resource)| resource.clone()).collect();
+    let read: BTreeMap<Resource, Location> =
+        clouds.holders(&resources).await.unwrap_or_default().into_iter().collect();
+    let outlook = |(group, resource): (GroupName, Resource)| {
+        let Resource::EgressIp { allocation, address } = &resource else { return None };
+        let landing = me.landings.get(allocation).copied();
+        let location = read.get(&resource).cloned();
+        Some(EgressOutlook { group, address: *address, landing, location })
+    };
+    all.into_iter().filter_map(outlook).collect()
 }
 
 /// A substitute name for a cluster without one: the names of its groups, which are the same on all
@@ -244,7 +285,9 @@ pub(super) async fn keep_looking(
     notes: Notes,
 ) {
     let mut landings = Landings::default();
-    if landings.assign(&discovery.clouds, &cluster).await {
+    let assigned =
+        landings.assign(&discovery.clouds, cluster.unassigned, &cluster.me.interface).await;
+    if assigned {
         rediscover.wake();
     }
     let Cluster { mut roster, mut warnings, findings, vpc_blocks, .. } = cluster;
@@ -265,7 +308,8 @@ pub(super) async fn keep_looking(
         let strangers = std::mem::take(&mut *rediscover.lock());
         match discovery.look(&roster, &strangers).await {
             Ok(cluster) => {
-                if landings.assign(&discovery.clouds, &cluster).await {
+                let Cluster { unassigned, me, .. } = &cluster;
+                if landings.assign(&discovery.clouds, *unassigned, &me.interface).await {
                     rediscover.wake();
                 }
                 alerts.refused.set(None).await;

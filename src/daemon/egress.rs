@@ -13,7 +13,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::alerts::Alert;
 use super::clock;
-use super::inbox::Notes;
+use super::inbox::{Note, Notes};
 use super::looks::{LEAST, Looks};
 use super::peers::{EchoMark, PeerSocket};
 use crate::config::{Probe, Settings};
@@ -22,6 +22,7 @@ use crate::kernel::egress::EgressRecord;
 use crate::kernel::nft::Nft;
 use crate::kernel::{addresses, journal};
 use crate::plan::{EgressRules, EgressTable, HostPlan};
+use crate::status::{EgressProof, LandingState};
 use crate::types::Time;
 
 /// Time between two looks while nothing changes.
@@ -62,12 +63,20 @@ pub(super) fn start(
         coming: BTreeMap::new(),
         arrived: BTreeSet::new(),
         loaded: None,
+        status: LandingState::default(),
     };
-    tokio::spawn(keep(keeper, published, Alert::new("egress", notes)));
+    let told = notes.clone();
+    tokio::spawn(keep(keeper, published, told, Alert::new("egress", notes)));
     sender
 }
 
-async fn keep(mut keeper: Keeper, mut published: watch::Receiver<Published>, mut alert: Alert) {
+async fn keep(
+    mut keeper: Keeper,
+    mut published: watch::Receiver<Published>,
+    notes: Notes,
+    mut alert: Alert,
+) {
+    let mut told = None;
     let mut looks = Looks::new(EVERY, LEAST);
     let mut paces: Interval = interval(PACE);
     paces.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -89,6 +98,10 @@ async fn keep(mut keeper: Keeper, mut published: watch::Receiver<Published>, mut
             format!("cannot translate private hosts to the group's egress IPs: {error:#}")
         });
         alert.set(text).await;
+        if keeper.known.is_some() && told.as_ref() != Some(&keeper.status) {
+            told = Some(keeper.status.clone());
+            notes.send(Note::Landings(keeper.status.clone())).await;
+        }
     }
 }
 
@@ -111,6 +124,8 @@ struct Keeper {
     /// Landing addresses.
     arrived: BTreeSet<Ipv4Addr>,
     loaded: Option<EgressTable>,
+    /// For the status of the monitor.
+    status: LandingState,
 }
 
 impl Keeper {
@@ -125,7 +140,9 @@ impl Keeper {
             .collect();
         self.arrived.retain(|landing| here.contains_key(landing));
         self.coming.retain(|landing, _| here.contains_key(landing));
+        self.status.here.retain(|landing, _| here.contains_key(landing));
         for (landing, ip) in here {
+            self.status.here.entry(landing).or_insert((now, EgressProof::None));
             if !self.arrived.contains(&landing) {
                 self.coming.entry(landing).or_insert(Coming { ip, since: now, socket: None });
             }
@@ -159,8 +176,9 @@ impl Keeper {
     }
 
     /// Puts the landing addresses on the forwarding interface.
-    async fn put_landings(&self, groups: &[EgressGroup]) -> anyhow::Result<()> {
+    async fn put_landings(&mut self, groups: &[EgressGroup]) -> anyhow::Result<()> {
         let own = addresses::read().await?;
+        self.status.on_host = own.iter().map(|own| own.address).collect();
         let missing = groups.iter().flat_map(|group| &group.ips).map(|ip| ip.landing);
         let missing: BTreeSet<Ipv4Addr> =
             missing.filter(|landing| own.iter().all(|own| own.address != *landing)).collect();
@@ -181,6 +199,7 @@ impl Keeper {
         for landing in missing {
             EgressRecord::keep_landing(&self.state_dir, landing, &link.link)?;
             addresses::add(&link.link, landing).await?;
+            self.status.on_host.insert(landing);
             tracing::info!("landing address {landing} added to {}", link.link);
         }
         Ok(())
@@ -206,6 +225,10 @@ impl Keeper {
                     "egress IP {} has arrived on {landing}: {how}, {ms} ms after EC2 accepted it",
                     coming.ip.address
                 );
+                let proof = if replied { EgressProof::Probe } else { EgressProof::Time };
+                if let Some((_, known)) = self.status.here.get_mut(landing) {
+                    *known = proof;
+                }
                 arrived.push(*landing);
             } else if let Some(socket) = &coming.socket {
                 self.probes.ask(socket);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::discovery::Cluster;
 use crate::cloud::Clouds;
+use crate::types::NetworkInterfaceId;
 
 /// Time between two calls. EC2's answers may lack what it has just assigned, and a call whose
 /// outcome is unknown may have been applied: one that follows at once would assign too many.
@@ -18,18 +18,22 @@ pub(super) struct Landings {
 }
 
 impl Landings {
-    /// Asks EC2 for the landing addresses that the cluster, as it was found, lacks on this node.
-    /// Returns whether EC2 has assigned some, which a new discovery then finds.
-    pub(super) async fn assign(&mut self, clouds: &Clouds, cluster: &Cluster) -> bool {
-        let Cluster { unassigned: count, me, .. } = cluster;
+    /// Asks EC2 for the `count` landing addresses that this node's interface lacks. Returns whether
+    /// EC2 has assigned them, which a new discovery then finds.
+    pub(super) async fn assign(
+        &mut self,
+        clouds: &Clouds,
+        count: usize,
+        interface: &NetworkInterfaceId,
+    ) -> bool {
         let is_due = self.asked.is_none_or(|asked| asked.elapsed() >= AGAIN);
-        if *count == 0 || !is_due {
+        if count == 0 || !is_due {
             return false;
         }
         self.asked = Some(Instant::now());
-        match clouds.ec2().add_private_ips(*count, &me.interface).await {
+        match clouds.ec2().add_private_ips(count, interface).await {
             Ok(()) => {
-                tracing::info!("EC2 assigned {count} landing addresses to {}", me.interface);
+                tracing::info!("EC2 assigned {count} landing addresses to {interface}");
                 true
             }
             Err(error) => {

@@ -38,7 +38,7 @@ mod single;
 mod start;
 mod take;
 
-pub(crate) use discovery::{Outlook, outlook};
+pub(crate) use discovery::{EgressOutlook, Outlook, outlook};
 pub(crate) use reload::run_again;
 pub(crate) use start::{Ending, run};
 pub(crate) use take::{

@@ -22,7 +22,7 @@ const FILE: &str = "egress.json";
 
 /// Why the record could not be used.
 #[derive(Debug, thiserror::Error)]
-pub enum EgressRecordError {
+pub(crate) enum EgressRecordError {
     /// The file could not be used.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {

@@ -151,8 +151,9 @@ impl PolicyContext<'_> {
                  list them in groups"
             ),
         })?;
-        let values = vec![Text::plain("false")];
-        let grouped = Condition { operator: "Null", key: GROUP_KEY, values };
+        // Any value, but the tag must be there.
+        let values = vec![Text::plain("*")];
+        let grouped = Condition { operator: "StringLike", key: GROUP_KEY, values };
         Ok(Scope { resources: vec![self.any("elastic-ip")], conditions: vec![tagged, grouped] })
     }
 

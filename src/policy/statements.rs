@@ -31,8 +31,14 @@ impl PolicyContext<'_> {
 
     /// Whether the monitor has EC2 assign landing addresses.
     fn adds_landings(&self) -> bool {
-        let unlisted = |one: &ResourceSetting| matches!(one, ResourceSetting::EgressIp { landing, .. } if landing.is_empty());
-        self.finds_egress_ips() || (self.monitors() && resources(self.settings).any(unlisted))
+        let is_unlisted = |one: &ResourceSetting| match one {
+            ResourceSetting::EgressIp { landing, .. } => landing.is_empty(),
+            ResourceSetting::Vip { .. }
+            | ResourceSetting::PrivateIp { .. }
+            | ResourceSetting::Eip { .. }
+            | ResourceSetting::Dns { .. } => false,
+        };
+        self.finds_egress_ips() || (self.monitors() && resources(self.settings).any(is_unlisted))
     }
 
     /// Whether natha reads the source/dest check: `natha setup` only if it manages the check, the

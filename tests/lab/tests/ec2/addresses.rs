@@ -167,7 +167,7 @@ fn the_move_of_an_address_can_take_another_time_than_the_rest() {
     let own = in_force(&lab, 2_000, 0);
     associate(&mut lab, 3_000, &eip, 0);
     assert_eq!(in_force(&lab, 5_999, 0), own);
-    assert_eq!(lab.world.next_change(at(3_700)), Some(at(6_000)));
+    assert_eq!(lab.world.next_change(at(5_000)), Some(at(6_000)));
     assert_eq!(in_force(&lab, 6_000, 0), [public]);
     assert_eq!(lab.world.history().last().unwrap().in_force, Some(at(6_000)));
 }
