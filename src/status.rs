@@ -2,14 +2,17 @@
 
 mod flows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::failover::{Event, EventKind, GroupView, PeerView, Verdict, View};
 use crate::types::millis;
-use crate::types::{Fitness, GroupName, InstanceId, Roster, Time};
+use crate::types::{
+    AllocationId, Fitness, GroupName, InstanceId, Resource, Roster, RouteTarget, Time,
+};
 
 pub use flows::{FlowsReport, HeirReport, OwnerReport};
 
@@ -41,6 +44,9 @@ pub struct Report {
     /// What EC2 allows each forwarding interface, by name. Empty if this host is no NAT.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub allowances: BTreeMap<String, Allowances>,
+    /// The egress IPs of all groups. Empty if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress: Vec<EgressStatus>,
     /// Whether this node has handed over everything, because it was drained.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drained: bool,
@@ -54,6 +60,98 @@ pub struct Report {
     /// Longest delay of any turn of the event loop since the start, in ms.
     #[serde(rename = "lateness_max_ms", with = "millis")]
     pub lateness_max: Duration,
+}
+
+/// An egress IP, as this node knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EgressStatus {
+    /// The group whose private hosts use it.
+    pub group: GroupName,
+    /// The allocation id of the Elastic IP.
+    pub allocation: AllocationId,
+    /// The public address.
+    pub address: Ipv4Addr,
+    /// The member that has it; none if none has, or it has not been read yet.
+    pub holder: Option<InstanceId>,
+    /// How far it has arrived; none unless it is on this node.
+    pub arrival: Option<EgressArrival>,
+    /// The landing address of this node; none if it has none, and cannot hold the egress IP.
+    pub landing: Option<Ipv4Addr>,
+    /// Whether the landing address is on this host; none before the monitor has looked.
+    pub landing_on_host: Option<bool>,
+}
+
+/// How far an egress IP has arrived on this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EgressArrival {
+    /// How long EC2 has shown it here, in ms.
+    #[serde(rename = "here_ms", with = "millis")]
+    pub here: Duration,
+    /// What shows that packets by it pass.
+    pub proof: EgressProof,
+}
+
+/// What shows that packets by an egress IP pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EgressProof {
+    /// Nothing yet: probes by it have had no reply.
+    None,
+    /// A probe by it had a reply.
+    Probe,
+    /// No probe had a reply, but EC2 has shown it here for so long that it counts as arrived.
+    Time,
+}
+
+/// What the monitor knows of the landing addresses of this host.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LandingState {
+    /// Those that are on the host.
+    pub on_host: BTreeSet<Ipv4Addr>,
+    /// Those whose egress IP is here: since when, and what shows it.
+    pub here: BTreeMap<Ipv4Addr, (Time, EgressProof)>,
+}
+
+impl EgressStatus {
+    /// The egress IPs of the groups, from where their resources were last seen and from what is
+    /// known of this host; `landings` is none before the monitor has looked.
+    #[must_use]
+    pub fn of(
+        roster: &Roster,
+        view: &View,
+        landings: Option<&LandingState>,
+        now: Time,
+    ) -> Vec<Self> {
+        let me = roster.member(&view.me);
+        let mut found = Vec::new();
+        for group in &roster.groups {
+            let targets = view.groups.get(&group.name).map(|group| &group.targets);
+            for resource in &group.resources {
+                let Resource::EgressIp { allocation, address } = resource else { continue };
+                let target = targets.and_then(|targets| targets.get(&resource.to_string()));
+                let holder = roster.members.iter().find(|member| {
+                    let landing = member.landings.get(allocation).copied();
+                    matches!(target, Some(Some(RouteTarget::Address(on))) if Some(*on) == landing)
+                });
+                let landing = me.and_then(|me| me.landings.get(allocation).copied());
+                let here = landing.zip(landings).and_then(|(own, all)| all.here.get(&own));
+                let arrival =
+                    here.map(|(at, proof)| EgressArrival { here: now.since(*at), proof: *proof });
+                found.push(Self {
+                    group: group.name.clone(),
+                    allocation: allocation.clone(),
+                    address: *address,
+                    holder: holder.map(|member| member.id.clone()),
+                    arrival,
+                    landing,
+                    landing_on_host: landing
+                        .zip(landings)
+                        .map(|(own, all)| all.on_host.contains(&own)),
+                });
+            }
+        }
+        found
+    }
 }
 
 /// Counters of EC2's network allowances, as the driver of an interface has them. They count since

@@ -108,3 +108,99 @@ fn a_strict_group_never_leaves_by_another_address() {
         })
         .unwrap();
 }
+
+/// Sets tags of an Elastic IP.
+fn tag(scene: &Scene, name: &str, tags: &[(&str, &str)]) {
+    let id = scene.account().unwrap().elastic[name].allocation.clone();
+    let mut parameters = vec![("ResourceId.1".to_owned(), id.as_str())];
+    for (n, (key, value)) in (1..).zip(tags) {
+        parameters.push((format!("Tag.{n}.Key"), *key));
+        parameters.push((format!("Tag.{n}.Value"), *value));
+    }
+    let parameters: Vec<(&str, &str)> =
+        parameters.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    scene.ec2("CreateTags", &parameters).unwrap();
+}
+
+#[test]
+fn an_elastic_ip_becomes_an_egress_ip_by_its_tags_alone() {
+    let spec = scene::service(2, NATHA, QUICK).with_address("out-a", None);
+    let scene = Scene::start_unwell(&spec).unwrap();
+    let cluster = spec.table_tags["natha:cluster"].as_str();
+    let zone = scene.zone(0).unwrap().name;
+    tag(&scene, "out-a", &[("natha:cluster", cluster), ("natha:group", &zone)]);
+    scene.wait_well().unwrap();
+    let a = public(&scene, "out-a");
+    wait_seen(&scene, "host-a", a);
+    let other = seen(&scene, "host-b").unwrap();
+    ensure(other != a, "the other zone has no egress IP").unwrap();
+    scene.panic("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    wait_seen(&scene, "host-a", a);
+    scene.wait_route(0, "nat-a").unwrap();
+    wait_seen(&scene, "host-a", a);
+    // A tag that changes is taken in by running monitors.
+    tag(&scene, "out-a", &[("natha:group", "elsewhere")]);
+    scene.wait_for(|| Ok(seen(&scene, "host-a").is_some_and(|by| by != a))).unwrap();
+}
+
+/// What a private host sends without a pause: UDP, each datagram from a port of its own, and TCP.
+const NEWCOMERS: &str = "
+    use IO::Socket::INET; use IO::Select;
+    while (1) {
+        my %to = (PeerAddr => $ARGV[0], PeerPort => 7);
+        my $udp = IO::Socket::INET->new(%to, Proto => \"udp\");
+        $udp->send(\"x\") if $udp;
+        my $tcp = IO::Socket::INET->new(%to, Proto => \"tcp\", Blocking => 0);
+        select(undef, undef, undef, 0.02);
+    }";
+
+/// Whatever moves, and in whichever order EC2's changes take effect, the internet sees the hosts of
+/// a strict group by one address.
+fn nothing_foreign(propagation_ms: u64, elastic_ms: u64) {
+    let mut spec = spec("strict");
+    spec.ec2.propagation_ms = propagation_ms;
+    spec.ec2.elastic_ms = Some(elastic_ms);
+    let scene = Scene::start_unwell(&spec).unwrap();
+    scene.capture().unwrap();
+    scene.spawn("host-a", &["perl", "-e", NEWCOMERS, &INTERNET_HOST.to_string()]).unwrap();
+    let a = public(&scene, "out-a");
+    let pure = |at: &str| {
+        let captured = scene.captured().unwrap();
+        assert!(captured.keys().all(|address| *address == a), "{at}: {captured:?}, not only {a}");
+        captured.get(&a).copied().unwrap_or_default()
+    };
+    let wait_more = |at: &str| {
+        let before = pure(at);
+        scene.wait_for(|| Ok(pure(at) > before + 20)).unwrap();
+    };
+    scene.wait_well().unwrap();
+    wait_more("the first boot");
+    let boots = scene.boots("nat-a").unwrap();
+    scene.panic("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    wait_more("a hard kill");
+    scene.wait_boot("nat-a", boots).unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    wait_more("the hand-back");
+    scene.wait_well().unwrap();
+    scene.drain("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    wait_more("a hand-over");
+    let nodes = ["nat-a", "nat-b"].map(|name| scene.host(name).unwrap());
+    scene.stop_nodes(&nodes).unwrap();
+    scene.start_nodes(&nodes).unwrap();
+    wait_more("a boot of all nodes");
+    scene.wait_well().unwrap();
+    pure("the end");
+}
+
+#[test]
+fn a_strict_group_has_one_address_where_elastic_ips_move_later_than_routes() {
+    nothing_foreign(0, 3_000);
+}
+
+#[test]
+fn a_strict_group_has_one_address_where_routes_move_later_than_elastic_ips() {
+    nothing_foreign(3_000, 0);
+}

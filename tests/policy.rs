@@ -324,5 +324,5 @@ fn a_template_refers_to_what_it_has() {
     }
     let options = PolicyOptions { cluster: reference("var.cluster"), ..PolicyOptions::default() };
     let text = policy(&settings, &options).unwrap().render(PolicyFormat::Terraform);
-    assert_eq!(text.matches("values   = [var.cluster]").count(), 3, "{text}");
+    assert_eq!(text.matches("values   = [var.cluster]").count(), 7, "{text}");
 }

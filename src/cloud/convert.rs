@@ -22,7 +22,7 @@ where
         .map_err(|error| unexpected(call, format!("the answer's {name}: {error}")))
 }
 
-fn tags(from: &[sdk::Tag]) -> BTreeMap<String, String> {
+pub(super) fn tags(from: &[sdk::Tag]) -> BTreeMap<String, String> {
     from.iter()
         .filter_map(|tag| Some((tag.key()?.to_owned(), tag.value().unwrap_or("").to_owned())))
         .collect()

@@ -3,13 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use super::convert::field;
+use aws_sdk_ec2::operation::describe_addresses::builders::DescribeAddressesFluentBuilder;
+use aws_sdk_ec2::types::Filter;
+
+use super::convert::{field, tags};
 use super::ec2::{Ec2, MAX_FILTER_VALUES, PAGE_SIZE, Pages, call, filter};
 use super::errors::unexpected;
 use super::writes::{Gate, Sent, send, sent};
 use crate::types::{
-    AllocationId, CloudFault, Location, NetworkInterfaceId, Resource, RouteTarget, VpcId,
+    AllocationId, CloudFault, CloudFaultKind, ElasticIpInfo, Location, NetworkInterfaceId,
+    Resource, RouteTarget, VpcId,
 };
+
+/// The call that reads Elastic IPs.
+const ADDRESSES: &str = "DescribeAddresses";
 
 /// The known primary private IPs of interfaces.
 pub(super) type Primaries = BTreeMap<NetworkInterfaceId, Ipv4Addr>;
@@ -17,6 +24,7 @@ pub(super) type Primaries = BTreeMap<NetworkInterfaceId, Ipv4Addr>;
 /// An Elastic IP as EC2 returns it.
 struct Elastic {
     public: Ipv4Addr,
+    tags: BTreeMap<String, String>,
     /// The interface it is associated with, and the private IP there.
     at: Option<(NetworkInterfaceId, Option<Ipv4Addr>)>,
 }
@@ -47,6 +55,10 @@ impl Elastic {
             _ => Location::At(RouteTarget::Interface(interface.clone())),
         }
     }
+}
+
+fn info((id, elastic): (AllocationId, Elastic)) -> ElasticIpInfo {
+    ElasticIpInfo { id, address: elastic.public, tags: elastic.tags }
 }
 
 impl Ec2 {
@@ -152,33 +164,91 @@ impl Ec2 {
         Ok(found.into_iter().map(|(id, elastic)| (id, elastic.public)).collect())
     }
 
-    /// Reads by filter, because an id that does not exist would fail the whole call. The call is
-    /// not paginated.
+    /// The Elastic IPs that are tagged for a group of this cluster.
+    pub(crate) async fn cluster_elastic_ips(
+        &self,
+        cluster: &str,
+    ) -> Result<Vec<ElasticIpInfo>, CloudFault> {
+        let tags = vec![filter("tag:natha:cluster", [cluster]), filter("tag-key", ["natha:group"])];
+        let found = self.elastic_where(tags).await?;
+        Ok(found.into_iter().map(info).collect())
+    }
+
+    /// One Elastic IP by its allocation id; none if EC2 does not know it.
+    pub(crate) async fn elastic_ip(
+        &self,
+        id: &AllocationId,
+    ) -> Result<Option<ElasticIpInfo>, CloudFault> {
+        let request = self.client.describe_addresses().allocation_ids(id.as_str());
+        match self.elastic(request).await {
+            Err(error) if error.kind == CloudFaultKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+            Ok(found) => {
+                let found = found.into_iter().find(|(found, _)| found == id).map(info);
+                let lacks = || unexpected(ADDRESSES, format!("{id} is not in the answer"));
+                found.ok_or_else(lacks).map(Some)
+            }
+        }
+    }
+
+    /// Reads by filter, because an id that does not exist would fail the whole call.
     async fn read_elastic(
         &self,
         ids: &[AllocationId],
     ) -> Result<BTreeMap<AllocationId, Elastic>, CloudFault> {
-        const CALL: &str = "DescribeAddresses";
         let mut found = BTreeMap::new();
         for some in ids.chunks(MAX_FILTER_VALUES) {
             let named = filter("allocation-id", some.iter().map(AllocationId::as_str));
-            let answer = call(CALL, self.client.describe_addresses().filters(named).send()).await?;
-            for address in answer.addresses() {
-                let Some(id) = address.allocation_id() else { continue };
-                let public = field(CALL, "publicIp", address.public_ip())?;
-                let private = address.private_ip_address();
-                let private =
-                    private.map(|one| field(CALL, "privateIpAddress", Some(one))).transpose()?;
-                let at = address
-                    .network_interface_id()
-                    .map(|one| field(CALL, "networkInterfaceId", Some(one)))
-                    .transpose()?;
-                let at = at.map(|interface| (interface, private));
-                let id = field(CALL, "allocationId", Some(id))?;
-                found.insert(id, Elastic { public, at });
-            }
+            found.append(&mut self.elastic_where(vec![named]).await?);
         }
         Ok(found)
+    }
+
+    /// The Elastic IPs that match all filters.
+    async fn elastic_where(
+        &self,
+        filters: Vec<Filter>,
+    ) -> Result<BTreeMap<AllocationId, Elastic>, CloudFault> {
+        self.elastic(self.client.describe_addresses().set_filters(Some(filters))).await
+    }
+
+    /// The answer to one call. It is not paginated.
+    async fn elastic(
+        &self,
+        request: DescribeAddressesFluentBuilder,
+    ) -> Result<BTreeMap<AllocationId, Elastic>, CloudFault> {
+        const CALL: &str = ADDRESSES;
+        let answer = call(CALL, request.send()).await?;
+        let mut found = BTreeMap::new();
+        for address in answer.addresses() {
+            let Some(id) = address.allocation_id() else { continue };
+            let public = field(CALL, "publicIp", address.public_ip())?;
+            let private = address.private_ip_address();
+            let private =
+                private.map(|one| field(CALL, "privateIpAddress", Some(one))).transpose()?;
+            let at = address
+                .network_interface_id()
+                .map(|one| field(CALL, "networkInterfaceId", Some(one)))
+                .transpose()?;
+            let at = at.map(|interface| (interface, private));
+            let id = field(CALL, "allocationId", Some(id))?;
+            found.insert(id, Elastic { public, tags: tags(address.tags()), at });
+        }
+        Ok(found)
+    }
+
+    /// Has EC2 assign `count` more secondary private IPs of its choice to an interface.
+    pub(crate) async fn add_private_ips(
+        &self,
+        count: usize,
+        interface: &NetworkInterfaceId,
+    ) -> Result<(), CloudFault> {
+        let request = self
+            .client
+            .assign_private_ip_addresses()
+            .network_interface_id(interface.as_str())
+            .secondary_private_ip_address_count(i32::try_from(count).unwrap_or(i32::MAX));
+        call("AssignPrivateIpAddresses", request.send()).await.map(drop)
     }
 
     /// Assigns a secondary private IP to an interface, even if another has it.

@@ -5,14 +5,20 @@ use std::collections::BTreeSet;
 use ipnet::Ipv4Net;
 
 use super::clouds::Clouds;
-use crate::cluster::{Inventory, InventoryQuery, Selector, forwarding_interface};
-use crate::types::{CloudFault, InstanceId, InstanceInfo, Roster, RouteTableId, SubnetId};
+use crate::cluster::{
+    CLUSTER_TAG, GROUP_TAG, Inventory, InventoryQuery, Selector, forwarding_interface,
+};
+use crate::types::{
+    AllocationId, CloudFault, CloudFaultKind, ElasticIpInfo, InstanceId, InstanceInfo, Resource,
+    Roster, RouteTableId, SubnetId,
+};
 
 /// What exists as far as is known, whether a list has it or not.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Expected {
     members: BTreeSet<InstanceId>,
     tables: BTreeSet<RouteTableId>,
+    egress: BTreeSet<AllocationId>,
 }
 
 impl Expected {
@@ -20,7 +26,12 @@ impl Expected {
     pub(crate) fn of(known: &Roster, heard: &BTreeSet<InstanceId>) -> Self {
         let members = known.members.iter().map(|member| &member.id);
         let resources = known.groups.iter().flat_map(|group| &group.resources);
+        let egress = resources.clone().filter_map(|one| match one {
+            Resource::EgressIp { allocation, .. } => Some(allocation.clone()),
+            _ => None,
+        });
         Self {
+            egress: egress.collect(),
             members: members.chain(heard).cloned().collect(),
             tables: resources.filter_map(|one| Some(one.route()?.0.clone())).collect(),
         }
@@ -45,26 +56,7 @@ impl Clouds {
         vpc_cidrs: &[Ipv4Net],
     ) -> Result<Inventory, CloudFault> {
         let (ec2, vpc) = (self.ec2(), self.vpc());
-        let mut instances = match &query.instances {
-            Selector::Tagged(cluster) => {
-                let mut found = ec2.cluster_instances(vpc, cluster).await?;
-                let members = expected.members.iter().filter(|id| **id != me.id);
-                for id in missing(members, &found, |instance| &instance.id) {
-                    found.extend(ec2.instance(&id).await?);
-                }
-                found
-            }
-            Selector::Ids(ids) => {
-                let mut found = Vec::new();
-                for id in ids {
-                    found.extend(ec2.instance(id).await?);
-                }
-                found
-            }
-        };
-        if instances.iter().all(|one| one.id != me.id) {
-            instances.push(me.clone());
-        }
+        let instances = self.instances(me, query, expected).await?;
         let forwarding = instances.iter().filter_map(|one| forwarding_interface(one).ok());
         self.remember(forwarding.map(|one| (one.id.clone(), one.address)).collect());
         let mut tables = match &query.tables {
@@ -101,9 +93,75 @@ impl Clouds {
             subnets.extend(ec2.subnet(&id).await?);
         }
         let elastic = ec2.elastic_addresses(&query.allocations).await?;
+        let tagged_elastic = match &query.egress_of {
+            Some(cluster) => self.tagged_elastic(cluster, &expected.egress).await?,
+            None => Some(Vec::new()),
+        };
         let zones = self.route53().zones(&query.zones).await?;
         let vpc_cidrs = vpc_cidrs.to_vec();
-        Ok(Inventory { instances, tables, subnets, on_main_table, vpc_cidrs, elastic, zones })
+        Ok(Inventory {
+            instances,
+            tables,
+            subnets,
+            on_main_table,
+            vpc_cidrs,
+            elastic,
+            tagged_elastic,
+            zones,
+        })
+    }
+
+    /// The instances that the query selects, and `me`.
+    async fn instances(
+        &self,
+        me: &InstanceInfo,
+        query: &InventoryQuery,
+        expected: &Expected,
+    ) -> Result<Vec<InstanceInfo>, CloudFault> {
+        let ec2 = self.ec2();
+        let mut found = Vec::new();
+        match &query.instances {
+            Selector::Tagged(cluster) => {
+                found = ec2.cluster_instances(self.vpc(), cluster).await?;
+                let members = expected.members.iter().filter(|id| **id != me.id);
+                for id in missing(members, &found, |instance| &instance.id) {
+                    found.extend(ec2.instance(&id).await?);
+                }
+            }
+            Selector::Ids(ids) => {
+                for id in ids {
+                    found.extend(ec2.instance(id).await?);
+                }
+            }
+        }
+        if found.iter().all(|one| one.id != me.id) {
+            found.push(me.clone());
+        }
+        Ok(found)
+    }
+
+    /// The Elastic IPs that are tagged for groups of this cluster; none if the role may not read
+    /// them, as in clusters from before there were any. A cluster with `expected` ones keeps them:
+    /// that is an error then.
+    async fn tagged_elastic(
+        &self,
+        cluster: &str,
+        expected: &BTreeSet<AllocationId>,
+    ) -> Result<Option<Vec<ElasticIpInfo>>, CloudFault> {
+        let mut found = match self.ec2().cluster_elastic_ips(cluster).await {
+            Err(fault) if fault.kind == CloudFaultKind::Denied && expected.is_empty() => {
+                return Ok(None);
+            }
+            other => other?,
+        };
+        let is_ours = |one: &ElasticIpInfo| {
+            one.tags.get(CLUSTER_TAG).is_some_and(|tag| tag == cluster)
+                && one.tags.contains_key(GROUP_TAG)
+        };
+        for id in missing(expected, &found, |address| &address.id) {
+            found.extend(self.ec2().elastic_ip(&id).await?.filter(is_ours));
+        }
+        Ok(Some(found))
     }
 
     /// The subnets of these instances without a route table of their own. An answer with a filter

@@ -73,6 +73,7 @@ fn query() -> InventoryQuery {
         members_subnets: false,
         allocations: Vec::new(),
         zones: Vec::new(),
+        egress_of: None,
     }
 }
 
@@ -176,6 +177,58 @@ async fn a_node_that_is_heard_is_asked_for_though_no_roster_has_it() {
     let found = inventory(&expected, everything).await.unwrap();
     let ids: Vec<&str> = found.instances.iter().map(|one| one.id.as_str()).collect();
     assert_eq!(ids, ["i-00000001", "i-00000002"]);
+}
+
+/// An Elastic IP as EC2 returns it, for the group `a` of a cluster.
+fn elastic(cluster: &str) -> String {
+    format!(
+        "<item><publicIp>203.0.113.7</publicIp><allocationId>eipalloc-00000001</allocationId>\
+         <tagSet><item><key>natha:cluster</key><value>{cluster}</value></item><item>\
+         <key>natha:group</key><value>a</value></item></tagSet></item>"
+    )
+}
+
+fn addresses(all: &str) -> Answer {
+    reply("DescribeAddresses", &format!("<addressesSet>{all}</addressesSet>"))
+}
+
+/// The tagged Elastic IPs, where the list by tag is answered with `listed` and the question for
+/// the known one with `by_id`.
+async fn tagged_elastic(
+    known: bool,
+    listed: impl Fn() -> Answer + Send + Sync + 'static,
+    by_id: impl Fn() -> Answer + Send + Sync + 'static,
+) -> Result<Option<Vec<ElasticIpInfo>>, CloudFault> {
+    let fake = Fake::start(move |request| match () {
+        () if request.contains("AllocationId.1=eipalloc-00000001") => by_id(),
+        () if request.contains("tag%3Anatha%3Acluster") => listed(),
+        () => error(400, "Unexpected", request),
+    })
+    .await;
+    let expected = known.then(|| "eipalloc-00000001".parse().unwrap());
+    let clouds = clouds(&fake.url).await;
+    clouds.tagged_elastic("blue", &expected.into_iter().collect()).await
+}
+
+#[tokio::test]
+async fn a_known_egress_ip_that_the_list_by_tag_lacks_is_asked_for_by_id() {
+    let unasked = || error(400, "Unexpected", "it is in the list");
+    let found = tagged_elastic(true, || addresses(&elastic("blue")), unasked).await;
+    assert_eq!(found.unwrap().unwrap()[0].tags["natha:group"], "a");
+    let found = tagged_elastic(true, || addresses(""), || addresses(&elastic("blue"))).await;
+    assert_eq!(found.unwrap().unwrap().len(), 1);
+    let found = tagged_elastic(true, || addresses(""), || addresses(&elastic("red"))).await;
+    assert_eq!(found.unwrap().unwrap(), [], "its tag has changed");
+    let gone = || error(400, "InvalidAllocationID.NotFound", "does not exist");
+    assert_eq!(tagged_elastic(true, || addresses(""), gone).await.unwrap().unwrap(), []);
+    tagged_elastic(true, || addresses(""), || addresses("")).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_role_that_may_not_read_elastic_ips_is_an_error_only_where_some_are_known() {
+    let denied = || error(403, "UnauthorizedOperation", "not authorized");
+    assert_eq!(tagged_elastic(false, denied, denied).await.unwrap(), None);
+    tagged_elastic(true, denied, denied).await.unwrap_err();
 }
 
 /// The subnets without a table of their own, if lists with a filter lack the table of `hidden`.

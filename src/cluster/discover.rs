@@ -24,6 +24,8 @@ pub struct Discovered {
     pub warnings: Vec<Problem>,
     /// What keeps natha from covering a table or repairing a node until the operator corrects it.
     pub findings: Vec<Problem>,
+    /// The number of landing addresses that EC2 should assign to this node's forwarding interface.
+    pub unassigned: usize,
 }
 
 /// Why there is no cluster.
@@ -71,7 +73,7 @@ pub fn discover(
     let forwarding = interfaces.clone();
     let instances = instances_of(&members, inventory.instances.iter().chain([me]));
     let mut groups = if settings.groups.is_empty() {
-        groups::tagged(
+        let mut groups = groups::tagged(
             &groups::Tagged {
                 wanted: &query.tables,
                 vpc,
@@ -81,12 +83,17 @@ pub fn discover(
             },
             &mut warnings,
             &mut findings,
-        )
+        );
+        egress::tagged(&mut groups, &forwarding, inventory, &mut warnings);
+        groups
     } else {
         let context = Context { vpc, members: &members, instances, interfaces, inventory };
         groups::configured(settings, &context, &mut warnings).map_err(DiscoveryError::Refused)?
     };
-    egress::land(&mut members, &forwarding, &settings.groups, &mut findings);
+    let landings = egress::Landings::new(&groups, &settings.groups);
+    landings.give(&mut members, &forwarding, &mut findings);
+    let own = members.iter().find(|member| member.id == me.id);
+    let unassigned = own.map_or(0, |member| landings.unassigned(member));
     groups.sort_by(|a, b| a.name.cmp(&b.name));
     warn_of_tables(&query.tables, vpc, &inventory.tables, &mut warnings);
     if settings.replicate.enabled {
@@ -98,7 +105,7 @@ pub fn discover(
         findings.extend(members.iter().filter(|one| one.loses_public).map(not_repaired));
     }
     forget_public(&mut members, &groups);
-    Ok(Discovered { roster: Roster { members, groups }, warnings, findings })
+    Ok(Discovered { roster: Roster { members, groups }, warnings, findings, unassigned })
 }
 
 /// The finding about a member that repair does not stop.

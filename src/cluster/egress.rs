@@ -5,66 +5,86 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::inventory::Inventory;
+use super::inventory::{EGRESS_TAG, GROUP_TAG, Inventory};
 use crate::config::{EgressMode, GroupSetting, Problem, ResourceSetting};
-use crate::types::{AllocationId, Egress, InterfaceInfo, Member, RouteTableInfo};
+use crate::types::{
+    AllocationId, Egress, ElasticIpInfo, Group, InterfaceInfo, Member, Resource, RouteTableId,
+    RouteTableInfo, printable,
+};
 
-/// The egress IPs of the groups, with the landing addresses that the settings list.
-fn wanted(groups: &[GroupSetting]) -> BTreeMap<&AllocationId, &[Ipv4Addr]> {
-    let resources = groups.iter().flat_map(|group| &group.resources);
-    resources
-        .filter_map(|one| match one {
-            ResourceSetting::EgressIp { allocation, landing } => Some((allocation, &landing[..])),
-            ResourceSetting::Vip { .. }
-            | ResourceSetting::PrivateIp { .. }
-            | ResourceSetting::Eip { .. }
-            | ResourceSetting::Dns { .. } => None,
-        })
-        .collect()
+/// The landing addresses of the cluster's egress IPs.
+pub(super) struct Landings<'a> {
+    /// Each egress IP, with the landing addresses that the settings list.
+    wanted: BTreeMap<&'a AllocationId, &'a [Ipv4Addr]>,
+    /// The private IPs that groups move.
+    moved: BTreeSet<Ipv4Addr>,
 }
 
-/// Gives each member its landing addresses. `interfaces` are the members' forwarding interfaces, in
-/// the same order. What an operator must do goes to `findings`.
-pub(super) fn land(
-    members: &mut [Member],
-    interfaces: &[&InterfaceInfo],
-    groups: &[GroupSetting],
-    findings: &mut Vec<Problem>,
-) {
-    let wanted = wanted(groups);
-    if wanted.is_empty() {
-        return;
+impl<'a> Landings<'a> {
+    /// Those for the egress IPs of these groups.
+    pub(super) fn new(groups: &'a [Group], settings: &'a [GroupSetting]) -> Self {
+        let listed = settings.iter().flat_map(|group| &group.resources);
+        let listed: BTreeMap<&AllocationId, &[Ipv4Addr]> = listed
+            .filter_map(|one| match one {
+                ResourceSetting::EgressIp { allocation, landing } => {
+                    Some((allocation, &landing[..]))
+                }
+                ResourceSetting::Vip { .. }
+                | ResourceSetting::PrivateIp { .. }
+                | ResourceSetting::Eip { .. }
+                | ResourceSetting::Dns { .. } => None,
+            })
+            .collect();
+        let of_groups = groups.iter().flat_map(|group| &group.resources).filter_map(|one| {
+            let Resource::EgressIp { allocation, .. } = one else { return None };
+            Some((allocation, listed.get(allocation).copied().unwrap_or_default()))
+        });
+        let moved = settings.iter().flat_map(GroupSetting::private_ips).collect();
+        Self { wanted: of_groups.collect(), moved }
     }
-    let moved: BTreeSet<Ipv4Addr> = groups.iter().flat_map(GroupSetting::private_ips).collect();
-    for (member, interface) in members.iter_mut().zip(interfaces) {
-        member.landings = landings(&wanted, &moved, interface);
-        let missing = wanted.iter().filter(|(id, _)| !member.landings.contains_key(**id));
-        findings.extend(missing.map(|(id, listed)| lacking(member, interface, id, listed)));
-    }
-}
 
-/// The landing addresses of one node: those that the settings list for it, then, for egress IPs
-/// without a list, its other secondary private IPs in order.
-fn landings(
-    wanted: &BTreeMap<&AllocationId, &[Ipv4Addr]>,
-    moved: &BTreeSet<Ipv4Addr>,
-    interface: &InterfaceInfo,
-) -> BTreeMap<AllocationId, Ipv4Addr> {
-    let mut found = BTreeMap::new();
-    for (id, listed) in wanted {
-        let here = listed.iter().find(|address| interface.secondary.contains(address));
-        found.extend(here.map(|address| ((*id).clone(), *address)));
+    /// Gives each member its landing addresses. `interfaces` are the members' forwarding
+    /// interfaces, in the same order. What an operator must do goes to `findings`.
+    pub(super) fn give(
+        &self,
+        members: &mut [Member],
+        interfaces: &[&InterfaceInfo],
+        findings: &mut Vec<Problem>,
+    ) {
+        for (member, interface) in members.iter_mut().zip(interfaces) {
+            member.landings = self.on(interface);
+            let missing = self.wanted.iter().filter(|(id, _)| !member.landings.contains_key(**id));
+            findings.extend(missing.map(|(id, listed)| lacking(member, interface, id, listed)));
+        }
     }
-    let listed: BTreeSet<&Ipv4Addr> = wanted.values().copied().flatten().collect();
-    let free: BTreeSet<Ipv4Addr> = interface
-        .secondary
-        .iter()
-        .filter(|address| !listed.contains(address) && !moved.contains(address))
-        .copied()
-        .collect();
-    let unlisted = wanted.iter().filter(|(_, listed)| listed.is_empty());
-    found.extend(unlisted.zip(free).map(|((id, _), address)| ((*id).clone(), address)));
-    found
+
+    /// How many landing addresses a member lacks for the egress IPs without a list.
+    pub(super) fn unassigned(&self, member: &Member) -> usize {
+        let missing = |(id, listed): &(&&AllocationId, &&[Ipv4Addr])| {
+            listed.is_empty() && !member.landings.contains_key(**id)
+        };
+        self.wanted.iter().filter(missing).count()
+    }
+
+    /// The landing addresses on one interface: those that the settings list for it, then, for
+    /// egress IPs without a list, its other secondary private IPs in order.
+    fn on(&self, interface: &InterfaceInfo) -> BTreeMap<AllocationId, Ipv4Addr> {
+        let mut found = BTreeMap::new();
+        for (id, listed) in &self.wanted {
+            let here = listed.iter().find(|address| interface.secondary.contains(address));
+            found.extend(here.map(|address| ((*id).clone(), *address)));
+        }
+        let listed: BTreeSet<&Ipv4Addr> = self.wanted.values().copied().flatten().collect();
+        let free: BTreeSet<Ipv4Addr> = interface
+            .secondary
+            .iter()
+            .filter(|address| !listed.contains(address) && !self.moved.contains(address))
+            .copied()
+            .collect();
+        let unlisted = self.wanted.iter().filter(|(_, listed)| listed.is_empty());
+        found.extend(unlisted.zip(free).map(|((id, _), address)| ((*id).clone(), address)));
+        found
+    }
 }
 
 /// The finding about a node that cannot hold an egress IP.
@@ -79,8 +99,13 @@ fn lacking(
     } else {
         format!("has none of the landing addresses of egress IP {allocation}, and cannot hold it")
     };
+    let before = if listed.is_empty() {
+        "its monitor has EC2 assign one if the role allows it. Else assign"
+    } else {
+        "assign"
+    };
     let remedy = format!(
-        "assign a secondary private IP to its forwarding interface: `aws ec2 \
+        "{before} a secondary private IP to its forwarding interface: `aws ec2 \
          assign-private-ip-addresses --network-interface-id {} \
          --secondary-private-ip-address-count 1`{}",
         interface.id,
@@ -89,9 +114,112 @@ fn lacking(
     Problem::new(format!("instance {}", member.id), what, remedy)
 }
 
-/// What the egress IPs of a group are for: the hosts of its tables' subnets, and what the settings
-/// add. Tables whose subnets cannot be known go to `warnings`.
-pub(super) fn egress(
+/// Gives groups of tagged tables the Elastic IPs that are tagged for them. `interfaces` are the
+/// members' forwarding interfaces. Wrong tags go to `warnings`.
+pub(super) fn tagged(
+    groups: &mut [Group],
+    interfaces: &[&InterfaceInfo],
+    inventory: &Inventory,
+    warnings: &mut Vec<Problem>,
+) {
+    let Some(addresses) = &inventory.tagged_elastic else {
+        warnings.push(Problem::new(
+            format!("Elastic IPs with the tag {GROUP_TAG}"),
+            "cannot be read: the nodes' role does not allow ec2:DescribeAddresses",
+            "allow what `natha policy` prints; without egress IPs, ignore this",
+        ));
+        return;
+    };
+    for address in addresses {
+        let subject = format!("Elastic IP {}", address.id);
+        match group_of(address, groups, interfaces) {
+            Ok(group) => {
+                let (allocation, address) = (address.id.clone(), address.address);
+                group.resources.push(Resource::EgressIp { allocation, address });
+            }
+            Err((what, remedy)) => warnings.push(Problem::new(subject, what, remedy)),
+        }
+    }
+    for group in groups {
+        let allocations = group.resources.iter().filter_map(|resource| match resource {
+            Resource::EgressIp { allocation, .. } => Some(allocation),
+            _ => None,
+        });
+        let own: BTreeSet<&AllocationId> = allocations.collect();
+        if own.is_empty() {
+            continue;
+        }
+        let own = addresses.iter().filter(|address| own.contains(&address.id));
+        let strict = is_strict(&own.collect::<Vec<_>>(), &group.name.to_string(), warnings);
+        let routes = group.resources.iter().filter_map(Resource::route);
+        let tables: BTreeSet<&RouteTableId> = routes.map(|(table, _)| table).collect();
+        let sources = sources(&group.name.to_string(), &tables, inventory, warnings);
+        group.egress = Egress { sources: joined(&sources), strict };
+        group.resources.sort_by(|a, b| (a.kind(), a).cmp(&(b.kind(), b)));
+    }
+}
+
+/// The group of a tagged Elastic IP, or why it has none and the remedy.
+fn group_of<'a>(
+    address: &ElasticIpInfo,
+    groups: &'a mut [Group],
+    interfaces: &[&InterfaceInfo],
+) -> Result<&'a mut Group, (String, String)> {
+    let wanted = address.tags.get(GROUP_TAG).map(|tag| tag.trim()).unwrap_or_default();
+    if let Some(node) = interfaces.iter().find(|one| one.public == Some(address.address)) {
+        return Err((
+            format!(
+                "is tagged {GROUP_TAG}, but is the public address of the node with {} itself, \
+                 which would lose it",
+                node.id
+            ),
+            format!("allocate another one for the group, or remove its tag {GROUP_TAG}"),
+        ));
+    }
+    let names: Vec<String> = groups.iter().map(|group| group.name.to_string()).collect();
+    groups.iter_mut().find(|group| group.name.as_str() == wanted).ok_or_else(|| {
+        (
+            format!("is tagged {GROUP_TAG} = {}, but there is no such group", printable(wanted)),
+            format!("use one of {}, or remove the tag", names.join(", ")),
+        )
+    })
+}
+
+/// Whether new connections wait for these egress IPs of one group.
+fn is_strict(addresses: &[&ElasticIpInfo], group: &str, warnings: &mut Vec<Problem>) -> bool {
+    let mut modes = BTreeSet::new();
+    for address in addresses {
+        let tag = address.tags.get(EGRESS_TAG).map(|tag| tag.trim());
+        modes.insert(match tag {
+            None | Some("eager") => false,
+            Some("strict") => true,
+            Some(other) => {
+                warnings.push(Problem::new(
+                    format!("Elastic IP {}", address.id),
+                    format!(
+                        "is tagged {EGRESS_TAG} = {}, which natha does not know; it counts as \
+                         strict",
+                        printable(other)
+                    ),
+                    format!("tag it {EGRESS_TAG} = eager or strict"),
+                ));
+                true
+            }
+        });
+    }
+    if modes.len() > 1 {
+        warnings.push(Problem::new(
+            format!("group {group}"),
+            format!("has egress IPs that differ in {EGRESS_TAG}; all of them count as strict"),
+            format!("give all egress IPs of the group the same tag {EGRESS_TAG}, or none"),
+        ));
+    }
+    modes.contains(&true)
+}
+
+/// What the egress IPs of a group of the settings are for. Tables whose subnets cannot be known go
+/// to `warnings`.
+pub(super) fn configured(
     group: &GroupSetting,
     inventory: &Inventory,
     warnings: &mut Vec<Problem>,
@@ -99,11 +227,24 @@ pub(super) fn egress(
     if !group.has_egress() {
         return Egress::default();
     }
+    let tables: BTreeSet<&RouteTableId> = group.tables.iter().collect();
+    let mut all = sources(&group.name.to_string(), &tables, inventory, warnings);
+    all.extend(&group.egress_sources);
+    Egress { sources: joined(&all), strict: group.egress == EgressMode::Strict }
+}
+
+/// The blocks of the subnets of these tables.
+fn sources(
+    group: &str,
+    tables: &BTreeSet<&RouteTableId>,
+    inventory: &Inventory,
+    warnings: &mut Vec<Problem>,
+) -> Vec<Ipv4Net> {
     let tables: Vec<&RouteTableInfo> =
-        inventory.tables.iter().filter(|table| group.tables.contains(&table.id)).collect();
+        inventory.tables.iter().filter(|table| tables.contains(&table.id)).collect();
     for table in tables.iter().filter(|table| table.main) {
         warnings.push(Problem::new(
-            format!("group {}, route table {}", group.name, table.id),
+            format!("group {group}, route table {}", table.id),
             "is the VPC's main table: natha does not know the subnets that use it without an \
              association, and does not send their hosts out by the group's egress IPs",
             "associate the subnets with the table, or list their blocks as `egress_sources`",
@@ -113,100 +254,16 @@ pub(super) fn egress(
     let blocks = subnets.filter_map(|id| {
         inventory.subnets.iter().find(|subnet| subnet.id == *id).map(|subnet| subnet.cidr)
     });
-    let sources: Vec<Ipv4Net> = blocks.chain(group.egress_sources.iter().copied()).collect();
-    let mut sources = Ipv4Net::aggregate(&sources);
-    sources.sort_unstable();
-    Egress { sources, strict: group.egress == EgressMode::Strict }
+    blocks.collect()
+}
+
+/// Networks in order, without overlaps.
+fn joined(networks: &[Ipv4Net]) -> Vec<Ipv4Net> {
+    let mut joined = Ipv4Net::aggregate(&networks.to_vec());
+    joined.sort_unstable();
+    joined
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ADDRESSES: [Ipv4Addr; 4] = [
-        Ipv4Addr::new(10, 0, 0, 11),
-        Ipv4Addr::new(10, 0, 0, 12),
-        Ipv4Addr::new(10, 0, 0, 13),
-        Ipv4Addr::new(10, 0, 1, 11),
-    ];
-
-    fn id(n: u8) -> AllocationId {
-        format!("eipalloc-{n:08x}").parse().unwrap()
-    }
-
-    fn egress_ip(n: u8, landing: &[Ipv4Addr]) -> ResourceSetting {
-        ResourceSetting::EgressIp { allocation: id(n), landing: landing.to_vec() }
-    }
-
-    fn group(resources: Vec<ResourceSetting>) -> GroupSetting {
-        let name = "a".parse().unwrap();
-        let tables = vec!["rtb-00000001".parse().unwrap()];
-        let cidr = Ipv4Net::default();
-        GroupSetting { resources, ..GroupSetting::of_tables(name, None, tables, cidr) }
-    }
-
-    fn interface(secondary: &[Ipv4Addr]) -> InterfaceInfo {
-        InterfaceInfo {
-            id: "eni-00000001".parse().unwrap(),
-            device_index: 0,
-            mac: String::new(),
-            address: Ipv4Addr::new(10, 0, 0, 10),
-            secondary: secondary.to_vec(),
-            public: None,
-            subnet: "subnet-00000001".parse().unwrap(),
-            source_dest_check: false,
-        }
-    }
-
-    fn landed(resources: Vec<ResourceSetting>, secondary: &[Ipv4Addr]) -> Vec<(u8, Ipv4Addr)> {
-        let groups = [group(resources)];
-        let moved = groups[0].private_ips().collect();
-        let found = landings(&wanted(&groups), &moved, &interface(secondary));
-        let numbers = (0..9).filter_map(|n| Some((n, *found.get(&id(n))?)));
-        numbers.collect()
-    }
-
-    #[test]
-    fn egress_ips_without_a_list_land_on_the_secondary_addresses_in_order() {
-        let [first, second, third, _] = ADDRESSES;
-        let two = || vec![egress_ip(2, &[]), egress_ip(1, &[])];
-        assert_eq!(landed(two(), &[third, first, second]), [(1, first), (2, second)]);
-        assert_eq!(landed(two(), &[third]), [(1, third)]);
-        assert_eq!(landed(two(), &[]), []);
-    }
-
-    #[test]
-    fn an_address_that_is_listed_or_that_moves_is_given_to_no_other_egress_ip() {
-        let [first, second, third, elsewhere] = ADDRESSES;
-        let listed = || vec![egress_ip(2, &[elsewhere, first]), egress_ip(1, &[])];
-        assert_eq!(landed(listed(), &[first, second]), [(1, second), (2, first)]);
-        assert_eq!(landed(listed(), &[second]), [(1, second)], "none of its own is here");
-        let mut moving = listed();
-        moving.push(ResourceSetting::PrivateIp { address: second });
-        assert_eq!(landed(moving, &[first, second, third]), [(1, third), (2, first)]);
-    }
-
-    #[test]
-    fn a_node_without_a_landing_address_is_a_finding_that_names_its_interface() {
-        let member = || Member {
-            id: "i-00000001".parse().unwrap(),
-            interface: "eni-00000001".parse().unwrap(),
-            address: Ipv4Addr::new(10, 0, 0, 10),
-            zone: None,
-            name: None,
-            public: None,
-            loses_public: false,
-            landings: BTreeMap::new(),
-        };
-        let mut findings = Vec::new();
-        let mut members = [member(), member()];
-        let (with, without) = (interface(&ADDRESSES[..1]), interface(&[]));
-        let groups = [group(vec![egress_ip(1, &[])])];
-        land(&mut members, &[&with, &without], &groups, &mut findings);
-        assert_eq!(members[0].landings, [(id(1), ADDRESSES[0])].into());
-        assert!(members[1].landings.is_empty());
-        let [finding] = findings.try_into().unwrap();
-        assert!(finding.remedy.contains("--network-interface-id eni-00000001"), "{finding}");
-        land(&mut members, &[&with, &without], &[group(Vec::new())], &mut Vec::new());
-    }
-}
+#[path = "egress_tests.rs"]
+mod tests;

@@ -40,7 +40,7 @@ pub(super) fn configured(
         }
         let mut group = Group::new(setting.name.clone(), prefer.first().cloned(), resources);
         group.prefer = prefer;
-        group.egress = egress::egress(setting, context.inventory, warnings);
+        group.egress = egress::configured(setting, context.inventory, warnings);
         group.traits = Traits {
             checked: setting.check.is_some(),
             hand_back: setting.hand_back,

@@ -7,8 +7,8 @@ use ipnet::Ipv4Net;
 
 use crate::config::{Problem, Problems, ResourceSetting, Settings};
 use crate::types::{
-    AllocationId, DnsName, HostedZoneId, InstanceId, InstanceInfo, InterfaceInfo, Resource,
-    RouteTableId, RouteTableInfo, RouteTarget, SubnetId, SubnetInfo, VpcId,
+    AllocationId, DnsName, ElasticIpInfo, HostedZoneId, InstanceId, InstanceInfo, InterfaceInfo,
+    Resource, RouteTableId, RouteTableInfo, RouteTarget, SubnetId, SubnetInfo, VpcId,
 };
 
 /// The tag that makes an instance a member and a route table part of a group.
@@ -19,6 +19,13 @@ pub const HOME_TAG: &str = "natha:home";
 
 /// The tag of an instance that names its forwarding interface: an interface id or a device index.
 pub const INTERFACE_TAG: &str = "natha:interface";
+
+/// The tag of an Elastic IP that names the group whose egress IP it is.
+pub const GROUP_TAG: &str = "natha:group";
+
+/// The tag of an egress IP that says what new connections do until it has arrived: `eager` or
+/// `strict`.
+pub const EGRESS_TAG: &str = "natha:egress";
 
 /// The target of the route to the VPC itself in each of its tables.
 const LOCAL_ROUTE: &str = "local";
@@ -36,6 +43,9 @@ pub struct InventoryQuery {
     pub members_subnets: bool,
     /// Elastic IPs.
     pub allocations: Vec<AllocationId>,
+    /// The cluster whose Elastic IPs with the tags [`CLUSTER_TAG`] and [`GROUP_TAG`] are needed;
+    /// none if the settings have groups, or this host is no NAT.
+    pub egress_of: Option<String>,
     /// Hosted zones.
     pub zones: Vec<HostedZoneId>,
 }
@@ -57,6 +67,9 @@ pub struct Inventory {
     pub vpc_cidrs: Vec<Ipv4Net>,
     /// The public addresses of the queried Elastic IPs that exist.
     pub elastic: BTreeMap<AllocationId, Ipv4Addr>,
+    /// The Elastic IPs with the tags of the queried cluster and of a group; none if the role may
+    /// not read them.
+    pub tagged_elastic: Option<Vec<ElasticIpInfo>>,
     /// The queried hosted zones that exist, with their names where known.
     pub zones: BTreeMap<HostedZoneId, Option<DnsName>>,
 }
@@ -120,8 +133,13 @@ pub fn inventory_query(me: &InstanceInfo, settings: &Settings) -> Result<Invento
         resources().filter_map(ResourceSetting::elastic_ip).collect();
     let zones: BTreeSet<&HostedZoneId> =
         resources().filter_map(|one| Some(one.record()?.0)).collect();
+    let egress_of = match &tables {
+        Selector::Tagged(cluster) if settings.is_nat() => Some(cluster.clone()),
+        Selector::Tagged(_) | Selector::Ids(_) => None,
+    };
     Ok(InventoryQuery {
         instances,
+        egress_of,
         tables,
         vips: vips.into_iter().collect(),
         members_subnets: settings.groups.iter().any(|group| group.private_ips().next().is_some()),

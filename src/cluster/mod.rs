@@ -12,6 +12,6 @@ mod uplinks;
 
 pub use discover::{Discovered, DiscoveryError, discover};
 pub use inventory::{
-    CLUSTER_TAG, HOME_TAG, INTERFACE_TAG, Inventory, InventoryQuery, Selector,
-    forwarding_interface, inventory_query,
+    CLUSTER_TAG, EGRESS_TAG, GROUP_TAG, HOME_TAG, INTERFACE_TAG, Inventory, InventoryQuery,
+    Selector, forwarding_interface, inventory_query,
 };

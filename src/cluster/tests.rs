@@ -75,6 +75,7 @@ fn inventory(nodes: &[InstanceInfo], tables: &[RouteTableInfo]) -> Inventory {
         instances: nodes.to_vec(),
         tables: tables.to_vec(),
         subnets: subnets(),
+        tagged_elastic: Some(Vec::new()),
         ..Inventory::default()
     }
 }

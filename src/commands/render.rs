@@ -6,7 +6,7 @@ use std::time::Duration;
 use comfy_table::{Table, presets};
 
 use crate::failover::{Event, Level};
-use crate::status::{Report, kind_name};
+use crate::status::{EgressProof, Report, kind_name};
 use crate::types::{Group, Member, Resource, RouteTarget, display_duration, printable};
 
 /// Number of recent events shown.
@@ -31,6 +31,9 @@ pub(super) fn report(report: &Report, colours: bool) -> String {
     push_table(&mut out, &groups(report));
     if let Some(resources) = resources(report) {
         push_table(&mut out, &resources);
+    }
+    if !report.egress.is_empty() {
+        push_table(&mut out, &egress(report));
     }
     if !report.allowances.is_empty() {
         push_table(&mut out, &allowances(report));
@@ -147,13 +150,43 @@ fn resources(report: &Report) -> Option<Table> {
     Some(table)
 }
 
+/// Where each egress IP is, and what this node has for it.
+fn egress(report: &Report) -> Table {
+    let mut table =
+        table(&["EGRESS IP", "GROUP", "ON", "HERE FOR", "ARRIVED", "LANDING ADDRESS HERE"]);
+    for one in &report.egress {
+        let holder = one.holder.as_ref().map(|id| report.node_name(id));
+        let arrived = one.arrival.map(|arrival| match arrival.proof {
+            EgressProof::None => "not yet",
+            EgressProof::Probe => "yes, by a probe",
+            EgressProof::Time => "assumed, no probe was answered",
+        });
+        let landing = match (one.landing, one.landing_on_host) {
+            (None, _) => "none".to_owned(),
+            (Some(landing), Some(false)) => format!("{landing}, not on this host"),
+            (Some(landing), _) => landing.to_string(),
+        };
+        table.add_row([
+            one.address.to_string(),
+            one.group.to_string(),
+            holder.unwrap_or_else(|| UNASSIGNED.to_owned()),
+            one.arrival.map_or_else(|| NOTHING.to_owned(), |it| display_duration(it.here)),
+            arrived.unwrap_or(NOTHING).to_owned(),
+            landing,
+        ]);
+    }
+    table
+}
+
 /// The member that a target belongs to, else the target itself.
 fn target_name(report: &Report, target: Option<&RouteTarget>) -> String {
     let Some(target) = target else { return UNASSIGNED.to_owned() };
     let is_its = |member: &&Member| match target {
         RouteTarget::Interface(id) => member.interface == *id,
         RouteTarget::Address(address) => {
-            member.address == *address || member.public == Some(*address)
+            member.address == *address
+                || member.public == Some(*address)
+                || member.landings.values().any(|landing| landing == address)
         }
         RouteTarget::Other(_) => false,
     };

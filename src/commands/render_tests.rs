@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::failover::{EventKind, GroupView, PeerView, Verdict, View};
-use crate::status::{Allowances, Counters, FlowsReport, HeirReport, KEY_REASONS, OwnerReport};
+use crate::status::{
+    Allowances, Counters, EgressStatus, FlowsReport, HeirReport, KEY_REASONS, LandingState,
+    OwnerReport,
+};
 use crate::types::{
-    Evidence, Fault, Fitness, GroupName, InstanceId, InstanceState, PowerReport, Roster,
-    StopOrigin, Time,
+    AllocationId, Evidence, Fault, Fitness, GroupName, InstanceId, InstanceState, PowerReport,
+    Roster, StopOrigin, Time,
 };
 use crate::wire::Rejected;
 
@@ -80,6 +83,7 @@ fn well() -> Report {
         },
         alerts: Vec::new(),
         allowances: BTreeMap::new(),
+        egress: Vec::new(),
         events: Vec::new(),
         counters: Counters::default(),
         lateness_max: Duration::ZERO,
@@ -234,6 +238,54 @@ fn mixed() -> Report {
 #[test]
 fn every_resource_of_a_group_of_several_kinds_is_shown() {
     as_reviewed("status_resources", &report(&mixed(), false));
+}
+
+/// Two egress IPs: one that is here, and one on the other node.
+fn with_egress() -> Report {
+    let mut report = well();
+    let name: GroupName = "a".parse().unwrap();
+    let id_of = |n: u8| format!("eipalloc-0000000{n}").parse::<AllocationId>().unwrap();
+    let address = |n: u8| std::net::Ipv4Addr::new(203, 0, 113, n);
+    let egress = |n| Resource::EgressIp { allocation: id_of(n), address: address(n) };
+    let landing = |node: u8, n: u8| std::net::Ipv4Addr::new(10, 0, node, 200 + n);
+    for node in [0_u8, 1] {
+        let member = &mut report.roster.members[usize::from(node)];
+        member.landings = [1, 2].map(|n| (id_of(n), landing(node, n))).into();
+    }
+    let resources = vec![egress(1), egress(2), egress(3)];
+    let mut view = group(A, None);
+    let on = [(0, 1), (1, 2)]
+        .map(|(node, n)| (egress(n).to_string(), Some(RouteTarget::Address(landing(node, n)))));
+    view.targets = on.into_iter().chain([(egress(3).to_string(), None)]).collect();
+    report.view.groups.insert(name.clone(), view);
+    report.roster.groups.push(Group::new(name, Some(id(A)), resources));
+    let since = report.now - Duration::from_secs(90);
+    let state = LandingState {
+        on_host: [landing(0, 1)].into(),
+        here: [(landing(0, 1), (since, EgressProof::Probe))].into(),
+    };
+    report.egress = EgressStatus::of(&report.roster, &report.view, Some(&state), report.now);
+    report
+}
+
+#[test]
+fn egress_ips_are_shown_with_where_they_are_and_what_is_here_for_them() {
+    as_reviewed("status_egress", &report(&with_egress(), false));
+    let json = serde_json::to_value(with_egress()).unwrap();
+    assert_eq!(
+        json["egress"][0],
+        serde_json::json!({
+            "group": "a",
+            "allocation": "eipalloc-00000001",
+            "address": "203.0.113.1",
+            "holder": A,
+            "arrival": {"here_ms": 90_000, "proof": "probe"},
+            "landing": "10.0.0.201",
+            "landing_on_host": true,
+        })
+    );
+    let text = serde_json::to_string(&with_egress()).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), with_egress());
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) enum RowResult {
     WouldRestore,
     /// Another program has changed it since setup.
     LeftAlone,
+    /// The monitor sees to it.
+    ByMonitor,
     Failed,
 }
 
@@ -35,6 +37,7 @@ impl fmt::Display for RowResult {
             Self::Restored => "restored",
             Self::WouldRestore => "would restore",
             Self::LeftAlone => "left alone",
+            Self::ByMonitor => "left to the monitor",
             Self::Failed => "failed",
         })
     }

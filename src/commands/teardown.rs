@@ -2,6 +2,7 @@
 //!
 //! A failed step does not stop the others. It stays in the journal, and the next run retries it.
 
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -11,9 +12,10 @@ use super::setup::preflight;
 use super::source_dest::{SourceDestChecks, word};
 use crate::config::{Api, Settings};
 use crate::kernel::apply::{Applier, Undone};
+use crate::kernel::egress;
 use crate::kernel::journal::{self, JournalEntry, JournalStore};
 use crate::kernel::nft::Nft;
-use crate::plan::{EgressTable, Subject, TableState};
+use crate::plan::{Subject, TableState};
 use crate::types::NetworkInterfaceId;
 
 /// Flags of `natha teardown`.
@@ -67,8 +69,9 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<ExitC
         }
     }
     // The monitor's, if it was stopped while it translated to egress IPs.
-    if let Err(error) = applier.nft.replace(&EgressTable::default()).await {
-        errors.push(format!("the translation to egress IPs: {error:#}"));
+    match egress::remove(&settings.state_dir, &applier.nft).await {
+        Ok(removed) => rows.extend(removed.into_iter().map(landing_row)),
+        Err(error) => errors.push(format!("the translation to egress IPs: {error}")),
     }
     applier.keep(&failed)?;
     finish(rows, &errors, args.json)
@@ -154,6 +157,12 @@ async fn restore_check(
     }
     checks.set(id, true).await?;
     Ok(Undone::Restored)
+}
+
+/// The row of a landing address that was removed.
+fn landing_row(landing: Ipv4Addr) -> Row {
+    let what = format!("landing address {landing}");
+    Row { what, before: Some("present".to_owned()), after: None, outcome: RowResult::Restored }
 }
 
 fn original(entry: &JournalEntry) -> Option<String> {

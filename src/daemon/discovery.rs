@@ -2,6 +2,7 @@
 //! restarts.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use super::alerts::Alert;
 use super::inbox::Notes;
+use super::landings::Landings;
 use crate::cloud::{Clouds, Connections, Expected, Identity, Imds};
 use crate::cluster::{Discovered, DiscoveryError, Selector, discover, inventory_query};
 use crate::config::{
@@ -18,7 +20,9 @@ use crate::config::{
 };
 use crate::failover::Input;
 use crate::kernel::forwarding::{ForwardingError, take_in};
-use crate::types::{CloudFault, InstanceId, Member, Roster, Time};
+use crate::types::{
+    CloudFault, Group, GroupName, InstanceId, Location, Member, Resource, Roster, Time,
+};
 
 /// Time between two discoveries.
 const EVERY: Duration = Duration::from_mins(1);
@@ -46,6 +50,8 @@ pub(super) struct Cluster {
     pub(super) findings: Vec<Problem>,
     /// The IPv4 blocks of its VPC.
     pub(super) vpc_blocks: Vec<Ipv4Net>,
+    /// The number of landing addresses that EC2 should assign to this node's interface.
+    pub(super) unassigned: usize,
 }
 
 /// Makes the discovery look again before its time.
@@ -140,7 +146,7 @@ impl Discovery {
             DiscoveryError::NotYet(problems) => NotFound::Yet(problems.to_string()),
             DiscoveryError::Refused(problems) => NotFound::Ever(problems),
         });
-        let Discovered { roster, warnings, findings } = found?;
+        let Discovered { roster, warnings, findings, unassigned } = found?;
         clouds.remember_landings(&roster.members);
         let member = roster.member(&me.id).cloned().ok_or_else(unknown)?;
         let name = match &query.tables {
@@ -149,7 +155,7 @@ impl Discovery {
         };
         let blocks = me.vpc.iter().flat_map(|vpc| inventory.vpc_blocks(vpc));
         let vpc_blocks = Ipv4Net::aggregate(&blocks.copied().collect());
-        Ok(Cluster { name, roster, me: member, warnings, findings, vpc_blocks })
+        Ok(Cluster { name, roster, me: member, warnings, findings, vpc_blocks, unassigned })
     }
 }
 
@@ -188,20 +194,68 @@ pub(super) async fn attempt(
     }
 }
 
-/// The findings about the cluster of this instance, if it can be discovered now. One whose settings
-/// cannot be satisfied has those as findings.
-pub(crate) async fn findings(settings: &Settings, identity: &Identity) -> Vec<Problem> {
+/// An egress IP, as `natha setup` can know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EgressOutlook {
+    pub(crate) group: GroupName,
+    /// The public address.
+    pub(crate) address: Ipv4Addr,
+    /// The landing address that EC2 has assigned to this node.
+    pub(crate) landing: Option<Ipv4Addr>,
+    /// Where it is; none if EC2 did not answer.
+    pub(crate) location: Option<Location>,
+}
+
+/// What `natha setup` can know of the cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Outlook {
+    /// What is wrong. A cluster whose settings cannot be satisfied has those as findings.
+    pub(crate) findings: Vec<Problem>,
+    /// The groups; none if the cluster cannot be discovered now.
+    pub(crate) groups: Option<Vec<Group>>,
+    /// Their egress IPs.
+    pub(crate) egress: Vec<EgressOutlook>,
+}
+
+/// Discovers the cluster of this instance, if that is possible now.
+pub(crate) async fn outlook(settings: &Settings, identity: &Identity) -> Outlook {
     let (region, vpc) = (Some(identity.region.as_str()), identity.vpc.clone());
     let Ok(clouds) = Clouds::connect(&settings.api, region, vpc, Connections::Closed).await else {
-        return Vec::new();
+        return Outlook::default();
     };
     let (me, settings) = (identity.instance.clone(), settings.clone());
     let discovery = Discovery { clouds, me, vpc_cidrs: identity.vpc_cidrs.clone(), settings };
     match discovery.look(&Roster::default(), &BTreeSet::new()).await {
-        Ok(cluster) => cluster.findings,
-        Err(NotFound::Yet(_)) => Vec::new(),
-        Err(NotFound::Ever(Problems(problems))) => problems,
+        Ok(Cluster { me, roster, findings, .. }) => {
+            let egress = egress(&discovery.clouds, &me, &roster.groups).await;
+            Outlook { findings, groups: Some(roster.groups), egress }
+        }
+        Err(NotFound::Yet(_)) => Outlook::default(),
+        Err(NotFound::Ever(Problems(findings))) => Outlook { findings, ..Outlook::default() },
     }
+}
+
+/// The egress IPs of these groups, and what `me` has for them.
+async fn egress(clouds: &Clouds, me: &Member, groups: &[Group]) -> Vec<EgressOutlook> {
+    let of_group = |group: &Group| {
+        let name = group.name.clone();
+        group.resources.clone().into_iter().map(move |one| (name.clone(), one))
+    };
+    let all: Vec<(GroupName, Resource)> = groups
+        .iter()
+        .flat_map(of_group)
+        .filter(|(_, resource)| matches!(resource, Resource::EgressIp { .. }))
+        .collect();
+    let resources: Vec<Resource> = all.iter().map(|(_, resource)| resource.clone()).collect();
+    let read: BTreeMap<Resource, Location> =
+        clouds.holders(&resources).await.unwrap_or_default().into_iter().collect();
+    let outlook = |(group, resource): (GroupName, Resource)| {
+        let Resource::EgressIp { allocation, address } = &resource else { return None };
+        let landing = me.landings.get(allocation).copied();
+        let location = read.get(&resource).cloned();
+        Some(EgressOutlook { group, address: *address, landing, location })
+    };
+    all.into_iter().filter_map(outlook).collect()
 }
 
 /// A substitute name for a cluster without one: the names of its groups, which are the same on all
@@ -230,6 +284,12 @@ pub(super) async fn keep_looking(
     rediscover: Rediscover,
     notes: Notes,
 ) {
+    let mut landings = Landings::default();
+    let assigned =
+        landings.assign(&discovery.clouds, cluster.unassigned, &cluster.me.interface).await;
+    if assigned {
+        rediscover.wake();
+    }
     let Cluster { mut roster, mut warnings, findings, vpc_blocks, .. } = cluster;
     alerts.findings.set(listed(&findings)).await;
     take_in_blocks(&discovery.settings, &vpc_blocks).await;
@@ -248,6 +308,10 @@ pub(super) async fn keep_looking(
         let strangers = std::mem::take(&mut *rediscover.lock());
         match discovery.look(&roster, &strangers).await {
             Ok(cluster) => {
+                let Cluster { unassigned, me, .. } = &cluster;
+                if landings.assign(&discovery.clouds, *unassigned, &me.interface).await {
+                    rediscover.wake();
+                }
                 alerts.refused.set(None).await;
                 alerts.findings.set(listed(&cluster.findings)).await;
                 warn(&cluster.warnings, &warnings);

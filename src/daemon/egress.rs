@@ -14,14 +14,16 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::alerts::Alert;
 use super::clock;
-use super::inbox::Notes;
+use super::inbox::{Note, Notes};
 use super::looks::{LEAST, Looks};
 use super::peers::{EchoMark, PeerSocket};
 use crate::config::{Probe, Settings};
 use crate::failover::{EgressGroup, EgressIp};
+use crate::kernel::egress::EgressRecord;
 use crate::kernel::nft::Nft;
 use crate::kernel::{addresses, journal};
 use crate::plan::{EgressRules, EgressTable, HostPlan};
+use crate::status::{EgressProof, LandingState};
 use crate::types::{EgressId, Time};
 
 /// Time between two looks while nothing changes.
@@ -67,12 +69,20 @@ pub(super) fn start(
         arrived: BTreeSet::new(),
         inserting,
         loaded: None,
+        status: LandingState::default(),
     };
-    tokio::spawn(keep(keeper, published, Alert::new("egress", notes)));
+    let told = notes.clone();
+    tokio::spawn(keep(keeper, published, told, Alert::new("egress", notes)));
     sender
 }
 
-async fn keep(mut keeper: Keeper, mut published: watch::Receiver<Published>, mut alert: Alert) {
+async fn keep(
+    mut keeper: Keeper,
+    mut published: watch::Receiver<Published>,
+    notes: Notes,
+    mut alert: Alert,
+) {
+    let mut told = None;
     let mut looks = Looks::new(EVERY, LEAST);
     let mut inserting = keeper.inserting.clone();
     let mut paces: Interval = interval(PACE);
@@ -96,6 +106,10 @@ async fn keep(mut keeper: Keeper, mut published: watch::Receiver<Published>, mut
             format!("cannot translate private hosts to the group's egress IPs: {error:#}")
         });
         alert.set(text).await;
+        if keeper.known.is_some() && told.as_ref() != Some(&keeper.status) {
+            told = Some(keeper.status.clone());
+            notes.send(Note::Landings(keeper.status.clone())).await;
+        }
     }
 }
 
@@ -119,6 +133,8 @@ struct Keeper {
     arrived: BTreeSet<Ipv4Addr>,
     inserting: watch::Receiver<Inserting>,
     loaded: Option<EgressTable>,
+    /// For the status of the monitor.
+    status: LandingState,
 }
 
 impl Keeper {
@@ -133,7 +149,9 @@ impl Keeper {
             .collect();
         self.arrived.retain(|landing| here.contains_key(landing));
         self.coming.retain(|landing, _| here.contains_key(landing));
+        self.status.here.retain(|landing, _| here.contains_key(landing));
         for (landing, ip) in here {
+            self.status.here.entry(landing).or_insert((now, EgressProof::None));
             if !self.arrived.contains(&landing) {
                 self.coming.entry(landing).or_insert(Coming { ip, since: now, socket: None });
             }
@@ -160,14 +178,16 @@ impl Keeper {
             if !nft.has(&table).await? {
                 nft.replace(&table).await?;
             }
+            EgressRecord::keep_guard(&self.state_dir, &table)?;
             self.loaded = Some(table);
         }
         Ok(())
     }
 
     /// Puts the landing addresses on the forwarding interface.
-    async fn put_landings(&self, groups: &[EgressGroup]) -> anyhow::Result<()> {
+    async fn put_landings(&mut self, groups: &[EgressGroup]) -> anyhow::Result<()> {
         let own = addresses::read().await?;
+        self.status.on_host = own.iter().map(|own| own.address).collect();
         let missing = groups.iter().flat_map(|group| &group.ips).map(|ip| ip.landing);
         let missing: BTreeSet<Ipv4Addr> =
             missing.filter(|landing| own.iter().all(|own| own.address != *landing)).collect();
@@ -186,7 +206,9 @@ impl Keeper {
             );
         }
         for landing in missing {
+            EgressRecord::keep_landing(&self.state_dir, landing, &link.link)?;
             addresses::add(&link.link, landing).await?;
+            self.status.on_host.insert(landing);
             tracing::info!("landing address {landing} added to {}", link.link);
         }
         Ok(())
@@ -212,6 +234,10 @@ impl Keeper {
                     "egress IP {} has arrived on {landing}: {how}, {ms} ms after EC2 accepted it",
                     coming.ip.address
                 );
+                let proof = if replied { EgressProof::Probe } else { EgressProof::Time };
+                if let Some((_, known)) = self.status.here.get_mut(landing) {
+                    *known = proof;
+                }
                 arrived.push(*landing);
             } else if let Some(socket) = &coming.socket {
                 self.probes.ask(socket);

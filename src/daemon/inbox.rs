@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::clock;
 use crate::failover::{ActionId, Event, EventKind, Input, Level, Outcome};
-use crate::status::{Allowances, FlowsReport, Report};
+use crate::status::{Allowances, FlowsReport, LandingState, Report};
 
 /// Notes that may wait for the loop. When the inbox is full, the sender waits; the loop never does.
 const CAPACITY: usize = 1024;
@@ -44,6 +44,8 @@ pub(super) enum Note {
     Flows(FlowsReport),
     /// A new reading of EC2's network allowances, by interface.
     Allowances(BTreeMap<String, Allowances>),
+    /// What is known of the landing addresses of this host.
+    Landings(LandingState),
     /// A request for a status report.
     Status(oneshot::Sender<Box<Report>>),
 }

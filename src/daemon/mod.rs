@@ -33,6 +33,7 @@ mod flows;
 mod health;
 mod heard_peers;
 mod inbox;
+mod landings;
 mod looks;
 mod peers;
 mod reload;
@@ -40,7 +41,7 @@ mod single;
 mod start;
 mod take;
 
-pub(crate) use discovery::findings;
+pub(crate) use discovery::{EgressOutlook, Outlook, outlook};
 pub(crate) use reload::run_again;
 pub(crate) use start::{Ending, run};
 pub(crate) use take::{

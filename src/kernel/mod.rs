@@ -9,6 +9,7 @@ pub(crate) mod apply;
 pub mod carry;
 pub mod conntrack;
 pub(crate) mod durable;
+pub(crate) mod egress;
 pub(crate) mod ethtool;
 pub(crate) mod facts;
 pub mod forwarding;

@@ -21,6 +21,7 @@ use nftables::expr::{BinaryOperation, Expression, JHash, Map, MetaKey, NamedExpr
 use nftables::schema::NfListObject;
 use nftables::stmt::{NAT, Statement};
 use nftables::types::{NfChainType, NfHook};
+use serde::{Deserialize, Serialize};
 
 use super::rules::{
     NftTable, TableName, ct, field, ip, is, is_in, is_not, list_of, meta, prefix, text,
@@ -36,7 +37,7 @@ const BEFORE_FILTER: i32 = -10;
 const SEED: u32 = 0x6e61_7468;
 
 /// The content of the table `ip natha_egress`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EgressTable {
     /// The interface to the internet.
     pub uplink: String,
@@ -47,7 +48,7 @@ pub struct EgressTable {
 }
 
 /// The translation of one group.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct EgressRules {
     /// The group's private hosts.
     pub sources: Vec<Ipv4Net>,
@@ -75,7 +76,7 @@ impl NftTable for EgressTable {
         batch.add(TABLE.chain("translate", Some(srcnat)));
         for group in &self.groups {
             for landing in &group.landings {
-                batch.add(NfListObject::Rule(TABLE.rule("guard", self.guard(*landing))));
+                batch.add(NfListObject::Rule(TABLE.rule("guard", self.admit(*landing))));
             }
             if group.arrived && !group.inserting {
                 batch.add(NfListObject::Rule(TABLE.rule("translate", self.translate(group))));
@@ -87,7 +88,16 @@ impl NftTable for EgressTable {
 }
 
 impl EgressTable {
-    fn guard(&self, landing: Ipv4Addr) -> Vec<Statement<'_>> {
+    /// The table of a host that does not know yet where the egress IPs are: it holds the hosts of
+    /// strict groups back.
+    #[must_use]
+    pub fn guard(&self) -> Self {
+        let strict = self.groups.iter().filter(|group| group.strict);
+        let groups = strict.map(|group| EgressRules { arrived: false, ..group.clone() });
+        Self { groups: groups.collect(), ..self.clone() }
+    }
+
+    fn admit(&self, landing: Ipv4Addr) -> Vec<Statement<'_>> {
         vec![
             is(meta(MetaKey::Iifname), text(&self.uplink)),
             is(ip("daddr"), address(landing)),

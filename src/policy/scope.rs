@@ -10,6 +10,9 @@ use crate::types::{InstanceId, RouteTableId};
 /// The condition key for the tag with the cluster's name.
 const CLUSTER_KEY: &str = "aws:ResourceTag/natha:cluster";
 
+/// The condition key for the tag with the group of an egress IP.
+const GROUP_KEY: &str = "aws:ResourceTag/natha:group";
+
 /// Resources, and the conditions on them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Scope {
@@ -132,6 +135,26 @@ impl PolicyContext<'_> {
         })?;
         let conditions = std::iter::once(tagged).chain(self.in_vpc()).collect();
         Ok(Scope { resources: vec![self.any("route-table")], conditions })
+    }
+
+    /// The Elastic IPs that are tagged for a group of the cluster. Those of the nodes themselves,
+    /// which may have the cluster's tag, are not.
+    ///
+    /// # Errors
+    /// If the cluster is not known.
+    pub(super) fn tagged_elastic_ips(&self) -> Result<Scope, Problem> {
+        let tagged = self.in_cluster().ok_or_else(|| Problem {
+            subject: "Elastic IPs".to_owned(),
+            what: "cannot determine which belong to the cluster".to_owned(),
+            remedy: format!(
+                "set the cluster, which is the value of their tag {CLUSTER_TAG} (`--cluster`), or \
+                 list them in groups"
+            ),
+        })?;
+        // Any value, but the tag must be there.
+        let values = vec![Text::plain("*")];
+        let grouped = Condition { operator: "StringLike", key: GROUP_KEY, values };
+        Ok(Scope { resources: vec![self.any("elastic-ip")], conditions: vec![tagged, grouped] })
     }
 
     /// The tables listed in the options, else those in the settings.

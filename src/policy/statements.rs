@@ -24,6 +24,23 @@ impl PolicyContext<'_> {
         self.monitors() && groups.any(|group| group.private_ips().next().is_some())
     }
 
+    /// Whether tags may make Elastic IPs egress IPs: the settings have no groups.
+    fn finds_egress_ips(&self) -> bool {
+        self.monitors() && self.settings.groups.is_empty() && self.settings.is_nat()
+    }
+
+    /// Whether the monitor has EC2 assign landing addresses.
+    fn adds_landings(&self) -> bool {
+        let is_unlisted = |one: &ResourceSetting| match one {
+            ResourceSetting::EgressIp { landing, .. } => landing.is_empty(),
+            ResourceSetting::Vip { .. }
+            | ResourceSetting::PrivateIp { .. }
+            | ResourceSetting::Eip { .. }
+            | ResourceSetting::Dns { .. } => false,
+        };
+        self.finds_egress_ips() || (self.monitors() && resources(self.settings).any(is_unlisted))
+    }
+
     /// Whether natha reads the source/dest check: `natha setup` only if it manages the check, the
     /// monitor always.
     fn reads_check(&self) -> bool {
@@ -68,6 +85,10 @@ pub fn policy(settings: &Settings, options: &PolicyOptions) -> Result<Policy, Pr
             scope
         });
         draft.allow("SourceDestCheck", &["ec2:ModifyNetworkInterfaceAttribute"], scope);
+    }
+    if context.adds_landings() {
+        let actions = &["ec2:AssignPrivateIpAddresses"];
+        draft.allow("AddLandingAddresses", actions, context.interfaces());
     }
     if context.moves_private_ips() {
         let actions = &["ec2:AssignPrivateIpAddresses"];
@@ -139,6 +160,7 @@ impl Draft {
 fn read(context: &PolicyContext<'_>) -> Statement {
     let (routes, private_ips) = (context.moves_routes(), context.moves_private_ips());
     let elastic_ips = context.monitors() && context.settings.moves_elastic_ips();
+    let elastic_ips = elastic_ips || context.finds_egress_ips();
     let wanted = [
         ("ec2:DescribeAddresses", elastic_ips),
         ("ec2:DescribeInstances", true),
@@ -161,12 +183,16 @@ fn elastic_ips(context: &PolicyContext<'_>, draft: &mut Draft) {
     let allocations: BTreeSet<&str> = resources(context.settings)
         .filter_map(|resource| Some(resource.elastic_ip()?.as_str()))
         .collect();
-    if allocations.is_empty() {
+    let scope = if context.finds_egress_ips() {
+        context.tagged_elastic_ips()
+    } else if allocations.is_empty() {
         return;
-    }
-    let arn = |id: &str| context.ec2("elastic-ip", &NameOrRef::Known(id.to_owned()));
-    let resources = allocations.into_iter().map(arn).collect();
-    draft.allow("MoveElasticIps", ACTION, Ok(Scope { resources, conditions: Vec::new() }));
+    } else {
+        let arn = |id: &str| context.ec2("elastic-ip", &NameOrRef::Known(id.to_owned()));
+        let resources = allocations.into_iter().map(arn).collect();
+        Ok(Scope { resources, conditions: Vec::new() })
+    };
+    draft.allow("MoveElasticIps", ACTION, scope);
     draft.allow("MoveElasticIpsToInterfaces", ACTION, context.interfaces());
     draft.allow("MoveElasticIpsToInstances", ACTION, context.nodes());
 }

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{InstanceId, NetworkInterfaceId, RouteTableId, SubnetId, VpcId, Zone};
+use super::{AllocationId, InstanceId, NetworkInterfaceId, RouteTableId, SubnetId, VpcId, Zone};
 
 /// The kinds of API failure that natha treats differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -340,6 +340,17 @@ pub struct InstanceInfo {
     /// assigned that address, and assigns none at the start of an instance with several interfaces.
     pub loses_public: bool,
     /// Tags of the instance.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// An Elastic IP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ElasticIpInfo {
+    /// Its allocation id.
+    pub id: AllocationId,
+    /// The public address.
+    pub address: Ipv4Addr,
+    /// Its tags.
     pub tags: BTreeMap<String, String>,
 }
 

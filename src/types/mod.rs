@@ -13,8 +13,9 @@ mod time;
 
 pub use beat::{Beat, Claim, Evidence, Fault, Fitness, Hears, SessionId};
 pub use cloud::{
-    CloudFault, CloudFaultKind, InstanceInfo, InstanceState, InterfaceInfo, PowerReport,
-    RouteEntry, RouteTableInfo, RouteTarget, RouteWrite, RouteWriteVerb, StopOrigin, SubnetInfo,
+    CloudFault, CloudFaultKind, ElasticIpInfo, InstanceInfo, InstanceState, InterfaceInfo,
+    PowerReport, RouteEntry, RouteTableInfo, RouteTarget, RouteWrite, RouteWriteVerb, StopOrigin,
+    SubnetInfo,
 };
 pub use egress_id::EgressId;
 pub(crate) use ids::printable;

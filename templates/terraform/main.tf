@@ -30,6 +30,26 @@ locals {
     for place, node in var.vpc_az_maps : node.az => try(var.eip_allocation_ids[place], "")
   }
 
+  # The groups of the tables in a zone are named after it.
+  egress_made = { for one in flatten([
+    for az, count in var.egress_ips : [for place in range(count) : { key = "${az}/${place}", az = az }]
+  ]) : one.key => one.az }
+
+  egress_tags = { for key, az in local.egress_made : key => merge(
+    var.tags,
+    { "Name" = "${var.name}-egress-${key}", "natha:cluster" = var.name },
+    { "natha:group" = az, "natha:egress" = var.egress_mode },
+  ) }
+
+  egress_given = { for one in flatten([
+    for az, ids in var.egress_allocation_ids : [
+      for place, id in ids : [
+        for tag, value in { "natha:cluster" = var.name, "natha:group" = az, "natha:egress" = var.egress_mode } :
+        { key = "${az}/${place}/${tag}", id = id, tag = tag, value = value }
+      ]
+    ]
+  ]) : one.key => one }
+
   sources = (
     length(var.ingress_security_group_cidr_blocks) > 0
     ? var.ingress_security_group_cidr_blocks

@@ -89,6 +89,29 @@ resource "aws_eip_association" "this" {
   }
 }
 
+# The fixed addresses of private hosts. natha associates them: Terraform must not.
+resource "aws_eip" "egress" {
+  for_each = local.egress_made
+
+  domain = "vpc"
+  tags   = local.egress_tags[each.key]
+
+  lifecycle {
+    precondition {
+      condition     = contains(var.vpc_az_maps[*].az, each.value)
+      error_message = "Name only zones of vpc_az_maps in egress_ips."
+    }
+  }
+}
+
+resource "aws_ec2_tag" "egress" {
+  for_each = local.egress_given
+
+  resource_id = each.value.id
+  key         = each.value.tag
+  value       = each.value.value
+}
+
 # From here on natha manages the table's default route.
 resource "aws_ec2_tag" "table" {
   for_each = var.update_route_tables ? local.tables : {}

@@ -3,8 +3,13 @@ output "name" {
   value       = var.name
 }
 
+output "egress_ips" {
+  description = "The fixed public addresses of private hosts that the module allocated, by zone and number, for allow lists."
+  value       = { for key, it in aws_eip.egress : key => it.public_ip }
+}
+
 output "nat_instance_eips" {
-  description = "The nodes' public addresses by zone, for allow lists: traffic may come from any of them."
+  description = "The nodes' public addresses by zone, for allow lists: traffic of hosts without a fixed address may come from any of them."
   value       = { for az, it in aws_eip_association.this : az => it.public_ip }
 }
 

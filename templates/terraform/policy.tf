@@ -12,6 +12,7 @@ data "aws_iam_policy_document" "natha" {
   statement {
     sid = "Read"
     actions = [
+      "ec2:DescribeAddresses",
       "ec2:DescribeInstances",
       "ec2:DescribeInstanceStatus",
       "ec2:DescribeNetworkInterfaces",
@@ -88,6 +89,88 @@ data "aws_iam_policy_document" "natha" {
       test     = "StringEquals"
       variable = "ec2:Attribute"
       values   = ["SourceDestCheck"]
+    }
+  }
+
+  statement {
+    sid = "AddLandingAddresses"
+    actions = [
+      "ec2:AssignPrivateIpAddresses",
+    ]
+    resources = [
+      "arn:${data.aws_partition.current.partition}:ec2:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:network-interface/*",
+    ]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/natha:cluster"
+      values   = [var.name]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "ec2:Vpc"
+      values   = ["arn:${data.aws_partition.current.partition}:ec2:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:vpc/${var.vpc_id}"]
+    }
+  }
+
+  statement {
+    sid = "MoveElasticIps"
+    actions = [
+      "ec2:AssociateAddress",
+    ]
+    resources = [
+      "arn:${data.aws_partition.current.partition}:ec2:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:elastic-ip/*",
+    ]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/natha:cluster"
+      values   = [var.name]
+    }
+
+    condition {
+      test     = "StringLike"
+      variable = "aws:ResourceTag/natha:group"
+      values   = ["*"]
+    }
+  }
+
+  statement {
+    sid = "MoveElasticIpsToInterfaces"
+    actions = [
+      "ec2:AssociateAddress",
+    ]
+    resources = [
+      "arn:${data.aws_partition.current.partition}:ec2:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:network-interface/*",
+    ]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/natha:cluster"
+      values   = [var.name]
+    }
+
+    condition {
+      test     = "ArnLike"
+      variable = "ec2:Vpc"
+      values   = ["arn:${data.aws_partition.current.partition}:ec2:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:vpc/${var.vpc_id}"]
+    }
+  }
+
+  statement {
+    sid = "MoveElasticIpsToInstances"
+    actions = [
+      "ec2:AssociateAddress",
+    ]
+    resources = [
+      "arn:${data.aws_partition.current.partition}:ec2:${data.aws_region.current.id}:${data.aws_caller_identity.current.account_id}:instance/*",
+    ]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:ResourceTag/natha:cluster"
+      values   = [var.name]
     }
   }
 

@@ -70,6 +70,29 @@ variable "eip_allocation_ids" {
   default     = []
 }
 
+variable "egress_ips" {
+  description = "How many fixed public addresses the private hosts of a zone have, whichever node serves them, such as { \"eu-west-1a\" = 1 }. The module allocates them. A zone that is not listed has none."
+  type        = map(number)
+  default     = {}
+}
+
+variable "egress_allocation_ids" {
+  description = "The allocation ids of existing Elastic IPs for the private hosts of a zone, such as { \"eu-west-1a\" = [\"eipalloc-0123456789abcdef0\"] }. They keep these addresses whichever node serves them."
+  type        = map(list(string))
+  default     = {}
+}
+
+variable "egress_mode" {
+  description = "What new connections of private hosts do until their fixed addresses have arrived on the node that took over: with eager they leave by the node's own address, with strict they wait."
+  type        = string
+  default     = "eager"
+
+  validation {
+    condition     = contains(["eager", "strict"], var.egress_mode)
+    error_message = "Use eager or strict."
+  }
+}
+
 variable "ingress_security_group_cidr_blocks" {
   description = "The source networks that the nodes accept. Empty: all blocks of the VPC."
   type        = list(string)

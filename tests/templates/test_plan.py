@@ -229,8 +229,40 @@ class Inputs(unittest.TestCase):
         found = {az: it["allocation_id"] for az, it in plan.of("aws_eip_association").items()}
         self.assertEqual(found, {REGION + "a": "eipalloc-1", REGION + "b": "eipalloc-2"})
 
+    def test_fixed_addresses_are_tagged_for_the_group_of_their_zone(self):
+        zone, other = REGION + "a", REGION + "b"
+        plan = planned(
+            egress_ips={zone: 2},
+            egress_allocation_ids={other: ["eipalloc-1"]},
+            egress_mode="strict",
+            tags={"team": "net"},
+        )
+        self.assertEqual(list(plan.refused()), [])
+        made = plan.of("aws_eip", "egress")
+        tags = {
+            "natha:cluster": "blue",
+            "natha:group": zone,
+            "natha:egress": "strict",
+            "team": "net",
+        }
+        found = {key: it["tags"] for key, it in made.items()}
+        names = {f"{zone}/{place}": f"blue-egress-{zone}/{place}" for place in (0, 1)}
+        self.assertEqual(found, {key: {**tags, "Name": name} for key, name in names.items()})
+        given = plan.of("aws_ec2_tag", "egress").values()
+        self.assertEqual({it["resource_id"] for it in given}, {"eipalloc-1"})
+        wanted = {"natha:cluster": "blue", "natha:group": other, "natha:egress": "strict"}
+        self.assertEqual({it["key"]: it["value"] for it in given}, wanted)
+        place = f"{zone}/0"
+        public = f"<aws_eip.egress[{place}].public_ip>"
+        self.assertEqual(plan.output("egress_ips")[place], public)
+        none = planned()
+        self.assertEqual(none.of("aws_eip", "egress"), {})
+        self.assertEqual(none.of("aws_ec2_tag", "egress"), {})
+
     def test_inputs_that_cannot_be_are_refused(self):
         cases = [
+            ({"egress_mode": "lazy"}, "Use eager or strict"),
+            ({"egress_ips": {"eu-west-1z": 1}}, "Name only zones of vpc_az_maps"),
             ({"use_spot_instances": True}, "Spot instances need use_autoscaling_groups"),
             ({"eip_allocation_ids": ["eipalloc-1"]}, "one Elastic IP per entry of vpc_az_maps"),
             ({"key_parameter": "natha/key"}, "Use a parameter name"),

@@ -7,6 +7,7 @@
 //! if EC2 refuses or does not answer, the host stays as planned and setup must run again. At the
 //! end everything is read back.
 
+mod landings;
 mod summary;
 mod survey;
 
@@ -21,7 +22,9 @@ use self::survey::{HostSurvey, LastKnown};
 use super::needs_attention;
 use super::report::{RowResult, SetupReport};
 use crate::config::{Flags, Host, load};
+use crate::kernel::addresses;
 use crate::kernel::apply::Applier;
+use crate::kernel::egress::EgressRecord;
 use crate::kernel::facts;
 use crate::kernel::forwarding::{check_plan, reassert};
 use crate::kernel::journal::JournalStore;
@@ -83,6 +86,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let last = LastKnown::read(&settings.state_dir, &facts)?;
     let mut shown = Vec::new();
     if last.plan.is_some() && !args.dry_run {
+        hold_back(&settings.state_dir, &nft).await;
         shown = restore(&settings.state_dir).await;
         if !shown.is_empty() {
             facts = facts::gather(&nft).await?;
@@ -95,7 +99,7 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     refuse_stuck(&items)?;
     nft.check_flowtable(&survey.plan.table).await?;
     if args.dry_run {
-        return dry_run(survey, &items, warnings, args.json);
+        return dry_run(survey, &items, warnings, args.json).await;
     }
     let differs = items.iter().any(|item| item.standing == ItemState::Differs);
     let store = JournalStore::open_patiently(&survey.state_dir).await?;
@@ -108,8 +112,11 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> anyhow::Result<ExitCode> {
         tracing::error!("{problem}");
     }
     warnings.extend(survey.notes);
+    let (landings, missing) = landings::rows(&survey.egress, &addresses::read().await?);
+    warnings.extend(missing);
     let outcome = Outcome { items: &items, shown: &shown, left: &left, problems: &survey.problems };
-    let report = outcome.report(&survey.plan, warnings);
+    let mut report = outcome.report(&survey.plan, warnings);
+    report.rows.extend(landings);
     SetupReport { groups: survey.groups, ..report }.print(args.json)?;
     Ok(if done { ExitCode::SUCCESS } else { needs_attention() })
 }
@@ -143,7 +150,20 @@ async fn restore(state_dir: &Path) -> Vec<Item> {
     }
 }
 
-fn dry_run(
+/// Holds back what an earlier monitor of this host held back, before anything is translated.
+async fn hold_back(state_dir: &Path, nft: &Nft) {
+    let held = async {
+        match EgressRecord::load(state_dir)? {
+            Some(record) => record.guard(nft).await,
+            None => Ok(()),
+        }
+    };
+    if let Err(error) = held.await {
+        tracing::error!(%error, "cannot hold back the hosts of strict groups");
+    }
+}
+
+async fn dry_run(
     survey: HostSurvey,
     items: &[Item],
     mut warnings: Vec<String>,
@@ -155,10 +175,12 @@ fn dry_run(
     } else {
         ("nothing-to-do", "Nothing to do: this host is as planned.")
     };
-    let rows = items.iter().map(|item| row(item, RowResult::WouldChange)).collect();
+    let (landings, missing) = landings::rows(&survey.egress, &addresses::read().await?);
+    let rows = items.iter().map(|item| row(item, RowResult::WouldChange)).chain(landings).collect();
     let sure = survey.problems.is_empty() && !differs;
     warnings.extend(survey.problems);
     warnings.extend(survey.notes);
+    warnings.extend(missing);
     warnings.extend(not_settable(items));
     let (summary, groups) = (summary.to_owned(), survey.groups);
     SetupReport { result, summary, rows, groups, warnings }.print(json)?;

@@ -4,21 +4,24 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use ipnet::Ipv4Net;
 
 use super::Args;
 use crate::cloud::OwnInterface;
 use crate::commands::report::GroupRow;
 use crate::commands::source_dest::{SourceDestChecks, TagsFault, identity, is_needed, tags};
-use crate::config::{Flags, Settings, load};
-use crate::daemon::findings;
+use crate::config::{EgressMode, Flags, Settings, load};
+use crate::daemon::{EgressOutlook, Outlook, outlook};
 use crate::kernel::apply::{Applier, Undone};
+use crate::kernel::egress::{EgressRecord, load_guard};
 use crate::kernel::facts;
 use crate::kernel::journal::{self, InstanceRecord, JournalEntry};
 use crate::kernel::nft::Nft;
 use crate::plan::{
-    CloudFacts, CloudInterface, HostFacts, HostPlan, Item, ItemState, Link, Subject, TableSpec,
-    diff,
+    CloudFacts, CloudInterface, EgressRules, EgressTable, HostFacts, HostPlan, Item, ItemState,
+    Link, Subject, TableSpec, diff,
 };
+use crate::types::Group;
 
 /// What an earlier setup of this instance left on the disk.
 #[derive(Debug, Default)]
@@ -57,6 +60,8 @@ struct Told {
     keeps_plan: bool,
     problems: Vec<String>,
     notes: Vec<String>,
+    /// The cluster, as far as it can be discovered now.
+    outlook: Outlook,
 }
 
 impl Told {
@@ -81,6 +86,7 @@ impl Told {
             keeps_plan: false,
             problems: Vec::new(),
             notes: Vec::new(),
+            outlook: Outlook::default(),
         };
         if !is_needed(&host, told.settings.role()) {
             return Ok(told);
@@ -110,8 +116,9 @@ impl Told {
         }
         // Not where EC2 has just failed to answer: a boot must not wait for it again.
         if told.problems.is_empty() {
-            let findings = Box::pin(findings(&told.settings, &identity)).await;
-            told.notes.extend(findings.iter().map(ToString::to_string));
+            let outlook = Box::pin(outlook(&told.settings, &identity)).await;
+            told.notes.extend(outlook.findings.iter().map(ToString::to_string));
+            told.outlook = outlook;
         }
         told.cloud = Some(CloudFacts {
             vpc_cidrs: identity.vpc_cidrs,
@@ -134,6 +141,10 @@ pub(super) struct HostSurvey {
     pub(super) notes: Vec<String>,
     pub(super) groups: Vec<GroupRow>,
     record: Option<InstanceRecord>,
+    /// The guard of a host on which no monitor has run yet.
+    guard: EgressTable,
+    /// The egress IPs of the groups.
+    pub(super) egress: Vec<EgressOutlook>,
 }
 
 impl HostSurvey {
@@ -162,6 +173,7 @@ impl HostSurvey {
             mac: mac.clone(),
             tags: told.tags,
         });
+        let guard = first_guard(&plan.table, settings, told.outlook.groups.as_deref());
         let mut survey = Self {
             plan,
             facts,
@@ -171,6 +183,8 @@ impl HostSurvey {
             notes: told.notes,
             groups: settings.groups.iter().map(GroupRow::from).collect(),
             record,
+            guard,
+            egress: told.outlook.egress,
         };
         if survey.facts.cloud.is_some()
             && !survey.plan.unchecked.is_empty()
@@ -217,6 +231,9 @@ impl HostSurvey {
     }
 
     async fn change(&self, applier: &mut Applier, items: &[Item]) -> anyhow::Result<Vec<Item>> {
+        if EgressRecord::load(&self.state_dir)?.is_none() {
+            load_guard(&applier.nft, &self.guard).await?;
+        }
         let changed = applier.kernel(&self.plan, items).await?;
         for item in self.checks_that_are_on(items) {
             applier.record(&item.subject, item.found.clone(), &item.wanted)?;
@@ -270,6 +287,27 @@ impl HostSurvey {
         items.retain(|item| matches!(item.standing, ItemState::Differs | ItemState::Stuck));
         Ok(items)
     }
+}
+
+/// The guard of a host on which no monitor has run yet: for the hosts of the strict groups or,
+/// while these are not known, for all sources if the settings have such a group.
+fn first_guard(table: &TableSpec, settings: &Settings, groups: Option<&[Group]>) -> EgressTable {
+    let has_strict = || settings.groups.iter().any(|one| one.egress == EgressMode::Strict);
+    let held: Vec<Vec<Ipv4Net>> = match groups {
+        _ if !table.nat => Vec::new(),
+        Some(groups) => {
+            let strict = groups.iter().filter(|group| group.egress.strict);
+            strict.map(|group| group.egress.sources.clone()).collect()
+        }
+        None if has_strict() => vec![table.sources.clone()],
+        None => Vec::new(),
+    };
+    let groups = held
+        .into_iter()
+        .filter(|sources| !sources.is_empty())
+        .map(|sources| EgressRules { sources, strict: true, ..EgressRules::default() });
+    let (uplink, vpc_networks) = (table.uplink.clone(), table.vpc_networks.clone());
+    EgressTable { uplink, vpc_networks, groups: groups.collect() }
 }
 
 fn interface(own: OwnInterface) -> CloudInterface {

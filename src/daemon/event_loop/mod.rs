@@ -32,7 +32,7 @@ use super::inbox::{Inbox, Note};
 use super::peers::Exchange;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
-use crate::status::{Allowances, Counters, FlowsReport, Report};
+use crate::status::{Allowances, Counters, EgressStatus, FlowsReport, LandingState, Report};
 use crate::types::{Fault, Fitness, InstanceId, Member, Roster, SessionId, Time};
 use notifier::Notification;
 
@@ -107,6 +107,8 @@ pub(crate) struct LoopState {
     events: VecDeque<Event>,
     alerts: BTreeMap<&'static str, String>,
     allowances: BTreeMap<String, Allowances>,
+    /// None before the task for egress IPs has looked.
+    landings: Option<LandingState>,
     counters: Counters,
     lateness_max: Duration,
     flows: FlowsReport,
@@ -132,6 +134,7 @@ impl LoopState {
             events: VecDeque::with_capacity(HISTORY),
             alerts: BTreeMap::new(),
             allowances: BTreeMap::new(),
+            landings: None,
             counters: Counters::default(),
             lateness_max: Duration::ZERO,
             flows: FlowsReport::default(),
@@ -316,6 +319,7 @@ impl EventLoop {
             Note::Alert { name, text: None } => drop(self.state.alerts.remove(name)),
             Note::Allowances(found) => self.state.allowances = found,
             Note::Flows(found) => self.state.flows = found,
+            Note::Landings(found) => self.state.landings = Some(found),
             Note::Status(answer) => {
                 let _ = answer.send(Box::new(self.report(now)));
             }
@@ -423,14 +427,16 @@ impl EventLoop {
         let mut counters = self.state.counters.clone();
         counters.peers = self.exchange.counters().clone();
         counters.log_lines_dropped += (self.dropped_lines)();
+        let (roster, view) = (Roster::clone(&self.state.roster), self.machine.view(now));
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             cluster: self.state.cluster.clone(),
             now,
             uptime: now.since(self.state.started),
-            roster: Roster::clone(&self.state.roster),
-            view: self.machine.view(now),
+            egress: EgressStatus::of(&roster, &view, self.state.landings.as_ref(), now),
+            roster,
+            view,
             alerts: self.state.alerts.values().cloned().collect(),
             allowances: self.state.allowances.clone(),
             drained: self.state.stage == Stage::Drained,

@@ -3,6 +3,7 @@
 //! AWS account.
 
 pub mod bench;
+pub mod capture;
 pub mod chaos;
 pub mod clock;
 pub mod cluster;

@@ -160,6 +160,10 @@ pub struct Ec2Spec {
     pub force_ms: u64,
     /// From a route's change to the first packet that follows it, in milliseconds.
     pub propagation_ms: u64,
+    /// From a move of an Elastic IP address to the first packet that follows it, in milliseconds;
+    /// none: as for a route.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elastic_ms: Option<u64>,
     /// How long every API call takes, in milliseconds.
     pub latency_ms: u64,
     /// From a guest's last sign of life until its status check is `impaired`, in milliseconds.
@@ -175,6 +179,7 @@ impl Default for Ec2Spec {
             stop_ms: 300,
             force_ms: 300,
             propagation_ms: 0,
+            elastic_ms: None,
             latency_ms: 0,
             status_fail_ms: Timings::default().status_fail_ms,
             dns_sync_ms: Timings::default().dns_sync_ms,

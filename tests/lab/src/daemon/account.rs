@@ -142,6 +142,7 @@ pub fn make(spec: &Spec, now: Duration) -> Result<(World, Account)> {
     world.timings_mut().force_ms = spec.ec2.force_ms;
     world.timings_mut().status_fail_ms = spec.ec2.status_fail_ms;
     world.timings_mut().propagation_ms = spec.ec2.propagation_ms;
+    world.timings_mut().elastic_ms = spec.ec2.elastic_ms;
     world.timings_mut().dns_sync_ms = spec.ec2.dns_sync_ms;
     if spec.ec2.latency_ms > 0 {
         let fault = Fault::LatencyBefore { ms: spec.ec2.latency_ms };

@@ -11,9 +11,10 @@ use super::others::Destination;
 use crate::dataplane::{self, Dataplane, Permission, Power, Target};
 
 /// Power, interfaces, their primary addresses and the public addresses that EC2 gives at start are
-/// those of now. Routes, the source/destination check, security groups, secondary private addresses
-/// and Elastic IP addresses are those of `then`, except for what did not exist yet.
-pub(super) fn dataplane(now: &State, then: &State) -> Dataplane {
+/// those of now. Routes, the source/destination check, security groups and secondary private
+/// addresses are those of `then`, and Elastic IP addresses those of `elastic`, except for what did
+/// not exist yet.
+pub(super) fn dataplane(now: &State, then: &State, elastic: &State) -> Dataplane {
     let nat_gateways: BTreeMap<&String, &String> = now
         .nat_gateways
         .values()
@@ -36,7 +37,7 @@ pub(super) fn dataplane(now: &State, then: &State) -> Dataplane {
                 mac: interface.mac.clone(),
                 subnet: interface.subnet.clone(),
                 addresses: addresses(interface, old),
-                public: public(interface, old),
+                public: public(interface, elastic.interfaces.get(&interface.id)),
                 source_dest_check: old.source_dest_check,
                 ingress: permissions(now, then, old, |group| &group.ingress),
                 egress: permissions(now, then, old, |group| &group.egress),
@@ -79,8 +80,10 @@ fn addresses(interface: &Interface, old: &Interface) -> Vec<Ipv4Addr> {
 }
 
 /// The public address of each private one. An Elastic one counts from when packets meet it until
-/// they meet its end, and goes before one that EC2 gave.
-fn public(interface: &Interface, old: &Interface) -> BTreeMap<Ipv4Addr, Ipv4Addr> {
+/// they meet its end, and goes before one that EC2 gave. `old` is none for an interface that did
+/// not exist yet.
+fn public(interface: &Interface, old: Option<&Interface>) -> BTreeMap<Ipv4Addr, Ipv4Addr> {
+    let old = old.unwrap_or(interface);
     let private: BTreeSet<Ipv4Addr> =
         interface.public.keys().chain(old.public.keys()).copied().collect();
     let found = private.into_iter().filter_map(|private| {

@@ -50,6 +50,9 @@ pub struct Timings {
     /// From a successful call until packets meet its effect: routes, source/destination check,
     /// security groups. Milliseconds.
     pub propagation_ms: u64,
+    /// From a successful call until packets meet the new place of an Elastic IP; none:
+    /// `propagation_ms`. Milliseconds.
+    pub elastic_ms: Option<u64>,
     /// How old the answers of Describe calls may be, each by itself. Milliseconds.
     pub read_lag_ms: u64,
     /// How long temporary keys are valid. Milliseconds.
@@ -72,6 +75,7 @@ impl Default for Timings {
             // One check a minute, and the second one that fails in a row counts.
             status_fail_ms: 120_000,
             propagation_ms: 0,
+            elastic_ms: None,
             read_lag_ms: 0,
             credentials_ms: 6 * 3_600_000,
             dns_sync_ms: 2_000,
@@ -155,6 +159,18 @@ impl Timings {
 
     pub(super) fn propagation(self) -> Duration {
         Duration::from_millis(self.propagation_ms)
+    }
+
+    pub(super) fn elastic(self) -> Duration {
+        Duration::from_millis(self.elastic_ms.unwrap_or(self.propagation_ms))
+    }
+
+    /// From this call until packets meet what it changed.
+    pub(super) fn effect_of(self, action: &str) -> Duration {
+        match action {
+            "AssociateAddress" | "DisassociateAddress" => self.elastic(),
+            _ => self.propagation(),
+        }
     }
 
     pub(super) fn read_lag(self) -> Duration {

@@ -146,17 +146,20 @@ impl World {
     /// What packets should meet now.
     #[must_use]
     pub fn dataplane(&self, now: Duration) -> Dataplane {
-        let lag = self.settings.timings.propagation();
-        let then = now.checked_sub(lag).map_or(&self.past[0].1, |then| self.at(then));
-        network::dataplane(&self.state, then)
+        let before = |lag| now.checked_sub(lag).map_or(&self.past[0].1, |then| self.at(then));
+        let timings = self.settings.timings;
+        let (then, elastic) = (before(timings.propagation()), before(timings.elastic()));
+        network::dataplane(&self.state, then, elastic)
     }
 
     /// When something next changes by itself: a timed state ends, or a change reaches packets.
     #[must_use]
     pub fn next_change(&self, now: Duration) -> Option<Duration> {
-        let lag = self.settings.timings.propagation();
+        let timings = self.settings.timings;
         let timed = self.next_end();
-        let reach = self.past.iter().map(|(from, _)| *from + lag).find(|at| *at > now);
+        let reach = [timings.propagation(), timings.elastic()]
+            .into_iter()
+            .filter_map(|lag| self.past.iter().map(|(from, _)| *from + lag).find(|at| *at > now));
         timed.into_iter().chain(reach).min()
     }
 
@@ -239,7 +242,7 @@ impl World {
             params: params.summary(),
             error: outcome.as_ref().err().map(|error| error.code.clone()),
             unanswered: conduct.lost_reply,
-            in_force: changed.then(|| now + self.settings.timings.propagation()),
+            in_force: changed.then(|| now + self.settings.timings.effect_of(action)),
         });
         outcome
     }

@@ -43,6 +43,7 @@ pub(super) const EC2: Ec2Spec = Ec2Spec {
     stop_ms: 2000,
     force_ms: 1000,
     propagation_ms: 0,
+    elastic_ms: None,
     latency_ms: 50,
     status_fail_ms: 120_000,
     dns_sync_ms: 2_000,

@@ -159,6 +159,20 @@ fn packets_meet_an_address_where_it_was_until_the_move_has_propagated() {
 }
 
 #[test]
+fn the_move_of_an_address_can_take_another_time_than_the_rest() {
+    let timings = Timings { propagation_ms: 700, elastic_ms: Some(3_000), ..timings() };
+    let mut lab = Lab::new(timings);
+    let eip = allocate(&mut lab, 2_000);
+    let public: Ipv4Addr = shown(&mut lab, 2_000, &eip, "publicIp")[0].parse().unwrap();
+    let own = in_force(&lab, 2_000, 0);
+    associate(&mut lab, 3_000, &eip, 0);
+    assert_eq!(in_force(&lab, 5_999, 0), own);
+    assert_eq!(lab.world.next_change(at(5_000)), Some(at(6_000)));
+    assert_eq!(in_force(&lab, 6_000, 0), [public]);
+    assert_eq!(lab.world.history().last().unwrap().in_force, Some(at(6_000)));
+}
+
+#[test]
 fn an_address_outlives_a_stop_and_is_free_after_a_termination() {
     let mut lab = Lab::new(timings());
     let eip = allocate(&mut lab, 1_000);

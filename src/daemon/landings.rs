@@ -1,0 +1,49 @@
+//! Has EC2 assign the landing addresses that this node lacks. Each node sees to its own interface.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::cloud::Clouds;
+use crate::types::NetworkInterfaceId;
+
+/// Time between two calls. EC2's answers may lack what it has just assigned, and a call whose
+/// outcome is unknown may have been applied: one that follows at once would assign too many.
+const AGAIN: Duration = Duration::from_mins(1);
+
+/// When this node last asked for landing addresses.
+#[derive(Debug, Default)]
+pub(super) struct Landings {
+    asked: Option<Instant>,
+}
+
+impl Landings {
+    /// Asks EC2 for the `count` landing addresses that this node's interface lacks. Returns whether
+    /// EC2 has assigned them, which a new discovery then finds.
+    pub(super) async fn assign(
+        &mut self,
+        clouds: &Clouds,
+        count: usize,
+        interface: &NetworkInterfaceId,
+    ) -> bool {
+        let is_due = self.asked.is_none_or(|asked| asked.elapsed() >= AGAIN);
+        if count == 0 || !is_due {
+            return false;
+        }
+        self.asked = Some(Instant::now());
+        match clouds.ec2().add_private_ips(count, interface).await {
+            Ok(()) => {
+                tracing::info!("EC2 assigned {count} landing addresses to {interface}");
+                true
+            }
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    "cannot have landing addresses assigned; natha tries again in a minute. Allow \
+                     the node's role what `natha policy` prints"
+                );
+                false
+            }
+        }
+    }
+}
