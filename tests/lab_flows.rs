@@ -312,4 +312,7 @@ fn a_hand_over_on_request_and_the_hand_back_break_nothing() {
     }
     assert_eq!(mixed.alive(), (2 * COUNT, COUNT));
     assert_eq!(mixed.control("seen"), COUNT, "the same addresses and ports");
+    // A minute after the group has left, its connections occupy no ports there any more.
+    let removed = || Ok(mixed.scene.console("nat-b")?.contains("removed: its egress IP has left"));
+    mixed.scene.wait_for(removed).unwrap();
 }

@@ -83,6 +83,14 @@ fn entry(port: u16) -> Entry {
     Entry { landing: landing(1), flow }
 }
 
+/// What is held of an owner then: one connection by the egress IP.
+fn give(heir: &Shared, owner: &InstanceId, port: u16) {
+    let now = clock::now();
+    let records = vec![Record { egress: egress(), flow: entry(port).flow }];
+    let records = Message::Records { oldest: now, records };
+    heir.with_held(owner, |held| held.replica.apply(&records, now)).unwrap();
+}
+
 /// Waits until `ready` holds. Dumps that a sender wants are empty.
 async fn until(what: &str, owner: &Shared, ready: impl Fn() -> bool) {
     let waited = async {
@@ -169,17 +177,26 @@ async fn a_member_with_another_key_and_a_stranger_are_refused() {
     .await;
 }
 
-#[tokio::test]
-async fn what_a_silent_owner_had_is_forgotten_in_time() {
+#[test]
+fn what_a_silent_owner_had_is_forgotten_in_time() {
     let heir = shared(33, 2, "one");
-    let record = Record { egress: egress(), flow: entry(1).flow };
-    let now = clock::now();
     for owner in [node(1), node(3)] {
-        let records = Message::Records { oldest: now, records: vec![record] };
-        heir.with_held(&owner, |held| held.replica.apply(&records, now)).unwrap();
+        give(&heir, &owner, 1);
     }
+    let now = clock::now();
     heir.age(now + Duration::from_mins(2));
     assert_eq!((held(&heir), heir.held.borrow().len()), (1, 2), "two minutes and one more");
     heir.age(now + Duration::from_mins(4));
     assert_eq!((held(&heir), heir.held.borrow().len()), (0, 1), "the other is no member");
+}
+
+#[test]
+fn the_owner_that_has_shown_its_connections_last_supersedes_the_earlier_ones() {
+    let heir = shared(34, 2, "one");
+    for (owner, port) in [(node(1), 1), (node(3), 2)] {
+        give(&heir, &owner, port);
+    }
+    heir.supersede(&node(3));
+    let left = |owner| heir.held.borrow()[&owner].replica.len();
+    assert_eq!((left(node(1)), left(node(3))), (0, 1));
 }
