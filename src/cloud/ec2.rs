@@ -22,8 +22,8 @@ use super::resolver::Resolver;
 use super::whole::WholeReplies;
 use crate::config::Api;
 use crate::types::{
-    CloudFault, CloudFaultKind, InstanceId, InstanceInfo, NetworkInterfaceId, PowerReport,
-    RouteTableId, RouteTableInfo, StopOrigin, SubnetId, SubnetInfo, VpcId,
+    CloudFault, CloudFaultKind, InstanceId, InstanceInfo, InstanceState, NetworkInterfaceId,
+    PowerReport, RouteTableId, RouteTableInfo, StopOrigin, SubnetId, SubnetInfo, VpcId,
 };
 
 /// Time limit for opening a TCP and TLS connection.
@@ -128,30 +128,35 @@ impl Ec2 {
         found.map(Some).ok_or_else(|| unexpected(CALL, format!("{id} is not in the answer")))
     }
 
-    /// The power state of one instance. Its two calls run concurrently. If the call for the status
-    /// checks fails, which lag by minutes anyway, the instance counts as not impaired.
+    /// The power state of one instance. Only one that runs has status checks, so only then they are
+    /// asked for. If that call fails, which lags by minutes anyway, the instance counts as not
+    /// impaired.
     pub(crate) async fn power(&self, id: &InstanceId) -> Result<PowerReport, CloudFault> {
         const CALL: &str = "DescribeInstances";
+        let Some(instance) = self.raw_instance(id).await? else {
+            let stop_origin = StopOrigin::Unknown;
+            return Ok(PowerReport { state: None, stop_origin, impaired: false, reason: None });
+        };
+        let state = convert::instance(CALL, &instance)?.state;
+        Ok(PowerReport {
+            state: Some(state),
+            stop_origin: convert::stop_origin(&instance),
+            impaired: state == InstanceState::Running && self.is_impaired(id).await,
+            reason: convert::reason(&instance),
+        })
+    }
+
+    /// Whether EC2's status checks call an instance impaired; not if they cannot be read.
+    async fn is_impaired(&self, id: &InstanceId) -> bool {
         let status = self
             .client
             .describe_instance_status()
             .instance_ids(id.as_str())
             .include_all_instances(true);
-        let (instance, status) =
-            tokio::join!(self.raw_instance(id), call("DescribeInstanceStatus", status.send()));
-        let Some(instance) = instance? else {
-            let stop_origin = StopOrigin::Unknown;
-            return Ok(PowerReport { state: None, stop_origin, impaired: false, reason: None });
-        };
-        let impaired = status.is_ok_and(|answer| {
+        let status = call("DescribeInstanceStatus", status.send()).await;
+        status.is_ok_and(|answer| {
             let mut about = answer.instance_statuses().iter();
             about.any(|one| one.instance_id() == Some(id.as_str()) && convert::impaired(one))
-        });
-        Ok(PowerReport {
-            state: Some(convert::instance(CALL, &instance)?.state),
-            stop_origin: convert::stop_origin(&instance),
-            impaired,
-            reason: convert::reason(&instance),
         })
     }
 

@@ -228,11 +228,35 @@ const STOPPED: &str = "<reservationSet><item><instancesSet><item>\
     <stateReason><code>Client.InstanceInitiatedShutdown</code></stateReason>\
     </item></instancesSet></item></reservationSet>";
 
+const RUNNING: &str = "<reservationSet><item><instancesSet><item>\
+    <instanceId>i-00000001</instanceId>\
+    <instanceState><code>16</code><name>running</name></instanceState>\
+    </item></instancesSet></item></reservationSet>";
+
+const IMPAIRED: &str = "<instanceStatusSet><item><instanceId>i-00000001</instanceId>\
+    <systemStatus><status>impaired</status></systemStatus>\
+    <instanceStatus><status>ok</status></instanceStatus></item></instanceStatusSet>";
+
 #[tokio::test]
 async fn power_is_told_without_the_status_checks_too() {
     let fake = Fake::start(|request| {
         if request.contains("Action=DescribeInstanceStatus") {
             error(403, "UnauthorizedOperation", "no")
+        } else {
+            reply("DescribeInstances", RUNNING)
+        }
+    })
+    .await;
+    let power = client(&fake.url).await.power(&node()).await.unwrap();
+    assert_eq!(power.state, Some(InstanceState::Running));
+    assert!(!power.impaired);
+}
+
+#[tokio::test]
+async fn the_status_checks_of_an_instance_that_does_not_run_are_not_asked_for() {
+    let fake = Fake::start(|request| {
+        if request.contains("Action=DescribeInstanceStatus") {
+            reply("DescribeInstanceStatus", IMPAIRED)
         } else {
             reply("DescribeInstances", STOPPED)
         }
@@ -307,12 +331,9 @@ async fn an_impaired_instance_is_told() {
     let fake = Fake::start(|request| {
         if request.contains("Action=DescribeInstanceStatus") {
             assert!(request.contains("IncludeAllInstances=true"), "{request}");
-            let status = "<instanceStatusSet><item><instanceId>i-00000001</instanceId>\
-                <systemStatus><status>impaired</status></systemStatus>\
-                <instanceStatus><status>ok</status></instanceStatus></item></instanceStatusSet>";
-            reply("DescribeInstanceStatus", status)
+            reply("DescribeInstanceStatus", IMPAIRED)
         } else {
-            reply("DescribeInstances", STOPPED)
+            reply("DescribeInstances", RUNNING)
         }
     })
     .await;

@@ -5,6 +5,7 @@ mod discover;
 mod egress;
 mod groups;
 mod inventory;
+mod pace;
 mod resources;
 #[cfg(test)]
 mod tests;
@@ -15,3 +16,4 @@ pub use inventory::{
     CLUSTER_TAG, EGRESS_TAG, GROUP_TAG, HOME_TAG, INTERFACE_TAG, Inventory, InventoryQuery,
     Selector, forwarding_interface, inventory_query,
 };
+pub use pace::{first_look, look_every};

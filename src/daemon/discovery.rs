@@ -1,4 +1,4 @@
-//! Discovers the cluster's members and groups: at the start, every minute, and when a peer
+//! Discovers the cluster's members and groups: at the start, every minute or so, and when a peer
 //! restarts.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::alerts::Alert;
 use super::inbox::Notes;
 use super::landings::Landings;
 use crate::cloud::{Clouds, Connections, Expected, Identity, Imds};
-use crate::cluster::{Discovered, DiscoveryError, Selector, discover, inventory_query};
+use crate::cluster::{
+    Discovered, DiscoveryError, Selector, discover, first_look, inventory_query, look_every,
+};
 use crate::config::{
     Flags, Given, PairFlags, Problem, Problems, Resolved, Settings, load_with_pair,
 };
@@ -24,13 +26,13 @@ use crate::types::{
     CloudFault, Group, GroupName, InstanceId, Location, Member, Resource, Roster, Time,
 };
 
-/// Time between two discoveries.
-const EVERY: Duration = Duration::from_mins(1);
+/// For how long a node that is no member is not asked for again.
+const STRANGER_EVERY: Duration = Duration::from_mins(1);
 /// Time between the first discovery and the second. Right after instances were launched, lists by
 /// tag lack some of them for a few seconds.
 const SECOND: Duration = Duration::from_secs(10);
-/// Nodes that are not members and that EC2 is asked for in [`EVERY`], each once: a bound for
-/// clusters without a key, where anyone can send a heartbeat in any name.
+/// Nodes that are not members and that EC2 is asked for in [`STRANGER_EVERY`], each once: a bound
+/// for clusters without a key, where anyone can send a heartbeat in any name.
 const MAX_STRANGERS: usize = 16;
 /// The least time between two discoveries that restarted peers trigger.
 const LEAST: Duration = Duration::from_secs(2);
@@ -71,9 +73,9 @@ impl Rediscover {
     }
 
     /// Asks for a discovery that looks for `stranger`, a node that is heard and that the lists by
-    /// tag lack. Ignored for a node that was asked for within [`EVERY`].
+    /// tag lack. Ignored for a node that was asked for within [`STRANGER_EVERY`].
     pub(super) fn look_for(&mut self, stranger: InstanceId, now: Time) {
-        self.asked_for.retain(|_, asked| now.since(*asked) < EVERY);
+        self.asked_for.retain(|_, asked| now.since(*asked) < STRANGER_EVERY);
         if self.asked_for.len() >= MAX_STRANGERS || self.asked_for.contains_key(&stranger) {
             return;
         }
@@ -275,8 +277,9 @@ pub(super) struct DiscoveryAlerts {
     pub(super) findings: Alert,
 }
 
-/// Repeats the discovery every minute and when `rediscover` asks for it, for as long as the loop
-/// runs, and sends changes to the loop. If a discovery fails, the roster stays as it was.
+/// Repeats the discovery at the pace of [`look_every`] and when `rediscover` asks for it, for as
+/// long as the loop runs, and sends changes to the loop. If a discovery fails, the roster stays as
+/// it was.
 pub(super) async fn keep_looking(
     discovery: Discovery,
     cluster: Cluster,
@@ -293,17 +296,21 @@ pub(super) async fn keep_looking(
     let Cluster { mut roster, mut warnings, findings, vpc_blocks, .. } = cluster;
     alerts.findings.set(listed(&findings)).await;
     take_in_blocks(&discovery.settings, &vpc_blocks).await;
-    let mut rounds = interval_at(Instant::now() + SECOND, EVERY);
-    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut due = Instant::now() + SECOND;
+    let mut is_second = true;
     let mut least = interval(LEAST);
     least.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let asked = tokio::select! {
-            _ = rounds.tick() => false,
+            () = sleep_until(due) => false,
             () = rediscover.asked.notified() => true,
         };
         if asked {
             least.tick().await;
+        } else {
+            let pace = look_every(roster.members.len());
+            let wait = if is_second { first_look(&roster, &discovery.me) } else { pace };
+            (due, is_second) = (Instant::now() + wait, false);
         }
         let strangers = std::mem::take(&mut *rediscover.lock());
         match discovery.look(&roster, &strangers).await {
@@ -399,11 +406,11 @@ mod tests {
         rediscover.look_for(node(1), start);
         rediscover.asked.notified().await;
         assert_eq!(std::mem::take(&mut *rediscover.lock()), BTreeSet::from([node(1)]));
-        rediscover.look_for(node(1), start + EVERY - Duration::from_secs(1));
+        rediscover.look_for(node(1), start + STRANGER_EVERY - Duration::from_secs(1));
         assert_eq!(*rediscover.lock(), BTreeSet::new());
-        rediscover.look_for(node(1), start + EVERY);
+        rediscover.look_for(node(1), start + STRANGER_EVERY);
         for n in 0..100 {
-            rediscover.look_for(node(n), start + EVERY);
+            rediscover.look_for(node(n), start + STRANGER_EVERY);
         }
         assert_eq!(rediscover.lock().len(), MAX_STRANGERS);
     }

@@ -134,15 +134,12 @@ impl Reads {
     /// Sends the reads that are due.
     pub(super) fn advance(&mut self, known: &Known, groups: &Groups, out: &mut Outbox, now: Time) {
         let share = Share::of(known, groups, now);
-        let pace = share.routes();
+        let pace = share.resources(self.kinds.len());
         for (kind, state) in &mut self.kinds {
             read_kind(*kind, state, pace, groups, out, now);
         }
-        let mut due: BTreeMap<&InstanceId, Duration> = share.powers().collect();
-        if let Some(pace) = due.values().min().copied() {
-            due.insert(&known.me.id, pace);
-        }
-        for (node, pace) in due {
+        let own = share.own_power().map(|pace| (&known.me.id, pace));
+        for (node, pace) in share.powers().chain(own) {
             let state = self.power.entry(node.clone()).or_default();
             if state.is_due(now, pace) {
                 let id = out.new_id();

@@ -17,6 +17,8 @@ const ATTENTIVE: Duration = Duration::from_secs(2);
 const LOOK_ON: Duration = Duration::from_secs(4);
 /// How much younger than `read_valid` the reads of a node that acts stay: a read takes time.
 const CALL: Duration = Duration::from_secs(1);
+/// The time in which all live members together read the resources of one kind once, at rest.
+const TOGETHER: Duration = Duration::from_millis(400);
 
 /// This node's share of the cluster's reads at one moment.
 pub(super) struct Share<'a> {
@@ -52,8 +54,17 @@ impl<'a> Share<'a> {
         })
     }
 
-    /// How often resources are read where nothing hurries.
-    pub(super) fn routes(&self) -> Duration {
+    /// How often this node reads its own state, which the repair rule asks for before a stop: as
+    /// often as that of the peers that it may have to stop.
+    pub(super) fn own_power(&self) -> Option<Duration> {
+        let may_stop_soon = |since: Time| self.is_keeper() || self.may_stop_soon(since);
+        let suspects = self.known.peers.values();
+        let mine = suspects.filter(|peer| peer.suspected_since.is_some_and(may_stop_soon));
+        mine.map(|peer| self.pace_of(peer)).min()
+    }
+
+    /// How often the resources of one of `kinds` kinds are read where nothing hurries.
+    pub(super) fn resources(&self, kinds: usize) -> Duration {
         let attentive = ATTENTIVE.min(self.known.timing.reread);
         if self.groups.values().any(|group| group.moving.is_some()) {
             return attentive;
@@ -65,7 +76,13 @@ impl<'a> Share<'a> {
                 || self.took_from(peer)
                 || (peer.verdict == Verdict::Sick && self.is_heir_of(peer))
         };
-        if troubled.any(concerned) { attentive } else { self.known.timing.reread }
+        if troubled.any(concerned) { attentive } else { self.at_rest(kinds) }
+    }
+
+    /// How often a node without a reason to hurry reads the resources of one kind.
+    fn at_rest(&self, kinds: usize) -> Duration {
+        let reads = u32::try_from(kinds).unwrap_or(u32::MAX).saturating_mul(self.count());
+        self.known.timing.reread.max(TOGETHER.saturating_mul(reads))
     }
 
     /// How often the state of a watched peer is read.
@@ -74,14 +91,20 @@ impl<'a> Share<'a> {
         let attentive = ATTENTIVE.min(timing.reread);
         let base = if rests(self.known, peer) { timing.reread } else { attentive };
         let spread = attentive * self.watched.max(1);
-        if base == attentive && self.acts_on(peer) {
+        let is_stopped = self.known.stopped.contains(&peer.member.id);
+        if base == attentive && self.acts_on(peer) && !is_stopped {
             return spread.min(timing.read_valid.saturating_sub(CALL)).max(attentive);
         }
-        if self.is_keeper() {
+        if self.is_keeper() || is_stopped {
             return base.max(spread.min(timing.reread));
         }
-        let live = u32::try_from(self.live.len()).unwrap_or(u32::MAX).max(1);
-        base.max(LOOK_ON.saturating_mul(live).saturating_mul(self.watched.saturating_add(1)))
+        let reads = self.count().saturating_mul(self.watched.saturating_add(1));
+        base.max(LOOK_ON.saturating_mul(reads))
+    }
+
+    /// How many members are alive and fit; one where none is.
+    fn count(&self) -> u32 {
+        u32::try_from(self.live.len()).unwrap_or(u32::MAX).max(1)
     }
 
     /// Whether this node is the one that watches failed peers closely: the first of the fit
@@ -93,8 +116,7 @@ impl<'a> Share<'a> {
     /// This node's place among the fit members, as a part of all.
     fn turn(&self) -> f64 {
         let before = rank(&self.known.me.id, self.live.iter().copied());
-        let live = u32::try_from(self.live.len()).unwrap_or(u32::MAX).max(1);
-        f64::from(before) / f64::from(live)
+        f64::from(before) / f64::from(self.count())
     }
 
     /// Whether this node is about to act on the peer, or has begun to.
@@ -132,7 +154,8 @@ impl<'a> Share<'a> {
     /// Whether this node took a group of the peer that was lost a moment ago. The peer's own last
     /// requests, or those of another heir, may still take effect.
     fn took_from(&self, peer: &Peer) -> bool {
-        let patience = max_request_age(&self.known.timing) * 3;
+        let timing = &self.known.timing;
+        let patience = max_request_age(timing) + timing.read_valid;
         let is_recent = peer.lost_since.is_some_and(|at| self.now.since(at) < patience);
         let mut groups = self.groups.values();
         is_recent

@@ -226,7 +226,7 @@ fn stops_that_ec2_refuses_are_repeated_with_growing_waits_and_count_for_nothing(
         .filter(|(_, action)| matches!(action, Action::Stop { .. }))
         .map(|(at, _)| *at)
         .collect();
-    assert_eq!(at.len(), 9);
+    assert!((8..=9).contains(&at.len()), "{at:?}");
     let waits: Vec<Duration> = at.windows(2).map(|two| two[1].since(two[0])).collect();
     assert!(waits[0] < millis(5_300), "{waits:?}");
     assert!(waits[4] > secs(29), "{waits:?}");

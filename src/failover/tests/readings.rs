@@ -87,13 +87,13 @@ fn how_often_ec2_is_asked_follows_the_worst_peer() {
     };
     let cases: [(fn(&mut TestBench), _, _); 8] = [
         (sick, Verdict::Sick, (30, 0, 0)),
-        (left, Verdict::Leaving, (6, 6, 6)),
-        (daemon, Verdict::DaemonDown, (30, 30, 30)),
+        (left, Verdict::Leaving, (6, 0, 6)),
+        (daemon, Verdict::DaemonDown, (30, 0, 30)),
         (lost, Verdict::Unreachable, (30, 30, 30)),
-        (gone, Verdict::Gone, (6, 6, 6)),
-        (user, Verdict::Down, (6, 6, 6)),
-        (unknown, Verdict::Down, (30, 30, 30)),
-        (stopping, Verdict::Down, (30, 30, 30)),
+        (gone, Verdict::Gone, (6, 0, 6)),
+        (user, Verdict::Down, (6, 0, 6)),
+        (unknown, Verdict::Down, (30, 0, 30)),
+        (stopping, Verdict::Down, (30, 0, 30)),
     ];
     for (fail, verdict, asked) in cases {
         let mut timing = timing();

@@ -43,6 +43,54 @@ fn the_first_of_the_members_watches_the_lost_ones_and_the_others_look_on() {
     }
 }
 
+/// Reads of routes of a node in a minute of rest.
+fn reads_at_rest(nodes: usize) -> usize {
+    let mut bench = TestBench::starting(0, nodes, timing());
+    bench.run(20_000);
+    bench.told.clear();
+    bench.run(60_000);
+    reads_of_routes(&bench)
+}
+
+#[test]
+fn a_cluster_that_would_read_too_often_at_rest_shares_the_pace() {
+    assert!((6..=7).contains(&reads_at_rest(2)), "every ten seconds");
+    assert!((6..=7).contains(&reads_at_rest(16)), "sixteen nodes and one kind are few enough");
+    let mut timing = timing();
+    timing.reread = secs(1);
+    let mut bench = TestBench::starting(0, 16, timing);
+    bench.run(20_000);
+    bench.told.clear();
+    bench.run(64_000);
+    let reads = reads_of_routes(&bench);
+    assert!((9..=11).contains(&reads), "{reads}: every 6.4 s, not every second");
+}
+
+#[test]
+fn only_a_node_that_may_have_to_stop_a_peer_reads_its_own_state() {
+    for (me, reads) in [(0, true), (5, false)] {
+        let mut bench = zone_lost(me);
+        bench.run(40_000);
+        assert_eq!(asks_for(&bench, &id(me)), reads, "node {me}");
+    }
+}
+
+#[test]
+fn a_stopped_peer_is_read_at_the_pace_of_the_keeper() {
+    let mut bench = TestBench::starting(4, 16, timing());
+    let stopped: std::collections::BTreeSet<_> = (11..16).map(id).collect();
+    bench.machine.recall(stopped);
+    for lost in 11..16 {
+        bench.lose(lost);
+        bench.power.insert(id(lost), report(crate::types::InstanceState::Stopping));
+    }
+    bench.run(5_000);
+    bench.told.clear();
+    bench.run(50_000);
+    let reads = reads_of_power(&bench);
+    assert!((23..=27).contains(&reads), "{reads}: each of five every ten seconds");
+}
+
 #[test]
 fn an_heir_asks_at_once_and_no_other_does() {
     let lost: Vec<_> = (11..16).map(id).collect();
