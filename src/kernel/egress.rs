@@ -169,6 +169,7 @@ mod tests {
             landings: vec![LANDING],
             arrived: true,
             strict,
+            inserting: false,
         };
         EgressTable { uplink: "eth0".to_owned(), vpc_networks: Vec::new(), groups: vec![rules] }
     }

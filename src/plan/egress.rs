@@ -93,7 +93,8 @@ impl EgressTable {
     #[must_use]
     pub fn guard(&self) -> Self {
         let strict = self.groups.iter().filter(|group| group.strict);
-        let groups = strict.map(|group| EgressRules { arrived: false, ..group.clone() });
+        let groups =
+            strict.map(|group| EgressRules { arrived: false, inserting: false, ..group.clone() });
         Self { groups: groups.collect(), ..self.clone() }
     }
 
