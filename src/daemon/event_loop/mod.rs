@@ -32,7 +32,7 @@ use super::inbox::{Inbox, Note};
 use super::peers::Exchange;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
-use crate::status::{Allowances, Counters, EgressStatus, LandingState, Report};
+use crate::status::{Allowances, Counters, EgressStatus, LandingState, PortUse, Report};
 use crate::types::{Fault, Fitness, InstanceId, Roster, SessionId, Time};
 use notifier::Notification;
 
@@ -105,6 +105,8 @@ pub(crate) struct LoopState {
     events: VecDeque<Event>,
     alerts: BTreeMap<&'static str, String>,
     allowances: BTreeMap<String, Allowances>,
+    /// None before the first look, and on a host that is no NAT.
+    ports: Option<PortUse>,
     /// None before the task for egress IPs has looked.
     landings: Option<LandingState>,
     counters: Counters,
@@ -131,6 +133,7 @@ impl LoopState {
             events: VecDeque::with_capacity(HISTORY),
             alerts: BTreeMap::new(),
             allowances: BTreeMap::new(),
+            ports: None,
             landings: None,
             counters: Counters::default(),
             lateness_max: Duration::ZERO,
@@ -301,6 +304,7 @@ impl EventLoop {
             Note::Alert { name, text: Some(text) } => drop(self.state.alerts.insert(name, text)),
             Note::Alert { name, text: None } => drop(self.state.alerts.remove(name)),
             Note::Allowances(found) => self.state.allowances = found,
+            Note::Ports(found) => self.state.ports = Some(found),
             Note::Landings(found) => self.state.landings = Some(found),
             Note::Status(answer) => {
                 let _ = answer.send(Box::new(self.report(now)));
@@ -416,6 +420,7 @@ impl EventLoop {
             cluster: self.state.cluster.clone(),
             now,
             uptime: now.since(self.state.started),
+            ports: self.state.ports.clone(),
             egress: EgressStatus::of(&roster, &view, self.state.landings.as_ref(), now),
             roster,
             view,
