@@ -3,7 +3,7 @@
 mod flows;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,9 @@ pub struct Report {
     /// What EC2 allows each forwarding interface, by name. Empty if this host is no NAT.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub allowances: BTreeMap<String, Allowances>,
+    /// How full the port space of the translation is; none before the monitor of a NAT has looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<PortUse>,
     /// The egress IPs of all groups. Empty if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub egress: Vec<EgressStatus>,
@@ -60,6 +63,32 @@ pub struct Report {
     /// Longest delay of any turn of the event loop since the start, in ms.
     #[serde(rename = "lateness_max_ms", with = "millis")]
     pub lateness_max: Duration,
+}
+
+/// The port space of the translation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortUse {
+    /// Connections since the host booted that the kernel dropped because the port after translation
+    /// was taken.
+    pub failures: u64,
+    /// The address and destination with the most connections; none while all connections together
+    /// are fewer than half of a port space.
+    pub fullest: Option<PortSpace>,
+}
+
+/// The connections that share the ports of one address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortSpace {
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// The private address of this node that their sources are translated to.
+    pub address: Ipv4Addr,
+    /// What they lead to.
+    pub destination: SocketAddrV4,
+    /// How many there are.
+    pub used: u32,
+    /// How many there can be.
+    pub of: u32,
 }
 
 /// An egress IP, as this node knows it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use comfy_table::{Table, presets};
 
 use crate::failover::{Event, Level};
-use crate::status::{EgressProof, Report, kind_name};
+use crate::status::{EgressProof, PortSpace, PortUse, Report, kind_name};
 use crate::types::{Group, Member, Resource, RouteTarget, display_duration, printable};
 
 /// Number of recent events shown.
@@ -34,6 +34,9 @@ pub(super) fn report(report: &Report, colours: bool) -> String {
     }
     if !report.egress.is_empty() {
         push_table(&mut out, &egress(report));
+    }
+    if let Some(ports) = report.ports.as_ref().and_then(ports) {
+        push_table(&mut out, &ports);
     }
     if !report.allowances.is_empty() {
         push_table(&mut out, &allowances(report));
@@ -147,6 +150,26 @@ fn resources(report: &Report) -> Option<Table> {
             table.add_row([resource.to_string(), kind, group.name.to_string(), shown]);
         }
     }
+    Some(table)
+}
+
+/// The fullest port space; none while nothing is to be said of it.
+fn ports(ports: &PortUse) -> Option<Table> {
+    if ports.fullest.is_none() && ports.failures == 0 {
+        return None;
+    }
+    let mut table =
+        table(&["FULLEST PORT SPACE", "TO", "PORTS IN USE", "CONNECTIONS WITHOUT A PORT"]);
+    let failures = ports.failures.to_string();
+    table.add_row(match &ports.fullest {
+        Some(PortSpace { protocol, address, destination, used, of }) => [
+            format!("{protocol} {address}"),
+            destination.to_string(),
+            format!("{used} of {of}"),
+            failures,
+        ],
+        None => [NOTHING.to_owned(), NOTHING.to_owned(), NOTHING.to_owned(), failures],
+    });
     Some(table)
 }
 

@@ -84,6 +84,7 @@ fn well() -> Report {
         alerts: Vec::new(),
         allowances: BTreeMap::new(),
         egress: Vec::new(),
+        ports: None,
         events: Vec::new(),
         counters: Counters::default(),
         lateness_max: Duration::ZERO,
@@ -266,6 +267,32 @@ fn with_egress() -> Report {
     };
     report.egress = EgressStatus::of(&report.roster, &report.view, Some(&state), report.now);
     report
+}
+
+#[test]
+fn the_port_space_is_shown_once_it_is_half_full_or_was_too_small() {
+    let mut report = well();
+    let show = |report: &Report| super::report(report, false);
+    report.ports = Some(PortUse { failures: 0, fullest: None });
+    assert!(!show(&report).contains("PORT SPACE"));
+    report.ports = Some(PortUse { failures: 3, fullest: None });
+    assert!(show(&report).contains("CONNECTIONS WITHOUT A PORT"));
+    report.ports = Some(PortUse {
+        failures: 0,
+        fullest: Some(PortSpace {
+            protocol: "udp".to_owned(),
+            address: std::net::Ipv4Addr::new(10, 0, 0, 10),
+            destination: "203.0.113.10:53".parse().unwrap(),
+            used: 40_000,
+            of: 64_512,
+        }),
+    });
+    let shown = show(&report);
+    for part in ["udp 10.0.0.10", "203.0.113.10:53", "40000 of 64512"] {
+        assert!(shown.contains(part), "{shown}");
+    }
+    let text = serde_json::to_string(&report).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
 }
 
 #[test]

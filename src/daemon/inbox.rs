@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::clock;
 use crate::failover::{ActionId, Event, EventKind, Input, Level, Outcome};
-use crate::status::{Allowances, FlowsReport, LandingState, Report};
+use crate::status::{Allowances, FlowsReport, LandingState, PortUse, Report};
 
 /// Notes that may wait for the loop. When the inbox is full, the sender waits; the loop never does.
 const CAPACITY: usize = 1024;
@@ -46,6 +46,8 @@ pub(super) enum Note {
     Allowances(BTreeMap<String, Allowances>),
     /// What is known of the landing addresses of this host.
     Landings(LandingState),
+    /// How full the port space is.
+    Ports(PortUse),
     /// A request for a status report.
     Status(oneshot::Sender<Box<Report>>),
 }

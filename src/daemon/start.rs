@@ -18,7 +18,7 @@ use super::event_loop::{
 };
 use super::health::proof::{self, ProofParts};
 use super::health::{
-    FitnessBoard, allowances, conntrack, host, interruptions, reach, replies, service_checks,
+    FitnessBoard, allowances, conntrack, host, interruptions, ports, reach, replies, service_checks,
 };
 use super::inbox::{self, Notes};
 use super::peers::{Exchange, ExchangeParts};
@@ -249,6 +249,7 @@ fn watch_host(found: &Membership, hurry_probes: Arc<Notify>, notes: &Notes) -> a
     if settings.is_nat() {
         let exceeded = Alert::new("allowances", notes);
         tokio::spawn(reach::watch(settings.state_dir.clone(), Alert::new("reach", notes)));
+        tokio::spawn(ports::watch(notes.clone(), Alert::new("ports", notes)));
         tokio::spawn(replies::watch(Alert::new("replies", notes)));
         tokio::spawn(allowances::watch(settings.state_dir.clone(), notes.clone(), exceeded));
     }

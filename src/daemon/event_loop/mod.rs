@@ -32,7 +32,9 @@ use super::inbox::{Inbox, Note};
 use super::peers::Exchange;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
-use crate::status::{Allowances, Counters, EgressStatus, FlowsReport, LandingState, Report};
+use crate::status::{
+    Allowances, Counters, EgressStatus, FlowsReport, LandingState, PortUse, Report,
+};
 use crate::types::{Fault, Fitness, InstanceId, Member, Roster, SessionId, Time};
 use notifier::Notification;
 
@@ -107,6 +109,8 @@ pub(crate) struct LoopState {
     events: VecDeque<Event>,
     alerts: BTreeMap<&'static str, String>,
     allowances: BTreeMap<String, Allowances>,
+    /// None before the first look, and on a host that is no NAT.
+    ports: Option<PortUse>,
     /// None before the task for egress IPs has looked.
     landings: Option<LandingState>,
     counters: Counters,
@@ -134,6 +138,7 @@ impl LoopState {
             events: VecDeque::with_capacity(HISTORY),
             alerts: BTreeMap::new(),
             allowances: BTreeMap::new(),
+            ports: None,
             landings: None,
             counters: Counters::default(),
             lateness_max: Duration::ZERO,
@@ -319,6 +324,7 @@ impl EventLoop {
             Note::Alert { name, text: None } => drop(self.state.alerts.remove(name)),
             Note::Allowances(found) => self.state.allowances = found,
             Note::Flows(found) => self.state.flows = found,
+            Note::Ports(found) => self.state.ports = Some(found),
             Note::Landings(found) => self.state.landings = Some(found),
             Note::Status(answer) => {
                 let _ = answer.send(Box::new(self.report(now)));
@@ -434,6 +440,7 @@ impl EventLoop {
             cluster: self.state.cluster.clone(),
             now,
             uptime: now.since(self.state.started),
+            ports: self.state.ports.clone(),
             egress: EgressStatus::of(&roster, &view, self.state.landings.as_ref(), now),
             roster,
             view,

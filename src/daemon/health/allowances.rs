@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::growth::Growth;
 use crate::daemon::alerts::Alert;
 use crate::daemon::clock;
 use crate::daemon::inbox::{Note, Notes};
@@ -18,8 +19,6 @@ use crate::types::Time;
 
 /// Time between two reads.
 const EVERY: Duration = Duration::from_secs(10);
-/// How long a counter must stand still until the alert is cleared.
-const CALM: Duration = Duration::from_mins(5);
 
 /// A counter of the driver.
 struct Allowance {
@@ -56,7 +55,7 @@ const EXCEEDED: [Allowance; 5] = [
 const AVAILABLE: &str = "conntrack_allowance_available";
 
 /// Reads the counters of all interfaces that forward, for as long as the loop runs. The alert is
-/// raised while a counter grows, and until it has stood still for [`CALM`].
+/// raised while a counter grows, and until it has been calm for some minutes.
 pub(crate) async fn watch(state_dir: PathBuf, notes: Notes, mut alert: Alert) {
     let mut rounds = interval(EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -104,18 +103,10 @@ fn parse(statistics: impl IntoIterator<Item = (String, u64)>) -> Allowances {
     found
 }
 
-/// One counter of one interface.
-#[derive(Debug, Clone, Copy)]
-struct Counter {
-    last: u64,
-    /// Since it began to grow: its value before, and when it last grew.
-    growing: Option<(u64, Time)>,
-}
-
 /// Tells growing counters from those that stand still.
 #[derive(Debug, Default)]
 struct Judge {
-    counters: BTreeMap<(String, &'static str), Counter>,
+    counters: BTreeMap<(String, &'static str), Growth>,
 }
 
 impl Judge {
@@ -126,7 +117,7 @@ impl Judge {
             for allowance in &EXCEEDED {
                 let Some(value) = allowances.exceeded.get(allowance.counter) else { continue };
                 let key = (link.clone(), allowance.counter);
-                self.note(&key, *value, now);
+                self.counters.entry(key.clone()).or_default().note(*value, now);
                 seen.insert(key);
             }
         }
@@ -134,27 +125,11 @@ impl Judge {
         let complaints: Vec<String> = self.counters.iter().filter_map(describe).collect();
         (!complaints.is_empty()).then(|| complaints.join("; "))
     }
-
-    fn note(&mut self, key: &(String, &'static str), value: u64, now: Time) {
-        // What was counted before the first reading is no news: it may be days old.
-        let fresh = Counter { last: value, growing: None };
-        let counter = self.counters.entry(key.clone()).or_insert(fresh);
-        if value < counter.last {
-            // The driver was reset.
-            *counter = fresh;
-        } else if value > counter.last {
-            let (before, _) = counter.growing.unwrap_or((counter.last, now));
-            *counter = Counter { last: value, growing: Some((before, now)) };
-        } else if counter.growing.is_some_and(|(_, at)| now.since(at) >= CALM) {
-            counter.growing = None;
-        }
-    }
 }
 
-fn describe(((link, name), counter): (&(String, &'static str), &Counter)) -> Option<String> {
-    let (before, _) = counter.growing?;
+fn describe(((link, name), counter): (&(String, &'static str), &Growth)) -> Option<String> {
+    let packets = counter.grown()?;
     let allowance = EXCEEDED.iter().find(|one| one.counter == *name)?;
-    let packets = counter.last - before;
     Some(format!(
         "{link}: EC2 has dropped or delayed {packets} packets, because this instance exceeds its \
          allowance of {} ({name}): {}",

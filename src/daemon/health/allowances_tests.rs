@@ -1,6 +1,7 @@
 //! Readings as the driver ENA gives them.
 
 use super::*;
+use crate::daemon::health::growth::CALM;
 
 /// The beginning of the statistics of an ENA interface, in the driver's order.
 const ENA: [(&str, u64); 14] = [

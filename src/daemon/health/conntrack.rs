@@ -31,7 +31,8 @@ pub(crate) async fn watch(percent: u32, mut alert: Alert) {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
+/// One of the kernel's numbers about connection tracking; none while connections are not tracked.
+pub(super) fn number(name: &str) -> Option<u64> {
     let key = SysctlKey::new(&format!("net/netfilter/{name}"));
     sysctl::read(&key).ok().flatten().map(|reading| reading.value)
 }
