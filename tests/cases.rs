@@ -1,11 +1,15 @@
 //! Kept recordings. The header of each says which regression it guards against, and its replay
 //! must come to the same actions. After an intended change of behaviour, `UPDATE_CASES=1` writes
-//! the new actions over the old ones; review the difference like any other.
+//! the new actions over the old ones; review the difference like any other. Where natha makes other
+//! calls than before, their recorded answers fit no more: `KEEP_CASES=1` with `lab_record` and
+//! `sim_record` records the cases anew.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use natha::failover::{Action, ActionId, Input};
 use natha::record::{RecordedLine, RecordingReader, Replay, difference, end_line};
 
 /// In bytes. Cases are plain text, so that a difference can be read. If one is longer, record less.
@@ -65,6 +69,32 @@ fn the_replay_of_every_case_comes_to_the_same_actions() {
         "see `natha replay tests/cases/…`; if that is intended, rerun with UPDATE_CASES=1:\n{}",
         complaints.join("\n")
     );
+}
+
+/// The calls that a recording has answers to, and that were not made before.
+fn unasked(text: &str) -> BTreeSet<ActionId> {
+    let mut lines = text.lines();
+    let (mut reader, _) = RecordingReader::begin(lines.next().unwrap()).unwrap();
+    let (mut made, mut unasked) = (BTreeSet::new(), BTreeSet::new());
+    for line in lines {
+        let RecordedLine::Turn(turn) = reader.next(line).unwrap() else { break };
+        for input in &turn.inputs {
+            if let Input::Done { id, .. } = input {
+                unasked.extend((!made.contains(id)).then_some(*id));
+            }
+        }
+        made.extend(turn.actions.iter().filter_map(Action::id));
+    }
+    unasked
+}
+
+#[test]
+fn every_answer_in_a_case_is_to_a_call_that_was_made() {
+    for path in cases() {
+        let unasked = unasked(&fs::read_to_string(&path).unwrap());
+        let named = path.display();
+        assert!(unasked.is_empty(), "{named}: answers to {unasked:?}, see the head of this file");
+    }
 }
 
 #[test]

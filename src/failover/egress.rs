@@ -44,14 +44,15 @@ impl GroupState {
         let mut is_complete = true;
         for slot in &self.slots {
             let Resource::EgressIp { address, allocation } = &slot.resource else { continue };
-            slot.current()?;
+            let holder = known.resolve(slot, slot.presumed()?);
             let target = slot.resource.target(&known.me);
             let is_asked = target.as_ref().is_some_and(|target| slot.has_pending_write_to(target));
             let Some(RouteTarget::Address(landing)) = target else {
                 is_complete = false;
                 continue;
             };
-            let is_here = known.is_on(slot, &known.me.id);
+            let is_here = holder.member() == Some(&known.me.id);
+            let is_asked = is_asked || slot.is_retrying();
             let is_coming = !is_here && (is_asked || is_announced);
             let id = EgressId::from(allocation);
             ips.push(EgressIp { id, address: *address, landing, is_here, is_coming });

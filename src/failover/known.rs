@@ -13,7 +13,7 @@ use super::{Action, EventKind, Level, Verdict};
 use crate::config::Timing;
 use crate::types::{
     Beat, Fitness, GroupName, Holder, InstanceId, InstanceState, Location, Member, PowerReport,
-    Roster, SessionId, Time,
+    Roster, RouteEntry, SessionId, Time,
 };
 
 /// How long after its start a node leaves gaps to others that may be about to fill them.
@@ -163,9 +163,13 @@ impl Known {
 
     /// Where a resource points, in terms of the cluster; none where that is not known.
     pub(super) fn location(&self, slot: &Slot) -> Option<Location<Holder>> {
+        Some(self.resolve(slot, slot.current()?))
+    }
+
+    /// Which member holds a resource at this location.
+    pub(super) fn resolve(&self, slot: &Slot, location: Location<RouteEntry>) -> Location<Holder> {
         let peers = self.peers.values().map(|peer| &peer.member);
-        let members = std::iter::once(&self.me).chain(peers);
-        Some(slot.current()?.resolve(&slot.resource, members))
+        location.resolve(&slot.resource, std::iter::once(&self.me).chain(peers))
     }
 
     /// Whether `node` holds a resource, as far as is known.

@@ -90,6 +90,17 @@ impl Slot {
         }
     }
 
+    /// Where it points; after a write whose outcome is unknown, until a read, where it was before.
+    pub(crate) fn presumed(&self) -> Option<Location<RouteEntry>> {
+        let before = || self.past.last().map(|(location, _)| location.clone());
+        self.current().or_else(|| self.is_retrying().then(before).flatten())
+    }
+
+    /// Whether a write of it has failed and is to be tried again.
+    pub(crate) fn is_retrying(&self) -> bool {
+        self.retry_at.is_some()
+    }
+
     /// Whether [`Slot::current`] comes from a read that was requested at or after `earliest`.
     pub(crate) fn is_read_since(&self, earliest: Time) -> bool {
         self.written.is_none() && self.read_at.is_some_and(|at| at >= earliest)

@@ -112,6 +112,21 @@ fn an_egress_ip_is_coming_from_the_turn_that_asks_for_it_until_it_is_here() {
 }
 
 #[test]
+fn an_egress_ip_is_coming_while_nothing_is_known_of_the_request_for_it() {
+    let mut bench = bench(&[0, 1]);
+    bench.writes = Answer::Lost;
+    bench.hidden.insert(egress_ip().kind());
+    bench.lose(1);
+    let failed = |bench: &TestBench| !bench.events(EventKind::ApiFailed).is_empty();
+    bench.run_until(2_000, failed);
+    assert!(is_coming(&bench), "{:#?}", bench.texts());
+    // A read that is not answered is given up after a while.
+    bench.hidden.clear();
+    bench.run_until(60_000, |bench| is_here(bench) == Some(true));
+    assert!(!is_coming(&bench), "{:#?}", bench.texts());
+}
+
+#[test]
 fn an_announced_egress_ip_is_coming() {
     let mut bench = bench(&[0, 1]);
     let mut claim = Claim { group: group(1).name, generation: 1, to: None };

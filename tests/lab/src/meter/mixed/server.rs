@@ -43,7 +43,7 @@ pub(super) fn runtime() -> Result<Runtime> {
 }
 
 async fn accept(listener: TcpListener) {
-    // An error here is that of one connection, or a want of descriptors: those that are there go on.
+    // An error is about one connection, or a lack of descriptors: those that are open go on.
     loop {
         if let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(serve(stream));
