@@ -60,7 +60,6 @@ pub fn command(options: &Options) -> anyhow::Result<ExitCode> {
     let mut tree = Tree::copy(&source, options.jobs)?;
     let mut out = std::io::stdout().lock();
     if options.names.is_empty() {
-        tree.build(false)?;
         check_sound(&tree, &catalogue, options, &mut out)?;
     } else {
         catalogue.bugs.retain(|bug| options.names.contains(&bug.name));

@@ -31,6 +31,8 @@ pub(super) struct Tree {
     source: PathBuf,
     root: PathBuf,
     target: PathBuf,
+    /// The checker: this program, which is the sound one, until the copy is built.
+    program: PathBuf,
     /// The file that is changed now.
     changed: Option<PathBuf>,
     jobs: Option<usize>,
@@ -69,7 +71,8 @@ impl Tree {
         let bin = format!("\n[[bin]]\nname = \"{PROGRAM}\"\npath = \"src/main.rs\"\n");
         let text = text.replacen("publish = false\n", "publish = false\nautobins = false\n", 1);
         write(&manifest, (text + &bin).as_bytes())?;
-        Ok(Self { source: source.to_owned(), root, target, changed: None, jobs })
+        let program = std::env::current_exe().context("finding this program")?;
+        Ok(Self { source: source.to_owned(), root, target, program, changed: None, jobs })
     }
 
     /// Puts a bug in, and takes the one before out.
@@ -94,7 +97,7 @@ impl Tree {
     /// Compiles the checker: quickly rather than well, since each is run only for seconds. Crates
     /// from the registry are those that the sound checker is made of. The simulation is part of it
     /// where that is needed.
-    pub(super) fn build(&self, simulates: bool) -> anyhow::Result<()> {
+    pub(super) fn build(&mut self, simulates: bool) -> anyhow::Result<()> {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo
             .current_dir(&self.root)
@@ -115,12 +118,13 @@ impl Tree {
         if !done.status.success() {
             bail!("the copy does not compile:\n{}", String::from_utf8_lossy(&done.stderr));
         }
+        self.program = self.target.join("prove").join(PROGRAM);
         Ok(())
     }
 
     /// Runs the checker, with the options `run` and `more`.
     pub(super) fn check(&self, run: &str, more: &[&str]) -> anyhow::Result<Found> {
-        let json = self.target.join("bugs/found.json");
+        let json = self.root.with_file_name("found.json");
         let options = run.split_whitespace().chain(more.iter().copied()).map(OsStr::new);
         let (code, text) =
             self.run("check", options.chain([OsStr::new("--json"), json.as_os_str()]))?;
@@ -144,16 +148,17 @@ impl Tree {
         Ok(Vec::new())
     }
 
-    /// Runs the program that was built. Its exit status, which says whether a rule was broken, and
+    /// Runs the checker. Its exit status, which says whether a rule was broken, and
     /// what it wrote.
     fn run<'a>(
         &self,
         verb: &str,
         options: impl IntoIterator<Item = &'a OsStr>,
     ) -> anyhow::Result<(Option<i32>, String)> {
-        let mut program = Command::new(self.target.join("prove").join(PROGRAM));
+        let mut program = Command::new(&self.program);
         program.arg(verb).args(options);
-        let done = program.output().with_context(|| format!("starting {PROGRAM}"))?;
+        let starting = || format!("starting {}", self.program.display());
+        let done = program.output().with_context(starting)?;
         let code = done.status.code();
         if !matches!(code, Some(0 | 3)) {
             bail!("{program:?}: {}\n{}", done.status, String::from_utf8_lossy(&done.stderr));
