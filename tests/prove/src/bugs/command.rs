@@ -160,7 +160,7 @@ fn simulate(
 ) -> anyhow::Result<bool> {
     let Some(rule) = &bug.simulated else { return Ok(true) };
     let begun = Instant::now();
-    let broken = tree.simulate(&threads(options))?;
+    let broken = tree.simulate(&threads(options), rule)?;
     let caught = broken.iter().any(|line| line.contains(rule));
     let by = if caught { rule.as_str() } else { "NOTHING" };
     let took = begun.elapsed().as_secs_f64();

@@ -133,19 +133,23 @@ impl Tree {
         Ok(Found { broken, states: states(&json)?, text, code })
     }
 
-    /// Runs the simulation of groups of several kinds until a seed breaks a rule: which rules it
-    /// broke, in words.
-    pub(super) fn simulate(&self, threads: &str) -> anyhow::Result<Vec<String>> {
+    /// Runs the simulation of groups of several kinds until a seed breaks `rule`: which rules were
+    /// broken, in words.
+    pub(super) fn simulate(&self, threads: &str, rule: &str) -> anyhow::Result<Vec<String>> {
+        let mut broken = Vec::new();
         for first in (0..SEEDS).step_by(SEEDS_AT_ONCE) {
             let seeds = format!("{first}..{}", first + SEEDS_AT_ONCE);
             let options = ["--several", "--seeds", &seeds, "--threads", threads];
             let (code, text) = self.run("sim", options.map(OsStr::new))?;
             if code == Some(3) {
-                let broken = text.lines().filter(|line| line.starts_with("seed "));
-                return Ok(broken.map(str::to_owned).collect());
+                let found = text.lines().filter(|line| line.starts_with("seed "));
+                broken.extend(found.map(str::to_owned));
+            }
+            if broken.iter().any(|line| line.contains(rule)) {
+                break;
             }
         }
-        Ok(Vec::new())
+        Ok(broken)
     }
 
     /// Runs the checker. Its exit status, which says whether a rule was broken, and

@@ -89,8 +89,8 @@ impl Chaos {
         };
         let roster = match made {
             Made::Plain => roster(nodes),
+            Made::Several if seed % 8 == 5 => egress(nodes),
             Made::Several if some.is_multiple_of(3) => many(nodes, noise.pick(&[1, 5, 9])),
-            Made::Several if some % 3 == 1 => egress(nodes),
             Made::Several => documented(nodes),
         };
         let mut timing = Timing::default();
