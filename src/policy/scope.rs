@@ -124,15 +124,20 @@ impl PolicyContext<'_> {
         Ok(scopes)
     }
 
-    fn tagged_tables(&self) -> Result<Scope, Problem> {
-        let tagged = self.in_cluster().ok_or_else(|| Problem {
-            subject: "route tables".to_owned(),
+    /// The condition that these resources have the cluster's tag.
+    fn tagged(&self, resources: &str) -> Result<Condition, Problem> {
+        self.in_cluster().ok_or_else(|| Problem {
+            subject: resources.to_owned(),
             what: "cannot determine which belong to the cluster".to_owned(),
             remedy: format!(
                 "set the cluster, which is the value of their tag {CLUSTER_TAG} (`--cluster`), or \
                  list them in groups"
             ),
-        })?;
+        })
+    }
+
+    fn tagged_tables(&self) -> Result<Scope, Problem> {
+        let tagged = self.tagged("route tables")?;
         let conditions = std::iter::once(tagged).chain(self.in_vpc()).collect();
         Ok(Scope { resources: vec![self.any("route-table")], conditions })
     }
@@ -143,14 +148,7 @@ impl PolicyContext<'_> {
     /// # Errors
     /// If the cluster is not known.
     pub(super) fn tagged_elastic_ips(&self) -> Result<Scope, Problem> {
-        let tagged = self.in_cluster().ok_or_else(|| Problem {
-            subject: "Elastic IPs".to_owned(),
-            what: "cannot determine which belong to the cluster".to_owned(),
-            remedy: format!(
-                "set the cluster, which is the value of their tag {CLUSTER_TAG} (`--cluster`), or \
-                 list them in groups"
-            ),
-        })?;
+        let tagged = self.tagged("Elastic IPs")?;
         // Any value, but the tag must be there.
         let values = vec![Text::plain("*")];
         let grouped = Condition { operator: "StringLike", key: GROUP_KEY, values };
