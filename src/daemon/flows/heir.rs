@@ -11,6 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::owner::SILENCE;
+use super::pause;
 use super::pipe::Pipe;
 use super::shared::Shared;
 use crate::daemon::clock;
@@ -41,7 +42,7 @@ pub(super) async fn accept(shared: Rc<Shared>) {
             Err(error) => error,
         };
         shared.set_fault(WHAT, Some(format!("cannot accept streams at {address}: {error}")));
-        let _ = timeout(RETRY, std::future::pending::<()>()).await;
+        pause(RETRY).await;
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking, spawn_local};
 use tokio::time::timeout;
 
+use super::pause;
 use super::shared::Shared;
 use crate::daemon::clock;
 use crate::daemon::egress::{Inserting, Published};
@@ -68,7 +69,7 @@ impl Takeovers {
 /// Removes the connections of an egress IP that has left. Otherwise they would occupy their ports
 /// for hours, and connections that are inserted when it comes back would lack them.
 async fn leave(landing: Ipv4Addr) {
-    let _ = timeout(LEAVE, std::future::pending::<()>()).await;
+    pause(LEAVE).await;
     match spawn_blocking(move || Requests::open()?.remove_of(landing)).await {
         Ok(Ok(0)) | Err(_) => {}
         Ok(Ok(count)) => {

@@ -126,6 +126,12 @@ async fn run(insertions: Insertions, mut inputs: Inputs, state_dir: PathBuf) {
     }
 }
 
+/// Waits where there is no event to wait for.
+#[expect(clippy::disallowed_methods, reason = "the tasks that wait so are ended from outside")]
+async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// Tells every sender which landing addresses have an egress IP now.
 fn serve(shared: &Shared, published: &watch::Receiver<Published>) {
     let Some(groups) = published.borrow().clone() else { return };

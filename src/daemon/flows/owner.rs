@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking, spawn_local, yield_now};
 use tokio::time::timeout;
 
+use super::pause;
 use super::pipe::Pipe;
 use super::shared::Shared;
 use crate::daemon::clock;
@@ -48,7 +49,7 @@ pub(super) async fn news(shared: Rc<Shared>) {
             WHAT,
             Some(format!("no news of connections from the kernel ({error}); give CAP_NET_ADMIN")),
         );
-        let _ = timeout(NEWS_RETRY, std::future::pending::<()>()).await;
+        pause(NEWS_RETRY).await;
         shared.set_fault(WHAT, None);
     }
 }
