@@ -160,7 +160,7 @@ async fn a_member_with_another_key_and_a_stranger_are_refused() {
         spawn_local(heir::accept(heir.clone()));
         let mut links = owner::Links::default();
         links.update(&owner);
-        until("the reason is told", &owner, || {
+        until("the owner has the reason", &owner, || {
             let report = report::report(&owner, clock::now());
             report.heirs[&node(2)].state != "connecting" && !is_live(&owner)
         })
