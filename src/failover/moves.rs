@@ -41,13 +41,16 @@ impl GroupState {
         now: Time,
     ) -> Vec<PeerNote> {
         let mut notes = Vec::new();
-        // A sent write begins a move, and a move that ends leaves its order behind: both change
-        // what is wanted of the group's other resources in this same turn.
+        // A move that begins, and one that ends and leaves its order behind, change what is wanted
+        // of the group's other resources in this same turn.
         let mut wants = Wants::of(known, self, now);
         for at in 0..self.slots.len() {
             if let Some(due) = self.due_write(at, &wants, known, reads, now) {
+                let begins = !self.is_under_way(&due.desired);
                 notes.extend(self.send_write(at, due, known, out, now));
-                wants = Wants::of(known, self, now);
+                if begins {
+                    wants = Wants::of(known, self, now);
+                }
             }
         }
         if let Some((moving, arrived)) = self.conclude_move(&wants, known, reads) {
@@ -146,6 +149,11 @@ impl GroupState {
         earlier.any(|(at, other)| other.pending.is_some() || wants.get(at).is_some())
     }
 
+    fn is_under_way(&self, desired: &DesiredMove) -> bool {
+        let is_it = |moving: &Move| moving.kind == desired.kind && moving.to == desired.to;
+        self.moving.as_ref().is_some_and(is_it)
+    }
+
     /// Notes a move when its first write goes out.
     fn begin_move(
         &mut self,
@@ -154,7 +162,7 @@ impl GroupState {
         now: Time,
     ) -> Option<PeerNote> {
         let DesiredMove { kind, from, to, reason } = desired;
-        if self.moving.as_ref().is_some_and(|moving| moving.kind == *kind && moving.to == *to) {
+        if self.is_under_way(desired) {
             return None;
         }
         self.moving = Some(Move {
@@ -315,7 +323,9 @@ impl GroupState {
         let jitter = out.jitter();
         self.note_failure();
         let others = self.slots.iter().enumerate().filter(|(other, _)| *other != at);
-        let waiting = 1 + others.filter(|(_, slot)| slot.failures > 0).count();
+        let failed: Vec<u32> =
+            others.map(|(_, slot)| slot.failures).filter(|failures| *failures > 0).collect();
+        let waiting = 1 + failed.len();
         let slot = &mut self.slots[at];
         let wait = match fault.kind {
             CloudFaultKind::Throttled => {
@@ -332,8 +342,14 @@ impl GroupState {
             _ => Level::Warning,
         };
         let failures = slot.failures;
-        // An API that is down for hours is reported at each doubling.
-        if !failures.is_power_of_two() {
+        // An API that is down for hours is reported at each doubling. What it refuses to all
+        // resources of a group alike is reported of the first.
+        let is_shared = matches!(
+            fault.kind,
+            CloudFaultKind::Throttled | CloudFaultKind::Unreachable | CloudFaultKind::Unknown
+        );
+        let is_known = is_shared && failed.iter().any(|other| *other >= failures);
+        if !failures.is_power_of_two() || is_known {
             return;
         }
         let text = format!(

@@ -1,5 +1,6 @@
 //! What this node wants of each resource, derived from nothing but what it observes now.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use super::Verdict;
@@ -22,7 +23,8 @@ pub(super) struct Wants(Vec<Option<DesiredMove>>);
 
 impl Wants {
     pub(super) fn of(known: &Known, group: &GroupState, now: Time) -> Self {
-        Self(group.slots.iter().map(|slot| want(known, group, slot, now)).collect())
+        let whole = Whole { known, group, order: OnceCell::new(), other: OnceCell::new() };
+        Self(group.slots.iter().map(|slot| want(&whole, slot, now)).collect())
     }
 
     /// What is wanted of the slot at this place.
@@ -36,30 +38,62 @@ impl Wants {
     }
 }
 
-/// What this node wants of one resource, if the receiver can hold it.
-fn want(known: &Known, group: &GroupState, slot: &Slot, now: Time) -> Option<DesiredMove> {
-    let desired = want_any(known, group, slot, now)?;
-    slot.resource.target(known.receiver(&desired.to)?).map(|_| desired)
+/// A group, and what is the same for all its resources: found out at most once, since that takes a
+/// look at each of them.
+struct Whole<'a> {
+    known: &'a Known,
+    group: &'a GroupState,
+    order: OnceCell<Vec<&'a InstanceId>>,
+    other: OnceCell<Option<&'a InstanceId>>,
 }
 
-fn want_any(known: &Known, group: &GroupState, slot: &Slot, now: Time) -> Option<DesiredMove> {
+impl<'a> Whole<'a> {
+    /// The heirs in the order in which they fill a gap: one that already holds a part goes first.
+    fn order(&self) -> &[&'a InstanceId] {
+        self.order.get_or_init(|| {
+            let mut order = self.known.heirs(self.group);
+            order.sort_by_cached_key(|node| !self.known.holds_a_part(self.group, node));
+            order
+        })
+    }
+
+    /// Another live node that holds a part of the group.
+    fn other_holder(&self) -> Option<&'a InstanceId> {
+        let find = || {
+            self.group.slots.iter().find_map(|slot| {
+                let (id, peer) =
+                    self.known.peers.get_key_value(self.known.location(slot)?.member()?)?;
+                let can_take = peer.can_take(&self.group.name);
+                (can_take && !slot.is_unconfirmed() && slot.pending.is_none()).then_some(id)
+            })
+        };
+        *self.other.get_or_init(find)
+    }
+}
+
+/// What this node wants of one resource, if the receiver can hold it.
+fn want(whole: &Whole<'_>, slot: &Slot, now: Time) -> Option<DesiredMove> {
+    let desired = want_any(whole, slot, now)?;
+    slot.resource.target(whole.known.receiver(&desired.to)?).map(|_| desired)
+}
+
+fn want_any(whole: &Whole<'_>, slot: &Slot, now: Time) -> Option<DesiredMove> {
+    let (known, group) = (whole.known, whole.group);
     match known.location(slot)? {
         Location::Absent | Location::Pending => None,
         Location::At(Holder::Member { node, .. }) if node == known.me.id => {
-            want_of_mine(known, group, slot, now)
+            want_of_mine(whole, slot, now)
         }
         _ if known.leaving => None,
         // A node that cannot serve a group takes nothing of it, unless no node can.
         location @ (Location::At(_) | Location::Vacant) if !known.serves(group) => {
             want_of_unfit(known, group, slot, &location, now)
         }
-        Location::At(Holder::Foreign { target, .. }) => {
-            want_of_foreign(known, group, slot, &target, now)
-        }
-        Location::Vacant => want_of_vacant(known, group, slot, now),
+        Location::At(Holder::Foreign { target, .. }) => want_of_foreign(whole, slot, &target, now),
+        Location::Vacant => want_of_vacant(whole, slot, now),
         Location::At(Holder::Member { node, blackhole }) => {
             let peer = known.peers.get(&node)?;
-            want_of_peers(known, group, slot, peer, blackhole, now)
+            want_of_peers(whole, slot, peer, blackhole, now)
         }
     }
 }
@@ -93,31 +127,25 @@ fn want_of_unfit(
 }
 
 fn want_of_foreign(
-    known: &Known,
-    group: &GroupState,
+    whole: &Whole<'_>,
     slot: &Slot,
     target: &RouteTarget,
     now: Time,
 ) -> Option<DesiredMove> {
+    let known = whole.known;
     // The first list after a start may lack a member: its interface then looks foreign until its
     // heartbeats make discovery ask for it.
     let is_early = now.since(known.started) < known.timing.first_contact;
-    if !known.timing.adopt
-        || is_early
-        || !is_claimant(known, group, slot.since, gap_patience(known), now)
+    if !known.timing.adopt || is_early || !is_claimant(whole, slot.since, gap_patience(known), now)
     {
         return None;
     }
     Some(to_me(known, MoveKind::Drift, None, format!("adopted from {target}")))
 }
 
-fn want_of_vacant(
-    known: &Known,
-    group: &GroupState,
-    slot: &Slot,
-    now: Time,
-) -> Option<DesiredMove> {
-    if !known.has_looked(now) || !is_claimant(known, group, slot.since, gap_patience(known), now) {
+fn want_of_vacant(whole: &Whole<'_>, slot: &Slot, now: Time) -> Option<DesiredMove> {
+    let known = whole.known;
+    if !known.has_looked(now) || !is_claimant(whole, slot.since, gap_patience(known), now) {
         return None;
     }
     let reason = if slot.resource.kind().is_route() {
@@ -129,7 +157,8 @@ fn want_of_vacant(
 }
 
 /// A resource that is here: keep it, or give it away on purpose.
-fn want_of_mine(known: &Known, group: &GroupState, slot: &Slot, now: Time) -> Option<DesiredMove> {
+fn want_of_mine(whole: &Whole<'_>, slot: &Slot, now: Time) -> Option<DesiredMove> {
+    let (known, group) = (whole.known, whole.group);
     let give = |kind, to: &InstanceId, reason: String| {
         let from = Some(known.me.id.clone());
         Some(DesiredMove { kind, from, to: to.clone(), reason })
@@ -153,7 +182,7 @@ fn want_of_mine(known: &Known, group: &GroupState, slot: &Slot, now: Time) -> Op
             return give(MoveKind::HandBack, preferred, reason);
         }
     }
-    let other = other_holder(known, group).filter(|other| {
+    let other = whole.other_holder().filter(|other| {
         let heirs = known.heirs(group);
         let first = heirs.into_iter().find(|one| [*other, &known.me.id].contains(one));
         now.since(slot.since) >= SPLIT_PATIENCE && first == Some(*other)
@@ -177,20 +206,20 @@ fn rest_of_move(known: &Known, group: &GroupState) -> Option<DesiredMove> {
 
 /// A resource that a peer has: take it if the peer cannot serve it.
 fn want_of_peers(
-    known: &Known,
-    group: &GroupState,
+    whole: &Whole<'_>,
     slot: &Slot,
     peer: &Peer,
     blackhole: bool,
     now: Time,
 ) -> Option<DesiredMove> {
+    let (known, group) = (whole.known, whole.group);
     let from = Some(peer.member.id.clone());
     if may_reclaim(known, group, slot, peer, now) {
         let reason = format!("{} took it and does not hear this node", peer.member.id);
         return Some(to_me(known, MoveKind::Reclaim, from, reason));
     }
     let since = loss(known, group, peer, slot, blackhole, now)?;
-    if !is_claimant(known, group, since, HEIR_PATIENCE, now) {
+    if !is_claimant(whole, since, HEIR_PATIENCE, now) {
         return None;
     }
     let verdict = match peer.verdict {
@@ -238,20 +267,14 @@ fn gap_patience(known: &Known) -> Duration {
 /// Whether it is this node's turn to fill a gap that has been there since `since`: it is the first
 /// heir that can, or those before it let their time pass. A live node that already holds a part of
 /// the group goes first.
-fn is_claimant(
-    known: &Known,
-    group: &GroupState,
-    since: Time,
-    patience: Duration,
-    now: Time,
-) -> bool {
+fn is_claimant(whole: &Whole<'_>, since: Time, patience: Duration, now: Time) -> bool {
+    let (known, group) = (whole.known, whole.group);
     let home = group.home.as_ref().and_then(|home| known.peers.get(home));
     let is_awaited =
         |home: &Peer| home.verdict == Verdict::Unmet && !home.is_mute(now, &known.timing);
     let unmet_home = home.is_some_and(is_awaited);
-    let mut order = known.heirs(group);
-    order.sort_by_key(|node| !known.holds_a_part(group, node));
-    let Some(place) = order.iter().position(|node| **node == known.me.id) else { return false };
+    let mut order = whole.order().iter();
+    let Some(place) = order.position(|node| **node == known.me.id) else { return false };
     let place = u32::try_from(place).unwrap_or(u32::MAX).saturating_add(unmet_home.into());
     now >= since + patience.saturating_mul(place)
 }
@@ -298,15 +321,6 @@ pub(super) fn hold(known: &Known, group: &GroupState, peer: &Peer) -> Duration {
         hold = hold.max(LEAST_HOLD);
     }
     hold.saturating_mul(1 << peer.flaps.min(16)).min(rules.hold_max.max(hold))
-}
-
-/// Another live node that holds a part of the group.
-fn other_holder<'a>(known: &'a Known, group: &GroupState) -> Option<&'a InstanceId> {
-    group.slots.iter().find_map(|slot| {
-        let (id, peer) = known.peers.get_key_value(known.location(slot)?.member()?)?;
-        let can_take = peer.can_take(&group.name);
-        (can_take && !slot.is_unconfirmed() && slot.pending.is_none()).then_some(id)
-    })
 }
 
 /// Whether this node should show a peer that it is alive. The peer took this node's own group and

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::test_bench::*;
 use crate::failover::{Action, Command, EventKind, Input, Verdict};
 use crate::types::{
-    Group, InstanceState, Location, Member, Resource, ResourceKind, Roster, RouteTarget, Time,
-    Traits,
+    CloudFaultKind, Group, InstanceState, Location, Member, Resource, ResourceKind, Roster,
+    RouteTarget, Time, Traits,
 };
 
 pub(super) const PRIVATE: [u8; 4] = [10, 0, 0, 100];
@@ -476,4 +476,19 @@ fn what_nobody_holds_is_taken_by_the_first_heir_and_what_leads_out_is_told() {
     let told = bench.events(EventKind::Foreign);
     assert!(told.len() == 1 && told[0].text.contains("192.0.2.1"), "{told:?}");
     assert_eq!(bench.power[&id(1)], report(InstanceState::Running));
+}
+
+#[test]
+fn what_ec2_refuses_to_all_resources_alike_is_reported_once_at_each_doubling() {
+    for (kind, reports) in [(CloudFaultKind::Throttled, 1), (CloudFaultKind::NotFound, 3)] {
+        let routes = [route(1), route(2), route(3)];
+        let mut bench = bench_of(2, 1, &routes, Traits::default());
+        bench.routes.extend([2, 3].map(|n| (table(n), to(1))));
+        bench.run(11_000);
+        bench.writes = Answer::No(kind);
+        bench.lose(1);
+        bench.run_until(2_000, |bench| kinds(bench).len() == routes.len());
+        bench.run(20);
+        assert_eq!(bench.events(EventKind::ApiFailed).len(), reports, "{:#?}", bench.texts());
+    }
 }

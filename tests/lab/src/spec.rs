@@ -39,6 +39,10 @@ pub struct Spec {
     /// Further routes than those that every lab has.
     #[serde(default)]
     pub routes: Vec<RouteSpec>,
+    /// The homes of private route tables without a subnet: hosts, or zones. The default route of
+    /// each leads there, and each has the tags of the private tables.
+    #[serde(default)]
+    pub more_tables: Vec<String>,
     /// Elastic IP addresses.
     #[serde(default)]
     pub addresses: Vec<AddressSpec>,
@@ -204,6 +208,7 @@ impl Spec {
             image: None,
             table_tags: BTreeMap::new(),
             routes: Vec::new(),
+            more_tables: Vec::new(),
             addresses: Vec::new(),
             zones: Vec::new(),
             ingress: Vec::new(),

@@ -1,13 +1,14 @@
-//! What a specification adds to the usual account: routes, Elastic IP addresses, hosted zones, and
-//! user data that names any of them.
+//! What a specification adds to the usual account: routes, route tables, Elastic IP addresses,
+//! hosted zones, and user data that names any of them.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use ipnet::Ipv4Net;
 
 use super::account::{Account, Elastic, refused};
 use crate::ec2::{RouteVia, World};
-use crate::spec::Spec;
+use crate::spec::{Role, Spec};
 
 /// Makes all of it; the instances and the usual network are there.
 ///
@@ -24,6 +25,13 @@ pub(super) fn make(
         let table = account.table(&route.table).with_context(missing)?;
         let via = RouteVia::Interface(interface(world, &route.to)?);
         world.create_route(table, route.destination, &via, now).map_err(refused)?;
+    }
+    for home in &spec.more_tables {
+        let tags = spec.table_tags.iter().map(|(key, value)| (&**key, &**value));
+        let tags: Vec<(&str, &str)> = tags.chain([("natha:home", &**home)]).collect();
+        let table = world.create_table(&account.vpc, &[], &tags, now).map_err(refused)?;
+        let via = RouteVia::Interface(interface(world, home_of(account, spec, home))?);
+        world.create_route(&table, Ipv4Net::default(), &via, now).map_err(refused)?;
     }
     for wanted in &spec.addresses {
         let tags = [("Name", &*wanted.name)];
@@ -51,6 +59,14 @@ pub(super) fn make(
         world.set_user_data(&instance, &text, now).map_err(refused)?;
     }
     Ok(())
+}
+
+/// The host that is meant by its name, or by its zone's as the first node there.
+fn home_of<'a>(account: &Account, spec: &'a Spec, home: &'a str) -> &'a str {
+    let zone = account.zones.iter().position(|zone| zone.name == home);
+    let mut nodes = spec.hosts.iter().filter(|host| host.role == Role::Node);
+    let first = nodes.find(|host| zone == Some(usize::from(host.zone)));
+    first.map_or(home, |host| host.name.as_str())
 }
 
 fn instance(world: &World, host: &str) -> Result<String> {
