@@ -136,10 +136,10 @@ pub(super) fn idle(bench: &Bench<'_>) -> Result<Figures> {
 }
 
 /// Ticks in a second of proc(5)'s times: the same on every Linux that natha runs on.
-const TICKS: u32 = 100;
+pub(super) const TICKS: u32 = 100;
 
 /// User and system time in a `/proc/PID/stat`.
-fn ticks(stat: &str) -> Option<u32> {
+pub(super) fn ticks(stat: &str) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;
     let field = |number: usize| rest.split_whitespace().nth(number - 3)?.parse::<u32>().ok();
     Some(field(14)? + field(15)?)

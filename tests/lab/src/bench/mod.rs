@@ -7,6 +7,7 @@ mod figures;
 mod forwarding;
 mod host;
 mod kills;
+mod nodes;
 mod package;
 mod pair;
 mod patterns;
@@ -15,6 +16,7 @@ mod scale;
 mod soak;
 mod stats;
 pub mod table;
+mod tables;
 mod yardstick;
 
 use std::collections::BTreeMap;
@@ -40,6 +42,8 @@ pub struct Options {
     pub aws: Option<PathBuf>,
     /// Names of figures, or beginnings of names; all of them where it is empty.
     pub only: Vec<String>,
+    /// Figures that are left out, named likewise.
+    pub without: Vec<String>,
     /// Fewer rounds and shorter times.
     pub quick: bool,
 }
@@ -62,7 +66,7 @@ struct Section {
 }
 
 /// All of them, in the order in which they are made.
-const SECTIONS: [Section; 25] = [
+const SECTIONS: [Section; 29] = [
     Section { names: &["binary.mib"], run: host::binary },
     Section { names: &package::NAMES, run: package::sizes },
     Section { names: &["setup.unchanged_ms", "setup.unchanged_ms.max"], run: host::setup },
@@ -86,6 +90,10 @@ const SECTIONS: [Section; 25] = [
     Section { names: &patterns::EIP, run: patterns::eip },
     Section { names: &patterns::DNS, run: patterns::dns },
     Section { names: &patterns::KEEPALIVED, run: patterns::keepalived },
+    Section { names: &tables::NAMES, run: tables::takeovers },
+    Section { names: &nodes::TWO, run: nodes::two },
+    Section { names: &nodes::EIGHT, run: nodes::eight },
+    Section { names: &nodes::SIXTEEN, run: nodes::sixteen },
     Section { names: &dataplane::NAMES, run: dataplane::ratios },
     Section { names: &soak::NAMES, run: soak::soak },
 ];
@@ -118,10 +126,10 @@ impl Bench<'_> {
 /// Measures.
 ///
 /// # Errors
-/// When a name in `only` is the beginning of no figure's. What cannot be measured is in the
-/// outcome, and its figures are not.
+/// When a name in `only` or `without` is the beginning of no figure's. What cannot be measured is
+/// in the outcome, and its figures are not.
 pub fn run(options: &Options) -> Result<Outcome> {
-    let wanted = figures::wanted(&options.only).map_err(|unknown| {
+    let wanted = figures::wanted(&options.only, &options.without).map_err(|unknown| {
         let known: Vec<_> = figures::ALL.iter().map(|figure| figure.name).collect();
         anyhow::anyhow!(
             "no figure begins with {}; there are {}",

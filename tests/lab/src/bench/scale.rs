@@ -51,7 +51,7 @@ impl Scale {
             freezes: 3,
             uplinks: 5,
             broken: 5,
-            patterns: 10,
+            patterns: 5,
             hand_backs: 3,
             dataplane: 21,
             starts: 10,
@@ -59,7 +59,7 @@ impl Scale {
             daemon_dead: Duration::from_secs(90),
             blocked: Duration::from_mins(5),
             idle: Duration::from_mins(1),
-            soak: Duration::from_mins(10),
+            soak: Duration::from_hours(1),
         }
     }
 

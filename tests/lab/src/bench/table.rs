@@ -11,6 +11,9 @@ use super::figures::{ADDED, ALL, named};
 /// Between these lines a document has what [`markdown`] makes.
 pub const MARKS: [&str; 2] = ["<!-- figures begin -->", "<!-- figures end -->"];
 
+/// The columns of a line of text.
+const WIDTH: usize = 100;
+
 /// What is measured of natha and of the 2013 algorithm alike.
 const BESIDE: [(&str, &str, &str); 4] = [
     (
@@ -63,18 +66,21 @@ pub fn insert(document: &str, tables: &str) -> Result<String> {
     Ok(format!("{head}{}\n{tables}{}{tail}", MARKS[0], MARKS[1]))
 }
 
+/// The name of a fact in a listing; none where it does not belong there.
+type Pick<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The beginning of the names of how long the parts of a run took.
+const PART: &str = "part.";
+
 fn conditions(run: &BTreeMap<String, Value>) -> Result<String> {
     let fact = |name: &str| -> Result<String> {
         let value = run.get(&format!("run.{name}")).with_context(|| format!("no run.{name}"))?;
-        Ok(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        Ok(plain(value))
     };
     let kind = if fact("quick")? == "true" { "quick" } else { "full" };
-    Ok(format!(
-        "A {kind} run of {} s on {}: Linux {}, {} cores of {}, load {} at the start; natha\n\
-         built with the {} profile.\n\n\
-         Rounds: {} kills, {} with the slow API, {} under the 2013 algorithm; frozen {}, uplink\n\
-         lost {}, handed back {}, started {}, set up {}. Traffic was blocked for {} s; the killed\n\
-         monitor stayed dead for {} s; an idle one was watched for {} s.\n",
+    let mut text = wrapped(&format!(
+        "A {kind} run of {} s on {}: Linux {}, {} cores of {}, load {} at the start; natha built \
+         with the {} profile.",
         fact("seconds")?,
         fact("date")?,
         fact("kernel")?,
@@ -82,18 +88,50 @@ fn conditions(run: &BTreeMap<String, Value>) -> Result<String> {
         fact("cpu")?,
         fact("load_before")?,
         fact("profile")?,
-        fact("rounds.hard_kill.api50")?,
-        fact("rounds.hard_kill.api300_prop1000")?,
-        fact("rounds.yardstick.api50")?,
-        fact("rounds.frozen")?,
-        fact("rounds.uplink_lost")?,
-        fact("rounds.hand_back")?,
-        fact("rounds.monitor_start")?,
-        fact("rounds.setup")?,
-        fact("blocked_s")?,
-        fact("daemon_dead_s")?,
-        fact("idle_s")?,
-    ))
+    ));
+    let timed = |name: &str| name.strip_suffix("_s").map(str::to_owned);
+    let listings: [(&str, &str, Pick<'_>); 3] = [
+        ("Rounds", "", &|name| name.strip_prefix("rounds.").map(str::to_owned)),
+        ("Watched for a while", " s", &|name| timed(name).filter(|_| !name.starts_with(PART))),
+        ("Parts of the run", " s", &|name| timed(name.strip_prefix(PART)?)),
+    ];
+    for (title, unit, pick) in listings {
+        let all = run.iter().filter_map(|(name, value)| {
+            let name = pick(name.strip_prefix("run.")?)?;
+            Some(format!("`{name}` {}{unit}", plain(value)))
+        });
+        let all: Vec<String> = all.collect();
+        if !all.is_empty() {
+            write!(text, "\n\n{}", wrapped(&format!("{title}: {}.", all.join(", "))))?;
+        }
+    }
+    if let Some(note) = run.get("run.note") {
+        write!(text, "\n\n{}", plain(note))?;
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+/// A value of a fact as text.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// A paragraph with its lines broken at spaces.
+fn wrapped(paragraph: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in paragraph.split(' ') {
+        let line = lines.last_mut().expect("there is one from the start");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.len() + 1 + word.len() <= WIDTH {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines.join("\n")
 }
 
 /// A figure as it stands in a table; bold where it is over its budget.
@@ -128,6 +166,9 @@ mod tests {
         })))
         .unwrap();
         assert!(text.contains("A full run of the seconds s on the date: Linux the kernel"));
+        assert!(text.contains("\n\nRounds: `broken` 5, "), "{text}");
+        assert!(text.contains("`soak` 3600 s"), "{text}");
+        assert!(text.lines().all(|line| line.starts_with('|') || line.len() <= WIDTH), "{text}");
         assert!(text.contains("API 50 ms: median, ms | 330.5 | 5000 |"), "{text}");
         assert!(text.contains("| `daemon_killed.stops` | **2** | ≤ 0 |"), "{text}");
         assert!(text.contains("| `binary.mib` | – | – |"), "{text}");

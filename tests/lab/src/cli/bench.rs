@@ -18,7 +18,8 @@ pub(super) fn run(asked: Bench) -> Result<ExitCode> {
         None => std::env::current_exe()?.with_file_name("natha"),
     };
     let natha = natha.canonicalize().with_context(|| format!("no {}", natha.display()))?;
-    let options = Options { natha, aws: asked.aws, only: asked.only, quick: asked.quick };
+    let Bench { aws, only, without, quick, .. } = asked;
+    let options = Options { natha, aws, only, without, quick };
     let outcome = bench::run(&options)?;
     let text = serde_json::to_string_pretty(&outcome.all)?;
     let path = &asked.json;

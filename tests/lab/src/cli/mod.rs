@@ -300,6 +300,9 @@ pub(crate) struct Bench {
     /// Only these figures: names, or beginnings of names up to a dot.
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub(crate) only: Vec<String>,
+    /// Leave these figures out, named likewise.
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    pub(crate) without: Vec<String>,
     /// Fewer rounds and shorter times: under five minutes.
     #[arg(long)]
     pub(crate) quick: bool,

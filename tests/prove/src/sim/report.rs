@@ -163,6 +163,7 @@ pub fn flat(cell: Option<&Cell>, made: Made, seeds: usize, hours: f64, failed: b
     if let Some(cell) = cell {
         all["sim.hours"] = json!(cell.hours);
         all["sim.false_takeovers"] = json!(cell.false_takeovers);
+        all["detection.false_takeovers_per_1000h"] = json!(cell.rate());
         all["sim.false_stops"] = json!(cell.false_stops);
         all["sim.deaths"] = json!(cell.deaths);
         all["sim.deaths_unrelieved"] = json!(cell.unrelieved);
