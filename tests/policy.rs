@@ -211,14 +211,14 @@ fn what_is_called_is_allowed_and_what_is_not_called_is_not() {
 }
 
 #[test]
-fn the_readme_shows_what_is_printed() {
-    let readme = document("README.md");
-    let shown = blocks(&readme, "json");
+fn the_security_page_shows_what_is_printed() {
+    let page = document("docs/security.md");
+    let shown = blocks(&page, "json");
     let [shown] = shown[..] else { panic!("{} JSON documents", shown.len()) };
     let printed = natha(&["--cluster", "blue"]);
     assert_eq!(String::from_utf8(printed.stdout).unwrap(), format!("{shown}\n"));
     assert_eq!(printed.status.code(), Some(0));
-    assert!(readme.contains("\nnatha policy --cluster blue"), "the command is not shown");
+    assert!(page.contains("\nnatha policy --cluster blue"), "the command is not shown");
 }
 
 /// The actions that a text names.
