@@ -61,7 +61,7 @@ pub(crate) fn wrong_bug_counts(source: &Source, bugs: usize) -> Vec<String> {
         .collect()
 }
 
-/// Targets of inline links, code blocks excepted.
+/// Targets of inline links and of pictures, code blocks excepted.
 fn link_targets(text: &str) -> Vec<&str> {
     let mut in_code = false;
     let mut targets = Vec::new();
@@ -71,6 +71,10 @@ fn link_targets(text: &str) -> Vec<&str> {
         } else if !in_code {
             let tails = line.match_indices("](").map(|(at, _)| &line[at + 2..]);
             targets.extend(tails.filter_map(|tail| tail.split([')', ' ']).next()));
+            for attribute in ["src=\"", "srcset=\""] {
+                let tails = line.split(attribute).skip(1);
+                targets.extend(tails.filter_map(|tail| tail.split('"').next()));
+            }
         }
     }
     targets

@@ -1,0 +1,205 @@
+//! The pages for operators give the program's own alerts, verdicts and messages, the README is
+//! short, the index lists every page, and the pictures are those that their script draws.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "a test starts the script that draws the pictures")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Lines of the README, at most.
+const README_LINES_MAX: usize = 200;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: impl AsRef<Path>) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every file below a directory.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+/// The text of the program, tests excepted.
+fn program() -> String {
+    let is_test = |path: &PathBuf| {
+        let name = path.to_string_lossy();
+        name.ends_with("tests.rs") || name.contains("/tests/")
+    };
+    let without_tests = |path: PathBuf| {
+        let text = text(path);
+        text.split("\n#[cfg(test)]\nmod tests {").next().unwrap().to_owned()
+    };
+    let sources = files(&root().join("src")).into_iter().filter(|path| !is_test(path));
+    sources.map(without_tests).collect()
+}
+
+/// Rust source with every string on one line, and `…` for what a message is filled in with.
+fn as_messages(source: &str) -> String {
+    let joined: String =
+        source.split("\\\n").enumerate().fold(String::new(), |mut text, (at, part)| {
+            text.push_str(if at == 0 { part } else { part.trim_start() });
+            text
+        });
+    let mut messages = String::new();
+    let mut rest = joined.as_str();
+    while let Some(open) = rest.find('{') {
+        messages.push_str(&rest[..open]);
+        let inside = &rest[open + 1..];
+        match inside.find(['}', '{', '\n', ' ']) {
+            Some(end) if inside[end..].starts_with('}') => {
+                messages.push('…');
+                rest = &inside[end + 1..];
+            }
+            _ => {
+                messages.push('{');
+                rest = inside;
+            }
+        }
+    }
+    messages.push_str(rest);
+    messages.replace("\\\"", "\"")
+}
+
+/// The quoted paragraphs of a page, each on one line.
+fn quotes(page: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let mut is_inside = false;
+    for line in page.lines() {
+        let quoted = line.strip_prefix("> ");
+        match quoted {
+            Some(part) if is_inside => {
+                let last = found.last_mut().unwrap();
+                last.push(' ');
+                last.push_str(part);
+            }
+            Some(part) => found.push(part.to_owned()),
+            None => {}
+        }
+        is_inside = quoted.is_some();
+    }
+    found
+}
+
+/// What is under a heading of the second level, up to the next one.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let (_, rest) = page
+        .split_once(&format!("\n## {heading}\n"))
+        .unwrap_or_else(|| panic!("there is no section {heading}"));
+    rest.split("\n## ").next().unwrap()
+}
+
+/// The first column of the tables in a section, where it is code.
+fn first_column(section: &str) -> BTreeSet<&str> {
+    let cells = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    cells.filter_map(|rest| rest.split('`').next()).collect()
+}
+
+/// The strings of a source file that follow `before` on their line.
+fn strings_after<'a>(source: &'a str, before: &'a str) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    for line in source.lines().filter(|line| line.contains(before)) {
+        let (_, rest) = line.split_once(before).unwrap();
+        let quoted = rest.split_once('"').filter(|(between, _)| !between.contains([';', '(']));
+        found.extend(quoted.and_then(|(_, rest)| rest.split('"').next()));
+    }
+    found
+}
+
+/// The names of all alerts, as the program gives them to their constructor.
+fn alerts(program: &str) -> BTreeSet<&str> {
+    ["Alert::new(\"", "alerts.insert(\""]
+        .into_iter()
+        .flat_map(|before| program.split(before).skip(1))
+        .filter_map(|rest| rest.split('"').next())
+        .collect()
+}
+
+#[test]
+fn a_message_is_joined_and_its_placeholders_are_not_compared() {
+    let source =
+        "format!(\n    \"{a} of {} are in use: \\\n     give \\\"{b:?}\\\" more\"\n) { x }";
+    let messages = as_messages(source);
+    assert!(messages.contains("\"… of … are in use: give \"…\" more\""), "{messages}");
+    assert!(messages.contains("{ x }"), "{messages}");
+}
+
+#[test]
+fn every_message_on_a_page_is_one_of_the_program() {
+    let messages = as_messages(&program());
+    let mut wrong = Vec::new();
+    for (page, at_least) in [("operations", 25), ("troubleshooting", 30)] {
+        let quoted = quotes(&text(format!("docs/{page}.md")));
+        assert!(quoted.len() >= at_least, "docs/{page}.md quotes {} messages", quoted.len());
+        let unknown = quoted.into_iter().filter(|quote| !messages.contains(quote));
+        wrong.extend(unknown.map(|quote| format!("docs/{page}.md: {quote}")));
+    }
+    assert!(wrong.is_empty(), "the program has no such message:\n{}", wrong.join("\n"));
+    assert!(!messages.contains("no-such-program"), "a text of a test counts as a message");
+}
+
+#[test]
+fn every_alert_has_a_runbook() {
+    let page = text("docs/operations.md");
+    let runbooks = section(&page, "Alerts of this host");
+    let mut documented = BTreeSet::new();
+    for runbook in runbooks.split("\n### `").skip(1) {
+        let name = runbook.split('`').next().unwrap();
+        assert!(!quotes(runbook).is_empty(), "the runbook of {name} quotes no message");
+        for part in ["**Means.**", "**Look at.**", "**Do.**"] {
+            assert_eq!(runbook.matches(part).count(), 1, "{part} in the runbook of {name}");
+        }
+        documented.insert(name);
+    }
+    assert_eq!(documented, alerts(&program()));
+}
+
+#[test]
+fn operations_lists_every_verdict_fault_and_event() {
+    let page = text("docs/operations.md");
+    for (heading, source, before) in [
+        ("Verdicts", "src/failover/view.rs", "Self::"),
+        ("Faults of a node", "src/types/beat.rs", "Self::"),
+        ("Events", "src/status.rs", "EventKind::"),
+    ] {
+        let source = text(source);
+        let names = strings_after(&source, before);
+        assert!(names.len() >= 6, "{heading}: {names:?}");
+        assert_eq!(first_column(section(&page, heading)), names, "{heading}");
+    }
+}
+
+#[test]
+fn the_readme_is_short() {
+    let lines = text("README.md").lines().count();
+    assert!(lines <= README_LINES_MAX, "{lines} lines, over {README_LINES_MAX}");
+}
+
+#[test]
+fn the_index_lists_every_page() {
+    let docs = root().join("docs");
+    let index = text("docs/README.md");
+    let pages = files(&docs).into_iter().filter(|path| path.extension().is_some_and(|e| e == "md"));
+    let paths = pages.map(|path| path.strip_prefix(&docs).unwrap().to_string_lossy().into_owned());
+    let missing: Vec<String> =
+        paths.filter(|path| path != "README.md" && !index.contains(&format!("]({path}"))).collect();
+    assert!(missing.is_empty(), "docs/README.md does not link to {missing:?}");
+}
+
+#[test]
+fn the_pictures_are_those_of_their_script() {
+    let interpreter = std::env::var("NATHA_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let output = Command::new(interpreter)
+        .arg(root().join("docs/pictures/draw.py"))
+        .arg("--check")
+        .output()
+        .expect("set NATHA_PYTHON to a Python 3");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "run docs/pictures/draw.py:\n{said}");
+}
