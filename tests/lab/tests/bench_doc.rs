@@ -6,6 +6,15 @@ use std::path::{Path, PathBuf};
 use natha_lab::bench::table;
 use serde_json::Value;
 
+/// The patterns of `docs/patterns.md`, by heading and by the beginning of their figures' names.
+const PATTERNS: [(&str, &str); 5] = [
+    ("Virtual IP", "vip"),
+    ("Private IP", "private_ip"),
+    ("Elastic IP", "eip"),
+    ("Name", "dns"),
+    ("keepalived", "keepalived_natha"),
+];
+
 fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
 }
@@ -24,9 +33,38 @@ fn shown(value: Option<f64>, show: impl Fn(f64) -> String) -> String {
     value.map_or_else(|| "–".to_owned(), show)
 }
 
+fn seconds(run: &Value, name: &str) -> String {
+    shown(figure(run, name), |ms| format!("{:.2} s", ms / 1000.0))
+}
+
+/// Compares a document with what it should be, or writes that.
+fn compare(name: &str, fresh: &str) {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(path(name), fresh).expect("the document can be written");
+    } else {
+        assert!(
+            fresh == read(name),
+            "{name} differs from docs/benchmarks.json: run this test with UPDATE_DOCS=1"
+        );
+    }
+}
+
+/// `docs/patterns.md` with the times of a run.
+fn with_times(page: &str, run: &Value) -> String {
+    PATTERNS.iter().fold(page.to_owned(), |page, (heading, name)| {
+        let heading = format!("\n## {heading}\n");
+        let (before, section) = page.split_once(&heading).expect("the pattern has a section");
+        let (head, rest) = section.split_once("**How fast.** ").expect("the section has a time");
+        let (_, rest) = rest.split_once("; the longest of ten ").expect("it has the longest");
+        let (_, tail) = rest.split_once(" s").expect("the longest is in seconds");
+        let median = seconds(run, &format!("{name}.outage_ms.median"));
+        let longest = seconds(run, &format!("{name}.outage_ms.max"));
+        format!("{before}{heading}{head}**How fast.** {median}; the longest of ten {longest}{tail}")
+    })
+}
+
 /// The README's table of a run.
 fn summary(run: &Value) -> String {
-    let seconds = |name: &str| shown(figure(run, name), |ms| format!("{:.2} s", ms / 1000.0));
     let tenths = |name: &str| shown(figure(run, name), |ms| format!("{:.1} s", ms / 1000.0));
     let count = |name: &str| shown(figure(run, name), |count| count.to_string());
     let rows = [
@@ -39,12 +77,12 @@ fn summary(run: &Value) -> String {
         ],
         [
             "outage of a private host, median".to_owned(),
-            seconds("hard_kill.api50.outage_ms.median"),
+            seconds(run, "hard_kill.api50.outage_ms.median"),
             tenths("yardstick.api50.outage_ms.median"),
         ],
         [
             "the longest of them".to_owned(),
-            seconds("hard_kill.api50.outage_ms.max"),
+            seconds(run, "hard_kill.api50.outage_ms.max"),
             tenths("yardstick.api50.outage_ms.max"),
         ],
         [
@@ -80,18 +118,24 @@ fn the_document_shows_the_figures_of_its_run() {
 }
 
 #[test]
-fn the_readme_shows_the_figures_of_the_same_run() {
-    let readme = read("README.md");
+fn the_readme_and_the_patterns_show_the_figures_of_the_same_run() {
     let run: Value = serde_json::from_str(&read("docs/benchmarks.json")).unwrap();
-    let fresh = table::insert(&readme, &summary(&run)).unwrap();
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(path("README.md"), fresh).unwrap();
-    } else {
-        assert!(
-            fresh == readme,
-            "README.md differs from docs/benchmarks.json: run this test with UPDATE_DOCS=1"
-        );
-    }
+    let readme = table::insert(&read("README.md"), &summary(&run)).unwrap();
+    compare("README.md", &readme);
+    let patterns = with_times(&read("docs/patterns.md"), &run);
+    compare("docs/patterns.md", &patterns);
+}
+
+#[test]
+fn another_time_of_a_pattern_is_noticed() {
+    let page = read("docs/patterns.md");
+    let run = serde_json::json!({"vip.outage_ms.median": 12_340.0});
+    let changed = with_times(&page, &run);
+    assert!(
+        changed.contains("**How fast.** 12.34 s; the longest of ten –. A planned"),
+        "{changed}"
+    );
+    assert!(changed != page);
 }
 
 #[test]
