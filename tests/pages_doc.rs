@@ -29,7 +29,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 /// The text of the program, tests excepted.
 fn program() -> String {
     let is_test = |path: &PathBuf| {
-        let name = path.to_string_lossy();
+        let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
         name.ends_with("tests.rs") || name.contains("/tests/")
     };
     let without_tests = |path: PathBuf| {
