@@ -4,7 +4,8 @@
     docs/pictures/draw.py           # writes NAME-light.svg and NAME-dark.svg for each NAME.json
     docs/pictures/draw.py --check   # fails if one of them differs from what would be written
 
-The times in a picture are the defaults of docs/config.md, which a test compares with the program.
+The times in a picture are the defaults of docs/config.md, which a test compares with the program;
+the bill is that of docs/costs.md.
 Exit status: 0 done, 1 a picture is out of date, 2 wrong usage.
 """
 
@@ -16,6 +17,7 @@ from xml.sax.saxutils import escape
 
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE.parent / "config.md"
+COSTS = HERE.parent / "costs.md"
 BOX_HEIGHT = 34
 LANE_HEIGHT = 30
 
@@ -78,10 +80,10 @@ def ends(start, end, dx):
     if start["y"] == end["y"]:
         y = start["y"] + BOX_HEIGHT / 2
         return start["x"] + start["w"] + dx, y, end["x"] + dx, y
-    return (
-        start["x"] + start["w"] / 2 + dx, start["y"],
-        end["x"] + end["w"] / 2 + dx, end["y"] + BOX_HEIGHT,
-    )
+    x1, x2 = start["x"] + start["w"] / 2 + dx, end["x"] + end["w"] / 2 + dx
+    if start["y"] > end["y"]:
+        return x1, start["y"], x2, end["y"] + BOX_HEIGHT
+    return x1, start["y"] + BOX_HEIGHT, x2, end["y"]
 
 
 def line(spec, boxes, theme, dx):
@@ -95,8 +97,10 @@ def line(spec, boxes, theme, dx):
                 'marker-end="url(#way)"',
     }[style]
     drawn = f'<line x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}" {looks}/>\n'
-    label = text((x1 + x2) / 2, y1 - 8, spec.get("label"), theme["faint"], size=12)
-    return drawn + label
+    if y1 == y2:
+        return drawn + text((x1 + x2) / 2, y1 - 8, spec.get("label"), theme["faint"], size=12)
+    middle = (y1 + y2) / 2 + 4
+    return drawn + text(x1 + 8, f"{middle:g}", spec.get("label"), theme["faint"], "start", 12)
 
 
 def topology(data, theme):
@@ -163,12 +167,56 @@ def timeline(data, theme):
     return drawn + "</svg>\n"
 
 
+def bill():
+    """The rows of the worked bill in docs/costs.md: what, and what each of both pays, in USD."""
+    page = COSTS.read_text(encoding="utf-8")
+    section = page.split("\n## A worked bill\n")[1].split("\n## ")[0]
+    rows = []
+    for line in section.splitlines():
+        cells = [cell.strip().replace("*", "") for cell in line.strip("|").split("|")]
+        if line.startswith("| ") and len(cells) == 3 and cells[0] != "a month, in USD":
+            amounts = [0.0 if cell == "–" else float(cell.replace(",", "")) for cell in cells[1:]]
+            rows.append((cells[0], amounts))
+    *parts, (what, totals) = rows
+    for column, total in enumerate(totals):
+        added = sum(amounts[column] for _, amounts in parts)
+        if what != "total" or abs(added - total) > 0.005:
+            raise SystemExit(f"{COSTS}: the bill adds up to {added:.2f}, not to {total:.2f}")
+    return parts, totals
+
+
+def saving(data, theme):
+    """One bar for each of both, as long as its bill."""
+    parts, totals = bill()
+    fills = [theme["wait"], theme["dead"], theme["act"], theme["act"]]
+    drawn = head(data, theme)
+    for column, bar in enumerate(data["bars"]):
+        x = data["left"]
+        drawn += text(x - 12, bar["y"] + 22, bar["label"], theme["text"], "end")
+        for (_, amounts), fill in zip(parts, fills, strict=True):
+            width = round(amounts[column] * data["scale"], 1)
+            if width:
+                drawn += (
+                    f'<rect x="{x:g}" y="{bar["y"]}" width="{width:g}" height="{BOX_HEIGHT}" '
+                    f'fill="{fill}" stroke="{theme["line"]}"/>\n'
+                )
+            x = round(x + width, 1)
+        total = f"{totals[column]:,.0f} USD"
+        drawn += text(f"{x + 8:g}", bar["y"] + 22, total, theme["text"], "start")
+    hours, processed = (amounts[0] for _, amounts in parts[:2])
+    note = f"a month; NAT gateways: {hours:,.0f} USD for hours, {processed:,.0f} USD for gigabytes"
+    return drawn + text(data["left"], 140, note, theme["faint"], "start", 12) + "</svg>\n"
+
+
 def main(arguments):
     if arguments not in ([], ["--check"]):
         print(__doc__, file=sys.stderr)
         return 2
     stale = []
-    for name, draw in [("topology", topology), ("timeline", timeline)]:
+    pictures = [
+        ("topology", topology), ("timeline", timeline), ("choose", topology), ("saving", saving),
+    ]
+    for name, draw in pictures:
         data = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
         for theme, colours in THEMES.items():
             path, wanted = HERE / f"{name}-{theme}.svg", draw(data, colours)
