@@ -176,6 +176,16 @@ fn operations_lists_every_verdict_fault_and_event() {
 }
 
 #[test]
+fn operations_shows_the_status_as_it_is_printed() {
+    let page = text("docs/operations.md");
+    for name in ["status_good_day", "status_bad_day"] {
+        let golden = text(format!("tests/golden/{name}.snap"));
+        let printed = golden.splitn(3, "---\n").nth(2).unwrap();
+        assert!(page.contains(&format!("```\n{printed}```\n")), "docs/operations.md lacks {name}");
+    }
+}
+
+#[test]
 fn the_readme_is_short() {
     let lines = text("README.md").lines().count();
     assert!(lines <= README_LINES_MAX, "{lines} lines, over {README_LINES_MAX}");
