@@ -40,7 +40,8 @@ fn program() -> String {
     sources.map(without_tests).collect()
 }
 
-/// Rust source with every string on one line, and `…` for what a message is filled in with.
+/// Rust source with every string on one line, with `…` for what a message is filled in with, and
+/// with `”` for a quotation mark inside of a string.
 fn as_messages(source: &str) -> String {
     let joined: String =
         source.split("\\\n").enumerate().fold(String::new(), |mut text, (at, part)| {
@@ -64,7 +65,7 @@ fn as_messages(source: &str) -> String {
         }
     }
     messages.push_str(rest);
-    messages.replace("\\\"", "\"")
+    messages.replace("\\\"", "”")
 }
 
 /// The quoted paragraphs of a page, each on one line.
@@ -126,7 +127,7 @@ fn a_message_is_joined_and_its_placeholders_are_not_compared() {
     let source =
         "format!(\n    \"{a} of {} are in use: \\\n     give \\\"{b:?}\\\" more\"\n) { x }";
     let messages = as_messages(source);
-    assert!(messages.contains("\"… of … are in use: give \"…\" more\""), "{messages}");
+    assert!(messages.contains("\"… of … are in use: give ”…” more\""), "{messages}");
     assert!(messages.contains("{ x }"), "{messages}");
 }
 
@@ -142,6 +143,27 @@ fn every_message_on_a_page_is_one_of_the_program() {
     }
     assert!(wrong.is_empty(), "the program has no such message:\n{}", wrong.join("\n"));
     assert!(!messages.contains("no-such-program"), "a text of a test counts as a message");
+}
+
+/// The messages of the program whose remedy is to run something.
+fn remedies(messages: &str) -> Vec<&str> {
+    let code = messages.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let strings = code.flat_map(|line| line.split('"').skip(1).step_by(2));
+    let names_a_command =
+        |text: &&str| ["run `", "run this", "run setup"].iter().any(|it| text.contains(it));
+    strings.filter(names_a_command).collect()
+}
+
+#[test]
+fn every_error_that_asks_for_a_command_is_on_a_page() {
+    let pages = ["operations", "troubleshooting"].map(|page| text(format!("docs/{page}.md")));
+    let quoted: Vec<String> = pages.iter().flat_map(|page| quotes(page)).collect();
+    let messages = as_messages(&program());
+    let remedies = remedies(&messages);
+    assert!(remedies.len() >= 20, "{} messages", remedies.len());
+    let is_missing = |message: &&&str| !quoted.iter().any(|quote| message.contains(quote));
+    let missing: Vec<&&str> = remedies.iter().filter(is_missing).collect();
+    assert!(missing.is_empty(), "docs/troubleshooting.md does not quote {missing:#?}");
 }
 
 #[test]
