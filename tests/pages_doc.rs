@@ -207,6 +207,26 @@ fn operations_shows_the_status_as_it_is_printed() {
     }
 }
 
+/// The numbers in a cell, such as `26, 27`.
+fn numbers(cell: &str) -> impl Iterator<Item = u32> {
+    cell.split(',').filter_map(|number| number.trim().parse().ok())
+}
+
+#[test]
+fn every_failure_that_is_staged_is_explained() {
+    let scenarios = text("docs/evidence/chaos.md");
+    let rows = scenarios.lines().filter(|line| line.starts_with("| "));
+    let staged = rows.filter(|row| !row.contains("| not staged: "));
+    let staged: BTreeSet<u32> =
+        staged.filter_map(|row| row.split('|').nth(1)).flat_map(numbers).collect();
+    assert!(staged.len() >= 40, "{staged:?}");
+    let page = text("docs/failures.md");
+    let rows = page.lines().filter_map(|line| line.strip_suffix(" |"));
+    let explained: BTreeSet<u32> =
+        rows.filter_map(|row| row.rsplit('|').next()).flat_map(numbers).collect();
+    assert_eq!(explained, staged);
+}
+
 #[test]
 fn the_readme_is_short() {
     let lines = text("README.md").lines().count();
