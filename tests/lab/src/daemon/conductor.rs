@@ -397,11 +397,21 @@ impl Conductor {
     fn change_faults(&mut self, change: FaultChange) -> Result<()> {
         let before = self.faults.clone();
         change(&mut self.faults);
+        // It takes effect at some moment while it is made. So what goes wrong is noted before, and
+        // what is put right after.
+        let joint = before.and(&self.faults);
+        let grows = joint != before;
+        if grows {
+            self.shared.note(Happening::Faults(joint.clone()));
+        }
         if let Err(problem) = self.reload_faults() {
             self.faults = before;
+            self.shared.note(Happening::Faults(self.faults.clone()));
             return Err(problem);
         }
-        self.shared.note(Happening::Faults(self.faults.clone()));
+        if !grows || self.faults != joint {
+            self.shared.note(Happening::Faults(self.faults.clone()));
+        }
         self.publish();
         Ok(())
     }
@@ -415,22 +425,27 @@ impl Conductor {
         let init = init.with_context(|| format!("the kernel of {name} has panicked"))?;
         let boot = running.boot;
         running.power = power;
+        let noted = Happening::Power { host: name.to_owned(), power, boot };
+        // As of a fault of the network: its death is noted before it dies. On a busy machine that
+        // takes longer than a peer needs to notice it.
         match power {
             Power::Frozen => {
+                self.shared.note(noted);
                 self.reload_faults()?;
                 processes::freeze(init)?;
             }
             Power::Panicked => {
                 let machine = running.machine.take();
+                self.shared.note(noted);
                 self.reload_faults()?;
                 machine.into_iter().for_each(Machine::kill);
             }
             _ => {
                 processes::thaw(init)?;
                 self.reload_faults()?;
+                self.shared.note(noted);
             }
         }
-        self.shared.note(Happening::Power { host: name.to_owned(), power, boot });
         self.publish();
         Ok(())
     }

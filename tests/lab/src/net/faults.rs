@@ -22,6 +22,23 @@ pub struct NetFaults {
     pub loss: BTreeMap<String, u8>,
 }
 
+impl NetFaults {
+    /// What is wrong in this or in another state; of two losses the greater one.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        let mut both = self.clone();
+        both.silent.extend(other.silent.iter().cloned());
+        both.cut_link.extend(other.cut_link.iter().cloned());
+        both.cut_uplink.extend(other.cut_uplink.iter().cloned());
+        both.blocks.extend(other.blocks.iter().cloned());
+        for (host, percent) in &other.loss {
+            let lost = both.loss.entry(host.clone()).or_default();
+            *lost = (*lost).max(*percent);
+        }
+        both
+    }
+}
+
 /// Traffic that is dropped on its way from one end to another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Block {
@@ -154,6 +171,17 @@ mod tests {
             ("a".to_owned(), host("vif1", "10.0.0.10")),
             ("b".to_owned(), host("vif2", "10.0.1.10")),
         ])
+    }
+
+    #[test]
+    fn two_states_together_have_all_faults_of_both() {
+        let cut =
+            |host: &str| NetFaults { cut_link: [host.to_owned()].into(), ..NetFaults::default() };
+        let lossy = |percent| NetFaults { loss: [("a".to_owned(), percent)].into(), ..cut("b") };
+        let both = cut("a").and(&lossy(20)).and(&lossy(10));
+        assert_eq!(both.cut_link, ["a", "b"].map(str::to_owned).into());
+        assert_eq!(both.loss["a"], 20);
+        assert_eq!(both.and(&cut("a")), both, "nothing that is there already changes it");
     }
 
     #[test]
