@@ -276,13 +276,13 @@ pub const SCENARIOS: [Scenario; 50] = [
         41,
         "Only some flows are synchronised to the heir",
         "The takeover continues, and the lost flows are counted.",
-        "natha does not synchronise flows",
+        "`tests/lab_flows.rs` stages what survives with replication and without",
     ),
     left(
         42,
         "The ports of an address are exhausted",
         "An alert stands, and nothing fails over.",
-        "nodes do not share an egress address, so no ports can run out for all of them",
+        "`tests/lab_ports.rs` stages it",
     ),
     staged(
         43,
