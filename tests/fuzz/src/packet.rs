@@ -72,7 +72,7 @@ fn clear_unknown_bits(datagram: &mut [u8], packet: &Packet) {
     for hears in &packet.beat.hears {
         // The session and the age.
         at += encoded(&hears.node) + 8 + 2;
-        datagram[at] &= 1;
+        datagram[at] &= 3;
         at += 1;
     }
 }
