@@ -55,11 +55,11 @@ fn with_times(page: &str, run: &Value) -> String {
         let heading = format!("\n## {heading}\n");
         let (before, section) = page.split_once(&heading).expect("the pattern has a section");
         let (head, rest) = section.split_once("**How fast.** ").expect("the section has a time");
-        let (_, rest) = rest.split_once("; the longest of ten ").expect("it has the longest");
+        let (_, rest) = rest.split_once("; the longest of five ").expect("it has the longest");
         let (_, tail) = rest.split_once(" s").expect("the longest is in seconds");
         let median = seconds(run, &format!("{name}.outage_ms.median"));
         let longest = seconds(run, &format!("{name}.outage_ms.max"));
-        format!("{before}{heading}{head}**How fast.** {median}; the longest of ten {longest}{tail}")
+        format!("{before}{heading}{head}**How fast.** {median}; the longest of five {longest}{tail}")
     })
 }
 
@@ -132,7 +132,7 @@ fn another_time_of_a_pattern_is_noticed() {
     let run = serde_json::json!({"vip.outage_ms.median": 12_340.0});
     let changed = with_times(&page, &run);
     assert!(
-        changed.contains("**How fast.** 12.34 s; the longest of ten –. A planned"),
+        changed.contains("**How fast.** 12.34 s; the longest of five –. A planned"),
         "{changed}"
     );
     assert!(changed != page);
