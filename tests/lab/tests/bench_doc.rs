@@ -59,7 +59,9 @@ fn with_times(page: &str, run: &Value) -> String {
         let (_, tail) = rest.split_once(" s").expect("the longest is in seconds");
         let median = seconds(run, &format!("{name}.outage_ms.median"));
         let longest = seconds(run, &format!("{name}.outage_ms.max"));
-        format!("{before}{heading}{head}**How fast.** {median}; the longest of five {longest}{tail}")
+        format!(
+            "{before}{heading}{head}**How fast.** {median}; the longest of five {longest}{tail}"
+        )
     })
 }
 
