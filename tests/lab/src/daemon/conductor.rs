@@ -397,37 +397,33 @@ impl Conductor {
     fn change_faults(&mut self, change: FaultChange) -> Result<()> {
         let before = self.faults.clone();
         change(&mut self.faults);
-        // It takes effect at some moment while it is made. So what goes wrong is noted before, and
-        // what is put right after.
+        // It takes effect while it is made: what goes wrong is noted before, what is mended after.
         let joint = before.and(&self.faults);
-        let grows = joint != before;
-        if grows {
+        if joint != before {
             self.shared.note(Happening::Faults(joint.clone()));
         }
-        if let Err(problem) = self.reload_faults() {
+        let made = self.reload_faults();
+        let is_noted = joint != before && made.is_ok() && self.faults == joint;
+        if made.is_err() {
             self.faults = before;
-            self.shared.note(Happening::Faults(self.faults.clone()));
-            return Err(problem);
         }
-        if !grows || self.faults != joint {
+        if !is_noted {
             self.shared.note(Happening::Faults(self.faults.clone()));
         }
+        made?;
         self.publish();
         Ok(())
     }
 
     fn change_kernel(&mut self, name: &str, power: Power) -> Result<()> {
-        let mut running = self.running.values_mut();
-        let running = running
-            .find(|running| running.name == name)
-            .with_context(|| format!("no host named `{name}` runs"))?;
+        let running = self.running.values_mut().find(|running| running.name == name);
+        let running = running.with_context(|| format!("no host named `{name}` runs"))?;
         let init = running.machine.as_ref().map(|machine| machine.place().init);
         let init = init.with_context(|| format!("the kernel of {name} has panicked"))?;
         let boot = running.boot;
         running.power = power;
         let noted = Happening::Power { host: name.to_owned(), power, boot };
-        // As of a fault of the network: its death is noted before it dies. On a busy machine that
-        // takes longer than a peer needs to notice it.
+        // Its death is noted before it dies: a busy machine needs longer than a peer that notices.
         match power {
             Power::Frozen => {
                 self.shared.note(noted);

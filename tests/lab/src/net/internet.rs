@@ -211,8 +211,16 @@ fn echo_back(mut stream: TcpStream) {
 
 fn answer_address(mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-    let mut head = [0; 1024];
-    let _ = stream.read(&mut head)?;
+    // A request may come in parts. What is left unread makes the kernel reset the connection when
+    // it is closed, and the answer may be lost.
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut part = [0; 1024];
+        match stream.read(&mut part)? {
+            0 => break,
+            count => head.extend_from_slice(&part[..count]),
+        }
+    }
     let address = format!("{}\n", stream.peer_addr()?.ip());
     write!(
         stream,
