@@ -51,17 +51,17 @@ fn compare(name: &str, fresh: &str) {
 
 /// `docs/patterns.md` with the times of a run.
 fn with_times(page: &str, run: &Value) -> String {
+    let rounds = shown(figure(run, "run.rounds.patterns"), |rounds| rounds.to_string());
     PATTERNS.iter().fold(page.to_owned(), |page, (heading, name)| {
         let heading = format!("\n## {heading}\n");
         let (before, section) = page.split_once(&heading).expect("the pattern has a section");
         let (head, rest) = section.split_once("**How fast.** ").expect("the section has a time");
-        let (_, rest) = rest.split_once("; the longest of five ").expect("it has the longest");
+        let (_, rest) = rest.split_once("; the longest of ").expect("it has the longest");
         let (_, tail) = rest.split_once(" s").expect("the longest is in seconds");
         let median = seconds(run, &format!("{name}.outage_ms.median"));
         let longest = seconds(run, &format!("{name}.outage_ms.max"));
-        format!(
-            "{before}{heading}{head}**How fast.** {median}; the longest of five {longest}{tail}"
-        )
+        let times = format!("**How fast.** {median}; the longest of {rounds}: {longest}");
+        format!("{before}{heading}{head}{times}{tail}")
     })
 }
 
@@ -131,12 +131,9 @@ fn the_readme_and_the_patterns_show_the_figures_of_the_same_run() {
 #[test]
 fn another_time_of_a_pattern_is_noticed() {
     let page = read("docs/patterns.md");
-    let run = serde_json::json!({"vip.outage_ms.median": 12_340.0});
+    let run = serde_json::json!({"vip.outage_ms.median": 12_340.0, "run.rounds.patterns": 7});
     let changed = with_times(&page, &run);
-    assert!(
-        changed.contains("**How fast.** 12.34 s; the longest of five –. A planned"),
-        "{changed}"
-    );
+    assert!(changed.contains("**How fast.** 12.34 s; the longest of 7: –. A planned"), "{changed}");
     assert!(changed != page);
 }
 
