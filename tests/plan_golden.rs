@@ -119,6 +119,7 @@ fn egress(strict: bool) -> EgressTable {
                 inserting: false,
             },
         ],
+        reset: Vec::new(),
     }
 }
 
@@ -130,6 +131,17 @@ fn egress_ips_that_are_here_and_one_that_is_not() {
     inserting.groups.iter_mut().for_each(|group| group.inserting = true);
     compare("egress_inserting.json", &inserting);
     assert!(EgressTable::default().is_empty());
+}
+
+#[test]
+fn connections_are_reset_with_and_without_egress_ips() {
+    let reset = ["10.0.100.0/24", "10.0.102.0/24"].map(|net| net.parse().unwrap()).into();
+    let beside = EgressTable { reset, ..egress(true) };
+    compare("egress_resets.json", &beside);
+    let alone = EgressTable { groups: Vec::new(), ..beside.clone() };
+    compare("resets.json", &alone);
+    assert!(alone.guard().is_empty());
+    assert_eq!(beside.guard().groups.len(), 2);
 }
 
 #[test]

@@ -90,6 +90,9 @@ pub fn discover(
         let context = Context { vpc, members: &members, instances, interfaces, inventory };
         groups::configured(settings, &context, &mut warnings).map_err(DiscoveryError::Refused)?
     };
+    for group in &mut groups {
+        group.networks = egress::networks(group, inventory);
+    }
     let landings = egress::Landings::new(&groups, &settings.groups);
     landings.give(&mut members, &forwarding, &mut findings);
     let own = members.iter().find(|member| member.id == me.id);

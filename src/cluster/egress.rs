@@ -233,7 +233,34 @@ pub(super) fn configured(
     Egress { sources: joined(&all), strict: group.egress == EgressMode::Strict }
 }
 
-/// The blocks of the subnets of these tables.
+/// The blocks of the subnets that use a group's route tables, without overlaps.
+pub(super) fn networks(group: &Group, inventory: &Inventory) -> Vec<Ipv4Net> {
+    let tables = group.resources.iter().filter_map(|resource| match resource {
+        Resource::DefaultRoute { table, .. } => Some(table),
+        Resource::Vip { .. }
+        | Resource::PrivateIp { .. }
+        | Resource::Eip { .. }
+        | Resource::EgressIp { .. }
+        | Resource::Dns { .. } => None,
+    });
+    let wanted: BTreeSet<&RouteTableId> = tables.collect();
+    let tables = inventory.tables.iter().filter(|table| wanted.contains(&table.id));
+    joined(&blocks(tables, inventory))
+}
+
+/// The blocks of the subnets that are associated with these tables.
+fn blocks<'a>(
+    tables: impl Iterator<Item = &'a RouteTableInfo>,
+    inventory: &Inventory,
+) -> Vec<Ipv4Net> {
+    let subnets = tables.flat_map(|table| &table.subnets);
+    let blocks = subnets.filter_map(|id| {
+        inventory.subnets.iter().find(|subnet| subnet.id == *id).map(|subnet| subnet.cidr)
+    });
+    blocks.collect()
+}
+
+/// The blocks of the subnets of these tables. What cannot be known goes to `warnings`.
 fn sources(
     group: &str,
     tables: &BTreeSet<&RouteTableId>,
@@ -250,11 +277,7 @@ fn sources(
             "associate the subnets with the table, or list their blocks as `egress_sources`",
         ));
     }
-    let subnets = tables.iter().flat_map(|table| &table.subnets);
-    let blocks = subnets.filter_map(|id| {
-        inventory.subnets.iter().find(|subnet| subnet.id == *id).map(|subnet| subnet.cidr)
-    });
-    blocks.collect()
+    blocks(tables.into_iter(), inventory)
 }
 
 /// Networks in order, without overlaps.

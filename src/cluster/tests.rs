@@ -108,6 +108,24 @@ fn tables_of_one_zone_form_a_group_named_after_it() {
 }
 
 #[test]
+fn a_group_has_the_networks_of_the_subnets_of_its_tables() {
+    let nodes = [node(1, "eu-west-1a"), node(2, "eu-west-1b")];
+    let tables = [table(1, "a", None), table(2, "c", Some("eu-west-1a")), table(3, "b", None)];
+    let mut inventory = inventory(&nodes, &tables);
+    for (n, subnet) in (100..).zip(&mut inventory.subnets) {
+        subnet.cidr = format!("10.0.{n}.0/24").parse().unwrap();
+    }
+    let found = discover(&nodes[0], &Settings::default(), &inventory).unwrap();
+    let shown: Vec<Vec<String>> = found
+        .roster
+        .groups
+        .iter()
+        .map(|group| group.networks.iter().map(ToString::to_string).collect())
+        .collect();
+    assert_eq!(shown, [vec!["10.0.100.0/24", "10.0.102.0/24"], vec!["10.0.101.0/24"]]);
+}
+
+#[test]
 fn a_group_keeps_its_name_when_its_home_is_replaced() {
     let tables = [table(1, "a", None), table(2, "b", None)];
     let (a, b) = (node(1, "eu-west-1a"), node(2, "eu-west-1b"));

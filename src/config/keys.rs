@@ -246,6 +246,13 @@ pub(super) static KEYS: &[SettingKey] = &[
          requires at least 2h 4m."
     ),
     key!(
+        "host.reset_idle",
+        host.reset_idle,
+        BOOL,
+        "Whether a private host that continues a TCP connection after \
+         `host.established_timeout` gets a TCP reset, as behind a managed NAT gateway."
+    ),
+    key!(
         "heartbeat.port",
         heartbeat.port,
         Range::Number(1, 65_535),

@@ -70,8 +70,9 @@ impl Default for Settings {
                 source_dest_check: true,
                 conntrack_max: None,
                 conntrack_alert: 90,
-                // RFC 5382, REQ-5: not less than 2 hours and 4 minutes.
-                established_timeout: Duration::from_mins(124),
+                // As a managed NAT gateway. RFC 5382, REQ-5: not less than 2 hours and 4 minutes.
+                established_timeout: Duration::from_secs(350),
+                reset_idle: true,
             },
             heartbeat: Heartbeat {
                 port: 6284,
@@ -198,6 +199,8 @@ pub struct Host {
     pub conntrack_alert: u32,
     /// `nf_conntrack_tcp_timeout_established`.
     pub established_timeout: Duration,
+    /// Whether a private host that continues a TCP connection after that gets a reset.
+    pub reset_idle: bool,
 }
 
 /// The network, a /30, of the packets with which the monitor tests that this host forwards; none if

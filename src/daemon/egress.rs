@@ -1,7 +1,7 @@
 //! Translates private hosts to the egress IPs that are on this node. An egress IP has arrived when
 //! a host on the internet replies to a probe that this node sent by it: EC2 accepts an association
 //! some seconds before packets follow it. While replicated connections of a group are inserted, its
-//! new ones wait.
+//! new ones wait. The same nft table resets connections that were idle for too long.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -10,15 +10,16 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use tokio::sync::watch;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::alerts::Alert;
 use super::clock;
 use super::inbox::{Note, Notes};
 use super::looks::{LEAST, Looks};
 use super::peers::{EchoMark, PeerSocket};
+use super::resets::{EgressHere, Resets, within};
 use crate::config::{Probe, Settings};
-use crate::failover::{EgressGroup, EgressIp};
+use crate::failover::{EgressGroup, EgressIp, ServedGroup};
 use crate::kernel::egress::EgressRecord;
 use crate::kernel::nft::Nft;
 use crate::kernel::{addresses, journal};
@@ -28,6 +29,8 @@ use crate::types::{EgressId, Time};
 
 /// Time between two looks while nothing changes.
 const EVERY: Duration = Duration::from_secs(30);
+/// The same while hosts are soon to get resets: these begin late by as much.
+const RIPENING: Duration = Duration::from_secs(5);
 /// Time between two probes by an egress IP that is on its way.
 const PACE: Duration = Duration::from_millis(50);
 /// After this, an egress IP that EC2 shows here counts as arrived, whatever the probes say: their
@@ -45,17 +48,27 @@ pub(super) type Published = Option<Vec<EgressGroup>>;
 /// The egress IPs whose connections are being inserted.
 pub(super) type Inserting = BTreeSet<EgressId>;
 
+/// Tells the task what the machine knows.
+#[derive(Debug)]
+pub(crate) struct Publishers {
+    /// Where the egress IPs are.
+    pub(crate) ips: watch::Sender<Published>,
+    /// Whose private hosts this node serves.
+    pub(crate) served: watch::Sender<Vec<ServedGroup>>,
+}
+
 /// Starts the task on the current runtime. `address` is the first address of the forwarding
-/// interface, which identifies the interface. The task ends when the sender is dropped, and leaves
-/// the translation as it is.
+/// interface, which identifies the interface. The task ends when the senders are dropped, and
+/// leaves the translation as it is.
 pub(super) fn start(
     settings: &Settings,
     address: Ipv4Addr,
     token: u64,
     inserting: watch::Receiver<Inserting>,
     notes: &Notes,
-) -> watch::Sender<Published> {
-    let (sender, published) = watch::channel(None);
+) -> Publishers {
+    let (ips, published) = watch::channel(None);
+    let (served, is_served) = watch::channel(Vec::new());
     let targets = settings.uplink.targets.iter().filter_map(|target| match target {
         Probe::Icmp(address) => Some(*address),
         Probe::Tcp(_) => None,
@@ -66,27 +79,31 @@ pub(super) fn start(
         probes: Probes { targets: targets.collect(), mark: EchoMark::new(token), sequence: 0 },
         known: None,
         coming: BTreeMap::new(),
-        arrived: BTreeSet::new(),
+        arrived: BTreeMap::new(),
         inserting,
+        resets: Resets::new(&settings.host),
+        is_ripening: false,
         loaded: None,
         status: LandingState::default(),
     };
     let told = notes.clone();
-    tokio::spawn(keep(keeper, published, told, Alert::new("egress", notes)));
-    sender
+    tokio::spawn(keep(keeper, published, is_served, told, Alert::new("egress", notes)));
+    Publishers { ips, served }
 }
 
 async fn keep(
     mut keeper: Keeper,
     mut published: watch::Receiver<Published>,
+    mut served: watch::Receiver<Vec<ServedGroup>>,
     notes: Notes,
     mut alert: Alert,
 ) {
     let mut told = None;
     let mut looks = Looks::new(EVERY, LEAST);
     let mut inserting = keeper.inserting.clone();
-    let mut paces: Interval = interval(PACE);
+    let [mut paces, mut ripenings] = [PACE, RIPENING].map(interval);
     paces.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ripenings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let check = tokio::select! {
             changed = published.changed() => {
@@ -97,14 +114,22 @@ async fn keep(
                 keeper.take(groups, clock::now());
                 false
             }
+            Ok(()) = served.changed() => {
+                keeper.resets.take(&served.borrow_and_update(), clock::now());
+                false
+            }
             Ok(()) = inserting.changed() => false,
             _ = looks.next() => true,
             _ = paces.tick(), if !keeper.coming.is_empty() => false,
+            _ = ripenings.tick(), if keeper.is_ripening => false,
         };
         let result = keeper.round(check, clock::now()).await;
-        let text = result.err().map(|error| {
-            format!("cannot translate private hosts to the group's egress IPs: {error:#}")
-        });
+        let what = if keeper.has_groups() {
+            "translate private hosts to the group's egress IPs"
+        } else {
+            "reset connections that were idle for too long"
+        };
+        let text = result.err().map(|error| format!("cannot {what}: {error:#}"));
         alert.set(text).await;
         if keeper.known.is_some() && told.as_ref() != Some(&keeper.status) {
             told = Some(keeper.status.clone());
@@ -129,9 +154,12 @@ struct Keeper {
     known: Option<(Vec<EgressGroup>, Time)>,
     /// By landing address.
     coming: BTreeMap<Ipv4Addr, Coming>,
-    /// Landing addresses.
-    arrived: BTreeSet<Ipv4Addr>,
+    /// Landing addresses, and when they got their egress IPs.
+    arrived: BTreeMap<Ipv4Addr, Time>,
     inserting: watch::Receiver<Inserting>,
+    resets: Resets,
+    /// Whether hosts are to get resets later.
+    is_ripening: bool,
     loaded: Option<EgressTable>,
     /// For the status of the monitor.
     status: LandingState,
@@ -147,12 +175,12 @@ impl Keeper {
             .filter(|ip| ip.is_here)
             .map(|ip| (ip.landing, ip.clone()))
             .collect();
-        self.arrived.retain(|landing| here.contains_key(landing));
+        self.arrived.retain(|landing, _| here.contains_key(landing));
         self.coming.retain(|landing, _| here.contains_key(landing));
         self.status.here.retain(|landing, _| here.contains_key(landing));
         for (landing, ip) in here {
             self.status.here.entry(landing).or_insert((now, EgressProof::None));
-            if !self.arrived.contains(&landing) {
+            if !self.arrived.contains_key(&landing) {
                 self.coming.entry(landing).or_insert(Coming { ip, since: now, socket: None });
             }
         }
@@ -172,7 +200,7 @@ impl Keeper {
         if settles && !self.coming.is_empty() {
             return Ok(());
         }
-        let table = self.table(&groups)?;
+        let table = self.table(&groups, now)?;
         if check || self.loaded.as_ref() != Some(&table) {
             let nft = Nft::find()?;
             if !nft.has(&table).await? {
@@ -245,22 +273,36 @@ impl Keeper {
         }
         for landing in arrived {
             self.coming.remove(&landing);
-            self.arrived.insert(landing);
+            self.arrived.insert(landing, now);
         }
         Ok(())
     }
 
+    /// Whether a group has egress IPs.
+    fn has_groups(&self) -> bool {
+        self.known.as_ref().is_some_and(|(groups, _)| !groups.is_empty())
+    }
+
     /// The table that belongs to what is known.
-    fn table(&self, groups: &[EgressGroup]) -> anyhow::Result<EgressTable> {
+    fn table(&mut self, groups: &[EgressGroup], now: Time) -> anyhow::Result<EgressTable> {
         let inserting = self.inserting.borrow().clone();
+        let here = EgressHere { groups, arrived: &self.arrived, inserting: &inserting };
+        let reset = self.resets.networks(here, now);
+        self.is_ripening = self.resets.are_coming(here, now);
         let groups: Vec<EgressRules> =
             groups.iter().filter_map(|group| rules(group, &self.arrived, &inserting)).collect();
-        if groups.is_empty() {
-            return Ok(EgressTable::default());
-        }
-        let plan = self.plan()?;
-        let (uplink, vpc_networks) = (plan.table.uplink, plan.table.vpc_networks);
-        Ok(EgressTable { uplink, vpc_networks, groups })
+        let plan = if !groups.is_empty() {
+            Some(self.plan()?)
+        } else if reset.is_empty() {
+            None
+        } else {
+            // A host that is not set up knows no connections of private hosts.
+            journal::last_plan(&self.state_dir)?
+        };
+        let Some(HostPlan { table, .. }) = plan else { return Ok(EgressTable::default()) };
+        let reset = within(&reset, &table.sources);
+        let (uplink, vpc_networks) = (table.uplink, table.vpc_networks);
+        Ok(EgressTable { uplink, vpc_networks, groups, reset })
     }
 
     /// The plan that `natha setup` applied.
@@ -274,7 +316,7 @@ impl Keeper {
 /// hosts may leave by another address.
 fn rules(
     group: &EgressGroup,
-    arrived: &BTreeSet<Ipv4Addr>,
+    arrived: &BTreeMap<Ipv4Addr, Time>,
     inserting: &Inserting,
 ) -> Option<EgressRules> {
     let EgressGroup { egress, ips, is_complete, .. } = group;
@@ -284,7 +326,7 @@ fn rules(
     let landings: Vec<Ipv4Addr> = ips.iter().map(|ip| ip.landing).collect();
     Some(EgressRules {
         sources: egress.sources.clone(),
-        arrived: *is_complete && landings.iter().all(|landing| arrived.contains(landing)),
+        arrived: *is_complete && landings.iter().all(|landing| arrived.contains_key(landing)),
         landings,
         strict: egress.strict,
         inserting: ips.iter().any(|ip| inserting.contains(&ip.id)),
@@ -348,7 +390,7 @@ mod tests {
     #[test]
     fn hosts_are_translated_once_every_egress_ip_of_their_group_has_arrived() {
         let has_arrived = |arrived: &[Ipv4Addr]| {
-            let arrived = arrived.iter().copied().collect();
+            let arrived = arrived.iter().map(|landing| (*landing, Time::default())).collect();
             rules(&group(&LANDINGS, true, false), &arrived, &Inserting::new()).unwrap().arrived
         };
         assert!(!has_arrived(&[]) && !has_arrived(&LANDINGS[..1]) && has_arrived(&LANDINGS));
@@ -356,7 +398,7 @@ mod tests {
 
     #[test]
     fn a_node_without_a_landing_address_holds_back_the_hosts_of_a_strict_group_alone() {
-        let arrived = LANDINGS.into();
+        let arrived = LANDINGS.map(|landing| (landing, Time::default())).into();
         assert_eq!(rules(&group(&LANDINGS[..1], false, false), &arrived, &Inserting::new()), None);
         for landings in [&LANDINGS[..1], &[]] {
             let rules = rules(&group(landings, false, true), &arrived, &Inserting::new()).unwrap();
@@ -366,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_group_waits_while_its_connections_are_inserted() {
-        let arrived = LANDINGS.into();
+        let arrived = LANDINGS.map(|landing| (landing, Time::default())).into();
         for inserting in [Inserting::new(), Inserting::from([id()])] {
             let rules = rules(&group(&LANDINGS, true, false), &arrived, &inserting).unwrap();
             assert_eq!(rules.inserting, !inserting.is_empty());

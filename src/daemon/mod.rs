@@ -15,6 +15,7 @@
 //! - `looks`: when to look at the host again: the kernel's news, and intervals.
 //! - `carrier`: the addresses that this host must carry for its groups.
 //! - `egress`: the translation to the egress IPs that are here.
+//! - `resets`: which private hosts get a TCP reset for connections that were idle for too long.
 //! - `flows`: the replication of connections.
 //! - `control_socket`: the socket for `natha status` and `natha handover`.
 //! - `reload`: SIGHUP, which makes the monitor read its settings again.
@@ -37,6 +38,7 @@ mod landings;
 mod looks;
 mod peers;
 mod reload;
+mod resets;
 mod single;
 mod start;
 mod take;

@@ -195,7 +195,7 @@ fn start(
 }
 
 /// What the loop publishes of egress IPs and members, as far as something here needs it.
-type EgressSide = (Option<watch::Sender<egress::Published>>, Option<watch::Sender<Vec<Member>>>);
+type EgressSide = (Option<egress::Publishers>, Option<watch::Sender<Vec<Member>>>);
 
 /// Starts the translation to egress IPs on a NAT, and the replication of connections if it is on.
 fn start_egress(
@@ -207,14 +207,14 @@ fn start_egress(
         return Ok((None, None));
     }
     let (inserting, is_inserting) = watch::channel(egress::Inserting::new());
-    let published = egress::start(settings, cluster.me.address, random()?, is_inserting, notes);
+    let publishers = egress::start(settings, cluster.me.address, random()?, is_inserting, notes);
     if !settings.replicate.enabled {
-        return Ok((Some(published), None));
+        return Ok((Some(publishers), None));
     }
     let (members, receiver) = watch::channel(Vec::new());
-    let inputs = flows::Inputs { members: receiver, published: published.subscribe() };
+    let inputs = flows::Inputs { members: receiver, published: publishers.ips.subscribe() };
     flows::start(settings, cluster, inputs, inserting, notes)?;
-    Ok((Some(published), Some(members)))
+    Ok((Some(publishers), Some(members)))
 }
 
 /// Starts the repeated discovery.

@@ -1,10 +1,19 @@
-//! Which egress IPs this node has, for the translation on its host.
+//! Which egress IPs this node has and which private hosts it serves, for the translation on its
+//! host.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
 
 use super::group::GroupState;
 use super::known::Known;
+use super::slot::Slot;
 use crate::types::{Egress, EgressId, GroupName, Resource, RouteTarget, Time};
+
+/// The maximum age of a read that shows that a group is served, or three rounds of reads if these
+/// take longer.
+const READ_MAX: Duration = Duration::from_mins(1);
 
 /// One egress IP on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +45,37 @@ pub struct EgressGroup {
     pub is_complete: bool,
 }
 
+/// A group whose private hosts reach the internet through this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedGroup {
+    /// The group.
+    pub name: GroupName,
+    /// The networks of its private hosts, as far as they are known.
+    pub networks: Vec<Ipv4Net>,
+    /// When the last of its resources came here, or was found here first. Packets may have gone to
+    /// its earlier holder for some seconds after that.
+    pub since: Time,
+}
+
 impl GroupState {
+    /// The group if its default routes and everything else of it are here, as reads show that are
+    /// not too old, and nothing of it is being moved.
+    pub(super) fn served_here(&self, known: &Known, now: Time) -> Option<ServedGroup> {
+        let earliest = now - READ_MAX.max(known.timing.reread * 3);
+        let is_here = |slot: &Slot| {
+            slot.pending.is_none()
+                && slot.is_read_since(earliest)
+                && known.is_on(slot, &known.me.id)
+        };
+        let is_route = |slot: &Slot| matches!(slot.resource, Resource::DefaultRoute { .. });
+        if !self.slots.iter().any(is_route) || !self.slots.iter().all(is_here) {
+            return None;
+        }
+        let since = self.slots.iter().map(|slot| slot.since).max()?;
+        let networks = if self.egress.is_plain() { &self.networks } else { &self.egress.sources };
+        Some(ServedGroup { name: self.name.clone(), networks: networks.clone(), since })
+    }
+
     /// The group's egress IPs on this node; none before each was read once.
     pub(super) fn egress_here(&self, known: &Known, now: Time) -> Option<EgressGroup> {
         let is_announced = self.is_announced_by_peer(known, now);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
+
 use super::slot::Slot;
 use crate::types::{Egress, Group, GroupName, InstanceId, Time, Traits};
 
@@ -63,6 +65,8 @@ pub(super) struct GroupState {
     pub(super) traits: Traits,
     /// What its egress IPs are for.
     pub(super) egress: Egress,
+    /// The blocks of the subnets that use its route tables.
+    pub(super) networks: Vec<Ipv4Net>,
     pub(super) slots: Vec<Slot>,
     pub(super) generation: u32,
     pub(super) moving: Option<Move>,
@@ -88,6 +92,7 @@ impl GroupState {
             prefer: preference(spec),
             traits: spec.traits.clone(),
             egress: spec.egress.clone(),
+            networks: spec.networks.clone(),
             slots: slots.collect(),
             generation: 0,
             moving: None,
@@ -106,6 +111,7 @@ impl GroupState {
         self.prefer = preference(spec);
         self.traits.clone_from(&spec.traits);
         self.egress.clone_from(&spec.egress);
+        self.networks.clone_from(&spec.networks);
         let mut old = std::mem::take(&mut self.slots);
         for resource in &spec.resources {
             let known = old.iter().position(|slot| slot.resource == *resource);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::egress::EgressGroup;
+use super::egress::{EgressGroup, ServedGroup};
 use super::group::{GroupState, Groups};
 use super::known::Known;
 use super::moves::PeerNote;
@@ -204,6 +204,12 @@ impl Machine {
     pub fn egress(&self, now: Time) -> Option<Vec<EgressGroup>> {
         let groups = self.groups.values().filter(|group| !group.egress.is_plain());
         groups.map(|group| group.egress_here(&self.known, now)).collect()
+    }
+
+    /// The groups whose private hosts reach the internet through this node.
+    #[must_use]
+    pub fn served(&self, now: Time) -> Vec<ServedGroup> {
+        self.groups.values().filter_map(|group| group.served_here(&self.known, now)).collect()
     }
 
     /// Everything, for the status.

@@ -11,7 +11,7 @@
 //! | `acquaintance.rs` | whether a peer has ever spoken, and what follows where it has not |
 //! | `group.rs`, `slot.rs` | the groups, their resources, and the move under way |
 //! | `wants.rs` | what this node wants of each resource |
-//! | `egress.rs` | which egress IPs this node has |
+//! | `egress.rs` | which egress IPs this node has, and which private hosts it serves |
 //! | `moves.rs`, `prepare.rs` | from what is wanted to writes, and to the host's addresses |
 //! | `repair.rs`, `rule.rs`, `starts.rs` | stopping and starting failed peers |
 //! | `reads.rs` | when AWS is read, and what its answers mean |
@@ -44,7 +44,7 @@ mod view;
 mod wants;
 
 pub use action::{Action, ActionId, Event, EventKind, Level};
-pub use egress::{EgressGroup, EgressIp};
+pub use egress::{EgressGroup, EgressIp, ServedGroup};
 pub use input::{Command, Input, Outcome, Routes};
 pub use machine::Machine;
 pub use view::{GroupView, PeerView, Verdict, View};

@@ -244,6 +244,7 @@ impl GroupState {
             prefer: _,
             traits: _,
             egress: _,
+            networks: _,
             slots,
             generation: _,
             moving,

@@ -171,7 +171,12 @@ mod tests {
             strict,
             inserting: false,
         };
-        EgressTable { uplink: "eth0".to_owned(), vpc_networks: Vec::new(), groups: vec![rules] }
+        EgressTable {
+            uplink: "eth0".to_owned(),
+            vpc_networks: Vec::new(),
+            groups: vec![rules],
+            reset: vec!["10.0.101.0/24".parse().unwrap()],
+        }
     }
 
     #[test]
@@ -185,6 +190,7 @@ mod tests {
         EgressRecord::keep_landing(directory.path(), LANDING, "eth0").unwrap();
         let found = record().unwrap();
         assert!(found.guard.groups[0].strict && !found.guard.groups[0].arrived);
+        assert!(found.guard.reset.is_empty(), "a host that boots resets nothing");
         assert_eq!(found.added().unwrap(), [(LANDING, "eth0".to_owned())].into());
         EgressRecord::keep_guard(directory.path(), &EgressTable::default()).unwrap();
         assert!(record().unwrap().guard.is_empty());

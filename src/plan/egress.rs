@@ -12,6 +12,9 @@
 //!   too, so that none is translated anew before it is inserted.
 //! - *Guarded*: a landing address accepts nothing that belongs to no known connection. Without
 //!   this, the kernel would answer packets of connections that it does not know yet with a reset.
+//! - *Reset*: a TCP packet from the middle of a connection that the kernel does not know, if its
+//!   source was served here for so long that the connection was idle until it was forgotten. What
+//!   is held back is not reset. A packet with FIN is invalid to the kernel, and dropped as always.
 
 use std::net::Ipv4Addr;
 
@@ -19,12 +22,12 @@ use ipnet::Ipv4Net;
 use nftables::batch::Batch;
 use nftables::expr::{BinaryOperation, Expression, JHash, Map, MetaKey, NamedExpression, SetItem};
 use nftables::schema::NfListObject;
-use nftables::stmt::{NAT, Statement};
+use nftables::stmt::{NAT, Reject, RejectType, Statement};
 use nftables::types::{NfChainType, NfHook};
 use serde::{Deserialize, Serialize};
 
 use super::rules::{
-    NftTable, TableName, ct, field, ip, is, is_in, is_not, list_of, meta, prefix, text,
+    NftTable, TableName, count, ct, field, ip, is, is_in, is_not, list_of, meta, prefix, text,
 };
 
 const TABLE: TableName = TableName::new("natha_egress");
@@ -32,6 +35,10 @@ const TABLE: TableName = TableName::new("natha_egress");
 const BEFORE_SRCNAT: i32 = 90;
 /// Before the filters of other tables.
 const BEFORE_FILTER: i32 = -10;
+/// After the chain that holds packets back.
+const AFTER_HOLD: i32 = BEFORE_FILTER + 1;
+/// The chain that resets connections, and the counter of the packets that it answered so.
+const RESETS: &str = "resets";
 /// Of the hash that spreads sources. It is the same on every node: a host keeps its egress IP when
 /// its group moves.
 const SEED: u32 = 0x6e61_7468;
@@ -45,6 +52,9 @@ pub struct EgressTable {
     pub vpc_networks: Vec<Ipv4Net>,
     /// One entry for each group with egress IPs.
     pub groups: Vec<EgressRules>,
+    /// The private hosts that get a reset when they continue a connection that was forgotten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reset: Vec<Ipv4Net>,
 }
 
 /// The translation of one group.
@@ -66,10 +76,31 @@ impl NftTable for EgressTable {
     const NAME: TableName = TABLE;
 
     fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+        self.groups.is_empty() && self.reset.is_empty()
     }
 
     fn fill<'a>(&'a self, batch: &mut Batch<'a>) {
+        if !self.groups.is_empty() {
+            self.fill_groups(batch);
+        }
+        if !self.reset.is_empty() {
+            self.fill_reset(batch);
+        }
+    }
+}
+
+impl EgressTable {
+    /// The table of a host that does not know yet where the egress IPs are: it holds the hosts of
+    /// strict groups back.
+    #[must_use]
+    pub fn guard(&self) -> Self {
+        let strict = self.groups.iter().filter(|group| group.strict);
+        let groups =
+            strict.map(|group| EgressRules { arrived: false, inserting: false, ..group.clone() });
+        Self { groups: groups.collect(), reset: Vec::new(), ..self.clone() }
+    }
+
+    fn fill_groups<'a>(&'a self, batch: &mut Batch<'a>) {
         batch.add(TABLE.chain("guard", Some((NfChainType::Filter, NfHook::Input, BEFORE_FILTER))));
         batch.add(TABLE.chain("hold", Some((NfChainType::Filter, NfHook::Forward, BEFORE_FILTER))));
         let srcnat = (NfChainType::NAT, NfHook::Postrouting, BEFORE_SRCNAT);
@@ -85,17 +116,16 @@ impl NftTable for EgressTable {
             }
         }
     }
-}
 
-impl EgressTable {
-    /// The table of a host that does not know yet where the egress IPs are: it holds the hosts of
-    /// strict groups back.
-    #[must_use]
-    pub fn guard(&self) -> Self {
-        let strict = self.groups.iter().filter(|group| group.strict);
-        let groups =
-            strict.map(|group| EgressRules { arrived: false, inserting: false, ..group.clone() });
-        Self { groups: groups.collect(), ..self.clone() }
+    fn fill_reset<'a>(&'a self, batch: &mut Batch<'a>) {
+        batch.add(TABLE.counter(RESETS));
+        batch.add(TABLE.chain(RESETS, Some((NfChainType::Filter, NfHook::Forward, AFTER_HOLD))));
+        // The packets of known connections leave the rule at its first look.
+        let mut rule = vec![is_in(ct("state"), text("new")), opens_nothing()];
+        rule.extend(self.outwards(&self.reset));
+        rule.push(count(RESETS));
+        rule.push(Statement::Reject(Some(Reject::new(Some(RejectType::TCPReset), None))));
+        batch.add(NfListObject::Rule(TABLE.rule(RESETS, rule)));
     }
 
     fn admit(&self, landing: Ipv4Addr) -> Vec<Statement<'_>> {
@@ -107,17 +137,17 @@ impl EgressTable {
         ]
     }
 
-    /// What a group's sources send to the internet.
-    fn outwards(&self, group: &EgressRules) -> Vec<Statement<'_>> {
+    /// What these sources send to the internet.
+    fn outwards(&self, sources: &[Ipv4Net]) -> Vec<Statement<'_>> {
         vec![
             is(meta(MetaKey::Oifname), text(&self.uplink)),
-            is(ip("saddr"), networks(&group.sources)),
+            is(ip("saddr"), networks(sources)),
             is_not(ip("daddr"), networks(&self.vpc_networks)),
         ]
     }
 
     fn hold(&self, group: &EgressRules) -> Vec<Statement<'_>> {
-        let mut rule = self.outwards(group);
+        let mut rule = self.outwards(&group.sources);
         rule.push(is_in(ct("state"), text("new")));
         if !group.strict && !group.inserting {
             rule.push(opens_nothing());
@@ -127,7 +157,7 @@ impl EgressTable {
     }
 
     fn translate(&self, group: &EgressRules) -> Vec<Statement<'_>> {
-        let mut rule = self.outwards(group);
+        let mut rule = self.outwards(&group.sources);
         let addr = Some(match group.landings.as_slice() {
             [one] => address(*one),
             several => by_source(several),

@@ -7,8 +7,8 @@ use nftables::batch::Batch;
 use nftables::expr::{
     CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix, SetItem,
 };
-use nftables::schema::{Chain, NfListObject, Rule, Table};
-use nftables::stmt::{Match, Operator, Statement};
+use nftables::schema::{self, Chain, NfListObject, Rule, Table};
+use nftables::stmt::{Counter, Match, Operator, Statement};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 
 use super::Digest;
@@ -116,6 +116,18 @@ impl TableName {
         NfListObject::Chain(chain)
     }
 
+    /// A counter, which begins at zero.
+    pub(super) fn counter<'a>(self, name: &'static str) -> NfListObject<'a> {
+        NfListObject::Counter(schema::Counter {
+            family: NfFamily::IP,
+            table: self.0.into(),
+            name: name.into(),
+            handle: None,
+            packets: Some(0),
+            bytes: Some(0),
+        })
+    }
+
     pub(super) fn rule<'a>(self, chain: &'static str, body: Vec<Statement<'a>>) -> Rule<'a> {
         Rule {
             family: NfFamily::IP,
@@ -186,6 +198,11 @@ pub(super) fn prefix<'a>(address: impl Into<Cow<'a, str>>, length: u8) -> Expres
 
 fn compare<'a>(left: Expression<'a>, op: Operator, right: Expression<'a>) -> Statement<'a> {
     Statement::Match(Match { left, right, op })
+}
+
+/// Counts the packet by a counter of the table.
+pub(super) fn count<'a>(name: &'static str) -> Statement<'a> {
+    Statement::Counter(Counter::Named(name.into()))
 }
 
 pub(super) fn is<'a>(left: Expression<'a>, right: Expression<'a>) -> Statement<'a> {

@@ -31,13 +31,14 @@ use nftables::expr::{
     BinaryOperation, Expression, Fib, FibFlag, FibResult, MetaKey, NamedExpression, RT, RTKey,
     TcpOption,
 };
-use nftables::schema::{Counter, FlowTable, NfListObject, Set, SetFlag, SetType, SetTypeValue};
-use nftables::stmt::{Counter as CounterUse, Flow, Mangle, SetOp, Statement};
+use nftables::schema::{FlowTable, NfListObject, Set, SetFlag, SetType, SetTypeValue};
+use nftables::stmt::{Flow, Mangle, SetOp, Statement};
 use nftables::types::{NfChainType, NfFamily, NfHook};
 use serde::{Deserialize, Serialize};
 
 use super::rules::{
-    NftTable, TableName, ct, field, ip, is, is_in, is_not, list_of, meta, prefix, set_of, text,
+    NftTable, TableName, count, ct, field, ip, is, is_in, is_not, list_of, meta, prefix, set_of,
+    text,
 };
 use super::vips::{DSTNAT, redirection};
 
@@ -126,14 +127,7 @@ impl NftTable for TableSpec {
 impl TableSpec {
     fn fill_nat<'a>(&'a self, batch: &mut Batch<'a>) {
         for name in COUNTERS {
-            batch.add(NfListObject::Counter(Counter {
-                family: NfFamily::IP,
-                table: TABLE.as_str().into(),
-                name: name.into(),
-                handle: None,
-                packets: Some(0),
-                bytes: Some(0),
-            }));
+            batch.add(TABLE.counter(name));
         }
         batch.add(set("sources", SetType::Ipv4Addr, networks(&self.translated())));
         batch.add(set("local", SetType::Ipv4Addr, networks(&self.vpc_networks)));
@@ -246,10 +240,6 @@ fn set<'a>(name: &'static str, kind: SetType, elements: Vec<Expression<'a>>) -> 
 
 fn networks<'a>(list: &[Ipv4Net]) -> Vec<Expression<'a>> {
     list.iter().map(|net| prefix(net.network().to_string(), net.prefix_len())).collect()
-}
-
-fn count<'a>(name: &'static str) -> Statement<'a> {
-    Statement::Counter(CounterUse::Named(name.into()))
 }
 
 /// `meta l4proto { tcp, udp } ct state established flow add @fast`. The kernel does not offload

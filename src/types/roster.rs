@@ -26,6 +26,10 @@ pub struct Group {
     /// What its egress IPs are for.
     #[serde(default, skip_serializing_if = "Egress::is_plain")]
     pub egress: Egress,
+    /// The blocks of the subnets that use its route tables, without overlaps. Subnets that use the
+    /// VPC's main table without an association are missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<Ipv4Net>,
 }
 
 impl Group {
@@ -34,7 +38,7 @@ impl Group {
     pub fn new(name: GroupName, home: Option<InstanceId>, resources: Vec<Resource>) -> Self {
         let prefer = home.iter().cloned().collect();
         let (traits, egress) = (Traits::default(), Egress::default());
-        Self { name, home, prefer, resources, traits, egress }
+        Self { name, home, prefer, resources, traits, egress, networks: Vec::new() }
     }
 }
 

@@ -307,7 +307,7 @@ fn first_guard(table: &TableSpec, settings: &Settings, groups: Option<&[Group]>)
         .filter(|sources| !sources.is_empty())
         .map(|sources| EgressRules { sources, strict: true, ..EgressRules::default() });
     let (uplink, vpc_networks) = (table.uplink.clone(), table.vpc_networks.clone());
-    EgressTable { uplink, vpc_networks, groups: groups.collect() }
+    EgressTable { uplink, vpc_networks, groups: groups.collect(), reset: Vec::new() }
 }
 
 fn interface(own: OwnInterface) -> CloudInterface {

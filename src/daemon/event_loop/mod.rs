@@ -71,7 +71,7 @@ pub(crate) struct EventLoop {
     /// Tells the carrier which groups this host must carry; none if no group has anything on it.
     pub(crate) must_carry: Option<watch::Sender<MustCarry>>,
     /// Tells the translation where the egress IPs are; none on a host that is not a NAT.
-    pub(crate) egress: Option<watch::Sender<egress::Published>>,
+    pub(crate) egress: Option<egress::Publishers>,
     /// Tells the replication who the members are; none without it.
     pub(crate) members: Option<watch::Sender<Vec<Member>>>,
     /// Publishes which peers were heard since the host booted, to be written down.
@@ -212,26 +212,18 @@ impl EventLoop {
     /// Publishes which groups this host must carry. This precedes the calls of the same turn: the
     /// host should answer by the time a call brings the first packet.
     fn publish_must_carry(&self) {
-        let Some(sender) = &self.must_carry else { return };
-        let must_carry = self.machine.must_carry();
-        sender.send_if_modified(|published| {
-            let changed = *published != must_carry;
-            *published = must_carry;
-            changed
-        });
+        if let Some(sender) = &self.must_carry {
+            publish(sender, self.machine.must_carry());
+        }
     }
 
-    /// Publishes which egress IPs this node has. Without anything new, nothing is sent.
+    /// Publishes which egress IPs this node has, and whose private hosts it serves.
     fn publish_egress(&self, now: Time) {
-        let Some(sender) = &self.egress else { return };
-        let Some(found) = self.machine.egress(now) else { return };
-        sender.send_if_modified(|published| {
-            let changed = published.as_ref() != Some(&found);
-            if changed {
-                *published = Some(found);
-            }
-            changed
-        });
+        let Some(senders) = &self.egress else { return };
+        if let Some(found) = self.machine.egress(now) {
+            publish(&senders.ips, Some(found));
+        }
+        publish(&senders.served, self.machine.served(now));
     }
 
     /// Publishes who the members are. Without anything new, nothing is sent.
@@ -472,6 +464,15 @@ impl EventLoop {
         // If the wait is interrupted or fails, the next turn is merely early.
         let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(pause)), None);
     }
+}
+
+/// Publishes a value. Without anything new, nothing is sent.
+fn publish<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
+    sender.send_if_modified(|published| {
+        let changed = *published != value;
+        *published = value;
+        changed
+    });
 }
 
 /// The outcome of an action as the counters name it.

@@ -162,6 +162,7 @@ impl Scene {
             resources,
             traits: Traits::default(),
             egress: Egress::default(),
+            networks: Vec::new(),
         };
         let roster = Roster { members: vec![member(1), member(2)], groups: vec![group] };
         Self { cloud, roster, me: member(1), adopt: false, limit: LIMIT }

@@ -2,10 +2,12 @@
 
 use std::net::Ipv4Addr;
 
-use super::kinds::cluster;
+use super::kinds::{cluster, eip, seen_at};
 use super::test_bench::*;
 use crate::failover::{Action, EventKind};
-use crate::types::{AllocationId, Claim, Egress, Location, Resource, Roster, RouteTarget, Traits};
+use crate::types::{
+    AllocationId, Claim, Egress, Location, Resource, Roster, RouteTarget, Time, Traits,
+};
 
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
@@ -135,5 +137,89 @@ fn an_announced_egress_ip_is_coming() {
         bench.beat_mut(1).holds = vec![claim.clone()];
         bench.run(300);
         assert_eq!(is_coming(&bench), wanted, "{:?}", claim.to);
+    }
+}
+
+/// Node 0, which is the home of the group and holds all of it.
+fn holding() -> TestBench {
+    let mut roster = roster(&[0, 1]);
+    roster.groups[0].home = Some(id(0));
+    roster.groups[0].prefer = vec![id(0)];
+    let mut bench = TestBench::of(0, &roster, timing());
+    bench.routes.insert(table(1), to(0));
+    bench.holders.insert(egress_ip(), on(landing(0)));
+    bench.run(3_000);
+    bench
+}
+
+/// Since when node 0 serves the group's hosts; none if it does not.
+fn served_since(bench: &TestBench) -> Option<Time> {
+    let served = bench.machine.served(bench.now);
+    served.first().map(|group| group.since)
+}
+
+#[test]
+fn a_group_is_served_since_the_last_of_its_resources_came_here() {
+    let mut bench = bench(&[0, 1]);
+    assert_eq!(served_since(&bench), None, "node 1 holds it");
+    bench.lose(1);
+    let lost = bench.now;
+    bench.run_until(2_000, |bench| bench.holders[&egress_ip()] == on(landing(0)));
+    bench.run(2_000);
+    let since = served_since(&bench).unwrap();
+    assert!(since > lost, "{since:?}, not after {lost:?}");
+    assert_eq!(bench.machine.served(bench.now)[0].networks, ["10.0.100.0/24".parse().unwrap()]);
+}
+
+#[test]
+fn a_group_of_which_a_part_was_elsewhere_for_a_while_is_served_anew() {
+    let mut bench = holding();
+    let first = served_since(&bench).unwrap();
+    bench.routes.insert(table(1), abroad());
+    bench.run_until(15_000, |bench| served_since(bench).is_none());
+    let away = bench.now;
+    bench.routes.insert(table(1), to(0));
+    bench.run_until(15_000, |bench| served_since(bench).is_some());
+    assert!(served_since(&bench).unwrap() > away && away > first);
+}
+
+#[test]
+fn a_group_is_not_served_while_reads_are_too_old_to_show_it() {
+    let mut bench = holding();
+    bench.hidden.insert(egress_ip().kind());
+    bench.run(45_000);
+    assert!(served_since(&bench).is_some());
+    bench.run(45_000);
+    assert_eq!(served_since(&bench), None);
+    bench.hidden.clear();
+    bench.run_until(60_000, |bench| served_since(bench).is_some());
+}
+
+#[test]
+fn a_pause_of_this_node_begins_the_service_of_its_groups_anew() {
+    let mut bench = holding();
+    let before = served_since(&bench).unwrap();
+    bench.pause(5_000);
+    let resumed = bench.now;
+    bench.run(3_000);
+    let since = served_since(&bench).unwrap();
+    assert!(before < resumed && since >= resumed, "{since:?}, not after {resumed:?}");
+}
+
+#[test]
+fn a_group_without_egress_ips_serves_the_subnets_of_its_tables() {
+    let networks = vec!["10.0.7.0/24".parse().unwrap()];
+    let mut with_route = cluster(2, vec![route(1)], Traits::default());
+    with_route.groups[0].networks.clone_from(&networks);
+    let mut without = cluster(2, vec![eip(None)], Traits::default());
+    without.groups[0].networks.clone_from(&networks);
+    for (roster, served) in [(with_route, true), (without, false)] {
+        let mut bench = TestBench::of(1, &roster, timing());
+        bench.routes.insert(table(1), to(1));
+        bench.holders.insert(eip(None), seen_at(1));
+        bench.run(3_000);
+        let found = bench.machine.served(bench.now);
+        let found: Vec<_> = found.into_iter().map(|group| group.networks).collect();
+        assert_eq!(found, if served { vec![networks.clone()] } else { Vec::new() });
     }
 }

@@ -127,6 +127,7 @@ pub(super) fn group(n: usize) -> Group {
         prefer: Vec::new(),
         traits: crate::types::Traits::default(),
         egress: crate::types::Egress::default(),
+        networks: Vec::new(),
     }
 }
 
