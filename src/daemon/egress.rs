@@ -299,9 +299,10 @@ impl Keeper {
             // A host that is not set up knows no connections of private hosts.
             journal::last_plan(&self.state_dir)?
         };
-        let Some(HostPlan { table, .. }) = plan else { return Ok(EgressTable::default()) };
-        let reset = within(&reset, &table.sources);
-        let (uplink, vpc_networks) = (table.uplink, table.vpc_networks);
+        let Some(plan) = plan else { return Ok(EgressTable::default()) };
+        let is_long_enough = self.resets.outlast(plan.established_timeout());
+        let reset = if is_long_enough { within(&reset, &plan.table.sources) } else { Vec::new() };
+        let (uplink, vpc_networks) = (plan.table.uplink, plan.table.vpc_networks);
         Ok(EgressTable { uplink, vpc_networks, groups, reset })
     }
 

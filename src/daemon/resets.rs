@@ -72,6 +72,12 @@ impl Resets {
         }
     }
 
+    /// Whether the groups are served long enough on a host that tracks idle connections for so
+    /// long. It may have been set up with another setting than this monitor's.
+    pub(super) fn outlast(&self, tracked: Option<Duration>) -> bool {
+        self.after.zip(tracked).is_some_and(|(after, tracked)| tracked + SPARE <= after)
+    }
+
     /// The networks whose hosts get resets, without overlaps.
     pub(super) fn networks(&self, here: EgressHere<'_>, now: Time) -> Vec<Ipv4Net> {
         let due = self.times(here).filter(|(_, at)| *at <= now);
@@ -225,6 +231,14 @@ mod tests {
         let here = EgressHere { groups: &[], arrived: &arrived, inserting: &inserting };
         assert!(resets.networks(here, at(9_000)).is_empty());
         assert!(!resets.are_coming(here, at(1_001)));
+    }
+
+    #[test]
+    fn a_host_that_tracks_idle_connections_for_longer_than_the_setting_resets_none() {
+        let resets = resets();
+        assert!(resets.outlast(Some(Duration::from_secs(350))));
+        assert!(!resets.outlast(Some(Duration::from_mins(124))));
+        assert!(!resets.outlast(None));
     }
 
     #[test]

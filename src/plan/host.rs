@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
@@ -192,6 +193,12 @@ fn refuse_overlap(network: Ipv4Net, nets: &[Ipv4Net], links: &[Link]) -> Result<
 }
 
 impl HostPlan {
+    /// How long an idle TCP connection is tracked; none on a host that is not a NAT.
+    #[must_use]
+    pub fn established_timeout(&self) -> Option<Duration> {
+        sysctl::established_timeout(&self.sysctls)
+    }
+
     /// This plan with more blocks of the VPC, which are also sources if `also_sources`. A host that
     /// is not a NAT needs none.
     #[must_use]
@@ -339,6 +346,7 @@ mod tests {
     fn the_uplink_is_the_best_default_route_and_the_sources_are_the_vpc() {
         let plan = HostPlan::new(&host(), NAT, &facts()).unwrap();
         assert_eq!(plan.table.uplink, "ens5");
+        assert_eq!(plan.established_timeout(), Some(host().established_timeout));
         assert_eq!(plan.table.links, ["ens5".to_owned(), "ens6".to_owned()].into());
         assert_eq!(plan.table.sources, ["10.0.0.0/16".parse().unwrap()]);
         let ids: Vec<&str> = plan.unchecked.iter().map(|u| u.interface.as_str()).collect();

@@ -1,6 +1,7 @@
 //! The sysctls that a NAT needs, and the size of its connection table.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +29,9 @@ const CONNTRACK_MAX: &str = "net/netfilter/nf_conntrack_max";
 const CONNTRACK_BUCKETS: &str = "net/netfilter/nf_conntrack_buckets";
 /// Whether TCP packets outside the known window still belong to their connection.
 const CONNTRACK_LIBERAL: &str = "net/netfilter/nf_conntrack_tcp_be_liberal";
-/// How long an idle established connection is kept, in seconds.
+/// How long an idle established connection is kept, in seconds. A policy of nft (`ct timeout`) could
+/// do the same for some connections, but not for those that a takeover inserts, nor for those of a
+/// flowtable, and replacing its table takes it from all connections.
 const CONNTRACK_ESTABLISHED: &str = "net/netfilter/nf_conntrack_tcp_timeout_established";
 
 /// The values that a sysctl may have.
@@ -118,6 +121,12 @@ pub(super) fn wanted(
     list.extend(links.iter().map(|link| Sysctl::must(SysctlKey::conf(link, "forwarding"), 1)));
     list.push(Sysctl::must(SysctlKey::new(IP_FORWARD), 1));
     list
+}
+
+/// How long these sysctls have an idle established connection tracked, if they say so.
+pub(super) fn established_timeout(sysctls: &[Sysctl]) -> Option<Duration> {
+    let found = sysctls.iter().find(|sysctl| sysctl.key.path() == CONNTRACK_ESTABLISHED);
+    found.map(|sysctl| Duration::from_secs(sysctl.want.value()))
 }
 
 fn conntrack(host: &Host, facts: &HostFacts) -> Vec<Sysctl> {
