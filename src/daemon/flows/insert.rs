@@ -1,5 +1,6 @@
 //! Takeover: inserts what is held of an egress IP into this node's kernel, while EC2 is asked to
-//! move it here. Some time after it has left, its connections are removed from the kernel.
+//! move it here. Some time after it has left, its connections are removed from the kernel. An egress
+//! IP that is elsewhere when the monitor starts may have left just before.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -43,18 +44,23 @@ pub(super) struct Insertions {
 #[derive(Debug, Default)]
 pub(super) struct Takeovers {
     begun: BTreeMap<EgressId, (Ipv4Addr, JoinHandle<()>)>,
+    /// The removals for each egress IP that is elsewhere, begun or done.
     left: BTreeMap<EgressId, JoinHandle<()>>,
 }
 
 impl Takeovers {
     /// Begins what the published state asks for.
     pub(super) fn update(&mut self, parts: &Insertions) {
-        let active = active(&parts.published);
+        let (active, elsewhere) = split(&parts.published);
         let gone = self.begun.extract_if(.., |id, _| !active.contains_key(id));
         for (id, (landing, task)) in gone {
             task.abort();
             parts.lift(id);
-            self.left.insert(id, spawn_local(leave(landing)));
+            self.left.insert(id, spawn_local(leave(landing, parts.published.clone())));
+        }
+        for (id, ip) in elsewhere {
+            let begin = || spawn_local(leave(ip.landing, parts.published.clone()));
+            self.left.entry(id).or_insert_with(begin);
         }
         for (id, ip) in active {
             if let Some(task) = self.left.remove(&id) {
@@ -67,9 +73,12 @@ impl Takeovers {
 }
 
 /// Removes the connections of an egress IP that has left. Otherwise they would occupy their ports
-/// for hours, and connections that are inserted when it comes back would lack them.
-async fn leave(landing: Ipv4Addr) {
+/// until they are forgotten, and connections that are inserted when it comes back would lack them.
+async fn leave(landing: Ipv4Addr, published: watch::Receiver<Published>) {
     pause(LEAVE).await;
+    if is_used(&published, landing) {
+        return;
+    }
     match spawn_blocking(move || Requests::open()?.remove_of(landing)).await {
         Ok(Ok(0)) | Err(_) => {}
         Ok(Ok(count)) => {
@@ -79,12 +88,18 @@ async fn leave(landing: Ipv4Addr) {
     }
 }
 
-/// The egress IPs that are here or on their way.
-fn active(published: &watch::Receiver<Published>) -> BTreeMap<EgressId, EgressIp> {
+/// The egress IPs that are here or on their way, and the others that this node can have.
+fn split(
+    published: &watch::Receiver<Published>,
+) -> (BTreeMap<EgressId, EgressIp>, BTreeMap<EgressId, EgressIp>) {
     let published = published.borrow();
-    let groups = published.iter().flatten();
-    let ips = groups.flat_map(|group| &group.ips).filter(|ip| ip.is_here || ip.is_coming);
-    ips.map(|ip| (ip.id, ip.clone())).collect()
+    let ips = published.iter().flatten().flat_map(|group| &group.ips);
+    ips.map(|ip| (ip.id, ip.clone())).partition(|(_, ip)| ip.is_here || ip.is_coming)
+}
+
+/// Whether a landing address has an egress IP: perhaps another one than it had before.
+fn is_used(published: &watch::Receiver<Published>, landing: Ipv4Addr) -> bool {
+    split(published).0.values().any(|ip| ip.landing == landing)
 }
 
 impl Insertions {
@@ -108,7 +123,7 @@ impl Insertions {
     /// Inserts what arrives after `since`, until the egress IP is here.
     async fn follow(&mut self, ip: &EgressIp, mut since: Time) {
         loop {
-            let is_here = active(&self.published).get(&ip.id).is_some_and(|ip| ip.is_here);
+            let is_here = self.is_here(ip.id);
             let now = clock::now();
             let late = self.due(ip, since);
             since = now;
@@ -151,6 +166,13 @@ impl Insertions {
             self.shared.with_held(&owner, |held| held.replica.inserted(results));
         }
         Ok(total)
+    }
+
+    /// Whether an egress IP is here, as far as is known.
+    fn is_here(&self, id: EgressId) -> bool {
+        let published = self.published.borrow();
+        let mut ips = published.iter().flatten().flat_map(|group| &group.ips);
+        ips.any(|ip| ip.id == id && ip.is_here)
     }
 
     /// New connections wait no longer.
@@ -200,4 +222,46 @@ fn words(counts: &InsertedCounts) -> String {
 
 fn wide(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::LocalSet;
+
+    use super::super::tests::{egress, landing, shared};
+    use super::*;
+    use crate::daemon::inbox;
+    use crate::failover::EgressGroup;
+    use crate::types::Egress;
+
+    fn group(is_here: bool) -> EgressGroup {
+        let address = Ipv4Addr::new(192, 0, 2, 1);
+        let ip = EgressIp { id: egress(), address, landing: landing(1), is_here, is_coming: false };
+        let (name, egress) = ("a".parse().unwrap(), Egress::default());
+        EgressGroup { name, egress, ips: vec![ip], is_complete: true }
+    }
+
+    #[tokio::test]
+    async fn connections_of_an_egress_ip_are_removed_after_it_has_left_also_before_this_run() {
+        let test = async {
+            let (publisher, published) = watch::channel(None);
+            let parts = Insertions {
+                shared: shared(35, 1, "one"),
+                published,
+                inserting: watch::channel(Inserting::new()).0,
+                notes: inbox::channel().unwrap().0,
+            };
+            let mut takeovers = Takeovers::default();
+            takeovers.update(&parts);
+            assert!(takeovers.left.is_empty(), "it is not known yet where the egress IP is");
+            for is_here in [false, true, false] {
+                publisher.send_replace(Some(vec![group(is_here)]));
+                takeovers.update(&parts);
+                assert_eq!(takeovers.left.contains_key(&egress()), !is_here);
+                assert_eq!(takeovers.begun.contains_key(&egress()), is_here);
+                assert_eq!(is_used(&parts.published, landing(1)), is_here);
+            }
+        };
+        LocalSet::new().run_until(test).await;
+    }
 }

@@ -24,11 +24,11 @@ fn node(n: u8) -> InstanceId {
     format!("i-0000000{n}").parse().unwrap()
 }
 
-fn egress() -> EgressId {
+pub(super) fn egress() -> EgressId {
     EgressId::from(&"eipalloc-00000001".parse().unwrap())
 }
 
-fn landing(n: u8) -> Ipv4Addr {
+pub(super) fn landing(n: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 0, n, 201)
 }
 
@@ -46,7 +46,7 @@ fn member(test: u8, n: u8) -> Member {
     }
 }
 
-fn shared(test: u8, me: u8, key: &str) -> Rc<Shared> {
+pub(super) fn shared(test: u8, me: u8, key: &str) -> Rc<Shared> {
     let shared = Shared::new(Identity {
         me: node(me),
         address: member(test, me).address,
