@@ -13,33 +13,10 @@ use natha_lab::scene::{self, QUICK, Scene, ensure};
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 
-/// The settings: a group for each zone, with an egress IP of its own.
-fn config(mode: &str) -> String {
-    let group = |zone: &str| {
-        format!(
-            "[[group]]
-name = \"{zone}\"
-home = \"nat-{zone}\"
-tables = [\"{{{{table.private-{zone}}}}}\"]
-egress = \"{mode}\"
-
-[[group.resource]]
-kind = \"egress-ip\"
-allocation = \"{{{{eip.out-{zone}}}}}\"
-"
-        )
-    };
-    format!("{QUICK}\n{}{}", group("a"), group("b"))
-}
-
-/// Two nodes with two landing addresses each, and an Elastic IP for each zone.
+/// Two nodes, and a group with an egress IP for each zone.
 fn spec(mode: &str) -> Spec {
-    let mut spec = scene::service(2, NATHA, &config(mode));
-    for (host, zone) in [("nat-a", 0), ("nat-b", 1)] {
-        let node = spec.hosts.iter_mut().find(|one| one.name == host).unwrap();
-        node.secondary = [201, 202].map(|last| Ipv4Addr::new(10, 0, zone, last)).into();
-    }
-    spec.with_address("out-a", None).with_address("out-b", None)
+    let config = format!("{QUICK}\n{}", scene::egress_groups(mode));
+    scene::with_egress_ips(scene::service(2, NATHA, &config))
 }
 
 /// The public address by which a private host reaches the internet; none if it does not.

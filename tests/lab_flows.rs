@@ -1,8 +1,6 @@
 //! Connections live on: what is replicated survives the death of a node, and planned moves.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::Ipv4Addr;
-
 use anyhow::Result;
 use natha_lab::Spec;
 use natha_lab::net::internet::INTERNET_HOST;
@@ -17,43 +15,19 @@ const COUNT: usize = 20;
 /// Their source ports begin here.
 const PORT: usize = 41_000;
 
-/// The settings: a group for each zone, with an egress IP of its own.
-fn config(replicate: bool) -> String {
-    let group = |zone: &str| {
-        format!(
-            "[[group]]
-name = \"{zone}\"
-home = \"nat-{zone}\"
-tables = [\"{{{{table.private-{zone}}}}}\"]
-
-[[group.resource]]
-kind = \"egress-ip\"
-allocation = \"{{{{eip.out-{zone}}}}}\"
-"
-        )
-    };
-    format!(
-        "heartbeat.key_file = \"/etc/natha/key\"\nreplicate.enabled = {replicate}\n{QUICK}\n{}{}",
-        group("a"),
-        group("b")
-    )
-}
-
-/// Two nodes with two landing addresses each, and two private hosts in the first zone. The security
-/// group admits the server: it knows no connections of another node's interface.
+/// Two nodes with a group for each zone, and two private hosts in the first zone. The security group
+/// admits the server: it knows no connections of another node's interface.
 fn spec(replicate: bool) -> Spec {
-    let config = config(replicate);
+    let config = format!(
+        "heartbeat.key_file = \"/etc/natha/key\"\nreplicate.enabled = {replicate}\n{QUICK}\n{}",
+        scene::egress_groups("eager")
+    );
     let key = "umask 077; echo 0123456789abcdef0123456789abcdef > /etc/natha/key";
     let user_data = scene::user_data(&config, &format!("{key}\n{SERVICE}"));
-    let mut spec = scene::spec(2, NATHA, &config).with_node_user_data(&user_data);
-    for (host, zone) in [("nat-a", 0), ("nat-b", 1)] {
-        let node = spec.hosts.iter_mut().find(|one| one.name == host).unwrap();
-        node.secondary = [201, 202].map(|last| Ipv4Addr::new(10, 0, zone, last)).into();
-    }
-    spec.with_host(HostSpec::new("host-c", 0, Role::Private))
+    let spec = scene::spec(2, NATHA, &config).with_node_user_data(&user_data);
+    scene::with_egress_ips(spec)
+        .with_host(HostSpec::new("host-c", 0, Role::Private))
         .with_ingress(INTERNET_HOST.into())
-        .with_address("out-a", None)
-        .with_address("out-b", None)
 }
 
 /// Sends back what it gets, over TCP and UDP. What begins with `push` gets a line when a control
