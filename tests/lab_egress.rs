@@ -132,15 +132,22 @@ const NEWCOMERS: &str = "
         select(undef, undef, undef, 0.02);
     }";
 
-/// Whatever moves, and in whichever order EC2's changes take effect, the internet sees the hosts of
-/// a strict group by one address.
-fn nothing_foreign(propagation_ms: u64, elastic_ms: u64) {
+/// Strict groups, of which the routes and the egress IPs take effect so much later than EC2 accepts
+/// them. A host of the first group sends, and what arrives is counted.
+fn observed(propagation_ms: u64, elastic_ms: u64) -> Scene {
     let mut spec = spec("strict");
     spec.ec2.propagation_ms = propagation_ms;
     spec.ec2.elastic_ms = Some(elastic_ms);
     let scene = Scene::start_unwell(&spec).unwrap();
     scene.capture().unwrap();
     scene.spawn("host-a", &["perl", "-e", NEWCOMERS, &INTERNET_HOST.to_string()]).unwrap();
+    scene
+}
+
+/// Whatever moves, and in whichever order EC2's changes take effect, the internet sees the hosts of
+/// a strict group by one address.
+fn nothing_foreign(propagation_ms: u64, elastic_ms: u64) {
+    let scene = observed(propagation_ms, elastic_ms);
     let a = public(&scene, "out-a");
     let pure = |at: &str| {
         let captured = scene.captured().unwrap();
@@ -180,4 +187,64 @@ fn a_strict_group_has_one_address_where_elastic_ips_move_later_than_routes() {
 #[test]
 fn a_strict_group_has_one_address_where_routes_move_later_than_elastic_ips() {
     nothing_foreign(3_000, 0);
+}
+
+/// Takes away what holds hosts back, whenever the monitor has loaded it.
+const LIFT: &str = "
+    lift() { nft flush chain ip natha_egress hold 2>/dev/null; }
+    nft monitor new rules | { lift; while read -r _; do lift; done; }";
+
+/// The two tests above see foreign packets where there is no guard. `lifted` is the node that has
+/// the hosts' packets while it does not have the egress IP.
+fn something_foreign_without_the_guard(propagation_ms: u64, elastic_ms: u64, lifted: &str) {
+    let scene = observed(propagation_ms, elastic_ms);
+    scene.wait_well().unwrap();
+    let a = public(&scene, "out-a");
+    wait_seen(&scene, "host-a", a);
+    scene.spawn(lifted, &["sh", "-c", LIFT]).unwrap();
+    let captured = scene.captured().unwrap();
+    assert!(captured.keys().all(|address| *address == a), "before: {captured:?}, not only {a}");
+    scene.drain("nat-a").unwrap();
+    let foreign = || Ok(scene.captured()?.keys().any(|address| *address != a));
+    scene.wait_for(foreign).unwrap();
+}
+
+#[test]
+fn a_capture_shows_what_leaves_without_the_guard_where_elastic_ips_move_later_than_routes() {
+    something_foreign_without_the_guard(0, 3_000, "nat-b");
+}
+
+#[test]
+fn a_capture_shows_what_leaves_without_the_guard_where_routes_move_later_than_elastic_ips() {
+    something_foreign_without_the_guard(3_000, 0, "nat-a");
+}
+
+const LANDINGS: [&str; 2] = ["10.0.0.201", "10.0.0.202"];
+
+/// How many of its landing addresses nat-a has on its interface.
+fn landed(scene: &Scene) -> usize {
+    let shown = scene.sh("nat-a", "ip -4 -brief address show dev ens5").unwrap();
+    LANDINGS.iter().filter(|landing| shown.contains(&format!("{landing}/"))).count()
+}
+
+#[test]
+fn a_teardown_removes_the_translation_and_the_landing_addresses() {
+    let config = format!("{QUICK}\n{}", scene::egress_groups("strict"));
+    let scene = Scene::start(&scene::with_egress_ips(scene::spec(2, NATHA, &config))).unwrap();
+    wait_seen(&scene, "host-a", public(&scene, "out-a"));
+    assert_eq!(landed(&scene), 2);
+    scene.terminate("nat-a").unwrap();
+    let runs = || scene.exec("nat-a", &["pidof", "natha"], Duration::from_secs(10));
+    scene.wait_for(|| Ok(runs()?.code != 0)).unwrap();
+    let done = scene.natha("nat-a", &["teardown"]).unwrap();
+    assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    for landing in LANDINGS {
+        assert!(done.stdout.contains(&format!("landing address {landing}")), "{}", done.stdout);
+    }
+    assert_eq!(landed(&scene), 0);
+    let left = scene.sh("nat-a", "nft list tables; ls /var/lib/natha").unwrap();
+    assert!(!left.contains("ip natha") && !left.contains("egress.json"), "{left}");
+    let again = scene.natha("nat-a", &["teardown"]).unwrap();
+    assert_eq!(again.code, 0, "{}{}", again.stdout, again.stderr);
+    assert!(again.stdout.contains("Nothing to do"), "{}", again.stdout);
 }

@@ -99,5 +99,6 @@ fn a_connection_that_another_node_has_served_goes_on_where_hosts_of_another_grou
     scene.wait_route(0, "nat-b").unwrap();
     // Its packets are held back until the egress IP has arrived, and then repeated.
     assert_eq!(moved.go_on(), "an answer");
+    wait_resets(&scene, "nat-b");
     assert_eq!(idle.go_on(), "a reset", "the other group is served as before");
 }
