@@ -142,6 +142,9 @@ fn connections_are_reset_with_and_without_egress_ips() {
     compare("resets.json", &alone);
     assert!(alone.guard().is_empty());
     assert_eq!(beside.guard().groups.len(), 2);
+    let flush: serde_json::Value = serde_json::from_str(&EgressTable::without_resets()).unwrap();
+    let chain = &flush["nftables"][0]["flush"]["chain"];
+    assert_eq!((&chain["table"], &chain["name"]), (&"natha_egress".into(), &"resets".into()));
 }
 
 #[test]

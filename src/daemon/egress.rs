@@ -98,6 +98,9 @@ async fn keep(
     notes: Notes,
     mut alert: Alert,
 ) {
+    if let Err(error) = stop_resets().await {
+        tracing::warn!("hosts may still get resets as before this monitor's start: {error:#}");
+    }
     let mut told = None;
     let mut looks = Looks::new(EVERY, LEAST);
     let mut inserting = keeper.inserting.clone();
@@ -136,6 +139,11 @@ async fn keep(
             notes.send(Note::Landings(keeper.status.clone())).await;
         }
     }
+}
+
+/// Ends the resets of an earlier run: groups may have been elsewhere since.
+async fn stop_resets() -> anyhow::Result<()> {
+    Ok(Nft::find()?.stop_resets().await?)
 }
 
 /// An egress IP that EC2 shows here and that has not arrived yet.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::run::{Program, RunError};
-use crate::plan::{Listing, NftTable, OtherChain, Passing, TableName, TableSpec, TableState};
+use crate::plan::{
+    EgressTable, Listing, NftTable, OtherChain, Passing, TableName, TableSpec, TableState,
+};
 
 /// A transaction takes about 20 ms, longer on a busy host.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -96,6 +98,15 @@ impl Nft {
             TableState::Absent if spec.is_empty() => Ok(()),
             TableState::Absent => Err(NftError::Vanished(T::NAME.as_str())),
             TableState::Present(listing) => self.load(&spec.render_seal(&listing.digest)).await,
+        }
+    }
+
+    /// Ends the resets of the table `ip natha_egress`, if the kernel has it. The table then differs
+    /// from its seal, and the monitor loads it anew.
+    pub(crate) async fn stop_resets(&self) -> Result<(), NftError> {
+        match self.load(&EgressTable::without_resets()).await {
+            Err(NftError::Run(error)) if is_absence(&error) => Ok(()),
+            done => done,
         }
     }
 

@@ -100,6 +100,12 @@ impl EgressTable {
         Self { groups: groups.collect(), reset: Vec::new(), ..self.clone() }
     }
 
+    /// The commands after which no host gets a reset, if the kernel has a table that sends them.
+    #[must_use]
+    pub fn without_resets() -> String {
+        TABLE.flush(RESETS)
+    }
+
     fn fill_groups<'a>(&'a self, batch: &mut Batch<'a>) {
         batch.add(TABLE.chain("guard", Some((NfChainType::Filter, NfHook::Input, BEFORE_FILTER))));
         batch.add(TABLE.chain("hold", Some((NfChainType::Filter, NfHook::Forward, BEFORE_FILTER))));

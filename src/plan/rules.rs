@@ -7,7 +7,7 @@ use nftables::batch::Batch;
 use nftables::expr::{
     CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix, SetItem,
 };
-use nftables::schema::{self, Chain, NfListObject, Rule, Table};
+use nftables::schema::{self, Chain, FlushObject, NfCmd, NfListObject, Rule, Table};
 use nftables::stmt::{Counter, Match, Operator, Statement};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook};
 
@@ -84,6 +84,16 @@ impl TableName {
         serde_json::to_string_pretty(&batch.to_nftables()).expect("plain data becomes JSON")
     }
 
+    /// The commands that remove the rules of a chain, which must exist.
+    ///
+    /// # Panics
+    /// Never: the types are plain data with text keys.
+    pub(super) fn flush(self, chain: &'static str) -> String {
+        let mut batch = Batch::new();
+        batch.add_cmd(NfCmd::Flush(FlushObject::Chain(self.bare_chain(chain))));
+        serde_json::to_string_pretty(&batch.to_nftables()).expect("plain data becomes JSON")
+    }
+
     fn table<'a>(self) -> NfListObject<'a> {
         NfListObject::Table(Table { family: NfFamily::IP, name: self.0.into(), handle: None })
     }
@@ -101,12 +111,7 @@ impl TableName {
         name: &'static str,
         hook: Option<(NfChainType, NfHook, i32)>,
     ) -> NfListObject<'a> {
-        let mut chain = Chain {
-            family: NfFamily::IP,
-            table: self.0.into(),
-            name: name.into(),
-            ..Chain::default()
-        };
+        let mut chain = self.bare_chain(name);
         if let Some((kind, hook, priority)) = hook {
             chain._type = Some(kind);
             chain.hook = Some(hook);
@@ -114,6 +119,10 @@ impl TableName {
             chain.policy = Some(NfChainPolicy::Accept);
         }
         NfListObject::Chain(chain)
+    }
+
+    fn bare_chain<'a>(self, name: &'static str) -> Chain<'a> {
+        Chain { family: NfFamily::IP, table: self.0.into(), name: name.into(), ..Chain::default() }
     }
 
     /// A counter, which begins at zero.
