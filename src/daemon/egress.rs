@@ -215,6 +215,7 @@ impl Keeper {
                 nft.replace(&table).await?;
             }
             EgressRecord::keep_guard(&self.state_dir, &table)?;
+            log_resets(self.loaded.as_ref(), &table);
             self.loaded = Some(table);
         }
         Ok(())
@@ -318,6 +319,16 @@ impl Keeper {
     fn plan(&self) -> anyhow::Result<HostPlan> {
         let plan = journal::last_plan(&self.state_dir)?;
         plan.ok_or_else(|| anyhow!("this host is not set up: run `natha setup`"))
+    }
+}
+
+/// Logs which hosts get resets, if that has changed.
+fn log_resets(before: Option<&EgressTable>, table: &EgressTable) {
+    let before = before.map_or(&[][..], |table| &table.reset[..]);
+    if before != table.reset {
+        let networks: Vec<String> = table.reset.iter().map(ToString::to_string).collect();
+        let hosts = if networks.is_empty() { "none".to_owned() } else { networks.join(", ") };
+        tracing::info!("private hosts that get resets for idle connections: {hosts}");
     }
 }
 
