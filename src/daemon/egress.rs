@@ -427,6 +427,32 @@ mod tests {
     }
 
     #[test]
+    fn a_host_that_is_not_set_up_resets_nothing_and_has_nothing_to_complain_of() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut keeper = Keeper {
+            state_dir: directory.path().to_owned(),
+            address: Ipv4Addr::LOCALHOST,
+            probes: Probes { targets: Vec::new(), mark: EchoMark::new(0), sequence: 0 },
+            known: None,
+            coming: BTreeMap::new(),
+            arrived: BTreeMap::new(),
+            inserting: watch::channel(Inserting::new()).1,
+            resets: Resets::new(&Settings::default().host),
+            is_ripening: false,
+            loaded: None,
+            status: LandingState::default(),
+        };
+        let networks = vec!["10.0.100.0/24".parse().unwrap()];
+        let served = ServedGroup { name: "a".parse().unwrap(), networks, since: Time::default() };
+        keeper.resets.take(&[served], Time::default());
+        for (seconds, is_ripening) in [(10, true), (10_000, false)] {
+            let now = Time::from_boot(Duration::from_secs(seconds));
+            assert_eq!(keeper.table(&[], now).unwrap(), EgressTable::default());
+            assert_eq!(keeper.is_ripening, is_ripening);
+        }
+    }
+
+    #[test]
     fn a_group_waits_while_its_connections_are_inserted() {
         let arrived = LANDINGS.map(|landing| (landing, Time::default())).into();
         for inserting in [Inserting::new(), Inserting::from([id()])] {
