@@ -41,6 +41,7 @@ fn roster() -> Roster {
         prefer: Vec::new(),
         traits: crate::types::Traits::default(),
         egress: crate::types::Egress::default(),
+        networks: Vec::new(),
     };
     Roster { members: vec![member(1), member(2)], groups: vec![group(1), group(2)] }
 }
