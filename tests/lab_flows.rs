@@ -15,8 +15,8 @@ const COUNT: usize = 20;
 /// Their source ports begin here.
 const PORT: usize = 41_000;
 
-/// Two nodes with a group for each zone, and two private hosts in the first zone. The security group
-/// admits the server: it knows no connections of another node's interface.
+/// Two nodes with a group for each zone, and two private hosts in the first zone. The security
+/// group admits the server: it knows no connections of another node's interface.
 fn spec(replicate: bool) -> Spec {
     let config = format!(
         "heartbeat.key_file = \"/etc/natha/key\"\nreplicate.enabled = {replicate}\n{QUICK}\n{}",

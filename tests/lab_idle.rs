@@ -1,5 +1,5 @@
-//! Idle connections: a private host that continues one after the timeout gets a reset, and one whose
-//! connection has come from another node does not.
+//! Idle connections: a private host that continues one after the timeout gets a reset, and one
+//! whose connection has come from another node does not.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use natha_lab::Spec;

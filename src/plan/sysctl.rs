@@ -29,9 +29,9 @@ const CONNTRACK_MAX: &str = "net/netfilter/nf_conntrack_max";
 const CONNTRACK_BUCKETS: &str = "net/netfilter/nf_conntrack_buckets";
 /// Whether TCP packets outside the known window still belong to their connection.
 const CONNTRACK_LIBERAL: &str = "net/netfilter/nf_conntrack_tcp_be_liberal";
-/// How long an idle established connection is kept, in seconds. A policy of nft (`ct timeout`) could
-/// do the same for some connections, but not for those that a takeover inserts, nor for those of a
-/// flowtable, and replacing its table takes it from all connections.
+/// How long an idle established connection is kept, in seconds. A policy of nft (`ct timeout`)
+/// could do the same for some connections, but not for those that a takeover inserts, nor for those
+/// of a flowtable, and replacing its table takes it from all connections.
 const CONNTRACK_ESTABLISHED: &str = "net/netfilter/nf_conntrack_tcp_timeout_established";
 
 /// The values that a sysctl may have.

@@ -1,6 +1,6 @@
 //! Takeover: inserts what is held of an egress IP into this node's kernel, while EC2 is asked to
-//! move it here. Some time after it has left, its connections are removed from the kernel. An egress
-//! IP that is elsewhere when the monitor starts may have left just before.
+//! move it here. Some time after it has left, its connections are removed from the kernel. One that
+//! is elsewhere when the monitor starts may have left just before.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

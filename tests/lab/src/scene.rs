@@ -89,7 +89,7 @@ allocation = \"{{{{eip.out-{zone}}}}}\"
     group("a") + &group("b")
 }
 
-/// Adds what [`egress_groups`] need: the Elastic IPs, and two landing addresses on each of two nodes.
+/// Adds what [`egress_groups`] need: the Elastic IPs, and two landing addresses on each node.
 #[must_use]
 pub fn with_egress_ips(mut spec: Spec) -> Spec {
     for host in &mut spec.hosts {
