@@ -101,8 +101,8 @@ fn networks() -> (Netns, Netns, Netns) {
     };
     set_up(&inside, "10.9.0.2/24", "route add default via 10.9.0.1\n");
     set_up(&outside, "198.51.100.9/24", "");
-    let translate = "table ip t { chain post { type nat hook postrouting priority srcnat;
-                     oifname out0 masquerade; } }";
+    let translate = "table ip t {\n chain post { type nat hook postrouting priority srcnat;\n \
+                     oifname out0 masquerade; }\n}\n";
     nat.run(|| sysctl("net/ipv4/ip_forward", "1").and_then(|()| nft(translate))).unwrap();
     (inside, nat, outside)
 }
