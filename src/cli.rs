@@ -7,7 +7,8 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    drain, handover, monitor, policy, release, replay, setup, status, take, teardown,
+    drain, handover, latch, monitor, policy, release, replay, setup, status, take, teardown,
+    undrain,
 };
 use crate::config::{Flags, load, load_socket};
 use crate::logging::{self, LogFormat};
@@ -23,6 +24,7 @@ Examples:
   natha status                     show nodes, groups and recent changes
   natha handover eu-west-1a        hand a group over to the best available peer
   natha drain                      hand everything over before this host shuts down
+  natha latch --reason \"…\"         leave everything as it is, on all nodes
   natha take web                   take over a group, as from a keepalived notify script
   natha release web                remove a group's addresses once another node has it
   natha policy --cluster blue      print the IAM policy for the nodes' role
@@ -97,6 +99,12 @@ pub(crate) enum Verb {
     Handover(handover::Args),
     /// Hand over everything that this node holds, and take nothing more
     Drain(drain::Args),
+    /// Take part again after a drain
+    Undrain(undrain::Args),
+    /// Leave everything in the cluster as it is, until `unlatch`
+    Latch(latch::Args),
+    /// End the latch of this node, or of a node that is dead
+    Unlatch(latch::UnlatchArgs),
     /// Take over a group once, by hand or from a keepalived notify script
     Take(take::Args),
     /// Remove a group's addresses from this host once another node has it
@@ -141,6 +149,9 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Status(args) => status::run(args, &socket(&cli.flags)?).await,
         Verb::Handover(args) => handover::run(args, &socket(&cli.flags)?).await,
         Verb::Drain(args) => drain::run(args, &socket(&cli.flags)?).await,
+        Verb::Undrain(_) => undrain::run(&socket(&cli.flags)?).await,
+        Verb::Latch(args) => latch::run(args, &socket(&cli.flags)?).await,
+        Verb::Unlatch(_) => latch::run_unlatch(&socket(&cli.flags)?).await,
         Verb::Take(args) => take::run(args, &cli.flags).await,
         Verb::Release(args) => release::run(args, &cli.flags).await,
         Verb::Policy(args) => policy::run(args, &cli.flags),

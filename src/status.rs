@@ -50,6 +50,10 @@ pub struct Report {
     /// The egress IPs of all groups. Empty if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub egress: Vec<EgressStatus>,
+    /// Who latched this node; none unless it is latched itself. The latches of the peers are in the
+    /// view.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latch: Option<LatchNote>,
     /// Whether this node has handed over everything, because it was drained.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drained: bool,
@@ -63,6 +67,17 @@ pub struct Report {
     /// Longest delay of any turn of the event loop since the start, in ms.
     #[serde(rename = "lateness_max_ms", with = "millis")]
     pub lateness_max: Duration,
+}
+
+/// A latch, as an operator set it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LatchNote {
+    /// The author.
+    pub by: String,
+    /// The author's reason.
+    pub reason: String,
+    /// When, by the node's wall clock (RFC 3339).
+    pub since: String,
 }
 
 /// The port space of the translation.
@@ -383,5 +398,6 @@ pub const fn kind_name(kind: EventKind) -> &'static str {
         EventKind::HostDrift => "host-drift",
         EventKind::Settings => "settings",
         EventKind::Connections => "connections",
+        EventKind::Latch => "latch",
     }
 }

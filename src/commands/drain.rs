@@ -17,7 +17,7 @@ use crate::types::display_duration;
 const POLL: Duration = Duration::from_millis(50);
 
 const AFTER_HELP: &str = "\
-The node then takes nothing until its monitor is restarted: `systemctl restart natha-monitor`.
+The node then takes nothing until `natha undrain`, or until its monitor restarts.
 natha-drain.service runs this when the host shuts down.";
 
 /// Flags of `natha drain`.
@@ -45,7 +45,7 @@ pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> 
             let report = report?;
             let kept = kept(&report);
             if kept.is_empty() {
-                print("This node holds no group. It takes none until its monitor restarts.\n")?;
+                print("This node holds no group. It takes none until `natha undrain`.\n")?;
                 return Ok(ExitCode::SUCCESS);
             }
             print(&format!("No peer can take what is left here: {}.\n", kept.join(", ")))?;

@@ -11,6 +11,7 @@ use crate::daemon::HostChange;
 mod control;
 pub(crate) mod drain;
 pub(crate) mod handover;
+pub(crate) mod latch;
 pub(crate) mod monitor;
 pub(crate) mod policy;
 pub(crate) mod release;
@@ -22,6 +23,7 @@ mod source_dest;
 pub(crate) mod status;
 pub(crate) mod take;
 pub(crate) mod teardown;
+pub(crate) mod undrain;
 
 /// Exit code 3: completed, but something needs attention.
 #[must_use]

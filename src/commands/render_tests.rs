@@ -88,6 +88,7 @@ fn well() -> Report {
         events: Vec::new(),
         counters: Counters::default(),
         lateness_max: Duration::ZERO,
+        latch: None,
         drained: false,
         flows: FlowsReport::default(),
     }

@@ -35,6 +35,7 @@ mod health;
 mod heard_peers;
 mod inbox;
 mod landings;
+mod latch;
 mod looks;
 mod peers;
 mod reload;

@@ -23,7 +23,7 @@ use super::health::{
 use super::inbox::{self, Notes};
 use super::peers::{Exchange, ExchangeParts};
 use super::reload::Reload;
-use super::{clock, egress, flows, heard_peers, reload, single};
+use super::{clock, egress, flows, heard_peers, latch, reload, single};
 use crate::cloud::Imds;
 use crate::config::{
     ClusterKey, Flags, PairFlags, Settings, Timing, load_with_pair, settings_digest,
@@ -155,6 +155,8 @@ fn start(
     }
     let (before, heard) = heard_peers::start(&settings.state_dir);
     (header.heard, header.heard_long_ago) = (before.heard, before.long_ago);
+    let (latch, latches) = latch::start(&settings.state_dir);
+    header.latches = latch.latches();
     let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
     let (egress, members) = start_egress(settings, cluster, &notes)?;
     let rediscover = Rediscover::default();
@@ -172,12 +174,13 @@ fn start(
         egress,
         members,
         heard,
+        latches,
         rediscover: rediscover.clone(),
         hurry_probes: hurry_probes.clone(),
         watchdog: Watchdog::from_environment(),
         linger: (settings.timing.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
         severed_after: severed_after(&settings.timing),
-        state: LoopState::new(cluster.name.clone(), cluster.roster.clone(), now),
+        state: LoopState::new(cluster.name.clone(), cluster.roster.clone(), &latch, now),
     };
     let ended = spawn_loop(event_loop)?;
     endpoint.set_running(notes.clone());

@@ -192,6 +192,8 @@ pub enum EventKind {
     Settings,
     /// Replicated connections were inserted into this host's kernel.
     Connections,
+    /// The cluster was latched, or is no longer.
+    Latch,
 }
 
 /// An event, for the log, the status and the history.

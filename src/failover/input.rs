@@ -115,6 +115,17 @@ pub enum Command {
     Leave,
     /// Be ready to exit at once, and tell the peers that this monitor will be back (SIGTERM).
     Restart,
+    /// Take part again after `Leave` (`natha undrain`).
+    Stay,
+    /// Begin nothing on this cluster's own account, until `Unlatch` (`natha latch`).
+    Latch {
+        /// The author, as the command found out.
+        by: String,
+        /// The author's reason.
+        reason: String,
+    },
+    /// End the latch of this node, and what it keeps of silent peers' latches (`natha unlatch`).
+    Unlatch,
     /// Give one group to a node.
     HandOver {
         /// The group.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::group::GroupState;
+use super::latch::Latches;
 use super::order;
 use super::outbox::{About, Outbox};
 use super::peer::{Heard, HeardBefore, Peer, max_request_age};
@@ -63,6 +64,9 @@ pub(super) struct Known {
     pub(super) leaving: bool,
     /// This monitor ends and keeps its groups: it begins nothing more.
     pub(super) restarting: bool,
+    pub(super) latches: Latches,
+    /// The latches of the last report of them.
+    pub(super) latches_reported: Latches,
     /// EC2's last report of this node itself, and when it was requested.
     pub(super) own_power: Option<(PowerReport, Time)>,
 }
@@ -92,6 +96,8 @@ impl Known {
             failing: None,
             leaving: false,
             restarting: false,
+            latches: Latches { here: false, peers: BTreeSet::new() },
+            latches_reported: Latches { here: false, peers: BTreeSet::new() },
             own_power: None,
         }
     }
@@ -295,6 +301,7 @@ impl Known {
         }
         peer.stopped_by_other = peer.stopped_by_other.filter(|stop| *stop > at);
         let moved = peer.heard.as_ref().is_some_and(|heard| heard.beat.holds != beat.holds);
+        let latched = beat.latched;
         let stopped: Vec<InstanceId> = if beat.leaving {
             Vec::new()
         } else {
@@ -308,6 +315,7 @@ impl Known {
         for node in stopped {
             self.note_stop_by_other(&node, at);
         }
+        self.note_latch_of(from, latched);
         moved
     }
 

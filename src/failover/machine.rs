@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::egress::{EgressGroup, ServedGroup};
 use super::group::{GroupState, Groups};
 use super::known::Known;
+use super::latch::Latches;
 use super::moves::PeerNote;
 use super::outbox::{About, Outbox};
 use super::peer::words;
@@ -98,6 +99,12 @@ impl Machine {
         self.known.recognize(heard, long_ago);
     }
 
+    /// Tells which latches were in force when an earlier run ended.
+    pub fn recall_latches(&mut self, latches: Latches) {
+        self.known.latches_reported = latches.clone();
+        self.known.latches = latches;
+    }
+
     /// Takes one input in. [`Machine::poll_action`] then returns the actions that follow.
     pub fn handle(&mut self, input: Input, now: Time) {
         self.notice_pause(now);
@@ -131,6 +138,7 @@ impl Machine {
         self.notice_pause(now);
         self.weigh_fitness(now);
         self.known.drop_unlisted(now);
+        self.known.review_latches(&mut self.out, now);
         self.judge_peers(now);
         // Whatever this monitor began now, the next one would not know of.
         if !self.known.restarting {
@@ -210,6 +218,13 @@ impl Machine {
     #[must_use]
     pub fn served(&self, now: Time) -> Vec<ServedGroup> {
         self.groups.values().filter_map(|group| group.served_here(&self.known, now)).collect()
+    }
+
+    /// The latches that this node obeys: what the next run must be given by
+    /// [`Machine::recall_latches`].
+    #[must_use]
+    pub const fn latches(&self) -> &Latches {
+        &self.known.latches
     }
 
     /// Everything, for the status.
@@ -315,6 +330,20 @@ impl Machine {
     fn command(&mut self, command: Command, now: Time) {
         match command {
             Command::Leave => self.known.leaving = true,
+            Command::Stay => {
+                self.known.leaving = false;
+                self.may_exit_sent = false;
+                self.next_beat = now;
+            }
+            // The peers should know before anything happens that they would react to.
+            Command::Latch { .. } => {
+                self.known.latches.here = true;
+                self.next_beat = now;
+            }
+            Command::Unlatch => {
+                self.known.latches = Latches::default();
+                self.next_beat = now;
+            }
             Command::Restart => {
                 self.known.restarting = true;
                 self.may_exit_sent = false;

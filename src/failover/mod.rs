@@ -24,6 +24,7 @@ mod egress;
 mod group;
 mod input;
 mod known;
+mod latch;
 mod machine;
 mod moves;
 mod order;
@@ -46,6 +47,7 @@ mod wants;
 pub use action::{Action, ActionId, Event, EventKind, Level};
 pub use egress::{EgressGroup, EgressIp, ServedGroup};
 pub use input::{Command, Input, Outcome, Routes};
+pub use latch::Latches;
 pub use machine::Machine;
 pub use view::{GroupView, PeerView, Verdict, View};
 

@@ -149,7 +149,7 @@ impl GroupState {
         earlier.any(|(at, other)| other.pending.is_some() || wants.get(at).is_some())
     }
 
-    fn is_under_way(&self, desired: &DesiredMove) -> bool {
+    pub(super) fn is_under_way(&self, desired: &DesiredMove) -> bool {
         let is_it = |moving: &Move| moving.kind == desired.kind && moving.to == desired.to;
         self.moving.as_ref().is_some_and(is_it)
     }

@@ -122,6 +122,8 @@ impl Known {
             failing: _,
             leaving: _,
             restarting: _,
+            latches: _,
+            latches_reported: _,
             own_power,
         } = self;
         visit(started);

@@ -12,6 +12,9 @@ use crate::types::{InstanceId, InstanceState, StopOrigin, Time};
 /// What is said of a member that may run no natha at all.
 const MUTE: &str = "it has never said that it runs natha; if it does not, remove its tag";
 
+/// What keeps a latched node from a repair.
+const LATCHED: &str = "the cluster is latched; `natha unlatch` ends that";
+
 /// Why a repair is blocked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Blocked {
@@ -39,6 +42,9 @@ pub(super) fn may_stop(
     }
     if known.leaving {
         return Err(Blocked::For("this node is leaving"));
+    }
+    if known.latches.is_latched() {
+        return Err(Blocked::For(LATCHED));
     }
     if !peer.listed {
         return Err(Blocked::For("it is not listed as a member any more"));
@@ -104,6 +110,9 @@ pub(super) fn may_start(
     }
     if stopped.contains(&peer.member.id) {
         return Ok(());
+    }
+    if known.latches.is_latched() {
+        return Err(Blocked::For(LATCHED));
     }
     if let Some(stop) = peer.stopped_by_other {
         return if is_my_turn_after(stop, known, now) { Ok(()) } else { Err(Blocked::Quiet) };

@@ -41,6 +41,7 @@ pub(super) fn beat(known: &Known, groups: &Groups, now: Time) -> Beat {
         leaving: known.leaving,
         // A drained node does not ask for time: it has nothing to keep.
         restarting: known.restarting && !known.leaving,
+        latched: known.latches.here,
         settings_digest: known.settings_digest,
         hears: hears.collect(),
         holds: claimed.map(|group| claim(known, group)).collect(),
@@ -107,6 +108,7 @@ pub(super) fn view(known: &Known, groups: &Groups, repairs: &Repairs, now: Time)
         peers: peers.collect(),
         groups: shown.collect(),
         failing: known.failing.clone().unwrap_or_default(),
+        latches: known.latches.clone(),
         timers: timers(known, groups, now),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::latch::Latches;
 use crate::types::millis;
 use crate::types::{Fitness, GroupName, InstanceId, PowerReport, RouteTarget};
 
@@ -125,6 +126,9 @@ pub struct View {
     /// The groups whose service checks fail here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub failing: BTreeSet<GroupName>,
+    /// The latches that it obeys.
+    #[serde(default)]
+    pub latches: Latches,
     /// Every pending deadline, by name, and how far off it is.
     #[serde(rename = "timers_ms", with = "millis::map")]
     pub timers: BTreeMap<String, Duration>,

@@ -73,8 +73,12 @@ impl<'a> Whole<'a> {
 
 /// What this node wants of one resource, if the receiver can hold it.
 fn want(whole: &Whole<'_>, slot: &Slot, now: Time) -> Option<DesiredMove> {
+    let (known, group) = (whole.known, whole.group);
     let desired = want_any(whole, slot, now)?;
-    slot.resource.target(whole.known.receiver(&desired.to)?).map(|_| desired)
+    if !known.is_past_the_latch(group, &desired) {
+        return None;
+    }
+    slot.resource.target(known.receiver(&desired.to)?).map(|_| desired)
 }
 
 fn want_any(whole: &Whole<'_>, slot: &Slot, now: Time) -> Option<DesiredMove> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::turn::json_line;
 use crate::config::Timing;
-use crate::failover::Machine;
+use crate::failover::{Latches, Machine};
 use crate::types::{Fitness, InstanceId, Roster, SessionId, Time};
 
 /// The version of the format that is written and read.
@@ -55,9 +55,17 @@ pub struct Header {
     /// The nodes that were heard before the host booted.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub heard_long_ago: BTreeSet<InstanceId>,
+    /// The latches that were in force when the last run ended.
+    #[serde(default, skip_serializing_if = "is_unlatched")]
+    pub latches: Latches,
     /// What the host knew of itself when the machine was created.
     #[serde(default, skip_serializing_if = "Fitness::is_proven")]
     pub fitness: Fitness,
+}
+
+/// Whether a header says nothing of latches.
+fn is_unlatched(latches: &Latches) -> bool {
+    !latches.is_latched()
 }
 
 impl Header {
@@ -86,6 +94,7 @@ impl Header {
             stopped: BTreeSet::new(),
             heard: BTreeSet::new(),
             heard_long_ago: BTreeSet::new(),
+            latches: Latches::default(),
             fitness: Fitness::fit(),
         }
     }
@@ -106,6 +115,7 @@ impl Header {
         );
         machine.recall(self.stopped.clone());
         machine.recognize(self.heard.clone(), self.heard_long_ago.clone());
+        machine.recall_latches(self.latches.clone());
         machine.presume(self.fitness.clone());
         machine
     }

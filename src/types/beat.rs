@@ -193,6 +193,9 @@ pub struct Beat {
     /// The sender's monitor ends and will be back: it keeps its groups meanwhile.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restarting: bool,
+    /// An operator has latched the sender: the cluster leaves everything as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub latched: bool,
     /// Digest of the settings that every node must share. Where it differs, nobody is stopped.
     pub settings_digest: u64,
     /// What the sender hears of the others.

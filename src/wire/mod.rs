@@ -9,7 +9,7 @@
 //! |---|---|
 //! | 4 | magic `NTHA` |
 //! | 1 | version, 1 |
-//! | 1 | flags: 1 = tag, 2 = leaving, 4 = entries omitted, 8 = services, 16 = restarting |
+//! | 1 | flags, see below |
 //! | 8 | cluster: the first bytes of the SHA-256 of a label and the cluster's name |
 //! | 8 | session: random, chosen when the sender's monitor started |
 //! | 8 | sequence: increases with every packet of a session, to any receiver |
@@ -21,7 +21,8 @@
 //! | 1 + n | `holds`: a count, then names, each with generation (4) and, with flag 8, a receiver |
 //! | 32 | tag: HMAC-SHA256 over all bytes before it; absent without a key |
 //!
-//! A name is its length (1) and its text. The flags of a `hears` line are 1 = considered failed and
+//! The flags are 1 = tag, 2 = leaving, 4 = entries omitted, 8 = services, 16 = restarting and
+//! 32 = latched. A name is its length (1) and its text. The flags of a `hears` line are 1 = considered failed and
 //! 2 = stopped by the sender, which will start it again. A receiver is the instance that a planned
 //! move goes to, or one byte 0 for none.
 //!
@@ -36,7 +37,8 @@
 //! A sender sets flag 8 only if it has a failed service check or announces a planned move. Without
 //! the flag the body is that of the versions before it, so that old and new nodes hear each other
 //! until one of them uses these features. Flag 16 is only in the last heartbeats of a monitor that
-//! will be back. Versions that do not know it reject these heartbeats.
+//! will be back, and flag 32 only in those of a latched node. Versions that do not know them reject
+//! these heartbeats.
 //!
 //! The tag's key is derived from the cluster key (HMAC-SHA256 of a fixed label), so that the
 //! cluster key can serve other purposes later without confusion between them.

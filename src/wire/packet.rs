@@ -25,8 +25,14 @@ const FLAG_CLAIMS_OMITTED: u8 = 4;
 const FLAG_SERVICES: u8 = 8;
 /// Only in the last heartbeats of a monitor. Older versions reject these.
 const FLAG_RESTARTING: u8 = 16;
-const FLAGS_KNOWN: u8 =
-    FLAG_TAGGED + FLAG_LEAVING + FLAG_CLAIMS_OMITTED + FLAG_SERVICES + FLAG_RESTARTING;
+/// Older versions reject these, too.
+const FLAG_LATCHED: u8 = 32;
+const FLAGS_KNOWN: u8 = FLAG_TAGGED
+    + FLAG_LEAVING
+    + FLAG_CLAIMS_OMITTED
+    + FLAG_SERVICES
+    + FLAG_RESTARTING
+    + FLAG_LATCHED;
 const HEARS_FAILED: u8 = 1;
 const HEARS_STOPPED: u8 = 2;
 const CLUSTER_LABEL: &[u8] = b"natha cluster 1\0";
@@ -143,7 +149,8 @@ impl Sender {
         let leaving = if beat.leaving { FLAG_LEAVING } else { 0 };
         let services = if uses_services(beat) { FLAG_SERVICES } else { 0 };
         let restarting = if beat.restarting { FLAG_RESTARTING } else { 0 };
-        tagged + leaving + services + restarting
+        let latched = if beat.latched { FLAG_LATCHED } else { 0 };
+        tagged + leaving + services + restarting + latched
     }
 
     /// Decodes a datagram.
@@ -192,6 +199,7 @@ impl Sender {
             fitness: bits_to_fitness(body.byte()?),
             leaving: flags & FLAG_LEAVING != 0,
             restarting: flags & FLAG_RESTARTING != 0,
+            latched: flags & FLAG_LATCHED != 0,
             settings_digest: body.u64()?,
             hears: body.hears()?,
             unfit_for: if services { body.names()? } else { BTreeSet::new() },

@@ -10,7 +10,7 @@ fn any_id() -> impl Strategy<Value = InstanceId> {
 }
 
 fn any_hears() -> impl Strategy<Value = Hears> {
-    (any_id(), any::<u64>(), any::<u16>(), any::<[bool; 2]>()).prop_map(
+    (any_id(), any::<u64>(), any::<u16>(), any::<[bool; 3]>()).prop_map(
         |(node, session, age_ms, [failed, stopped])| Hears {
             node,
             session: SessionId(session),
@@ -41,6 +41,7 @@ fn any_beat() -> impl Strategy<Value = Beat> {
             fitness: Fitness { faults, unproven },
             leaving: marks[0],
             restarting: marks[1],
+            latched: marks[2],
             settings_digest,
             hears,
             holds,

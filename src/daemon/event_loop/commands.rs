@@ -5,7 +5,11 @@ use crate::types::{GroupName, InstanceId, Roster};
 
 /// Refuses a command that the machine would ignore, with the reason.
 pub(super) fn check(command: &Command, view: &View, roster: &Roster) -> Result<(), String> {
-    let Command::HandOver { group, to } = command else { return Ok(()) };
+    let (group, to) = match command {
+        Command::HandOver { group, to } => (group, to),
+        Command::Unlatch => return check_unlatch(view, roster),
+        Command::Leave | Command::Stay | Command::Restart | Command::Latch { .. } => return Ok(()),
+    };
     let Some(found) = view.groups.get(group) else {
         let known: Vec<&str> = view.groups.keys().map(GroupName::as_str).collect();
         return Err(format!("there is no group {group}; there are: {}", known.join(", ")));
@@ -44,4 +48,22 @@ fn check_receivers(
         .collect::<Vec<_>>();
     let why = if why.is_empty() { "this node has no peers".to_owned() } else { why.join(", ") };
     Err(format!("group {group} cannot be handed over now: {why}"))
+}
+
+/// Refuses to end a latch that a peer has as long as the peer is heard: its next heartbeat would
+/// bring it back.
+fn check_unlatch(view: &View, roster: &Roster) -> Result<(), String> {
+    let is_heard = |node: &&InstanceId| {
+        let verdict = view.peers.get(*node).map(|peer| peer.verdict);
+        matches!(verdict, Some(Verdict::Alive | Verdict::Sick | Verdict::Leaving))
+    };
+    let heard = view.latches.peers.iter().find(is_heard);
+    match heard {
+        _ if !view.latches.is_latched() => Err("this node is not latched".to_owned()),
+        Some(node) if !view.latches.here => Err(format!(
+            "the latch is on {}, which is heard: run this command there",
+            roster.node_name(node)
+        )),
+        _ => Ok(()),
+    }
 }

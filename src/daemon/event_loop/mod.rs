@@ -5,7 +5,9 @@
 //! until the next deadline or arrival. It never waits for anything else.
 
 mod commands;
+mod latch;
 mod notifier;
+mod publish;
 mod realtime;
 mod recorder;
 mod watchdog;
@@ -29,11 +31,12 @@ use super::clock;
 use super::discovery::Rediscover;
 use super::egress;
 use super::inbox::{Inbox, Note};
+use super::latch::LatchRecord;
 use super::peers::Exchange;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
 use crate::status::{
-    Allowances, Counters, EgressStatus, FlowsReport, LandingState, PortUse, Report,
+    Allowances, Counters, EgressStatus, FlowsReport, LandingState, LatchNote, PortUse, Report,
 };
 use crate::types::{Fault, Fitness, InstanceId, Member, Roster, SessionId, Time};
 use notifier::Notification;
@@ -76,6 +79,8 @@ pub(crate) struct EventLoop {
     pub(crate) members: Option<watch::Sender<Vec<Member>>>,
     /// Publishes which peers were heard since the host booted, to be written down.
     pub(crate) heard: watch::Sender<BTreeSet<InstanceId>>,
+    /// Publishes which latches this node obeys, to be written down.
+    pub(crate) latches: watch::Sender<LatchRecord>,
     /// Wakes the discovery when a peer has restarted, or a node is heard that is not a member.
     pub(crate) rediscover: Rediscover,
     /// Asks for a round of probes at once.
@@ -122,6 +127,8 @@ pub(crate) struct LoopState {
     ready: bool,
     exit_at: Option<Time>,
     stage: Stage,
+    /// Who latched this node; none unless it is latched itself.
+    latch: Option<LatchNote>,
     /// The latest result of the checks of this host.
     checked: Fitness,
     severed: bool,
@@ -130,13 +137,14 @@ pub(crate) struct LoopState {
 }
 
 impl LoopState {
-    pub(crate) fn new(cluster: String, roster: Roster, now: Time) -> Self {
+    /// Of a monitor that starts now. `latch` is what the last run left.
+    pub(crate) fn new(cluster: String, roster: Roster, latch: &LatchRecord, now: Time) -> Self {
         Self {
             cluster,
             roster: Arc::new(roster),
             started: now,
             events: VecDeque::with_capacity(HISTORY),
-            alerts: BTreeMap::new(),
+            alerts: latch::alert(latch).map(|text| (latch::ALERT, text)).into_iter().collect(),
             allowances: BTreeMap::new(),
             ports: None,
             landings: None,
@@ -149,6 +157,7 @@ impl LoopState {
             ready: false,
             exit_at: None,
             stage: Stage::Running,
+            latch: latch.here.clone(),
             checked: Fitness::fit(),
             severed: false,
             sessions: BTreeMap::new(),
@@ -195,6 +204,7 @@ impl EventLoop {
         self.publish_egress(now);
         self.publish_members();
         self.publish_heard();
+        self.publish_latches();
         for _ in 0..ACTIONS_A_TURN {
             let Some(action) = self.machine.poll_action() else { break };
             if let Some(recorder) = &mut self.recorder {
@@ -209,47 +219,6 @@ impl EventLoop {
         self.state.planned = Some(self.machine.next_deadline());
     }
 
-    /// Publishes which groups this host must carry. This precedes the calls of the same turn: the
-    /// host should answer by the time a call brings the first packet.
-    fn publish_must_carry(&self) {
-        if let Some(sender) = &self.must_carry {
-            publish(sender, self.machine.must_carry());
-        }
-    }
-
-    /// Publishes which egress IPs this node has, and whose private hosts it serves.
-    fn publish_egress(&self, now: Time) {
-        let Some(senders) = &self.egress else { return };
-        if let Some(found) = self.machine.egress(now) {
-            publish(&senders.ips, Some(found));
-        }
-        publish(&senders.served, self.machine.served(now));
-    }
-
-    /// Publishes who the members are. Without anything new, nothing is sent.
-    fn publish_members(&self) {
-        let Some(sender) = &self.members else { return };
-        sender.send_if_modified(|published| {
-            let changed = published.iter().ne(self.machine.members());
-            if changed {
-                *published = self.machine.members().cloned().collect();
-            }
-            changed
-        });
-    }
-
-    /// Publishes whom this monitor has heard, for the next run.
-    fn publish_heard(&self) {
-        let heard = self.machine.heard();
-        self.heard.send_if_modified(|published| {
-            let changed = published != heard;
-            if changed {
-                published.clone_from(heard);
-            }
-            changed
-        });
-    }
-
     /// The only place that gives the machine an input. A recording of these inputs and their times
     /// is enough to repeat every decision.
     fn feed(&mut self, input: Input, now: Time) {
@@ -258,15 +227,29 @@ impl EventLoop {
         }
         match &input {
             Input::Beat { from, session, .. } => self.note_session(from, *session, now),
-            Input::Command { command: Command::Restart } => self.state.stage = Stage::Ending,
-            Input::Command { command: Command::Leave } => self.note_drain("is being drained"),
+            Input::Command { command } => self.note_command(command),
             _ => {}
         }
         self.machine.handle(input, now);
     }
 
+    fn note_command(&mut self, command: &Command) {
+        match command {
+            Command::Restart => self.state.stage = Stage::Ending,
+            Command::Leave => self.note_drain("is being drained"),
+            Command::Stay => {
+                if self.state.stage == Stage::Drained {
+                    self.state.stage = Stage::Running;
+                }
+                self.state.alerts.remove("drain");
+            }
+            Command::Latch { .. } | Command::Unlatch => self.note_latch(command),
+            Command::HandOver { .. } => {}
+        }
+    }
+
     fn note_drain(&mut self, how: &str) {
-        let text = format!("this node {how}: it takes nothing until its monitor is restarted");
+        let text = format!("this node {how}: it takes nothing until `natha undrain`");
         self.state.alerts.insert("drain", text);
     }
 
@@ -438,6 +421,7 @@ impl EventLoop {
             view,
             alerts: self.state.alerts.values().cloned().collect(),
             allowances: self.state.allowances.clone(),
+            latch: self.state.latch.clone(),
             drained: self.state.stage == Stage::Drained,
             flows: self.state.flows.clone(),
             events: self.state.events.iter().cloned().collect(),
@@ -464,15 +448,6 @@ impl EventLoop {
         // If the wait is interrupted or fails, the next turn is merely early.
         let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(pause)), None);
     }
-}
-
-/// Publishes a value. Without anything new, nothing is sent.
-fn publish<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
-    sender.send_if_modified(|published| {
-        let changed = *published != value;
-        *published = value;
-        changed
-    });
 }
 
 /// The outcome of an action as the counters name it.

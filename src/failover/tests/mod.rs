@@ -5,6 +5,7 @@ mod egress;
 mod evidence;
 mod incomplete;
 mod kinds;
+mod latch;
 mod leaving;
 mod moments;
 mod moves;

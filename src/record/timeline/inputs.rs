@@ -14,6 +14,7 @@ use crate::record::Header;
 use crate::types::{
     Beat, Claim, CloudFault, CloudFaultKind, Evidence, Fitness, GroupName, InstanceId, Location,
     PowerReport, Resource, Roster, RouteEntry, RouteTableId, SessionId, StopOrigin, Time,
+    printable,
 };
 
 /// How an input appears in the timeline.
@@ -368,12 +369,18 @@ impl Observed {
 fn condition(beat: &Beat) -> String {
     let leaving = if beat.leaving { ", leaving" } else { "" };
     let restarting = if beat.restarting { ", its monitor restarts" } else { "" };
-    format!("{}{leaving}{restarting}", beat.fitness)
+    let latched = if beat.latched { ", latched" } else { "" };
+    format!("{}{leaving}{restarting}{latched}", beat.fitness)
 }
 
 fn command_words(command: &Command, names: &Names) -> String {
     match command {
         Command::Leave => "this node was asked to leave".to_owned(),
+        Command::Stay => "this node was asked to take part again".to_owned(),
+        Command::Latch { by, reason } => {
+            format!("{} latched the cluster: {}", printable(by), printable(reason))
+        }
+        Command::Unlatch => "this node was asked to end its latch".to_owned(),
         Command::Restart => "this monitor was asked to end, and to keep its groups".to_owned(),
         Command::HandOver { group, to: Some(to) } => {
             format!("this node was asked to hand group {group} to {}", names.node(to))

@@ -75,8 +75,8 @@ impl<'a> Dice<'a> {
             .map(|_| self.pick(groups).parse().expect("a name of the target's own"))
             .collect();
         let ends = self.byte() % 8;
-        let (leaving, restarting) = (ends == 7, ends == 6);
+        let (leaving, restarting, latched) = (ends == 7, ends == 6, ends == 5);
         let settings_digest = u64::from(self.byte() % 2);
-        Beat { fitness, leaving, restarting, settings_digest, hears, holds, unfit_for }
+        Beat { fitness, leaving, restarting, latched, settings_digest, hears, holds, unfit_for }
     }
 }

@@ -14,6 +14,7 @@ pub(crate) fn packets() -> Vec<Vec<u8>> {
         fitness: Fitness::unfit(Fault::Uplink),
         leaving: true,
         restarting: false,
+        latched: true,
         settings_digest: 5,
         hears: vec![Hears {
             node: "i-0123abcd".parse().expect("an id"),
