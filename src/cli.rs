@@ -101,6 +101,10 @@ pub(crate) enum Verb {
     Drain(drain::Args),
     /// Take part again after a drain
     Undrain(undrain::Args),
+    /// Hand everything over and reboot this host, one node of the cluster after the other
+    Reboot(turns::RebootArgs),
+    /// Run a command while this node holds nothing, one node of the cluster after the other
+    WhenSafe(turns::WhenSafeArgs),
     /// Leave everything in the cluster as it is, until `unlatch`
     Latch(latch::Args),
     /// End the latch of this node, or of a node that is dead
@@ -150,6 +154,8 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Handover(args) => handover::run(args, &socket(&cli.flags)?).await,
         Verb::Drain(args) => drain::run(args, &socket(&cli.flags)?).await,
         Verb::Undrain(_) => undrain::run(&socket(&cli.flags)?).await,
+        Verb::Reboot(args) => turns::reboot(args, &socket(&cli.flags)?).await,
+        Verb::WhenSafe(args) => turns::when_safe(args, &socket(&cli.flags)?).await,
         Verb::Latch(args) => latch::run(args, &socket(&cli.flags)?).await,
         Verb::Unlatch(_) => latch::run_unlatch(&socket(&cli.flags)?).await,
         Verb::Take(args) => take::run(args, &cli.flags).await,

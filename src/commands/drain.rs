@@ -42,8 +42,7 @@ pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> 
     control::command(socket, &Command::Leave).await?;
     match timeout(args.timeout, drained(socket)).await {
         Ok(report) => {
-            let report = report?;
-            let kept = kept(&report);
+            let kept = kept(&report?);
             if kept.is_empty() {
                 print("This node holds no group. It takes none until `natha undrain`.\n")?;
                 return Ok(ExitCode::SUCCESS);
@@ -56,6 +55,19 @@ pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> 
         ))?,
     }
     Ok(needs_attention())
+}
+
+/// Hands everything over. Returns the groups that this node still holds when no peer can take more,
+/// or when the time is up.
+pub(super) async fn hand_over(socket: &Path, limit: Duration) -> anyhow::Result<Vec<String>> {
+    control::command(socket, &Command::Leave).await?;
+    match timeout(limit, drained(socket)).await {
+        Ok(report) => Ok(kept(&report?)),
+        Err(_) => match control::status(socket).await? {
+            MonitorStatus::Running(report) => Ok(kept(&report)),
+            MonitorStatus::Starting(_) => bail!("the monitor was restarted meanwhile"),
+        },
+    }
 }
 
 /// Waits until the monitor has handed over all that its peers can take.

@@ -23,6 +23,7 @@ mod source_dest;
 pub(crate) mod status;
 pub(crate) mod take;
 pub(crate) mod teardown;
+pub(crate) mod turns;
 pub(crate) mod undrain;
 
 /// Exit code 3: completed, but something needs attention.

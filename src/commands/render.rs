@@ -339,4 +339,4 @@ fn age(age: Option<Duration>) -> String {
 
 #[cfg(test)]
 #[path = "render_tests.rs"]
-mod tests;
+pub(super) mod tests;

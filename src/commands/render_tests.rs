@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::failover::{EventKind, GroupView, PeerView, Verdict, View};
+use crate::failover::{EventKind, GroupView, Latches, PeerView, Verdict, View};
 use crate::status::{
     Allowances, Counters, EgressStatus, FlowsReport, HeirReport, KEY_REASONS, LandingState,
     OwnerReport,
@@ -15,9 +15,9 @@ use crate::types::{
 use crate::wire::Rejected;
 
 const A: &str = "i-0aaaaaaaaaaaaaaaa";
-const B: &str = "i-0bbbbbbbbbbbbbbbb";
+pub(in crate::commands) const B: &str = "i-0bbbbbbbbbbbbbbbb";
 
-fn id(text: &str) -> InstanceId {
+pub(in crate::commands) fn id(text: &str) -> InstanceId {
     text.parse().unwrap()
 }
 
@@ -61,7 +61,7 @@ fn group(home: &str, holder: Option<&str>) -> GroupView {
     }
 }
 
-fn well() -> Report {
+pub(in crate::commands) fn well() -> Report {
     let zone = |letter: char| -> GroupName { format!("eu-west-1{letter}").parse().unwrap() };
     Report {
         version: "1.2.3".to_owned(),
@@ -79,6 +79,7 @@ fn well() -> Report {
                 (zone('b'), group(B, Some(B))),
             ]),
             failing: BTreeSet::new(),
+            latches: Latches::default(),
             timers: BTreeMap::new(),
         },
         alerts: Vec::new(),

@@ -1,0 +1,268 @@
+//! `natha reboot` and `natha when-safe`: planned work on one node of the cluster after the other.
+//!
+//! A node takes its turn when its monitor sees the whole cluster well. It then drains itself, which
+//! the others hear. Of two nodes that begin at the same moment, the one with the lower id goes
+//! on; the other one takes part again and waits.
+
+use std::path::Path;
+use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::process;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+
+use super::control::MonitorStatus;
+use super::{control, drain, needs_attention, print};
+use crate::failover::{Command, Verdict};
+use crate::status::Report;
+
+/// Time between two reads of the monitor's status.
+const POLL: Duration = Duration::from_millis(500);
+/// How long a node that has begun listens for another one that has begun at the same moment:
+/// several heartbeats at the slowest interval.
+const LISTEN: Duration = Duration::from_secs(3);
+/// How long the hand-over may take.
+const HAND_OVER: Duration = Duration::from_secs(20);
+/// Debian and Ubuntu make this file where an update needs a reboot.
+const REBOOT_REQUIRED: &str = "/run/reboot-required";
+
+const AFTER_HELP: &str = "\
+With --when-safe, several nodes may run this at the same time, from a timer for example: one node
+after the other reboots, each once all groups are back and every node is proven.
+
+Exit code 3: the turn did not come in time, or no peer could take what this node holds. The node then
+takes part as before.";
+
+/// Flags of `natha reboot`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct RebootArgs {
+    /// Wait for this node's turn: until the whole cluster is well
+    #[arg(long)]
+    pub(crate) when_safe: bool,
+
+    /// Do nothing unless the operating system says that it needs a reboot
+    #[arg(long)]
+    pub(crate) if_required: bool,
+
+    /// How long to wait for the turn
+    #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = duration)]
+    pub(crate) within: Duration,
+}
+
+const AFTER_HELP_OF_WHEN_SAFE: &str = "\
+Examples:
+  natha when-safe -- apt-get -y install --only-upgrade natha
+  natha when-safe -- systemctl restart nftables
+
+The exit code is the command's, or 3: the turn did not come in time, or no peer could take what this
+node holds.";
+
+/// Flags of `natha when-safe`.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = AFTER_HELP_OF_WHEN_SAFE)]
+pub(crate) struct WhenSafeArgs {
+    /// How long to wait for the turn
+    #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = duration)]
+    pub(crate) within: Duration,
+
+    /// The command to run while this node holds nothing
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    humantime::parse_duration(text)
+}
+
+/// Hands everything over and reboots this host.
+///
+/// # Errors
+/// If no monitor is running, or the reboot cannot be asked for.
+pub(crate) async fn reboot(args: &RebootArgs, socket: &Path) -> anyhow::Result<ExitCode> {
+    if args.if_required && !is_reboot_required().await {
+        print("The operating system does not need a reboot.\n")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let within = args.when_safe.then_some(args.within);
+    if let Err(reason) = interruptible(socket, begin(within, socket)).await? {
+        print(&format!("Not rebooted: {reason}\n"))?;
+        return Ok(needs_attention());
+    }
+    print("Rebooting.\n")?;
+    let status = process::Command::new("systemctl").arg("reboot").status().await;
+    let asked = status.context("cannot run `systemctl reboot`").and_then(|status| {
+        if status.success() { Ok(()) } else { bail!("`systemctl reboot` ended with {status}") }
+    });
+    if asked.is_err() {
+        control::command(socket, &Command::Stay).await?;
+    }
+    asked.map(|()| ExitCode::SUCCESS)
+}
+
+/// Runs a command while this node holds nothing, and takes part again after it.
+///
+/// # Errors
+/// If no monitor is running, or the command cannot be run.
+pub(crate) async fn when_safe(args: &WhenSafeArgs, socket: &Path) -> anyhow::Result<ExitCode> {
+    if let Err(reason) = interruptible(socket, begin(Some(args.within), socket)).await? {
+        print(&format!("Not run: {reason}\n"))?;
+        return Ok(needs_attention());
+    }
+    let ended = run(&args.command).await;
+    // The command may have restarted the monitor, which then takes part already.
+    if let Err(error) = control::command(socket, &Command::Stay).await {
+        tracing::warn!("cannot end the drain, run `natha undrain`: {error:#}");
+    }
+    Ok(ended?.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, Into::into))
+}
+
+async fn run(command: &[String]) -> anyhow::Result<ExitStatus> {
+    let (program, arguments) = command.split_first().context("there is no command")?;
+    let status = process::Command::new(program).args(arguments).status().await;
+    status.with_context(|| format!("cannot run {program}"))
+}
+
+/// Runs a part that drains this node. A signal ends it, and the node then takes part again.
+async fn interruptible<T>(
+    socket: &Path,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let error = tokio::select! {
+        result = work => match result {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        },
+        _ = interrupt.recv() => anyhow::anyhow!("interrupted"),
+        _ = terminate.recv() => anyhow::anyhow!("terminated"),
+    };
+    // Without a monitor there is no drain to end.
+    if let Err(reason) = control::command(socket, &Command::Stay).await {
+        tracing::debug!("cannot end the drain: {reason:#}");
+    }
+    Err(error)
+}
+
+/// Drains this node, in its turn if it is to wait for that for at most `within`. The inner error is
+/// the reason why it is not drained; it then takes part as before.
+async fn begin(within: Option<Duration>, socket: &Path) -> anyhow::Result<Result<(), String>> {
+    let until = within.map(|within| Instant::now() + within);
+    let mut ticks = ticks();
+    let mut shown = String::new();
+    while let Some(until) = until {
+        ticks.tick().await;
+        let waits_for = turn(&running(socket).await?).err();
+        match waits_for {
+            None if takes_its_turn(socket).await? => break,
+            None => {}
+            Some(reason) if Instant::now() >= until => {
+                return Ok(Err(format!("its turn has not come in time: {reason}")));
+            }
+            Some(reason) if reason != shown => {
+                print(&format!("Waiting for this node's turn: {reason}\n"))?;
+                shown = reason;
+            }
+            Some(_) => {}
+        }
+    }
+    if drain::hand_over(socket, HAND_OVER).await?.is_empty() {
+        return Ok(Ok(()));
+    }
+    control::command(socket, &Command::Stay).await?;
+    Ok(Err("no peer can take what this node holds; see `natha status`".to_owned()))
+}
+
+/// Begins to drain this node, and listens for another that begins at the same moment. Says whether
+/// this one goes on.
+async fn takes_its_turn(socket: &Path) -> anyhow::Result<bool> {
+    control::command(socket, &Command::Leave).await?;
+    let begun = Instant::now();
+    let mut ticks = ticks();
+    while begun.elapsed() < LISTEN {
+        ticks.tick().await;
+        if yields(&running(socket).await?) {
+            control::command(socket, &Command::Stay).await?;
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn ticks() -> Interval {
+    let mut ticks = interval(POLL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn running(socket: &Path) -> anyhow::Result<Box<Report>> {
+    match control::status(socket).await? {
+        MonitorStatus::Running(report) => Ok(report),
+        MonitorStatus::Starting(starting) => {
+            bail!("the monitor is starting: {}", starting.starting)
+        }
+    }
+}
+
+/// Whether this node may begin, or what it waits for.
+fn turn(report: &Report) -> Result<(), String> {
+    if report.view.peers.is_empty() {
+        return Err("there is no other node that could take what this one holds".to_owned());
+    }
+    if let Some(finding) = report.findings().first() {
+        return Err(finding.clone());
+    }
+    let moving = report.view.groups.iter().find(|(_, group)| group.doing.is_some());
+    moving.map_or(Ok(()), |(name, _)| Err(format!("group {name} is moving")))
+}
+
+/// Whether another node is being drained that goes first.
+fn yields(report: &Report) -> bool {
+    let mut peers = report.view.peers.iter();
+    peers.any(|(id, peer)| peer.verdict == Verdict::Leaving && *id < report.view.me)
+}
+
+/// Whether the operating system asks for a reboot: Debian's file, or `needs-restarting` of Red Hat
+/// and Amazon Linux, which then ends with 1.
+async fn is_reboot_required() -> bool {
+    if Path::new(REBOOT_REQUIRED).exists() {
+        return true;
+    }
+    let asked = process::Command::new("needs-restarting").arg("-r").output().await;
+    asked.is_ok_and(|output| output.status.code() == Some(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::render::tests::{B, id, well};
+    use super::*;
+
+    #[test]
+    fn a_node_begins_when_the_whole_cluster_is_well() {
+        assert_eq!(turn(&well()), Ok(()));
+        let mut alone = well();
+        alone.view.peers.clear();
+        assert!(turn(&alone).unwrap_err().contains("no other node"));
+        let mut sick = well();
+        sick.view.peers.get_mut(&id(B)).unwrap().verdict = Verdict::DaemonDown;
+        assert!(turn(&sick).unwrap_err().contains("daemon down"));
+        let mut moving = well();
+        moving.view.groups.values_mut().next().unwrap().doing = Some("handing over".to_owned());
+        assert!(turn(&moving).unwrap_err().contains("is moving"));
+    }
+
+    #[test]
+    fn of_two_that_begin_together_the_lower_id_goes_on() {
+        let mut report = well();
+        assert!(!yields(&report));
+        report.view.peers.get_mut(&id(B)).unwrap().verdict = Verdict::Leaving;
+        assert_eq!(yields(&report), id(B) < report.view.me);
+        let me = std::mem::replace(&mut report.view.me, id(B));
+        let peer = report.view.peers.remove(&id(B)).unwrap();
+        report.view.peers.insert(me.clone(), peer);
+        assert_eq!(yields(&report), me < id(B));
+    }
+}
