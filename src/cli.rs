@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    drain, handover, latch, monitor, policy, release, replay, setup, status, take, teardown,
+    drain, handover, latch, monitor, policy, release, replay, setup, status, take, teardown, turns,
     undrain,
 };
 use crate::config::{Flags, load, load_socket};
