@@ -10,7 +10,7 @@ fn any_id() -> impl Strategy<Value = InstanceId> {
 }
 
 fn any_hears() -> impl Strategy<Value = Hears> {
-    (any_id(), any::<u64>(), any::<u16>(), any::<[bool; 3]>()).prop_map(
+    (any_id(), any::<u64>(), any::<u16>(), any::<[bool; 2]>()).prop_map(
         |(node, session, age_ms, [failed, stopped])| Hears {
             node,
             session: SessionId(session),
@@ -36,7 +36,7 @@ fn any_beat() -> impl Strategy<Value = Beat> {
     let unfit_for = prop::collection::btree_set("[a-z]{1,8}", 0..4)
         .prop_map(|names| names.iter().map(|name| name.parse().unwrap()).collect());
     let told = (vec(any_hears(), 0..16), vec(any_claim(), 0..6), unfit_for);
-    ((faults, unproven), any::<[bool; 2]>(), any::<u64>(), told).prop_map(
+    ((faults, unproven), any::<[bool; 3]>(), any::<u64>(), told).prop_map(
         |((faults, unproven), marks, settings_digest, (hears, holds, unfit_for))| Beat {
             fitness: Fitness { faults, unproven },
             leaving: marks[0],
