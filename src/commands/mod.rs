@@ -25,6 +25,7 @@ pub(crate) mod take;
 pub(crate) mod teardown;
 pub(crate) mod turns;
 pub(crate) mod undrain;
+mod watch;
 
 /// Exit code 3: completed, but something needs attention.
 #[must_use]

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use comfy_table::{Table, presets};
 
-use crate::failover::{Event, Level};
+use crate::failover::{Event, Level, Verdict};
 use crate::status::{EgressProof, PortSpace, PortUse, Report, kind_name};
-use crate::types::{Group, Member, Resource, RouteTarget, display_duration, printable};
+use crate::types::{Fitness, Group, Member, Resource, RouteTarget, display_duration, printable};
 
 /// Number of recent events shown.
 const EVENTS: usize = 10;
@@ -18,34 +18,9 @@ const NOTHING: &str = "-";
 
 /// The whole report.
 pub(super) fn report(report: &Report, colours: bool) -> String {
-    let me = &report.view.me;
-    let mut out = format!(
-        "natha {}, cluster {}, up {}. This node: {} ({me}), {}.\n\n",
-        report.version,
-        report.cluster,
-        display_duration(report.uptime),
-        report.node_name(me),
-        report.view.fitness,
-    );
-    push_table(&mut out, &nodes(report));
-    push_table(&mut out, &groups(report));
-    if let Some(resources) = resources(report) {
-        push_table(&mut out, &resources);
-    }
-    if !report.egress.is_empty() {
-        push_table(&mut out, &egress(report));
-    }
-    if let Some(ports) = report.ports.as_ref().and_then(ports) {
-        push_table(&mut out, &ports);
-    }
-    if !report.allowances.is_empty() {
-        push_table(&mut out, &allowances(report));
-    }
-    if !report.flows.is_empty() {
-        push_table(&mut out, &flows(report));
-    }
-    if !report.events.is_empty() {
-        push_table(&mut out, &changes(report));
+    let mut out = headline(report) + "\n\n";
+    for section in sections(report, EVENTS) {
+        push_table(&mut out, &section.table);
     }
     let findings = report.findings();
     if findings.is_empty() {
@@ -57,6 +32,68 @@ pub(super) fn report(report: &Report, colours: bool) -> String {
         }
     }
     out
+}
+
+/// The first line of the report.
+pub(super) fn headline(report: &Report) -> String {
+    let me = &report.view.me;
+    format!(
+        "natha {}, cluster {}, up {}. This node: {} ({me}), {}.",
+        report.version,
+        report.cluster,
+        display_duration(report.uptime),
+        report.node_name(me),
+        report.view.fitness,
+    )
+}
+
+/// One table of the report.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) table: Table,
+    /// How each row looks, where rows differ in that.
+    pub(super) marks: Vec<Mark>,
+}
+
+/// How a row looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mark {
+    Plain,
+    Good,
+    Bad,
+}
+
+/// The tables of the report that have rows, with so many of the latest events.
+pub(super) fn sections(report: &Report, events: usize) -> Vec<Section> {
+    let marks_of_nodes = report.roster.members.iter().map(|member| mark(report, member)).collect();
+    let shown = report.events.iter().skip(report.events.len().saturating_sub(events));
+    let marks_of_events = shown.clone().map(|event| match event.level {
+        Level::Info => Mark::Plain,
+        Level::Warning | Level::Alert => Mark::Bad,
+    });
+    let plain = |table: Table| Section { table, marks: Vec::new() };
+    let mut sections =
+        vec![Section { table: nodes(report), marks: marks_of_nodes }, plain(groups(report))];
+    sections.extend(resources(report).map(plain));
+    sections.extend((!report.egress.is_empty()).then(|| plain(egress(report))));
+    sections.extend(report.ports.as_ref().and_then(ports).map(plain));
+    sections.extend((!report.allowances.is_empty()).then(|| plain(allowances(report))));
+    sections.extend((!report.flows.is_empty()).then(|| plain(flows(report))));
+    if !report.events.is_empty() {
+        let marks = marks_of_events.collect();
+        sections.push(Section { table: changes(report, shown), marks });
+    }
+    sections
+}
+
+fn mark(report: &Report, member: &Member) -> Mark {
+    let fitness = if member.id == report.view.me {
+        Some(&report.view.fitness)
+    } else {
+        let peer = report.view.peers.get(&member.id);
+        peer.filter(|peer| peer.verdict == Verdict::Alive).and_then(|peer| peer.fitness.as_ref())
+    };
+    if fitness.is_some_and(Fitness::is_proven) { Mark::Good } else { Mark::Bad }
 }
 
 const RED: u8 = 31;
@@ -289,10 +326,9 @@ fn counts<'a>(all: impl Iterator<Item = (&'a str, u64)>) -> String {
     if some.is_empty() { NOTHING.to_owned() } else { some.join(", ") }
 }
 
-fn changes(report: &Report) -> Table {
+fn changes<'a>(report: &Report, events: impl Iterator<Item = &'a Event>) -> Table {
     let mut table = table(&["CHANGE", "", "", "", "", ""]);
-    let skipped = report.events.len().saturating_sub(EVENTS);
-    for event in report.events.iter().skip(skipped) {
+    for event in events {
         table.add_row(change(report, event));
     }
     table

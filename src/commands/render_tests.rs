@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::failover::{EventKind, GroupView, Latches, PeerView, Verdict, View};
+use crate::failover::{EventKind, GroupView, Latches, PeerView, View};
 use crate::status::{
     Allowances, Counters, EgressStatus, FlowsReport, HeirReport, KEY_REASONS, LandingState,
     OwnerReport,
 };
 use crate::types::{
-    AllocationId, Evidence, Fault, Fitness, GroupName, InstanceId, InstanceState, PowerReport,
-    Roster, StopOrigin, Time,
+    AllocationId, Evidence, Fault, GroupName, InstanceId, InstanceState, PowerReport, Roster,
+    StopOrigin, Time,
 };
 use crate::wire::Rejected;
 
@@ -116,7 +116,7 @@ fn owner() -> OwnerReport {
     }
 }
 
-fn troubled() -> Report {
+pub(in crate::commands) fn troubled() -> Report {
     let mut report = well();
     let peer = report.view.peers.get_mut(&id(B)).unwrap();
     peer.verdict = Verdict::Unreachable;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::control::MonitorStatus;
-use super::{control, needs_attention, print, render};
+use super::{control, needs_attention, print, render, watch};
 
 /// Flags of `natha status`.
 #[derive(Debug, Clone, clap::Args)]
@@ -15,6 +15,10 @@ pub(crate) struct Args {
     /// Print the whole status as JSON
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Show the status until `q` is pressed, and read it anew every second
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) watch: bool,
 }
 
 /// Prints the status. Exit code 0: no findings. 3: something needs attention, or the monitor is
@@ -23,6 +27,9 @@ pub(crate) struct Args {
 /// # Errors
 /// If no monitor is running on this host.
 pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
+    if args.watch {
+        return watch::run(socket).await;
+    }
     match control::status(socket).await? {
         MonitorStatus::Starting(starting) => {
             let text = if args.json {
