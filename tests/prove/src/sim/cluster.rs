@@ -211,6 +211,7 @@ impl Sim {
             stopped: self.nodes[n].remembered.clone(),
             heard: self.nodes[n].met.clone(),
             heard_long_ago: self.nodes[n].met_long_ago.clone(),
+            latches: self.nodes[n].latches.clone(),
             ..Header::new(&self.ids[n], session, timing, 1, &self.roster, self.now)
         };
         self.nodes[n].begin(header.machine(), &self.ids[n], session);

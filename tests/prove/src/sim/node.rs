@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use natha::failover::{ActionId, Event, Input, Machine};
+use natha::failover::{ActionId, Event, Input, Latches, Machine};
 use natha::types::{Fitness, GroupName, InstanceId, InstanceState, SessionId, Time};
 use natha::wire::{Packet, Sessions};
 
@@ -55,6 +55,8 @@ pub struct Node {
     pub(super) met: BTreeSet<InstanceId>,
     /// Those that it heard before its host booted.
     pub(super) met_long_ago: BTreeSet<InstanceId>,
+    /// The latches that it obeys, which it keeps over both.
+    pub(super) latches: Latches,
     sessions: Sessions,
     /// What has arrived and was not yet taken in.
     arrived: VecDeque<Arrival>,
@@ -99,6 +101,7 @@ impl Node {
             remembered: BTreeSet::new(),
             met: BTreeSet::new(),
             met_long_ago: BTreeSet::new(),
+            latches: Latches::default(),
             sessions: Sessions::new(me.clone(), SessionId(0)),
             arrived: VecDeque::new(),
             asked: VecDeque::new(),

@@ -107,6 +107,9 @@ impl Sim {
             if node.met != *machine.heard() {
                 node.met.clone_from(machine.heard());
             }
+            if node.latches != *machine.latches() {
+                node.latches.clone_from(machine.latches());
+            }
         }
         let machine = node.machine.iter_mut();
         let actions: Vec<Action> =
