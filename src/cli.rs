@@ -7,8 +7,8 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    drain, handover, latch, monitor, policy, release, replay, setup, status, take, teardown, turns,
-    undrain,
+    adopt, drain, handover, latch, monitor, policy, release, replay, setup, status, take, teardown,
+    turns, undrain,
 };
 use crate::config::{Flags, load, load_socket};
 use crate::logging::{self, LogFormat};
@@ -24,6 +24,7 @@ Examples:
   natha status                     show nodes, groups and recent changes
   natha handover eu-west-1a        hand a group over to the best available peer
   natha drain                      hand everything over before this host shuts down
+  natha adopt                      show which route tables lead to another NAT
   natha latch --reason \"…\"         leave everything as it is, on all nodes
   natha take web                   take over a group, as from a keepalived notify script
   natha release web                remove a group's addresses once another node has it
@@ -109,6 +110,10 @@ pub(crate) enum Verb {
     Latch(latch::Args),
     /// End the latch of this node, or of a node that is dead
     Unlatch(latch::UnlatchArgs),
+    /// Move route tables from another NAT to this node, one after the other
+    Adopt(adopt::AdoptArgs),
+    /// Lead adopted route tables back to where they led before
+    Retire(adopt::RetireArgs),
     /// Take over a group once, by hand or from a keepalived notify script
     Take(take::Args),
     /// Remove a group's addresses from this host once another node has it
@@ -158,6 +163,8 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::WhenSafe(args) => turns::when_safe(args, &socket(&cli.flags)?).await,
         Verb::Latch(args) => latch::run(args, &socket(&cli.flags)?).await,
         Verb::Unlatch(_) => latch::run_unlatch(&socket(&cli.flags)?).await,
+        Verb::Adopt(args) => adopt::run(args, &cli.flags, &socket(&cli.flags)?).await,
+        Verb::Retire(args) => adopt::run_retire(args, &cli.flags).await,
         Verb::Take(args) => take::run(args, &cli.flags).await,
         Verb::Release(args) => release::run(args, &cli.flags).await,
         Verb::Policy(args) => policy::run(args, &cli.flags),

@@ -7,10 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aws_sdk_ec2::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_ec2::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_ec2::types::AttributeBooleanValue;
+use ipnet::Ipv4Net;
 
 use super::ec2::{Ec2, call};
 use super::errors::unexpected;
-use crate::types::{CloudFault, InstanceId, NetworkInterfaceId, RouteWrite, RouteWriteVerb};
+use crate::types::{
+    CloudFault, CloudFaultKind, InstanceId, NetworkInterfaceId, RouteTableId, RouteTarget,
+    RouteWrite, RouteWriteVerb,
+};
 
 /// Decides, right before a signed request is handed to the connection, whether it may still be
 /// sent.
@@ -124,6 +128,43 @@ impl Ec2 {
                 Ok(sent(answer.as_ref()))
             }
         }
+    }
+
+    /// Points an existing route at any target that a route table can have: for an operator who
+    /// gives a table back. Sent once.
+    ///
+    /// # Errors
+    /// Those of `ReplaceRoute`, and `Unsupported` for a target whose kind is unknown.
+    pub(crate) async fn point_route(
+        &self,
+        table: &RouteTableId,
+        cidr: Ipv4Net,
+        target: &RouteTarget,
+    ) -> Result<(), CloudFault> {
+        const CALL: &str = "ReplaceRoute";
+        let request = self
+            .client
+            .replace_route()
+            .route_table_id(table.as_str())
+            .destination_cidr_block(cidr.to_string());
+        let id = target.to_string();
+        let kind = id.split_once('-').map_or("", |(kind, _)| kind);
+        let request = match kind {
+            "eni" => request.network_interface_id(id),
+            "nat" => request.nat_gateway_id(id),
+            "igw" | "vgw" => request.gateway_id(id),
+            "tgw" => request.transit_gateway_id(id),
+            "pcx" => request.vpc_peering_connection_id(id),
+            "vpce" => request.vpc_endpoint_id(id),
+            "lgw" => request.local_gateway_id(id),
+            "cagw" => request.carrier_gateway_id(id),
+            _ => {
+                let message = format!("a route cannot be led to {id}");
+                let kind = CloudFaultKind::Unsupported;
+                return Err(CloudFault { kind, call: CALL.to_owned(), message });
+            }
+        };
+        call(CALL, request.send()).await.map(|_| ())
     }
 
     fn replace(

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use crate::daemon::HostChange;
 
+pub(crate) mod adopt;
 mod control;
 pub(crate) mod drain;
 pub(crate) mod handover;

@@ -48,5 +48,6 @@ pub(crate) use discovery::{EgressOutlook, Outlook, outlook};
 pub(crate) use reload::run_again;
 pub(crate) use start::{Ending, run};
 pub(crate) use take::{
-    HostChange, ReleaseReport, StepResult, TakeReport, TakeRequest, TakeStep, release, take,
+    AdoptReport, AdoptRequest, AdoptResult, AdoptStep, HostChange, ReleaseReport, StepResult,
+    TakeReport, TakeRequest, TakeStep, adopt, release, retire, take,
 };

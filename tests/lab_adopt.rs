@@ -1,0 +1,87 @@
+//! Route tables go from another NAT to natha one after the other, and back where a table's hosts are
+//! not served.
+
+use natha_lab::scene::{self, QUICK, Scene};
+use serde_json::Value;
+
+const NATHA: &str = env!("CARGO_BIN_EXE_natha");
+
+/// Two nodes, and nat-c as another NAT, to which the table of zone a leads.
+fn beside_another_nat() -> Scene {
+    let scene = Scene::start(&scene::spec(3, NATHA, QUICK)).unwrap();
+    let other = scene.host("nat-c").unwrap();
+    for node in ["nat-a", "nat-b", "nat-c"] {
+        scene.terminate(node).unwrap();
+        let ended = || Ok(scene.natha(node, &["status"])?.stderr.contains("no monitor is running"));
+        scene.wait_for(ended).unwrap();
+    }
+    let tag = [("ResourceId.1", &*other.instance), ("Tag.1.Key", "natha:cluster")];
+    scene.ec2("DeleteTags", &tag).unwrap();
+    scene.route_to(0, "nat-c").unwrap();
+    for node in ["nat-a", "nat-b"] {
+        scene.spawn(node, &["natha", "monitor"]).unwrap();
+        let is_seen = |status: &Value| {
+            let group = status.pointer("/view/groups/us-east-1a");
+            group.is_some_and(|group| group.to_string().contains(&other.interface))
+        };
+        scene.wait_status(node, is_seen).unwrap();
+    }
+    scene
+}
+
+#[test]
+fn a_table_is_adopted_once_its_hosts_are_served_and_retired_later() {
+    let scene = beside_another_nat();
+    let writes = scene.route_writes().unwrap();
+    let plan = scene.natha("nat-a", &["adopt"]).unwrap();
+    assert_eq!(plan.code, 3, "{}{}", plan.stdout, plan.stderr);
+    assert!(plan.stdout.contains("would move"), "{}", plan.stdout);
+    assert_eq!(scene.route_writes().unwrap(), writes, "the plan changes nothing");
+    let elsewhere = scene.natha("nat-b", &["adopt", "--yes"]).unwrap();
+    assert_eq!(elsewhere.code, 3, "{}{}", elsewhere.stdout, elsewhere.stderr);
+    assert!(elsewhere.stdout.contains("run this command there"), "{}", elsewhere.stdout);
+
+    let meter = scene.ping("host-a", 10).unwrap();
+    let done = scene.natha("nat-a", &["adopt", "--yes"]).unwrap();
+    assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    assert!(done.stdout.contains("its hosts are served"), "{}", done.stdout);
+    scene.wait_route(0, "nat-a").unwrap();
+    let back = scene.natha("nat-a", &["retire", "--yes"]).unwrap();
+    assert_eq!(back.code, 0, "{}{}", back.stdout, back.stderr);
+    scene.wait_route(0, "nat-c").unwrap();
+    let again = scene.natha("nat-a", &["retire", "--yes"]).unwrap();
+    assert!(again.stdout.contains("nothing to move"), "{}", again.stdout);
+    scene.lost_nothing(meter).unwrap();
+}
+
+#[test]
+fn a_table_whose_hosts_get_no_reply_is_led_back() {
+    let scene = beside_another_nat();
+    // The probes of the node pass; what the hosts send is dropped behind it.
+    let host = scene.host("host-a").unwrap().address;
+    let rule = format!(
+        "nft add table ip stranger && nft 'add chain ip stranger c {{ type filter hook forward \
+         priority 10; }}' && nft add rule ip stranger c ip daddr {host} drop"
+    );
+    scene.sh("nat-a", &rule).unwrap();
+    let meter = scene.ping("host-a", 10).unwrap();
+    let done = scene.natha("nat-a", &["adopt", "--yes", "--proof", "3s"]).unwrap();
+    assert_eq!(done.code, 3, "{}{}", done.stdout, done.stderr);
+    assert!(done.stdout.contains("given back"), "{}", done.stdout);
+    scene.wait_route(0, "nat-c").unwrap();
+    let report = scene.pinged(meter).unwrap();
+    assert_eq!(report.outages.len(), 1, "{:?}", report.outages);
+}
+
+#[test]
+fn a_table_whose_hosts_are_quiet_is_kept_only_on_request() {
+    let scene = beside_another_nat();
+    let done = scene.natha("nat-a", &["adopt", "--yes", "--proof", "1s"]).unwrap();
+    assert_eq!(done.code, 3, "{}{}", done.stdout, done.stderr);
+    assert!(done.stdout.contains("--keep-quiet"), "{}", done.stdout);
+    scene.wait_route(0, "nat-c").unwrap();
+    let kept = ["adopt", "--yes", "--proof", "1s", "--keep-quiet"];
+    let kept = scene.natha("nat-a", &kept).unwrap();
+    assert_eq!(kept.code, 0, "{}{}", kept.stdout, kept.stderr);
+    scene.wait_route(0, "nat-a").unwrap();
+}
