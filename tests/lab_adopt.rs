@@ -58,7 +58,7 @@ fn a_table_is_adopted_once_its_hosts_are_served_and_retired_later() {
 fn a_table_whose_hosts_get_no_reply_is_led_back() {
     let scene = beside_another_nat();
     // The probes of the node pass; what the hosts send is dropped behind it.
-    let host = scene.host("host-a").unwrap().address;
+    let host = scene.host("host-a").unwrap().private[0];
     let rule = format!(
         "nft add table ip stranger && nft 'add chain ip stranger c {{ type filter hook forward \
          priority 10; }}' && nft add rule ip stranger c ip daddr {host} drop"
