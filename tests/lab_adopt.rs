@@ -1,6 +1,7 @@
 //! Route tables go from another NAT to natha one after the other, and back where a table's hosts are
 //! not served.
 
+use natha_lab::net::internet::{INTERNET_HOST, WHOAMI_PORT};
 use natha_lab::scene::{self, QUICK, Scene};
 use serde_json::Value;
 
@@ -57,7 +58,7 @@ fn a_table_is_adopted_once_its_hosts_are_served_and_retired_later() {
 #[test]
 fn a_table_whose_hosts_get_no_reply_is_led_back() {
     let scene = beside_another_nat();
-    // The probes of the node pass; what the hosts send is dropped behind it.
+    // The probes of the node pass; what comes back to the host is dropped in it.
     let host = scene.host("host-a").unwrap().private[0];
     let rule = format!(
         "nft add table ip stranger && nft 'add chain ip stranger c {{ type filter hook forward \
@@ -65,6 +66,9 @@ fn a_table_whose_hosts_get_no_reply_is_led_back() {
     );
     scene.sh("nat-a", &rule).unwrap();
     let meter = scene.ping("host-a", 10).unwrap();
+    let open = format!("timeout 0.3 bash -c 'exec 3<>/dev/tcp/{INTERNET_HOST}/{WHOAMI_PORT}'");
+    let client = format!("for round in $(seq 40); do {open}; done");
+    scene.spawn("host-a", &["sh", "-c", &client]).unwrap();
     let done = scene.natha("nat-a", &["adopt", "--yes", "--proof", "3s"]).unwrap();
     assert_eq!(done.code, 3, "{}{}", done.stdout, done.stderr);
     assert!(done.stdout.contains("given back"), "{}", done.stdout);

@@ -1,5 +1,9 @@
 //! Whether the private hosts of a route table are served by this node: by their connections in the
 //! kernel's table.
+//!
+//! A reply that the kernel has seen may be dropped behind it, so that it never reaches the host. The
+//! state of a TCP connection tells more: only the host's own acknowledgement establishes it. Where
+//! hosts use TCP, nothing else counts.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +13,7 @@ use ipnet::Ipv4Net;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::flows::{Entry, Tuple};
+use crate::flows::{Entry, Flow, Protocol, TcpState, Tuple};
 use crate::kernel::conntrack::Requests;
 
 /// Time between two looks.
@@ -18,9 +22,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// What the connections of the hosts show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Served {
-    /// A connection that began after the move had a reply.
+    /// A connection that began after the move was established, or had a reply if there is no TCP.
     Yes,
-    /// So many connections began, and none had a reply.
+    /// So many connections began, and none got that far.
     No(usize),
     /// No host has sent anything.
     Quiet,
@@ -63,13 +67,15 @@ impl Connections {
     }
 
     fn judge(&self, now: &[Entry]) -> Served {
-        let mut new =
-            now.iter().filter(|entry| !self.before.contains(&entry.flow.tuple)).peekable();
-        if new.peek().is_none() {
-            return Served::Quiet;
+        let new = now.iter().map(|entry| &entry.flow);
+        let new: Vec<&Flow> = new.filter(|flow| !self.before.contains(&flow.tuple)).collect();
+        let has_tcp = new.iter().any(|flow| flow.tuple.protocol == Protocol::Tcp);
+        let is_served = |flow: &Flow| if has_tcp { is_established(flow) } else { flow.seen_reply };
+        match (new.iter().any(|flow| is_served(flow)), new.len()) {
+            (true, _) => Served::Yes,
+            (false, 0) => Served::Quiet,
+            (false, count) => Served::No(count),
         }
-        let silent = new.clone().filter(|entry| !entry.flow.seen_reply).count();
-        if new.any(|entry| entry.flow.seen_reply) { Served::Yes } else { Served::No(silent) }
     }
 
     /// The connections of these networks that this node translates.
@@ -89,10 +95,25 @@ impl Connections {
     }
 }
 
+/// Whether both ends have acknowledged the opening of a TCP connection, which may have ended since.
+fn is_established(flow: &Flow) -> bool {
+    let state = flow.tcp.map(|tcp| tcp.state);
+    matches!(
+        state,
+        Some(
+            TcpState::Established
+                | TcpState::FinWait
+                | TcpState::CloseWait
+                | TcpState::LastAck
+                | TcpState::TimeWait
+        )
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flows::{Flow, Protocol};
+    use crate::flows::{Tcp, TcpSide};
 
     fn entry(port: u16, seen_reply: bool) -> Entry {
         let tuple = Tuple {
@@ -112,6 +133,22 @@ mod tests {
             mark: 0,
         };
         Entry { landing: [10, 0, 0, 10].into(), flow }
+    }
+
+    fn tcp(port: u16, state: TcpState) -> Entry {
+        let (original, reply) = (TcpSide::default(), TcpSide::default());
+        let mut entry = entry(port, state != TcpState::SynSent);
+        entry.flow.tuple.protocol = Protocol::Tcp;
+        entry.flow.tcp = Some(Tcp { state, original, reply });
+        entry
+    }
+
+    #[test]
+    fn where_hosts_use_tcp_a_connection_must_be_established() {
+        let seen = Connections::default();
+        let lost = tcp(4, TcpState::SynReceived);
+        assert_eq!(seen.judge(&[lost, entry(5, true)]), Served::No(2), "lost behind this node");
+        assert_eq!(seen.judge(&[lost, tcp(6, TcpState::TimeWait)]), Served::Yes);
     }
 
     #[test]
