@@ -86,6 +86,10 @@ fn samples() -> Vec<(String, Policy)> {
             made(tagged, &PolicyOptions { setup_only: true, ..PolicyOptions::default() }),
         ),
         ("everything".to_owned(), made(EVERYTHING, &options())),
+        (
+            "doctor".to_owned(),
+            made(tagged, &PolicyOptions { doctor: true, ..PolicyOptions::default() }),
+        ),
     ];
     let pair = PairFlags {
         peer: Some("i-0123456789abcdef0".parse().unwrap()),
@@ -219,6 +223,14 @@ fn the_security_page_shows_what_is_printed() {
     assert_eq!(String::from_utf8(printed.stdout).unwrap(), format!("{shown}\n"));
     assert_eq!(printed.status.code(), Some(0));
     assert!(page.contains("\nnatha policy --cluster blue"), "the command is not shown");
+}
+
+#[test]
+fn what_only_the_doctor_reads_is_allowed_only_where_that_is_asked_for() {
+    let action = "ec2:DescribeSecurityGroups";
+    let printed = |arguments: &[&str]| String::from_utf8(natha(arguments).stdout).unwrap();
+    assert!(!printed(&["--cluster", "blue"]).contains(action));
+    assert!(printed(&["--cluster", "blue", "--doctor"]).contains(action));
 }
 
 /// The actions that a text names.

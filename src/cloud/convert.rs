@@ -52,7 +52,7 @@ pub(super) fn instance(call: &str, from: &sdk::Instance) -> Result<InstanceInfo,
 }
 
 /// The owner of a public address that EC2 assigned. An Elastic IP is owned by an account.
-const EC2_OWNS: &str = "amazon";
+pub(super) const EC2_OWNS: &str = "amazon";
 
 /// Whether an instance with these interfaces has a public address that EC2 assigned, which a stop
 /// releases, and would get none at the next start (EC2 user guide, "Public IPv4 addresses": an

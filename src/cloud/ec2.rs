@@ -110,7 +110,7 @@ impl Ec2 {
 
     /// The instance as the SDK returns it. None only if EC2 reports that it does not know the id:
     /// an answer without the instance is a fault.
-    async fn raw_instance(
+    pub(super) async fn raw_instance(
         &self,
         id: &InstanceId,
     ) -> Result<Option<aws_sdk_ec2::types::Instance>, CloudFault> {

@@ -8,7 +8,7 @@ use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_ec2::primitives::{DateTime, DateTimeFormat};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
-use crate::types::{CloudFault, CloudFaultKind};
+use crate::types::{ClockDifference, CloudFault, CloudFaultKind};
 
 /// How far this host's wall clock may be off before it is blamed for a refused signature. EC2
 /// accepts signatures that are up to 5 minutes off.
@@ -66,7 +66,7 @@ pub(super) fn unexpected(call: &str, message: impl Into<String>) -> CloudFault {
     clippy::disallowed_methods,
     reason = "it is compared with EC2's time, and decides nothing"
 )]
-fn wall_clock() -> SystemTime {
+pub(super) fn wall_clock() -> SystemTime {
     SystemTime::now()
 }
 
@@ -76,10 +76,18 @@ fn may_be_clock(code: &str, date: Option<&str>, now: SystemTime) -> bool {
     if !matches!(code, "AuthFailure" | "SignatureDoesNotMatch") {
         return false;
     }
-    let date = date.and_then(|date| DateTime::from_str(date, DateTimeFormat::HttpDate).ok());
-    let Some(theirs) = date.and_then(|date| SystemTime::try_from(date).ok()) else { return false };
-    let apart = now.duration_since(theirs).unwrap_or_else(|early| early.duration());
-    apart > CLOCK_TOLERANCE
+    difference(date, now).is_some_and(|difference| difference.apart > CLOCK_TOLERANCE)
+}
+
+/// How far this host's time `now` and the `Date` header of an answer are apart; none without such a
+/// header.
+pub(super) fn difference(date: Option<&str>, now: SystemTime) -> Option<ClockDifference> {
+    let date = DateTime::from_str(date?, DateTimeFormat::HttpDate).ok()?;
+    let theirs = SystemTime::try_from(date).ok()?;
+    Some(match now.duration_since(theirs) {
+        Ok(apart) => ClockDifference { apart, is_ahead: true },
+        Err(early) => ClockDifference { apart: early.duration(), is_ahead: false },
+    })
 }
 
 /// The kind of an error that occurred before any answer.
@@ -144,5 +152,9 @@ mod tests {
         assert!(!may_be_clock("UnauthorizedOperation", date, minutes(5)));
         assert!(!may_be_clock("AuthFailure", None, minutes(5)));
         assert!(!may_be_clock("AuthFailure", Some("noon"), minutes(5)));
+        let ahead = difference(date, minutes(5)).unwrap();
+        assert_eq!((ahead.apart, ahead.is_ahead), (Duration::from_mins(5), true));
+        let behind = difference(date, then - Duration::from_secs(7)).unwrap();
+        assert_eq!((behind.apart, behind.is_ahead), (Duration::from_secs(7), false));
     }
 }

@@ -6,10 +6,12 @@
 
 mod clouds;
 mod convert;
+mod dry_run;
 mod ec2;
 mod errors;
 mod holders;
 mod imds;
+mod inspect;
 mod notices;
 mod resolver;
 mod route53;
@@ -18,6 +20,7 @@ mod whole;
 mod writes;
 
 pub(crate) use clouds::Clouds;
+pub(crate) use dry_run::{Attempt, DryRun};
 pub(crate) use ec2::{Connections, Ec2};
 pub(crate) use imds::{Identity, Imds, OwnInterface};
 pub(crate) use notices::Notice;

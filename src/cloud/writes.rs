@@ -167,7 +167,7 @@ impl Ec2 {
         call(CALL, request.send()).await.map(|_| ())
     }
 
-    fn replace(
+    pub(super) fn replace(
         &self,
         write: &RouteWrite,
     ) -> aws_sdk_ec2::operation::replace_route::builders::ReplaceRouteFluentBuilder {
@@ -178,7 +178,7 @@ impl Ec2 {
             .network_interface_id(write.interface.as_str())
     }
 
-    fn create(
+    pub(super) fn create(
         &self,
         write: &RouteWrite,
     ) -> aws_sdk_ec2::operation::create_route::builders::CreateRouteFluentBuilder {

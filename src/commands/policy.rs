@@ -59,6 +59,10 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) setup_only: bool,
 
+    /// Also allow what only `natha doctor` reads: the rules of security groups
+    #[arg(long)]
+    pub(crate) doctor: bool,
+
     /// A template reference to the cluster's name: Cluster, or var.cluster
     #[arg(long, value_name = "REFERENCE", conflicts_with = "cluster")]
     pub(crate) cluster_ref: Option<String>,
@@ -125,6 +129,7 @@ pub(crate) fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
         tables: args.table_ref.iter().cloned().map(NameOrRef::Ref).collect(),
         key,
         setup_only: args.setup_only,
+        doctor: args.doctor,
         arns: ArnScope {
             partition: args.partition.clone(),
             region: settings.api.region.clone(),

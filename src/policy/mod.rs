@@ -27,6 +27,8 @@ pub struct PolicyOptions {
     pub key: Option<NameOrRef>,
     /// Allow only what `natha setup` and `natha teardown` need.
     pub setup_only: bool,
+    /// Also allow what only `natha doctor` reads.
+    pub doctor: bool,
     /// Partition, region and account of all ARNs.
     pub arns: ArnScope,
 }

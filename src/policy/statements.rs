@@ -167,6 +167,7 @@ fn read(context: &PolicyContext<'_>) -> Statement {
         ("ec2:DescribeInstanceStatus", context.monitors()),
         ("ec2:DescribeNetworkInterfaces", context.reads_check() || private_ips),
         ("ec2:DescribeRouteTables", routes),
+        ("ec2:DescribeSecurityGroups", context.options.doctor),
         ("ec2:DescribeSubnets", routes || private_ips),
     ];
     Statement {

@@ -4,6 +4,7 @@ mod beat;
 mod cloud;
 mod egress_id;
 mod ids;
+mod inspection;
 mod location;
 mod member;
 pub(crate) mod millis;
@@ -24,6 +25,10 @@ pub(crate) use ids::shown;
 pub use ids::{
     AllocationId, DnsName, GroupName, HostedZoneId, IdError, InstanceId, NetworkInterfaceId,
     RouteTableId, SubnetId, VpcId, Zone,
+};
+pub use inspection::{
+    ClockDifference, InstanceOptions, MetadataOptions, PublicAddress, SecurityGroup, TrafficPeer,
+    TrafficRule,
 };
 pub(crate) use location::Holder;
 pub use location::Location;
