@@ -112,20 +112,43 @@ pub fn load_with_pair(
     })
 }
 
-fn load_from(mut sources: Sources<'_>) -> Result<Resolved, Problems> {
+/// Like [`load`], but a cluster key that cannot be used does not hide the other settings: for a
+/// diagnosis. The problem with the key, if there is one, is returned beside them.
+///
+/// # Errors
+/// All problems with the other settings at once.
+pub fn load_despite_key(
+    flags: &Flags,
+    tags: Option<&BTreeMap<String, String>>,
+) -> Result<(Resolved, Option<Problem>), Problems> {
+    let sources = Sources { flags: flags.clone(), tags, ..Sources::default() };
+    let (mut resolved, credentials) = load_keyless(sources)?;
+    let problem = read_keys(&mut resolved, credentials.as_deref()).err();
+    Ok((resolved, problem))
+}
+
+fn load_from(sources: Sources<'_>) -> Result<Resolved, Problems> {
+    let (mut resolved, credentials) = load_keyless(sources)?;
+    match read_keys(&mut resolved, credentials.as_deref()) {
+        Ok(()) => Ok(resolved),
+        Err(problem) => Err(Problems(vec![problem])),
+    }
+}
+
+/// Reads everything but the keys; also returns the service manager's directory of credentials.
+fn load_keyless(mut sources: Sources<'_>) -> Result<(Resolved, Option<PathBuf>), Problems> {
     sources.env = environment();
     let credentials = sources.env.get("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let file = read_file(&sources.flags, &sources.env);
     sources.file = file.map_err(|problem| Problems(vec![problem]))?;
-    let mut resolved = resolve(&sources)?;
-    let key = read_key(&resolved, credentials.as_deref());
-    resolved.settings.heartbeat.key = key.map_err(|problem| Problems(vec![problem]))?;
-    let second = read_second_key(&resolved);
-    resolved.settings.heartbeat.second_key = second.map_err(|problem| Problems(vec![problem]))?;
-    match unkeyed_replication(&resolved) {
-        None => Ok(resolved),
-        Some(problem) => Err(Problems(vec![problem])),
-    }
+    Ok((resolve(&sources)?, credentials))
+}
+
+/// Reads the keys that the settings name.
+fn read_keys(resolved: &mut Resolved, credentials: Option<&Path>) -> Result<(), Problem> {
+    resolved.settings.heartbeat.key = read_key(resolved, credentials)?;
+    resolved.settings.heartbeat.second_key = read_second_key(resolved)?;
+    unkeyed_replication(resolved).map_or(Ok(()), Err)
 }
 
 /// Replication without a cluster key: any host that can send in a member's name could then have

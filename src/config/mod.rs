@@ -23,7 +23,9 @@ pub use digest::settings_digest;
 pub use flags::{Flags, PairFlags};
 pub use group::{GroupSetting, Home, ResourceSetting, ServiceCheck, ServiceProbe};
 pub use group_modes::{EgressMode, Local};
-pub use load::{Given, Resolved, Sources, load, load_socket, load_with_pair, resolve};
+pub use load::{
+    Given, Resolved, Sources, load, load_despite_key, load_socket, load_with_pair, resolve,
+};
 pub use problem::{Origin, Problem, Problems};
 pub use reference::{group_reference, reference};
 pub use replicate::Replicate;

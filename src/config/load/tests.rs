@@ -221,6 +221,27 @@ fn a_short_or_open_key_is_refused() {
 }
 
 #[test]
+fn a_key_that_is_refused_does_not_hide_the_other_settings_from_a_diagnosis() {
+    let directory = tempfile::tempdir().unwrap();
+    let [key, config] = ["key", "natha.toml"].map(|name| directory.path().join(name));
+    fs::write(&key, "0123456789abcdef\n").unwrap();
+    let text = format!("cluster = \"blue\"\nheartbeat.key_file = \"{}\"\n", key.display());
+    fs::write(&config, text).unwrap();
+    let flags = Flags { config: Some(config), ..Flags::default() };
+    let with_mode = |mode| {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        load_despite_key(&flags, None).unwrap()
+    };
+    let (resolved, problem) = with_mode(0o644);
+    assert_eq!(resolved.settings.cluster.as_deref(), Some("blue"));
+    assert_eq!(resolved.settings.heartbeat.key, None);
+    assert!(problem.unwrap().what.contains("644"));
+    assert!(load(&flags, None).is_err());
+    let (resolved, problem) = with_mode(0o600);
+    assert_eq!((resolved.settings.heartbeat.key.is_some(), problem), (true, None));
+}
+
+#[test]
 fn the_service_managers_credential_is_the_key_where_no_file_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let resolved = resolve(&Sources::default()).unwrap();
