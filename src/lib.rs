@@ -17,6 +17,7 @@ mod commands;
 pub mod config;
 #[cfg(feature = "host")]
 mod daemon;
+pub mod doctor;
 pub mod evidence;
 pub mod failover;
 pub mod flows;

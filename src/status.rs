@@ -317,7 +317,7 @@ impl Report {
 
     /// Reports failed authentication only while a peer is not heard: any host in the VPC can send
     /// forged heartbeats.
-    fn of_keys(&self) -> Option<String> {
+    pub(crate) fn of_keys(&self) -> Option<String> {
         let unheard = self.view.peers.values().any(|peer| peer.verdict != Verdict::Alive);
         let rejected = &self.counters.peers.rejected;
         let rejected: u64 = KEY_REASONS.iter().filter_map(|reason| rejected.get(*reason)).sum();

@@ -6,7 +6,7 @@ use crate::source::{Source, code_only, identifier, line_number, without_tests, w
 
 /// What each top-level module of `src/` may import of the crate, itself aside. The reasons are in
 /// `docs/ARCHITECTURE.md`. `main` uses the library by its name.
-const LAYERS: [(&str, &[&str]); 19] = [
+const LAYERS: [(&str, &[&str]); 20] = [
     ("types", &[]),
     ("config", &["types"]),
     ("cluster", &["types", "config"]),
@@ -20,6 +20,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
     ("cloud", &["types", "config", "cluster"]),
     ("record", &["types", "config", "failover"]),
     ("status", &["types", "failover"]),
+    ("doctor", &["types", "config", "failover", "plan", "status"]),
     (
         "daemon",
         &[
@@ -31,7 +32,7 @@ const LAYERS: [(&str, &[&str]); 19] = [
         "commands",
         &[
             "types", "config", "cluster", "wire", "failover", "plan", "policy", "kernel", "cloud",
-            "record", "status", "daemon", "logging",
+            "record", "status", "doctor", "daemon", "logging",
         ],
     ),
     ("logging", &["types", "config"]),
@@ -41,8 +42,10 @@ const LAYERS: [(&str, &[&str]); 19] = [
 ];
 
 /// Layers that decide and do nothing: their tests aside, none of [`IMPURE`] may be named in them.
-const PURE: [&str; 9] =
-    ["types", "cluster", "evidence", "failover", "flows", "plan", "policy", "record", "wire"];
+const PURE: [&str; 10] = [
+    "types", "cluster", "doctor", "evidence", "failover", "flows", "plan", "policy", "record",
+    "wire",
+];
 
 /// Ways to the clock, the network, the disk, other threads and AWS.
 const IMPURE: [&str; 18] = [
