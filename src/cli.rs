@@ -7,8 +7,8 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    adopt, drain, handover, latch, monitor, policy, release, replay, setup, status, take, teardown,
-    turns, undrain,
+    adopt, doctor, drain, handover, latch, monitor, policy, release, replay, setup, status, take,
+    teardown, turns, undrain,
 };
 use crate::config::{Flags, load, load_socket};
 use crate::logging::{self, LogFormat};
@@ -22,6 +22,7 @@ Examples:
   natha setup                      make this host a NAT
   natha monitor                    watch the peers and take over when one fails
   natha status                     show nodes, groups and recent changes
+  natha doctor                     check this node and its cluster, with a remedy for each fault
   natha handover eu-west-1a        hand a group over to the best available peer
   natha drain                      hand everything over before this host shuts down
   natha adopt                      show which route tables lead to another NAT
@@ -96,6 +97,8 @@ pub(crate) enum Verb {
     Monitor(monitor::Args),
     /// Show the state of the monitor on this host
     Status(status::Args),
+    /// Check this node and its cluster, and say how to mend what is wrong; changes nothing
+    Doctor(doctor::Args),
     /// Hand a group over from this node to another one, without interruption
     Handover(handover::Args),
     /// Hand over everything that this node holds, and take nothing more
@@ -156,6 +159,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Teardown(args) => teardown::run(args.clone(), &local()?).await,
         Verb::Monitor(args) => monitor::run(args, &cli.flags).await,
         Verb::Status(args) => status::run(args, &socket(&cli.flags)?).await,
+        Verb::Doctor(args) => doctor::run(args, &cli.flags).await,
         Verb::Handover(args) => handover::run(args, &socket(&cli.flags)?).await,
         Verb::Drain(args) => drain::run(args, &socket(&cli.flags)?).await,
         Verb::Undrain(_) => undrain::run(&socket(&cli.flags)?).await,

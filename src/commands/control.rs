@@ -1,6 +1,6 @@
 //! Client of the running monitor's control socket.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -106,14 +106,22 @@ async fn exchange(
     }
 }
 
+/// No monitor answers on the socket.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "no monitor is running on this host (no reply on {}): start it with `systemctl start \
+     natha-monitor`, or run `natha monitor`",
+    .0.display()
+)]
+pub(super) struct NoMonitor(PathBuf);
+
 async fn connect(socket: &Path) -> anyhow::Result<UnixStream> {
     UnixStream::connect(socket).await.map_err(|error| {
         let shown = socket.display();
         match error.kind() {
-            std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => anyhow!(
-                "no monitor is running on this host (no reply on {shown}): start it with \
-                 `systemctl start natha-monitor`, or run `natha monitor`"
-            ),
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => {
+                NoMonitor(socket.to_owned()).into()
+            }
             std::io::ErrorKind::PermissionDenied => {
                 anyhow!("permission denied for {shown}: run this as root")
             }

@@ -10,6 +10,7 @@ use crate::daemon::HostChange;
 
 pub(crate) mod adopt;
 mod control;
+pub(crate) mod doctor;
 pub(crate) mod drain;
 pub(crate) mod handover;
 pub(crate) mod latch;

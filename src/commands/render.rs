@@ -96,10 +96,11 @@ fn mark(report: &Report, member: &Member) -> Mark {
     if fitness.is_some_and(Fitness::is_proven) { Mark::Good } else { Mark::Bad }
 }
 
-const RED: u8 = 31;
-const GREEN: u8 = 32;
+pub(super) const RED: u8 = 31;
+pub(super) const GREEN: u8 = 32;
 
-fn paint(text: &str, colour: u8, colours: bool) -> String {
+/// The text in a colour of the terminal.
+pub(super) fn paint(text: &str, colour: u8, colours: bool) -> String {
     if colours { format!("\u{1b}[{colour}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 

@@ -45,6 +45,7 @@ mod start;
 mod take;
 
 pub(crate) use discovery::{EgressOutlook, Outlook, outlook};
+pub(crate) use health::allowances::parse as parse_allowances;
 pub(crate) use reload::run_again;
 pub(crate) use start::{Ending, run};
 pub(crate) use take::{

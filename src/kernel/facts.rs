@@ -75,7 +75,7 @@ fn read_all(
 }
 
 /// `MemTotal`, in bytes.
-fn memory() -> Result<u64, FactsError> {
+pub(crate) fn memory() -> Result<u64, FactsError> {
     let text =
         fs::read_to_string("/proc/meminfo").map_err(|e| FactsError::Memory(e.to_string()))?;
     text.lines()

@@ -78,6 +78,17 @@ pub(crate) fn octets(name: &str) -> Option<u64> {
     Some(count("rx_bytes")?.saturating_add(count("tx_bytes")?))
 }
 
+/// The MTU of an interface, in bytes; none if there is no such interface.
+pub(crate) fn mtu(name: &str) -> Option<u32> {
+    std::fs::read_to_string(format!("/sys/class/net/{name}/mtu")).ok()?.trim().parse().ok()
+}
+
+/// The driver of an interface's device; none for an interface without a device, such as a bridge.
+pub(crate) fn driver(name: &str) -> Option<String> {
+    let link = std::fs::read_link(format!("/sys/class/net/{name}/device/driver")).ok()?;
+    Some(link.file_name()?.to_str()?.to_owned())
+}
+
 async fn ask(handle: &Handle) -> Result<(Vec<Link>, Vec<Route>), rtnetlink::Error> {
     let mut links: BTreeMap<u32, Link> = BTreeMap::new();
     let mut messages = handle.link().get().execute();

@@ -22,3 +22,4 @@ pub(crate) mod privilege;
 pub(crate) mod run;
 pub(crate) mod sysctl;
 pub(crate) mod tun;
+pub(crate) mod units;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::run::{Program, RunError};
 use crate::plan::{
-    EgressTable, Listing, NftTable, OtherChain, Passing, TableName, TableSpec, TableState,
+    EgressTable, Listing, NftTable, OtherChain, Passing, TableName, TableSpec, TableState, VipTable,
 };
 
 /// A transaction takes about 20 ms, longer on a busy host.
@@ -47,6 +47,28 @@ pub(crate) struct Nft {
 impl Nft {
     pub(crate) fn find() -> Result<Self, RunError> {
         Ok(Self { program: Program::find("nft", "nftables")? })
+    }
+
+    /// What the program says of its version.
+    pub(crate) async fn version(&self) -> Result<String, NftError> {
+        let printed = self.program.run(&["--version"], b"", LIMIT).await?;
+        Ok(String::from_utf8_lossy(&printed).trim().to_owned())
+    }
+
+    /// natha's tables as text, by name. One that is absent is left out.
+    pub(crate) async fn printed(&self) -> Result<Vec<(String, String)>, NftError> {
+        let mut found = Vec::new();
+        for name in [TableSpec::NAME, VipTable::NAME, EgressTable::NAME] {
+            match self.program.run(&["list", "table", "ip", name.as_str()], b"", LIMIT).await {
+                Ok(text) => {
+                    let text = String::from_utf8_lossy(&text).into_owned();
+                    found.push((name.as_str().to_owned(), text));
+                }
+                Err(error) if is_absence(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(found)
     }
 
     /// The table that `natha setup` loads.

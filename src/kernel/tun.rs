@@ -37,6 +37,14 @@ pub(crate) enum TunError {
     TooSmall(Ipv4Net),
 }
 
+/// Whether such interfaces can be made here: the device is there and may be opened. Makes none.
+///
+/// # Errors
+/// If not.
+pub(crate) fn check() -> io::Result<()> {
+    fs::OpenOptions::new().read(true).write(true).open(DEVICE).map(drop)
+}
+
 /// The interface `natha0`.
 pub(crate) struct TransitLink {
     tun: Tun,

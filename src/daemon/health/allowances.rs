@@ -90,7 +90,7 @@ fn read(state_dir: &std::path::Path) -> BTreeMap<String, Allowances> {
 }
 
 /// The counters among all of a driver's statistics.
-fn parse(statistics: impl IntoIterator<Item = (String, u64)>) -> Allowances {
+pub(crate) fn parse(statistics: impl IntoIterator<Item = (String, u64)>) -> Allowances {
     let mut found = Allowances::default();
     for (name, value) in statistics {
         found.statistics += 1;
