@@ -235,6 +235,36 @@ pub struct Counters {
     pub calls: BTreeMap<String, BTreeMap<String, u64>>,
     /// Log lines dropped because the log sink could not keep up.
     pub log_lines_dropped: u64,
+    /// Facts that the history or the notices lack because a queue was full.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub history_dropped: u64,
+    /// Notices to people and programs.
+    #[serde(default, skip_serializing_if = "NoticeCounters::is_empty")]
+    pub notices: NoticeCounters,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// Notices since the monitor started, each counted once for each way that is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct NoticeCounters {
+    /// Delivered.
+    pub sent: u64,
+    /// Given up after an error.
+    pub failed: u64,
+    /// Dropped because the queue was full.
+    pub dropped: u64,
+}
+
+impl NoticeCounters {
+    /// Whether there was none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Packets exchanged with the peers since the monitor started.

@@ -20,7 +20,7 @@ mod turn;
 pub use header::{FORMAT, Header};
 pub use reader::{RecordedLine, RecordingReader, Unreadable};
 pub use replay::{ACTIONS_A_TURN, Difference, Replay, difference};
-pub use timeline::{EntryKind, Timeline, TimelineEntry, clock};
+pub use timeline::{EntryKind, Timeline, TimelineEntry, call_words, clock};
 pub use turn::{Turn, end_line};
 
 #[cfg(test)]

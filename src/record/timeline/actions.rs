@@ -43,7 +43,7 @@ impl CallsInFlight {
 }
 
 /// A call to EC2 or to the disk, as text.
-fn call(action: &Action, names: &Names) -> Option<String> {
+pub(super) fn call(action: &Action, names: &Names) -> Option<String> {
     Some(match action {
         Action::ReadRoutes { tables, .. } => {
             let tables: Vec<&str> = tables.iter().map(RouteTableId::as_str).collect();

@@ -21,7 +21,7 @@ use self::names::Names;
 use self::routine::RoutineCounts;
 use super::{Header, Replay, Turn};
 use crate::failover::Action;
-use crate::types::{Time, millis};
+use crate::types::{Roster, Time, millis};
 
 /// The kind of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -49,6 +49,12 @@ pub struct TimelineEntry {
     pub kind: EntryKind,
     /// The text.
     pub text: String,
+}
+
+/// A call to EC2 or to the disk, in words, with the names of the roster; none for other actions.
+#[must_use]
+pub fn call_words(action: &Action, roster: &Roster) -> Option<String> {
+    actions::call(action, &Names::new(roster))
 }
 
 /// Turns one recording into a timeline, turn by turn.
