@@ -7,8 +7,8 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    adopt, doctor, drain, handover, latch, monitor, policy, release, replay, setup, status, take,
-    teardown, turns, undrain,
+    adopt, doctor, drain, handover, history, latch, monitor, notify, policy, release, replay, setup,
+    status, take, teardown, turns, undrain,
 };
 use crate::config::{Flags, load, load_socket};
 use crate::logging::{self, LogFormat};
@@ -23,12 +23,14 @@ Examples:
   natha monitor                    watch the peers and take over when one fails
   natha status                     show nodes, groups and recent changes
   natha doctor                     check this node and its cluster, with a remedy for each fault
+  natha history --since 24h        show the changes of the last day, newest last
   natha handover eu-west-1a        hand a group over to the best available peer
   natha drain                      hand everything over before this host shuts down
   natha adopt                      show which route tables lead to another NAT
   natha latch --reason \"…\"         leave everything as it is, on all nodes
   natha take web                   take over a group, as from a keepalived notify script
   natha release web                remove a group's addresses once another node has it
+  natha notify test                send a test notice to hook, webhook and SNS topic
   natha policy --cluster blue      print the IAM policy for the nodes' role
   natha monitor --record run.jsonl.gz also record every input to its decisions
   natha replay run.jsonl.gz           replay and explain those decisions
@@ -99,6 +101,8 @@ pub(crate) enum Verb {
     Status(status::Args),
     /// Check this node and its cluster, and say how to mend what is wrong; changes nothing
     Doctor(doctor::Args),
+    /// Show past changes with their reasons and durations, or one of them as a page
+    History(history::Args),
     /// Hand a group over from this node to another one, without interruption
     Handover(handover::Args),
     /// Hand over everything that this node holds, and take nothing more
@@ -121,6 +125,8 @@ pub(crate) enum Verb {
     Take(take::Args),
     /// Remove a group's addresses from this host once another node has it
     Release(release::Args),
+    /// Test the notices that natha sends to people and programs
+    Notify(notify::Args),
     /// Print the minimal IAM policy for the nodes' role
     Policy(policy::Args),
     /// Replay and explain the decisions of a recorded monitor run
@@ -171,6 +177,8 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Retire(args) => adopt::run_retire(args, &cli.flags).await,
         Verb::Take(args) => take::run(args, &cli.flags).await,
         Verb::Release(args) => release::run(args, &cli.flags).await,
+        Verb::History(args) => history::run(args, &cli.flags),
+        Verb::Notify(args) => notify::run(args, &cli.flags).await,
         Verb::Policy(args) => policy::run(args, &cli.flags),
         Verb::Replay(args) => replay::run(args),
     }

@@ -21,10 +21,12 @@ pub mod doctor;
 pub mod evidence;
 pub mod failover;
 pub mod flows;
+pub mod history;
 #[cfg(feature = "host")]
 pub mod kernel;
 #[cfg(feature = "host")]
 mod logging;
+pub mod notify;
 pub mod plan;
 pub mod policy;
 pub mod record;

@@ -3,6 +3,8 @@
 
 #[path = "monitor/allowed.rs"]
 mod allowed;
+#[path = "monitor/history.rs"]
+mod history;
 mod support;
 #[path = "monitor/take.rs"]
 mod take;

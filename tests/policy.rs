@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 const EVERYTHING: &str = r#"
 cluster = "all"
 members = ["i-0123456789abcdef0", "i-0123456789abcdef1"]
+notify.sns_topic = "arn:aws:sns:eu-west-1:123456789012:nat-alerts"
 [[group]]
 name = "zone-a"
 tables = ["rtb-0123456789abcdef0"]
@@ -317,11 +318,13 @@ fn a_template_refers_to_what_it_has() {
     let reference = |text: &str| Some(NameOrRef::Ref(text.to_owned()));
     let tables = vec![NameOrRef::Ref("TableA".to_owned()), NameOrRef::Ref("TableB".to_owned())];
     let (cluster, key) = (reference("Cluster"), reference("Key"));
+    let topic = reference("Topic");
     let options = PolicyOptions {
         cluster,
         vpc: reference("Net.VpcId"),
         tables,
         key,
+        topic,
         ..PolicyOptions::default()
     };
     let text = policy(&settings, &options).unwrap().render(PolicyFormat::CloudFormation);
@@ -331,6 +334,7 @@ fn a_template_refers_to_what_it_has() {
         &format!("{arn}route-table/${{TableA}}\"\n        - {arn}route-table/${{TableB}}\"\n"),
         &format!("{arn}vpc/${{Net.VpcId}}\"\n"),
         ":parameter${Key}\"\n",
+        "- sns:Publish\n      Resource:\n        - !Ref Topic\n",
     ] {
         assert!(text.contains(part), "no {part} in\n{text}");
     }

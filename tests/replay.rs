@@ -135,3 +135,26 @@ fn json_is_one_object_per_line_with_the_result_last() {
     let last = lines.last().unwrap();
     assert_eq!((&last["result"], &last["truncated"]), (&"same".into(), &false.into()));
 }
+
+#[test]
+fn a_page_shows_the_selected_part_and_only_the_result_is_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = directory.path().join("page.html");
+    let file = page.to_str().unwrap();
+    let whole = replay(case(), &["--html", file]);
+    assert_eq!(whole.status.code(), Some(0), "{}", stderr(&whole));
+    let text = stdout(&whole);
+    assert!(text.contains("The replay came to the same "), "{text}");
+    assert!(!text.contains("heartbeats from"), "only the result is printed: {text}");
+    let shown = std::fs::read_to_string(&page).unwrap();
+    for part in ["nat-b takes group us-east-1a over", "heartbeats from nat-a", "StopInstances"] {
+        assert!(shown.contains(part), "no {part}");
+    }
+    let begin = replay(case(), &["--html", file, "--to", "2s"]);
+    assert_eq!(begin.status.code(), Some(0), "{}", stderr(&begin));
+    let shown = std::fs::read_to_string(&page).unwrap();
+    assert!(shown.contains("ReplaceRoute") && !shown.contains("StopInstances"), "{shown}");
+    let none = replay(case(), &["--html", "/nonexistent/page.html"]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(stderr(&none).contains("cannot write /nonexistent/page.html"), "{}", stderr(&none));
+}

@@ -1,5 +1,5 @@
-//! EC2, Route 53 and the instance metadata service: the few calls that natha needs, with natha's
-//! own types.
+//! EC2, Route 53, SNS and the instance metadata service: the few calls that natha needs, with
+//! natha's own types; and the HTTPS client that they use.
 //!
 //! No AWS type leaves this module, and it retries no change: the code that decided on a change also
 //! decides on a retry.
@@ -10,11 +10,13 @@ mod dry_run;
 mod ec2;
 mod errors;
 mod holders;
+mod https;
 mod imds;
 mod inspect;
 mod notices;
 mod resolver;
 mod route53;
+mod sns;
 mod survey;
 mod whole;
 mod writes;
@@ -22,8 +24,10 @@ mod writes;
 pub(crate) use clouds::Clouds;
 pub(crate) use dry_run::{Attempt, DryRun};
 pub(crate) use ec2::{Connections, Ec2};
+pub(crate) use https::{Https, Reply};
 pub(crate) use imds::{Identity, Imds, OwnInterface};
 pub(crate) use notices::Notice;
+pub(crate) use sns::publish;
 pub(crate) use survey::Expected;
 pub(crate) use writes::{Gate, Sent};
 

@@ -4,7 +4,10 @@
 //! 2 wrong usage, 3 completed, but something needs attention.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
+
+use anyhow::Context as _;
 
 use crate::daemon::HostChange;
 
@@ -13,8 +16,10 @@ mod control;
 pub(crate) mod doctor;
 pub(crate) mod drain;
 pub(crate) mod handover;
+pub(crate) mod history;
 pub(crate) mod latch;
 pub(crate) mod monitor;
+pub(crate) mod notify;
 pub(crate) mod policy;
 pub(crate) mod release;
 mod render;
@@ -55,6 +60,14 @@ fn on_this_host(changes: &[HostChange]) -> String {
         let _ = writeln!(text, "on this host: {change}");
     }
     text
+}
+
+/// Writes a page to a file, which may exist.
+///
+/// # Errors
+/// If it cannot be written.
+fn write_page(file: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Prints to stdout. A closed pipe (`natha status | head`) is not an error.

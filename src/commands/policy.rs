@@ -79,6 +79,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "REFERENCE", conflicts_with = "key_parameter")]
     pub(crate) key_parameter_ref: Option<String>,
 
+    /// A template reference to the SNS topic for notices [default: `notify.sns_topic`]
+    #[arg(long, value_name = "REFERENCE")]
+    pub(crate) sns_topic_ref: Option<String>,
+
     /// A two-node cluster without tags.
     #[command(flatten)]
     pub(crate) pair: PairFlags,
@@ -128,6 +132,7 @@ pub(crate) fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
         vpc: reference(&args.vpc_ref).or_else(|| args.vpc.as_ref().map(known)),
         tables: args.table_ref.iter().cloned().map(NameOrRef::Ref).collect(),
         key,
+        topic: reference(&args.sns_topic_ref),
         setup_only: args.setup_only,
         doctor: args.doctor,
         arns: ArnScope {
@@ -146,6 +151,7 @@ fn check_refs(args: &Args) -> Result<(), clap::Error> {
         ("--cluster-ref", &args.cluster_ref),
         ("--vpc-ref", &args.vpc_ref),
         ("--key-parameter-ref", &args.key_parameter_ref),
+        ("--sns-topic-ref", &args.sns_topic_ref),
     ];
     let single = single.into_iter().filter_map(|(flag, text)| Some((flag, text.as_ref()?)));
     let tables = args.table_ref.iter().map(|text| ("--table-ref", text));

@@ -354,7 +354,8 @@ fn change(report: &Report, event: &Event) -> [String; 6] {
     ]
 }
 
-fn table(header: &[&str]) -> Table {
+/// An empty table without lines.
+pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header.iter().copied());
     for column in table.column_iter_mut() {
@@ -363,7 +364,8 @@ fn table(header: &[&str]) -> Table {
     table
 }
 
-fn push_table(out: &mut String, table: &Table) {
+/// Appends a table, and an empty line.
+pub(super) fn push_table(out: &mut String, table: &Table) {
     for line in table.lines() {
         let _ = writeln!(out, "{}", line.trim_end());
     }

@@ -6,12 +6,12 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::group::GroupSetting;
-use super::keys::KEYS;
+use super::keys::all;
 use super::settings::Settings;
 
 /// Settings that may differ between the nodes of a cluster: they concern one host, or, like
 /// `members`, list the other nodes. A name that ends with a dot stands for all settings under it.
-const PER_HOST: [&str; 14] = [
+const PER_HOST: [&str; 17] = [
     "cluster",
     "members",
     "socket",
@@ -19,6 +19,7 @@ const PER_HOST: [&str; 14] = [
     "api.region",
     "api.endpoint",
     "api.route53_endpoint",
+    "api.sns_endpoint",
     "heartbeat.key_file",
     "heartbeat.second_key_file",
     "heartbeat.bind",
@@ -26,6 +27,8 @@ const PER_HOST: [&str; 14] = [
     "uplink.",
     "interruptions.",
     "record.",
+    "history.",
+    "notify.",
 ];
 
 /// What all nodes must share, as it is hashed: JSON without white space, the settings by name, the
@@ -53,7 +56,7 @@ fn canonical(settings: &Settings) -> String {
     };
     // Without replication its settings mean nothing.
     let counts = |name: &str| settings.replicate.enabled || !name.starts_with("replicate.");
-    let shared = KEYS.iter().filter(|key| !per_host(key.name) && counts(key.name));
+    let shared = all().filter(|key| !per_host(key.name) && counts(key.name));
     let mut groups = settings.groups.clone();
     groups.sort_by(|a, b| a.name.cmp(&b.name));
     for group in &mut groups {

@@ -48,9 +48,14 @@ impl fmt::Debug for SettingKey {
     }
 }
 
+/// Every setting, in the order of the reference.
+pub(super) fn all() -> impl Iterator<Item = &'static SettingKey> {
+    KEYS.iter().chain(operations::KEYS)
+}
+
 /// The setting with this name.
 pub(super) fn find(name: &str) -> Option<&'static SettingKey> {
-    KEYS.iter().find(|key| key.name == name)
+    all().find(|key| key.name == name)
 }
 
 macro_rules! key {
@@ -84,8 +89,9 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// Every setting, in the order of the reference.
-pub(super) static KEYS: &[SettingKey] = &[
+mod operations;
+
+static KEYS: &[SettingKey] = &[
     key!(
         "cluster",
         cluster,
@@ -146,6 +152,14 @@ pub(super) static KEYS: &[SettingKey] = &[
         "The Route 53 endpoint, for example that of a VPC endpoint.",
         host_only,
         if_unset = "the global endpoint"
+    ),
+    key!(
+        "api.sns_endpoint",
+        notify.sns_endpoint,
+        Range::Words("http:// or https:// URL"),
+        "The SNS endpoint, for example that of a VPC endpoint.",
+        host_only,
+        if_unset = "that of the topic's region"
     ),
     key!(
         "api.timeout",
@@ -475,22 +489,6 @@ pub(super) static KEYS: &[SettingKey] = &[
         replicate.max_rate,
         Range::Number(16, 1_000_000),
         "How much is sent to each member at most, in KiB a second."
-    ),
-    key!(
-        "record.file",
-        record.file,
-        Range::Words("absolute path"),
-        "Where `natha monitor` records everything it bases decisions on, for `natha replay`. An \
-         existing file is never overwritten: the new one gets a number.",
-        host_only,
-        if_unset = "no recording"
-    ),
-    key!(
-        "record.max_mib",
-        record.max_mib,
-        Range::Number(1, 65_536),
-        "The size in MiB at which a recording ends.",
-        host_only
     ),
 ];
 

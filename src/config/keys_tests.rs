@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn every_default_is_in_its_range() {
     let defaults = Settings::default();
-    for key in KEYS {
+    for key in all() {
         let text = key.get(&defaults);
         let mut read = Settings::default();
         if !text.is_empty() {
@@ -17,8 +17,8 @@ fn every_default_is_in_its_range() {
 
 #[test]
 fn names_and_variables_are_unique() {
-    let names: std::collections::BTreeSet<_> = KEYS.iter().map(|key| key.name).collect();
-    let variables: std::collections::BTreeSet<_> = KEYS.iter().map(SettingKey::env).collect();
-    assert_eq!(names.len(), KEYS.len());
-    assert_eq!(variables.len(), KEYS.len());
+    let names: std::collections::BTreeSet<_> = all().map(|key| key.name).collect();
+    let variables: std::collections::BTreeSet<_> = all().map(SettingKey::env).collect();
+    assert_eq!(names.len(), all().count());
+    assert_eq!(variables.len(), all().count());
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::flags::Flags;
-use super::keys::{KEYS, SettingKey, find};
+use super::keys::{SettingKey, all, find};
 use super::problem::{LocatedGroup, Origin, Problem, nearest};
 
 /// One value for one setting.
@@ -50,7 +50,7 @@ const RENAMED: [(&str, &str); 2] =
 /// The problem of an unknown setting.
 fn unknown(name: &str, origin: &Origin) -> Problem {
     let renamed = RENAMED.iter().find(|(old, _)| *old == name).map(|(_, new)| *new);
-    let known = KEYS.iter().map(|key| key.name);
+    let known = all().map(|key| key.name);
     let remedy = match renamed.or_else(|| nearest(name, known, 0.75)) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "see docs/config.md for the list of settings".to_owned(),
@@ -84,12 +84,14 @@ pub(super) fn from_flags(flags: &Flags) -> Layer {
 /// The environment. Unknown `NATHA_` variables are ignored unless they resemble a setting.
 pub(super) fn from_env(env: &BTreeMap<String, String>) -> Layer {
     let mut layer = Layer::default();
-    let names: Vec<String> = KEYS.iter().map(SettingKey::env).collect();
+    let keys: Vec<(&SettingKey, String)> = all().map(|key| (key, key.env())).collect();
     for (name, text) in env.iter().filter(|(name, _)| name.starts_with("NATHA_")) {
         let origin = Origin::Env(name.clone());
-        if let Some(index) = names.iter().position(|known| known == name) {
-            layer.entries.push(LayerEntry { key: &KEYS[index], text: text.clone(), origin });
-        } else if let Some(near) = nearest(name, names.iter().map(String::as_str), 0.96) {
+        let key = keys.iter().find(|(_, known)| known == name).map(|(key, _)| *key);
+        if let Some(key) = key {
+            layer.entries.push(LayerEntry { key, text: text.clone(), origin });
+        } else if let Some(near) = nearest(name, keys.iter().map(|(_, known)| known.as_str()), 0.96)
+        {
             layer.problems.push(Problem::new(
                 origin.to_string(),
                 "unknown setting",

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::flags::{Flags, PairFlags};
-use super::keys::KEYS;
+use super::keys::all;
 use super::layers::{Layer, from_env, from_flags, from_tags};
 use super::problem::{Origin, Problem, Problems};
 use super::settings::{ClusterKey, Settings};
@@ -283,7 +283,7 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     for (group, filled) in groups.iter_mut().zip(&settings.groups) {
         group.setting.clone_from(filled);
     }
-    for key in KEYS {
+    for key in all() {
         let value = || Given { value: key.get(&settings), origin: Origin::Default };
         given.entry(key.name).or_insert_with(value);
     }
@@ -332,7 +332,12 @@ fn against_observe(settings: &Settings, given: &BTreeMap<&str, Given>) -> Vec<Pr
 /// An endpoint without a scheme would fail at the first call, with a misleading error.
 fn endpoint_problems(settings: &Settings) -> Vec<Problem> {
     let api = &settings.api;
-    [("api.endpoint", &api.endpoint), ("api.route53_endpoint", &api.route53_endpoint)]
+    let endpoints = [
+        ("api.endpoint", &api.endpoint),
+        ("api.route53_endpoint", &api.route53_endpoint),
+        ("api.sns_endpoint", &settings.notify.sns_endpoint),
+    ];
+    endpoints
         .into_iter()
         .filter_map(|(name, endpoint)| Some((name, endpoint.as_ref()?)))
         .filter(|(_, endpoint)| {

@@ -9,6 +9,7 @@ mod group_modes;
 mod keys;
 mod layers;
 mod load;
+mod notify;
 mod observe;
 mod problem;
 mod reading;
@@ -26,6 +27,7 @@ pub use group_modes::{EgressMode, Local};
 pub use load::{
     Given, Resolved, Sources, load, load_despite_key, load_socket, load_with_pair, resolve,
 };
+pub use notify::{HistorySettings, Notify, TopicArn, WebhookUrl};
 pub use problem::{Origin, Problem, Problems};
 pub use reference::{group_reference, reference};
 pub use replicate::Replicate;

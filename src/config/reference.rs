@@ -2,7 +2,7 @@
 
 use super::flags::Flags;
 use super::group_keys::{CHECK, GROUP, GroupKey, IfAbsent, KINDS, KeySet};
-use super::keys::{KEYS, SettingKey};
+use super::keys::{SettingKey, all};
 use super::settings::Settings;
 
 /// The reference of all settings, as a Markdown table.
@@ -12,7 +12,7 @@ pub fn reference() -> String {
     let mut text = String::from(
         "| key | default | range | environment | tag | meaning |\n|---|---|---|---|---|---|\n",
     );
-    for key in KEYS {
+    for key in all() {
         text.push_str(&reference_row(key, &defaults));
     }
     text

@@ -70,6 +70,7 @@ pub(super) fn breaches(settings: &Settings, groups: &[LocatedGroup]) -> Vec<Brea
     found.extend(membership(settings));
     found.extend(accepted(settings));
     found.extend(rates(settings));
+    found.extend(webhook(settings));
     found.extend(groups::accepted_too(settings, groups));
     found
 }
@@ -97,6 +98,21 @@ fn rates(settings: &Settings) -> Option<Breach> {
         keys: &["replicate.min_rate", "replicate.max_rate"],
         what: "the rate that is always allowed is above the greatest".to_owned(),
         remedy: format!("set replicate.max_rate to at least {min}"),
+    })
+}
+
+/// Settings of a webhook that there is not.
+fn webhook(settings: &Settings) -> Option<Breach> {
+    let notify = &settings.notify;
+    let given = [
+        (&["notify.webhook_header_file", "notify.webhook"], &notify.webhook_header_file),
+        (&["notify.webhook_ca", "notify.webhook"], &notify.webhook_ca),
+    ];
+    let (keys, _) = given.into_iter().find(|(_, path)| path.is_some())?;
+    notify.webhook.is_none().then(|| Breach {
+        keys,
+        what: "there is no webhook that it could be for".to_owned(),
+        remedy: "set notify.webhook, or remove it".to_owned(),
     })
 }
 

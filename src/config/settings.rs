@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::group::{GroupSetting, ResourceSetting};
+use super::notify::{HistorySettings, Notify};
 use super::replicate::Replicate;
 use super::spans;
 use super::values::{Range, Value};
@@ -45,6 +46,10 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// Whether and where the monitor records its inputs.
     pub record: Record,
+    /// How much of the history is kept.
+    pub history: HistorySettings,
+    /// Where notices go. Boxed: many futures hold the settings.
+    pub notify: Box<Notify>,
 }
 
 impl Default for Settings {
@@ -99,6 +104,8 @@ impl Default for Settings {
             socket: PathBuf::from("/run/natha/natha.sock"),
             state_dir: PathBuf::from("/var/lib/natha"),
             record: Record { file: None, max_mib: 256 },
+            history: HistorySettings::default(),
+            notify: Box::default(),
         }
     }
 }

@@ -60,6 +60,18 @@ pub(super) fn wall() -> SystemTime {
     SystemTime::UNIX_EPOCH + read(ClockId::CLOCK_REALTIME)
 }
 
+/// The wall clock's time in milliseconds since 1970: for display, and for what was written with it.
+pub(crate) fn wall_ms() -> u64 {
+    wall_ms_at(now())
+}
+
+/// What the wall clock showed at a time that is not long ago, in milliseconds since 1970: for
+/// display.
+pub(super) fn wall_ms_at(at: Time) -> u64 {
+    let then = read(ClockId::CLOCK_REALTIME).saturating_sub(now().since(at));
+    u64::try_from(then.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

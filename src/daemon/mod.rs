@@ -19,6 +19,8 @@
 //! - `flows`: the replication of connections.
 //! - `control_socket`: the socket for `natha status` and `natha handover`.
 //! - `reload`: SIGHUP, which makes the monitor read its settings again.
+//! - `history`: what is written down of it all, for `natha history`.
+//! - `notices`: what people and programs get of it.
 //! - `take`: one takeover or release without a monitor.
 
 mod alerts;
@@ -33,10 +35,12 @@ mod event_loop;
 mod flows;
 mod health;
 mod heard_peers;
+mod history;
 mod inbox;
 mod landings;
 mod latch;
 mod looks;
+mod notices;
 mod peers;
 mod reload;
 mod resets;
@@ -44,8 +48,11 @@ mod single;
 mod start;
 mod take;
 
+pub(crate) use clock::wall_ms;
 pub(crate) use discovery::{EgressOutlook, Outlook, outlook};
 pub(crate) use health::allowances::parse as parse_allowances;
+pub(crate) use history::files as history_files;
+pub(crate) use notices::ways;
 pub(crate) use reload::run_again;
 pub(crate) use start::{Ending, run};
 pub(crate) use take::{

@@ -20,15 +20,19 @@ use super::health::proof::{self, ProofParts};
 use super::health::{
     FitnessBoard, allowances, conntrack, host, interruptions, ports, reach, replies, service_checks,
 };
+use super::history::{HistoryFileAt, Observers};
 use super::inbox::{self, Notes};
+use super::notices::{NoticeParts, Tally};
 use super::peers::{Exchange, ExchangeParts};
 use super::reload::Reload;
-use super::{clock, egress, flows, heard_peers, latch, reload, single};
+use super::{clock, egress, flows, heard_peers, history, latch, notices, reload, single};
 use crate::cloud::Imds;
 use crate::config::{
     ClusterKey, Flags, PairFlags, Settings, Timing, load_with_pair, settings_digest,
 };
 use crate::failover::{Command, Input};
+use crate::history::{FORMAT, Run, Scribe, names_of};
+use crate::kernel::journal;
 use crate::record::Header;
 use crate::types::{Member, SessionId};
 use crate::wire::{HeartbeatKey, Sender};
@@ -159,6 +163,7 @@ fn start(
     header.latches = latch.latches();
     let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
     let (egress, members) = start_egress(settings, cluster, &notes)?;
+    let (observers, tally) = observe(settings, cluster, &notes);
     let rediscover = Rediscover::default();
     let hurry_probes = Arc::new(Notify::new());
     let event_loop = EventLoop {
@@ -170,6 +175,8 @@ fn start(
         notifier: Notifier::start().context("cannot start the thread that writes the log")?,
         dropped_lines,
         recorder: record(settings, header),
+        observers,
+        tally,
         must_carry,
         egress,
         members,
@@ -259,6 +266,40 @@ fn watch_host(found: &Membership, hurry_probes: Arc<Notify>, notes: &Notes) -> a
     let announced = Alert::new("notices", notes);
     tokio::spawn(interruptions::watch(settings.interruptions.clone(), announced, board));
     Ok(())
+}
+
+/// Starts the threads that write the history and send notices. The monitor runs without one that
+/// cannot be started.
+fn observe(
+    settings: &Settings,
+    cluster: &Cluster,
+    notes: &Notes,
+) -> (Observers, Option<Arc<Tally>>) {
+    let run = Run {
+        format: FORMAT,
+        natha: env!("CARGO_PKG_VERSION").to_owned(),
+        cluster: cluster.name.clone(),
+        node: cluster.me.id.clone(),
+        boot: journal::boot_id().unwrap_or_default(),
+        names: names_of(&cluster.roster),
+        continued: false,
+    };
+    let scribe = Scribe::new(cluster.me.id.clone(), cluster.roster.clone());
+    let mut observers = Observers::default();
+    let state_dir = settings.state_dir.clone();
+    let place = HistoryFileAt { state_dir: &state_dir, max_mib: settings.history.max_mib };
+    if let Err(error) = history::start(place, run.clone(), scribe.clone(), &mut observers) {
+        tracing::warn!("no history is kept: cannot start its thread: {error}");
+    }
+    let ways = notices::ways(settings);
+    if ways.is_empty() {
+        return (observers, None);
+    }
+    let parts = NoticeParts { ways, state_dir, run, scribe };
+    let tally = notices::start(parts, notes, &mut observers);
+    let tally = tally
+        .inspect_err(|error| tracing::error!("no notices: cannot start their thread: {error}"));
+    (observers, tally.ok())
 }
 
 /// Starts the recording, if configured. If that fails, the monitor runs without it.

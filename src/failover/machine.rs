@@ -189,6 +189,11 @@ impl Machine {
         std::iter::once(&self.known.me).chain(self.peers())
     }
 
+    /// The peers that are alive, in the order of their ids.
+    pub fn living_peers(&self) -> impl Iterator<Item = &InstanceId> {
+        self.known.peers.iter().filter(|(_, peer)| peer.is_alive()).map(|(id, _)| id)
+    }
+
     /// The nodes that this monitor has heard since the host booted, earlier runs included: what the
     /// next run must be given by [`Machine::recognize`].
     #[must_use]

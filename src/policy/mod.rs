@@ -25,6 +25,8 @@ pub struct PolicyOptions {
     pub tables: Vec<NameOrRef>,
     /// The SSM parameter with the cluster key, including the leading slash.
     pub key: Option<NameOrRef>,
+    /// The SNS topic for notices, instead of that of the settings.
+    pub topic: Option<NameOrRef>,
     /// Allow only what `natha setup` and `natha teardown` need.
     pub setup_only: bool,
     /// Also allow what only `natha doctor` reads.

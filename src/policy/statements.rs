@@ -97,6 +97,7 @@ pub fn policy(settings: &Settings, options: &PolicyOptions) -> Result<Policy, Pr
     if context.monitors() {
         elastic_ips(&context, &mut draft);
         records(&context, &mut draft);
+        notices(&context, &mut draft);
     }
     if let Some(key) = options.key.as_ref().filter(|_| context.monitors()) {
         let resources = vec![Text::arn(&options.arns, "ssm", "parameter", key)];
@@ -196,6 +197,15 @@ fn elastic_ips(context: &PolicyContext<'_>, draft: &mut Draft) {
     draft.allow("MoveElasticIps", ACTION, scope);
     draft.allow("MoveElasticIpsToInterfaces", ACTION, context.interfaces());
     draft.allow("MoveElasticIpsToInstances", ACTION, context.nodes());
+}
+
+/// The topic for notices, and no other.
+fn notices(context: &PolicyContext<'_>, draft: &mut Draft) {
+    let set = || context.settings.notify.sns_topic.as_ref();
+    let known = || set().map(|topic| NameOrRef::Known(topic.as_str().to_owned()));
+    let Some(topic) = context.options.topic.clone().or_else(known) else { return };
+    let scope = Scope { resources: vec![Text::name(&topic)], conditions: Vec::new() };
+    draft.allow("PublishNotices", &["sns:Publish"], Ok(scope));
 }
 
 /// Route 53 records: each zone with its own record names.

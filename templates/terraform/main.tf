@@ -61,6 +61,7 @@ locals {
   settings = merge(
     var.settings,
     var.use_autoscaling_groups ? { "repair.enabled" = "false" } : {},
+    var.sns_topic_arn == "" ? {} : { "notify.sns_topic" = var.sns_topic_arn },
   )
 
   heartbeat_port   = lookup(local.settings, "heartbeat.port", "6284")
@@ -70,6 +71,7 @@ locals {
   not_needed = concat(
     lookup(local.settings, "repair.enabled", "true") == "false" ? ["Repair"] : [],
     var.key_parameter == "" ? ["ReadKey"] : [],
+    var.sns_topic_arn == "" ? ["PublishNotices"] : [],
   )
 
   security_group_ids = concat([aws_security_group.this.id], var.additional_security_group_ids)

@@ -1,6 +1,6 @@
 # What the nodes may do, as printed by
 #   natha policy --format terraform --cluster-ref var.name --vpc-ref var.vpc_id \
-#       --key-parameter-ref var.key_parameter
+#       --key-parameter-ref var.key_parameter --sns-topic-ref var.sns_topic_arn
 
 data "aws_partition" "current" {}
 
@@ -172,6 +172,16 @@ data "aws_iam_policy_document" "natha" {
       variable = "aws:ResourceTag/natha:cluster"
       values   = [var.name]
     }
+  }
+
+  statement {
+    sid = "PublishNotices"
+    actions = [
+      "sns:Publish",
+    ]
+    resources = [
+      var.sns_topic_arn,
+    ]
   }
 
   statement {

@@ -140,6 +140,17 @@ variable "settings" {
   default     = {}
 }
 
+variable "sns_topic_arn" {
+  description = "The ARN of the SNS topic to which the nodes publish notices of changes and alerts. Empty: none."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.sns_topic_arn == "" || can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$", var.sns_topic_arn))
+    error_message = "Use the ARN of a standard topic, such as \"arn:aws:sns:eu-west-1:123456789012:alerts\"."
+  }
+}
+
 variable "alarm_actions" {
   description = "ARNs to notify when EC2's status checks of a node fail, usually of one SNS topic. Empty: no alarms."
   type        = list(string)

@@ -126,17 +126,29 @@ class Agreed(unittest.TestCase):
     def test_the_policy_is_what_natha_prints(self):
         places = {"Partition": "aws", "Region": REGION, "AccountId": ACCOUNT}
         fixed = ["--partition", "aws", "--region", REGION, "--account", ACCOUNT, "--vpc", VPC]
-        for key in ("", KEY):
-            for file, _, has_groups, stack in stacks(KeyParameter=key):
+        for key, topic in (("", ""), (KEY, ""), ("", TOPIC)):
+            for file, _, has_groups, stack in stacks(KeyParameter=key, NoticeTopicArn=topic):
                 [made] = stack.of_type("AWS::IAM::Policy").values()
                 text = json.dumps(made["PolicyDocument"])
                 text = re.sub(r"\$\{AWS::(\w+)\}", lambda it: places[it[1]], text)
                 document = json.loads(re.sub(r'\{"Fn::Sub": ("[^"]*")\}', r"\1", text))
                 arguments = ["--cluster", "blue", *fixed]
                 arguments += ["--key-parameter", key] if key else []
+                arguments += ["--set", f"notify.sns_topic={topic}"] if topic else []
                 arguments += ["--set", "repair.enabled=false"] if has_groups else []
                 printed = json.loads(policy("json", *arguments))
                 self.assertEqual(listed(document), listed(printed), (file, key, has_groups))
+
+    def test_a_topic_for_notices_is_a_tag_of_the_nodes(self):
+        tag = {"Key": "natha:notify.sns_topic", "Value": TOPIC}
+        for file, letters, has_groups, stack in stacks(NoticeTopicArn=TOPIC):
+            for letter in letters:
+                if has_groups:
+                    launch = stack.of_type("AWS::EC2::LaunchTemplate")[f"LaunchTemplate{letter}"]
+                    tags = launch["LaunchTemplateData"]["TagSpecifications"][0]["Tags"]
+                else:
+                    tags = stack.of_type("AWS::EC2::Instance")[f"Instance{letter}"]["Tags"]
+                self.assertIn(tag, tags, (file, letter))
 
     def test_nodes_that_start_each_other_may_use_a_key_of_one_s_own(self):
         arn = "arn:aws:kms:eu-west-1:123456789012:key/blue"

@@ -18,7 +18,8 @@ REGION, KEY, TOPIC = "eu-west-1", "/natha/blue/key", "arn:aws:sns:eu-west-1:1234
 
 def data(**found):
     """What the data sources find. The policy is natha's own, with every statement there is."""
-    document = policy("json", "--cluster", "blue", "--key-parameter", KEY)
+    notices = ["--set", f"notify.sns_topic={TOPIC}"]
+    document = policy("json", "--cluster", "blue", "--key-parameter", KEY, *notices)
     return {
         ("aws_vpc", "this"): {"cidr_block_associations": [{"cidr_block": "10.0.0.0/16"}]},
         ("aws_ami", "this"): {"root_device_name": "/dev/xvda"},
@@ -197,6 +198,7 @@ class Inputs(unittest.TestCase):
         cases = [
             ({}, []),
             ({"key_parameter": KEY}, ["--key-parameter", KEY]),
+            ({"sns_topic_arn": TOPIC}, ["--set", f"notify.sns_topic={TOPIC}"]),
             ({"use_autoscaling_groups": True}, ["--set", "repair.enabled=false"]),
             ({"settings": {"repair.enabled": "false"}}, ["--set", "repair.enabled=false"]),
         ]
@@ -204,6 +206,11 @@ class Inputs(unittest.TestCase):
             made = planned(**inputs).of("aws_iam_role_policy", "natha")["policy"]
             printed = policy("json", "--cluster", "blue", *arguments)
             self.assertEqual(json.loads(made), json.loads(printed), inputs)
+
+    def test_a_topic_for_notices_is_a_tag_of_the_nodes(self):
+        instances = planned(sns_topic_arn=TOPIC).of("aws_instance").values()
+        tags = [instance["tags"] for instance in instances]
+        self.assertEqual([it.get("natha:notify.sns_topic") for it in tags], [TOPIC, TOPIC])
 
     def test_nodes_that_start_each_other_may_use_a_key_of_one_s_own(self):
         arn = "arn:aws-cn:kms:eu-west-1:123456789012:key/blue"
@@ -266,6 +273,7 @@ class Inputs(unittest.TestCase):
             ({"use_spot_instances": True}, "Spot instances need use_autoscaling_groups"),
             ({"eip_allocation_ids": ["eipalloc-1"]}, "one Elastic IP per entry of vpc_az_maps"),
             ({"key_parameter": "natha/key"}, "Use a parameter name"),
+            ({"sns_topic_arn": f"{TOPIC}.fifo"}, "Use the ARN of a standard topic"),
             ({"name": "a b"}, "Use 1 to 32 letters"),
             ({"vpc_az_maps": zones("a")}, "Use 2 to 16 zones"),
             ({"vpc_az_maps": zones("abcdefghijklmnopq")}, "Use 2 to 16 zones"),
@@ -295,7 +303,9 @@ class Examples(unittest.TestCase):
         inputs = {"ami_id": "ami-1", "vpc_id": "vpc-1", "vpc_az_maps": zones("abc")}
         example = Plan(Module.read(THREE), {}, **inputs)
         self.assertEqual(list(example.refused()), [])
-        plan = Plan(MODULE, data(), **example.call("natha"))
+        # What is known only once it is applied cannot be checked here.
+        call = {**example.call("natha"), "sns_topic_arn": TOPIC}
+        plan = Plan(MODULE, data(), **call)
         self.assertEqual(list(plan.refused()), [])
         self.assertEqual(len(plan.of("aws_autoscaling_group")), 3)
         self.assertEqual(len(plan.of("aws_ec2_tag", "table")), 6)

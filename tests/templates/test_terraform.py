@@ -109,23 +109,26 @@ class Agreed(unittest.TestCase):
 
     REFERENCES = ["--cluster-ref", "var.name", "--vpc-ref", "var.vpc_id"]
     KEY = ["--key-parameter-ref", "var.key_parameter"]
+    TOPIC = ["--sns-topic-ref", "var.sns_topic_arn"]
 
     def test_the_policy_is_what_natha_prints(self):
         text = (TEMPLATES / "policy.tf").read_text(encoding="utf-8")
         written = "".join(re.findall(r"^(?!#).*\n", text, re.M)).lstrip("\n")
-        printed = policy("terraform", *self.REFERENCES, *self.KEY)
+        printed = policy("terraform", *self.REFERENCES, *self.KEY, *self.TOPIC)
         self.assertEqual(written, printed, "write what the first lines of policy.tf tell into it")
 
     def test_what_is_left_out_is_what_natha_would_leave_out(self):
         def sids(*arguments):
             return set(re.findall(r'sid = "(\w+)"', policy("terraform", *arguments)))
 
-        every = sids(*self.REFERENCES, *self.KEY)
-        without_repair = sids(*self.REFERENCES, *self.KEY, "--set", "repair.enabled=false")
-        self.assertEqual(every - without_repair, {"Repair"})
-        self.assertEqual(every - sids(*self.REFERENCES), {"ReadKey"})
+        given = [*self.REFERENCES, *self.KEY, *self.TOPIC]
+        every = sids(*given)
+        self.assertEqual(every - sids(*given, "--set", "repair.enabled=false"), {"Repair"})
+        self.assertEqual(every - sids(*self.REFERENCES, *self.TOPIC), {"ReadKey"})
+        self.assertEqual(every - sids(*self.REFERENCES, *self.KEY), {"PublishNotices"})
         text = MODULE.locals["not_needed"]
-        self.assertEqual(re.findall(r'\[\\?"(\w+)\\?"\]', text), ["Repair", "ReadKey"], text)
+        found = re.findall(r'\[\\?"(\w+)\\?"\]', text)
+        self.assertEqual(found, ["Repair", "ReadKey", "PublishNotices"], text)
 
     def test_heartbeats_have_natha_s_port(self):
         found = re.findall(r'"heartbeat.port\\?", \\?"(\d+)', MODULE.locals["heartbeat_port"])

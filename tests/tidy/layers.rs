@@ -6,7 +6,7 @@ use crate::source::{Source, code_only, identifier, line_number, without_tests, w
 
 /// What each top-level module of `src/` may import of the crate, itself aside. The reasons are in
 /// `docs/ARCHITECTURE.md`. `main` uses the library by its name.
-const LAYERS: [(&str, &[&str]); 20] = [
+const LAYERS: [(&str, &[&str]); 22] = [
     ("types", &[]),
     ("config", &["types"]),
     ("cluster", &["types", "config"]),
@@ -21,18 +21,20 @@ const LAYERS: [(&str, &[&str]); 20] = [
     ("record", &["types", "config", "failover"]),
     ("status", &["types", "failover"]),
     ("doctor", &["types", "config", "failover", "plan", "status"]),
+    ("history", &["types", "failover", "record", "status"]),
+    ("notify", &["types", "failover", "history", "status"]),
     (
         "daemon",
         &[
             "types", "config", "cluster", "wire", "evidence", "failover", "flows", "plan",
-            "kernel", "cloud", "record", "status",
+            "kernel", "cloud", "record", "status", "history", "notify",
         ],
     ),
     (
         "commands",
         &[
             "types", "config", "cluster", "wire", "failover", "plan", "policy", "kernel", "cloud",
-            "record", "status", "doctor", "daemon", "logging",
+            "record", "status", "doctor", "history", "notify", "daemon", "logging",
         ],
     ),
     ("logging", &["types", "config"]),
@@ -42,9 +44,9 @@ const LAYERS: [(&str, &[&str]); 20] = [
 ];
 
 /// Layers that decide and do nothing: their tests aside, none of [`IMPURE`] may be named in them.
-const PURE: [&str; 10] = [
-    "types", "cluster", "doctor", "evidence", "failover", "flows", "plan", "policy", "record",
-    "wire",
+const PURE: [&str; 12] = [
+    "types", "cluster", "doctor", "evidence", "failover", "flows", "history", "notify", "plan",
+    "policy", "record", "wire",
 ];
 
 /// Ways to the clock, the network, the disk, other threads and AWS.

@@ -13,8 +13,9 @@ use serde::Serialize;
 mod file;
 
 use self::file::{NextLine, RecordingFile};
-use super::needs_attention;
+use super::{needs_attention, write_page};
 use crate::failover::Action;
+use crate::history::{Recorded, page};
 use crate::record::{
     Difference, EntryKind, Header, RecordedLine, Replay, Timeline, TimelineEntry, Turn, clock,
     difference,
@@ -27,6 +28,8 @@ Examples:
   natha replay run.jsonl.gz        show the inputs, the actions and the reasons
   natha replay --verbose --from 3:10 --to 3:20 run.jsonl.gz
                                    show ten seconds of it, with every timer
+  natha replay --html incident.html --from 3:10 --to 3:20 run.jsonl.gz
+                                   show ten seconds of it as a page, for a browser
   natha replay --json run.jsonl.gz | jq -r 'select(.kind == \"action\") | .text'
 
 Exit codes:
@@ -58,6 +61,10 @@ pub(crate) struct Args {
     /// Print one JSON object per line
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Write what `--from` and `--to` select as a page to this file, and print only the result
+    #[arg(long, value_name = "PAGE")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// Replays a recording. The exit code is 0 if the replay comes to the same actions, 3 if not.
@@ -97,6 +104,7 @@ fn replay(args: &Args, out: &mut Out<'_>) -> anyhow::Result<ExitCode> {
     let mut replay = Replay::new(&header);
     let mut printer = Printer { args, out, timeline: Timeline::new(&header, args.verbose) };
     let mut result = Summary::new(&header);
+    let mut recorded = args.html.as_ref().map(|_| Recorded::new(&header));
     printer.opening(&header)?;
     let next = loop {
         let turn = match file.next() {
@@ -110,11 +118,15 @@ fn replay(args: &Args, out: &mut Out<'_>) -> anyhow::Result<ExitCode> {
             }
         };
         let got = replay.turn(&turn);
+        if let Some(recorded) = &mut recorded {
+            recorded.turn(&turn, &got);
+        }
         printer.turn(&turn, &got, &replay)?;
         result.count(&header, &turn);
         if let Some(found) = difference(&turn.actions, &got) {
             printer.close()?;
             result.differs(file.line(), found);
+            write_story(args, recorded.as_ref())?;
             return result.print(args, printer.out).map(|()| needs_attention());
         }
     };
@@ -125,7 +137,17 @@ fn replay(args: &Args, out: &mut Out<'_>) -> anyhow::Result<ExitCode> {
         NextLine::Whole(RecordedLine::Turn(_)) | NextLine::Nothing => {}
     }
     file.expect_nothing().with_context(failed)?;
+    write_story(args, recorded.as_ref())?;
     result.print(args, printer.out).map(|()| ExitCode::SUCCESS)
+}
+
+/// Writes the page, if one is wanted.
+fn write_story(args: &Args, recorded: Option<&Recorded>) -> anyhow::Result<()> {
+    let Some((file, recorded)) = args.html.as_ref().zip(recorded) else { return Ok(()) };
+    let title = format!("natha: {}", args.file.display());
+    let story = recorded.story(&title, args.from, args.to);
+    let story = story.context("the recording has nothing between `--from` and `--to`")?;
+    write_page(file, &page(&story))
 }
 
 /// Prints the timeline.
@@ -137,7 +159,9 @@ struct Printer<'a, 'o> {
 
 impl Printer<'_, '_> {
     fn opening(&mut self, header: &Header) -> anyhow::Result<()> {
-        if self.args.json {
+        if self.args.html.is_some() {
+            Ok(())
+        } else if self.args.json {
             print_json(self.out, header)
         } else {
             writeln!(self.out, "{}", self.timeline.opening(header)).context("cannot write")
@@ -156,7 +180,8 @@ impl Printer<'_, '_> {
 
     fn entry(&mut self, entry: &TimelineEntry) -> anyhow::Result<()> {
         let early = self.args.from.is_some_and(|from| entry.at < from);
-        if early || self.args.to.is_some_and(|to| entry.at > to) {
+        let late = self.args.to.is_some_and(|to| entry.at > to);
+        if early || late || self.args.html.is_some() {
             return Ok(());
         }
         if self.args.json {

@@ -28,7 +28,7 @@ fn nothing_given_is_the_defaults() {
     let resolved = resolve(&Sources::default()).unwrap();
     assert_eq!(resolved.settings, Settings::default());
     assert!(resolved.given.values().all(|given| given.origin == Origin::Default));
-    assert_eq!(resolved.given.len(), KEYS.len());
+    assert_eq!(resolved.given.len(), all().count());
 }
 
 #[test]
@@ -302,4 +302,16 @@ fn replication_without_a_cluster_key_is_refused() {
 fn the_least_rate_of_replication_may_not_be_above_the_greatest() {
     let problem = only_problem("replicate.min_rate = 200\nreplicate.max_rate = 100");
     assert!(problem.contains("set replicate.max_rate to at least 200"), "{problem}");
+}
+
+#[test]
+fn what_belongs_to_a_webhook_needs_one() {
+    for key in ["webhook_ca", "webhook_header_file"] {
+        let text = format!("notify.{key} = \"/etc/natha/file\"");
+        let problem = only_problem(&text);
+        assert!(problem.contains(key) && problem.contains("set notify.webhook"), "{problem}");
+        let with = format!("{text}\nnotify.webhook = \"https://a.example/\"");
+        let sources = Sources { file: Some(file(&with)), ..Sources::default() };
+        assert!(resolve(&sources).is_ok());
+    }
 }

@@ -5,7 +5,7 @@ use crate::daemon::clock;
 use crate::daemon::latch::LatchRecord;
 use crate::failover::Command;
 use crate::status::LatchNote;
-use crate::types::printable;
+use crate::types::{Time, printable};
 
 /// The alert that stands while this node is latched.
 pub(super) const ALERT: &str = "latch";
@@ -26,18 +26,22 @@ impl EventLoop {
 
     /// Publishes the latches that this node obeys, to be written down. Without anything new,
     /// nothing is sent.
-    pub(super) fn publish_latches(&mut self) {
-        let Self { latches, machine, state, .. } = self;
-        let peers = &machine.latches().peers;
-        latches.send_if_modified(|published| {
-            let changed = published.here != state.latch || published.peers != *peers;
+    pub(super) fn publish_latches(&mut self, now: Time) {
+        let peers = &self.machine.latches().peers;
+        let here = &self.state.latch;
+        let changed = self.latches.send_if_modified(|published| {
+            let changed = published.here != *here || published.peers != *peers;
             if changed {
-                *published = LatchRecord { here: state.latch.clone(), peers: peers.clone() };
-                state.alerts.remove(ALERT);
-                state.alerts.extend(alert(published).map(|text| (ALERT, text)));
+                *published = LatchRecord { here: here.clone(), peers: peers.clone() };
             }
             changed
         });
+        if changed {
+            let text = alert(&self.latches.borrow());
+            self.tell_alert(ALERT, text.as_deref(), now);
+            self.state.alerts.remove(ALERT);
+            self.state.alerts.extend(text.map(|text| (ALERT, text)));
+        }
     }
 }
 

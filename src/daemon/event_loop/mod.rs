@@ -7,6 +7,8 @@
 mod commands;
 mod latch;
 mod notifier;
+mod observing;
+mod operator;
 mod publish;
 mod realtime;
 mod recorder;
@@ -30,8 +32,10 @@ use super::carrier::MustCarry;
 use super::clock;
 use super::discovery::Rediscover;
 use super::egress;
+use super::history::Observers;
 use super::inbox::{Inbox, Note};
 use super::latch::LatchRecord;
+use super::notices::Tally;
 use super::peers::Exchange;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
@@ -40,6 +44,7 @@ use crate::status::{
 };
 use crate::types::{Fault, Fitness, InstanceId, Member, Roster, SessionId, Time};
 use notifier::Notification;
+use observing::{Observed, ending};
 
 /// Events kept for the status.
 const HISTORY: usize = 200;
@@ -71,6 +76,10 @@ pub(crate) struct EventLoop {
     pub(crate) dropped_lines: fn() -> u64,
     /// Set if the run is recorded.
     pub(crate) recorder: Option<Recorder>,
+    /// The history and the notices.
+    pub(crate) observers: Observers,
+    /// Counts the notices; none without a way to send one.
+    pub(crate) tally: Option<Arc<Tally>>,
     /// Tells the carrier which groups this host must carry; none if no group has anything on it.
     pub(crate) must_carry: Option<watch::Sender<MustCarry>>,
     /// Tells the translation where the egress IPs are; none on a host that is not a NAT.
@@ -134,6 +143,7 @@ pub(crate) struct LoopState {
     severed: bool,
     /// Each peer's session, from its latest heartbeat.
     sessions: BTreeMap<InstanceId, SessionId>,
+    observed: Observed,
 }
 
 impl LoopState {
@@ -161,6 +171,7 @@ impl LoopState {
             checked: Fitness::fit(),
             severed: false,
             sessions: BTreeMap::new(),
+            observed: Observed::default(),
         }
     }
 }
@@ -179,6 +190,7 @@ impl EventLoop {
         if let Some(recorder) = self.recorder {
             recorder.finish();
         }
+        self.observers.finish();
     }
 
     fn turn(&mut self, now: Time) {
@@ -204,14 +216,19 @@ impl EventLoop {
         self.publish_egress(now);
         self.publish_members();
         self.publish_heard();
-        self.publish_latches();
+        self.publish_latches(now);
         for _ in 0..ACTIONS_A_TURN {
             let Some(action) = self.machine.poll_action() else { break };
             if let Some(recorder) = &mut self.recorder {
                 recorder.action(&action);
             }
+            let observed = observing::observed(&action, now);
             self.perform(action, now);
+            if let Some(observed) = observed {
+                self.observers.tell(&observed);
+            }
         }
+        self.tell_alive();
         if let Some(recorder) = &mut self.recorder {
             recorder.turn(now);
         }
@@ -225,32 +242,13 @@ impl EventLoop {
         if let Some(recorder) = &mut self.recorder {
             recorder.input(&input);
         }
+        self.tell_input(&input, now);
         match &input {
             Input::Beat { from, session, .. } => self.note_session(from, *session, now),
-            Input::Command { command } => self.note_command(command),
+            Input::Command { command } => self.note_command(command, now),
             _ => {}
         }
         self.machine.handle(input, now);
-    }
-
-    fn note_command(&mut self, command: &Command) {
-        match command {
-            Command::Restart => self.state.stage = Stage::Ending,
-            Command::Leave => self.note_drain("is being drained"),
-            Command::Stay => {
-                if self.state.stage == Stage::Drained {
-                    self.state.stage = Stage::Running;
-                }
-                self.state.alerts.remove("drain");
-            }
-            Command::Latch { .. } | Command::Unlatch => self.note_latch(command),
-            Command::HandOver { .. } => {}
-        }
-    }
-
-    fn note_drain(&mut self, how: &str) {
-        let text = format!("this node {how}: it takes nothing until `natha undrain`");
-        self.state.alerts.insert("drain", text);
     }
 
     /// An instance that was stopped and started has a new public address, and a DNS record with the
@@ -268,6 +266,7 @@ impl EventLoop {
     }
 
     fn take_note(&mut self, note: Note, now: Time) {
+        self.tell_note(&note, now);
         match note {
             Note::Input(input) => {
                 if let Input::Roster { roster } = &input {
@@ -344,7 +343,7 @@ impl EventLoop {
             }
             Action::MayExit => {
                 self.state.stage = Stage::Drained;
-                return self.note_drain("is drained");
+                return self.note_drain("is drained", now);
             }
             Action::ReadRoutes { id, tables } => {
                 (id, executors.read(id, CloudRead::Routes(tables)))
@@ -408,6 +407,8 @@ impl EventLoop {
         let mut counters = self.state.counters.clone();
         counters.peers = self.exchange.counters().clone();
         counters.log_lines_dropped += (self.dropped_lines)();
+        counters.history_dropped = self.observers.dropped();
+        counters.notices = self.tally.as_ref().map(|all| all.counters()).unwrap_or_default();
         let (roster, view) = (Roster::clone(&self.state.roster), self.machine.view(now));
         Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -448,16 +449,4 @@ impl EventLoop {
         // If the wait is interrupted or fails, the next turn is merely early.
         let _ = ppoll(&mut fds, Some(TimeSpec::from_duration(pause)), None);
     }
-}
-
-/// The outcome of an action as the counters name it.
-fn ending(outcome: &Outcome) -> String {
-    let fault = match outcome {
-        Outcome::Routes { result } => result.as_ref().err(),
-        Outcome::Holders { result } => result.as_ref().err(),
-        Outcome::Power { result } => result.as_ref().err(),
-        Outcome::Written { result } => result.as_ref().err(),
-        Outcome::Expired => return "expired".to_owned(),
-    };
-    fault.map_or_else(|| "ok".to_owned(), |fault| fault.kind.to_string())
 }

@@ -1,5 +1,5 @@
-# Three zones of a VPC that is there already, in Auto Scaling groups, with a key for the heartbeats
-# and an alarm. The module tags the route tables.
+# Three zones of a VPC that is there already, in Auto Scaling groups, with a key for the heartbeats,
+# an alarm and notices. The module tags the route tables.
 #
 #   terraform init && terraform apply -var-file=my.tfvars
 
@@ -59,6 +59,7 @@ module "natha" {
   use_autoscaling_groups = true
   key_parameter          = var.key_parameter
   alarm_actions          = [aws_sns_topic.alarms.arn]
+  sns_topic_arn          = aws_sns_topic.alarms.arn
 }
 
 output "nat_instance_eips" {

@@ -1,0 +1,85 @@
+//! The settings of recordings, of the history and of notices.
+
+use super::{MINUTE, Range, SECOND, SettingKey, Value};
+
+/// In the order of the reference.
+pub(super) static KEYS: &[SettingKey] = &[
+    key!(
+        "record.file",
+        record.file,
+        Range::Words("absolute path"),
+        "Where `natha monitor` records everything it bases decisions on, for `natha replay`. An \
+         existing file is never overwritten: the new one gets a number.",
+        host_only,
+        if_unset = "no recording"
+    ),
+    key!(
+        "record.max_mib",
+        record.max_mib,
+        Range::Number(1, 65_536),
+        "The size in MiB at which a recording ends.",
+        host_only
+    ),
+    key!(
+        "history.max_mib",
+        history.max_mib,
+        Range::Number(1, 1_024),
+        "The size in MiB of the history that the monitor keeps in `state_dir`, for `natha history`."
+    ),
+    key!(
+        "notify.hook",
+        notify.hook,
+        Range::Words("absolute path"),
+        "The program that gets each notice as JSON on its standard input, or the Unix socket of \
+         one.",
+        host_only,
+        if_unset = "no hook"
+    ),
+    key!(
+        "notify.hook_user",
+        notify.hook_user,
+        Range::Words("user name"),
+        "The user that the program runs as where the monitor is root. Elsewhere it runs as the \
+         monitor's user, without capabilities.",
+        host_only
+    ),
+    key!(
+        "notify.webhook",
+        notify.webhook,
+        Range::Words("https:// URL"),
+        "Where each notice is posted as JSON.",
+        host_only,
+        if_unset = "no webhook"
+    ),
+    key!(
+        "notify.webhook_header_file",
+        notify.webhook_header_file,
+        Range::Words("absolute path"),
+        "The file with a header of these posts, such as `Authorization: Bearer …`. Read for each \
+         post; not all users may read it.",
+        host_only,
+        if_unset = "no header"
+    ),
+    key!(
+        "notify.webhook_ca",
+        notify.webhook_ca,
+        Range::Words("absolute path"),
+        "The file with the certificates, in PEM, by one of which that of the webhook must be \
+         signed.",
+        host_only,
+        if_unset = "those that the host trusts"
+    ),
+    key!(
+        "notify.sns_topic",
+        notify.sns_topic,
+        Range::Words("ARN of an SNS topic"),
+        "The topic to which the text of each notice is published.",
+        if_unset = "no topic"
+    ),
+    key!(
+        "notify.timeout",
+        notify.timeout,
+        Range::Millis(SECOND, MINUTE),
+        "Time limit of one attempt to deliver a notice."
+    ),
+];

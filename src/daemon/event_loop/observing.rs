@@ -1,0 +1,97 @@
+//! Copies for the history and the notices. Where a queue is full they are dropped: nothing here
+//! waits.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use super::EventLoop;
+use crate::daemon::history::Observation;
+use crate::daemon::inbox::Note;
+use crate::failover::{Action, Input, Outcome};
+use crate::history::AlertChange;
+use crate::status::{EgressProof, LandingState};
+use crate::types::{InstanceId, Time};
+
+/// What the observers last got, so that they get only changes.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    /// Whether this node is fit, and the peers that are alive.
+    alive: (bool, Vec<InstanceId>),
+    proven: BTreeSet<Ipv4Addr>,
+}
+
+impl EventLoop {
+    /// Gives the observers the members that are alive and fit, if they have changed.
+    pub(super) fn tell_alive(&mut self) {
+        let is_fit = self.machine.fitness().is_fit();
+        let (was_fit, before) = &self.state.observed.alive;
+        if is_fit == *was_fit && self.machine.living_peers().eq(before) {
+            return;
+        }
+        let peers: Vec<InstanceId> = self.machine.living_peers().cloned().collect();
+        let me = self.machine.members().next().filter(|_| is_fit).map(|me| me.id.clone());
+        self.observers.tell(&Observation::Alive(me.into_iter().chain(peers.clone()).collect()));
+        self.state.observed.alive = (is_fit, peers);
+    }
+
+    /// Gives the observers the end of a call that changes something.
+    pub(super) fn tell_input(&mut self, input: &Input, now: Time) {
+        let Input::Done { id, outcome } = input else { return };
+        if matches!(outcome, Outcome::Written { .. } | Outcome::Expired) {
+            self.observers.tell(&Observation::Ended(*id, outcome.clone(), now));
+        }
+    }
+
+    /// Gives the observers what another thread has found out.
+    pub(super) fn tell_note(&mut self, note: &Note, now: Time) {
+        match note {
+            Note::Event(event) => self.observers.tell(&Observation::Event(event.clone())),
+            Note::Alert { name, text } => self.tell_alert(name, text.as_deref(), now),
+            Note::Input(Input::Roster { roster }) => {
+                self.observers.tell(&Observation::Roster(roster.clone().into()));
+            }
+            Note::Landings(found) => self.tell_landings(found, now),
+            _ => {}
+        }
+    }
+
+    /// Gives the observers an alert about this host.
+    pub(super) fn tell_alert(&mut self, name: &str, text: Option<&str>, now: Time) {
+        let (name, text) = (name.to_owned(), text.map(str::to_owned));
+        self.observers.tell(&Observation::Alert(AlertChange { name, text }, now));
+    }
+
+    fn tell_landings(&mut self, found: &LandingState, now: Time) {
+        let proven = found.here.iter().filter(|(_, (_, proof))| *proof == EgressProof::Probe);
+        let proven: BTreeSet<Ipv4Addr> = proven.map(|(landing, _)| *landing).collect();
+        if proven == self.state.observed.proven {
+            return;
+        }
+        self.state.observed.proven.clone_from(&proven);
+        self.observers.tell(&Observation::Proven(proven, now));
+    }
+}
+
+/// What the observers get of an action once it is performed.
+pub(super) fn observed(action: &Action, now: Time) -> Option<Observation> {
+    match action {
+        Action::Report { event } => Some(Observation::Event(event.clone())),
+        Action::WriteRoute { .. }
+        | Action::Assign { .. }
+        | Action::Stop { .. }
+        | Action::Start { .. } => Some(Observation::Began(action.clone(), now)),
+        _ => None,
+    }
+}
+
+/// The outcome of an action as the counters name it.
+pub(super) fn ending(outcome: &Outcome) -> String {
+    let fault = match outcome {
+        Outcome::Routes { result } => result.as_ref().err(),
+        Outcome::Holders { result } => result.as_ref().err(),
+        Outcome::Power { result } => result.as_ref().err(),
+        Outcome::Written { result } => result.as_ref().err(),
+        Outcome::Expired => return "expired".to_owned(),
+    };
+    fault.map_or_else(|| "ok".to_owned(), |fault| fault.kind.to_string())
+}
