@@ -81,6 +81,7 @@ package_of() {
         packer) echo packer ;;
         pgrep) echo procps ;;
         ping) echo iputils-ping ;;
+        prometheus | promtool) echo prometheus ;;
         psql) echo postgresql ;;
         python3) echo python3 python3-venv ;;
         qemu-aarch64-static) echo qemu-user-static ;;

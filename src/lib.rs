@@ -26,6 +26,7 @@ pub mod history;
 pub mod kernel;
 #[cfg(feature = "host")]
 mod logging;
+pub mod metrics;
 pub mod notify;
 pub mod plan;
 pub mod policy;

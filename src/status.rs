@@ -1,6 +1,7 @@
 //! The status report of a running monitor, and the findings that need attention. Pure.
 
 mod flows;
+mod meters;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -15,6 +16,8 @@ use crate::types::{
 };
 
 pub use flows::{FlowsReport, HeirReport, OwnerReport};
+pub(crate) use meters::label;
+pub use meters::{EventCount, HeartbeatGaps, Histogram, Meters};
 
 /// The reject reasons that occur when two nodes have different keys.
 pub(crate) const KEY_REASONS: [&str; 3] = ["untagged", "unverifiable", "bad-tag"];
@@ -241,6 +244,9 @@ pub struct Counters {
     /// Notices to people and programs.
     #[serde(default, skip_serializing_if = "NoticeCounters::is_empty")]
     pub notices: NoticeCounters,
+    /// What was measured.
+    #[serde(default, skip_serializing_if = "Meters::is_empty")]
+    pub meters: Meters,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]

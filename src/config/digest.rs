@@ -11,7 +11,7 @@ use super::settings::Settings;
 
 /// Settings that may differ between the nodes of a cluster: they concern one host, or, like
 /// `members`, list the other nodes. A name that ends with a dot stands for all settings under it.
-const PER_HOST: [&str; 17] = [
+const PER_HOST: [&str; 18] = [
     "cluster",
     "members",
     "socket",
@@ -26,6 +26,7 @@ const PER_HOST: [&str; 17] = [
     "host.",
     "uplink.",
     "interruptions.",
+    "metrics.",
     "record.",
     "history.",
     "notify.",

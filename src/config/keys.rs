@@ -1,52 +1,7 @@
 //! Every setting: its name, range and meaning, and where its value is stored.
 
-use std::fmt;
-
-use super::settings::Settings;
+use super::key::{SettingKey, key};
 use super::values::{Range, Value};
-
-/// One setting.
-pub(super) struct SettingKey {
-    /// Its path in the file; the other names derive from it.
-    pub(super) name: &'static str,
-    pub(super) range: Range,
-    /// What applies if it is not set, where [`Settings::default`] does not show it.
-    pub(super) if_unset: Option<&'static str>,
-    pub(super) about: &'static str,
-    /// Whether instance tags cannot set it. It names a path or an endpoint: who may tag the
-    /// instance must not choose what the host opens.
-    pub(super) host_only: bool,
-    set: fn(&mut Settings, &str, Range) -> Result<(), String>,
-    get: fn(&Settings) -> String,
-}
-
-impl SettingKey {
-    /// Reads a value into the settings; the error says what is wrong with it.
-    pub(super) fn set(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
-        (self.set)(settings, text, self.range)
-    }
-
-    /// The value as text; empty where it is not set.
-    pub(super) fn get(&self, settings: &Settings) -> String {
-        (self.get)(settings)
-    }
-
-    /// The environment variable: `NATHA_` and the name in capitals, with `_` for `.`.
-    pub(super) fn env(&self) -> String {
-        format!("NATHA_{}", self.name.replace('.', "_").to_ascii_uppercase())
-    }
-
-    /// The instance tag; none where tags cannot set it.
-    pub(super) fn tag(&self) -> Option<String> {
-        (!self.host_only).then(|| format!("natha:{}", self.name))
-    }
-}
-
-impl fmt::Debug for SettingKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name)
-    }
-}
 
 /// Every setting, in the order of the reference.
 pub(super) fn all() -> impl Iterator<Item = &'static SettingKey> {
@@ -56,31 +11,6 @@ pub(super) fn all() -> impl Iterator<Item = &'static SettingKey> {
 /// The setting with this name.
 pub(super) fn find(name: &str) -> Option<&'static SettingKey> {
     all().find(|key| key.name == name)
-}
-
-macro_rules! key {
-    (
-        $name:literal, $($path:ident).+, $range:expr, $about:literal
-        $(, $more:ident $(= $value:expr)?)*
-    ) => {
-        SettingKey {
-            $($more: key!(@ $($value)?),)*
-            ..SettingKey {
-                name: $name,
-                range: $range,
-                if_unset: None,
-                about: $about,
-                host_only: false,
-                set: |settings, text, range| {
-                    settings.$($path).+ = Value::read(text, range)?;
-                    Ok(())
-                },
-                get: |settings| Value::show(&settings.$($path).+),
-            }
-        }
-    };
-    (@) => { true };
-    (@ $value:expr) => { Some($value) };
 }
 
 const BOOL: Range = Range::Words("true or false");
@@ -251,6 +181,13 @@ static KEYS: &[SettingKey] = &[
         host.conntrack_alert,
         Range::Number(1, 100),
         "Raise an alert when the conntrack table is at least this full, in percent."
+    ),
+    key!(
+        "host.accounting",
+        host.accounting,
+        BOOL,
+        "Whether the kernel counts the bytes of each connection (`nf_conntrack_acct`), for the \
+         metrics of the hosts with the most traffic. It costs each packet two counters."
     ),
     key!(
         "host.established_timeout",

@@ -1,6 +1,7 @@
 //! Every setting has a default in its range and names of its own.
 
 use super::*;
+use crate::config::Settings;
 
 #[test]
 fn every_default_is_in_its_range() {

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::flags::Flags;
-use super::keys::{SettingKey, all, find};
+use super::key::SettingKey;
+use super::keys::{all, find};
 use super::problem::{LocatedGroup, Origin, Problem, nearest};
 
 /// One value for one setting.

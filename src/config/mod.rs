@@ -1,14 +1,17 @@
 //! From flags, environment, file and tags to validated [`Settings`].
 
+mod defaults;
 mod digest;
 mod file;
 mod flags;
 mod group;
 mod group_keys;
 mod group_modes;
+mod key;
 mod keys;
 mod layers;
 mod load;
+mod metrics;
 mod notify;
 mod observe;
 mod problem;
@@ -27,6 +30,7 @@ pub use group_modes::{EgressMode, Local};
 pub use load::{
     Given, Resolved, Sources, load, load_despite_key, load_socket, load_with_pair, resolve,
 };
+pub use metrics::{Listen, Metrics};
 pub use notify::{HistorySettings, Notify, TopicArn, WebhookUrl};
 pub use problem::{Origin, Problem, Problems};
 pub use reference::{group_reference, reference};

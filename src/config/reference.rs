@@ -2,7 +2,8 @@
 
 use super::flags::Flags;
 use super::group_keys::{CHECK, GROUP, GroupKey, IfAbsent, KINDS, KeySet};
-use super::keys::{SettingKey, all};
+use super::key::SettingKey;
+use super::keys::all;
 use super::settings::Settings;
 
 /// The reference of all settings, as a Markdown table.

@@ -71,6 +71,7 @@ pub(super) fn breaches(settings: &Settings, groups: &[LocatedGroup]) -> Vec<Brea
     found.extend(accepted(settings));
     found.extend(rates(settings));
     found.extend(webhook(settings));
+    found.extend(ports(settings));
     found.extend(groups::accepted_too(settings, groups));
     found
 }
@@ -113,6 +114,17 @@ fn webhook(settings: &Settings) -> Option<Breach> {
         keys,
         what: "there is no webhook that it could be for".to_owned(),
         remedy: "set notify.webhook, or remove it".to_owned(),
+    })
+}
+
+/// Metrics on the TCP port of the replication. On the loopback address they are not in its way.
+fn ports(settings: &Settings) -> Option<Breach> {
+    let replicate = settings.replicate.port.unwrap_or(settings.heartbeat.port);
+    let listen = settings.metrics.listen.0.filter(|_| settings.replicate.enabled)?;
+    (listen.port() == replicate && !listen.ip().is_loopback()).then(|| Breach {
+        keys: &["metrics.listen", "replicate.port"],
+        what: format!("metrics and replicated connections cannot share TCP port {replicate}"),
+        remedy: "set metrics.listen to another port, or to `off`".to_owned(),
     })
 }
 

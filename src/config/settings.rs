@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::group::{GroupSetting, ResourceSetting};
+use super::metrics::Metrics;
 use super::notify::{HistorySettings, Notify};
 use super::replicate::Replicate;
 use super::spans;
@@ -34,6 +35,8 @@ pub struct Settings {
     pub interruptions: Interruptions,
     /// The replication of connections.
     pub replicate: Replicate,
+    /// Where and how the monitor gives its metrics.
+    pub metrics: Metrics,
     /// Groups from the file or flags; empty if tags define them.
     pub groups: Vec<GroupSetting>,
     /// Members from the file or flags; empty if tags define them. This node may be missing.
@@ -50,64 +53,6 @@ pub struct Settings {
     pub history: HistorySettings,
     /// Where notices go. Boxed: many futures hold the settings.
     pub notify: Box<Notify>,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            cluster: None,
-            api: Api {
-                region: None,
-                endpoint: None,
-                route53_endpoint: None,
-                timeout: Duration::from_secs(5),
-            },
-            host: Host {
-                nat: None,
-                accept: Vec::new(),
-                accept_mode: AcceptMode::Lo,
-                uplink: None,
-                sources: Vec::new(),
-                transit_network: TransitNetwork::default(),
-                clamp_mss: true,
-                mss: 1460,
-                flowtable: false,
-                source_dest_check: true,
-                conntrack_max: None,
-                conntrack_alert: 90,
-                // As a managed NAT gateway. RFC 5382, REQ-5: not less than 2 hours and 4 minutes.
-                established_timeout: Duration::from_secs(350),
-                reset_idle: true,
-            },
-            heartbeat: Heartbeat {
-                port: 6284,
-                key: None,
-                key_file: None,
-                second_key: None,
-                second_key_file: None,
-                bind: None,
-            },
-            timing: Timing::default(),
-            uplink: Uplink {
-                targets: vec![
-                    Probe::Icmp(Ipv4Addr::new(1, 1, 1, 1)),
-                    Probe::Icmp(Ipv4Addr::new(8, 8, 8, 8)),
-                    Probe::Tcp(SocketAddr::from(([1, 1, 1, 1], 443))),
-                ],
-                lost_after: 5,
-            },
-            interruptions: Interruptions { enabled: true, lead_time: Duration::from_mins(2) },
-            replicate: Replicate::default(),
-            groups: Vec::new(),
-            members: Vec::new(),
-            observe: false,
-            socket: PathBuf::from("/run/natha/natha.sock"),
-            state_dir: PathBuf::from("/var/lib/natha"),
-            record: Record { file: None, max_mib: 256 },
-            history: HistorySettings::default(),
-            notify: Box::default(),
-        }
-    }
 }
 
 /// The kind of host that `natha setup` configures.
@@ -204,6 +149,8 @@ pub struct Host {
     pub conntrack_max: Option<u32>,
     /// Raise an alert when the conntrack table is at least this full, in percent.
     pub conntrack_alert: u32,
+    /// Whether the kernel counts the bytes of each connection.
+    pub accounting: bool,
     /// `nf_conntrack_tcp_timeout_established`.
     pub established_timeout: Duration,
     /// Whether a private host that continues a TCP connection after that gets a reset.

@@ -1,7 +1,7 @@
 //! The control socket, through which `natha status` and `natha handover` reach the monitor:
 //! HTTP/1.1 over a Unix socket that only root may open.
 //!
-//! `GET /status` answers 200 with a [`Report`](crate::status::Report), or 503 with a
+//! `GET /status` answers 200 with a [`Report`], or 503 with a
 //! [`Starting`]. `POST /command` takes a [`Command`] and answers 202, or 409 with the reason
 //! against it.
 
@@ -25,7 +25,7 @@ use tokio::time::timeout;
 
 use super::inbox::{Note, Notes};
 use crate::failover::Command;
-use crate::status::Starting;
+use crate::status::{Report, Starting};
 
 /// Connections served at once; others wait.
 const CONNECTIONS: usize = 16;
@@ -132,11 +132,16 @@ async fn answer(request: Request<Incoming>, endpoint: &StatusEndpoint) -> Respon
 }
 
 async fn status(notes: &Notes) -> Response<Full<Bytes>> {
-    let (sender, receiver) = oneshot::channel();
-    match ask(notes, Note::Status(sender), receiver).await {
+    match report(notes).await {
         Some(report) => json(StatusCode::OK, &*report),
         None => text(StatusCode::GATEWAY_TIMEOUT, "the monitor's loop does not respond"),
     }
+}
+
+/// The loop's report; none if the loop does not respond in time.
+pub(super) async fn report(notes: &Notes) -> Option<Box<Report>> {
+    let (sender, receiver) = oneshot::channel();
+    ask(notes, Note::Status(sender), receiver).await
 }
 
 async fn command(request: Request<Incoming>, notes: &Notes) -> Response<Full<Bytes>> {
@@ -173,11 +178,11 @@ fn json(code: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
     }
 }
 
-fn text(code: StatusCode, body: &str) -> Response<Full<Bytes>> {
+pub(super) fn text(code: StatusCode, body: &str) -> Response<Full<Bytes>> {
     reply(code, "text/plain", body.as_bytes().to_vec())
 }
 
-fn reply(code: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
+pub(super) fn reply(code: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(body));
     *response.status_mut() = code;
     let kind = hyper::header::HeaderValue::from_static(kind);

@@ -24,6 +24,8 @@ pub(super) enum Note {
         id: ActionId,
         /// The API call's name, for the counters.
         call: &'static str,
+        /// From when an executor took it up.
+        took: Duration,
         outcome: Outcome,
     },
     /// A command from an operator.

@@ -17,6 +17,7 @@
 //! - `egress`: the translation to the egress IPs that are here.
 //! - `resets`: which private hosts get a TCP reset for connections that were idle for too long.
 //! - `flows`: the replication of connections.
+//! - `exporter`: metrics and health by HTTP.
 //! - `control_socket`: the socket for `natha status` and `natha handover`.
 //! - `reload`: SIGHUP, which makes the monitor read its settings again.
 //! - `history`: what is written down of it all, for `natha history`.
@@ -32,6 +33,7 @@ mod control_socket;
 mod discovery;
 mod egress;
 mod event_loop;
+mod exporter;
 mod flows;
 mod health;
 mod heard_peers;

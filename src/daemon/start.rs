@@ -25,7 +25,9 @@ use super::inbox::{self, Notes};
 use super::notices::{NoticeParts, Tally};
 use super::peers::{Exchange, ExchangeParts};
 use super::reload::Reload;
-use super::{clock, egress, flows, heard_peers, history, latch, notices, reload, single};
+use super::{
+    clock, egress, exporter, flows, heard_peers, history, latch, notices, reload, single,
+};
 use crate::cloud::Imds;
 use crate::config::{
     ClusterKey, Flags, PairFlags, Settings, Timing, load_with_pair, settings_digest,
@@ -162,6 +164,7 @@ fn start(
     let (latch, latches) = latch::start(&settings.state_dir);
     header.latches = latch.latches();
     let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
+    exporter::start(settings, must_carry.as_ref().map(watch::Sender::subscribe), &notes);
     let (egress, members) = start_egress(settings, cluster, &notes)?;
     let (observers, tally) = observe(settings, cluster, &notes);
     let rediscover = Rediscover::default();
@@ -187,6 +190,7 @@ fn start(
         watchdog: Watchdog::from_environment(),
         linger: (settings.timing.interval * (LAST_BEATS - 1)).min(LINGER_MAX),
         severed_after: severed_after(&settings.timing),
+        interval: settings.timing.interval,
         state: LoopState::new(cluster.name.clone(), cluster.roster.clone(), &latch, now),
     };
     let ended = spawn_loop(event_loop)?;

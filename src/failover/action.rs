@@ -196,6 +196,31 @@ pub enum EventKind {
     Latch,
 }
 
+impl EventKind {
+    /// Every kind.
+    pub const ALL: [Self; 19] = [
+        Self::Verdict,
+        Self::Fitness,
+        Self::TakeoverBegun,
+        Self::TakeoverDone,
+        Self::TakeoverFailed,
+        Self::HandOverBegun,
+        Self::HandOverDone,
+        Self::HandOverDropped,
+        Self::Drift,
+        Self::Foreign,
+        Self::RepairStop,
+        Self::RepairStart,
+        Self::RepairDone,
+        Self::RepairBlocked,
+        Self::ApiFailed,
+        Self::Paused,
+        Self::HostDrift,
+        Self::Settings,
+        Self::Connections,
+    ];
+}
+
 /// An event, for the log, the status and the history.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Event {

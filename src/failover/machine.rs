@@ -13,7 +13,7 @@ use super::peer::words;
 use super::reads::Reads;
 use super::repair::{Next, Repairs};
 use super::wants::has_something_to_give;
-use super::{Action, ActionId, Command, EventKind, Input, Level, Outcome, View, show};
+use super::{Action, ActionId, Command, EventKind, Input, Level, Outcome, Verdict, View, show};
 use crate::config::Timing;
 use crate::types::{
     Beat, CloudFault, Fault, Fitness, GroupName, InstanceId, Member, Roster, SessionId, Time,
@@ -230,6 +230,12 @@ impl Machine {
     #[must_use]
     pub const fn latches(&self) -> &Latches {
         &self.known.latches
+    }
+
+    /// The verdict about a peer; none if it is none of the peers.
+    #[must_use]
+    pub fn verdict(&self, peer: &InstanceId) -> Option<Verdict> {
+        self.known.peers.get(peer).map(|peer| peer.verdict)
     }
 
     /// Everything, for the status.

@@ -36,6 +36,20 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every verdict, in the order of the table.
+    pub const ALL: [Self; 10] = [
+        Self::Alive,
+        Self::Sick,
+        Self::Leaving,
+        Self::Suspected,
+        Self::DaemonDown,
+        Self::Unreachable,
+        Self::Partitioned,
+        Self::Down,
+        Self::Gone,
+        Self::Unmet,
+    ];
+
     /// Its name for operators, as in the table of verdicts.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -132,4 +146,17 @@ pub struct View {
     /// Every pending deadline, by name, and how far off it is.
     #[serde(rename = "timers_ms", with = "millis::map")]
     pub timers: BTreeMap<String, Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_verdict_has_a_name_of_its_own() {
+        let names: BTreeSet<&str> = Verdict::ALL.iter().map(|verdict| verdict.name()).collect();
+        assert_eq!(names.len(), Verdict::ALL.len());
+    }
 }

@@ -201,6 +201,15 @@ pub struct Entry {
     pub flow: Flow,
 }
 
+/// The bytes of a connection, IP headers included, as the kernel counts them before translation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Usage {
+    /// By the private host.
+    pub sent: u64,
+    /// By the other side.
+    pub received: u64,
+}
+
 /// A connection as it is sent: with the egress IP instead of the owner's landing address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Record {

@@ -77,7 +77,7 @@ use std::time::Duration;
 pub use channel::{Channel, Frame, StreamKeys};
 pub use fault::StreamFault;
 pub use flow::{
-    Change, Entry, Flow, Inserted, Protocol, Record, Stage, Tcp, TcpSide, TcpState, Tuple,
+    Change, Entry, Flow, Inserted, Protocol, Record, Stage, Tcp, TcpSide, TcpState, Tuple, Usage,
 };
 pub use message::{BootId, BootIdError, Hello, Message, Nonce, Role};
 pub use receiver::Receiver;

@@ -71,11 +71,14 @@ pub(crate) async fn packets(name: &str) -> Result<Option<(u64, u64)>, LinksError
 /// The bytes that the kernel has received by an interface and sent by it; none if it has no such
 /// interface.
 pub(crate) fn octets(name: &str) -> Option<u64> {
-    let count = |what: &str| -> Option<u64> {
-        let path = format!("/sys/class/net/{name}/statistics/{what}");
-        std::fs::read_to_string(path).ok()?.trim().parse().ok()
-    };
-    Some(count("rx_bytes")?.saturating_add(count("tx_bytes")?))
+    Some(statistic(name, "rx_bytes")?.saturating_add(statistic(name, "tx_bytes")?))
+}
+
+/// One of the kernel's counters of an interface (`sysfs-class-net-statistics`); none if it has no
+/// such interface or counter.
+pub(crate) fn statistic(link: &str, name: &str) -> Option<u64> {
+    let path = format!("/sys/class/net/{link}/statistics/{name}");
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// The MTU of an interface, in bytes; none if there is no such interface.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::Digest;
 use super::rules::SEAL;
-use super::table::{FROM_UPLINK, TO_UPLINK};
+use super::table::{DROPPED, FROM_UPLINK, NEW_FLOWS, TO_UPLINK};
 
 /// natha's table as found on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,13 +22,26 @@ pub enum TableState {
     Present(Listing),
 }
 
-/// The packets that natha's table has let pass since it was loaded.
+/// What natha's table has counted since it was loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Passing {
     /// From private hosts to the uplink.
-    pub to_uplink: u64,
+    pub to_uplink: Tally,
     /// From the uplink to private hosts.
-    pub from_uplink: u64,
+    pub from_uplink: Tally,
+    /// Packets that opened a translated connection.
+    pub new_flows: Tally,
+    /// What the table has dropped.
+    pub dropped: Tally,
+}
+
+/// The count of an nft counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes, IP headers included.
+    pub bytes: u64,
 }
 
 impl Passing {
@@ -36,12 +49,20 @@ impl Passing {
     #[must_use]
     pub fn of(listing: &Value) -> Self {
         let objects = listing["nftables"].as_array().map_or(&[][..], Vec::as_slice);
-        let packets = |name| {
-            let counter = objects.iter().map(|object| &object["counter"]);
-            let named = counter.filter(|counter| counter["name"] == name);
-            named.filter_map(|counter| counter["packets"].as_u64()).sum()
+        let tally = |name: &str| {
+            let counters = objects.iter().map(|object| &object["counter"]);
+            let named: Vec<&Value> = counters.filter(|counter| counter["name"] == name).collect();
+            let sum = |field: &str| -> u64 {
+                named.iter().filter_map(|counter| counter[field].as_u64()).sum()
+            };
+            Tally { packets: sum("packets"), bytes: sum("bytes") }
         };
-        Self { to_uplink: packets(TO_UPLINK), from_uplink: packets(FROM_UPLINK) }
+        Self {
+            to_uplink: tally(TO_UPLINK),
+            from_uplink: tally(FROM_UPLINK),
+            new_flows: tally(NEW_FLOWS),
+            dropped: tally(DROPPED),
+        }
     }
 }
 
@@ -139,7 +160,9 @@ mod tests {
     #[test]
     fn what_has_passed_is_read_from_the_counters_by_name() {
         let counter = |name: &str, packets: u64| {
-            let content = json!({"family": "ip", "name": name, "packets": packets});
+            let content = json!({
+                "family": "ip", "name": name, "packets": packets, "bytes": packets * 100
+            });
             json!({ "counter": content })
         };
         let objects = [
@@ -149,7 +172,14 @@ mod tests {
             counter("to_uplink", 9),
         ];
         let passing = Passing::of(&json!({ "nftables": objects }));
-        assert_eq!(passing, Passing { to_uplink: 9, from_uplink: 7 });
+        let tally = |packets| Tally { packets, bytes: packets * 100 };
+        let wanted = Passing {
+            to_uplink: tally(9),
+            from_uplink: tally(7),
+            new_flows: Tally::default(),
+            dropped: tally(5),
+        };
+        assert_eq!(passing, wanted);
         assert_eq!(Passing::of(&json!({})), Passing::default());
     }
 

@@ -22,7 +22,7 @@ pub use digest::Digest;
 pub use egress::{EgressRules, EgressTable};
 pub use facts::{CloudFacts, CloudInterface, HostFacts, Link, Reading, Route, SysctlKey};
 pub use host::{HostPlan, PlanError, TRANSIT_LINK, Unchecked};
-pub use listing::{Listing, Passing, TableState};
+pub use listing::{Listing, Passing, TableState, Tally};
 pub use others::{OtherChain, Owner, endangering, warnings};
 pub use reach::misrouted;
 pub use rules::{NftTable, TableName};

@@ -29,6 +29,9 @@ const CONNTRACK_MAX: &str = "net/netfilter/nf_conntrack_max";
 const CONNTRACK_BUCKETS: &str = "net/netfilter/nf_conntrack_buckets";
 /// Whether TCP packets outside the known window still belong to their connection.
 const CONNTRACK_LIBERAL: &str = "net/netfilter/nf_conntrack_tcp_be_liberal";
+/// Whether the packets and bytes of each connection are counted. A change holds for connections
+/// that begin later.
+const CONNTRACK_ACCT: &str = "net/netfilter/nf_conntrack_acct";
 /// How long an idle established connection is kept, in seconds. A policy of nft (`ct timeout`)
 /// could do the same for some connections, but not for those that a takeover inserts, nor for those
 /// of a flowtable, and replacing its table takes it from all connections.
@@ -137,13 +140,18 @@ fn conntrack(host: &Host, facts: &HostFacts) -> Vec<Sysctl> {
     // One bucket per connection is the kernel's own ratio since 5.15.
     let buckets = buckets.div_ceil(BUCKETS_STEP) * BUCKETS_STEP;
     let key = SysctlKey::new;
-    vec![
+    let mut list = vec![
         Sysctl { key: key(CONNTRACK_BUCKETS), want: SysctlValue::AtLeast(buckets), optional: true },
         Sysctl { key: key(CONNTRACK_MAX), want: max, optional: true },
         // After a takeover the survivor sees connections midway and does not know their window.
         Sysctl::must(key(CONNTRACK_LIBERAL), 1),
         Sysctl::must(key(CONNTRACK_ESTABLISHED), host.established_timeout.as_secs()),
-    ]
+    ];
+    // Without it, the sysctl stays as the host has it: another program may need it.
+    if host.accounting {
+        list.push(Sysctl { optional: true, ..Sysctl::must(key(CONNTRACK_ACCT), 1) });
+    }
+    list
 }
 
 /// Loose reverse path filters for interfaces that have a strict one.
@@ -177,6 +185,19 @@ mod tests {
         assert_eq!(conntrack_max(GIB), 262_144);
         assert_eq!(conntrack_max(8 * GIB), 2_097_152);
         assert_eq!(conntrack_max(768 * GIB), 4_194_304);
+    }
+
+    #[test]
+    fn connections_are_counted_only_where_that_is_wanted() {
+        let role = Role { nat: true, vips: false };
+        let accounted = |accounting: bool| {
+            let host = Host { accounting, ..crate::config::Settings::default().host };
+            let all = wanted(&host, role, &HostFacts::default(), &BTreeSet::new());
+            all.into_iter().find(|one| one.key.path() == CONNTRACK_ACCT)
+        };
+        assert_eq!(accounted(false), None);
+        let on = accounted(true).unwrap();
+        assert!(on.want == SysctlValue::Exactly(1) && on.optional, "{on:?}");
     }
 
     #[test]

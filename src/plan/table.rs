@@ -49,8 +49,12 @@ const FAST: &str = "fast";
 pub(super) const TO_UPLINK: &str = "to_uplink";
 /// The counter of packets from the uplink.
 pub(super) const FROM_UPLINK: &str = "from_uplink";
+/// The counter of packets that open a translated connection.
+pub(super) const NEW_FLOWS: &str = "new_flows";
+/// The counter of packets that the table drops.
+pub(super) const DROPPED: &str = "dropped";
 /// Names of the counters.
-const COUNTERS: [&str; 4] = [TO_UPLINK, FROM_UPLINK, "new_flows", "dropped"];
+const COUNTERS: [&str; 4] = [TO_UPLINK, FROM_UPLINK, NEW_FLOWS, DROPPED];
 
 /// The shortest prefix of a network that is taken for a network of one's own. Registries give out
 /// nothing larger; a shorter prefix means "everything", and so also the internet.
@@ -164,7 +168,7 @@ impl TableSpec {
         let from_source = || is(ip("saddr"), text("@sources"));
         let to_source = || is(ip("daddr"), text("@sources"));
         let placed = || is_in(ct("state"), list_of(&["established", "related"]));
-        let drop = || [count("dropped"), Statement::Drop(None)];
+        let drop = || [count(DROPPED), Statement::Drop(None)];
 
         let accept = |name| [count(name), Statement::Accept(None)];
         let mut rules = Vec::new();
@@ -219,7 +223,7 @@ impl TableSpec {
             is(ip("saddr"), text("@sources")),
             is_not(ip("daddr"), text("@local")),
             is_not(Expression::Named(own), text("local")),
-            count("new_flows"),
+            count(NEW_FLOWS),
             Statement::Masquerade(None),
         ]
     }

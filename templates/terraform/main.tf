@@ -59,6 +59,7 @@ locals {
   # Only one of the two may restore a failed node: a group would terminate an instance that natha
   # stops.
   settings = merge(
+    length(var.metrics_cidr_blocks) > 0 ? { "metrics.listen" = "0.0.0.0:${local.metrics_port}" } : {},
     var.settings,
     var.use_autoscaling_groups ? { "repair.enabled" = "false" } : {},
     var.sns_topic_arn == "" ? {} : { "notify.sns_topic" = var.sns_topic_arn },
@@ -66,6 +67,7 @@ locals {
 
   heartbeat_port   = lookup(local.settings, "heartbeat.port", "6284")
   replication_port = lookup(local.settings, "replicate.port", local.heartbeat_port)
+  metrics_port     = "6285"
 
   # Statements of policy.tf that these settings do not need.
   not_needed = concat(

@@ -31,6 +31,18 @@ resource "aws_security_group_rule" "replication" {
   self              = true
 }
 
+resource "aws_security_group_rule" "metrics" {
+  count = length(var.metrics_cidr_blocks) > 0 ? 1 : 0
+
+  security_group_id = aws_security_group.this.id
+  description       = "Metrics, for Prometheus"
+  type              = "ingress"
+  protocol          = "tcp"
+  from_port         = local.metrics_port
+  to_port           = local.metrics_port
+  cidr_blocks       = var.metrics_cidr_blocks
+}
+
 resource "aws_security_group_rule" "echo" {
   security_group_id = aws_security_group.this.id
   description       = "ICMP echo from the other nodes"

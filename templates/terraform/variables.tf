@@ -151,6 +151,12 @@ variable "sns_topic_arn" {
   }
 }
 
+variable "metrics_cidr_blocks" {
+  description = "The networks whose Prometheus may read the nodes' metrics, on TCP port 6285. Empty: each node serves its metrics to itself alone. Private hosts whose traffic the nodes accept can read them, too."
+  type        = list(string)
+  default     = []
+}
+
 variable "alarm_actions" {
   description = "ARNs to notify when EC2's status checks of a node fail, usually of one SNS topic. Empty: no alarms."
   type        = list(string)

@@ -165,6 +165,8 @@ impl Cluster {
             .env("NATHA_HOST_NAT", "false")
             // Packets to other addresses than its own: EC2's source/dest check must be off.
             .env("NATHA_HOST_ACCEPT", "10.99.0.1")
+            // The nodes share one network namespace, and so its ports.
+            .env("NATHA_METRICS_LISTEN", "off")
             .env("NATHA_LOG", "info,natha=debug")
             .args(arguments)
             .stdin(Stdio::null());

@@ -25,3 +25,9 @@ def heartbeat_port():
     """The default of heartbeat.port, by docs/config.md, which a test compares with the program."""
     text = (ROOT / "docs/config.md").read_text(encoding="utf-8")
     return int(re.search(r"^\| `heartbeat.port` \| `(\d+)` \|", text, re.M)[1])
+
+
+def metrics_port():
+    """The port of the default of metrics.listen, in the same way."""
+    text = (ROOT / "docs/config.md").read_text(encoding="utf-8")
+    return int(re.search(r"^\| `metrics.listen` \| `127\.0\.0\.1:(\d+)` \|", text, re.M)[1])

@@ -27,7 +27,7 @@ import boto3
 from moto import mock_aws
 
 from cloudformation import TEMPLATES, Stack, read
-from natha import ROOT, heartbeat_port, policy
+from natha import ROOT, heartbeat_port, metrics_port, policy
 
 FILES = {"pair.yaml": "AB", "three-zones.yaml": "ABC"}
 VPC, KEY, TOPIC = "vpc-0123456789abcdef0", "/natha/blue/key", f"arn:aws:sns:{REGION}:{ACCOUNT}:t"
@@ -198,6 +198,26 @@ class Agreed(unittest.TestCase):
             [made] = stack.of_type("AWS::EC2::SecurityGroup").values()
             [egress] = made["SecurityGroupEgress"]
             self.assertEqual((egress["IpProtocol"], egress["CidrIp"]), ("-1", "0.0.0.0/0"))
+
+    def test_metrics_are_served_to_the_network_that_is_named(self):
+        port = metrics_port()
+        listen = {"Key": "natha:metrics.listen", "Value": f"0.0.0.0:{port}"}
+        for network in ("", "10.7.0.0/16"):
+            for file, letters, has_groups, stack in stacks(MetricsCidrBlock=network):
+                rules = stack.of_type("AWS::EC2::SecurityGroupIngress")
+                self.assertEqual("MetricsIngress" in rules, network != "", file)
+                if network:
+                    rule = rules["MetricsIngress"]
+                    found = (rule["IpProtocol"], rule["FromPort"], rule["ToPort"], rule["CidrIp"])
+                    self.assertEqual(found, ("tcp", port, port, network), file)
+                templates = stack.of_type("AWS::EC2::LaunchTemplate").values()
+                tags = [
+                    it["LaunchTemplateData"]["TagSpecifications"][0]["Tags"] for it in templates
+                ]
+                tags += [it["Tags"] for it in stack.of_type("AWS::EC2::Instance").values()]
+                self.assertEqual(len(tags), len(letters) * (1 if has_groups else 2), file)
+                for told in tags:
+                    self.assertEqual(listen in told, network != "", (file, told))
 
 
 def listed(document):

@@ -7,7 +7,7 @@ import unittest
 
 import yaml
 
-from natha import heartbeat_port, policy
+from natha import heartbeat_port, metrics_port, policy
 from plan import Plan
 from terraform import MODULES, TEMPLATES, Module
 
@@ -118,6 +118,18 @@ class Instances(unittest.TestCase):
         for name in ("heartbeat", "replication"):
             rule = other.of("aws_security_group_rule", name)
             self.assertEqual((rule["from_port"], rule["to_port"]), ("7000", "7000"))
+
+    def test_metrics_are_served_to_the_networks_that_are_named(self):
+        listen, zone = "natha:metrics.listen", REGION + "a"
+        self.assertEqual(self.plan.of("aws_security_group_rule", "metrics"), [])
+        self.assertNotIn(listen, self.plan.of("aws_instance")[zone]["tags"])
+        plan = planned(metrics_cidr_blocks=["10.7.0.0/16"])
+        [rule] = plan.of("aws_security_group_rule", "metrics")
+        port = str(metrics_port())
+        ports = (rule["protocol"], str(rule["from_port"]), str(rule["to_port"]))
+        self.assertEqual(ports, ("tcp", port, port))
+        self.assertEqual((rule["type"], rule["cidr_blocks"]), ("ingress", ["10.7.0.0/16"]))
+        self.assertEqual(plan.of("aws_instance")[zone]["tags"][listen], f"0.0.0.0:{port}")
 
     def test_outputs_tell_where_the_nodes_are(self):
         zone = REGION + "a"

@@ -6,7 +6,7 @@ use crate::source::{Source, code_only, identifier, line_number, without_tests, w
 
 /// What each top-level module of `src/` may import of the crate, itself aside. The reasons are in
 /// `docs/ARCHITECTURE.md`. `main` uses the library by its name.
-const LAYERS: [(&str, &[&str]); 22] = [
+const LAYERS: [(&str, &[&str]); 23] = [
     ("types", &[]),
     ("config", &["types"]),
     ("cluster", &["types", "config"]),
@@ -23,11 +23,12 @@ const LAYERS: [(&str, &[&str]); 22] = [
     ("doctor", &["types", "config", "failover", "plan", "status"]),
     ("history", &["types", "failover", "record", "status"]),
     ("notify", &["types", "failover", "history", "status"]),
+    ("metrics", &["types", "failover", "flows", "plan", "status"]),
     (
         "daemon",
         &[
             "types", "config", "cluster", "wire", "evidence", "failover", "flows", "plan",
-            "kernel", "cloud", "record", "status", "history", "notify",
+            "kernel", "cloud", "record", "status", "history", "notify", "metrics",
         ],
     ),
     (
@@ -44,9 +45,9 @@ const LAYERS: [(&str, &[&str]); 22] = [
 ];
 
 /// Layers that decide and do nothing: their tests aside, none of [`IMPURE`] may be named in them.
-const PURE: [&str; 12] = [
-    "types", "cluster", "doctor", "evidence", "failover", "flows", "history", "notify", "plan",
-    "policy", "record", "wire",
+const PURE: [&str; 13] = [
+    "types", "cluster", "doctor", "evidence", "failover", "flows", "history", "metrics", "notify",
+    "plan", "policy", "record", "wire",
 ];
 
 /// Ways to the clock, the network, the disk, other threads and AWS.

@@ -1,9 +1,30 @@
-//! The settings of recordings, of the history and of notices.
+//! The settings of metrics, recordings, the history and notices.
 
-use super::{MINUTE, Range, SECOND, SettingKey, Value};
+use super::{MINUTE, Range, SECOND, SettingKey, Value, key};
 
 /// In the order of the reference.
 pub(super) static KEYS: &[SettingKey] = &[
+    key!(
+        "metrics.listen",
+        metrics.listen,
+        Range::Words("ADDRESS:PORT or off"),
+        "Where the monitor serves its metrics, `/healthz` and `/readyz`, by HTTP without \
+         encryption or authentication. Admit only the hosts that collect metrics. `off`: nowhere."
+    ),
+    key!(
+        "metrics.talkers",
+        metrics.talkers,
+        Range::Number(1, 200),
+        "How many private hosts, and how many destinations, the metrics name: those with the most \
+         bytes. Needs `host.accounting`."
+    ),
+    key!(
+        "metrics.cloudwatch",
+        metrics.cloudwatch,
+        BOOL,
+        "Whether the monitor prints, once a minute, the metrics of a managed NAT gateway as a line \
+         of JSON in CloudWatch's embedded metric format on its standard output."
+    ),
     key!(
         "record.file",
         record.file,

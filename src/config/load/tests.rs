@@ -315,3 +315,14 @@ fn what_belongs_to_a_webhook_needs_one() {
         assert!(resolve(&sources).is_ok());
     }
 }
+
+#[test]
+fn metrics_may_not_take_the_port_of_the_replication() {
+    let taken = "replicate.enabled = true\nmetrics.listen = \"0.0.0.0:6284\"";
+    let problem = only_problem(taken);
+    assert!(problem.contains("cannot share TCP port 6284") && problem.contains("off"), "{problem}");
+    for fine in [taken.replace("0.0.0.0", "127.0.0.1"), taken.replace("true", "false")] {
+        let sources = Sources { file: Some(file(&fine)), ..Sources::default() };
+        assert!(resolve(&sources).is_ok(), "{fine}");
+    }
+}

@@ -120,9 +120,11 @@ impl Executors {
                 let Ok(slot) = slots.clone().acquire_owned().await else { return };
                 let (cloud, notes) = (for_changes.clone(), notes_of_changes.clone());
                 tokio::spawn(async move {
+                    let begun = clock::now();
                     let outcome = run_change(&cloud, &change, not_after, limit + SLACK).await;
                     drop(slot);
-                    notes.send(Note::Done { id, call: change.name(), outcome }).await;
+                    let took = clock::now().since(begun);
+                    notes.send(Note::Done { id, call: change.name(), took, outcome }).await;
                 });
             }
         });
@@ -132,9 +134,11 @@ impl Executors {
                 let Ok(slot) = slots.clone().acquire_owned().await else { return };
                 let (cloud, notes) = (for_reads.clone(), notes_of_reads.clone());
                 tokio::spawn(async move {
+                    let begun = clock::now();
                     let outcome = run_read(&cloud, &read, limit * READ_LIMITS + SLACK).await;
                     drop(slot);
-                    notes.send(Note::Done { id, call: read.name(), outcome }).await;
+                    let took = clock::now().since(begun);
+                    notes.send(Note::Done { id, call: read.name(), took, outcome }).await;
                 });
             }
         });
@@ -212,7 +216,7 @@ fn start_keeping(stopped_peers: StoppedPeersFile, notes: Notes) -> mpsc::Sender<
     let (keeping, mut queue) = mpsc::channel::<KeepJob>(KEEPING_WAITING);
     tokio::spawn(async move {
         while let Some((id, stopped)) = queue.recv().await {
-            let stopped_peers = stopped_peers.clone();
+            let (stopped_peers, begun) = (stopped_peers.clone(), clock::now());
             let saved = tokio::task::spawn_blocking(move || stopped_peers.save(&stopped)).await;
             let saved = saved.map_err(anyhow::Error::new).flatten();
             let result = saved.map_err(|error| CloudFault {
@@ -220,7 +224,8 @@ fn start_keeping(stopped_peers: StoppedPeersFile, notes: Notes) -> mpsc::Sender<
                 call: KEEP.to_owned(),
                 message: format!("{error:#}"),
             });
-            notes.send(Note::Done { id, call: KEEP, outcome: Outcome::Written { result } }).await;
+            let (took, outcome) = (clock::now().since(begun), Outcome::Written { result });
+            notes.send(Note::Done { id, call: KEEP, took, outcome }).await;
         }
     });
     keeping

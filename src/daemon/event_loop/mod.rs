@@ -12,6 +12,7 @@ mod operator;
 mod publish;
 mod realtime;
 mod recorder;
+mod report;
 mod watchdog;
 
 pub(crate) use notifier::{Notifier, notify, notify_all};
@@ -39,12 +40,10 @@ use super::notices::Tally;
 use super::peers::Exchange;
 use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
-use crate::status::{
-    Allowances, Counters, EgressStatus, FlowsReport, LandingState, LatchNote, PortUse, Report,
-};
+use crate::status::{Allowances, Counters, FlowsReport, LandingState, LatchNote, PortUse};
 use crate::types::{Fault, Fitness, InstanceId, Member, Roster, SessionId, Time};
 use notifier::Notification;
-use observing::{Observed, ending};
+use observing::Observed;
 
 /// Events kept for the status.
 const HISTORY: usize = 200;
@@ -101,6 +100,8 @@ pub(crate) struct EventLoop {
     pub(crate) linger: Duration,
     /// How long the kernel must refuse every heartbeat before this node is unfit.
     pub(crate) severed_after: Duration,
+    /// Time between two heartbeats.
+    pub(crate) interval: Duration,
     pub(crate) state: LoopState,
 }
 
@@ -194,7 +195,7 @@ impl EventLoop {
     }
 
     fn turn(&mut self, now: Time) {
-        self.note_lateness(now);
+        self.measure_lateness(now);
         for (id, outcome) in std::mem::take(&mut self.state.refused) {
             self.feed(Input::Done { id, outcome }, now);
         }
@@ -244,7 +245,10 @@ impl EventLoop {
         }
         self.tell_input(&input, now);
         match &input {
-            Input::Beat { from, session, .. } => self.note_session(from, *session, now),
+            Input::Beat { from, session, at, .. } => {
+                self.measure_beat(from, *session, *at);
+                self.note_session(from, *session, now);
+            }
             Input::Command { command } => self.note_command(command, now),
             _ => {}
         }
@@ -279,8 +283,8 @@ impl EventLoop {
                     self.feed(input, now);
                 }
             }
-            Note::Done { id, call, outcome } => {
-                self.state.counters.count_call(call, &ending(&outcome));
+            Note::Done { id, call, took, outcome } => {
+                self.measure_call(call, &outcome, took);
                 self.feed(Input::Done { id, outcome }, now);
             }
             Note::Command { command, answer } => {
@@ -372,6 +376,7 @@ impl EventLoop {
     }
 
     fn report_event(&mut self, event: Event) {
+        self.measure_event(&event);
         let status = Notification::State(event.text.clone());
         if self.state.events.len() == HISTORY {
             self.state.events.pop_front();
@@ -394,40 +399,6 @@ impl EventLoop {
         let due = self.state.fed.is_none_or(|last| now.since(last) >= watchdog.every);
         if due && watchdog.feed() {
             self.state.fed = Some(now);
-        }
-    }
-
-    fn note_lateness(&mut self, now: Time) {
-        if let Some(planned) = self.state.planned {
-            self.state.lateness_max = self.state.lateness_max.max(now.since(planned));
-        }
-    }
-
-    fn report(&self, now: Time) -> Report {
-        let mut counters = self.state.counters.clone();
-        counters.peers = self.exchange.counters().clone();
-        counters.log_lines_dropped += (self.dropped_lines)();
-        counters.history_dropped = self.observers.dropped();
-        counters.notices = self.tally.as_ref().map(|all| all.counters()).unwrap_or_default();
-        let (roster, view) = (Roster::clone(&self.state.roster), self.machine.view(now));
-        Report {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            cluster: self.state.cluster.clone(),
-            now,
-            uptime: now.since(self.state.started),
-            ports: self.state.ports.clone(),
-            egress: EgressStatus::of(&roster, &view, self.state.landings.as_ref(), now),
-            roster,
-            view,
-            alerts: self.state.alerts.values().cloned().collect(),
-            allowances: self.state.allowances.clone(),
-            latch: self.state.latch.clone(),
-            drained: self.state.stage == Stage::Drained,
-            flows: self.state.flows.clone(),
-            events: self.state.events.iter().cloned().collect(),
-            counters,
-            lateness_max: self.state.lateness_max,
         }
     }
 

@@ -83,15 +83,3 @@ pub(super) fn observed(action: &Action, now: Time) -> Option<Observation> {
         _ => None,
     }
 }
-
-/// The outcome of an action as the counters name it.
-pub(super) fn ending(outcome: &Outcome) -> String {
-    let fault = match outcome {
-        Outcome::Routes { result } => result.as_ref().err(),
-        Outcome::Holders { result } => result.as_ref().err(),
-        Outcome::Power { result } => result.as_ref().err(),
-        Outcome::Written { result } => result.as_ref().err(),
-        Outcome::Expired => return "expired".to_owned(),
-    };
-    fault.map_or_else(|| "ok".to_owned(), |fault| fault.kind.to_string())
-}

@@ -77,7 +77,7 @@ pub(crate) async fn watch(state_dir: PathBuf, notes: Notes, mut alert: Alert) {
 }
 
 /// The counters of each interface of the plan; none without a plan, which `drift` reports.
-fn read(state_dir: &std::path::Path) -> BTreeMap<String, Allowances> {
+pub(crate) fn read(state_dir: &std::path::Path) -> BTreeMap<String, Allowances> {
     let plan = journal::last_plan(state_dir).ok().flatten();
     let links = plan.map(|plan| plan.table.links).unwrap_or_default();
     links

@@ -2,6 +2,7 @@
 //! dropped, and would be on any node that took over the load: this raises an alert and triggers no
 //! failover.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -12,6 +13,11 @@ use crate::plan::SysctlKey;
 
 /// Time between two checks, each of which reads two files.
 const EVERY: Duration = Duration::from_secs(2);
+
+/// The kernel's counters, one row for each processor. The first row has their names.
+const STATISTICS: &str = "/proc/net/stat/nf_conntrack";
+/// The column that is no counter of the processor: how many connections there are in all.
+const ENTRIES: &str = "entries";
 
 /// Runs for as long as the runtime lives. The alert is raised at `percent` of the limit and cleared
 /// below nine tenths of that.
@@ -32,9 +38,29 @@ pub(crate) async fn watch(percent: u32, mut alert: Alert) {
 }
 
 /// One of the kernel's numbers about connection tracking; none while connections are not tracked.
-pub(super) fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     let key = SysctlKey::new(&format!("net/netfilter/{name}"));
     sysctl::read(&key).ok().flatten().map(|reading| reading.value)
+}
+
+/// The kernel's counters by name, the sums over all processors; none while connections are not
+/// tracked.
+pub(crate) fn statistics() -> Option<BTreeMap<String, u64>> {
+    sums(&std::fs::read_to_string(STATISTICS).ok()?)
+}
+
+fn sums(rows: &str) -> Option<BTreeMap<String, u64>> {
+    let mut rows = rows.lines();
+    let names: Vec<&str> = rows.next()?.split_whitespace().collect();
+    let mut sums = BTreeMap::new();
+    for row in rows {
+        for (name, number) in names.iter().zip(row.split_whitespace()) {
+            let sum: &mut u64 = sums.entry((*name).to_owned()).or_default();
+            *sum = sum.saturating_add(u64::from_str_radix(number, 16).ok()?);
+        }
+    }
+    sums.remove(ENTRIES);
+    Some(sums)
 }
 
 /// The alert's text, if `tracked` is too many. `raised`: whether the alert is raised already.
@@ -62,6 +88,16 @@ mod tests {
         {
             assert_eq!(complaint(tracked, 1000, 90, stands).is_some(), wanted, "{tracked}");
         }
+    }
+
+    #[test]
+    fn counters_of_all_processors_are_added_up() {
+        let text = "entries insert insert_failed drop\n00000001 00000000 0000000a 00000001\n\
+                    00000001 00000000 00000006 00000000\n";
+        let wanted = [("drop", 1), ("insert", 0), ("insert_failed", 16)];
+        let wanted = wanted.map(|(name, sum)| (name.to_owned(), sum));
+        assert_eq!(sums(text), Some(BTreeMap::from(wanted)));
+        assert_eq!(sums("entries insert\n00000001 what\n"), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::conntrack::number;
+use super::conntrack::{number, statistics};
 use super::growth::Growth;
 use crate::daemon::alerts::Alert;
 use crate::daemon::clock;
@@ -28,9 +28,8 @@ const READ_FROM: u64 = SPACE as u64 / 2;
 /// The alert is raised at this share of the port space, in percent, and cleared below the second.
 const RAISE: u64 = 80;
 const CLEAR: u64 = 72;
-/// Of the kernel's counters, one row for each processor. The first row has their names.
-const COUNTERS: &str = "/proc/net/stat/nf_conntrack";
-/// Connections that could not be entered into the table: their translated port was taken.
+/// The kernel's counter of connections that could not be entered into the table: their translated
+/// port was taken.
 const FAILED: &str = "insert_failed";
 
 /// Runs for as long as the runtime lives.
@@ -49,10 +48,7 @@ pub(crate) async fn watch(notes: Notes, mut alert: Alert) {
             }
             Err(_) => continue,
         };
-        let Some(failed) = std::fs::read_to_string(COUNTERS).ok().and_then(|text| sum(&text))
-        else {
-            continue;
-        };
+        let Some(failed) = statistics().and_then(|all| all.get(FAILED).copied()) else { continue };
         failures.note(failed, clock::now());
         alert.set(complaint(fullest.as_ref(), failures.grown(), alert.is_raised())).await;
         let found = PortUse { failures: failed, fullest };
@@ -94,15 +90,6 @@ impl Spaces {
         let protocol = if protocol == Protocol::Tcp { "tcp" } else { "udp" };
         Some(PortSpace { protocol: protocol.to_owned(), address, destination, used, of: SPACE })
     }
-}
-
-/// The sum of the failures of all processors.
-fn sum(counters: &str) -> Option<u64> {
-    let mut lines = counters.lines();
-    let place = lines.next()?.split_whitespace().position(|name| name == FAILED)?;
-    let of_processor =
-        |line: &str| u64::from_str_radix(line.split_whitespace().nth(place)?, 16).ok();
-    lines.map(of_processor).sum()
 }
 
 /// The alert's text. `grown`: the failures since there were none for a while. `raised`: whether
@@ -155,14 +142,6 @@ mod tests {
         }
         let text = complaint(Some(&space(1)), Some(7), false).unwrap();
         assert!(text.contains("7 new connections") && !text.contains("in use"), "{text}");
-    }
-
-    #[test]
-    fn failures_of_all_processors_are_added_up() {
-        let text = "entries insert insert_failed drop\n00000001 00000000 0000000a 00000001\n\
-                    00000001 00000000 00000006 00000000\n";
-        assert_eq!(sum(text), Some(16));
-        assert_eq!(sum("entries\n00000001\n"), None, "another kernel");
     }
 
     #[test]

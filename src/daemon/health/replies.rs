@@ -32,9 +32,10 @@ pub(crate) async fn watch(mut alert: Alert) {
 
 /// The table first, as [`Counted`] wants it.
 async fn read() -> anyhow::Result<Counted> {
-    let Passing { to_uplink, from_uplink } = Nft::find()?.passing().await?;
+    let Passing { to_uplink, from_uplink, .. } = Nft::find()?.passing().await?;
     let (probes, probe_replies) = links::packets(TRANSIT_LINK).await?.unwrap_or_default();
-    Ok(Counted { sent: to_uplink, received: from_uplink, probes, probe_replies })
+    let (sent, received) = (to_uplink.packets, from_uplink.packets);
+    Ok(Counted { sent, received, probes, probe_replies })
 }
 
 fn describe(Silence { packets, lasts }: Silence) -> String {

@@ -212,3 +212,15 @@ fn every_verdict_has_its_name() {
     assert!(all.iter().all(|(verdict, name)| verdict.name() == *name));
     assert_eq!(report(InstanceState::Running).state, Some(InstanceState::Running));
 }
+
+#[test]
+fn a_verdict_that_is_asked_for_is_the_one_that_is_shown() {
+    let mut bench = TestBench::new(3);
+    bench.lose(2);
+    bench.run(11_000);
+    for peer in [id(1), id(2)] {
+        assert_eq!(bench.machine.verdict(&peer), Some(bench.view().peers[&peer].verdict));
+    }
+    assert_ne!(bench.machine.verdict(&id(1)), bench.machine.verdict(&id(2)));
+    assert_eq!(bench.machine.verdict(&id(0)), None, "this node is no peer");
+}

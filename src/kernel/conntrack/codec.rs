@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{DefaultNla, Emitable, Nla};
+use netlink_packet_core::{DefaultNla, Emitable, NLA_TYPE_MASK, Nla, NlasIterator};
 use netlink_packet_netfilter::conntrack::{
     ConntrackAttribute, ConntrackMessage, IPTuple, ProtoInfo, ProtoInfoTCP, ProtoTuple,
     Protocol as NetlinkProtocol, Status, TCPFlags, Tuple as NetlinkTuple,
@@ -11,11 +11,14 @@ use netlink_packet_netfilter::{
     NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
 };
 
-use crate::flows::{Entry, Flow, Protocol, Tcp, TcpSide, TcpState, Tuple};
+use crate::flows::{Entry, Flow, Protocol, Tcp, TcpSide, TcpState, Tuple, Usage};
 
 /// Attributes of `linux/netfilter/nfnetlink_conntrack.h` that the crate has no types for.
 const CTA_NAT_SRC: u16 = 6;
+const CTA_COUNTERS_ORIG: u16 = 9;
+const CTA_COUNTERS_REPLY: u16 = 10;
 const CTA_ZONE: u16 = 18;
+const CTA_COUNTERS_BYTES: u16 = 2;
 const CTA_NAT_V4_MINIP: u16 = 1;
 const CTA_NAT_V4_MAXIP: u16 = 2;
 const CTA_NAT_PROTO: u16 = 3;
@@ -201,6 +204,28 @@ pub(super) fn entry(attributes: &[ConntrackAttribute]) -> Option<Entry> {
     Some(Entry { landing: reply.destination, flow })
 }
 
+/// The bytes that the kernel has counted of a connection in both directions; none without
+/// `nf_conntrack_acct`.
+pub(super) fn usage(attributes: &[ConntrackAttribute]) -> Option<Usage> {
+    let bytes = |wanted: u16| {
+        attributes.iter().find_map(|attribute| match attribute {
+            ConntrackAttribute::Other(one) if one.kind() & NLA_TYPE_MASK == wanted => counted(one),
+            _ => None,
+        })
+    };
+    Some(Usage { sent: bytes(CTA_COUNTERS_ORIG)?, received: bytes(CTA_COUNTERS_REPLY)? })
+}
+
+/// The bytes of one direction.
+fn counted(attribute: &DefaultNla) -> Option<u64> {
+    let mut parts = vec![0; attribute.value_len()];
+    attribute.emit_value(&mut parts);
+    NlasIterator::new(parts.as_slice()).flatten().find_map(|part| {
+        let bytes = part.value().first_chunk().filter(|_| part.kind() == CTA_COUNTERS_BYTES)?;
+        Some(u64::from_be_bytes(*bytes))
+    })
+}
+
 /// A connection is given to a flowtable only while it is established.
 const OFFLOADED_TCP: Tcp = {
     let side = TcpSide { window_scale: 0, flags: TcpSide::BE_LIBERAL };
@@ -368,6 +393,21 @@ mod tests {
             entry(&all)
         };
         assert_eq!((zone(0), zone(7)), (Some(found), None));
+    }
+
+    #[test]
+    fn what_was_counted_is_the_bytes_of_both_directions() {
+        let counters = |kind: u16, bytes: u64| {
+            let part = |kind, number: u64| DefaultNla::new(kind, number.to_be_bytes().to_vec());
+            let parts = emitted(&[part(1, 7), part(CTA_COUNTERS_BYTES, bytes)]);
+            ConntrackAttribute::Other(DefaultNla::new(kind | NESTED, parts))
+        };
+        let mut all = attributes(&reply());
+        assert_eq!(usage(&all), None, "accounting is off");
+        all.push(counters(CTA_COUNTERS_ORIG, 5_000_000_000));
+        assert_eq!(usage(&all), None, "one direction alone");
+        all.push(counters(CTA_COUNTERS_REPLY, 84));
+        assert_eq!(usage(&all), Some(Usage { sent: 5_000_000_000, received: 84 }));
     }
 
     /// The kernel leaves out the timeout and the TCP state of what is in a flowtable.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
-use netlink_packet_netfilter::conntrack::ConntrackMessage;
+use netlink_packet_netfilter::conntrack::{ConntrackAttribute, ConntrackMessage};
 use netlink_packet_netfilter::{NetfilterMessage, NetfilterMessageInner};
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -18,7 +18,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 
 use super::codec;
-use crate::flows::{Entry, Inserted, Tuple};
+use crate::flows::{Entry, Inserted, Tuple, Usage};
 
 /// The kernel normally answers within milliseconds.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -79,6 +79,30 @@ impl Requests {
     /// # Errors
     /// If the dump is not complete.
     pub fn dump(&mut self, mut found: impl FnMut(Entry)) -> Result<(), ConntrackError> {
+        self.list(|attributes| {
+            if let Some(entry) = codec::entry(attributes) {
+                found(entry);
+            }
+        })
+    }
+
+    /// The same, with what the kernel has counted of each: nothing without `nf_conntrack_acct`.
+    ///
+    /// # Errors
+    /// If the dump is not complete.
+    pub fn dump_usage(
+        &mut self,
+        mut found: impl FnMut(Entry, Option<Usage>),
+    ) -> Result<(), ConntrackError> {
+        self.list(|attributes| {
+            if let Some(entry) = codec::entry(attributes) {
+                found(entry, codec::usage(attributes));
+            }
+        })
+    }
+
+    /// Calls `found` with each connection.
+    fn list(&mut self, mut found: impl FnMut(&[ConntrackAttribute])) -> Result<(), ConntrackError> {
         let get = codec::message(ConntrackMessage::Get(Vec::new()));
         let mut out = Vec::new();
         let sequence = self.put(&mut out, get, NLM_F_DUMP);
@@ -93,8 +117,8 @@ impl Requests {
                     NetlinkPayload::Done(_) => end = Some(Ok(())),
                     NetlinkPayload::Error(error) => end = Some(Err(error.to_io())),
                     payload => {
-                        if let Some(entry) = entry_of(payload) {
-                            found(entry);
+                        if let Some(attributes) = attributes_of(payload) {
+                            found(&attributes);
                         }
                     }
                 }
@@ -300,9 +324,14 @@ fn open() -> nix::Result<OwnedFd> {
 }
 
 fn entry_of(payload: NetlinkPayload<NetfilterMessage>) -> Option<Entry> {
+    codec::entry(&attributes_of(payload)?)
+}
+
+/// What a message says of a connection.
+fn attributes_of(payload: NetlinkPayload<NetfilterMessage>) -> Option<Vec<ConntrackAttribute>> {
     let NetlinkPayload::InnerMessage(message) = payload else { return None };
     match message.inner {
-        NetfilterMessageInner::Conntrack(ConntrackMessage::New(parts)) => codec::entry(&parts),
+        NetfilterMessageInner::Conntrack(ConntrackMessage::New(attributes)) => Some(attributes),
         _ => None,
     }
 }

@@ -1,0 +1,195 @@
+//! Every metric of the monitor itself: what it knows, decides and does.
+
+use super::metric::{Kind, Metric};
+
+/// Makes a static of each metric, and the list of all.
+macro_rules! metrics {
+    ($($ident:ident: $kind:ident $name:literal [$($label:literal),*] $unit:literal
+       from $source:literal: $help:literal;)+) => {
+        $(pub(super) static $ident: Metric = Metric {
+            name: $name,
+            kind: Kind::$kind,
+            labels: &[$($label),*],
+            unit: $unit,
+            source: $source,
+            help: $help,
+        };)+
+
+        /// All of them, in the order of the reference.
+        pub(super) static ALL: &[&Metric] = &[$(&$ident),+];
+    };
+}
+pub(super) use metrics;
+
+metrics! {
+    BUILD: Gauge "natha_build_info" ["version"] "1"
+        from "the program": "The version of the monitor.";
+    NODE: Gauge "natha_node_info" ["cluster", "node", "name", "zone"] "1"
+        from "discovery": "This node, to join the instance id and the name to other metrics.";
+    UPTIME: Gauge "natha_uptime_seconds" [] "seconds"
+        from "the monitor": "How long the monitor has been running.";
+    REPORT_AGE: Gauge "natha_report_age_seconds" [] "seconds"
+        from "the monitor":
+        "The age of the event loop's report, from which the following are, when the page was made.";
+    FIT: Gauge "natha_fit" [] "0 or 1"
+        from "the checks of the host": "Whether this node knows of no reason why it cannot serve.";
+    DATAPATH: Gauge "natha_datapath_proven" [] "0 or 1"
+        from "replies to probes":
+        "Whether this node is fit and probes have shown that its own packets and those of private \
+         hosts get out and back.";
+    FITNESS_AGE: Gauge "natha_fitness_age_seconds" [] "seconds"
+        from "the monitor": "How long fitness and proof have been as they are.";
+    FAULT: Gauge "natha_fault" ["fault"] "0 or 1"
+        from "the checks of the host": "Whether this node has the fault and so cannot serve.";
+    UNPROVEN: Gauge "natha_unproven" ["evidence"] "0 or 1"
+        from "replies to probes":
+        "Whether no probe of the kind has been answered since the host booted.";
+    DRAINED: Gauge "natha_drained" [] "0 or 1"
+        from "the monitor": "Whether this node was drained and has handed everything over.";
+    ALERTS: Gauge "natha_alerts" [] "alerts"
+        from "the monitor": "How many alerts `natha status` shows.";
+    ALERT: Gauge "natha_alert" ["alert"] "1"
+        from "the monitor":
+        "An alert that `natha status` shows. It has no value while it is not raised.";
+
+    VERDICT: Gauge "natha_peer_verdict" ["peer", "name", "verdict"] "1"
+        from "the machine": "The verdict about the peer. The other verdicts have no value.";
+    VERDICT_AGE: Gauge "natha_peer_verdict_age_seconds" ["peer", "name"] "seconds"
+        from "the machine": "How long the verdict has stood.";
+    HEARTBEAT_AGE: Gauge "natha_peer_heartbeat_age_seconds" ["peer", "name"] "seconds"
+        from "heartbeats": "The age of the peer's last heartbeat. No value before the first.";
+    ECHO_AGE: Gauge "natha_peer_echo_age_seconds" ["peer", "name"] "seconds"
+        from "ICMP echo": "The age of the peer's last echo reply. No value before the first.";
+    PEER_FIT: Gauge "natha_peer_fit" ["peer", "name"] "0 or 1"
+        from "heartbeats": "Whether the peer's last heartbeat says that it can serve.";
+    PEER_PROVEN: Gauge "natha_peer_datapath_proven" ["peer", "name"] "0 or 1"
+        from "heartbeats": "Whether the peer's last heartbeat says that its datapath is proven.";
+    HEARS_ME: Gauge "natha_peer_hears_this_node" ["peer", "name"] "0 or 1"
+        from "heartbeats": "Whether the peer hears this node.";
+    SETTINGS_DIFFER: Gauge "natha_peer_settings_differ" ["peer", "name"] "0 or 1"
+        from "heartbeats":
+        "Whether the peer runs with other settings, so that neither repairs the other.";
+    POWER: Gauge "natha_peer_power_state" ["peer", "name", "state"] "1"
+        from "DescribeInstances": "The instance state that EC2 last reported of the peer.";
+    POWER_AGE: Gauge "natha_peer_power_age_seconds" ["peer", "name"] "seconds"
+        from "DescribeInstances":
+        "The age of that report. EC2 is asked while the peer is not well.";
+    MISSED: Counter "natha_peer_heartbeats_missed_total" ["peer", "name"] "heartbeats"
+        from "heartbeats":
+        "Heartbeats that would have had room between those that came. What is missing while a peer \
+         is silent counts when it is heard again.";
+    GAP: Histogram "natha_peer_heartbeat_gap_seconds" ["peer", "name"] "seconds"
+        from "the kernel's receive times": "The time between two heartbeats of the peer.";
+
+    HOLDER: Gauge "natha_group_holder" ["group", "holder", "name"] "1"
+        from "EC2 and Route 53":
+        "The member that all resources of the group were last seen on. No value if there is none.";
+    HELD: Gauge "natha_group_held" ["group"] "0 or 1"
+        from "EC2 and Route 53": "Whether that member is this node.";
+    AT_HOME: Gauge "natha_group_at_home" ["group"] "0 or 1"
+        from "EC2 and Route 53":
+        "Whether the group is where it belongs. No value for a group that goes to no home.";
+    ROUTE_MATCH: Gauge "natha_group_route_match" ["group"] "0 or 1"
+        from "EC2 and Route 53":
+        "Whether the last answer shows every resource of the group on one member. 0 also while one \
+         has no target or one outside of the cluster. No value before the first answer.";
+    ADDRESS_MATCH: Gauge "natha_group_address_match" ["group"] "0 or 1"
+        from "the kernel's addresses":
+        "Whether this host has the addresses of the group exactly if it must carry them. Only for \
+         groups with addresses on the host.";
+    READ_AGE: Gauge "natha_group_read_age_seconds" ["group"] "seconds"
+        from "EC2 and Route 53": "The age of the oldest answer about the group's resources.";
+    GENERATION: Gauge "natha_group_generation" ["group"] "moves"
+        from "the machine": "How often the group has moved, as far as this node knows.";
+    MOVING: Gauge "natha_group_moving" ["group"] "0 or 1"
+        from "the machine": "Whether this node is moving the group.";
+    CHECK_FAILING: Gauge "natha_group_check_failing" ["group"] "0 or 1"
+        from "service checks": "Whether the group's service check fails on this host.";
+
+    EGRESS_HERE: Gauge "natha_egress_ip_here" ["group", "allocation", "address"] "0 or 1"
+        from "DescribeAddresses": "Whether EC2 shows the egress IP on this node.";
+    EGRESS_PROVEN: Gauge "natha_egress_ip_proven" ["group", "allocation", "address"] "0 or 1"
+        from "replies to probes": "Whether a probe by the egress IP was answered.";
+    EGRESS_AGE: Gauge "natha_egress_ip_here_seconds" ["group", "allocation", "address"] "seconds"
+        from "DescribeAddresses": "How long EC2 has shown the egress IP on this node.";
+    LANDING: Gauge "natha_egress_ip_landing_on_host" ["group", "allocation", "address"] "0 or 1"
+        from "the kernel's addresses":
+        "Whether this host has the landing address. Without it, it cannot hold the egress IP.";
+
+    EVENTS: Counter "natha_events_total" ["kind"] "events"
+        from "the monitor": "What the monitor has reported in its log, by kind.";
+    EVENT_AGE: Gauge "natha_last_event_age_seconds" ["kind"] "seconds"
+        from "the monitor":
+        "How long ago the last event of the kind was. No value before the first.";
+    TAKEOVERS: Counter "natha_takeovers_total" ["reason"] "takeovers"
+        from "the machine":
+        "Groups that this node began to take over, by the verdict about the node that had them. \
+         `alive`: it cannot serve the group; `vacant`: none had it; `removed`: it is no member.";
+    PHASE: Histogram "natha_phase_seconds" ["phase"] "seconds"
+        from "the machine":
+        "`detection`: from a lost node's last heartbeat to the takeover. `takeover-done` and \
+         `hand-over-done`: from the first call until EC2 shows the group on its receiver. The \
+         others: up to the event of that kind.";
+    CALLS: Counter "natha_api_calls_total" ["action", "result"] "calls"
+        from "executors":
+        "API calls that have ended, by result: `ok`, `expired`, or the kind of fault.";
+    CALL: Histogram "natha_api_call_seconds" ["action"] "seconds"
+        from "executors": "How long API calls took, failed ones included.";
+    LATENESS: Histogram "natha_loop_lateness_seconds" [] "seconds"
+        from "the event loop": "By how much turns of the event loop began too late.";
+    LATENESS_MAX: Gauge "natha_loop_lateness_max_seconds" [] "seconds"
+        from "the event loop": "The most since the monitor started.";
+    LINES: Counter "natha_log_lines_dropped_total" [] "lines"
+        from "the log": "Lines that the log did not take in time.";
+    BEATS_SENT: Counter "natha_heartbeats_sent_total" [] "heartbeats"
+        from "heartbeats": "Heartbeats handed to the kernel.";
+    BEATS_RECEIVED: Counter "natha_heartbeats_received_total" [] "heartbeats"
+        from "heartbeats": "Heartbeats that were authentic and not replayed.";
+    ECHOES_SENT: Counter "natha_echoes_sent_total" [] "packets"
+        from "ICMP echo": "Echo requests handed to the kernel.";
+    ECHOES_RECEIVED: Counter "natha_echoes_received_total" [] "packets"
+        from "ICMP echo": "Echo replies of peers.";
+    SEND_FAILURES: Counter "natha_send_failures_total" [] "packets"
+        from "the kernel": "Heartbeats and echo requests that the kernel refused to send.";
+    CLAIMS: Counter "natha_claims_omitted_total" [] "heartbeats"
+        from "heartbeats": "Heartbeats that had no room to name every group that this node holds.";
+    REJECTED: Counter "natha_packets_rejected_total" ["reason"] "packets"
+        from "heartbeats": "Packets to the heartbeat port that were dropped, by reason.";
+
+    LIVE: Gauge "natha_replication_live" ["peer", "name"] "0 or 1"
+        from "replication": "Whether the stream of connections to the peer is live.";
+    REPLICATED: Gauge "natha_replication_connections" ["peer", "name"] "connections"
+        from "replication": "Connections of this node that are replicated to the peer.";
+    PEER_HOLDS: Gauge "natha_replication_held_connections" ["peer", "name"] "connections"
+        from "replication": "How many of them the peer says it holds.";
+    WAITING: Gauge "natha_replication_waiting_changes" ["peer", "name"] "changes"
+        from "replication": "Changes that wait to be sent to the peer.";
+    LAG: Gauge "natha_replication_lag_seconds" ["peer", "name"] "seconds"
+        from "replication":
+        "From a change in the kernel to the peer's answer. No value before the first.";
+    SENT: Counter "natha_replication_bytes_total" ["peer", "name"] "bytes"
+        from "replication": "What was sent to the peer.";
+    RESYNCS: Counter "natha_replication_resyncs_total" ["peer", "name"] "resyncs"
+        from "replication": "How often everything was sent to the peer anew.";
+    UNREPLICATED: Counter "natha_replication_skipped_total" ["peer", "name", "reason"] "changes"
+        from "replication":
+        "What was not replicated: `overrun`, `overflow`, `no-room`, `too-short`.";
+    REPLICA: Gauge "natha_replica_connections" ["peer", "name"] "connections"
+        from "replication": "Connections of the peer that this node holds.";
+    REPLICA_AGE: Gauge "natha_replica_age_seconds" ["peer", "name"] "seconds"
+        from "replication": "How long ago the peer's stream was heard. No value if never.";
+    INSERTED: Counter "natha_replica_inserted_total" ["peer", "name", "result"] "connections"
+        from "replication":
+        "Connections of the peer that were inserted here on a takeover, by result.";
+
+    PORT_ERRORS: Counter "natha_port_allocation_errors_total" [] "connections"
+        from "/proc/net/stat/nf_conntrack":
+        "Connections that were dropped because no port was left for them, since the host booted. \
+         ErrorPortAllocation of a managed gateway.";
+    PORTS_USED: Gauge "natha_port_space_used" ["protocol", "address", "destination"] "ports"
+        from "connection tracking":
+        "Ports in use of the address and destination with the most. No value while all connections \
+         together are fewer than half of a port space.";
+    PORTS_LIMIT: Gauge "natha_port_space_limit" ["protocol", "address", "destination"] "ports"
+        from "connection tracking": "How many there are.";
+}
