@@ -2,6 +2,7 @@
 //! CloudWatch's embedded metric format. `docs/metrics.md` is the reference. Pure: readings in, text
 //! out.
 
+mod board;
 mod catalogue;
 mod embedded;
 mod health;
@@ -15,6 +16,7 @@ mod talkers;
 
 use std::time::Duration;
 
+pub use board::Board;
 pub use embedded::Embedded;
 pub use health::unready;
 pub use host::{ConntrackReading, HostReading, LinkReading, Peak};

@@ -1,9 +1,10 @@
-//! Serves metrics and health by HTTP, and prints metrics for CloudWatch. `docs/metrics.md`
+//! Serves a page for people, metrics and health by HTTP, and prints metrics for CloudWatch. `docs/metrics.md`
 //! specifies it; [`crate::metrics`] makes the text.
 //!
 //! All of it runs on a thread of its own:
 //!
 //! - `server`: the listener;
+//! - `pages`: the page for people;
 //! - `host`: reads the kernel and the network driver on request;
 //! - `peaks`: the greatest averages of the last minute;
 //! - `talkers`: the hosts with the most traffic.
@@ -11,6 +12,7 @@
 //! The event loop answers it as it answers `natha status`, at most once a second for all requests.
 
 mod host;
+mod pages;
 mod peaks;
 mod server;
 mod talkers;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
+use super::pages::{self, Body};
 use super::{Exporter, Gathered, rounds};
 use crate::daemon::alerts::Alert;
 use crate::daemon::clock;
@@ -36,14 +37,15 @@ pub(super) async fn serve(address: SocketAddr, exporter: Rc<Exporter>, alert: Al
 
 async fn accept(listener: TcpListener, exporter: Rc<Exporter>) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let viewers = pages::places();
     let mut failures = rounds(RETRY);
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let exporter = exporter.clone();
+                let (exporter, viewers) = (exporter.clone(), viewers.clone());
                 drop(spawn_local(async move {
-                    let _ = timeout(CONNECTION_LIMIT, talk(stream, exporter)).await;
+                    let _ = timeout(CONNECTION_LIMIT, talk(stream, exporter, viewers)).await;
                     drop(slot);
                 }));
             }
@@ -76,10 +78,10 @@ async fn listen(address: SocketAddr, mut alert: Alert) -> TcpListener {
     }
 }
 
-async fn talk(stream: TcpStream, exporter: Rc<Exporter>) {
+async fn talk(stream: TcpStream, exporter: Rc<Exporter>, viewers: Arc<Semaphore>) {
     let service = service_fn(move |request| {
-        let exporter = exporter.clone();
-        async move { Ok::<_, Infallible>(answer(&request, &exporter).await) }
+        let (exporter, viewers) = (exporter.clone(), viewers.clone());
+        async move { Ok::<_, Infallible>(answer(&request, &exporter, &viewers).await) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -90,21 +92,35 @@ async fn talk(stream: TcpStream, exporter: Rc<Exporter>) {
     }
 }
 
-async fn answer(request: &Request<Incoming>, exporter: &Exporter) -> Response<Full<Bytes>> {
+async fn answer(
+    request: &Request<Incoming>,
+    exporter: &Rc<Exporter>,
+    viewers: &Arc<Semaphore>,
+) -> Response<Body> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n");
+        return text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n").map(Either::Left);
     }
-    let respond: fn(&Gathered) -> Response<Full<Bytes>> = match request.uri().path() {
+    let path = request.uri().path();
+    if path == "/events" {
+        return pages::events(exporter, viewers);
+    }
+    if let Some(file) = pages::file(path) {
+        return file;
+    }
+    let respond: fn(&Gathered) -> Response<Full<Bytes>> = match path {
         "/metrics" => {
             exporter.asked.set(Some(clock::now()));
             metrics
         }
         "/healthz" => health,
         "/readyz" => readiness,
-        _ => return text(StatusCode::NOT_FOUND, "not found; use /metrics, /healthz or /readyz\n"),
+        _ => {
+            let whole =
+                text(StatusCode::NOT_FOUND, "not found; use /, /metrics, /healthz or /readyz\n");
+            return whole.map(Either::Left);
+        }
     };
-    let gathered = exporter.gather().await;
-    respond(&gathered)
+    respond(&exporter.gather().await).map(Either::Left)
 }
 
 const SILENT: &str = "the monitor's event loop does not respond\n";
@@ -234,6 +250,35 @@ mod tests {
                 assert!(answer.starts_with("HTTP/1.1 503 "), "{path}: {answer}");
                 assert!(answer.contains("does not respond"), "{path}: {answer}");
             }
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn the_page_and_its_stream_need_nothing_else() {
+        let test = async {
+            let (address, inbox) = serving().await;
+            let _asked = answer_in_its_place(inbox);
+            for (path, part) in
+                [("/", "<h1"), ("/board.css", "prefers-color-scheme"), ("/board.js", "EventSource")]
+            {
+                let answer = get(address, path).await;
+                assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+                assert!(answer.contains("default-src 'none'"), "{path}: {answer}");
+                assert!(answer.contains(part), "{path}: {answer}");
+                assert!(!answer.contains("http://") || path == "/board.js", "{path}: {answer}");
+            }
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /events HTTP/1.1\r\nHost: natha\r\n\r\n").await.unwrap();
+            let mut text = String::new();
+            let mut buffer = [0; 65_536];
+            while text.matches("data: ").count() < 2 {
+                let read = stream.read(&mut buffer).await.unwrap();
+                assert_ne!(read, 0, "the stream has ended: {text}");
+                text.push_str(&String::from_utf8_lossy(&buffer[..read]));
+            }
+            assert!(text.contains("text/event-stream"), "{text}");
+            assert!(text.contains("\"findings\""), "{text}");
         };
         LocalSet::new().run_until(test).await;
     }
