@@ -58,6 +58,8 @@ package_of() {
         aarch64-linux-gnu-gcc) echo gcc-aarch64-linux-gnu ;;
         busybox) echo busybox-static ;;
         cc) echo gcc libc6-dev ;;
+        chromium) echo chromium ;;
+        chromedriver) echo chromium-driver ;;
         conntrack) echo conntrack ;;
         curl) echo curl ;;
         dbus-daemon) echo dbus-daemon ;;
