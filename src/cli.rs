@@ -7,8 +7,8 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    adopt, doctor, drain, handover, history, latch, monitor, notify, policy, release, replay, setup,
-    status, take, teardown, turns, undrain,
+    adopt, doctor, drain, handover, history, latch, measure, monitor, notify, policy, release, replay,
+    setup, status, take, teardown, turns, undrain,
 };
 use crate::config::{Flags, load, load_socket};
 use crate::logging::{self, LogFormat};
@@ -121,6 +121,8 @@ pub(crate) enum Verb {
     Adopt(adopt::AdoptArgs),
     /// Lead adopted route tables back to where they led before
     Retire(adopt::RetireArgs),
+    /// Measure how long EC2 takes to change a route, and until packets follow it
+    Measure(measure::Args),
     /// Take over a group once, by hand or from a keepalived notify script
     Take(take::Args),
     /// Remove a group's addresses from this host once another node has it
@@ -175,6 +177,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Unlatch(_) => latch::run_unlatch(&socket(&cli.flags)?).await,
         Verb::Adopt(args) => adopt::run(args, &cli.flags, &socket(&cli.flags)?).await,
         Verb::Retire(args) => adopt::run_retire(args, &cli.flags).await,
+        Verb::Measure(args) => measure::run(args, &cli.flags).await,
         Verb::Take(args) => take::run(args, &cli.flags).await,
         Verb::Release(args) => release::run(args, &cli.flags).await,
         Verb::History(args) => history::run(args, &cli.flags),

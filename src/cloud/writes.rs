@@ -167,6 +167,20 @@ impl Ec2 {
         call(CALL, request.send()).await.map(|_| ())
     }
 
+    /// Deletes a route. Fails with `NotFound` if the table has no such route.
+    pub(crate) async fn delete_route(
+        &self,
+        table: &RouteTableId,
+        cidr: Ipv4Net,
+    ) -> Result<(), CloudFault> {
+        let request = self
+            .client
+            .delete_route()
+            .route_table_id(table.as_str())
+            .destination_cidr_block(cidr.to_string());
+        call("DeleteRoute", request.send()).await.map(|_| ())
+    }
+
     pub(super) fn replace(
         &self,
         write: &RouteWrite,

@@ -18,6 +18,7 @@ pub(crate) mod drain;
 pub(crate) mod handover;
 pub(crate) mod history;
 pub(crate) mod latch;
+pub(crate) mod measure;
 pub(crate) mod monitor;
 pub(crate) mod notify;
 pub(crate) mod policy;

@@ -42,6 +42,7 @@ mod inbox;
 mod landings;
 mod latch;
 mod looks;
+mod measure;
 mod notices;
 mod peers;
 mod reload;
@@ -54,6 +55,9 @@ pub(crate) use clock::wall_ms;
 pub(crate) use discovery::{EgressOutlook, Outlook, outlook};
 pub(crate) use health::allowances::parse as parse_allowances;
 pub(crate) use history::files as history_files;
+pub(crate) use measure::{
+    Change, MeasureRequest, Plan, Sample, Summary, clean_up_when_stdin_ends, summaries,
+};
 pub(crate) use notices::ways;
 pub(crate) use reload::run_again;
 pub(crate) use start::{Ending, run};

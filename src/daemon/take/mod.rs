@@ -15,4 +15,5 @@ pub(crate) use adopt::{AdoptReport, AdoptRequest, AdoptResult, AdoptStep, adopt,
 pub(crate) use host_change::HostChange;
 pub(crate) use release::{ReleaseReport, release};
 pub(crate) use run::{StepResult, TakeStep};
+pub(super) use shared::find_cluster;
 pub(crate) use takeover::{TakeReport, TakeRequest, take};

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use super::host_change::HostChange;
 use super::run::{Pace, TakeRun};
 use crate::cloud::{Clouds, Imds};
-use crate::config::{Flags, PairFlags, Settings};
+use crate::config::{Flags, PairFlags, Settings, load};
 use crate::daemon::carrier::{self, MustCarry};
 use crate::daemon::discovery::{self, Membership};
 use crate::plan::parts_of;
@@ -66,6 +66,17 @@ pub(super) async fn carry(found: &Membership, group: &GroupName, held: bool) -> 
         }
         Err(error) => vec![HostChange::Failed(format!("{error:#}"))],
     }
+}
+
+/// How long the cluster may take to be found where no time limit is given.
+const FIND: Duration = Duration::from_secs(30);
+
+/// Finds the cluster as the monitor does, for commands without a time limit of their own.
+///
+/// # Errors
+/// If the settings are wrong, or the cluster cannot be found in time.
+pub(in crate::daemon) async fn find_cluster(flags: &Flags) -> anyhow::Result<Membership> {
+    find(flags, load(flags, None)?.settings, Instant::now() + FIND).await
 }
 
 /// Finds the cluster as the monitor does. keepalived runs its script once per transition, so a
