@@ -7,8 +7,8 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    adopt, doctor, drain, handover, history, latch, measure, monitor, notify, policy, release, replay,
-    setup, status, take, teardown, turns, undrain,
+    adopt, doctor, drain, handover, history, latch, measure, monitor, notify, policy, release,
+    replay, setup, status, take, teardown, turns, undrain,
 };
 use crate::config::{Flags, load, load_socket};
 use crate::logging::{self, LogFormat};

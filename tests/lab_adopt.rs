@@ -1,5 +1,6 @@
 //! Route tables go from another NAT to natha one after the other, and back where a table's hosts are
 //! not served.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use natha_lab::net::internet::{INTERNET_HOST, WHOAMI_PORT};
 use natha_lab::scene::{self, QUICK, Scene};

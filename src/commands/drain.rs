@@ -42,7 +42,7 @@ pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> 
     control::command(socket, &Command::Leave).await?;
     match timeout(args.timeout, drained(socket)).await {
         Ok(report) => {
-            let kept = kept(&report?);
+            let kept = kept(&*report?);
             if kept.is_empty() {
                 print("This node holds no group. It takes none until `natha undrain`.\n")?;
                 return Ok(ExitCode::SUCCESS);
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> 
 pub(super) async fn hand_over(socket: &Path, limit: Duration) -> anyhow::Result<Vec<String>> {
     control::command(socket, &Command::Leave).await?;
     match timeout(limit, drained(socket)).await {
-        Ok(report) => Ok(kept(&report?)),
+        Ok(report) => Ok(kept(&*report?)),
         Err(_) => match control::status(socket).await? {
             MonitorStatus::Running(report) => Ok(kept(&report)),
             MonitorStatus::Starting(_) => bail!("the monitor was restarted meanwhile"),

@@ -16,6 +16,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use super::control::MonitorStatus;
 use super::{control, drain, needs_attention, print};
 use crate::failover::{Command, Verdict};
+use crate::kernel::run::{Program, RunError};
 use crate::status::Report;
 
 /// Time between two reads of the monitor's status.
@@ -25,6 +26,8 @@ const POLL: Duration = Duration::from_millis(500);
 const LISTEN: Duration = Duration::from_secs(3);
 /// How long the hand-over may take.
 const HAND_OVER: Duration = Duration::from_secs(20);
+/// How long systemd and the package manager may take to answer.
+const ASK: Duration = Duration::from_secs(30);
 /// Debian and Ubuntu make this file where an update needs a reboot.
 const REBOOT_REQUIRED: &str = "/run/reboot-required";
 
@@ -92,14 +95,16 @@ pub(crate) async fn reboot(args: &RebootArgs, socket: &Path) -> anyhow::Result<E
         return Ok(needs_attention());
     }
     print("Rebooting.\n")?;
-    let status = process::Command::new("systemctl").arg("reboot").status().await;
-    let asked = status.context("cannot run `systemctl reboot`").and_then(|status| {
-        if status.success() { Ok(()) } else { bail!("`systemctl reboot` ended with {status}") }
-    });
+    let asked = ask_for_reboot().await;
     if asked.is_err() {
         control::command(socket, &Command::Stay).await?;
     }
     asked.map(|()| ExitCode::SUCCESS)
+}
+
+async fn ask_for_reboot() -> anyhow::Result<()> {
+    Program::find("systemctl", "systemd")?.run(&["reboot"], b"", ASK).await?;
+    Ok(())
 }
 
 /// Runs a command while this node holds nothing, and takes part again after it.
@@ -121,6 +126,7 @@ pub(crate) async fn when_safe(args: &WhenSafeArgs, socket: &Path) -> anyhow::Res
 
 async fn run(command: &[String]) -> anyhow::Result<ExitStatus> {
     let (program, arguments) = command.split_first().context("there is no command")?;
+    #[expect(clippy::disallowed_methods, reason = "the operator's command ends when it likes")]
     let status = process::Command::new(program).args(arguments).status().await;
     status.with_context(|| format!("cannot run {program}"))
 }
@@ -155,10 +161,13 @@ async fn begin(within: Option<Duration>, socket: &Path) -> anyhow::Result<Result
     let mut shown = String::new();
     while let Some(until) = until {
         ticks.tick().await;
-        let waits_for = turn(&running(socket).await?).err();
+        let waits_for = turn(&*running(socket).await?).err();
         match waits_for {
-            None if takes_its_turn(socket).await? => break,
-            None => {}
+            None => {
+                if takes_its_turn(socket).await? {
+                    break;
+                }
+            }
             Some(reason) if Instant::now() >= until => {
                 return Ok(Err(format!("its turn has not come in time: {reason}")));
             }
@@ -184,7 +193,7 @@ async fn takes_its_turn(socket: &Path) -> anyhow::Result<bool> {
     let mut ticks = ticks();
     while begun.elapsed() < LISTEN {
         ticks.tick().await;
-        if yields(&running(socket).await?) {
+        if yields(&*running(socket).await?) {
             control::command(socket, &Command::Stay).await?;
             return Ok(false);
         }
@@ -231,8 +240,9 @@ async fn is_reboot_required() -> bool {
     if Path::new(REBOOT_REQUIRED).exists() {
         return true;
     }
-    let asked = process::Command::new("needs-restarting").arg("-r").output().await;
-    asked.is_ok_and(|output| output.status.code() == Some(1))
+    let Ok(program) = Program::find("needs-restarting", "yum-utils") else { return false };
+    let asked = program.run(&["-r"], b"", ASK).await;
+    matches!(asked, Err(RunError::Failed { status, .. }) if status.code() == Some(1))
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ async fn show(terminal: &mut DefaultTerminal, socket: &Path) -> anyhow::Result<(
             _ = ticks.tick() => screen.lines = lines(&control::status(socket).await),
             event = keys.recv() => match event.map(|event| step(&event)) {
                 None | Some(Step::Quit) => return Ok(()),
-                Some(step) => screen.step(&step),
+                Some(step) => screen.step(step),
             },
         }
         terminal.draw(|frame| screen.draw(frame)).context("cannot draw")?;
@@ -109,10 +109,10 @@ struct Screen {
 }
 
 impl Screen {
-    fn step(&mut self, step: &Step) {
+    fn step(&mut self, step: Step) {
         self.top = match step {
-            Step::Up(lines) => self.top.saturating_sub(*lines),
-            Step::Down(lines) => self.top.saturating_add(*lines),
+            Step::Up(lines) => self.top.saturating_sub(lines),
+            Step::Down(lines) => self.top.saturating_add(lines),
             Step::Quit | Step::Stay => self.top,
         };
     }
@@ -175,7 +175,7 @@ mod tests {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         let mut screen = Screen { lines: of_report(report), ..Screen::default() };
         for step in steps {
-            screen.step(step);
+            screen.step(*step);
         }
         terminal.draw(|frame| screen.draw(frame)).unwrap();
         terminal.backend().to_string()

@@ -123,6 +123,7 @@ pub struct Api {
 
 /// What `natha setup` configures on this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Host {
     /// Whether it is a NAT; none if the groups decide, see [`Settings::is_nat`].
     pub nat: Option<bool>,

@@ -25,9 +25,7 @@ use super::inbox::{self, Notes};
 use super::notices::{NoticeParts, Tally};
 use super::peers::{Exchange, ExchangeParts};
 use super::reload::Reload;
-use super::{
-    clock, egress, exporter, flows, heard_peers, history, latch, notices, reload, single,
-};
+use super::{clock, egress, exporter, flows, heard_peers, history, latch, notices, reload, single};
 use crate::cloud::Imds;
 use crate::config::{
     ClusterKey, Flags, PairFlags, Settings, Timing, load_with_pair, settings_digest,

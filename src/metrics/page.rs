@@ -168,7 +168,7 @@ mod tests {
         let mut page = Page::default();
         let mut took = Histogram::default();
         took.observe(Duration::from_millis(1));
-        took.observe(Duration::from_secs(3_600));
+        took.observe(Duration::from_hours(1));
         page.put(&CALLS, &["Stop", "ok"], 7_u64);
         page.put(&AGE, &[], Duration::from_millis(1_500));
         page.put(&CALLS, &["a\"b\\c\nd", "ok"], true);

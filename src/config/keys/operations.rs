@@ -1,6 +1,6 @@
 //! The settings of metrics, recordings, the history and notices.
 
-use super::{MINUTE, Range, SECOND, SettingKey, Value, key};
+use super::{BOOL, MINUTE, Range, SECOND, SettingKey, Value, key};
 
 /// In the order of the reference.
 pub(super) static KEYS: &[SettingKey] = &[

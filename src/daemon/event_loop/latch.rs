@@ -5,7 +5,7 @@ use crate::daemon::clock;
 use crate::daemon::latch::LatchRecord;
 use crate::failover::Command;
 use crate::status::LatchNote;
-use crate::types::{Time, printable};
+use crate::types::{InstanceId, Time, printable};
 
 /// The alert that stands while this node is latched.
 pub(super) const ALERT: &str = "latch";
@@ -54,7 +54,7 @@ pub(super) fn alert(record: &LatchRecord) -> Option<String> {
              until `natha unlatch`"
         ));
     }
-    let nodes: Vec<&str> = record.peers.iter().map(|node| node.as_str()).collect();
+    let nodes: Vec<&str> = record.peers.iter().map(InstanceId::as_str).collect();
     (!nodes.is_empty()).then(|| {
         format!(
             "the cluster is latched on {}: natha leaves everything as it is until `natha unlatch` \

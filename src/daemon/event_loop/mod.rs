@@ -38,7 +38,7 @@ use super::inbox::{Inbox, Note};
 use super::latch::LatchRecord;
 use super::notices::Tally;
 use super::peers::Exchange;
-use crate::failover::{Action, ActionId, Command, Event, Input, Machine, Outcome};
+use crate::failover::{Action, ActionId, Event, Input, Machine, Outcome};
 use crate::record::ACTIONS_A_TURN;
 use crate::status::{Allowances, Counters, FlowsReport, LandingState, LatchNote, PortUse};
 use crate::types::{Fault, Fitness, InstanceId, Member, Roster, SessionId, Time};

@@ -120,7 +120,7 @@ async fn answer(
             return whole.map(Either::Left);
         }
     };
-    respond(&exporter.gather().await).map(Either::Left)
+    respond(&*exporter.gather().await).map(Either::Left)
 }
 
 const SILENT: &str = "the monitor's event loop does not respond\n";
@@ -150,8 +150,7 @@ fn readiness(gathered: &Gathered) -> Response<Full<Bytes>> {
     if reasons.is_empty() {
         return text(StatusCode::OK, "ok\n");
     }
-    let lines: String = reasons.iter().map(|reason| format!("{reason}\n")).collect();
-    text(StatusCode::SERVICE_UNAVAILABLE, &lines)
+    text(StatusCode::SERVICE_UNAVAILABLE, &(reasons.join("\n") + "\n"))
 }
 
 #[cfg(test)]
@@ -271,7 +270,7 @@ mod tests {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(b"GET /events HTTP/1.1\r\nHost: natha\r\n\r\n").await.unwrap();
             let mut text = String::new();
-            let mut buffer = [0; 65_536];
+            let mut buffer = vec![0; 65_536];
             while text.matches("data: ").count() < 2 {
                 let read = stream.read(&mut buffer).await.unwrap();
                 assert_ne!(read, 0, "the stream has ended: {text}");

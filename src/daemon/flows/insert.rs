@@ -244,7 +244,7 @@ mod tests {
     #[tokio::test]
     async fn connections_of_an_egress_ip_are_removed_after_it_has_left_also_before_this_run() {
         let test = async {
-            let (publisher, published) = watch::channel(None);
+            let (sender, published) = watch::channel(None);
             let parts = Insertions {
                 shared: shared(35, 1, "one"),
                 published,
@@ -255,7 +255,7 @@ mod tests {
             takeovers.update(&parts);
             assert!(takeovers.left.is_empty(), "it is not known yet where the egress IP is");
             for is_here in [false, true, false] {
-                publisher.send_replace(Some(vec![group(is_here)]));
+                sender.send_replace(Some(vec![group(is_here)]));
                 takeovers.update(&parts);
                 assert_eq!(takeovers.left.contains_key(&egress()), !is_here);
                 assert_eq!(takeovers.begun.contains_key(&egress()), is_here);

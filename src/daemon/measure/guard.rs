@@ -3,8 +3,8 @@
 use std::process::Stdio;
 
 use anyhow::{Context, bail};
-use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
+use tokio::task::spawn_blocking;
 
 use super::scratch;
 use crate::config::Flags;
@@ -20,6 +20,7 @@ impl Guard {
     /// Starts it, with the flags of this process.
     pub(super) fn start() -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("unknown which program this is")?;
+        #[expect(clippy::disallowed_methods, reason = "it must outlive whatever ends this process")]
         let child = Command::new(program)
             .args(std::env::args_os().skip(1))
             .arg("--guard")
@@ -54,8 +55,9 @@ pub(crate) async fn clean_up_when_stdin_ends(
 ) -> anyhow::Result<()> {
     // Before the first process has changed anything: what fails then, fails early.
     let found = find_cluster(flags).await?;
-    let mut rest = Vec::new();
-    tokio::io::stdin().read_to_end(&mut rest).await.context("cannot read standard input")?;
+    spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()))
+        .await?
+        .context("cannot read standard input")?;
     let ec2 = found.discovery.clouds.ec2();
     match ec2.delete_route(table, scratch()).await {
         Err(fault) if fault.kind != CloudFaultKind::NotFound => Err(fault.into()),

@@ -15,7 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use self::guard::Guard;
 pub(crate) use self::guard::clean_up_when_stdin_ends;
 use self::replies::Replies;
-pub(crate) use self::samples::{Change, Sample, Summary, summaries};
+pub(crate) use self::samples::{Change, Sample, summaries};
 use super::clock;
 use super::discovery::Membership;
 use super::peers::{EchoMark, PeerSocket};
@@ -45,7 +45,6 @@ pub(crate) struct MeasureRequest {
 }
 
 /// What would be done: two nodes and a table.
-#[derive(Debug)]
 pub(crate) struct Plan {
     found: Membership,
     table: RouteTableId,
@@ -182,14 +181,12 @@ fn peer_of<'a>(found: &'a Membership, text: &str) -> anyhow::Result<&'a Member> 
     let is_it =
         |member: &&Member| member.id.as_str() == text || member.name.as_deref() == Some(text);
     let mut matching = others().filter(is_it);
-    match (matching.next(), matching.next()) {
-        (Some(peer), None) => Ok(peer),
-        _ => {
-            let roster = &found.cluster.roster;
-            let known: Vec<String> = others().map(|member| roster.node_name(&member.id)).collect();
-            bail!("no single other node is called `{text}`; there are: {}", known.join(", "))
-        }
+    if let (Some(peer), None) = (matching.next(), matching.next()) {
+        return Ok(peer);
     }
+    let roster = &found.cluster.roster;
+    let known: Vec<String> = others().map(|member| roster.node_name(&member.id)).collect();
+    bail!("no single other node is called `{text}`; there are: {}", known.join(", "))
 }
 
 /// This node's packets must follow the table, and nothing real may be at the scratch address.

@@ -65,7 +65,8 @@ impl Replies {
 
 /// A number as the packet has it.
 fn wrapped(number: u64) -> u16 {
-    (number % (1 << 16)) as u16
+    let [.., high, low] = number.to_be_bytes();
+    u16::from_be_bytes([high, low])
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ mod tests {
         assert_eq!((back.rounds, back.call), (100, [ms(50), ms(99)]));
         assert_eq!(back.effect, Some([ms(500), ms(990), ms(1_000)]));
         let away = &summaries[&Change::Away];
-        assert_eq!((away.effect.clone(), away.without_effect), (None, 1));
+        assert_eq!((away.effect, away.without_effect), (None, 1));
         assert!(!summaries.contains_key(&Change::Create));
     }
 }

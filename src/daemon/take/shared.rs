@@ -76,7 +76,7 @@ const FIND: Duration = Duration::from_secs(30);
 /// # Errors
 /// If the settings are wrong, or the cluster cannot be found in time.
 pub(in crate::daemon) async fn find_cluster(flags: &Flags) -> anyhow::Result<Membership> {
-    find(flags, load(flags, None)?.settings, Instant::now() + FIND).await
+    Box::pin(find(flags, load(flags, None)?.settings, Instant::now() + FIND)).await
 }
 
 /// Finds the cluster as the monitor does. keepalived runs its script once per transition, so a
@@ -93,7 +93,7 @@ pub(super) async fn find(
     loop {
         let attempt = async {
             rounds.tick().await;
-            discovery::attempt(flags, &PairFlags::default(), &settings, &imds).await
+            Box::pin(discovery::attempt(flags, &PairFlags::default(), &settings, &imds)).await
         };
         match timeout_at(deadline, attempt).await {
             Ok(Ok(Ok(found))) => return Ok(found),
