@@ -1,5 +1,6 @@
 //! `natha measure`: how long EC2 takes, in the user's own cluster.
 
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,13 +14,15 @@ use crate::config::Flags;
 use crate::daemon::{MeasureRequest, Plan, Sample, clean_up_when_stdin_ends, summaries};
 use crate::types::{RouteTableId, display_duration};
 
+const ROUNDS: RangeInclusive<i64> = 1..=1000;
+
 const AFTER_HELP: &str = "\
 Example:
   natha measure --table rtb-0123abcd --peer nat-b         show what would be done
   natha measure --table rtb-0123abcd --peer nat-b --yes   do it
 
-The table is the one that this node's own packets follow. The peer must take packets to 192.0.2.254
-for its own (host.accept), and the role needs CreateRoute, ReplaceRoute and DeleteRoute for the table.
+TABLE is the one that this node's own packets follow. The peer must accept packets to 192.0.2.254
+(setting host.accept). The role needs CreateRoute, ReplaceRoute and DeleteRoute for the table.
 
 Exit codes: 0 all was measured; 1 nothing was; 3 the plan was shown, or not every change had an
 effect.";
@@ -37,7 +40,7 @@ pub(crate) struct Args {
     pub(crate) peer: Option<String>,
 
     /// How often each change is measured
-    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(ROUNDS))]
     pub(crate) rounds: u32,
 
     /// Do it; without it, the plan is shown
