@@ -1,10 +1,10 @@
 //! `natha measure`: how long EC2 takes, in the user's own cluster.
 
-use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
+use clap::builder::RangedI64ValueParser;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde::Serialize;
@@ -13,8 +13,6 @@ use super::{needs_attention, print, print_result};
 use crate::config::Flags;
 use crate::daemon::{MeasureRequest, Plan, Sample, clean_up_when_stdin_ends, summaries};
 use crate::types::{RouteTableId, display_duration};
-
-const ROUNDS: RangeInclusive<i64> = 1..=1000;
 
 const AFTER_HELP: &str = "\
 Example:
@@ -26,6 +24,11 @@ TABLE is the one that this node's own packets follow. The peer must accept packe
 
 Exit codes: 0 all was measured; 1 nothing was; 3 the plan was shown, or not every change had an
 effect.";
+
+/// How many rounds there may be.
+fn rounds() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=1000)
+}
 
 /// Flags of `natha measure`.
 #[derive(Debug, Clone, clap::Args)]
@@ -40,7 +43,7 @@ pub(crate) struct Args {
     pub(crate) peer: Option<String>,
 
     /// How often each change is measured
-    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(ROUNDS))]
+    #[arg(long, value_name = "N", default_value = "10", value_parser = rounds())]
     pub(crate) rounds: u32,
 
     /// Do it; without it, the plan is shown
