@@ -35,16 +35,17 @@ fn beside_another_nat() -> Scene {
 fn a_table_is_adopted_once_its_hosts_are_served_and_retired_later() {
     let scene = beside_another_nat();
     let writes = scene.route_writes().unwrap();
-    let plan = scene.natha("nat-a", &["adopt"]).unwrap();
+    let table = scene.zone(0).unwrap().private_table;
+    let plan = scene.natha("nat-a", &["adopt", &table]).unwrap();
     assert_eq!(plan.code, 3, "{}{}", plan.stdout, plan.stderr);
     assert!(plan.stdout.contains("would move"), "{}", plan.stdout);
     assert_eq!(scene.route_writes().unwrap(), writes, "the plan changes nothing");
-    let elsewhere = scene.natha("nat-b", &["adopt", "--yes"]).unwrap();
+    let elsewhere = scene.natha("nat-b", &["adopt", "--yes", &table]).unwrap();
     assert_eq!(elsewhere.code, 3, "{}{}", elsewhere.stdout, elsewhere.stderr);
     assert!(elsewhere.stdout.contains("run this command there"), "{}", elsewhere.stdout);
 
     let meter = scene.ping("host-a", 10).unwrap();
-    let done = scene.natha("nat-a", &["adopt", "--yes"]).unwrap();
+    let done = scene.natha("nat-a", &["adopt", "--yes", &table]).unwrap();
     assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
     assert!(done.stdout.contains("its hosts are served"), "{}", done.stdout);
     scene.wait_route(0, "nat-a").unwrap();
@@ -70,7 +71,8 @@ fn a_table_whose_hosts_get_no_reply_is_led_back() {
     let open = format!("timeout 0.3 bash -c 'exec 3<>/dev/tcp/{INTERNET_HOST}/{WHOAMI_PORT}'");
     let client = format!("for round in $(seq 40); do {open}; done");
     scene.spawn("host-a", &["sh", "-c", &client]).unwrap();
-    let done = scene.natha("nat-a", &["adopt", "--yes", "--proof", "3s"]).unwrap();
+    let table = scene.zone(0).unwrap().private_table;
+    let done = scene.natha("nat-a", &["adopt", "--yes", "--proof", "3s", &table]).unwrap();
     assert_eq!(done.code, 3, "{}{}", done.stdout, done.stderr);
     assert!(done.stdout.contains("given back"), "{}", done.stdout);
     scene.wait_route(0, "nat-c").unwrap();

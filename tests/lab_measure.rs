@@ -12,11 +12,14 @@ const LATENCY: u64 = 400;
 const PROPAGATION: u64 = 800;
 const LIMIT: Duration = Duration::from_mins(2);
 
+/// Two nodes, of which nat-b accepts packets to the scratch address.
 fn scene() -> Scene {
-    let config = format!("host.accept = [\"192.0.2.254\"]\n{QUICK}");
-    let mut spec = scene::spec(2, NATHA, &config);
+    let mut spec = scene::spec(2, NATHA, QUICK);
     (spec.ec2.latency_ms, spec.ec2.propagation_ms) = (LATENCY, PROPAGATION);
-    Scene::start(&spec).unwrap()
+    let scene = Scene::start(&spec).unwrap();
+    let accept = "sed -i '1i host.accept = [\"192.0.2.254\"]' /etc/natha/natha.toml";
+    scene.sh("nat-b", &format!("{accept} && natha setup")).unwrap();
+    scene
 }
 
 /// Whether the public table has a route for the scratch address.
@@ -66,14 +69,19 @@ fn a_measurement_that_is_killed_leaves_no_route_behind() {
 fn a_peer_that_does_not_reply_and_a_wrong_table_are_named() {
     let scene = Scene::start(&scene::spec(2, NATHA, QUICK)).unwrap();
     let account = scene.account().unwrap();
+    let measure = ["measure", "--table", &account.public_table, "--peer", "nat-b"];
     let wrong = scene.zone(0).unwrap().private_table;
     let refused = scene.natha("nat-a", &["measure", "--table", &wrong, "--peer", "nat-b"]).unwrap();
     assert_eq!(refused.code, 1, "{}", refused.stdout);
     assert!(refused.stderr.contains(&account.public_table), "{}", refused.stderr);
+    let itself = [&["env", "NATHA_HOST_ACCEPT=192.0.2.254", "natha"][..], &measure].concat();
+    let refused = scene.exec("nat-a", &itself, LIMIT).unwrap();
+    assert_eq!(refused.code, 1, "{}", refused.stdout);
+    assert!(refused.stderr.contains("accepts 192.0.2.254 itself"), "{}", refused.stderr);
     let nobody = ["measure", "--table", &account.public_table, "--peer", "nat-z"];
     let refused = scene.natha("nat-a", &nobody).unwrap();
     assert!(refused.stderr.contains("nat-b"), "{}", refused.stderr);
-    let argv = ["natha", "measure", "--table", &account.public_table, "--peer", "nat-b", "--yes"];
+    let argv = [&["natha"], &measure[..], &["--yes"]].concat();
     let silent = scene.exec("nat-a", &argv, LIMIT).unwrap();
     assert_eq!(silent.code, 1, "{}", silent.stdout);
     assert!(silent.stderr.contains("host.accept"), "{}", silent.stderr);

@@ -155,7 +155,7 @@ fn start(
         tracing::error!(
             "unknown which peers an earlier monitor stopped; start them by hand if any: {error:#}"
         );
-        Default::default()
+        BTreeSet::default()
     });
     let (before, heard) = heard_peers::start(&settings.state_dir);
     (header.heard, header.heard_long_ago) = (before.heard, before.long_ago);

@@ -108,6 +108,9 @@ impl Plan {
 
     async fn measure(&self) -> anyhow::Result<Vec<Sample>> {
         let mut pinger = Pinger::open()?;
+        if pinger.wait(clock::now(), false).await.is_none() {
+            bail!("{SCRATCH} answers pings before its route exists: nothing can be measured here");
+        }
         let mut samples = Vec::new();
         for _ in 0..self.rounds {
             for change in Change::ROUND {
@@ -205,6 +208,12 @@ async fn check_table(found: &Membership, table: &RouteTableInfo) -> anyhow::Resu
     if !is_followed {
         let own = tables.first().map_or("its VPC's main table", |own| own.id.as_str());
         bail!("the packets of this node follow {own}, not {}: name that one", table.id);
+    }
+    if found.discovery.settings.host.accept.contains(&SCRATCH) {
+        bail!(
+            "this node accepts {SCRATCH} itself, so its pings never leave it: measure from a node \
+             that does not have it in host.accept"
+        );
     }
     let is_inside = |block: &Ipv4Net| block.contains(&SCRATCH);
     if let Some(block) = found.cluster.vpc_blocks.iter().find(|block| is_inside(block)) {

@@ -96,8 +96,11 @@ impl Connections {
 }
 
 /// Whether both ends have acknowledged the opening of a TCP connection, which may have ended since.
+///
+/// The kernel also calls a connection established whose first packet it saw in the middle, such as
+/// one that the move has cut (`nf_conntrack_tcp_loose`): that one has no reply.
 fn is_established(flow: &Flow) -> bool {
-    let state = flow.tcp.map(|tcp| tcp.state);
+    let state = flow.tcp.map(|tcp| tcp.state).filter(|_| flow.seen_reply);
     matches!(
         state,
         Some(
@@ -149,6 +152,9 @@ mod tests {
         let lost = tcp(4, TcpState::SynReceived);
         assert_eq!(seen.judge(&[lost, entry(5, true)]), Served::No(2), "lost behind this node");
         assert_eq!(seen.judge(&[lost, tcp(6, TcpState::TimeWait)]), Served::Yes);
+        let mut cut = tcp(7, TcpState::Established);
+        cut.flow.seen_reply = false;
+        assert_eq!(seen.judge(&[cut]), Served::No(1), "picked up in the middle");
     }
 
     #[test]
