@@ -1,5 +1,5 @@
-//! `natha adopt` and `natha retire`: from another NAT to this node, one route table after the other,
-//! and back.
+//! `natha adopt` and `natha retire`: from another NAT to this node, one route table after the
+//! other, and back.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,9 +21,9 @@ Examples:
   natha adopt --yes rtb-0123abcd   move one
   natha adopt --yes                move all whose home this node is, one after the other
 
-A table must have the tag natha:cluster first. After each table, natha waits until a connection of its
-hosts has had a reply. If none has, it leads the table back to where it led before, and stops.
-`natha retire --yes` leads all back later. Open connections of the hosts end with each move.
+A table must have the tag natha:cluster first. After each move, natha waits until a connection
+of the table's hosts works. If none does, it points the table back to its old target, and stops.
+`natha retire --yes` points all of them back later. Each move ends the hosts' open connections.
 
 Exit codes: 0 nothing to move, or all moved; 3 something would be moved, or was not moved.";
 
@@ -31,7 +31,7 @@ Exit codes: 0 nothing to move, or all moved; 3 something would be moved, or was 
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct AdoptArgs {
-    /// Only these tables [default: all that lead out of the cluster]
+    /// Only these tables [default: all that point outside the cluster]
     #[arg(value_name = "TABLE")]
     pub(crate) tables: Vec<RouteTableId>,
 
@@ -39,7 +39,7 @@ pub(crate) struct AdoptArgs {
     #[arg(long)]
     pub(crate) yes: bool,
 
-    /// How long to wait for a reply to a connection of a table's hosts
+    /// How long to wait until a connection of a table's hosts works
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::take::limit)]
     pub(crate) proof: Duration,
 
@@ -125,7 +125,7 @@ fn to_text(report: &AdoptReport) -> String {
         return "There is nothing to move.\n".to_owned();
     }
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["TABLE", "GROUP", "FOR", "LED TO", "RESULT", ""]);
+    table.load_style(NOTHING).set_header(["TABLE", "GROUP", "FOR", "OLD TARGET", "RESULT", ""]);
     for step in &report.tables {
         table.add_row([
             step.table.to_string(),

@@ -15,13 +15,14 @@ use crate::types::{RouteTableId, display_duration};
 
 const AFTER_HELP: &str = "\
 Example:
-  natha measure --table rtb-0123abcd --peer nat-b         show what would be done
-  natha measure --table rtb-0123abcd --peer nat-b --yes   do it
+  natha measure --table rtb-0123abcd --peer nat-b         show the plan
+  natha measure --table rtb-0123abcd --peer nat-b --yes   measure
 
-The table is the one that this node's own packets follow. The peer must take packets to 192.0.2.254
-for its own (host.accept), and the role needs CreateRoute, ReplaceRoute and DeleteRoute for the table.
+The table is the one that this node's own packets follow. The peer must accept packets to
+192.0.2.254 (host.accept), and the role needs CreateRoute, ReplaceRoute and DeleteRoute for the
+table.
 
-Exit codes: 0 all was measured; 1 nothing was; 3 the plan was shown, or not every change had an
+Exit codes: 0 everything was measured; 1 nothing was; 3 the plan was shown, or some changes had no
 effect.";
 
 /// Flags of `natha measure`.
@@ -37,10 +38,15 @@ pub(crate) struct Args {
     pub(crate) peer: Option<String>,
 
     /// How often each change is measured
-    #[arg(long, value_name = "N", default_value = "10", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "10",
+        value_parser = clap::value_parser!(u32).range(1..=1000)
+    )]
     pub(crate) rounds: u32,
 
-    /// Do it; without it, the plan is shown
+    /// Measure; without it, the plan is shown
     #[arg(long)]
     pub(crate) yes: bool,
 
@@ -76,7 +82,7 @@ pub(crate) async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> 
         for line in plan.lines() {
             print(&format!("{line}\n"))?;
         }
-        print("Nothing was done: --yes does it.\n")?;
+        print("Nothing was done: --yes measures.\n")?;
         return Ok(needs_attention());
     }
     let samples = plan.carry_out().await?;

@@ -115,7 +115,7 @@ pub(super) fn service_checks(facts: &Facts) -> Judged {
     }
     Ok(Outcome::warning(
         format!("the service check fails here for {}", joined(failing)),
-        "mend the service, or its check in the settings of the group",
+        "repair the service, or its check in the settings of the group",
     ))
 }
 
