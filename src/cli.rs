@@ -26,7 +26,7 @@ Examples:
   natha history --since 24h        show the changes of the last day, newest last
   natha handover eu-west-1a        hand a group over to the best available peer
   natha drain                      hand everything over before this host shuts down
-  natha adopt                      show which route tables lead to another NAT
+  natha adopt                      show which route tables point to another NAT
   natha latch --reason \"…\"         leave everything as it is, on all nodes
   natha take web                   take over a group, as from a keepalived notify script
   natha release web                remove a group's addresses once another node has it
