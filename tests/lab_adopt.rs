@@ -1,5 +1,5 @@
-//! Route tables go from another NAT to natha one after the other, and back where a table's hosts are
-//! not served.
+//! `natha adopt` moves route tables from another NAT one at a time, and moves one back if its hosts
+//! are not served.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use natha_lab::net::internet::{INTERNET_HOST, WHOAMI_PORT};

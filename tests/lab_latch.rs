@@ -32,7 +32,10 @@ fn a_latched_cluster_moves_nothing_over_restarts_until_it_is_unlatched() {
     scene.spawn("nat-b", &["natha", "monitor"]).unwrap();
     scene.wait_status("nat-b", peers_latch).unwrap();
     scene.wait_verdict("nat-b", "nat-a", "unreachable").unwrap();
-    let unmoved = || Ok(assert_eq!(scene.route_writes()?, writes));
+    let unmoved = || {
+        assert_eq!(scene.route_writes()?, writes);
+        Ok(())
+    };
     scene.watch(Duration::from_secs(5), unmoved).unwrap();
     scene.nobody_stopped().unwrap();
 

@@ -1,5 +1,4 @@
-//! `natha adopt` and `natha retire`: from another NAT to this node, one route table after the
-//! other, and back.
+//! `natha adopt` and `natha retire`: move route tables from another NAT to this node, and back.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,9 +20,9 @@ Examples:
   natha adopt --yes rtb-0123abcd   move one
   natha adopt --yes                move all whose home this node is, one after the other
 
-A table must have the tag natha:cluster first. After each move, natha waits until a connection
-of the table's hosts works. If none does, it points the table back to its old target, and stops.
-`natha retire --yes` points all of them back later. Each move ends the hosts' open connections.
+Tag a table with natha:cluster first. natha moves one table at a time, and then waits until one of
+its hosts has an established connection. Without one, it restores the table's old target and stops.
+`natha retire --yes` restores all of them later. Each move ends the hosts' open connections.
 
 Exit codes: 0 nothing to move, or all moved; 3 something would be moved, or was not moved.";
 

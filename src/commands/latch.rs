@@ -12,8 +12,9 @@ use crate::failover::Command;
 const REASON_MAX: usize = 200;
 
 const AFTER_HELP: &str = "\
-The latch holds for the whole cluster, over restarts and reboots, until `natha unlatch` on this
-node. A node that dies meanwhile is not covered. `natha handover` and `natha drain` still work.";
+The latch holds for the whole cluster until `natha unlatch` on this node, also after restarts and
+reboots. No node takes over from one that dies meanwhile. `natha handover` and `natha drain` still
+work.";
 
 const AFTER_HELP_OF_UNLATCH: &str = "\
 Use it on the node that was latched: `natha status` on each node names it. If that node is dead, use

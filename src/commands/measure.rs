@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
+use clap::builder::RangedI64ValueParser;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde::Serialize;
@@ -18,12 +19,16 @@ Example:
   natha measure --table rtb-0123abcd --peer nat-b         show the plan
   natha measure --table rtb-0123abcd --peer nat-b --yes   measure
 
-The table is the one that this node's own packets follow. The peer must accept packets to
-192.0.2.254 (host.accept), and the role needs CreateRoute, ReplaceRoute and DeleteRoute for the
-table.
+TABLE is the one that this node's own packets follow. The peer must accept packets to 192.0.2.254
+(setting host.accept). The role needs CreateRoute, ReplaceRoute and DeleteRoute for the table.
 
 Exit codes: 0 everything was measured; 1 nothing was; 3 the plan was shown, or some changes had no
 effect.";
+
+/// How many rounds there may be.
+fn rounds() -> RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(1..=1000)
+}
 
 /// Flags of `natha measure`.
 #[derive(Debug, Clone, clap::Args)]
@@ -38,12 +43,7 @@ pub(crate) struct Args {
     pub(crate) peer: Option<String>,
 
     /// How often each change is measured
-    #[arg(
-        long,
-        value_name = "N",
-        default_value = "10",
-        value_parser = clap::value_parser!(u32).range(1..=1000)
-    )]
+    #[arg(long, value_name = "N", default_value = "10", value_parser = rounds())]
     pub(crate) rounds: u32,
 
     /// Measure; without it, the plan is shown

@@ -32,8 +32,8 @@ const ASK: Duration = Duration::from_secs(30);
 const REBOOT_REQUIRED: &str = "/run/reboot-required";
 
 const AFTER_HELP: &str = "\
-With --when-safe, a timer may start this command on several nodes at the same time: the nodes reboot
-one after the other, each once all groups are at home and every node is proven.
+With --when-safe, several nodes may start this at the same time, from a timer for example. One node
+reboots at a time, and the next one only once all groups are back and every node is proven.
 
 Exit code 3: the turn did not come in time, or no peer could take what this node holds. The node
 then takes part as before.";

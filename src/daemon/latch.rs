@@ -1,4 +1,4 @@
-//! The latch in the state directory. It outlives restarts and reboots: a person ends it, not a crash.
+//! The latch in the state directory. It outlives restarts and reboots: only an operator ends it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

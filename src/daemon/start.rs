@@ -150,13 +150,13 @@ fn start(
         now,
     );
     let stopped_peers = StoppedPeersFile::in_directory(&settings.state_dir);
-    match stopped_peers.load() {
-        Ok(stopped) => header.stopped = stopped,
+    header.stopped = stopped_peers.load().unwrap_or_else(|error| {
         // A peer may then stay stopped; a node without a monitor would be worse.
-        Err(error) => tracing::error!(
+        tracing::error!(
             "unknown which peers an earlier monitor stopped; start them by hand if any: {error:#}"
-        ),
-    }
+        );
+        Default::default()
+    });
     let (before, heard) = heard_peers::start(&settings.state_dir);
     (header.heard, header.heard_long_ago) = (before.heard, before.long_ago);
     let (latch, latches) = latch::start(&settings.state_dir);
@@ -196,6 +196,11 @@ fn start(
 
     watch_host(found, hurry_probes, &notes)?;
     watch_cluster(found, rediscover, &notes);
+    log_start(cluster);
+    Ok(Running { notes, carrier, ended })
+}
+
+fn log_start(cluster: &Cluster) {
     tracing::info!(
         cluster = cluster.name,
         node = %cluster.me.id,
@@ -203,7 +208,6 @@ fn start(
         groups = cluster.roster.groups.len(),
         "the monitor is running"
     );
-    Ok(Running { notes, carrier, ended })
 }
 
 /// What the loop publishes of egress IPs and members, as far as something here needs it.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::group::GroupState;
-use super::latch::Latches;
+use super::latches::Latches;
 use super::order;
 use super::outbox::{About, Outbox};
 use super::peer::{Heard, HeardBefore, Peer, max_request_age};

@@ -1,31 +1,10 @@
 //! The latch: while one member has it, all begin nothing on their own account.
 
-use std::collections::BTreeSet;
-
-use serde::{Deserialize, Serialize};
-
 use super::group::{DesiredMove, GroupState, MoveKind};
 use super::known::Known;
 use super::outbox::{About, Outbox};
 use super::{EventKind, Level};
 use crate::types::{InstanceId, Time};
-
-/// The latches that a node obeys.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Latches {
-    /// Whether this node has the latch.
-    pub here: bool,
-    /// The peers that had it in the last heartbeat that this node heard of each.
-    pub peers: BTreeSet<InstanceId>,
-}
-
-impl Latches {
-    /// Whether there is any.
-    #[must_use]
-    pub fn is_latched(&self) -> bool {
-        self.here || !self.peers.is_empty()
-    }
-}
 
 impl Known {
     /// Takes in whether a peer has the latch, from its heartbeat.
@@ -60,15 +39,5 @@ impl Known {
         !self.latches.is_latched()
             || group.is_under_way(desired)
             || (desired.kind == MoveKind::HandOver && is_ordered)
-    }
-}
-
-impl Latches {
-    /// Where the latch is, in words.
-    fn describe(&self) -> String {
-        let here = self.here.then(|| "on this node".to_owned());
-        let peers = self.peers.iter().map(|peer| format!("by {peer}"));
-        let places: Vec<String> = here.into_iter().chain(peers).collect();
-        format!("{}; the cluster is left as it is", places.join(", "))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::egress::{EgressGroup, ServedGroup};
 use super::group::{GroupState, Groups};
 use super::known::Known;
-use super::latch::Latches;
+use super::latches::Latches;
 use super::moves::PeerNote;
 use super::outbox::{About, Outbox};
 use super::peer::words;

@@ -25,6 +25,7 @@ mod group;
 mod input;
 mod known;
 mod latch;
+mod latches;
 mod machine;
 mod moves;
 mod order;
@@ -47,7 +48,7 @@ mod wants;
 pub use action::{Action, ActionId, Event, EventKind, Level};
 pub use egress::{EgressGroup, EgressIp, ServedGroup};
 pub use input::{Command, Input, Outcome, Routes};
-pub use latch::Latches;
+pub use latches::Latches;
 pub use machine::Machine;
 pub use view::{GroupView, PeerView, Verdict, View};
 

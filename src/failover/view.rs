@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::latch::Latches;
+use super::latches::Latches;
 use crate::types::millis;
 use crate::types::{Fitness, GroupName, InstanceId, PowerReport, RouteTarget};
 

@@ -22,9 +22,9 @@
 //! | 32 | tag: HMAC-SHA256 over all bytes before it; absent without a key |
 //!
 //! The flags are 1 = tag, 2 = leaving, 4 = entries omitted, 8 = services, 16 = restarting and
-//! 32 = latched. A name is its length (1) and its text. The flags of a `hears` line are 1 = considered failed and
-//! 2 = stopped by the sender, which will start it again. A receiver is the instance that a planned
-//! move goes to, or one byte 0 for none.
+//! 32 = latched. A name is its length (1) and its text. The flags of a `hears` line are 1 =
+//! considered failed and 2 = stopped by the sender, which will start it again. A receiver is the
+//! instance that a planned move goes to, or one byte 0 for none.
 //!
 //! A receiver ignores the bits that it does not know in the fitness and in the flags of a `hears`
 //! line, so that a later version can add some. To a node that knows none of the sender's faults,

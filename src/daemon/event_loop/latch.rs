@@ -7,9 +7,6 @@ use crate::failover::Command;
 use crate::status::LatchNote;
 use crate::types::{InstanceId, Time, printable};
 
-/// The alert that stands while this node is latched.
-pub(super) const ALERT: &str = "latch";
-
 impl EventLoop {
     /// Keeps who latched this node and why.
     pub(super) fn note_latch(&mut self, command: &Command) {
@@ -38,9 +35,12 @@ impl EventLoop {
         });
         if changed {
             let text = alert(&self.latches.borrow());
-            self.tell_alert(ALERT, text.as_deref(), now);
-            self.state.alerts.remove(ALERT);
-            self.state.alerts.extend(text.map(|text| (ALERT, text)));
+            self.tell_alert("latch", text.as_deref(), now);
+            if let Some(text) = text {
+                self.state.alerts.insert("latch", text);
+            } else {
+                self.state.alerts.remove("latch");
+            }
         }
     }
 }

@@ -155,7 +155,7 @@ impl LoopState {
             roster: Arc::new(roster),
             started: now,
             events: VecDeque::with_capacity(HISTORY),
-            alerts: latch::alert(latch).map(|text| (latch::ALERT, text)).into_iter().collect(),
+            alerts: latch::alert(latch).map(|text| ("latch", text)).into_iter().collect(),
             allowances: BTreeMap::new(),
             ports: None,
             landings: None,

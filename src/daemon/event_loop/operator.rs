@@ -4,9 +4,6 @@ use super::{EventLoop, Stage};
 use crate::failover::Command;
 use crate::types::Time;
 
-/// The alert that stands while this node is drained.
-const DRAIN: &str = "drain";
-
 impl EventLoop {
     pub(super) fn note_command(&mut self, command: &Command, now: Time) {
         match command {
@@ -16,8 +13,8 @@ impl EventLoop {
                 if self.state.stage == Stage::Drained {
                     self.state.stage = Stage::Running;
                 }
-                self.state.alerts.remove(DRAIN);
-                self.tell_alert(DRAIN, None, now);
+                self.state.alerts.remove("drain");
+                self.tell_alert("drain", None, now);
             }
             Command::Latch { .. } | Command::Unlatch => self.note_latch(command),
             Command::HandOver { .. } => {}
@@ -27,7 +24,7 @@ impl EventLoop {
     /// Raises the alert about the drain. `how` completes "this node".
     pub(super) fn note_drain(&mut self, how: &str, now: Time) {
         let text = format!("this node {how}: it takes nothing until `natha undrain`");
-        self.tell_alert(DRAIN, Some(&text), now);
-        self.state.alerts.insert(DRAIN, text);
+        self.tell_alert("drain", Some(&text), now);
+        self.state.alerts.insert("drain", text);
     }
 }

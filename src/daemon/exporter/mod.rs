@@ -1,5 +1,5 @@
-//! Serves a page for people, metrics and health by HTTP, and prints metrics for CloudWatch. `docs/metrics.md`
-//! specifies it; [`crate::metrics`] makes the text.
+//! Serves a page for people, metrics and health by HTTP, and prints metrics for CloudWatch.
+//! `docs/metrics.md` specifies it; [`crate::metrics`] makes the text.
 //!
 //! All of it runs on a thread of its own:
 //!

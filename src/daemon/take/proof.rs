@@ -1,9 +1,9 @@
 //! Whether the private hosts of a route table are served by this node: by their connections in the
 //! kernel's table.
 //!
-//! A reply that the kernel has seen may be dropped behind it, so that it never reaches the host. The
-//! state of a TCP connection tells more: only the host's own acknowledgement establishes it. Where
-//! hosts use TCP, nothing else counts.
+//! A reply that the kernel has seen may still be dropped before it reaches the host. The state of a
+//! TCP connection proves more: only the host's own acknowledgement establishes it. If hosts use TCP,
+//! nothing else counts.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
