@@ -165,7 +165,7 @@ mod tests {
             destination: "0.0.0.0/0".parse().unwrap(),
             before: "nat-0123abcd".to_owned(),
             result: *result,
-            note: "3 connections of its hosts had no reply".to_owned(),
+            note: "3 new connections of its hosts, and none works".to_owned(),
         };
         AdoptReport {
             node: "i-0123abcd".parse().unwrap(),
@@ -179,7 +179,7 @@ mod tests {
         let planned = to_text(&report(&[AdoptResult::WouldMove]));
         assert!(planned.contains("nat-0123abcd") && planned.contains("--yes"), "{planned}");
         let back = to_text(&report(&[AdoptResult::GivenBack]));
-        assert!(back.contains("given back") && back.contains("had no reply"), "{back}");
+        assert!(back.contains("given back") && back.contains("none works"), "{back}");
         assert!(!back.contains("--yes"), "{back}");
     }
 

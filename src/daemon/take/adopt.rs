@@ -261,7 +261,7 @@ async fn move_one(
             return Ok((AdoptResult::Quiet, "no host has sent anything".to_owned()));
         }
         Served::Quiet => "no host has sent anything; --keep-quiet keeps such tables".to_owned(),
-        Served::No(count) => format!("{count} connections of its hosts had no reply"),
+        Served::No(count) => format!("{count} new connections of its hosts, and none works"),
     };
     let (result, note) = give_back(found, &route, &one.before, adopted).await?;
     Ok((result, if note.is_empty() { why } else { format!("{why}; {note}") }))
