@@ -122,8 +122,8 @@ impl Plan {
                 if change == Change::Create && samples.iter().all(|one| one.effect.is_none()) {
                     bail!(
                         "no ping of {SCRATCH} was answered within {} s of the route's creation: \
-                         set host.accept = [\"{SCRATCH}\"] on {}, run `natha setup` there, and let its \
-                         security group pass ICMP echo from this node",
+                         set host.accept = [\"{SCRATCH}\"] on {}, run `natha setup` there, and let \
+                         its security group pass ICMP echo from this node",
                         PATIENCE.as_secs(),
                         self.found.cluster.roster.node_name(&self.peer.id)
                     );
