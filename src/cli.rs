@@ -26,7 +26,7 @@ Examples:
   natha history --since 24h        show the changes of the last day, newest last
   natha handover eu-west-1a        hand a group over to the best available peer
   natha drain                      hand everything over before this host shuts down
-  natha adopt                      show which route tables lead to another NAT
+  natha adopt                      show which route tables point to another NAT
   natha latch --reason \"…\"         leave everything as it is, on all nodes
   natha take web                   take over a group, as from a keepalived notify script
   natha release web                remove a group's addresses once another node has it
@@ -99,7 +99,7 @@ pub(crate) enum Verb {
     Monitor(monitor::Args),
     /// Show the state of the monitor on this host
     Status(status::Args),
-    /// Check this node and its cluster, and say how to mend what is wrong; changes nothing
+    /// Check this node and its cluster, and say how to fix what is wrong; changes nothing
     Doctor(doctor::Args),
     /// Show past changes with their reasons and durations, or one of them as a page
     History(history::Args),
@@ -109,7 +109,7 @@ pub(crate) enum Verb {
     Drain(drain::Args),
     /// Take part again after a drain
     Undrain(undrain::Args),
-    /// Hand everything over and reboot this host, one node of the cluster after the other
+    /// Hand everything over and reboot this host; --when-safe: one node after the other
     Reboot(turns::RebootArgs),
     /// Run a command while this node holds nothing, one node of the cluster after the other
     WhenSafe(turns::WhenSafeArgs),
@@ -119,7 +119,7 @@ pub(crate) enum Verb {
     Unlatch(latch::UnlatchArgs),
     /// Move route tables from another NAT to this node, one after the other
     Adopt(adopt::AdoptArgs),
-    /// Lead adopted route tables back to where they led before
+    /// Point adopted route tables back to their old targets
     Retire(adopt::RetireArgs),
     /// Measure how long EC2 takes to change a route, and until packets follow it
     Measure(measure::Args),

@@ -159,7 +159,7 @@ impl Ec2 {
             "lgw" => request.local_gateway_id(id),
             "cagw" => request.carrier_gateway_id(id),
             _ => {
-                let message = format!("a route cannot be led to {id}");
+                let message = format!("a route cannot point to {id}");
                 let kind = CloudFaultKind::Unsupported;
                 return Err(CloudFault { kind, call: CALL.to_owned(), message });
             }

@@ -30,7 +30,7 @@ Exit codes: 0 nothing to move, or all moved; 3 something would be moved, or was 
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct AdoptArgs {
-    /// Only these tables [default: all that lead out of the cluster]
+    /// Only these tables [default: all that point outside the cluster]
     #[arg(value_name = "TABLE")]
     pub(crate) tables: Vec<RouteTableId>,
 
@@ -38,7 +38,7 @@ pub(crate) struct AdoptArgs {
     #[arg(long)]
     pub(crate) yes: bool,
 
-    /// How long to wait for a reply to a connection of a table's hosts
+    /// How long to wait until a connection of a table's hosts works
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = super::take::limit)]
     pub(crate) proof: Duration,
 
@@ -124,7 +124,7 @@ fn to_text(report: &AdoptReport) -> String {
         return "There is nothing to move.\n".to_owned();
     }
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["TABLE", "GROUP", "FOR", "LED TO", "RESULT", ""]);
+    table.load_style(NOTHING).set_header(["TABLE", "GROUP", "FOR", "OLD TARGET", "RESULT", ""]);
     for step in &report.tables {
         table.add_row([
             step.table.to_string(),
@@ -165,7 +165,7 @@ mod tests {
             destination: "0.0.0.0/0".parse().unwrap(),
             before: "nat-0123abcd".to_owned(),
             result: *result,
-            note: "3 connections of its hosts had no reply".to_owned(),
+            note: "3 new connections of its hosts, and none works".to_owned(),
         };
         AdoptReport {
             node: "i-0123abcd".parse().unwrap(),
@@ -179,7 +179,7 @@ mod tests {
         let planned = to_text(&report(&[AdoptResult::WouldMove]));
         assert!(planned.contains("nat-0123abcd") && planned.contains("--yes"), "{planned}");
         let back = to_text(&report(&[AdoptResult::GivenBack]));
-        assert!(back.contains("given back") && back.contains("had no reply"), "{back}");
+        assert!(back.contains("given back") && back.contains("none works"), "{back}");
         assert!(!back.contains("--yes"), "{back}");
     }
 

@@ -26,9 +26,9 @@ Examples:
   natha history --json | jq '.[-1]'
                                    the last change with evidence, phases and API calls
   natha history --html incident.html
-                                   the last change as a page, with what was around it
+                                   the last change as a page, with the events around it
 
-A node writes down what it did itself. To see what happened to a group, ask the node that took it.
+A node records only its own changes. To see what happened to a group, use the node that took it.
 This needs no running monitor. Times are UTC.
 
 Exit codes:

@@ -17,7 +17,7 @@ reboots. No node takes over from one that dies meanwhile. `natha handover` and `
 work.";
 
 const AFTER_HELP_OF_UNLATCH: &str = "\
-Run it on the node that was latched: `natha status` on each node names it. If that node is dead, run
+Use it on the node that was latched: `natha status` on each node names it. If that node is dead, use
 it on each of the others.";
 
 /// Flags of `natha latch`.
@@ -37,7 +37,7 @@ pub(crate) struct UnlatchArgs {}
 fn reason(text: &str) -> Result<String, String> {
     let text = text.trim();
     if text.is_empty() {
-        return Err("say why: the reason stands in the status".to_owned());
+        return Err("say why: the status shows the reason".to_owned());
     }
     let length = text.chars().count();
     if length > REASON_MAX {
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> 
 /// peer that is heard.
 pub(crate) async fn run_unlatch(socket: &Path) -> anyhow::Result<ExitCode> {
     control::command(socket, &Command::Unlatch).await?;
-    print("This node has no latch any more. `natha status` shows if another node has.\n")?;
+    print("This node has no latch any more. `natha status` shows whether another node has one.\n")?;
     Ok(ExitCode::SUCCESS)
 }
 

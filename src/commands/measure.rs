@@ -16,13 +16,13 @@ use crate::types::{RouteTableId, display_duration};
 
 const AFTER_HELP: &str = "\
 Example:
-  natha measure --table rtb-0123abcd --peer nat-b         show what would be done
-  natha measure --table rtb-0123abcd --peer nat-b --yes   do it
+  natha measure --table rtb-0123abcd --peer nat-b         show the plan
+  natha measure --table rtb-0123abcd --peer nat-b --yes   measure
 
 TABLE is the one that this node's own packets follow. The peer must accept packets to 192.0.2.254
 (setting host.accept). The role needs CreateRoute, ReplaceRoute and DeleteRoute for the table.
 
-Exit codes: 0 all was measured; 1 nothing was; 3 the plan was shown, or not every change had an
+Exit codes: 0 everything was measured; 1 nothing was; 3 the plan was shown, or some changes had no
 effect.";
 
 /// How many rounds there may be.
@@ -46,7 +46,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "10", value_parser = rounds())]
     pub(crate) rounds: u32,
 
-    /// Do it; without it, the plan is shown
+    /// Measure; without it, the plan is shown
     #[arg(long)]
     pub(crate) yes: bool,
 
@@ -82,7 +82,7 @@ pub(crate) async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> 
         for line in plan.lines() {
             print(&format!("{line}\n"))?;
         }
-        print("Nothing was done: --yes does it.\n")?;
+        print("Nothing was done: --yes measures.\n")?;
         return Ok(needs_attention());
     }
     let samples = plan.carry_out().await?;

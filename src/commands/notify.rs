@@ -15,7 +15,7 @@ const AFTER_HELP: &str = "\
 Examples:
   natha notify test                send a test notice over each way that is set
 
-Each way is tried once. The monitor repeats what fails, see docs/notices.md. To test the permissions
+Each way is tried once; the monitor would retry a failure. To test the permissions
 of the monitor too, run this as its user:
   runuser -u natha -- natha notify test
 

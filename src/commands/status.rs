@@ -16,7 +16,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Show the status until `q` is pressed, and read it anew every second
+    /// Show the status and update it every second, until `q` is pressed
     #[arg(long, conflicts_with = "json")]
     pub(crate) watch: bool,
 }

@@ -128,11 +128,11 @@ async fn keep(
         };
         let result = keeper.round(check, clock::now()).await;
         let what = if keeper.has_groups() {
-            "translate private hosts to the group's egress IPs"
+            "cannot translate private hosts to the group's egress IPs"
         } else {
-            "reset connections that were idle for too long"
+            "cannot reset connections that were idle for too long"
         };
-        let text = result.err().map(|error| format!("cannot {what}: {error:#}"));
+        let text = result.err().map(|error| format!("{what}: {error:#}"));
         alert.set(text).await;
         if keeper.known.is_some() && told.as_ref() != Some(&keeper.status) {
             told = Some(keeper.status.clone());

@@ -69,21 +69,21 @@ pub static CHECKS: &[Check] = &[
         Section::Metadata,
         PRE,
         metadata::token,
-        "a program that fetches any URL for others gives away the role's credentials by version 1",
+        "with version 1, a program that fetches URLs for others can reveal the role's credentials",
     ),
     check(
         "metadata-hop-limit",
         Section::Metadata,
         PRE,
         metadata::hop_limit,
-        "a token that is sent further than this host can be used by hosts behind it",
+        "tokens that travel further than this host can be used by hosts behind it",
     ),
     check(
         "role-allows",
         Section::Permissions,
         PRE,
         permissions::allows,
-        "an action that is refused is missed during the failure that needs it",
+        "an action that the role refuses fails when a takeover or a repair needs it",
     ),
     check(
         "role-excess",
@@ -153,7 +153,7 @@ pub static CHECKS: &[Check] = &[
         Section::Host,
         INSTALLED,
         host::private_routes,
-        "replies to private hosts leave by an interface that does not lead to them",
+        "replies to private hosts that leave by another interface do not arrive",
     ),
     check(
         "mtu-mss",
@@ -251,7 +251,7 @@ pub static CHECKS: &[Check] = &[
         Section::Monitor,
         INSTALLED,
         monitor::takes_part,
-        "while this node takes nothing over, its peers have one heir less",
+        "while this node takes nothing over, its peers have one node fewer to rely on",
     ),
     check(
         "monitor-alerts",
@@ -265,7 +265,7 @@ pub static CHECKS: &[Check] = &[
         Section::Members,
         INSTALLED,
         members::found,
-        "a node without a peer has none that takes over",
+        "a node without a peer has no other node that takes over",
     ),
     check(
         "cluster-sound",
@@ -328,7 +328,7 @@ pub static CHECKS: &[Check] = &[
         Section::Tables,
         INSTALLED,
         tables::targets,
-        "natha leaves a route alone that leads outside the cluster, so its hosts are not covered",
+        "natha leaves a route that points outside the cluster alone: its hosts are not covered",
     ),
     check(
         "resources-held",

@@ -92,7 +92,7 @@ pub struct Outcome {
     pub state: State,
     /// What was found, in a sentence without a full stop.
     pub what: String,
-    /// The command or the change that mends it.
+    /// The command or the change that fixes it.
     pub remedy: Option<String>,
 }
 
@@ -147,7 +147,7 @@ pub struct Finding {
     pub what: String,
     /// Why it matters; `None` for a check that passed or is not needed.
     pub why: Option<&'static str>,
-    /// The command or the change that mends it.
+    /// The command or the change that fixes it.
     pub remedy: Option<String>,
     /// Where the check is explained, below natha's documentation.
     pub link: String,

@@ -71,14 +71,14 @@ pub(super) fn uplink_route(facts: &Facts) -> Judged {
     };
     let target = &default.target;
     if *is_loop {
-        let what = format!("the default route of this node's subnet leads to this node ({table})");
+        let what = format!("the default route of this node's subnet points to this node ({table})");
         return Ok(Outcome::failed(what, remedy));
     }
     if default.blackhole {
-        let what = format!("the default route of {table} leads to {target}, which is gone");
+        let what = format!("the default route of {table} points to {target}, which is gone");
         return Ok(Outcome::failed(what, remedy));
     }
-    Ok(Outcome::passed(format!("the default route of this node's subnet leads to {target}")))
+    Ok(Outcome::passed(format!("the default route of this node's subnet points to {target}")))
 }
 
 /// `other-firewalls`

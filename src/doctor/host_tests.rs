@@ -76,8 +76,8 @@ fn a_node_without_a_way_to_the_internet_fails_with_the_command() {
         Some(RouteEntry { target, blackhole })
     };
     for (default, is_loop, state, part) in [
-        (entry(false), false, State::Passed, "leads to igw-0123abcd"),
-        (entry(false), true, State::Failed, "leads to this node"),
+        (entry(false), false, State::Passed, "points to igw-0123abcd"),
+        (entry(false), true, State::Failed, "points to this node"),
         (entry(true), false, State::Failed, "which is gone"),
         (None, false, State::Failed, "has no default route"),
     ] {

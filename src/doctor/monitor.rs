@@ -115,7 +115,7 @@ pub(super) fn service_checks(facts: &Facts) -> Judged {
     }
     Ok(Outcome::warning(
         format!("the service check fails here for {}", joined(failing)),
-        "mend the service, or its check in the settings of the group",
+        "repair the service, or its check in the settings of the group",
     ))
 }
 
@@ -124,7 +124,7 @@ pub(super) fn takes_part(facts: &Facts) -> Judged {
     if facts.report()?.drained {
         return Ok(Outcome::warning(
             "this node was drained: it takes nothing over",
-            "sudo systemctl restart natha-monitor, once the work on this node is done",
+            "sudo natha undrain, once the work on this node is done",
         ));
     }
     Ok(Outcome::passed("this node takes over what its peers lose"))

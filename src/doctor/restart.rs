@@ -86,7 +86,7 @@ fn without_assigned(facts: &Facts, elastic: &[PublicAddress]) -> Outcome {
 pub(super) fn units(facts: &Facts) -> Judged {
     let Some(units) = known(&facts.units)? else {
         return Ok(Outcome::not_needed(
-            "systemd does not run here: whatever starts natha must run `natha setup`, then `natha \
+            "systemd does not run here: have the init system run `natha setup`, then `natha \
              monitor`, at every boot",
         ));
     };

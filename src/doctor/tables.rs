@@ -68,7 +68,7 @@ pub(super) fn targets(facts: &Facts) -> Judged {
     }
     if let Some((id, cidr, _)) = foreign.first() {
         let all =
-            joined(foreign.iter().map(|(id, cidr, to)| format!("{cidr} of {id} leads to {to}")));
+            joined(foreign.iter().map(|(id, cidr, to)| format!("{cidr} of {id} points to {to}")));
         let what = format!("{all}, outside the cluster");
         let interface = cluster.roster.member(&cluster.me).map(|me| me.interface.as_str());
         let command = format!(
@@ -84,7 +84,7 @@ pub(super) fn targets(facts: &Facts) -> Judged {
         });
     }
     if vacant.is_empty() {
-        return Ok(Outcome::passed("every route leads to a member of the cluster"));
+        return Ok(Outcome::passed("every route points to a member of the cluster"));
     }
     Ok(Outcome::warning(vacant.join(", "), "a running monitor points it to a fit member"))
 }
@@ -106,8 +106,8 @@ pub(super) fn held(facts: &Facts) -> Judged {
     }
     Ok(Outcome::failed(
         format!("not held by a single node: {loose}"),
-        "`natha status` shows where each resource leads; what is outside the cluster must be moved \
-         by hand, or by failover.adopt = true",
+        "`natha status` shows where each resource points; move by hand what is outside the \
+         cluster, or by failover.adopt = true",
     ))
 }
 
@@ -159,7 +159,7 @@ fn lead(cluster: &ClusterFacts, id: &RouteTableId, cidr: Ipv4Net) -> Lead {
         return Lead::Member;
     }
     if route.blackhole {
-        return Lead::Vacant("leads to something that is gone (blackhole)");
+        return Lead::Vacant("points to something that is gone (blackhole)");
     }
     Lead::Foreign(route.target.to_string())
 }
@@ -181,7 +181,7 @@ mod tests {
         let mut facts = leading(gateway());
         let outcome = targets(&facts).unwrap();
         assert_eq!(outcome.state, State::Failed);
-        let what = "0.0.0.0/0 of rtb-00000002 leads to nat-0123abcd, outside the cluster";
+        let what = "0.0.0.0/0 of rtb-00000002 points to nat-0123abcd, outside the cluster";
         assert_eq!(outcome.what, what);
         let remedy = outcome.remedy.unwrap();
         assert!(remedy.contains("--route-table-id rtb-00000002"), "{remedy}");

@@ -1,4 +1,4 @@
-//! `natha doctor`: checks this node and its cluster, and says how to mend what is wrong.
+//! `natha doctor`: checks this node and its cluster, and says how to fix what is wrong.
 //!
 //! It only reads: files, the kernel, the monitor's status, EC2. Of the calls that change something
 //! it sends dry runs, one for each, so that hardly any of the account's requests are used up.

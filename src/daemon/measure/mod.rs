@@ -84,7 +84,7 @@ impl Plan {
             ));
         }
         lines.push(format!(
-            "{rounds} times: create a route {} in {table}, lead it to {name}, to this node and to \
+            "{rounds} times: create a route {} in {table} to {name}, point it at this node and at \
              {name} again, and delete it",
             scratch()
         ));
@@ -125,8 +125,8 @@ impl Plan {
                 if change == Change::Create && samples.iter().all(|one| one.effect.is_none()) {
                     bail!(
                         "no ping of {SCRATCH} was answered within {} s of the route's creation: \
-                         set host.accept = [\"{SCRATCH}\"] on {}, run `natha setup` there, and let its \
-                         security group pass ICMP echo from this node",
+                         set host.accept = [\"{SCRATCH}\"] on {}, run `natha setup` there, and let \
+                         its security group pass ICMP echo from this node",
                         PATIENCE.as_secs(),
                         self.found.cluster.roster.node_name(&self.peer.id)
                     );

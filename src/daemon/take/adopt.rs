@@ -48,11 +48,11 @@ pub(crate) enum AdoptResult {
     WouldMove,
     /// It is not for this node to move.
     LeftAlone,
-    /// It leads to this node, and its hosts have had replies.
+    /// It points to this node, and connections of its hosts work.
     Served,
-    /// It leads to this node, and its hosts have sent nothing.
+    /// It points to this node, and its hosts have sent nothing.
     Quiet,
-    /// It leads where it led before.
+    /// It points to its old target again.
     GivenBack,
     /// It could not be moved, or not be given back.
     Failed,
@@ -66,7 +66,7 @@ pub(crate) struct AdoptStep {
     pub(crate) group: GroupName,
     pub(crate) table: RouteTableId,
     pub(crate) destination: Ipv4Net,
-    /// Where it led at first.
+    /// Its old target.
     pub(crate) before: String,
     pub(crate) result: AdoptResult,
     /// Why.
@@ -80,14 +80,14 @@ pub(crate) struct AdoptReport {
     pub(crate) tables: Vec<AdoptStep>,
 }
 
-/// A route to move, and where it leads.
+/// A route to move, and its target.
 struct Candidate {
     step: AdoptStep,
     resource: Resource,
     before: RouteTarget,
 }
 
-/// Leads the tables that lead out of the cluster to this node, one after the other.
+/// Points the tables that point outside the cluster to this node, one after the other.
 ///
 /// # Errors
 /// If the settings are wrong, the cluster cannot be found, a table is named that is not this
@@ -114,7 +114,7 @@ pub(crate) async fn adopt(flags: &Flags, request: &AdoptRequest) -> anyhow::Resu
     Ok(AdoptReport { node: found.cluster.me.id.clone(), tables: steps })
 }
 
-/// Gives adopted tables back to where they led.
+/// Points adopted tables back to their old targets.
 ///
 /// # Errors
 /// As for [`adopt`].
@@ -129,7 +129,7 @@ pub(crate) async fn retire(
     if let Some(other) =
         tables.iter().find(|one| !adopted.routes().keys().any(|it| it.table == **one))
     {
-        bail!("this node did not adopt {other}: lead it back by `aws ec2 replace-route`");
+        bail!("this node did not adopt {other}: use `aws ec2 replace-route`");
     }
     let routes: Vec<_> =
         adopted.routes().clone().into_iter().filter(|(it, _)| is_meant(it)).collect();
@@ -155,7 +155,7 @@ async fn begin(flags: &Flags, changes: bool) -> anyhow::Result<(Membership, Opti
     let settings = load(flags, None)?.settings;
     if settings.timing.adopt {
         bail!(
-            "failover.adopt is on: the monitors take every table that leads out of the cluster. \
+            "failover.adopt is on: the monitors take every table that points outside the cluster. \
              Turn it off on all nodes to move tables one after the other"
         );
     }
@@ -173,7 +173,7 @@ async fn read_tables(found: &Membership) -> anyhow::Result<BTreeMap<RouteTableId
     Ok(tables.into_iter().map(|table| (table.id.clone(), table)).collect())
 }
 
-/// The routes that lead out of the cluster.
+/// The routes that point outside the cluster.
 fn plan(
     found: &Membership,
     tables: &BTreeMap<RouteTableId, RouteTableInfo>,
@@ -261,13 +261,13 @@ async fn move_one(
             return Ok((AdoptResult::Quiet, "no host has sent anything".to_owned()));
         }
         Served::Quiet => "no host has sent anything; --keep-quiet keeps such tables".to_owned(),
-        Served::No(count) => format!("{count} connections of its hosts had no reply"),
+        Served::No(count) => format!("{count} new connections of its hosts, and none works"),
     };
     let (result, note) = give_back(found, &route, &one.before, adopted).await?;
     Ok((result, if note.is_empty() { why } else { format!("{why}; {note}") }))
 }
 
-/// Points a route at this node. Returns why it does not lead here.
+/// Points a route at this node. Returns why it does not point here.
 async fn lead_here(found: &Membership, one: &Candidate) -> anyhow::Result<Option<String>> {
     let group = Group::new(one.step.group.clone(), None, vec![one.resource.clone()]);
     let settings: &Settings = &found.discovery.settings;
@@ -290,7 +290,7 @@ async fn lead_here(found: &Membership, one: &Candidate) -> anyhow::Result<Option
     Ok(left.map(|step| step.reason))
 }
 
-/// Points a route at where it led, if a member holds it now.
+/// Points a route at its old target, if a member holds it now.
 async fn give_back(
     found: &Membership,
     route: &AdoptedRoute,
@@ -311,7 +311,7 @@ async fn give_back(
             }
         }
         Some(target) => {
-            return Ok((AdoptResult::LeftAlone, format!("it leads to {target} by now")));
+            return Ok((AdoptResult::LeftAlone, format!("it now points to {target}")));
         }
         None => return Ok((AdoptResult::LeftAlone, "the route is gone".to_owned())),
     }

@@ -1,4 +1,4 @@
-//! Where adopted route tables led before: what `natha retire` gives them back to.
+//! The old targets of adopted route tables, to which `natha retire` points them back.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -49,7 +49,7 @@ impl AdoptedFile {
         &self.routes
     }
 
-    /// Notes where a route led. It is on the disk when this returns.
+    /// Notes the old target of a route. It is on the disk when this returns.
     pub(super) fn add(&mut self, route: AdoptedRoute, before: RouteTarget) -> anyhow::Result<()> {
         self.routes.insert(route, before);
         self.save()
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_later_run_knows_where_each_route_led() {
+    fn a_later_run_knows_the_old_target_of_each_route() {
         let directory = tempfile::tempdir().unwrap();
         let mut file = AdoptedFile::load(directory.path()).unwrap();
         let route = AdoptedRoute {

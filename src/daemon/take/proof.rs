@@ -2,8 +2,8 @@
 //! kernel's table.
 //!
 //! A reply that the kernel has seen may still be dropped before it reaches the host. The state of a
-//! TCP connection proves more: only the host's own acknowledgement establishes it. If hosts use TCP,
-//! nothing else counts.
+//! TCP connection proves more: only the host's own acknowledgement establishes it. If hosts use
+//! TCP, nothing else counts.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
