@@ -177,7 +177,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Unlatch(_) => latch::run_unlatch(&socket(&cli.flags)?).await,
         Verb::Adopt(args) => adopt::run(args, &cli.flags, &socket(&cli.flags)?).await,
         Verb::Retire(args) => adopt::run_retire(args, &cli.flags).await,
-        Verb::Measure(args) => measure::run(args, &cli.flags).await,
+        Verb::Measure(args) => measure::run(args, &cli.flags, &socket(&cli.flags)?).await,
         Verb::Take(args) => take::run(args, &cli.flags).await,
         Verb::Release(args) => release::run(args, &cli.flags).await,
         Verb::History(args) => history::run(args, &cli.flags),

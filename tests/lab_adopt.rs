@@ -45,7 +45,7 @@ fn a_table_is_adopted_once_its_hosts_are_served_and_retired_later() {
     assert!(elsewhere.stdout.contains("run this command there"), "{}", elsewhere.stdout);
 
     let meter = scene.ping("host-a", 10).unwrap();
-    let done = scene.natha("nat-a", &["adopt", "--yes", &table]).unwrap();
+    let done = scene.natha("nat-a", &["adopt", "--yes", "--proof", "5s", &table]).unwrap();
     assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
     assert!(done.stdout.contains("its hosts are served"), "{}", done.stdout);
     scene.wait_route(0, "nat-a").unwrap();

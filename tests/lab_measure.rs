@@ -50,6 +50,14 @@ fn the_delays_of_the_lab_are_found_to_within_a_tenth() {
     }
     assert!(!is_left(&scene));
     scene.wait_well().unwrap();
+
+    let shown = scene.natha("nat-a", &["measure", "--heartbeats", "--json"]).unwrap();
+    let peers: Value = serde_json::from_str(&shown.stdout).unwrap();
+    let measured = |key: &str| peers[0][key].as_u64().unwrap();
+    assert!(peers[0]["node"].as_str().unwrap().contains("nat-b"), "{peers:#}");
+    assert!(measured("gaps") > 20 && measured("p50_ms") <= measured("max_ms"), "{peers:#}");
+    let shown = scene.natha("nat-a", &["measure", "--heartbeats"]).unwrap();
+    assert!(shown.stdout.contains("p99 UP TO"), "{}", shown.stdout);
 }
 
 #[test]

@@ -1,5 +1,7 @@
-//! `natha measure`: how long EC2 takes, in the user's own cluster.
+//! `natha measure`: how long EC2 takes, and how regularly heartbeats arrive, in the user's own
+//! cluster.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,15 +11,18 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde::Serialize;
 
-use super::{needs_attention, print, print_result};
+use super::control::MonitorStatus;
+use super::{control, needs_attention, print, print_result};
 use crate::config::Flags;
 use crate::daemon::{MeasureRequest, Plan, Sample, clean_up_when_stdin_ends, summaries};
-use crate::types::{RouteTableId, display_duration};
+use crate::status::{HeartbeatGaps, Report};
+use crate::types::{RouteTableId, display_duration, millis};
 
 const AFTER_HELP: &str = "\
 Example:
   natha measure --table rtb-0123abcd --peer nat-b         show the plan
   natha measure --table rtb-0123abcd --peer nat-b --yes   measure
+  natha measure --heartbeats                              show what the monitor has measured
 
 TABLE is the one that this node's own packets follow. The peer must accept packets to 192.0.2.254
 (setting host.accept). The role needs CreateRoute, ReplaceRoute and DeleteRoute for the table.
@@ -35,11 +40,11 @@ fn rounds() -> RangedI64ValueParser<u32> {
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// The route table of this node's subnet
-    #[arg(long, value_name = "TABLE")]
-    pub(crate) table: RouteTableId,
+    #[arg(long, value_name = "TABLE", required_unless_present = "heartbeats")]
+    pub(crate) table: Option<RouteTableId>,
 
     /// The node that replies, by instance id or name
-    #[arg(long, value_name = "NODE", required_unless_present = "guard")]
+    #[arg(long, value_name = "NODE", required_unless_present_any = ["guard", "heartbeats"])]
     pub(crate) peer: Option<String>,
 
     /// How often each change is measured
@@ -50,7 +55,11 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) yes: bool,
 
-    /// Print every round as JSON
+    /// Show the times between heartbeats that this node's monitor has measured since it started
+    #[arg(long, conflicts_with_all = ["table", "peer", "rounds", "yes", "guard"])]
+    pub(crate) heartbeats: bool,
+
+    /// Print JSON: every round, or a line for each peer
     #[arg(long)]
     pub(crate) json: bool,
 
@@ -70,13 +79,17 @@ struct Measured {
 ///
 /// # Errors
 /// If nothing could be measured; the message gives the reason.
-pub(crate) async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: &Args, flags: &Flags, socket: &Path) -> anyhow::Result<ExitCode> {
+    if args.heartbeats {
+        return show_heartbeats(args.json, socket).await;
+    }
+    let Some(table) = args.table.clone() else { bail!("--table is missing") };
     if args.guard {
-        clean_up_when_stdin_ends(flags, &args.table).await?;
+        clean_up_when_stdin_ends(flags, &table).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let Some(peer) = args.peer.clone() else { bail!("--peer is missing") };
-    let request = MeasureRequest { table: args.table.clone(), peer, rounds: args.rounds };
+    let request = MeasureRequest { table: table.clone(), peer, rounds: args.rounds };
     let plan = Plan::new(flags, &request).await?;
     if !args.yes {
         for line in plan.lines() {
@@ -88,8 +101,70 @@ pub(crate) async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> 
     let samples = plan.carry_out().await?;
     let all = samples.len() == args.rounds as usize * 4;
     let complete = all && samples.iter().all(|sample| sample.effect.is_some());
-    print_result(args.json, &Measured { table: args.table.clone(), samples }, to_text)?;
+    print_result(args.json, &Measured { table, samples }, to_text)?;
     Ok(if complete { ExitCode::SUCCESS } else { needs_attention() })
+}
+
+/// The times between heartbeats of one peer.
+#[derive(Debug, Serialize)]
+struct Heartbeats {
+    /// The peer, by name and id.
+    node: String,
+    zone: Option<String>,
+    /// How many gaps there were.
+    gaps: u64,
+    /// The upper ends of the histogram's buckets, in ms; none above the last bound.
+    #[serde(rename = "p50_ms", with = "millis::option")]
+    median: Option<Duration>,
+    #[serde(rename = "p99_ms", with = "millis::option")]
+    most: Option<Duration>,
+    #[serde(rename = "max_ms", with = "millis::option")]
+    max: Option<Duration>,
+    /// Heartbeats that did not come between two that did.
+    missed: u64,
+}
+
+async fn show_heartbeats(json: bool, socket: &Path) -> anyhow::Result<ExitCode> {
+    let report = match control::status(socket).await? {
+        MonitorStatus::Running(report) => report,
+        MonitorStatus::Starting(starting) => {
+            bail!("the monitor is starting: {}", starting.starting)
+        }
+    };
+    print_result(json, &heartbeats(&report), |peers| heartbeats_to_text(peers))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn heartbeats(report: &Report) -> Vec<Heartbeats> {
+    let measured = report.counters.meters.heartbeats.iter();
+    let of_one = |(id, HeartbeatGaps { missed, gaps, .. }): (_, &HeartbeatGaps)| {
+        let member = report.roster.members.iter().find(|member| member.id == *id);
+        Heartbeats {
+            node: report.node_name(id),
+            zone: member.and_then(|member| member.zone.as_ref()).map(ToString::to_string),
+            gaps: gaps.count(),
+            median: gaps.quantile(0.5),
+            most: gaps.quantile(0.99),
+            max: gaps.quantile(1.0),
+            missed: *missed,
+        }
+    };
+    measured.map(of_one).collect()
+}
+
+fn heartbeats_to_text(peers: &[Heartbeats]) -> String {
+    let header = ["NODE", "ZONE", "GAPS", "p50 UP TO", "p99 UP TO", "MAX UP TO", "MISSED"];
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header);
+    let shown = |end: Option<Duration>| end.map_or_else(|| "-".to_owned(), display_duration);
+    for peer in peers {
+        let zone = peer.zone.clone().unwrap_or_else(|| "-".to_owned());
+        let mut row = vec![peer.node.clone(), zone, peer.gaps.to_string()];
+        row.extend([peer.median, peer.most, peer.max].map(shown));
+        row.push(peer.missed.to_string());
+        table.add_row(row);
+    }
+    table.lines().map(|line| line.trim().to_owned() + "\n").collect()
 }
 
 fn to_text(measured: &Measured) -> String {

@@ -1,5 +1,6 @@
 //! Starts the monitor, and ends it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -57,11 +57,30 @@ impl Histogram {
         Duration::from_micros(self.sum_us)
     }
 
+    /// The upper end of the bucket that has the quantile, with `share` from 0 to 1; none before the
+    /// first measurement, and for a quantile above every bound.
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> Option<Duration> {
+        let count = self.count();
+        let mut up_to = 0;
+        let mut buckets = self.buckets().filter(|_| count > 0);
+        let (end, _) = buckets.find(|(_, measured)| {
+            up_to += measured;
+            as_f64(up_to) >= share * as_f64(count)
+        })?;
+        Some(end)
+    }
+
     /// For each bucket its upper end and its measurements; not those above every bound.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
         let counts = self.counts.iter().copied().chain(std::iter::repeat(0));
         BOUNDS_MS.iter().map(|bound| Duration::from_millis(*bound)).zip(counts)
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a quantile of 2^53 measurements is good enough")]
+const fn as_f64(count: u64) -> f64 {
+    count as f64
 }
 
 /// How often events of a kind were reported.
@@ -207,6 +226,19 @@ mod tests {
         let at = Time::from_millis(at_ms);
         let text = String::new();
         Event { at, level: Level::Info, kind, node, group: None, text, took: None }
+    }
+
+    #[test]
+    fn a_quantile_is_the_end_of_its_bucket() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.quantile(0.5), None);
+        for ms in [90, 95, 99, 150] {
+            histogram.observe(Duration::from_millis(ms));
+        }
+        let ends = [0.5, 0.75, 0.99, 1.0].map(|share| histogram.quantile(share));
+        assert_eq!(ends, [100, 100, 200, 200].map(|ms| Some(Duration::from_millis(ms))));
+        histogram.observe(Duration::from_hours(1));
+        assert_eq!(histogram.quantile(1.0), None, "above every bound");
     }
 
     #[test]

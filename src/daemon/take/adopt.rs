@@ -256,7 +256,7 @@ async fn move_one(
         return Ok((AdoptResult::Failed, why));
     }
     let why = match connections.wait(request.proof).await? {
-        Served::Yes => return Ok((AdoptResult::Served, String::new())),
+        Served::Yes | Served::Replied => return Ok((AdoptResult::Served, String::new())),
         Served::Quiet if request.keep_quiet => {
             return Ok((AdoptResult::Quiet, "no host has sent anything".to_owned()));
         }

@@ -3,7 +3,7 @@
 //!
 //! A reply that the kernel has seen may still be dropped before it reaches the host. The state of a
 //! TCP connection proves more: only the host's own acknowledgement establishes it. If hosts use
-//! TCP, nothing else counts.
+//! TCP, nothing else counts. If they do not, a reply counts once the time for the proof is over.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,8 +22,11 @@ const LOOK: Duration = Duration::from_millis(500);
 /// What the connections of the hosts show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Served {
-    /// A connection that began after the move was established, or had a reply if there is no TCP.
+    /// A TCP connection that began after the move was established.
     Yes,
+    /// Other traffic that began after the move had a reply, and no host has opened a TCP
+    /// connection.
+    Replied,
     /// So many connections began, and none got that far.
     No(usize),
     /// No host has sent anything.
@@ -49,7 +52,7 @@ impl Connections {
         Ok(Self { before, ..none })
     }
 
-    /// Waits until a new connection has had a reply, for at most `limit`.
+    /// Waits until a new TCP connection is established, for at most `limit`.
     ///
     /// # Errors
     /// If the kernel's table cannot be read.
@@ -70,11 +73,14 @@ impl Connections {
         let new = now.iter().map(|entry| &entry.flow);
         let new: Vec<&Flow> = new.filter(|flow| !self.before.contains(&flow.tuple)).collect();
         let has_tcp = new.iter().any(|flow| flow.tuple.protocol == Protocol::Tcp);
-        let is_served = |flow: &Flow| if has_tcp { is_established(flow) } else { flow.seen_reply };
-        match (new.iter().any(|flow| is_served(flow)), new.len()) {
-            (true, _) => Served::Yes,
-            (false, 0) => Served::Quiet,
-            (false, count) => Served::No(count),
+        if new.iter().any(|flow| is_established(flow)) {
+            Served::Yes
+        } else if !has_tcp && new.iter().any(|flow| flow.seen_reply) {
+            Served::Replied
+        } else if new.is_empty() {
+            Served::Quiet
+        } else {
+            Served::No(new.len())
         }
     }
 
@@ -163,6 +169,6 @@ mod tests {
         let seen = Connections { sources: Vec::new(), before };
         assert_eq!(seen.judge(&[entry(1, true)]), Served::Quiet);
         assert_eq!(seen.judge(&[entry(1, true), entry(2, false)]), Served::No(1));
-        assert_eq!(seen.judge(&[entry(2, false), entry(3, true)]), Served::Yes);
+        assert_eq!(seen.judge(&[entry(2, false), entry(3, true)]), Served::Replied);
     }
 }
