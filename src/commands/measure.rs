@@ -16,7 +16,7 @@ use super::{control, needs_attention, print, print_result};
 use crate::config::Flags;
 use crate::daemon::{MeasureRequest, Plan, Sample, clean_up_when_stdin_ends, summaries};
 use crate::status::{HeartbeatGaps, Report};
-use crate::types::{RouteTableId, display_duration, millis};
+use crate::types::{InstanceId, RouteTableId, display_duration, millis};
 
 const AFTER_HELP: &str = "\
 Example:
@@ -137,7 +137,7 @@ async fn show_heartbeats(json: bool, socket: &Path) -> anyhow::Result<ExitCode> 
 
 fn heartbeats(report: &Report) -> Vec<Heartbeats> {
     let measured = report.counters.meters.heartbeats.iter();
-    let of_one = |(id, HeartbeatGaps { missed, gaps, .. }): (_, &HeartbeatGaps)| {
+    let of_one = |(id, HeartbeatGaps { missed, gaps, .. }): (&InstanceId, &HeartbeatGaps)| {
         let member = report.roster.members.iter().find(|member| member.id == *id);
         Heartbeats {
             node: report.node_name(id),
