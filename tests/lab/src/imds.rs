@@ -167,7 +167,7 @@ impl About<'_> {
     fn answer(&self, path: &str) -> Option<String> {
         let primary = self.interface(|it| it.device_index == 0)?;
         let instance = self.dataplane.instances.get(self.instance)?;
-        let zone = self.shared.account.zone_of(&primary.1.subnet)?;
+        let zone = self.zone()?;
         let (version, path) = path.strip_prefix('/')?.split_once('/')?;
         if !VERSIONS.contains(&version) {
             return None;
@@ -177,7 +177,7 @@ impl About<'_> {
                 "user-data" => instance.user_data.clone(),
                 "meta-data" => self.list(""),
                 "dynamic/instance-identity" => Some("document".to_owned()),
-                "dynamic/instance-identity/document" => Some(self.document(primary.1, &zone.name)),
+                "dynamic/instance-identity/document" => Some(self.document(primary.1, &zone)),
                 _ => None,
             };
         };
@@ -192,10 +192,10 @@ impl About<'_> {
             }
             "instance-type" => Some("t4g.nano".to_owned()),
             "placement/region" => Some(REGION.to_owned()),
-            "placement/availability-zone" => Some(zone.name.clone()),
-            "placement/availability-zone-id" => Some(zone_id(&zone.name)),
+            "placement/availability-zone-id" => Some(zone_id(&zone)),
+            "placement/availability-zone" => Some(zone),
             "network/interfaces/macs" => Some(self.macs()),
-            "iam/security-credentials" => Some(IAM_ROLE.to_owned()),
+            "iam/security-credentials" => Some(self.role()),
             _ => self.below(path).or_else(|| self.list(&format!("{path}/"))),
         }
     }
@@ -203,7 +203,7 @@ impl About<'_> {
     /// What is in a directory, one name a line; another directory has a slash at its end.
     fn list(&self, directory: &str) -> Option<String> {
         let mut all = OF_INSTANCE.map(str::to_owned).to_vec();
-        all.push(format!("iam/security-credentials/{IAM_ROLE}"));
+        all.push(format!("iam/security-credentials/{}", self.role()));
         for it in self.dataplane.interfaces.values().filter(|it| it.instance == self.instance) {
             let about = format!("network/interfaces/macs/{}", it.mac);
             all.extend(OF_INTERFACE.map(|item| format!("{about}/{item}")));
@@ -235,7 +235,7 @@ impl About<'_> {
             return self.of_interface(id, interface, rest);
         }
         if let Some(role) = path.strip_prefix("iam/security-credentials/") {
-            return (role == IAM_ROLE).then(|| self.credentials()).flatten();
+            return (role == self.role()).then(|| self.credentials()).flatten();
         }
         if let Some(key) = path.strip_prefix("tags/instance") {
             let tags = self.tags()?;
@@ -267,10 +267,11 @@ impl About<'_> {
             "subnet-ipv4-cidr-block" => {
                 self.dataplane.subnets.get(&interface.subnet).map(|subnet| subnet.cidr.to_string())
             }
-            "vpc-id" => Some(self.shared.account.vpc.clone()),
-            "vpc-ipv4-cidr-block" => self.blocks().first().map(ToString::to_string),
+            "vpc-id" => self.vpc(interface),
+            "vpc-ipv4-cidr-block" => self.blocks(interface).first().map(ToString::to_string),
             "vpc-ipv4-cidr-blocks" => {
-                let blocks: Vec<_> = self.blocks().iter().map(ToString::to_string).collect();
+                let blocks = self.blocks(interface);
+                let blocks: Vec<_> = blocks.iter().map(ToString::to_string).collect();
                 Some(blocks.join("\n"))
             }
             "owner-id" => Some(self.account_id()),
@@ -290,16 +291,26 @@ impl About<'_> {
     }
 
     fn tags(&self) -> Option<BTreeMap<String, String>> {
-        let name = &self.dataplane.instances.get(self.instance)?.name;
-        let spec = self.shared.spec.hosts.iter().find(|host| host.name == *name);
-        if !spec.is_some_and(|host| host.metadata_tags) {
-            return None;
-        }
-        self.shared.world.lock().instance_tags(self.instance).cloned()
+        self.shared.world.lock().metadata_tags(self.instance).cloned()
     }
 
-    fn blocks(&self) -> Vec<Ipv4Net> {
-        self.shared.world.lock().blocks_of(&self.shared.account.vpc)
+    fn zone(&self) -> Option<String> {
+        let world = self.shared.world.lock();
+        world.instance_place(self.instance).map(|(zone, ..)| zone.to_owned())
+    }
+
+    fn role(&self) -> String {
+        let world = self.shared.world.lock();
+        world.role(self.instance).unwrap_or(IAM_ROLE).to_owned()
+    }
+
+    fn vpc(&self, interface: &Interface) -> Option<String> {
+        self.shared.world.lock().vpc_of(&interface.subnet).map(str::to_owned)
+    }
+
+    fn blocks(&self, interface: &Interface) -> Vec<Ipv4Net> {
+        let world = self.shared.world.lock();
+        world.vpc_of(&interface.subnet).map(|vpc| world.blocks_of(vpc)).unwrap_or_default()
     }
 
     fn groups(&self, id: &str) -> Option<String> {

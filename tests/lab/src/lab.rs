@@ -228,6 +228,14 @@ impl Lab {
         self.client.ask(&Request::ApiFaults { faults })
     }
 
+    /// Limits what instances that are launched with an instance profile may do.
+    ///
+    /// # Errors
+    /// When the lab does not answer.
+    pub fn role_policy(&self, profile: &str, policy: ec2::Policy) -> Result<()> {
+        self.client.ask(&Request::RolePolicy { profile: profile.to_owned(), policy })
+    }
+
     /// Changes EC2's times.
     ///
     /// # Errors

@@ -388,6 +388,45 @@ def check_listings(vpc, public, table, nodes):
     assert (code, status) == ("InvalidAction", 400)
 
 
+def check_removal():
+    """A VPC of its own: made, taken apart in a wrong order first, and gone."""
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.0.0/24")["Subnet"]["SubnetId"]
+    gateway = ec2.create_internet_gateway(TagSpecifications=named("internet-gateway", "gone"))
+    gateway = gateway["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+    shown = ec2.describe_internet_gateways(
+        Filters=[{"Name": "tag:Name", "Values": ["gone"]}])["InternetGateways"][0]
+    assert shown["Attachments"] == [{"State": "available", "VpcId": vpc}], shown
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    association = ec2.associate_route_table(RouteTableId=table, SubnetId=subnet)["AssociationId"]
+    group = ec2.create_security_group(VpcId=vpc, GroupName="gone", Description="gone")["GroupId"]
+    for call, named_by in (
+        (ec2.delete_vpc, dict(VpcId=vpc)), (ec2.delete_route_table, dict(RouteTableId=table)),
+        (ec2.delete_internet_gateway, dict(InternetGatewayId=gateway)),
+    ):
+        assert outcome(call, **named_by) == "DependencyViolation", named_by
+    ec2.disassociate_route_table(AssociationId=association)
+    ec2.delete_route_table(RouteTableId=table)
+    ec2.delete_subnet(SubnetId=subnet)
+    assert ec2.delete_security_group(GroupId=group)["GroupId"] == group
+    ec2.detach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+    ec2.delete_internet_gateway(InternetGatewayId=gateway)
+    ec2.delete_vpc(VpcId=vpc)
+    assert outcome(ec2.describe_vpcs, VpcIds=[vpc]) == "InvalidVpcID.NotFound"
+    address = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    ec2.release_address(AllocationId=address)
+
+
+def check_offerings_and_console(node):
+    offered = ec2.describe_instance_type_offerings(
+        LocationType="availability-zone",
+        Filters=[{"Name": "instance-type", "Values": ["t4g.nano"]}])["InstanceTypeOfferings"]
+    assert [o["Location"][-1] for o in offered] == ["a", "b", "c"], offered
+    console = ec2.get_console_output(InstanceId=node, Latest=True)
+    assert console["InstanceId"] == node and console["Output"] == "", console
+
+
 def check_signatures():
     wrong = client(ENDPOINT, secret="no")
     assert fault(wrong.describe_vpcs)[:2] == ("SignatureDoesNotMatch", 403)
@@ -418,5 +457,7 @@ eip = check_addresses([nodes[0], replacement], enis, replacement)
 check_secondary(enis, eip)
 check_nat_gateways(public, table, a, eip)
 check_others(vpc, public, table)
+check_removal()
+check_offerings_and_console(nodes[0])
 check_signatures()
 print("every check passed")

@@ -79,6 +79,13 @@ pub enum Request {
         /// The fault and whom it meets.
         rule: ec2::FaultRule,
     },
+    /// Limits what instances with an instance profile may do; answers `null`.
+    RolePolicy {
+        /// The profile's name.
+        profile: String,
+        /// What they may do.
+        policy: ec2::Policy,
+    },
     /// Changes the API's delays and times; answers `null`.
     Timings {
         /// All of them.

@@ -107,6 +107,10 @@ async fn handle(shared: &Arc<Shared>, request: hyper::Request<Incoming>) -> Resu
             shared.world.lock().faults_mut().add(rule);
             Ok(Value::Null)
         }
+        Request::RolePolicy { profile, policy } => {
+            shared.world.lock().set_role_policy(&profile, policy);
+            Ok(Value::Null)
+        }
         Request::Timings { timings } => {
             *shared.world.lock().timings_mut() = timings;
             shared.world.ring();
@@ -222,10 +226,8 @@ fn kill(shared: &Shared, host: &str, process: String) -> Result<usize> {
 
 fn console(shared: &Shared, host: &str) -> Result<String> {
     let view = shared.host(host)?.view;
-    let boots = (0..=view.boot).filter_map(|boot| {
-        let name = format!("{}-{boot}.log", view.name);
-        std::fs::read_to_string(shared.places.consoles().join(name)).ok()
-    });
+    let boots = (0..=view.boot)
+        .filter_map(|boot| std::fs::read_to_string(shared.console(&view.name, boot)).ok());
     Ok(boots.collect())
 }
 

@@ -17,7 +17,7 @@ use crate::spec::{HostSpec, Role, Spec, TABLES};
 
 /// The region.
 pub const REGION: &str = "us-east-1";
-/// The role whose credentials every instance has.
+/// The role of every instance that was launched without an instance profile.
 pub const IAM_ROLE: &str = "natha-lab";
 
 /// The ids of what was set up.
@@ -93,13 +93,6 @@ impl Account {
             None => Some(&self.public_table),
             Some(zone) => self.zones.get(zone).map(|zone| &*zone.private_table),
         }
-    }
-
-    /// The zone that a subnet is in.
-    #[must_use]
-    pub fn zone_of(&self, subnet: &str) -> Option<&Zone> {
-        let mut zones = self.zones.iter();
-        zones.find(|zone| zone.public_subnet == subnet || zone.private_subnet == subnet)
     }
 }
 
@@ -214,6 +207,7 @@ fn launch(world: &mut World, account: &Account, host: &HostSpec, now: Duration) 
     spec.groups = vec![account.group.clone()];
     spec.public = host.role != Role::Private;
     spec.address = host.address;
+    spec.metadata_tags = host.metadata_tags;
     spec.tags.clone_from(&host.tags);
     let instance = world.run_instance(&spec, now).map_err(refused)?;
     let interface = world.primary_interface(&instance).context("it has no interface")?;

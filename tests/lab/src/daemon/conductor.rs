@@ -14,7 +14,7 @@ use super::booting::{self, Booted, Made, Started};
 use super::shared::{FaultChange, Happening, Host, HostView, Order, Power, RouteView, Shared};
 use crate::dataplane::{self, Dataplane, Target};
 use crate::guest::init::Boot;
-use crate::guest::machine::{self, Machine};
+use crate::guest::machine::{self, Halt, Machine};
 use crate::guest::processes;
 use crate::net::fabric::{Fabric, Plug};
 use crate::net::faults::NetFaults;
@@ -38,13 +38,13 @@ pub struct Conductor {
     leaving: Vec<watch::Receiver<()>>,
     booting: BTreeSet<String>,
     booted: (Sender<Booted>, Receiver<Booted>),
-    halted: (Sender<Boots>, Receiver<Boots>),
+    halted: (Sender<Halted>, Receiver<Halted>),
     /// Whether something has changed that the dataplane does not say.
     stale: bool,
 }
 
-/// An instance and the number of its boot.
-type Boots = (String, u64);
+/// An instance, the number of its boot, and how that ended.
+type Halted = (String, u64, Halt);
 
 /// An instance that has power.
 struct Running {
@@ -86,8 +86,8 @@ impl Conductor {
             let order = tokio::select! {
                 () = changed => None,
                 () = tokio::time::sleep(rest) => None,
-                Some((instance, boot)) = self.halted.1.recv() => {
-                    self.guest_halted(&instance, boot);
+                Some((instance, boot, halt)) = self.halted.1.recv() => {
+                    self.guest_halted(&instance, boot, halt);
                     None
                 }
                 Some(booted) = self.booted.1.recv() => {
@@ -348,8 +348,8 @@ impl Conductor {
             Made::Nothing => return Ok(()),
         };
         let halted = self.halted.0.clone();
-        let which = (id.clone(), boot);
-        machine.when_halted(move || drop(halted.blocking_send(which)));
+        let which = id.clone();
+        machine.when_halted(move |halt| drop(halted.blocking_send((which, boot, halt))));
         let power = Power::On;
         self.shared.note(Happening::Power { host: name.clone(), power, boot });
         let running = Running { machine: Some(machine), netns: started.netns, boot, power, name };
@@ -378,19 +378,25 @@ impl Conductor {
             image: own.or_else(|| shared.spec.image.clone().filter(|_| node)),
             user_data: instance.user_data.clone(),
             environment: shared.account.guest_environment(),
-            console: shared
-                .places
-                .consoles()
-                .join(format!("{}-{}.log", instance.name, instance.boot)),
+            console: shared.console(&instance.name, instance.boot),
             clock: shared.clock,
         }
     }
 
-    fn guest_halted(&mut self, instance: &str, boot: u64) {
+    fn guest_halted(&mut self, instance: &str, boot: u64, halt: Halt) {
         let running = self.running.get(instance);
-        if running.is_some_and(|it| it.boot == boot && it.power != Power::Panicked) {
-            let now = self.shared.clock.now();
-            self.shared.world.lock().guest_shut_down(instance, now);
+        let running = running.filter(|it| it.boot == boot && it.power != Power::Panicked);
+        let Some(name) = running.map(|running| running.name.clone()) else { return };
+        match halt {
+            Halt::Off => {
+                let now = self.shared.clock.now();
+                self.shared.world.lock().guest_shut_down(instance, now);
+            }
+            Halt::Panicked => {
+                if let Err(problem) = self.change_kernel(&name, Power::Panicked) {
+                    self.problem("a panic has no effect", &problem);
+                }
+            }
         }
     }
 

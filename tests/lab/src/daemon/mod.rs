@@ -74,6 +74,12 @@ pub async fn run(places: Places) -> Result<()> {
     let internet = fabric.internet.netns.clone();
     let shared = Arc::new(Shared::new(clock, spec, places, world, account, internet, orders));
 
+    let consoles = Arc::downgrade(&shared);
+    let read = move |instance: &str| {
+        consoles.upgrade().and_then(|shared| shared.written(instance)).unwrap_or_default()
+    };
+    shared.world.lock().set_consoles(ec2::Consoles::new(read));
+
     let api = shared.internet.run(|| Ok(Listener::bind((EC2_API, 80))?));
     let api = listen(api.context("cannot listen for the EC2 API")?)?;
     let served = Arc::clone(&shared);

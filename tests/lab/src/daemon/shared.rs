@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
@@ -230,6 +231,19 @@ impl Shared {
     /// Counts changes.
     pub fn version(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
+    }
+
+    /// The console of an instance at one of its boots: a file that may not be there yet.
+    #[must_use]
+    pub fn console(&self, name: &str, boot: u64) -> PathBuf {
+        self.places.consoles().join(format!("{name}-{boot}.log"))
+    }
+
+    /// What an instance has written to its console since its last boot; none before the first.
+    #[must_use]
+    pub fn written(&self, instance: &str) -> Option<Vec<u8>> {
+        let host = self.host(instance).ok()?.view;
+        std::fs::read(self.console(&host.name, host.boot)).ok()
     }
 
     /// Asks the conductor for something and waits until it is done.

@@ -7,8 +7,8 @@ use super::service::Service;
 use super::world::Ctx;
 use super::xml::XmlBody;
 use super::{
-    addresses, beyond, blocks, groups, instances, interfaces, listing, nat_gateways, others, power,
-    route53, routes, secondary, status, tables, tags, vpcs,
+    addresses, beyond, blocks, console, gateways, groups, instances, interfaces, listing,
+    nat_gateways, offerings, others, power, route53, routes, secondary, status, tables, tags, vpcs,
 };
 
 /// A call that only looks.
@@ -118,6 +118,7 @@ const ASSIGN: &[&str] = &[
     "SecondaryPrivateIpAddressCount",
     "AllowReassignment",
 ];
+const GATEWAY_OF: &[&str] = &["InternetGatewayId", "VpcId"];
 const REVOKE: &[&str] = &["GroupId", "IpPermissions", "SecurityGroupRuleId"];
 
 const ACTIONS: &[Action] = &[
@@ -129,6 +130,16 @@ const ACTIONS: &[Action] = &[
     read("DescribeNetworkInterfaces", interfaces::describe, &["NetworkInterfaceId"]),
     read("DescribeInstances", listing::describe, &["InstanceId"]),
     read("DescribeInstanceStatus", status::describe, &["InstanceId", "IncludeAllInstances"]),
+    read("DescribeInternetGateways", gateways::describe, &["InternetGatewayId"]),
+    // The list is never long enough here for a second page.
+    Action {
+        lacks: &["MaxResults", "NextToken"],
+        ..read("DescribeInstanceTypeOfferings", offerings::describe, &["LocationType"])
+    },
+    Action {
+        lacks: &["Filter", "MaxResults", "NextToken"],
+        ..read("GetConsoleOutput", console::output, &["InstanceId", "Latest"])
+    },
     write("CreateVpc", vpcs::create_vpc, "", &["CidrBlock", "TagSpecification"]),
     // These two have no DryRun in botocore's model.
     Action {
@@ -150,13 +161,12 @@ const ACTIONS: &[Action] = &[
         "VpcId",
         &["VpcId", "CidrBlock", "AvailabilityZone", "TagSpecification"],
     ),
-    write("CreateInternetGateway", vpcs::create_gateway, "", &["TagSpecification"]),
-    write(
-        "AttachInternetGateway",
-        vpcs::attach_gateway,
-        "InternetGatewayId",
-        &["InternetGatewayId", "VpcId"],
-    ),
+    write("DeleteVpc", vpcs::delete_vpc, "VpcId", &["VpcId"]),
+    write("DeleteSubnet", vpcs::delete_subnet, "SubnetId", &["SubnetId"]),
+    write("CreateInternetGateway", gateways::create, "", &["TagSpecification"]),
+    write("AttachInternetGateway", gateways::attach, "InternetGatewayId", GATEWAY_OF),
+    write("DetachInternetGateway", gateways::detach, "InternetGatewayId", GATEWAY_OF),
+    write("DeleteInternetGateway", gateways::delete, "InternetGatewayId", &["InternetGatewayId"]),
     Action {
         also: &["AllocationId"],
         ..write(
@@ -227,6 +237,8 @@ const ACTIONS: &[Action] = &[
         &["VpcId", "TagSpecification", "ClientToken"],
     ),
     write("AssociateRouteTable", tables::associate, "RouteTableId", &["RouteTableId", "SubnetId"]),
+    write("DisassociateRouteTable", tables::disassociate, "AssociationId", &["AssociationId"]),
+    write("DeleteRouteTable", tables::delete, "RouteTableId", &["RouteTableId"]),
     write("CreateRoute", routes::create, "RouteTableId", TARGETS),
     write("ReplaceRoute", routes::replace, "RouteTableId", TARGETS),
     write("DeleteRoute", routes::delete, "RouteTableId", TARGETS),
@@ -236,6 +248,7 @@ const ACTIONS: &[Action] = &[
         "VpcId",
         &["VpcId", "GroupName", "GroupDescription", "TagSpecification"],
     ),
+    write("DeleteSecurityGroup", groups::delete, "GroupId", &["GroupId"]),
     write("AuthorizeSecurityGroupIngress", groups::authorize_ingress, "GroupId", RULES),
     write("AuthorizeSecurityGroupEgress", groups::authorize_egress, "GroupId", RULES),
     write("RevokeSecurityGroupIngress", groups::revoke_ingress, "GroupId", REVOKE),
@@ -324,6 +337,7 @@ const ACTIONS: &[Action] = &[
         ..read("DescribeAddresses", addresses::describe, &["AllocationId", "PublicIp"])
     },
     write("AllocateAddress", addresses::allocate, "", &["Domain", "TagSpecification"]),
+    write("ReleaseAddress", addresses::release, "AllocationId", &["AllocationId", "PublicIp"]),
     Action {
         also: &["NetworkInterfaceId", "InstanceId"],
         ..write("AssociateAddress", addresses::associate, "AllocationId", ASSOCIATE)

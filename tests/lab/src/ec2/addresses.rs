@@ -1,4 +1,4 @@
-//! Elastic IP addresses: allocating, associating and describing them.
+//! Elastic IP addresses: allocating, associating, describing and releasing them.
 
 use std::net::Ipv4Addr;
 
@@ -136,6 +136,27 @@ pub(super) fn disassociate(
     let place = place_of(state, &allocation);
     place.map_or(Ok(()), |place| leaves_services_alone(state, &place.interface))?;
     take_off(state, ctx.settings, &allocation);
+    Ok(XmlBody::yes())
+}
+
+/// An address that is associated with something stays.
+pub(super) fn release(
+    state: &mut State,
+    _: &Ctx<'_>,
+    params: &Params,
+) -> Result<XmlBody, ApiError> {
+    if params.get("PublicIp").is_some() {
+        return Err(ApiError::value(
+            "You must specify an allocation id when releasing a VPC address",
+        ));
+    }
+    let id = params.need("AllocationId")?;
+    let address = allocation(state, id)?.address;
+    if place_of(state, id).is_some() {
+        let message = format!("Address {address} is in use.");
+        return Err(ApiError::client("InvalidIPAddress.InUse", message));
+    }
+    state.allocations.remove(id);
     Ok(XmlBody::yes())
 }
 

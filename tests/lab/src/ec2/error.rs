@@ -48,6 +48,12 @@ impl ApiError {
         Self::client(&format!("{}.NotFound", kind.code), message)
     }
 
+    /// `DependencyViolation` of a resource that others need.
+    pub(super) fn depended_upon(kind: &Kind, id: &str) -> Self {
+        let message = format!("The {} '{id}' has dependencies and cannot be deleted.", kind.word);
+        Self::client("DependencyViolation", message)
+    }
+
     /// `IncorrectInstanceState`.
     pub fn state(message: impl Into<String>) -> Self {
         Self::client("IncorrectInstanceState", message)
@@ -90,6 +96,9 @@ pub(super) const SUBNET: Kind = Kind { code: "InvalidSubnetID", word: "subnet", 
 /// Route tables.
 pub(super) const TABLE: Kind =
     Kind { code: "InvalidRouteTableID", word: "routeTable", prefix: "rtb" };
+/// What a route table is associated with a subnet by.
+pub(super) const TABLE_ASSOCIATION: Kind =
+    Kind { code: "InvalidAssociationID", word: "association", prefix: "rtbassoc" };
 /// Internet gateways.
 pub(super) const GATEWAY: Kind =
     Kind { code: "InvalidInternetGatewayID", word: "internetGateway", prefix: "igw" };

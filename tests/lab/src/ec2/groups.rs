@@ -46,6 +46,34 @@ pub(super) fn create(
     Ok(body)
 }
 
+pub(super) fn delete(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
+    let id = params.need("GroupId")?;
+    let group = find(&state.groups, &error::GROUP, id)?;
+    if state.vpcs.values().any(|vpc| vpc.default_group == id) {
+        return Err(ApiError::client(
+            "CannotDelete",
+            format!(
+                "the specified group: \"{id}\" name: \"{}\" cannot be deleted by a user",
+                group.name
+            ),
+        ));
+    }
+    let named_by = |group: &Group| {
+        let rules = group.ingress.keys().chain(group.egress.keys());
+        rules.map(|rule| &rule.peer).any(|peer| matches!(peer, Peer::Group(named) if named == id))
+    };
+    let used = state.interfaces.values().any(|it| it.groups.iter().any(|group| group == id))
+        || state.groups.values().any(|other| other.id != id && named_by(other));
+    if used {
+        let message = format!("resource {id} has a dependent object");
+        return Err(ApiError::client("DependencyViolation", message));
+    }
+    state.groups.remove(id);
+    let mut body = XmlBody::yes();
+    body.put("groupId", id);
+    Ok(body)
+}
+
 /// A VPC's default group: its members may talk to each other.
 pub(super) fn add_default(state: &mut State, vpc: &str) -> String {
     let id = add(state, vpc, "default", "default VPC security group", BTreeMap::new());

@@ -2,7 +2,7 @@
 
 use super::error::{self, ApiError};
 use super::interfaces::{self, Wanted};
-use super::model::{Health, Instance, Phase, State, find, find_mut};
+use super::model::{Health, Instance, Phase, State, Tags, find, find_mut};
 use super::params::Params;
 use super::world::Ctx;
 use super::xml::XmlBody;
@@ -56,7 +56,8 @@ fn run_one(
     let kind = params.get("InstanceType").unwrap_or("t4g.nano").to_owned();
     let mut zone = None;
     for plug in plugs {
-        let interface = plug_in(state, ctx, &id, plug)?;
+        let tags = params.tags_for("network-interface");
+        let interface = plug_in(state, ctx, &id, plug, tags)?;
         let subnet = &find(&state.interfaces, &error::INTERFACE, &interface)?.subnet;
         let found = find(&state.subnets, &error::SUBNET, subnet)?.zone.clone();
         if *zone.get_or_insert_with(|| found.clone()) != found {
@@ -92,6 +93,7 @@ fn run_one(
         one_time_spot: spot && lasting != Some("persistent"),
         auto_public: plugs.iter().any(|plug| plug.public),
         profile: profile.map(str::to_owned),
+        metadata_tags: params.get("MetadataOptions.InstanceMetadataTags") == Some("enabled"),
         health: Health::default(),
         unreachable: None,
         client_token: params.get("ClientToken").unwrap_or_default().to_owned(),
@@ -106,6 +108,7 @@ fn plug_in(
     ctx: &Ctx<'_>,
     instance: &str,
     plug: &Plug,
+    tags: Tags,
 ) -> Result<String, ApiError> {
     let id = if let Some(existing) = &plug.existing {
         let interface = find(&state.interfaces, &error::INTERFACE, existing)?;
@@ -123,7 +126,7 @@ fn plug_in(
             address: plug.address.as_deref(),
             groups: plug.groups.clone(),
             description: String::new(),
-            tags: std::collections::BTreeMap::new(),
+            tags,
         };
         interfaces::add(state, wanted)?
     };

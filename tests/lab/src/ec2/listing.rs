@@ -115,7 +115,8 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, index: usize) {
         x.put("httpTokens", "required");
         x.put("httpPutResponseHopLimit", 2);
         x.put("httpEndpoint", "enabled");
-        x.put("instanceMetadataTags", "enabled");
+        let tags = if instance.metadata_tags { "enabled" } else { "disabled" };
+        x.put("instanceMetadataTags", tags);
     });
     tags::show(x, &instance.tags);
     x.list("networkInterfaceSet", &shown.interfaces, |x, interface| {

@@ -201,6 +201,8 @@ pub(super) struct Instance {
     /// Whether each start gives the primary interface a public address.
     pub(super) auto_public: bool,
     pub(super) profile: Option<String>,
+    /// Whether its metadata shows its tags.
+    pub(super) metadata_tags: bool,
     pub(super) health: Health,
     /// Since when EC2's status checks get no answer from its guest.
     pub(super) unreachable: Option<Duration>,

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 
 use super::beyond;
 use super::error::{self, ApiError};
+use super::gateways;
 use super::instances;
 use super::interfaces;
 use super::model::{Health, Instance, Phase, RouteTarget, find, find_mut};
@@ -32,6 +33,8 @@ pub struct InstanceSpec {
     pub public: bool,
     /// What it runs at every boot.
     pub user_data: Option<String>,
+    /// Whether its metadata shows its tags.
+    pub metadata_tags: bool,
     /// Further tags.
     pub tags: BTreeMap<String, String>,
 }
@@ -47,6 +50,7 @@ impl InstanceSpec {
             groups: Vec::new(),
             public: false,
             user_data: None,
+            metadata_tags: false,
             tags: BTreeMap::new(),
         }
     }
@@ -109,10 +113,10 @@ impl World {
     pub fn create_gateway(&mut self, vpc: &str, now: Duration) -> Result<String, ApiError> {
         self.set_up(now, |state, ctx| {
             let known: Vec<String> = state.gateways.keys().cloned().collect();
-            vpcs::create_gateway(state, ctx, &Params::new())?;
+            gateways::create(state, ctx, &Params::new())?;
             let id = newest(state.gateways.keys(), &known);
             let params = Params::new().with("InternetGatewayId", &id).with("VpcId", vpc);
-            vpcs::attach_gateway(state, ctx, &params)?;
+            gateways::attach(state, ctx, &params)?;
             Ok(id)
         })
     }
@@ -216,6 +220,7 @@ impl World {
             instance.tags.clone_from(&spec.tags);
             instance.tags.insert("Name".to_owned(), spec.name.clone());
             instance.user_data.clone_from(&spec.user_data);
+            instance.metadata_tags = spec.metadata_tags;
             Ok(id)
         })
     }
@@ -360,10 +365,17 @@ impl World {
         self.state.instances.get(instance)?.profile.as_deref()
     }
 
-    /// The tags of an instance.
+    /// The tags that an instance's metadata shows; none where it shows no tags.
     #[must_use]
-    pub fn instance_tags(&self, instance: &str) -> Option<&BTreeMap<String, String>> {
-        Some(&self.state.instances.get(instance)?.tags)
+    pub fn metadata_tags(&self, instance: &str) -> Option<&BTreeMap<String, String>> {
+        let found = self.state.instances.get(instance)?;
+        found.metadata_tags.then_some(&found.tags)
+    }
+
+    /// The VPC of a subnet.
+    #[must_use]
+    pub fn vpc_of(&self, subnet: &str) -> Option<&str> {
+        Some(&self.state.subnets.get(subnet)?.vpc)
     }
 
     /// The zone, type and image of an instance.

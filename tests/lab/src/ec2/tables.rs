@@ -85,6 +85,35 @@ pub(super) fn associate(
     Ok(body)
 }
 
+/// The main association of a VPC stays: it can only move to another table.
+pub(super) fn disassociate(
+    state: &mut State,
+    _: &Ctx<'_>,
+    params: &Params,
+) -> Result<XmlBody, ApiError> {
+    let id = params.need("AssociationId")?;
+    let mut all = state.tables.values_mut();
+    let Some(table) = all.find(|table| table.associations.iter().any(|it| it.id == id)) else {
+        return Err(ApiError::not_found(&error::TABLE_ASSOCIATION, id));
+    };
+    if table.associations.iter().any(|it| it.id == id && it.subnet.is_none()) {
+        return Err(ApiError::value(format!(
+            "cannot disassociate the main route table association {id}"
+        )));
+    }
+    table.associations.retain(|association| association.id != id);
+    Ok(XmlBody::yes())
+}
+
+pub(super) fn delete(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
+    let id = params.need("RouteTableId")?;
+    if !find(&state.tables, &error::TABLE, id)?.associations.is_empty() {
+        return Err(ApiError::depended_upon(&error::TABLE, id));
+    }
+    state.tables.remove(id);
+    Ok(XmlBody::yes())
+}
+
 pub(super) fn describe(state: &State, ctx: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
     let ids = params.list("RouteTableId");
     let filters = params.filters();

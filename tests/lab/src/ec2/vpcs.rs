@@ -1,4 +1,4 @@
-//! VPCs, subnets and internet gateways.
+//! VPCs and subnets.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use super::blocks::{self, Block};
 use super::error::{self, ApiError};
 use super::filter::{self, Filtered, PageSize};
-use super::model::{Association, Gateway, State, Subnet, Tags, Vpc, find, find_mut, named};
+use super::model::{Association, State, Subnet, Tags, Vpc, find, find_mut, named};
 use super::params::Params;
 use super::world::Ctx;
 use super::xml::XmlBody;
@@ -66,6 +66,27 @@ pub(super) fn describe_vpcs(
     body.list("vpcSet", page.items, |x, vpc| show_vpc(x, vpc, ctx));
     body.maybe("nextToken", page.next);
     Ok(body)
+}
+
+/// Takes the VPC's main table and default group along. Whatever else is in it is in the way.
+pub(super) fn delete_vpc(
+    state: &mut State,
+    _: &Ctx<'_>,
+    params: &Params,
+) -> Result<XmlBody, ApiError> {
+    let vpc = find(&state.vpcs, &error::VPC, params.need("VpcId")?)?.clone();
+    let busy = state.subnets.values().any(|it| it.vpc == vpc.id)
+        || state.gateways.values().any(|it| it.vpc.as_ref() == Some(&vpc.id))
+        || state.beyond.values().any(|it| it.vpcs.contains_key(&vpc.id))
+        || state.tables.values().any(|it| it.vpc == vpc.id && it.id != vpc.main_table)
+        || state.groups.values().any(|it| it.vpc == vpc.id && it.id != vpc.default_group);
+    if busy {
+        return Err(ApiError::depended_upon(&error::VPC, &vpc.id));
+    }
+    state.tables.remove(&vpc.main_table);
+    state.groups.remove(&vpc.default_group);
+    state.vpcs.remove(&vpc.id);
+    Ok(XmlBody::yes())
 }
 
 fn show_vpc(x: &mut XmlBody, vpc: &Vpc, ctx: &Ctx<'_>) {
@@ -150,6 +171,24 @@ pub(super) fn create_subnet(
     body.nest("subnet", |x| show_subnet(x, &Shown { subnet: &subnet, taken: 0 }, ctx));
     state.subnets.insert(id, subnet);
     Ok(body)
+}
+
+/// Ends its association with a route table, too.
+pub(super) fn delete_subnet(
+    state: &mut State,
+    _: &Ctx<'_>,
+    params: &Params,
+) -> Result<XmlBody, ApiError> {
+    let id = params.need("SubnetId")?;
+    find(&state.subnets, &error::SUBNET, id)?;
+    if state.interfaces.values().any(|interface| interface.subnet == id) {
+        return Err(ApiError::depended_upon(&error::SUBNET, id));
+    }
+    for table in state.tables.values_mut() {
+        table.associations.retain(|association| association.subnet.as_deref() != Some(id));
+    }
+    state.subnets.remove(id);
+    Ok(XmlBody::yes())
 }
 
 pub(super) fn describe_subnets(
@@ -286,47 +325,4 @@ pub(super) fn usable_address(subnet: &Subnet, text: &str) -> Result<Ipv4Addr, Ap
         return Err(ApiError::value("Address is in subnet's reserved address range"));
     }
     Ok(address)
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "every call has this form")]
-pub(super) fn create_gateway(
-    state: &mut State,
-    ctx: &Ctx<'_>,
-    params: &Params,
-) -> Result<XmlBody, ApiError> {
-    let id = state.new_id(error::GATEWAY.prefix);
-    let tags = params.tags_for("internet-gateway");
-    let mut body = XmlBody::new();
-    body.nest("internetGateway", |x| {
-        x.put("internetGatewayId", &id);
-        x.put("ownerId", &ctx.settings.account);
-        x.list("attachmentSet", std::iter::empty::<()>(), |_, ()| {});
-        tags::show(x, &tags);
-    });
-    state.gateways.insert(id.clone(), Gateway { id, vpc: None, tags });
-    Ok(body)
-}
-
-pub(super) fn attach_gateway(
-    state: &mut State,
-    _: &Ctx<'_>,
-    params: &Params,
-) -> Result<XmlBody, ApiError> {
-    let (id, vpc) = (params.need("InternetGatewayId")?, params.need("VpcId")?);
-    find(&state.vpcs, &error::VPC, vpc)?;
-    let busy = state.gateways.values().any(|g| g.vpc.as_deref() == Some(vpc));
-    let gateway = find_mut(&mut state.gateways, &error::GATEWAY, id)?;
-    if gateway.vpc.is_some() {
-        return Err(ApiError::client(
-            "Resource.AlreadyAssociated",
-            format!("resource {} is already attached to network {vpc}", gateway.id),
-        ));
-    }
-    if busy {
-        return Err(ApiError::value(format!(
-            "Network {vpc} already has an internet gateway attached"
-        )));
-    }
-    gateway.vpc = Some(vpc.to_owned());
-    Ok(XmlBody::yes())
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::actions::{self, Action, Run};
+use super::console::Consoles;
 use super::error::ApiError;
 use super::faults::{Conduct, Faults};
 use super::model::State;
@@ -35,6 +36,9 @@ pub struct World {
     past: VecDeque<(Duration, Arc<State>)>,
     faults: Faults,
     policies: BTreeMap<Principal, Policy>,
+    /// What roles may do, by the name of their instance profile.
+    roles: BTreeMap<String, Policy>,
+    consoles: Consoles,
     keyring: Keyring,
     keys_made: u64,
     buckets: Buckets,
@@ -66,15 +70,10 @@ pub struct CallRecord {
 /// What a call may look at besides the state.
 pub(super) struct Ctx<'a> {
     pub(super) settings: &'a WorldSettings,
+    pub(super) consoles: &'a Consoles,
     pub(super) now: Duration,
     pub(super) no_capacity: bool,
     pub(super) prior_request: bool,
-}
-
-impl<'a> Ctx<'a> {
-    fn new(settings: &'a WorldSettings, now: Duration) -> Self {
-        Self { settings, now, no_capacity: false, prior_request: false }
-    }
 }
 
 impl World {
@@ -92,6 +91,8 @@ impl World {
             state,
             faults: Faults::none(),
             policies: BTreeMap::new(),
+            roles: BTreeMap::new(),
+            consoles: Consoles::default(),
             keyring,
             keys_made: 0,
             buckets: Buckets::default(),
@@ -129,6 +130,17 @@ impl World {
             Some(policy) => self.policies.insert(principal, policy),
             None => self.policies.remove(&principal),
         };
+    }
+
+    /// Limits what instances with this instance profile may do, unless they have a policy of their
+    /// own.
+    pub fn set_role_policy(&mut self, profile: &str, policy: Policy) {
+        self.roles.insert(profile.to_owned(), policy);
+    }
+
+    /// Where GetConsoleOutput reads.
+    pub fn set_consoles(&mut self, consoles: Consoles) {
+        self.consoles = consoles;
     }
 
     /// Every call so far, oldest first.
@@ -298,7 +310,7 @@ impl World {
     ) -> Result<T, ApiError> {
         self.advance(now);
         let mut draft = (*self.state).clone();
-        let ctx = Ctx::new(&self.settings, now);
+        let ctx = self.ctx(now);
         let made = change(&mut draft, &ctx)?;
         self.commit(draft, now);
         Ok(made)
@@ -320,12 +332,22 @@ impl World {
             return Err(action.service.throttled());
         }
         let resources = action.resources(params, &self.state);
-        let policy = self.policies.get(principal);
+        let policy = self.policies.get(principal).or_else(|| self.role_policy(principal));
         if conduct.deny || policy.is_some_and(|policy| !policy.allows(name, &resources)) {
             return Err(self.denial(principal, action));
         }
         action.check(params)?;
         Ok(action)
+    }
+
+    fn role_policy(&self, principal: &Principal) -> Option<&Policy> {
+        let Principal::Instance(id) = principal else { return None };
+        self.roles.get(self.state.instances.get(id)?.profile.as_ref()?)
+    }
+
+    fn ctx(&self, now: Duration) -> Ctx<'_> {
+        let (settings, consoles) = (&self.settings, &self.consoles);
+        Ctx { settings, consoles, now, no_capacity: false, prior_request: false }
     }
 
     fn within_rate(&mut self, action: &Action, params: &Params, now: Duration) -> bool {
@@ -366,7 +388,7 @@ impl World {
         now: Duration,
     ) -> Result<XmlBody, ApiError> {
         let seen = self.seen(conduct, now);
-        let ctx = Ctx::new(&self.settings, now);
+        let ctx = self.ctx(now);
         let body = if conduct.omitted.is_empty() {
             run(seen, &ctx, params)?
         } else {
@@ -404,7 +426,7 @@ impl World {
         let dry = params.flag("DryRun")? == Some(true);
         let mut draft = (*self.state).clone();
         let Conduct { no_capacity, prior_request, .. } = *conduct;
-        let ctx = Ctx { no_capacity, prior_request, ..Ctx::new(&self.settings, now) };
+        let ctx = Ctx { no_capacity, prior_request, ..self.ctx(now) };
         let outcome = run(&mut draft, &ctx, params);
         if dry {
             return match outcome {

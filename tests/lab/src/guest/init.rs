@@ -20,7 +20,7 @@ use nix::sys::wait::wait;
 use nix::unistd::{Pid, chdir, pivot_root, sethostname};
 use serde::{Deserialize, Serialize};
 
-use super::{container, vm};
+use super::{container, taps, vm};
 use crate::clock::Clock;
 use crate::net::netns;
 use crate::net::resolver::RESOLVER;
@@ -43,6 +43,9 @@ const FRESH: [(&str, &str); 9] = [
     ("net/ipv4/conf/all/accept_source_route", "0"),
     ("net/ipv4/ping_group_range", "0 2147483647"),
 ];
+
+/// The exit code of the first process of an instance whose kernel has panicked.
+pub(super) const PANICKED: u8 = 70;
 
 /// What is said on standard output once the instance has its own root.
 pub const UP: &str = "up";
@@ -109,6 +112,12 @@ pub fn run(boot: &Boot) -> Result<()> {
         }
     });
     let console = Console { file: Arc::new(Mutex::new(console)), clock: boot.clock };
+    console.follow(Some(taps::console()?));
+    let dying = console.clone();
+    taps::watch_trigger(move || {
+        dying.line("Kernel panic - not syncing: sysrq triggered crash");
+        std::process::exit(i32::from(PANICKED));
+    })?;
     writeln!(stdout(), "{UP}").context("cannot say that the instance is up")?;
     // The lab holds this open until packets find the instance, as a network is up before user data.
     stdin().read_to_end(&mut Vec::new()).context("cannot wait for the network")?;
@@ -165,6 +174,7 @@ fn make_root(boot: &Boot) -> Result<PathBuf> {
     name_boot(&root)?;
     show_checkout(&root)?;
     make_devices(&root)?;
+    taps::make(&root)?;
     fs::create_dir_all(inside("usr/local/sbin"))?;
     fs::write(inside(POWER_OFF), "#!/bin/sh\nexec kill -TERM 1\n")?;
     fs::set_permissions(inside(POWER_OFF), fs::Permissions::from_mode(0o755))?;

@@ -12,10 +12,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use super::init::{Boot, UP, login};
+use super::init::{Boot, PANICKED, UP, login};
 use crate::net::netns::Netns;
 use crate::process::{self, Finished};
 
@@ -38,6 +38,15 @@ pub struct Machine {
     place: Place,
     /// Held open until user data may run.
     held: Option<ChildStdin>,
+}
+
+/// How an instance came to run no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Halt {
+    /// It powered itself off, or its plug was pulled.
+    Off,
+    /// Its kernel panicked.
+    Panicked,
 }
 
 /// Where an instance is: enough to enter it.
@@ -107,12 +116,20 @@ impl Machine {
 
     /// Calls `tell` once its first process has ended, for whatever reason. It is not reaped by
     /// that: its process id stays its own until [`Machine::kill`].
-    pub fn when_halted(&self, tell: impl FnOnce() + Send + 'static) {
+    pub fn when_halted(&self, tell: impl FnOnce(Halt) + Send + 'static) {
         let init = self.place.init;
         thread::spawn(move || {
             let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-            while waitid(Id::Pid(init), flags) == Err(Errno::EINTR) {}
-            tell();
+            let ended = loop {
+                match waitid(Id::Pid(init), flags) {
+                    Err(Errno::EINTR) => {}
+                    ended => break ended,
+                }
+            };
+            tell(match ended {
+                Ok(WaitStatus::Exited(_, code)) if code == i32::from(PANICKED) => Halt::Panicked,
+                _ => Halt::Off,
+            });
         });
     }
 

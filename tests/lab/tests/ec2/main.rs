@@ -15,6 +15,8 @@ mod others;
 #[cfg(test)]
 mod power;
 #[cfg(test)]
+mod removal;
+#[cfg(test)]
 mod route53;
 #[cfg(test)]
 mod routes;
