@@ -406,6 +406,9 @@ def check_removal():
         (ec2.delete_internet_gateway, dict(InternetGatewayId=gateway)),
     ):
         assert outcome(call, **named_by) == "DependencyViolation", named_by
+    eni = ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"]
+    assert outcome(ec2.delete_subnet, SubnetId=subnet) == "DependencyViolation"
+    ec2.delete_network_interface(NetworkInterfaceId=eni)
     ec2.disassociate_route_table(AssociationId=association)
     ec2.delete_route_table(RouteTableId=table)
     ec2.delete_subnet(SubnetId=subnet)

@@ -274,6 +274,12 @@ const ACTIONS: &[Action] = &[
     ),
     write("DetachNetworkInterface", interfaces::detach, "AttachmentId", &["AttachmentId", "Force"]),
     write(
+        "DeleteNetworkInterface",
+        interfaces::delete,
+        "NetworkInterfaceId",
+        &["NetworkInterfaceId"],
+    ),
+    write(
         "ModifyNetworkInterfaceAttribute",
         interfaces::modify,
         "NetworkInterfaceId",

@@ -167,6 +167,16 @@ pub(super) fn detach(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<
     Ok(XmlBody::yes())
 }
 
+pub(super) fn delete(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
+    let id = params.need("NetworkInterfaceId")?;
+    let interface = find(&state.interfaces, &error::INTERFACE, id)?;
+    if interface.attachment.is_some() || interface.service.is_some() {
+        return Err(ApiError::value(format!("Network interface '{id}' is currently in use.")));
+    }
+    state.interfaces.remove(id);
+    Ok(XmlBody::yes())
+}
+
 pub(super) fn modify(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
     let id = params.need("NetworkInterfaceId")?;
     let vpc = find(&state.interfaces, &error::INTERFACE, id)?.vpc.clone();

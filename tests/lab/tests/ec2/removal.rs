@@ -4,7 +4,7 @@ use natha_lab::ec2::{Consoles, Grant, Policy, Principal};
 
 use super::scene::{Lab, inside, texts, timings};
 
-/// The ids of the VPC's gateway, of its public table's associations, and of a new group.
+/// The ids of the VPC's gateway and of a new group.
 struct Rest {
     gateway: String,
     group: String,
@@ -40,14 +40,15 @@ fn what_others_need_is_not_deleted() {
     let joined = [("NetworkInterfaceId", &*interface), ("SecurityGroupId.1", &*group)];
     lab.call(1_000, "ModifyNetworkInterfaceAttribute", &joined).unwrap();
     let of_vpc = [("InternetGatewayId", &*gateway), ("VpcId", &*vpc)];
-    for (action, params) in [
-        ("DeleteVpc", &[("VpcId", &*vpc)][..]),
-        ("DeleteSubnet", &[("SubnetId", &*public)]),
-        ("DeleteRouteTable", &[("RouteTableId", &*table)]),
-        ("DeleteSecurityGroup", &[("GroupId", &*group)]),
-        ("DeleteInternetGateway", &[("InternetGatewayId", &*gateway)]),
+    let refused: [(&str, &[(&str, &str)]); 6] = [
+        ("DeleteVpc", &[("VpcId", &vpc)]),
+        ("DeleteSubnet", &[("SubnetId", &public)]),
+        ("DeleteRouteTable", &[("RouteTableId", &table)]),
+        ("DeleteSecurityGroup", &[("GroupId", &group)]),
+        ("DeleteInternetGateway", &[("InternetGatewayId", &gateway)]),
         ("DetachInternetGateway", &of_vpc),
-    ] {
+    ];
+    for (action, params) in refused {
         assert_eq!(lab.code(1_000, action, params), "DependencyViolation", "{action}");
     }
     let made = lab.call(1_000, "AllocateAddress", &[]).unwrap();
@@ -60,6 +61,19 @@ fn what_others_need_is_not_deleted() {
     let default = texts(&answer, "groupId")[0].to_owned();
     assert_eq!(lab.code(1_000, "DeleteSecurityGroup", &[("GroupId", &default)]), "CannotDelete");
     assert_eq!(lab.code(1_000, "DeleteVpc", &[("VpcId", "vpc-01234567")]), "InvalidVpcID.NotFound");
+}
+
+#[test]
+fn an_interface_in_use_is_not_deleted() {
+    let mut lab = Lab::new(timings());
+    let (used, public) = (lab.interfaces[0].clone(), lab.public.clone());
+    let delete = [("NetworkInterfaceId", &*used)];
+    assert_eq!(lab.code(1_000, "DeleteNetworkInterface", &delete), "InvalidParameterValue");
+    let answer = lab.call(1_000, "CreateNetworkInterface", &[("SubnetId", &public)]).unwrap();
+    let delete = [("NetworkInterfaceId", texts(&answer, "networkInterfaceId")[0])];
+    lab.call(1_000, "DeleteNetworkInterface", &delete).unwrap();
+    let gone = "InvalidNetworkInterfaceID.NotFound";
+    assert_eq!(lab.code(1_000, "DeleteNetworkInterface", &delete), gone);
 }
 
 #[test]
