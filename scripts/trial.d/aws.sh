@@ -28,10 +28,11 @@ die() {
     exit 1
 }
 
-# call SERVICE ARGUMENT…: one call, as text, with a line in the log.
+# call SERVICE ARGUMENT…: one call, as text, with a line in the log. $where is another region than
+# the trial's.
 call() {
     printf '%s aws %s\n' "$(date -u +%H:%M:%S)" "$*" >>"$log"
-    aws "$@" --region "$region" --output text
+    aws "$@" --region "${where:-$region}" --output text
 }
 
 # ec2 ARGUMENT…: a call of EC2 that must succeed.

@@ -27,9 +27,9 @@ price() {
         shift
     done
     # The price list has an endpoint in few regions (Billing user guide, "Price List Query API").
-    listed=$(aws pricing get-products --region us-east-1 --service-code "$service" \
+    listed=$(where=us-east-1 call pricing get-products --service-code "$service" \
         --filters "${filters[@]}" "Type=TERM_MATCH,Field=regionCode,Value=$region" \
-        --query "PriceList[?contains(@, '$2')] | [0]" --output text 2>>"$log") || return 0
+        --query "PriceList[?contains(@, '$2')] | [0]" 2>>"$log") || return 0
     [[ $listed == *'"OnDemand"'*'"USD"'* ]] || return 0
     listed=${listed#*\"OnDemand\"}
     listed=${listed#*\"USD\"}
@@ -173,7 +173,7 @@ make_subnet() {
     printf -v "$1" %s "$id"
 }
 
-# make_table VARIABLE PART SUBNET KEY=VALUE…: a route table of a subnet; sets the variable to its id.
+# make_table VARIABLE PART SUBNET KEY=VALUE…: a subnet's route table; sets the variable to its id.
 make_table() {
     local id variable=$1 part=$2 subnet=$3
     shift 3
@@ -320,8 +320,8 @@ user_data() {
     } >"$work/node"
     for part in host server; do
         {
-            printf '#!/usr/bin/env python3\nTOKEN = "%s"\nPORT = %d\nPART = "%s"\n' "$token" "$port" \
-                "$part"
+            printf '#!/usr/bin/env python3\n'
+            printf 'TOKEN = "%s"\nPORT = %d\nPART = "%s"\n' "$token" "$port" "$part"
             cat "$here/trial.d/probe.py"
         } >"$work/$part"
     done

@@ -1,6 +1,6 @@
-# User data of the private hosts and of the server of scripts/trial, after three lines that set TOKEN,
-# PORT and PART. The server sends back what it gets, if that begins with the trial's token. A private
-# host asks it all the time, and reports on the console whenever the tag natha-trial-order changes.
+# User data of the private hosts and of the server of scripts/trial, after three lines that set
+# TOKEN, PORT and PART. The server sends back what begins with the trial's token. A private host
+# asks it all the time, and reports on the console whenever the tag natha-trial-order changes.
 
 import os
 import select

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Removing a trial, and proving that nothing of it is left. What is there is found by its tags alone,
-# so that this works from any machine and after any failure.
+# Removing a trial, and proving that nothing of it is left. What is there is found by its tags
+# alone: this works from any machine and after any failure.
 #
 # Usage: source scripts/trial.d/remove.sh   (scripts/trial does it)
 set -euo pipefail
@@ -25,8 +25,7 @@ has_profile() {
         >/dev/null 2>>"$log"
 }
 
-# iam_left GET LIST-OPTION NAME: a line if IAM has it. A failure other than that it does not exist is
-# a failure of this.
+# iam_left KIND: a line if IAM has the trial's thing of this kind. Fails unless IAM says whether.
 iam_left() {
     local error=$work/iam-error
     if call iam "get-$1" "--$1-name" "natha-trial-$name" >/dev/null 2>"$error"; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The story of a trial, step by step. What an instance is to do is a tag of the instance, which its
-# own user data reads in the metadata; what it answers is on its console. Results are tags of the VPC.
+# The story of a trial, step by step. An instance gets its orders by a tag, which its user data
+# reads in the metadata, and answers on its console. Results are tags of the VPC.
 #
 # Usage: source scripts/trial.d/story.sh   (scripts/trial does it)
 set -euo pipefail
@@ -68,7 +68,7 @@ order() {
     tag "$(id_of "$1")" "natha-trial-order=$number:$2"
 }
 
-# perform PART COMMAND SECONDS: orders something and waits until it is done: $answer is what it says.
+# perform PART COMMAND SECONDS: orders something and waits until it is done; sets $answer.
 perform() {
     order "$1" "$2" || return
     wait_for "$3" "$1 does '$2'" has_said "$1" "$number done status=[0-9]+.*" || return

@@ -54,7 +54,7 @@ fn grant(statement: &Value, things: &Things) -> Grant {
     let actions = actions.iter().map(|one| one.strip_prefix("ec2:").unwrap().to_owned()).collect();
     let resources = texts(&statement["Resource"]);
     if resources == ["*"] {
-        return Grant { actions, resources: None };
+        return Grant { actions, ..Grant::default() };
     }
     let tag = &statement["Condition"]["StringEquals"]["aws:ResourceTag/natha:cluster"];
     assert_eq!(tag, "test", "{statement:#}");
@@ -63,7 +63,7 @@ fn grant(statement: &Value, things: &Things) -> Grant {
         assert_eq!(id, "*", "{arn}");
         things.of_kind(kind)
     });
-    Grant { actions, resources: Some(ids.collect()) }
+    Grant { actions, resources: Some(ids.collect()), ..Grant::default() }
 }
 
 /// Does what the role may not.

@@ -1,7 +1,7 @@
 //! The calls that exist, and what each of them takes.
 
 use super::error::ApiError;
-use super::model::State;
+use super::model::{State, Tags};
 use super::params::Params;
 use super::service::Service;
 use super::world::Ctx;
@@ -411,12 +411,13 @@ pub(super) fn unknown(name: &str) -> ApiError {
 }
 
 impl Action {
-    /// The ids that a permission must cover.
-    pub(super) fn resources(&self, params: &Params, state: &State) -> Vec<String> {
+    /// The ids that a permission must cover, with the tags of what they name.
+    pub(super) fn resources(&self, params: &Params, state: &State) -> Vec<(String, Tags)> {
         let mut ids = params.list(self.resource);
         let single = [self.resource].into_iter().chain(self.also.iter().copied());
         ids.extend(single.filter_map(|name| params.get(name)).map(str::to_owned));
-        ids.iter().map(|id| addresses::permitted_as(state, id)).collect()
+        let known = ids.iter().map(|id| addresses::permitted_as(state, id));
+        known.map(|id| (id.clone(), tags::of(state, &id).cloned().unwrap_or_default())).collect()
     }
 
     /// Refuses parameters that the call does not have.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use super::filter::glob;
+use super::model::Tags;
 
 /// A caller of the API.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,26 +51,35 @@ pub struct Grant {
     /// The ids of the tables, instances or interfaces that it holds for; none for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<BTreeSet<String>>,
+    /// Tags that each of them must have, as by the condition `aws:ResourceTag/KEY`.
+    #[serde(default, skip_serializing_if = "Tags::is_empty")]
+    pub tags: BTreeMap<String, String>,
 }
 
 impl Policy {
-    /// Whether an action on these resources is allowed: each of them must be.
-    pub(super) fn allows(&self, action: &str, resources: &[String]) -> bool {
-        let on = |resource: Option<&String>| {
+    /// Whether an action on these resources, with their tags, is allowed: each of them must be.
+    pub(super) fn allows(&self, action: &str, resources: &[(String, Tags)]) -> bool {
+        let on = |resource: Option<&(String, Tags)>| {
             self.allow.iter().any(|grant| {
                 let action = grant.actions.iter().any(|pattern| glob(pattern, action));
-                let scope = match (&grant.resources, resource) {
-                    (None, _) => true,
-                    (Some(_), None) => false,
-                    (Some(scope), Some(resource)) => scope.contains(resource),
-                };
-                action && scope
+                action && grant.covers(resource)
             })
         };
         if resources.is_empty() {
             return on(None);
         }
         resources.iter().all(|resource| on(Some(resource)))
+    }
+}
+
+impl Grant {
+    /// Whether it holds for a resource, or for an action on none.
+    fn covers(&self, resource: Option<&(String, Tags)>) -> bool {
+        let Some((id, tags)) = resource else {
+            return self.resources.is_none() && self.tags.is_empty();
+        };
+        self.resources.as_ref().is_none_or(|scope| scope.contains(id))
+            && self.tags.iter().all(|(key, value)| tags.get(key) == Some(value))
     }
 }
 
@@ -138,17 +148,31 @@ mod tests {
     fn a_scoped_grant_does_not_reach_other_resources() {
         let policy = Policy {
             allow: vec![
-                Grant { actions: vec!["Describe*".into()], resources: None },
+                Grant { actions: vec!["Describe*".into()], ..Grant::default() },
                 Grant {
                     actions: vec!["ReplaceRoute".into()],
                     resources: Some(["rtb-1".to_owned()].into()),
+                    ..Grant::default()
                 },
             ],
         };
+        let some = |id: &str| (id.to_owned(), Tags::new());
         assert!(policy.allows("DescribeVpcs", &[]));
-        assert!(policy.allows("ReplaceRoute", &["rtb-1".into()]));
-        assert!(!policy.allows("ReplaceRoute", &["rtb-1".into(), "rtb-2".into()]));
-        assert!(!policy.allows("StopInstances", &["i-1".into()]));
+        assert!(policy.allows("ReplaceRoute", &[some("rtb-1")]));
+        assert!(!policy.allows("ReplaceRoute", &[some("rtb-1"), some("rtb-2")]));
+        assert!(!policy.allows("StopInstances", &[some("i-1")]));
+    }
+
+    #[test]
+    fn a_grant_with_tags_holds_for_resources_that_have_them() {
+        let tags = |value: &str| Tags::from([("natha:cluster".to_owned(), value.to_owned())]);
+        let actions = vec!["StopInstances".into()];
+        let policy = Policy { allow: vec![Grant { actions, resources: None, tags: tags("blue") }] };
+        let stop = |resources: &[(String, Tags)]| policy.allows("StopInstances", resources);
+        assert!(stop(&[("i-1".into(), tags("blue"))]));
+        assert!(!stop(&[("i-1".into(), tags("red"))]));
+        assert!(!stop(&[("i-1".into(), tags("blue")), ("i-2".into(), Tags::new())]));
+        assert!(!stop(&[]));
     }
 
     #[test]

@@ -71,6 +71,22 @@ fn arguments(params: &Params) -> Result<(Vec<String>, Tags), ApiError> {
     Ok((ids, tags))
 }
 
+/// The tags of a resource of any kind; none of one that does not exist.
+pub(super) fn of<'a>(state: &'a State, id: &str) -> Option<&'a Tags> {
+    match id.split('-').next()? {
+        "vpc" => state.vpcs.get(id).map(|r| &r.tags),
+        "subnet" => state.subnets.get(id).map(|r| &r.tags),
+        "rtb" => state.tables.get(id).map(|r| &r.tags),
+        "igw" => state.gateways.get(id).map(|r| &r.tags),
+        "nat" => state.nat_gateways.get(id).map(|r| &r.tags),
+        "sg" => state.groups.get(id).map(|r| &r.tags),
+        "eni" => state.interfaces.get(id).map(|r| &r.tags),
+        "eipalloc" => state.allocations.get(id).map(|r| &r.tags),
+        "i" => state.instances.get(id).map(|r| &r.tags),
+        _ => None,
+    }
+}
+
 fn tags_of<'a>(state: &'a mut State, id: &str) -> Result<&'a mut Tags, ApiError> {
     let prefix = id.split('-').next().unwrap_or_default();
     let (kind, tags) = match prefix {

@@ -246,6 +246,7 @@ fn rates_faults_stale_reads_and_permissions_hold_for_addresses_too() {
     let allow = vec![Grant {
         actions: vec!["AssociateAddress".into(), "DisassociateAddress".into()],
         resources: Some([eip.clone(), a.clone()].into()),
+        ..Grant::default()
     }];
     lab.world.set_policy(node.clone(), Some(Policy { allow }));
     let to = |eni| [("AllocationId", &*eip), ("NetworkInterfaceId", eni)];

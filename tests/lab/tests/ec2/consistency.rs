@@ -107,6 +107,7 @@ fn a_policy_limits_a_role_to_its_tables_and_shows_in_a_dry_run() {
     let allow = vec![Grant {
         actions: vec!["ReplaceRoute".into()],
         resources: Some([lab.table.clone()].into()),
+        ..Grant::default()
     }];
     lab.world.set_policy(node.clone(), Some(Policy { allow }));
     let (table, interface) = (lab.table.clone(), lab.interfaces[1].clone());

@@ -203,7 +203,7 @@ fn an_instance_profile_limits_the_instances_that_have_it() {
     let mut lab = Lab::new(timings());
     let (limited, _) = launch(&mut lab, &[("IamInstanceProfile.Name", "reader")]);
     let (free, _) = launch(&mut lab, &[("IamInstanceProfile.Name", "other")]);
-    let allow = vec![Grant { actions: vec!["Describe*".to_owned()], resources: None }];
+    let allow = vec![Grant { actions: vec!["Describe*".to_owned()], ..Grant::default() }];
     lab.world.set_role_policy("reader", Policy { allow });
     let dry = [("Domain", "vpc"), ("DryRun", "true")];
     let mut code = |instance: &str, action: &str, params: &[(&str, &str)]| {

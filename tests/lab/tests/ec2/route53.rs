@@ -237,6 +237,7 @@ fn faults_permissions_and_the_history_are_those_of_all_calls() {
     let allow = vec![Grant {
         actions: vec!["ChangeResourceRecordSets".into()],
         resources: Some([zone.clone()].into()),
+        ..Grant::default()
     }];
     lab.world.set_policy(node.clone(), Some(Policy { allow }));
     let prefixed = format!("/hostedzone/{zone}");

@@ -1,0 +1,99 @@
+"""The AWS CLI for tests that make hundreds of calls: loaded once, then one fork for each call.
+
+Argument: the socket to listen on; a line on standard output tells when it does. The program `aws`
+beside this file passes its arguments, environment and streams on. Two variables of its environment
+make calls fail: AWSD_RUN names a run, whose calls are counted, and AWSD_FAIL says which of them
+fails and how: `7:before` (nothing is done) or `7:after` (it is done, and the answer is lost)."""
+
+import collections
+import json
+import os
+import socket
+import sys
+
+import awscli.clidriver
+
+LONGEST = 1 << 20
+FAULT = "An error occurred (InternalError) when calling the service: a fault of the test\n"
+
+
+def warm():
+    """A driver whose session has read what all calls need."""
+    driver = awscli.clidriver.create_clidriver()
+    for service in ("ec2", "iam"):
+        driver.session.get_service_model(service)
+    driver.session.get_component("endpoint_resolver")
+    return driver
+
+
+def fault_of(counts, environment):
+    """`before`, `after` or nothing for the next call of this environment's run."""
+    run, wanted = environment.get("AWSD_RUN"), environment.get("AWSD_FAIL", "")
+    if not run:
+        return ""
+    counts[run] += 1
+    number, _, kind = wanted.partition(":")
+    return kind if number == str(counts[run]) else ""
+
+
+def carry_out(driver, request, streams, fault):
+    """The call itself, in a process of its own, which ends here."""
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["directory"])
+    if fault:
+        lost = os.open(os.devnull, os.O_WRONLY)
+        told = os.dup(2)
+        os.dup2(lost, 1)
+    code = 254
+    if fault != "before":
+        sys.argv = ["aws", *request["arguments"]]
+        try:
+            code = driver.main(request["arguments"])
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 255
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if fault:
+        os.write(told, FAULT.encode())
+        code = 254
+    os._exit(code or 0)
+
+
+def serve(path):
+    driver, counts = warm(), collections.Counter()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(16)
+    print("listening", flush=True)
+    while True:
+        client, _ = listener.accept()
+        text, streams, _, _ = socket.recv_fds(client, LONGEST, 3)
+        while not text.endswith(b"\n"):
+            text += client.recv(LONGEST)
+        request = json.loads(text)
+        fault = fault_of(counts, request["environment"])
+        # The first child waits for the second one, so that this one can go on at once.
+        if os.fork() == 0:
+            listener.close()
+            child = os.fork()
+            if child == 0:
+                client.close()
+                carry_out(driver, request, streams, fault)
+            _, status = os.waitpid(child, 0)
+            client.sendall(b"%d" % os.waitstatus_to_exitcode(status))
+            os._exit(0)
+        for stream in streams:
+            os.close(stream)
+        client.close()
+        # Those that are done are reaped.
+        try:
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
+        except ChildProcessError:
+            pass
+
+
+serve(sys.argv[1])
