@@ -1,0 +1,341 @@
+//! `scripts/trial`: its whole story in the lab, what becomes of a trial that is interrupted or whose
+//! session ends, and that no call of it can fail so that something is left.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "a test starts the program it tests")]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use natha_lab::ec2::{Grant, Policy, SharedWorld, Timings, World, WorldSettings, serve};
+use natha_lab::net::internet::INTERNET_HOST;
+use natha_lab::{Lab, Output, Spec};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+const NATHA: &str = env!("CARGO_BIN_EXE_natha");
+/// Where the other services of AWS answer in the lab's internet.
+const SERVICES: &str = "http://127.0.0.1:5000";
+/// Where the package is.
+const FILES: &str = "8080";
+/// Timers of the repair and the hand-back about as short as settings may have them.
+const QUICK: [&str; 6] = [
+    "repair.after=20s",
+    "repair.settle=19s",
+    "hand_back.hold=3s",
+    "hand_back.hold_max=5s",
+    "api.timeout=3s",
+    "failover.read_valid=3s",
+];
+const STORY: [&str; 11] = [
+    "steady",
+    "takeover",
+    "repair",
+    "hand-back",
+    "hand-over",
+    "return",
+    "restart",
+    "flush",
+    "role",
+    "doctor",
+    "measure",
+];
+/// How long a whole trial may take.
+const WHOLE: Duration = Duration::from_mins(9);
+const PATIENCE: Duration = Duration::from_mins(1);
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn python() -> String {
+    std::env::var("NATHA_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
+/// An account without anything of a trial, on whose internet there is a package.
+struct Account {
+    lab: Lab,
+    directory: TempDir,
+    package: String,
+    sum: String,
+}
+
+impl Account {
+    fn new() -> Self {
+        let lab = Lab::start(&Spec::nodes(0)).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let (file, sum) = package(&lab, directory.path());
+        let here = directory.path().to_str().unwrap();
+        let (python, host) = (python(), INTERNET_HOST.to_string());
+        let moto = [&*python, "-m", "moto.server", "-H", "127.0.0.1", "-p", "5000"];
+        lab.spawn("internet", &moto).unwrap();
+        let files = [&*python, "-m", "http.server", FILES, "--bind", &host, "--directory", here];
+        lab.spawn("internet", &files).unwrap();
+        let socket = directory.path().join("awsd");
+        let daemon = repository().join("tests/trial/awsd.py");
+        let daemon = [&*python, daemon.to_str().unwrap(), socket.to_str().unwrap()];
+        lab.spawn("internet", &daemon).unwrap();
+        let package = format!("http://{host}:{FILES}/{file}");
+        let asked = format!("curl -sf {SERVICES}/moto-api/data.json && curl -sfI {package}");
+        let end = Instant::now() + PATIENCE;
+        while lab.sh("internet", &asked).is_err() || !socket.exists() {
+            assert!(Instant::now() < end, "the services do not answer");
+        }
+        Self { lab, directory, package, sum }
+    }
+
+    fn out(&self) -> PathBuf {
+        self.directory.path().join("out")
+    }
+
+    /// Runs the script with these arguments, and with these words in front of it.
+    fn run(&self, front: &[&str], arguments: &[&str]) -> Output {
+        let path = format!("PATH={}/tests/trial:/usr/sbin:/usr/bin:/bin", repository().display());
+        let socket = format!("AWSD_SOCKET={}", self.directory.path().join("awsd").display());
+        let services = ["IAM", "SSM", "PRICING"];
+        let services = services.map(|name| format!("AWS_ENDPOINT_URL_{name}={SERVICES}"));
+        let script = repository().join("scripts/trial");
+        let out = self.out();
+        let mut argv = vec!["env", &path, &socket, "NATHA_TRIAL_POLL=0.5"];
+        argv.extend(services.iter().map(String::as_str));
+        argv.extend(front);
+        argv.extend([script.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+        argv.extend(arguments);
+        self.lab.exec("internet", &argv, WHOLE).unwrap()
+    }
+
+    /// The arguments of a new trial.
+    fn arguments<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
+        let package = ["--package", &self.package, "--sha256", &self.sum];
+        let image = ["--base", "ami-0123456789abcdef0", "--yes", "--name", name];
+        let settings = QUICK.iter().flat_map(|setting| ["--set", *setting]);
+        package.into_iter().chain(image).chain(settings).collect()
+    }
+
+    /// Has EC2 judge the nodes of a trial by the policy that the trial gives to their role.
+    fn judge_role(&self, name: &str) {
+        let role = format!("natha-trial-{name}");
+        let text = fs::read_to_string(repository().join("scripts/trial.d/policy.json")).unwrap();
+        let policy: Value = serde_json::from_str(&text.replace("@CLUSTER@", &role)).unwrap();
+        let allow = policy["Statement"].as_array().unwrap().iter().map(grant).collect();
+        self.lab.role_policy(&role, Policy { allow }).unwrap();
+    }
+
+    /// Runs it until it says this, when it gets a signal.
+    fn cut(&self, says: &str, signal: &str, arguments: &[&str]) -> Output {
+        let running = repository().join("tests/trial/running.py");
+        let python = python();
+        self.run(&[&python, running.to_str().unwrap(), says, signal], arguments)
+    }
+
+    /// What there is in the account besides the lab's own network.
+    fn left(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (action, tag) in [
+            ("DescribeVpcs", "vpcId"),
+            ("DescribeSubnets", "subnetId"),
+            ("DescribeRouteTables", "routeTableId"),
+            ("DescribeInternetGateways", "internetGatewayId"),
+            ("DescribeSecurityGroups", "groupId"),
+            ("DescribeNetworkInterfaces", "networkInterfaceId"),
+            ("DescribeAddresses", "allocationId"),
+        ] {
+            let params = [("Filter.1.Name", "tag-key"), ("Filter.1.Value.1", "natha-trial")];
+            let answer = self.lab.ec2(action, &params).unwrap();
+            found.extend(texts(&answer, tag));
+        }
+        let hosts = self.lab.status().unwrap().hosts;
+        found.extend(hosts.into_iter().map(|host| host.name));
+        // It knows the roles, too.
+        let listed = self.run(&[], &["--list"]);
+        assert_eq!(listed.code, 0, "{}", listed.stderr);
+        found.extend(listed.stdout.lines().map(str::to_owned));
+        found
+    }
+}
+
+/// What stands between the tags of one name.
+fn texts(xml: &str, tag: &str) -> Vec<String> {
+    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
+    let found = xml.split(&open).skip(1).filter_map(|rest| rest.split(&close).next());
+    found.map(str::to_owned).collect()
+}
+
+/// A statement of the policy as the lab's EC2 takes it.
+fn grant(statement: &Value) -> Grant {
+    let actions = statement["Action"].as_array().cloned();
+    let actions = actions.unwrap_or_else(|| vec![statement["Action"].clone()]);
+    let actions = actions.iter().map(|one| one.as_str().unwrap().replace("ec2:", "")).collect();
+    let tag = statement["Condition"]["StringEquals"]["aws:ResourceTag/natha:cluster"].as_str();
+    let tags = tag.map(|cluster| ("natha:cluster".to_owned(), cluster.to_owned()));
+    Grant { actions, resources: None, tags: tags.into_iter().collect() }
+}
+
+/// Makes a package of the natha under test, and of a stand-in for systemd. Its name and its sum.
+fn package(lab: &Lab, directory: &Path) -> (String, String) {
+    let tree = directory.join("tree");
+    for part in ["DEBIAN", "usr/bin", "usr/local/bin"] {
+        fs::create_dir_all(tree.join(part)).unwrap();
+    }
+    let control = "Package: natha\nVersion: 0\nArchitecture: all\n\
+                   Maintainer: the tests <tests@example.test>\nDescription: natha under test\n";
+    fs::write(tree.join("DEBIAN/control"), control).unwrap();
+    // Instances see the files of this machine.
+    symlink(NATHA, tree.join("usr/bin/natha")).unwrap();
+    let systemctl = tree.join("usr/local/bin/systemctl");
+    fs::copy(repository().join("tests/trial/systemctl"), &systemctl).unwrap();
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    let build = format!(
+        "cd {} && dpkg-deb --root-owner-group --build tree natha.deb >&2 && sha256sum natha.deb",
+        directory.display()
+    );
+    let printed = lab.sh("internet", &build).unwrap();
+    ("natha.deb".to_owned(), printed.split(' ').next().unwrap().to_owned())
+}
+
+#[test]
+fn a_trial_tells_its_whole_story_and_leaves_nothing() {
+    let account = Account::new();
+    account.judge_role("whole");
+    let done = account.run(&[], &account.arguments("whole"));
+    assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    let report = fs::read_to_string(account.out().join("trial.json")).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let steps = report["steps"].as_array().unwrap();
+    let names: Vec<&str> = steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
+    assert_eq!(names, STORY);
+    assert!(steps.iter().all(|step| step["ok"] == true), "{report:#}");
+    let of = |step: &str, host: &str, what: &str| {
+        let step = &steps[STORY.iter().position(|name| *name == step).unwrap()];
+        let figure = step["hosts"][host][what].as_u64();
+        figure.unwrap_or_else(|| panic!("no {what} of {host} in {step:#}"))
+    };
+    assert_eq!(of("steady", "host-a", "lost"), 0);
+    let outage = of("takeover", "host-a", "outage_ms");
+    assert!((200..5_000).contains(&outage), "host-a was without a network for {outage} ms");
+    assert_eq!(of("takeover", "host-b", "lost"), 0, "the other zone has its own node");
+    for step in ["hand-over", "return", "restart"] {
+        for host in ["host-a", "host-b"] {
+            assert_eq!(of(step, host, "broken"), 0, "connections of {host} at {step}");
+            assert_eq!(of(step, host, "flows"), 8, "{step}: {host}");
+        }
+    }
+    let role = steps[8]["detail"].as_str().unwrap();
+    assert_eq!(role.matches("wrong=0").count(), 2, "{role}");
+    let page = fs::read_to_string(account.out().join("trial.md")).unwrap();
+    assert!(page.contains("| takeover | ok |"), "{page}");
+    assert!(done.stderr.contains("nothing of the trial whole is left"), "{}", done.stderr);
+    assert_eq!(account.left(), Vec::<String>::new());
+}
+
+#[test]
+fn a_trial_that_is_interrupted_removes_all_that_it_made() {
+    let account = Account::new();
+    let cut = account.cut("node-b takes over", "SIGINT", &account.arguments("cut"));
+    assert_eq!(cut.code, 130, "{}{}", cut.stdout, cut.stderr);
+    assert!(cut.stderr.contains("nothing of the trial cut is left"), "{}", cut.stderr);
+    assert_eq!(account.left(), Vec::<String>::new());
+}
+
+#[test]
+fn a_trial_whose_session_ended_is_resumed_and_removed() {
+    let account = Account::new();
+    let lost = account.cut("20 seconds in which", "SIGKILL", &account.arguments("lost"));
+    assert_eq!(lost.code, 137, "{}{}", lost.stdout, lost.stderr);
+    assert!(account.left().len() > 10, "it had no time to remove anything");
+    let listed = account.run(&[], &["--list"]);
+    assert_eq!((listed.code, &*listed.stdout), (0, "lost\n"), "{}", listed.stderr);
+    let again = account.run(&[], &account.arguments("lost"));
+    assert_eq!(again.code, 1, "{}", again.stderr);
+    assert!(again.stderr.contains("there is a trial lost already"), "{}", again.stderr);
+    let resumed = account.cut("stops and starts node-a", "SIGKILL", &["--resume", "lost"]);
+    assert_eq!(resumed.code, 137, "{}{}", resumed.stdout, resumed.stderr);
+    let removed = account.run(&[], &["--remove", "lost"]);
+    assert_eq!(removed.code, 0, "{}{}", removed.stdout, removed.stderr);
+    assert_eq!(account.left(), Vec::<String>::new());
+    let again = account.run(&[], &["--remove", "lost"]);
+    assert_eq!(again.code, 0, "nothing is left already: {}", again.stderr);
+}
+
+#[test]
+fn wrong_options_are_refused_before_anything_is_asked_of_aws() {
+    let lab = Lab::start(&Spec::nodes(0)).unwrap();
+    let script = repository().join("scripts/trial");
+    let sum = "0".repeat(64);
+    let package = ["--package", "https://example.test/natha.deb", "--sha256", &sum];
+    let cases: [(&[&str], &str); 8] = [
+        (&[], "name natha's package"),
+        (&["--package", "natha.deb", "--sha256", &sum], "no http:// or https:// address"),
+        (&["--package", "https://example.test/natha.deb"], "64 hexadecimal digits"),
+        (&["--image", "natha"], "is not like ami-"),
+        (&["--image", "ami-0123456789abcdef0", "--base", "ami-1"], "--image excludes"),
+        (
+            &["--name", "Not a name", "--image", "ami-0123456789abcdef0"],
+            "Not a name is not 1 to 20",
+        ),
+        (
+            &["--set", "repair", package[0], package[1], package[2], package[3]],
+            "repair is not KEY=VALUE",
+        ),
+        (&["--resume", "one", "--image", "ami-0123456789abcdef0"], "leave the other options out"),
+    ];
+    let before = lab.timeline().unwrap().calls.len();
+    for (arguments, told) in cases {
+        let argv: Vec<&str> =
+            [script.to_str().unwrap()].into_iter().chain(arguments.iter().copied()).collect();
+        let refused = lab.exec("internet", &argv, PATIENCE).unwrap();
+        assert_eq!(refused.code, 2, "{arguments:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains(told), "{arguments:?}: {}", refused.stderr);
+    }
+    assert_eq!(lab.timeline().unwrap().calls.len(), before);
+}
+
+/// Runs trials in each of which another call fails: of the calls of a phase, those whose number
+/// leaves `rest` when it is divided by `each`.
+async fn fail_calls(phase: &str, rest: u8, each: u8) {
+    let timings = Timings { start_ms: 100, terminate_ms: 100, ..Timings::default() };
+    let epoch = SystemTime::now();
+    let settings = WorldSettings { timings, buckets: false, epoch, ..WorldSettings::default() };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let began = Instant::now();
+    let world = SharedWorld::new(World::new(settings));
+    tokio::spawn(serve(world, listener, Arc::new(move || began.elapsed())));
+    let run = Command::new(python())
+        .arg(repository().join("tests/trial/faults.py"))
+        .args([&endpoint, phase, &rest.to_string(), &each.to_string()])
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let done = tokio::time::timeout(WHOLE, run).await.expect("it ends in time").unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{}{said}", String::from_utf8_lossy(&done.stdout));
+}
+
+macro_rules! failures {
+    ($($name:ident: $phase:literal, $rest:literal, $each:literal;)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                fail_calls($phase, $rest, $each).await;
+            }
+        )*
+    };
+}
+
+failures! {
+    no_failed_call_that_makes_something_leaves_anything_1: "making", 0, 4;
+    no_failed_call_that_makes_something_leaves_anything_2: "making", 1, 4;
+    no_failed_call_that_makes_something_leaves_anything_3: "making", 2, 4;
+    no_failed_call_that_makes_something_leaves_anything_4: "making", 3, 4;
+    no_failed_call_that_removes_something_leaves_anything_1: "removing", 0, 3;
+    no_failed_call_that_removes_something_leaves_anything_2: "removing", 1, 3;
+    no_failed_call_that_removes_something_leaves_anything_3: "removing", 2, 3;
+}
