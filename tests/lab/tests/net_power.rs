@@ -227,3 +227,71 @@ fn nodes_have_the_binary_under_test_and_private_hosts_have_not() {
     assert_eq!(lab.sh("nat-a", "/usr/local/bin/natha under test").unwrap(), "under test\n");
     assert!(lab.sh("host-a", "/usr/local/bin/natha under test").is_err());
 }
+
+/// What EC2 says that an instance has written to its console.
+fn console(lab: &Lab, host: &str) -> String {
+    let id = lab.host(host).unwrap().instance;
+    let answer = lab.ec2("GetConsoleOutput", &[("InstanceId", &id), ("Latest", "true")]).unwrap();
+    let output = natha_lab::scene::element(&answer, "output");
+    lab.sh("internet", &format!("base64 -d <<'END'\n{output}\nEND\n")).unwrap()
+}
+
+#[test]
+fn a_guest_that_crashes_its_kernel_panics_alone_and_its_last_words_are_kept() {
+    let lab = nat_lab(2);
+    let panic = || std::fs::read_to_string("/proc/sys/kernel/panic").unwrap();
+    let own = panic();
+    lab.sh("nat-a", "echo 7 >/proc/sys/kernel/panic; echo last words >/dev/console").unwrap();
+    eventually("EC2 shows them", || console(&lab, "nat-a").contains("last words"));
+    assert_eq!(panic(), own, "the machine's own reaction to a panic is not changed");
+    // The shell ends with the kernel, and nothing can be said of how.
+    drop(lab.sh("nat-a", "echo c >/proc/sysrq-trigger; sleep 10"));
+    power(&lab, "nat-a", "panicked");
+    assert!(lab.sh("nat-a", "true").is_err(), "nothing runs on it");
+    assert!(console(&lab, "nat-a").contains("Kernel panic"));
+    assert!(lab.sh("nat-b", "true").is_ok(), "no other one is touched");
+    let id = lab.host("nat-a").unwrap().instance;
+    let answer = lab.ec2("DescribeInstances", &[("InstanceId.1", &id)]).unwrap();
+    assert!(answer.contains("<name>running</name>"), "EC2 does not notice: {answer}");
+    lab.ec2("StopInstances", &[("InstanceId.1", &id)]).unwrap();
+    power(&lab, "nat-a", "off");
+    lab.ec2("StartInstances", &[("InstanceId.1", &id)]).unwrap();
+    power(&lab, "nat-a", "on");
+    assert!(!console(&lab, "nat-a").contains("last words"), "a boot begins a new console");
+}
+
+#[test]
+fn an_instance_in_another_vpc_boots_with_its_own_metadata() {
+    let lab = Lab::start(&Spec::nodes(0)).unwrap();
+    let made = |action: &str, params: &[(&str, &str)], id: &str| {
+        natha_lab::scene::element(&lab.ec2(action, params).unwrap(), id)
+    };
+    let vpc = made("CreateVpc", &[("CidrBlock", "10.99.0.0/16")], "vpcId");
+    let place = ("AvailabilityZone", "us-east-1b");
+    let subnet = [("VpcId", &*vpc), ("CidrBlock", "10.99.1.0/24"), place];
+    let subnet = made("CreateSubnet", &subnet, "subnetId");
+    let run = [
+        ("ImageId", "ami-0123456789abcdef0"),
+        ("MinCount", "1"),
+        ("MaxCount", "1"),
+        ("SubnetId", &*subnet),
+        ("IamInstanceProfile.Name", "guests"),
+        ("MetadataOptions.InstanceMetadataTags", "enabled"),
+        ("TagSpecification.1.ResourceType", "instance"),
+        ("TagSpecification.1.Tag.1.Key", "Name"),
+        ("TagSpecification.1.Tag.1.Value", "guest"),
+    ];
+    lab.ec2("RunInstances", &run).unwrap();
+    power(&lab, "guest", "on");
+    let script = "at=http://169.254.169.254/latest
+T=$(curl -sf -X PUT $at/api/token -H 'X-aws-ec2-metadata-token-ttl-seconds: 60')
+item() { curl -sf -H \"X-aws-ec2-metadata-token: $T\" $at/meta-data/$1; echo; }
+item placement/availability-zone
+item network/interfaces/macs/$(item mac)/vpc-id
+item network/interfaces/macs/$(item mac)/vpc-ipv4-cidr-block
+item tags/instance/Name
+item iam/security-credentials/";
+    let told = lab.sh("guest", script).unwrap();
+    let told: Vec<&str> = told.lines().collect();
+    assert_eq!(told, ["us-east-1b", &*vpc, "10.99.0.0/16", "guest", "guests"]);
+}
