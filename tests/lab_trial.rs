@@ -3,26 +3,22 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "a test starts the program it tests")]
 
+#[path = "trial/services.rs"]
+mod services;
+
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use natha_lab::ec2::{Grant, Policy, SharedWorld, Timings, World, WorldSettings, serve};
-use natha_lab::net::internet::INTERNET_HOST;
 use natha_lab::{Lab, Output, Spec};
 use serde_json::Value;
-use tempfile::TempDir;
+use services::{PATIENCE, Services, WHOLE, python, repository};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
-const NATHA: &str = env!("CARGO_BIN_EXE_natha");
-/// Where the other services of AWS answer in the lab's internet.
-const SERVICES: &str = "http://127.0.0.1:5000";
-/// Where the package is.
-const FILES: &str = "8080";
 /// Timers of the repair and the hand-back about as short as settings may have them.
 const QUICK: [&str; 6] = [
     "repair.after=20s",
@@ -45,73 +41,33 @@ const STORY: [&str; 11] = [
     "doctor",
     "measure",
 ];
-/// How long a whole trial may take.
-const WHOLE: Duration = Duration::from_mins(9);
-const PATIENCE: Duration = Duration::from_mins(1);
 
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn python() -> String {
-    std::env::var("NATHA_PYTHON").unwrap_or_else(|_| "python3".to_owned())
-}
-
-/// An account without anything of a trial, on whose internet there is a package.
-struct Account {
-    lab: Lab,
-    directory: TempDir,
-    package: String,
-    sum: String,
-}
+/// An account without anything of a trial.
+struct Account(Services);
 
 impl Account {
     fn new() -> Self {
-        let lab = Lab::start(&Spec::nodes(0)).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let (file, sum) = package(&lab, directory.path());
-        let here = directory.path().to_str().unwrap();
-        let (python, host) = (python(), INTERNET_HOST.to_string());
-        let moto = [&*python, "-m", "moto.server", "-H", "127.0.0.1", "-p", "5000"];
-        lab.spawn("internet", &moto).unwrap();
-        let files = [&*python, "-m", "http.server", FILES, "--bind", &host, "--directory", here];
-        lab.spawn("internet", &files).unwrap();
-        let socket = directory.path().join("awsd");
-        let daemon = repository().join("tests/trial/awsd.py");
-        let daemon = [&*python, daemon.to_str().unwrap(), socket.to_str().unwrap()];
-        lab.spawn("internet", &daemon).unwrap();
-        let package = format!("http://{host}:{FILES}/{file}");
-        let asked = format!("curl -sf {SERVICES}/moto-api/data.json && curl -sfI {package}");
-        let end = Instant::now() + PATIENCE;
-        while lab.sh("internet", &asked).is_err() || !socket.exists() {
-            assert!(Instant::now() < end, "the services do not answer");
-        }
-        Self { lab, directory, package, sum }
+        Self(Services::start(&Spec::nodes(0)))
     }
 
     fn out(&self) -> PathBuf {
-        self.directory.path().join("out")
+        self.0.directory.path().join("out")
     }
 
     /// Runs the script with these arguments, and with these words in front of it.
     fn run(&self, front: &[&str], arguments: &[&str]) -> Output {
-        let path = format!("PATH={}/tests/trial:/usr/sbin:/usr/bin:/bin", repository().display());
-        let socket = format!("AWSD_SOCKET={}", self.directory.path().join("awsd").display());
-        let services = ["IAM", "SSM", "PRICING"];
-        let services = services.map(|name| format!("AWS_ENDPOINT_URL_{name}={SERVICES}"));
         let script = repository().join("scripts/trial");
         let out = self.out();
-        let mut argv = vec!["env", &path, &socket, "NATHA_TRIAL_POLL=0.5"];
-        argv.extend(services.iter().map(String::as_str));
+        let mut argv = vec!["env", "NATHA_TRIAL_POLL=0.5"];
         argv.extend(front);
         argv.extend([script.to_str().unwrap(), "--out", out.to_str().unwrap()]);
         argv.extend(arguments);
-        self.lab.exec("internet", &argv, WHOLE).unwrap()
+        self.0.run(&argv)
     }
 
     /// The arguments of a new trial.
     fn arguments<'a>(&'a self, name: &'a str) -> Vec<&'a str> {
-        let package = ["--package", &self.package, "--sha256", &self.sum];
+        let package = ["--package", &*self.0.package, "--sha256", &self.0.sum];
         let image = ["--base", "ami-0123456789abcdef0", "--yes", "--name", name];
         let settings = QUICK.iter().flat_map(|setting| ["--set", *setting]);
         package.into_iter().chain(image).chain(settings).collect()
@@ -123,14 +79,14 @@ impl Account {
         let text = fs::read_to_string(repository().join("scripts/trial.d/policy.json")).unwrap();
         let policy: Value = serde_json::from_str(&text.replace("@CLUSTER@", &role)).unwrap();
         let allow = policy["Statement"].as_array().unwrap().iter().map(grant).collect();
-        self.lab.role_policy(&role, Policy { allow }).unwrap();
+        self.0.lab.role_policy(&role, Policy { allow }).unwrap();
     }
 
     /// Runs it until it says this, when it gets a signal.
     fn cut(&self, says: &str, signal: &str, arguments: &[&str]) -> Output {
         let running = repository().join("tests/trial/running.py");
         let python = python();
-        self.run(&[&python, running.to_str().unwrap(), says, signal], arguments)
+        self.run(&[&*python, running.to_str().unwrap(), says, signal], arguments)
     }
 
     /// What there is in the account besides the lab's own network.
@@ -146,10 +102,10 @@ impl Account {
             ("DescribeAddresses", "allocationId"),
         ] {
             let params = [("Filter.1.Name", "tag-key"), ("Filter.1.Value.1", "natha-trial")];
-            let answer = self.lab.ec2(action, &params).unwrap();
+            let answer = self.0.lab.ec2(action, &params).unwrap();
             found.extend(texts(&answer, tag));
         }
-        let hosts = self.lab.status().unwrap().hosts;
+        let hosts = self.0.lab.status().unwrap().hosts;
         found.extend(hosts.into_iter().map(|host| host.name));
         // It knows the roles, too.
         let listed = self.run(&[], &["--list"]);
@@ -174,28 +130,6 @@ fn grant(statement: &Value) -> Grant {
     let tag = statement["Condition"]["StringEquals"]["aws:ResourceTag/natha:cluster"].as_str();
     let tags = tag.map(|cluster| ("natha:cluster".to_owned(), cluster.to_owned()));
     Grant { actions, resources: None, tags: tags.into_iter().collect() }
-}
-
-/// Makes a package of the natha under test, and of a stand-in for systemd. Its name and its sum.
-fn package(lab: &Lab, directory: &Path) -> (String, String) {
-    let tree = directory.join("tree");
-    for part in ["DEBIAN", "usr/bin", "usr/local/bin"] {
-        fs::create_dir_all(tree.join(part)).unwrap();
-    }
-    let control = "Package: natha\nVersion: 0\nArchitecture: all\n\
-                   Maintainer: the tests <tests@example.test>\nDescription: natha under test\n";
-    fs::write(tree.join("DEBIAN/control"), control).unwrap();
-    // Instances see the files of this machine.
-    symlink(NATHA, tree.join("usr/bin/natha")).unwrap();
-    let systemctl = tree.join("usr/local/bin/systemctl");
-    fs::copy(repository().join("tests/trial/systemctl"), &systemctl).unwrap();
-    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
-    let build = format!(
-        "cd {} && dpkg-deb --root-owner-group --build tree natha.deb >&2 && sha256sum natha.deb",
-        directory.display()
-    );
-    let printed = lab.sh("internet", &build).unwrap();
-    ("natha.deb".to_owned(), printed.split(' ').next().unwrap().to_owned())
 }
 
 #[test]

@@ -141,7 +141,7 @@ remember() {
             natha-trial-zone-a) zones[0]=$value ;;
             natha-trial-zone-b) zones[1]=$value ;;
             natha-trial-token) token=$value ;;
-            natha-trial-set-*) settings+=("${key#natha-trial-set-}=$value") ;;
+            natha-trial-settings) read -r -a settings <<<"$value" ;;
         esac
     done < <(ec2 describe-vpcs --vpc-ids "$vpc" --query 'Vpcs[0].Tags[].[Key,Value]')
 }
@@ -152,13 +152,13 @@ existing() {
 }
 
 make_vpc() {
-    local tags=() setting
+    local tags=()
     token=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
     tags=("natha-trial-base=$base" "natha-trial-type=$type" "natha-trial-zone-a=${zones[0]}"
         "natha-trial-zone-b=${zones[1]}" "natha-trial-token=$token")
     [[ -z $package ]] || tags+=("natha-trial-package=$package" "natha-trial-sha256=$sha256")
     [[ -z $image ]] || tags+=("natha-trial-image=$image")
-    for setting in ${settings[@]+"${settings[@]}"}; do tags+=("natha-trial-set-$setting"); done
+    ((${#settings[@]} == 0)) || tags+=("natha-trial-settings=${settings[*]}")
     vpc=$(ec2 create-vpc --cidr-block "$block" --query Vpc.VpcId \
         --tag-specifications "[$(specification vpc vpc "${tags[@]}")]")
 }

@@ -107,13 +107,15 @@ measured() {
     local host
     for host in host-a host-b; do
         perform "$host" report 60 || return
+        [[ -n $1 ]] || continue
         say "    $host: $answer"
-        [[ -z $1 ]] || tag "$vpc" "natha-trial-result-$1.$host=$answer" || return
+        tag "$vpc" "natha-trial-result-$1.$host=$answer" || return
     done
 }
 
-# step KEY WHAT COMMAND…: one step with the reports of the private hosts. One that was recorded is
-# done. $detail is what the command adds to the record.
+# step KEY WHAT COMMAND…: one step, and the reports of the private hosts for the time since the
+# command had them report. A step that was recorded is done. $detail is what the command adds to the
+# record.
 step() {
     local key=$1 what=$2 begin=$SECONDS so=ok had
     shift 2
@@ -121,8 +123,7 @@ step() {
     [[ -z $had || $had == no* ]] || return 0
     say "  $what"
     detail=''
-    measured '' || so=no
-    [[ $so == no ]] || "$@" || so=no
+    "$@" || so=no
     measured "$key" || so=no
     tag "$vpc" "natha-trial-result-$key=$so seconds=$((SECONDS - begin)) $detail" ||
         return
@@ -172,12 +173,13 @@ repaired() {
 
 repair() {
     local before
-    before=$(result 02-takeover) || return
+    measured '' && before=$(result 02-takeover) || return
     wait_for 900 "node-b stops and starts node-a" repaired "${before##*launched=}"
 }
 
 hand_back() {
-    wait_for 900 "node-a gets its zone back" leads "$table_a" node-a && at_home && sleep 10
+    measured '' && wait_for 900 "node-a gets its zone back" leads "$table_a" node-a && at_home &&
+        sleep 10
 }
 
 hand_over() {
@@ -204,6 +206,7 @@ flush() {
 # check_role: each node asks EC2 what its role may do.
 check_role() {
     local part
+    measured '' || return
     for part in node-a node-b; do
         perform "$part" role 180 || return
         detail+="$part: $answer "
@@ -213,6 +216,7 @@ check_role() {
 # tool NAME: a command of natha on both nodes; what it prints goes into a file.
 tool() {
     local part
+    measured '' || return
     for part in node-a node-b; do
         perform "$part" "tool:$1" 300 || return
         detail+="$part: $answer "

@@ -6,10 +6,18 @@ use super::params::Params;
 use super::world::Ctx;
 use super::xml::XmlBody;
 
+/// How many tags a resource may have (EC2 guide, "Tag restrictions").
+const MOST: usize = 50;
+
 pub(super) fn create(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
     let (ids, tags) = arguments(params)?;
     for id in &ids {
-        tags_of(state, id)?.extend(tags.clone());
+        let all = tags_of(state, id)?;
+        all.extend(tags.clone());
+        if all.len() > MOST {
+            let message = format!("More than {MOST} tags specified on resource {id}.");
+            return Err(ApiError::client("TagLimitExceeded", message));
+        }
     }
     Ok(XmlBody::yes())
 }

@@ -216,6 +216,20 @@ fn an_instance_profile_limits_the_instances_that_have_it() {
 }
 
 #[test]
+fn a_resource_has_at_most_50_tags() {
+    let mut lab = Lab::new(timings());
+    let vpc = lab.vpc.clone();
+    let mut code = |number: u32| {
+        let key = format!("key-{number}");
+        let params = [("ResourceId.1", &*vpc), ("Tag.1.Key", &*key), ("Tag.1.Value", "")];
+        lab.call(1_000, "CreateTags", &params).map_err(|error| error.code)
+    };
+    assert!((1..=50).all(|number| code(number).is_ok()));
+    assert_eq!(code(51).unwrap_err(), "TagLimitExceeded");
+    assert!(code(50).is_ok(), "a tag that is there is only changed");
+}
+
+#[test]
 fn a_launch_tags_the_interfaces_that_it_makes() {
     let mut lab = Lab::new(timings());
     let tagged = [
