@@ -208,10 +208,7 @@ fn wrong_options_are_refused_before_anything_is_asked_of_aws() {
         (&["--package", "https://example.test/natha.deb"], "64 hexadecimal digits"),
         (&["--image", "natha"], "is not like ami-"),
         (&["--image", "ami-0123456789abcdef0", "--base", "ami-1"], "--image excludes"),
-        (
-            &["--name", "Not a name", "--image", "ami-0123456789abcdef0"],
-            "Not a name is not 1 to 20",
-        ),
+        (&["--name", "Not a name", "--image", "ami-0123456789abcdef0"], "'Not a name' is not"),
         (
             &["--set", "repair", package[0], package[1], package[2], package[3]],
             "repair is not KEY=VALUE",

@@ -90,7 +90,8 @@ def main():
     until("moto", lambda: answers(port))
     path = directory / "awsd"
     environment = dict(
-        os.environ, PATH=f"{HERE}:{os.environ['PATH']}", AWSD_SOCKET=str(path), HOME=str(directory),
+        os.environ, PATH=f"{HERE}:/usr/bin:{os.environ['PATH']}", AWSD_SOCKET=str(path),
+        HOME=str(directory),
         AWS_ACCESS_KEY_ID=KEYS["aws_access_key_id"], NATHA_TRIAL_POLL="0.1",
         AWS_SECRET_ACCESS_KEY=KEYS["aws_secret_access_key"], AWS_ENDPOINT_URL_EC2=ENDPOINT,
         AWS_ENDPOINT_URL_IAM=services, AWS_ENDPOINT_URL_SSM=services,

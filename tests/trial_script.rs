@@ -1,10 +1,12 @@
-//! `docs/trial.md` names the permissions that `scripts/trial` needs, and the role that the script
-//! makes has the policy that natha prints.
+//! What `scripts/trial` says and makes, without a lab: the permissions that its page names, the policy
+//! of the role, and the price that it finds.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "a test starts the program it tests")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use natha::config::{Flags, Sources, resolve};
 use natha::policy::{PolicyFormat, PolicyOptions, policy};
@@ -92,4 +94,31 @@ fn the_role_has_the_policy_that_natha_prints() {
     let printed = policy(&settings, &PolicyOptions::default()).unwrap();
     let made = read("scripts/trial.d/policy.json").replace("@CLUSTER@", "blue");
     assert_eq!(made, printed.render(PolicyFormat::Json));
+}
+
+/// What `price` of the script prints when AWS's price list answers this.
+fn price(answer: &str) -> String {
+    let script = "source scripts/trial.d/aws.sh; source scripts/trial.d/make.sh
+        region=eu-west-1; call() { printf '%s\\n' \"$ANSWER\"; }
+        price AmazonEC2 instanceType=t4g.nano -- '\"t4g.nano\"'";
+    let done = Command::new("bash")
+        .args(["-c", script])
+        .env("ANSWER", answer)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).unwrap()
+}
+
+#[test]
+fn the_price_is_that_of_an_hour_on_demand() {
+    // The form of an entry of the price list (Price List Query API, GetProducts).
+    let entry = r#"{"product":{"attributes":{"instanceType":"t4g.nano"}},"terms":{"Reserved":
+        {"A":{"priceDimensions":{"B":{"pricePerUnit":{"USD":"9.9"}}}}},"OnDemand":{"A":
+        {"priceDimensions":{"B":{"unit":"Hrs","pricePerUnit":{"USD":"0.0046000000"}}}}}}}"#;
+    assert_eq!(price(entry), "0.0046000000");
+    for nothing in ["", "None", r#"{"terms":{"OnDemand":{}}}"#] {
+        assert_eq!(price(nothing), "", "{nothing}");
+    }
 }
