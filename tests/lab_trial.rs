@@ -23,8 +23,8 @@ use tokio::process::Command;
 const QUICK: [&str; 6] = [
     "repair.after=20s",
     "repair.settle=19s",
-    "hand_back.hold=3s",
-    "hand_back.hold_max=5s",
+    "hand_back.hold=10s",
+    "hand_back.hold_max=20s",
     "api.timeout=3s",
     "failover.read_valid=3s",
 ];

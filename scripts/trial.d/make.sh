@@ -209,7 +209,7 @@ make_group() {
     printf -v "$1" %s "$id"
 }
 
-# route_of TABLE TARGET: what its default route leads to, by a field such as NetworkInterfaceId.
+# route_of TABLE FIELD: the target of its default route, in a field such as NetworkInterfaceId.
 route_of() {
     soon ec2 describe-route-tables --route-table-ids "$1" \
         --query "RouteTables[0].Routes[?DestinationCidrBlock=='0.0.0.0/0'] | [0].$2"
