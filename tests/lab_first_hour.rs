@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use natha_lab::scene::element;
 use natha_lab::{HostSpec, Lab, Role, Spec};
-use services::{PATIENCE, Services, WHOLE, python, repository};
+use services::{PATIENCE, Services, repository};
 
 /// The commands of the page, one block after the other: what the reader fills in is left out, and so
 /// is what says that it was not run.

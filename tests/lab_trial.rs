@@ -239,7 +239,7 @@ async fn fail_calls(phase: &str, rest: u8, each: u8) {
     tokio::spawn(serve(world, listener, Arc::new(move || began.elapsed())));
     let run = Command::new(python())
         .arg(repository().join("tests/trial/faults.py"))
-        .args([&endpoint, phase, &rest.to_string(), &each.to_string()])
+        .args([&*endpoint, phase, &rest.to_string(), &each.to_string()])
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null())
