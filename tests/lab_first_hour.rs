@@ -7,6 +7,7 @@ mod services;
 use std::fs;
 use std::time::Instant;
 
+use natha_lab::net::internet::INTERNET_HOST;
 use natha_lab::scene::element;
 use natha_lab::{HostSpec, Lab, Role, Spec};
 use services::{PATIENCE, Services, repository};
@@ -52,6 +53,11 @@ fn add_gateway(lab: &Lab) -> String {
         ];
         lab.ec2("CreateRoute", &route).unwrap();
     }
+    for host in ["host-a", "host-b"] {
+        while lab.sh(host, &format!("ping -c1 -W1 {INTERNET_HOST}")).is_err() {
+            assert!(Instant::now() < end, "{host} does not reach the internet");
+        }
+    }
     gateway
 }
 
@@ -92,7 +98,8 @@ fn the_commands_of_the_page_lead_to_natha_and_back_losing_no_packet() {
         assert_eq!(report.lost, 0, "{} of {} lost", report.lost, report.sent);
     }
     let nodes = lab.status().unwrap().hosts;
-    let nodes: Vec<&str> = nodes.iter().map(|host| &*host.name).collect();
+    let mut nodes: Vec<&str> = nodes.iter().map(|host| &*host.name).collect();
+    nodes.sort_unstable();
     assert_eq!(nodes, ["host-a", "host-b"]);
 }
 
