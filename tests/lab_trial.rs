@@ -237,15 +237,14 @@ async fn fail_calls(phase: &str, rest: u8, each: u8) {
     let began = Instant::now();
     let world = SharedWorld::new(World::new(settings));
     tokio::spawn(serve(world, listener, Arc::new(move || began.elapsed())));
-    let run = Command::new(python())
-        .arg(repository().join("tests/trial/faults.py"))
+    let mut run = Command::new(python());
+    run.arg(repository().join("tests/trial/faults.py"))
         .args([&*endpoint, phase, &rest.to_string(), &each.to_string()])
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let done = tokio::time::timeout(WHOLE, run).await.expect("it ends in time").unwrap();
+        .kill_on_drop(true);
+    let done = tokio::time::timeout(WHOLE, run.output()).await.expect("it ends in time").unwrap();
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{}{said}", String::from_utf8_lossy(&done.stdout));
 }
