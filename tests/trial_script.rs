@@ -14,7 +14,7 @@ use natha::policy::{PolicyFormat, PolicyOptions, policy};
 /// The files that call AWS as the operator.
 const SCRIPTS: [&str; 5] = ["aws", "make", "remove", "report", "story"];
 /// How the AWS CLI's names of calls begin.
-const VERBS: [&str; 16] = [
+const VERBS: [&str; 17] = [
     "add",
     "allocate",
     "associate",
@@ -24,6 +24,7 @@ const VERBS: [&str; 16] = [
     "delete",
     "describe",
     "detach",
+    "disassociate",
     "get",
     "list",
     "put",

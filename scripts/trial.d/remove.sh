@@ -84,6 +84,19 @@ remove_gateways() {
     done
 }
 
+remove_tables() {
+    local all id association associations
+    all=$(ids route-table 2>>"$log") || return 0
+    for id in $all; do
+        associations=$(ec2 describe-route-tables --route-table-ids "$id" --query \
+            'RouteTables[0].Associations[].RouteTableAssociationId' 2>>"$log") || continue
+        for association in $associations; do
+            attempt ec2 disassociate-route-table --association-id "$association"
+        done
+        attempt ec2 delete-route-table --route-table-id "$id"
+    done
+}
+
 remove_role() {
     local role=natha-trial-$name
     if has_profile; then
@@ -103,8 +116,8 @@ remove_once() {
     each elastic-ip release-address --allocation-id
     each network-interface delete-network-interface --network-interface-id
     each security-group delete-security-group --group-id
+    remove_tables
     each subnet delete-subnet --subnet-id
-    each route-table delete-route-table --route-table-id
     remove_gateways
     each vpc delete-vpc --vpc-id
     remove_role
