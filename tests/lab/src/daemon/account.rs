@@ -12,6 +12,7 @@ use super::extras;
 use crate::ec2::{
     ApiError, Credentials, Fault, FaultRule, InstanceSpec, RouteVia, Timings, World, WorldSettings,
 };
+use crate::guest::taps;
 use crate::net::internet::EC2_API;
 use crate::spec::{HostSpec, Role, Spec, TABLES};
 
@@ -69,9 +70,9 @@ impl Account {
     /// What the lab adds to the environment of everything on an instance.
     #[must_use]
     pub fn guest_environment(&self) -> Vec<(String, String)> {
-        ["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_ROUTE_53"]
-            .map(|name| (name.to_owned(), format!("http://{EC2_API}")))
-            .into()
+        let endpoints = ["AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_ROUTE_53"]
+            .map(|name| (name.to_owned(), format!("http://{EC2_API}")));
+        endpoints.into_iter().chain([taps::environment()]).collect()
     }
 
     /// The environment in which AWS clients in the internet act for the account's owner.

@@ -11,7 +11,7 @@ pub mod container;
 pub mod init;
 pub mod machine;
 pub mod processes;
-mod taps;
+pub(crate) mod taps;
 pub mod vm;
 
 /// What keeps an image from booting here.

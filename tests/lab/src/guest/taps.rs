@@ -14,8 +14,10 @@ use nix::unistd::mkfifo;
 
 /// The console device.
 const CONSOLE: &str = "dev/console";
-/// The kernel's trigger.
-const TRIGGER: &str = "proc/sysrq-trigger";
+/// The trigger, which is there whether or not the machine's kernel has one of its own.
+const TRIGGER: &str = "run/sysrq-trigger";
+/// The kernel's own trigger, in whose place it is, too.
+const KERNELS: &str = "proc/sysrq-trigger";
 /// After how many seconds the kernel reboots when it has panicked; 0 for never.
 const PANIC: &str = "proc/sys/kernel/panic";
 /// The command that makes a kernel panic.
@@ -28,13 +30,16 @@ const CRASH: u8 = b'c';
 pub(super) fn make(root: &Path) -> Result<()> {
     let own = Mode::S_IRUSR | Mode::S_IWUSR;
     mkfifo(&root.join(CONSOLE), own).context("cannot make /dev/console")?;
-    let trigger = root.join("run/sysrq-trigger");
-    mkfifo(&trigger, own).context("cannot make a trigger")?;
+    let trigger = root.join(TRIGGER);
+    mkfifo(&trigger, own).with_context(|| format!("cannot make /{TRIGGER}"))?;
     let panic = root.join("run/kernel-panic");
-    fs::write(&panic, fs::read(Path::new("/").join(PANIC))?)?;
-    for (made, shown) in [(&trigger, TRIGGER), (&panic, PANIC)] {
-        mount(Some(made), &root.join(shown), None::<&str>, MsFlags::MS_BIND, None::<&str>)
-            .with_context(|| format!("cannot put a file in the place of /{shown}"))?;
+    fs::write(&panic, "0\n").context("cannot write a reaction to panics")?;
+    // A kernel may be built without them.
+    for (made, shown) in [(&trigger, root.join(KERNELS)), (&panic, root.join(PANIC))] {
+        if shown.exists() {
+            mount(Some(made), &shown, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+                .with_context(|| format!("cannot hide {}", shown.display()))?;
+        }
     }
     Ok(())
 }
@@ -69,6 +74,12 @@ fn crashed(commands: impl Read) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// The environment in which programs find the trigger where the kernel has none.
+#[must_use]
+pub(crate) fn environment() -> (String, String) {
+    ("SYSRQ_TRIGGER".to_owned(), format!("/{TRIGGER}"))
 }
 
 /// Opened for writing too, so that it does not end when its last writer closes it.
