@@ -12,8 +12,8 @@ use natha_lab::scene::element;
 use natha_lab::{HostSpec, Lab, Role, Spec};
 use services::{PATIENCE, Services, repository};
 
-/// The commands of the page, one block after the other: what the reader fills in is left out, and so
-/// is what says that it was not run.
+/// The commands of the page, one block after the other: what the reader fills in is left out, and
+/// so is what says that it was not run.
 fn commands(page: &str) -> String {
     let mut marks = page.split("\n```sh\n");
     let mut before = marks.next().unwrap();
@@ -102,7 +102,7 @@ fn the_commands_of_the_page_lead_to_natha_and_back_losing_no_packet() {
 
 #[test]
 fn what_the_reader_fills_in_and_what_was_not_run_is_left_out() {
-    let page = "a\n<!-- yours -->\n```sh\nX=…\n```\nb\n\n```sh\none\n```\n\n<!-- not run -->\n```sh\n\
-                two\n```\nc\n```sh\nthree\n```\n";
+    let page = "a\n<!-- yours -->\n```sh\nX=…\n```\nb\n\n```sh\none\n```\n\n\
+                <!-- not run -->\n```sh\ntwo\n```\nc\n```sh\nthree\n```\n";
     assert_eq!(commands(page), "one\nthree\n");
 }

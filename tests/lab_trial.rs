@@ -1,5 +1,5 @@
-//! `scripts/trial`: its whole story in the lab, what becomes of a trial that is interrupted or whose
-//! session ends, and that no call of it can fail so that something is left.
+//! `scripts/trial`: its whole story in the lab, what becomes of a trial that is interrupted or
+//! whose session ends, and that no call of it can fail so that something is left.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "a test starts the program it tests")]
 

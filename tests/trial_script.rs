@@ -1,5 +1,5 @@
-//! What `scripts/trial` says and makes, without a lab: the permissions that its page names, the policy
-//! of the role, and the price that it finds.
+//! What `scripts/trial` says and makes, without a lab: the permissions that its page names, the
+//! policy of the role, and the price that it finds.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "a test starts the program it tests")]
 
