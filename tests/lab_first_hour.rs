@@ -1,5 +1,6 @@
 //! The commands of `docs/first-hour.md`, run as they are in a VPC with a NAT gateway.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "a test waits until a deadline")]
 
 #[path = "trial/services.rs"]
 mod services;

@@ -6,16 +6,19 @@
 #[path = "trial/services.rs"]
 mod services;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
 
 use natha_lab::ec2::{Grant, Policy, SharedWorld, Timings, World, WorldSettings, serve};
 use natha_lab::{Lab, Output, Spec};
 use serde_json::Value;
-use services::{PATIENCE, Services, WHOLE, python, repository};
+use services::{PATIENCE, SERVICES, Services, WHOLE, python, repository};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 
@@ -73,13 +76,44 @@ impl Account {
         package.into_iter().chain(image).chain(settings).collect()
     }
 
-    /// Has EC2 judge the nodes of a trial by the policy that the trial gives to their role.
-    fn judge_role(&self, name: &str) {
+    /// Has EC2 judge the nodes of a trial by the policies that their role has in IAM, until `over`
+    /// ends. A change takes a second, which is less than it takes at AWS.
+    fn judge_role(&self, name: &str, over: &Receiver<()>) {
         let role = format!("natha-trial-{name}");
-        let text = fs::read_to_string(repository().join("scripts/trial.d/policy.json")).unwrap();
-        let policy: Value = serde_json::from_str(&text.replace("@CLUSTER@", &role)).unwrap();
-        let allow = policy["Statement"].as_array().unwrap().iter().map(grant).collect();
-        self.0.lab.role_policy(&role, Policy { allow }).unwrap();
+        let mut known = None;
+        while let Err(RecvTimeoutError::Timeout) = over.recv_timeout(Duration::from_secs(1)) {
+            let policy = self.policy_of(&role);
+            if known.as_ref() != Some(&policy) {
+                self.0.lab.role_policy(&role, policy.clone()).unwrap();
+                known = Some(policy);
+            }
+        }
+    }
+
+    /// What a role may do, by all of its policies.
+    fn policy_of(&self, role: &str) -> Policy {
+        let state = format!("curl -sf {SERVICES}/moto-api/data.json");
+        let state = self.0.lab.sh("internet", &state).unwrap();
+        let iam: Value = serde_json::from_str(&state).unwrap();
+        let roles = iam["iam"]["Role"].as_array().into_iter().flatten();
+        let found = roles.filter(|one| one["name"] == role);
+        let policies = found.filter_map(|one| one["policies"].as_object()).flatten();
+        let statements = policies.flat_map(|(_, text)| {
+            let policy: Value = serde_json::from_str(text.as_str().unwrap()).unwrap();
+            policy["Statement"].as_array().unwrap().clone()
+        });
+        Policy { allow: statements.map(|statement| grant(&statement)).collect() }
+    }
+
+    /// Runs a trial while EC2 judges the nodes by their role.
+    fn judged(&self, name: &str) -> Output {
+        let (until, over) = mpsc::channel();
+        thread::scope(|scope| {
+            scope.spawn(move || self.judge_role(name, &over));
+            let done = self.run(&[], &self.arguments(name));
+            drop(until);
+            done
+        })
     }
 
     /// Runs it until it says this, when it gets a signal.
@@ -127,16 +161,17 @@ fn grant(statement: &Value) -> Grant {
     let actions = statement["Action"].as_array().cloned();
     let actions = actions.unwrap_or_else(|| vec![statement["Action"].clone()]);
     let actions = actions.iter().map(|one| one.as_str().unwrap().replace("ec2:", "")).collect();
+    let (_, id) = statement["Resource"].as_str().unwrap().rsplit_once('/').unwrap_or(("", "*"));
+    let resources = (id != "*").then(|| BTreeSet::from([id.to_owned()]));
     let tag = statement["Condition"]["StringEquals"]["aws:ResourceTag/natha:cluster"].as_str();
     let tags = tag.map(|cluster| ("natha:cluster".to_owned(), cluster.to_owned()));
-    Grant { actions, resources: None, tags: tags.into_iter().collect() }
+    Grant { actions, resources, tags: tags.into_iter().collect() }
 }
 
 #[test]
 fn a_trial_tells_its_whole_story_and_leaves_nothing() {
     let account = Account::new();
-    account.judge_role("whole");
-    let done = account.run(&[], &account.arguments("whole"));
+    let done = account.judged("whole");
     assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
     let report = fs::read_to_string(account.out().join("trial.json")).unwrap();
     let report: Value = serde_json::from_str(&report).unwrap();
@@ -161,6 +196,16 @@ fn a_trial_tells_its_whole_story_and_leaves_nothing() {
     }
     let role = steps[8]["detail"].as_str().unwrap();
     assert_eq!(role.matches("wrong=0").count(), 2, "{role}");
+    let doctor = steps[9]["detail"].as_str().unwrap();
+    assert_eq!(doctor.matches("failed=0").count(), 2, "{doctor}");
+    let measure = steps[10]["detail"].as_str().unwrap();
+    assert_eq!(measure.matches("exit=0 rounds=5").count(), 2, "{measure}");
+    for part in ["node-a", "node-b"] {
+        let text = fs::read_to_string(account.out().join(format!("measure-{part}.txt"))).unwrap();
+        assert_eq!(text.lines().count(), 20, "{text}");
+        let text = fs::read_to_string(account.out().join(format!("doctor-{part}.txt"))).unwrap();
+        assert!(text.contains("warning key-present: there is no cluster key"), "{text}");
+    }
     let page = fs::read_to_string(account.out().join("trial.md")).unwrap();
     assert!(page.contains("| takeover | ok |"), "{page}");
     assert!(done.stderr.contains("nothing of the trial whole is left"), "{}", done.stderr);

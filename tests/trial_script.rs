@@ -92,7 +92,8 @@ fn the_role_has_the_policy_that_natha_prints() {
     let cluster = Some("blue".to_owned());
     let flags = Flags { cluster, ..Flags::default() };
     let settings = resolve(&Sources { flags, ..Sources::default() }).unwrap().settings;
-    let printed = policy(&settings, &PolicyOptions::default()).unwrap();
+    let printed =
+        policy(&settings, &PolicyOptions { doctor: true, ..PolicyOptions::default() }).unwrap();
     let made = read("scripts/trial.d/policy.json").replace("@CLUSTER@", "blue");
     assert_eq!(made, printed.render(PolicyFormat::Json));
 }

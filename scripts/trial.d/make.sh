@@ -14,7 +14,11 @@ block=10.99.0.0/16
 # Where the server outside of the private subnets answers, by TCP and UDP.
 port=7007
 vpc='' token='' zones=() gateway=''
-public_a='' public_b='' private_a='' private_b=''
+public_a='' public_b='' private_a='' private_b='' public=''
+# What `natha measure` needs on the peer, which is the node itself for the other one.
+answering=(host.accept=192.0.2.254 host.accept_mode=redirect)
+# ARNs and services have other names in China, and ARNs in GovCloud.
+partition=aws compute=ec2.amazonaws.com
 nodes_group='' hosts_group='' server_group=''
 
 # price SERVICE FILTER… -- PATTERN: what one unit of a product costs in an hour, by AWS's price
@@ -228,7 +232,7 @@ make_gateway() {
 }
 
 make_network() {
-    local public route
+    local route
     make_gateway
     make_subnet public_a public-a "${zones[0]}" 10.99.0.0/24
     make_subnet public_b public-b "${zones[1]}" 10.99.1.0/24
@@ -267,17 +271,17 @@ make_address() {
 
 # make_role: the nodes' role and its instance profile, both with the name of the cluster.
 make_role() {
-    local service=ec2.amazonaws.com partition=aws role=natha-trial-$name tags
+    local role=natha-trial-$name tags
     tags=$(tag_list "natha-trial=$name")
     case $region in
-        cn-*) partition=aws-cn service=ec2.amazonaws.com.cn ;;
+        cn-*) partition=aws-cn compute=ec2.amazonaws.com.cn ;;
         us-gov-*) partition=aws-us-gov ;;
     esac
     sed "s/@CLUSTER@/$role/g; s/arn:aws:/arn:$partition:/g" "$here/trial.d/policy.json" \
         >"$work/policy.json"
     has_role || call iam create-role --role-name "$role" --path /natha-trial/ --tags "$tags" \
         --assume-role-policy-document '{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
-            "Principal":{"Service":"'$service'"},"Action":"sts:AssumeRole"}]}' >/dev/null
+            "Principal":{"Service":"'$compute'"},"Action":"sts:AssumeRole"}]}' >/dev/null
     soon iam put-role-policy --role-name "$role" --policy-name natha \
         --policy-document "file://$work/policy.json" >/dev/null
     has_profile || call iam create-instance-profile --instance-profile-name "$role" \
@@ -286,6 +290,19 @@ make_role() {
         --query 'InstanceProfile.Roles[].RoleName') ]] ||
         soon iam add-role-to-instance-profile --instance-profile-name "$role" \
             --role-name "$role" >/dev/null
+}
+
+# allow_measuring: what `natha measure` needs besides, on the table of the public subnets alone.
+allow_measuring() {
+    soon iam put-role-policy --role-name "natha-trial-$name" --policy-name natha-measure \
+        --policy-document '{"Version":"2012-10-17","Statement":[{"Sid":"Measure","Effect":"Allow",
+            "Action":["ec2:CreateRoute","ec2:ReplaceRoute","ec2:DeleteRoute"],
+            "Resource":"arn:'"$partition"':ec2:*:*:route-table/'"$public"'"}]}' >/dev/null
+}
+
+forbid_measuring() {
+    soon iam delete-role-policy --role-name "natha-trial-$name" --policy-name natha-measure \
+        >/dev/null
 }
 
 # launch PART SUBNET GROUP PUBLIC USER-DATA [ARGUMENT…]: an instance, unless there is one.
@@ -297,7 +314,9 @@ launch() {
     [[ -z $id ]] || return 0
     if [[ $part == node-* ]]; then
         tags=("natha:cluster=natha-trial-$name")
-        for setting in ${settings[@]+"${settings[@]}"}; do tags+=("natha:$setting"); done
+        for setting in "${answering[@]}" ${settings[@]+"${settings[@]}"}; do
+            tags+=("natha:$setting")
+        done
     fi
     soon ec2 run-instances --image-id "$base" --instance-type "$type" --count 1 \
         --client-token "$vpc-$part" --user-data "file://$data" \

@@ -87,7 +87,8 @@ def checks():
     host = listed("DescribeInstances", "instanceId", "natha-trial-part", "host-a")[0]
     there = {"DestinationCidrBlock": "0.0.0.0/0", "NetworkInterfaceId": interface}
     allowed = [(f"Describe{what}", {}) for what in (
-        "Addresses", "Instances", "InstanceStatus", "NetworkInterfaces", "RouteTables", "Subnets")]
+        "Addresses", "Instances", "InstanceStatus", "NetworkInterfaces", "RouteTables",
+        "SecurityGroups", "Subnets")]
     allowed += [
         ("CreateRoute", {"RouteTableId": table, **there}),
         ("ReplaceRoute", {"RouteTableId": table, **there}),

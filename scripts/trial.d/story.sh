@@ -6,7 +6,7 @@
 set -euo pipefail
 
 # Set by scripts/trial and the parts before this one.
-: "${name:=}" "${vpc:=}" "${table_a:=}" "${table_b:=}" "${poll:=}" "${out:=}"
+: "${name:=}" "${vpc:=}" "${public:=}" "${table_a:=}" "${table_b:=}" "${poll:=}" "${out:=}"
 declare -a zones
 
 number=$(date +%s) answer='' detail=''
@@ -125,8 +125,9 @@ step() {
     detail=''
     "$@" || so=no
     measured "$key" || so=no
-    tag "$vpc" "natha-trial-result-$key=$so seconds=$((SECONDS - begin)) $detail" ||
-        return
+    had="$so seconds=$((SECONDS - begin)) $detail"
+    # A tag holds no more.
+    tag "$vpc" "natha-trial-result-$key=${had:0:256}" || return
     [[ $so == ok ]] || say "  this step did not happen: $what"
     [[ $so == ok ]]
 }
@@ -213,16 +214,27 @@ check_role() {
     done
 }
 
-# tool NAME: a command of natha on both nodes; what it prints goes into a file.
+# tool PART ORDER: a command of natha on a node. What it prints goes into a file, also if it failed.
 tool() {
-    local part
-    measured '' || return
-    for part in node-a node-b; do
-        perform "$part" "tool:$1" 300 || return
-        detail+="$part: $answer "
-        [[ $answer == skipped* ]] || console "$part" |
-            sed -n "s/.*natha-trial: $number text //p" >"$out/$1-$part.txt"
-    done
+    local status=0 what=${2%%:*}
+    perform "$1" "tool:$2" 300 || status=1
+    detail+="$1: $answer "
+    [[ $answer == skipped* ]] || console "$1" |
+        sed -n "s/.*natha-trial: $number text //p" >"$out/$what-$1.txt" || status=1
+    return "$status"
+}
+
+diagnose() {
+    measured '' && tool node-a doctor && tool node-b doctor
+}
+
+# measure: the nodes may change the scratch route for as long as they measure.
+measure() {
+    local status=0 node=natha-trial-$name-node
+    measured '' && allow_measuring || return
+    tool node-a "measure:$public:$node-b" && tool node-b "measure:$public:$node-a" || status=1
+    forbid_measuring || status=1
+    return "$status"
 }
 
 tell_story() {
@@ -235,6 +247,6 @@ tell_story() {
         step 07-restart "node-b's monitor restarts" restart &&
         step 08-flush "another program deletes all packet rules of node-b" flush &&
         step 09-role "the nodes ask EC2 what their role may do" check_role &&
-        step 10-doctor "natha doctor on both nodes" tool doctor &&
-        step 11-measure "natha measure on both nodes" tool measure
+        step 10-doctor "natha doctor on both nodes" diagnose &&
+        step 11-measure "natha measure on both nodes" measure
 }

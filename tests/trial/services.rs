@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 /// Where the other services of AWS answer in the lab's internet.
-const SERVICES: &str = "http://127.0.0.1:5000";
+pub(crate) const SERVICES: &str = "http://127.0.0.1:5000";
 /// The port at which the package is.
 const FILES: &str = "8080";
 /// How long a program may run.
