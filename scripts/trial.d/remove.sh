@@ -105,8 +105,8 @@ remove_role() {
         attempt iam delete-instance-profile --instance-profile-name "$role"
     fi
     if has_role; then
-        attempt iam delete-role-policy --role-name "$role" --policy-name natha-measure
         attempt iam delete-role-policy --role-name "$role" --policy-name natha
+        attempt iam delete-role-policy --role-name "$role" --policy-name natha-measure
         attempt iam delete-role --role-name "$role"
     fi
 }

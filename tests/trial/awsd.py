@@ -3,7 +3,8 @@
 Argument: the socket to listen on; a line on standard output tells when it does. The program `aws`
 beside this file passes its arguments, environment and streams on. Two variables of its environment
 make calls fail: AWSD_RUN names a run, whose calls are counted, and AWSD_FAIL says which of them
-fails and how: `7:before` (nothing is done) or `7:after` (it is done, and the answer is lost)."""
+fail and how: `7:before` (nothing is done) or `7:after` (it is done, and the answer is lost), or in
+place of the number the name of a call, whose first one fails; several with commas between."""
 
 import collections
 import json
@@ -26,14 +27,16 @@ def warm():
     return driver
 
 
-def fault_of(counts, environment):
+def fault_of(counts, environment, arguments):
     """`before`, `after` or nothing for the next call of this environment's run."""
-    run, wanted = environment.get("AWSD_RUN"), environment.get("AWSD_FAIL", "")
+    run, name = environment.get("AWSD_RUN"), arguments[1]
     if not run:
         return ""
     counts[run] += 1
-    number, _, kind = wanted.partition(":")
-    return kind if number == str(counts[run]) else ""
+    counts[run, name] += 1
+    faults = dict(one.split(":") for one in environment.get("AWSD_FAIL", "").split(",") if one)
+    first = faults.get(name, "") if counts[run, name] == 1 else ""
+    return faults.get(str(counts[run]), first)
 
 
 def carry_out(driver, request, streams, fault):
@@ -74,7 +77,7 @@ def serve(path):
         while not text.endswith(b"\n"):
             text += client.recv(LONGEST)
         request = json.loads(text)
-        fault = fault_of(counts, request["environment"])
+        fault = fault_of(counts, request["environment"], request["arguments"])
         # The first child waits for the second one, so that this one can go on at once.
         if os.fork() == 0:
             listener.close()

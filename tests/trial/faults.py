@@ -4,7 +4,9 @@ interrupted at the latest when it waits for that.
 
 Arguments: the endpoint of the simulated EC2, a phase, and two numbers: of the calls of the phase,
 those are made to fail whose number leaves the first when it is divided by the second. Phases:
-`making`, before the trial waits; `removing`, after its interrupt."""
+`making`, before the trial waits; `removing`, after its interrupt. Without numbers, the phase is
+`some`: a call of each kind of step fails, and all kinds of calls that remove something fail in one
+trial."""
 
 import os
 import pathlib
@@ -19,13 +21,22 @@ import boto3
 
 from running import run
 
-ENDPOINT, PHASE, REST, EACH = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+ENDPOINT, PHASE, *NUMBERS = sys.argv[1:]
 HERE = pathlib.Path(__file__).resolve().parent
 REGION = "eu-central-1"
 KEYS = dict(aws_access_key_id="AKIALABOPERATOR00001",
             aws_secret_access_key="lab/operator/secret/key/of/40/characters", region_name=REGION)
 WAITS = "waiting until the instances are ready"
 PATIENCE = 30
+# One of each kind of step that makes something.
+MAKING = ("create-vpc", "attach-internet-gateway", "associate-route-table",
+          "authorize-security-group-ingress", "allocate-address", "add-role-to-instance-profile",
+          "run-instances")
+REMOVING = ("terminate-instances", "release-address", "delete-security-group",
+            "disassociate-route-table", "delete-route-table", "delete-subnet",
+            "detach-internet-gateway", "delete-internet-gateway", "delete-vpc",
+            "remove-role-from-instance-profile", "delete-instance-profile", "delete-role-policy",
+            "delete-role")
 
 
 def free_port():
@@ -68,17 +79,34 @@ def left(ec2, iam):
     return found
 
 
-def trial(environment, directory, number, kind):
-    """Runs it once: its code, its messages, whether it came to wait, and its log."""
-    name = f"{PHASE}-{number}-{kind}"[:20].strip("-")
+def trial(environment, directory, name, faults):
+    """Runs it once with these faults: its code, its messages, whether it came to wait, and its
+    log."""
     log = directory / name / "trial.log"
     script = str(HERE.parent.parent / "scripts/trial")
     command = [script, "--yes", "--name", name, "--region", REGION, "--out", str(log.parent),
                "--package", "http://203.0.113.10/natha.deb", "--sha256", "0" * 64,
                "--base", "ami-0123456789abcdef0"]
-    environment = dict(environment, AWSD_RUN=name, AWSD_FAIL=f"{number}:{kind}")
+    environment = dict(environment, AWSD_RUN=name, AWSD_FAIL=faults)
     code, told, waited = run(command, WAITS, signal.SIGINT, environment)
     return code, told, waited, log.read_text()
+
+
+def chosen(actions, before):
+    """The faults of each trial, by the calls of one without any and the number of those that make
+    something."""
+    if PHASE == "some":
+        kinds = [("after", "before")[number % 2] for number in range(len(MAKING))]
+        making = [f"{action}:{kind}" for action, kind in zip(MAKING, kinds)]
+        absent = [action for action in MAKING + REMOVING if not any(
+            f" {action} " in call for call in actions)]
+        assert not absent, f"the trial does not call {absent}"
+        return making + [",".join(f"{action}:{kind}" for action in REMOVING)
+                         for kind in ("before", "after")]
+    rest, each = map(int, NUMBERS)
+    span = range(1, before + 1) if PHASE == "making" else range(before + 1, len(actions) + 1)
+    numbers = [number for number in span if number % each == rest]
+    return [f"{number}:{('before', 'after')[number // each % 2]}" for number in numbers]
 
 
 def main():
@@ -102,25 +130,22 @@ def main():
     ec2 = boto3.client("ec2", endpoint_url=ENDPOINT, **KEYS)
     iam = boto3.client("iam", endpoint_url=services, **KEYS)
     try:
-        _, told, waited, log = trial(environment, directory, 0, "none")
+        _, told, waited, log = trial(environment, directory, "none", "")
         assert waited, f"the trial does not come to wait for its instances\n{told}"
         assert left(ec2, iam) == [], f"left without a fault: {left(ec2, iam)}"
         actions = [line.split(" aws ")[1] for line in log.splitlines() if " aws " in line]
         launches = [n for n, action in enumerate(actions, 1) if "ec2 run-instances" in action]
         assert len(launches) == 5, f"{len(launches)} instances were launched instead of 5"
-        before, calls = launches[-1], len(actions)
-        span = range(1, before + 1) if PHASE == "making" else range(before + 1, calls + 1)
-        chosen = [number for number in span if number % EACH == REST]
-        assert chosen, "no call was chosen"
-        for number in chosen:
-            kind = ("before", "after")[number // EACH % 2]
-            code, told, _, log = trial(environment, directory, number, kind)
+        faults = chosen(actions, launches[-1])
+        assert faults, "no call was chosen"
+        for number, fault in enumerate(faults):
+            code, told, _, log = trial(environment, directory, f"{PHASE}-{number}", fault)
             rest = left(ec2, iam)
-            assert rest == [], f"after fault {number}:{kind} there is {rest}\n{told}"
-            assert code != 0, f"fault {number}:{kind} ended with 0\n{told}"
+            assert rest == [], f"after fault {fault} there is {rest}\n{told}"
+            assert code != 0, f"fault {fault} ended with 0\n{told}"
             proven = "is left: no" in told or "ec2 create-vpc" not in log
-            assert proven, f"fault {number}:{kind}: no proof of it\n{told}"
-        print(f"{len(chosen)} of {before} calls that make and {calls - before} that remove")
+            assert proven, f"fault {fault}: no proof of it\n{told}"
+        print(f"{len(faults)} trials with faults, of {len(actions)} calls without one")
     finally:
         for process in (awsd, moto):
             process.terminate()
