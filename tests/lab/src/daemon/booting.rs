@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::guest::init::Boot;
-use crate::guest::machine::Machine;
+use crate::guest::machine::{Halt, Machine};
 use crate::net::fabric::{Fabric, Plug};
 use crate::net::nat_gateway;
 use crate::net::netns::Netns;
@@ -17,6 +17,9 @@ pub(super) struct Booted {
     pub(super) name: String,
     pub(super) started: Result<Started>,
 }
+
+/// An instance, the number of its boot, and how that ended.
+pub(super) type Halted = (String, u64, Halt);
 
 /// What a boot made.
 pub(super) struct Started {

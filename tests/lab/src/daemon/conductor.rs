@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
-use super::booting::{self, Booted, Made, Started};
+use super::booting::{self, Booted, Halted, Made, Started};
 use super::shared::{FaultChange, Happening, Host, HostView, Order, Power, RouteView, Shared};
 use crate::dataplane::{self, Dataplane, Target};
 use crate::guest::init::Boot;
@@ -42,9 +42,6 @@ pub struct Conductor {
     /// Whether something has changed that the dataplane does not say.
     stale: bool,
 }
-
-/// An instance, the number of its boot, and how that ended.
-type Halted = (String, u64, Halt);
 
 /// An instance that has power.
 struct Running {
@@ -387,16 +384,11 @@ impl Conductor {
         let running = self.running.get(instance);
         let running = running.filter(|it| it.boot == boot && it.power != Power::Panicked);
         let Some(name) = running.map(|running| running.name.clone()) else { return };
-        match halt {
-            Halt::Off => {
-                let now = self.shared.clock.now();
-                self.shared.world.lock().guest_shut_down(instance, now);
-            }
-            Halt::Panicked => {
-                if let Err(problem) = self.change_kernel(&name, Power::Panicked) {
-                    self.problem("a panic has no effect", &problem);
-                }
-            }
+        if halt == Halt::Off {
+            let now = self.shared.clock.now();
+            self.shared.world.lock().guest_shut_down(instance, now);
+        } else if let Err(problem) = self.change_kernel(&name, Power::Panicked) {
+            self.problem("a panic has no effect", &problem);
         }
     }
 

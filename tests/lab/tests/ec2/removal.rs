@@ -13,7 +13,7 @@ struct Rest {
 fn rest(lab: &mut Lab) -> Rest {
     let answer = lab.call(1_000, "DescribeInternetGateways", &[]).unwrap();
     let gateway = texts(&answer, "internetGatewayId")[0].to_owned();
-    assert_eq!(texts(&answer, "vpcId"), [lab.vpc.clone()]);
+    assert_eq!(texts(&answer, "vpcId"), [&*lab.vpc]);
     let vpc = lab.vpc.clone();
     let named = [("VpcId", &*vpc), ("GroupName", "one"), ("GroupDescription", "one")];
     let answer = lab.call(1_000, "CreateSecurityGroup", &named).unwrap();
