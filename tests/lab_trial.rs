@@ -1,7 +1,6 @@
-//! `scripts/trial`: its whole story in the lab, what becomes of a trial that is interrupted or
-//! whose session ends, and that no call of it can fail so that something is left.
+//! `scripts/trial`: its whole story in the lab, and what becomes of a trial that is interrupted or
+//! whose session ends.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::disallowed_methods, reason = "a test starts the program it tests")]
 
 #[path = "trial/services.rs"]
 mod services;
@@ -9,18 +8,14 @@ mod services;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
-use natha_lab::ec2::{Grant, Policy, SharedWorld, Timings, World, WorldSettings, serve};
+use natha_lab::ec2::{Grant, Policy};
 use natha_lab::{Lab, Output, Spec};
 use serde_json::Value;
-use services::{PATIENCE, SERVICES, Services, WHOLE, python, repository};
-use tokio::net::TcpListener;
-use tokio::process::Command;
+use services::{PATIENCE, SERVICES, Services, python, repository};
 
 /// Timers of the repair and the hand-back about as short as settings may have them.
 const QUICK: [&str; 6] = [
@@ -269,54 +264,4 @@ fn wrong_options_are_refused_before_anything_is_asked_of_aws() {
         assert!(refused.stderr.contains(told), "{arguments:?}: {}", refused.stderr);
     }
     assert_eq!(lab.timeline().unwrap().calls.len(), before);
-}
-
-/// Runs trials in each of which another call fails, as `tests/trial/faults.py` says.
-async fn fail_calls(arguments: &[&str]) {
-    let timings = Timings { start_ms: 100, terminate_ms: 100, ..Timings::default() };
-    let epoch = SystemTime::now();
-    let settings = WorldSettings { timings, buckets: false, epoch, ..WorldSettings::default() };
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let began = Instant::now();
-    let world = SharedWorld::new(World::new(settings));
-    tokio::spawn(serve(world, listener, Arc::new(move || began.elapsed())));
-    let mut run = Command::new(python());
-    run.arg(repository().join("tests/trial/faults.py"))
-        .arg(endpoint)
-        .args(arguments)
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    let done = tokio::time::timeout(WHOLE, run.output()).await.expect("it ends in time").unwrap();
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{}{said}", String::from_utf8_lossy(&done.stdout));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_failed_call_of_each_kind_of_step_leaves_nothing() {
-    fail_calls(&["some"]).await;
-}
-
-// With scripts/test --all alone: together they run for an hour.
-macro_rules! failures {
-    ($($name:ident: $($argument:literal),+;)*) => {
-        $(
-            #[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                fail_calls(&[$($argument),+]).await;
-            }
-        )*
-    };
-}
-
-failures! {
-    each_failed_call_that_makes_something_leaves_nothing_1: "making", "0", "4";
-    each_failed_call_that_makes_something_leaves_nothing_2: "making", "1", "4";
-    each_failed_call_that_makes_something_leaves_nothing_3: "making", "2", "4";
-    each_failed_call_that_makes_something_leaves_nothing_4: "making", "3", "4";
-    each_failed_call_that_removes_something_leaves_nothing_1: "removing", "0", "3";
-    each_failed_call_that_removes_something_leaves_nothing_2: "removing", "1", "3";
-    each_failed_call_that_removes_something_leaves_nothing_3: "removing", "2", "3";
 }

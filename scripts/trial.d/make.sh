@@ -97,7 +97,8 @@ there:
   5 instances of $type from $base: 2 NAT nodes, 2 private hosts without any other way out, and
     1 server that they reach through the nodes
   5 public IPv4 addresses: 3 of instances, and 2 Elastic IPs that the private hosts keep
-  1 role with an instance profile for the nodes, with the policy of \`natha policy\`
+  1 role with an instance profile for the nodes, with the policy of \`natha policy --doctor\`, and
+    for natha measure the right to change routes of the public subnets' table
 It stops and starts one of its own nodes, takes about 15 minutes, and removes everything.
 PLAN
     if [[ -n $instance && -n $address ]]; then
