@@ -29,9 +29,8 @@ KEYS = dict(aws_access_key_id="AKIALABOPERATOR00001",
 WAITS = "waiting until the instances are ready"
 PATIENCE = 30
 # One of each kind of step that makes something.
-MAKING = ("create-vpc", "attach-internet-gateway", "associate-route-table",
-          "authorize-security-group-ingress", "allocate-address", "add-role-to-instance-profile",
-          "run-instances")
+MAKING = ("create-vpc", "associate-route-table", "authorize-security-group-ingress",
+          "allocate-address", "add-role-to-instance-profile", "run-instances")
 REMOVING = ("terminate-instances", "release-address", "delete-security-group",
             "disassociate-route-table", "delete-route-table", "delete-subnet",
             "detach-internet-gateway", "delete-internet-gateway", "delete-vpc",
