@@ -21,7 +21,7 @@ use super::discovery::Membership;
 use super::peers::{EchoMark, PeerSocket};
 use super::take::find_cluster;
 use crate::cloud::Gate;
-use crate::config::Flags;
+use crate::config::{AcceptMode, Flags};
 use crate::types::{
     Member, NetworkInterfaceId, RouteTableId, RouteTableInfo, RouteWrite, RouteWriteVerb, Time,
 };
@@ -209,10 +209,11 @@ async fn check_table(found: &Membership, table: &RouteTableInfo) -> anyhow::Resu
         let own = tables.first().map_or("its VPC's main table", |own| own.id.as_str());
         bail!("the packets of this node follow {own}, not {}: name that one", table.id);
     }
-    if found.discovery.settings.host.accept.contains(&SCRATCH) {
+    let host = &found.discovery.settings.host;
+    if host.accept_mode == AcceptMode::Lo && host.accept.contains(&SCRATCH) {
         bail!(
             "this node accepts {SCRATCH} itself, so its pings never leave it: measure from a node \
-             that does not have it in host.accept"
+             that does not have it in host.accept, or set host.accept_mode = \"redirect\""
         );
     }
     let is_inside = |block: &Ipv4Net| block.contains(&SCRATCH);
