@@ -83,7 +83,7 @@ pub use message::{BootId, BootIdError, Hello, Message, Nonce, Role};
 pub use receiver::Receiver;
 pub use refusal::Refusal;
 pub use replica::{InsertedCounts, Replica, ReplicaCounts};
-pub use sender::{Progress, Rate, Sender, SenderCounts, SenderLimits};
+pub use sender::{LagCounts, Progress, Rate, Sender, SenderCounts, SenderLimits};
 
 /// How often the owner looks through the kernel's table for timeouts that were extended, which the
 /// kernel does not announce.

@@ -33,6 +33,10 @@ pub struct HeirReport {
     /// From a change in the kernel to the heir's answer; none before the first answer.
     #[serde(rename = "lag_ms", with = "millis::option")]
     pub lag: Option<Duration>,
+    /// Changes by how long it took until the heir had acknowledged them: the upper bound in
+    /// milliseconds, and how many.
+    #[serde(default)]
+    pub lags: BTreeMap<u32, u64>,
     /// Records sent.
     pub records: u64,
     /// Removals sent.

@@ -49,6 +49,7 @@ fn heir(link: &Link) -> HeirReport {
         held: progress.map_or(0, |progress| progress.held),
         waiting: wide(sender.waiting()),
         lag: progress.map(|progress| progress.lag),
+        lags: sender.lags().clone(),
         records: counts.records,
         removals: counts.removals,
         octets: counts.octets,

@@ -1,6 +1,7 @@
 //! The owner's end: from the kernel's news to frames for one heir. Pure.
 
 mod budget;
+mod lags;
 mod table;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use crate::types::{EgressId, Time};
 
 use budget::Budget;
 pub use budget::Rate;
+pub use lags::LagCounts;
+use lags::Lags;
 use table::{Noted, Table};
 
 /// While nothing else is sent, the owner says so this often, and the heir answers.
@@ -109,6 +112,7 @@ pub struct Sender {
     table: Table,
     budget: Budget,
     stream: Option<Stream>,
+    lags: Lags,
     counts: SenderCounts,
 }
 
@@ -122,6 +126,7 @@ impl Sender {
             table: Table::new(limits.max_flows, limits.min_age),
             budget: Budget::new(limits.rate, now),
             stream: None,
+            lags: Lags::default(),
             counts: SenderCounts::default(),
         }
     }
@@ -142,6 +147,7 @@ impl Sender {
     /// A stream to the heir is open. Everything is sent anew.
     pub fn open(&mut self, channel: Channel, now: Time) {
         self.table.clear();
+        self.lags.forget();
         self.stream = Some(Stream {
             channel,
             greeted: false,
@@ -156,6 +162,7 @@ impl Sender {
     /// The stream is closed.
     pub fn close(&mut self) {
         self.table.clear();
+        self.lags.forget();
         self.stream = None;
     }
 
@@ -307,7 +314,8 @@ impl Sender {
         while let Some(frame) = stream.channel.next_frame()? {
             match frame.message {
                 Message::Hello(_) => {}
-                Message::Ack { oldest, held, .. } => {
+                Message::Ack { sequence, oldest, held } => {
+                    self.lags.acknowledged(sequence, now);
                     let lag = now.since(oldest);
                     stream.progress = Some(Progress { heard: now, lag, held });
                 }
@@ -357,7 +365,8 @@ impl Sender {
         if stream.sync == Sync::Dumping {
             return;
         }
-        while stream.send_next(&mut self.table, &mut self.counts, out, room, now) {}
+        let (table, counts, lags) = (&mut self.table, &mut self.counts, &mut self.lags);
+        while stream.send_next(table, counts, lags, out, room, now) {}
         if let Sync::Filling(place) = stream.sync
             && !self.table.waits_before(place)
         {
@@ -414,6 +423,12 @@ impl Sender {
         self.table.len()
     }
 
+    /// How long changes took until the heir had acknowledged them, since the sender was made.
+    #[must_use]
+    pub fn lags(&self) -> &LagCounts {
+        self.lags.counts()
+    }
+
     /// What was counted.
     #[must_use]
     pub fn counts(&self) -> SenderCounts {
@@ -427,9 +442,10 @@ fn frame_least(waiting: usize) -> usize {
 }
 
 impl Stream {
-    fn send(&mut self, out: &mut Vec<u8>, message: &Message, now: Time) {
+    /// Returns the frame's sequence number.
+    fn send(&mut self, out: &mut Vec<u8>, message: &Message, now: Time) -> u64 {
         self.last_sent = now;
-        self.channel.send(out, message);
+        self.channel.send(out, message)
     }
 
     /// Sends one frame of what waits, removals first: a removed connection's tuple may be in use
@@ -438,6 +454,7 @@ impl Stream {
         &mut self,
         table: &mut Table,
         counts: &mut SenderCounts,
+        lags: &mut Lags,
         out: &mut Vec<u8>,
         room: usize,
         now: Time,
@@ -453,7 +470,8 @@ impl Stream {
             let count = u32::try_from(tuples.len()).unwrap_or(u32::MAX);
             self.sent_in_resync.1 = self.sent_in_resync.1.wrapping_add(count);
             counts.removals += u64::from(count);
-            self.send(out, &Message::Removals { oldest, tuples }, now);
+            let sequence = self.send(out, &Message::Removals { oldest, tuples }, now);
+            lags.sent(sequence, oldest, count.into());
             return true;
         }
         let Some((oldest, records)) = table.take_records(items(RECORD_LEN), now) else {
@@ -462,7 +480,8 @@ impl Stream {
         let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
         self.sent_in_resync.0 = self.sent_in_resync.0.wrapping_add(count);
         counts.records += u64::from(count);
-        self.send(out, &Message::Records { oldest, records }, now);
+        let sequence = self.send(out, &Message::Records { oldest, records }, now);
+        lags.sent(sequence, oldest, count.into());
         true
     }
 }

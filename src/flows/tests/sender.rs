@@ -1,5 +1,6 @@
 //! What the owner sends, and when.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::support::*;
@@ -286,6 +287,27 @@ fn the_lag_is_measured_and_silence_is_filled() {
     pair.exchange(at(1_130)).unwrap();
     let progress = pair.sender.progress().unwrap();
     assert_eq!((progress.lag, progress.heard), (Duration::ZERO, at(1_130)));
+    assert_eq!(*pair.sender.lags(), BTreeMap::from([(30, 1)]), "a position is no change");
+}
+
+/// All changes in a frame count with the oldest of them, removals too.
+#[test]
+fn the_lag_of_each_change_is_counted() {
+    let mut pair = Pair::live(limits(), &[]);
+    seen(&mut pair, udp(1), at(100));
+    seen(&mut pair, udp(2), at(120));
+    pair.exchange(at(130)).unwrap();
+    gone(&mut pair, udp(1).tuple, at(200));
+    pair.exchange(at(204)).unwrap();
+    assert_eq!(*pair.sender.lags(), BTreeMap::from([(4, 1), (30, 2)]));
+    seen(&mut pair, udp(3), at(300));
+    assert!(!pair.sender.output(at(300), 4_096).is_empty(), "a frame that never arrives");
+    pair.cut();
+    pair.connect(1, at(400));
+    pair.exchange(at(400)).unwrap();
+    pair.dump(&[udp(2), udp(3)], at(400));
+    pair.exchange(at(401)).unwrap();
+    assert_eq!(*pair.sender.lags(), BTreeMap::from([(1, 2), (4, 1), (30, 2)]));
 }
 
 #[test]
