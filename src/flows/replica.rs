@@ -102,6 +102,8 @@ pub struct Replica {
     boot: Option<BootId>,
     flows: BTreeMap<Tuple, Held>,
     resync: Option<Resync>,
+    /// Whether the stream has shown all connections of the owner since it began.
+    is_complete: bool,
     /// Counts resyncs.
     number: u32,
     swept: Time,
@@ -117,6 +119,7 @@ impl Replica {
             boot: None,
             flows: BTreeMap::new(),
             resync: None,
+            is_complete: false,
             number: 0,
             swept: Time::default(),
             counts: ReplicaCounts::default(),
@@ -127,6 +130,7 @@ impl Replica {
     /// since has none of its connections any more.
     pub fn begin(&mut self, boot: BootId) {
         self.resync = None;
+        self.is_complete = false;
         if self.boot.replace(boot).is_some_and(|before| before != boot) {
             self.counts.rebooted += wide(self.flows.len());
             self.flows.clear();
@@ -191,6 +195,7 @@ impl Replica {
         self.flows.retain(|_, held| held.resync == number);
         self.counts.not_repeated += wide(before - self.flows.len());
         self.counts.resyncs += 1;
+        self.is_complete = true;
         Ok(())
     }
 
@@ -260,11 +265,11 @@ impl Replica {
         self.flows.is_empty()
     }
 
-    /// Whether a resync has begun and not ended. What is held meanwhile may include connections
-    /// that are no more.
+    /// Whether a resync is under way, or the first one of a stream has not begun. What is held
+    /// meanwhile may include connections that are no more, and lack others.
     #[must_use]
     pub fn is_in_resync(&self) -> bool {
-        self.resync.is_some()
+        self.resync.is_some() || !self.is_complete
     }
 
     /// What was counted.

@@ -350,30 +350,15 @@ impl Sender {
             stream.greeted = true;
             out.extend(stream.channel.hello());
         }
-        if stream.channel.peer().is_none() || matches!(stream.sync, Sync::Behind(_)) {
+        if stream.channel.peer().is_none() {
             return;
-        }
-        if let Sync::Filling(_) = stream.sync
-            && !stream.announced
-        {
-            stream.announced = true;
-            stream.sent_in_resync = (0, 0);
-            let count = u32::try_from(self.table.records_waiting()).unwrap_or(u32::MAX);
-            stream.send(out, &Message::ResyncBegin { count }, now);
         }
         // A dump that is not complete can still fail, and no resync has begun then.
-        if stream.sync == Sync::Dumping {
-            return;
+        if !matches!(stream.sync, Sync::Behind(_) | Sync::Dumping) {
+            let (table, counts, lags) = (&mut self.table, &mut self.counts, &mut self.lags);
+            stream.send_changes(table, counts, lags, out, room, now);
         }
-        let (table, counts, lags) = (&mut self.table, &mut self.counts, &mut self.lags);
-        while stream.send_next(table, counts, lags, out, room, now) {}
-        if let Sync::Filling(place) = stream.sync
-            && !self.table.waits_before(place)
-        {
-            let (records, removals) = stream.sent_in_resync;
-            stream.send(out, &Message::ResyncEnd { records, removals }, now);
-            stream.sync = Sync::Live(now + REFRESH);
-        }
+        // A large table may take longer to read than the heir waits for a frame.
         if now.since(stream.last_sent) >= POSITION_EVERY {
             stream.send(out, &Message::Position { oldest: now }, now);
         }
@@ -387,9 +372,9 @@ impl Sender {
         stream.channel.peer()?;
         let position = stream.last_sent + POSITION_EVERY;
         let sync = match stream.sync {
-            Sync::Behind(from) => return Some(from),
+            Sync::Behind(from) => return Some(from.min(position)),
             Sync::Live(from) => Some(from),
-            Sync::Dumping => return None,
+            Sync::Dumping => return Some(position),
             Sync::Filling(_) | Sync::Looking => None,
         };
         let least = frame_least(self.table.waiting());
@@ -446,6 +431,34 @@ impl Stream {
     fn send(&mut self, out: &mut Vec<u8>, message: &Message, now: Time) -> u64 {
         self.last_sent = now;
         self.channel.send(out, message)
+    }
+
+    /// Sends what waits, and where a resync begins and ends.
+    fn send_changes(
+        &mut self,
+        table: &mut Table,
+        counts: &mut SenderCounts,
+        lags: &mut Lags,
+        out: &mut Vec<u8>,
+        room: usize,
+        now: Time,
+    ) {
+        if let Sync::Filling(_) = self.sync
+            && !self.announced
+        {
+            self.announced = true;
+            self.sent_in_resync = (0, 0);
+            let count = u32::try_from(table.records_waiting()).unwrap_or(u32::MAX);
+            self.send(out, &Message::ResyncBegin { count }, now);
+        }
+        while self.send_next(table, counts, lags, out, room, now) {}
+        if let Sync::Filling(place) = self.sync
+            && !table.waits_before(place)
+        {
+            let (records, removals) = self.sent_in_resync;
+            self.send(out, &Message::ResyncEnd { records, removals }, now);
+            self.sync = Sync::Live(now + REFRESH);
+        }
     }
 
     /// Sends one frame of what waits, removals first: a removed connection's tuple may be in use

@@ -172,6 +172,30 @@ fn a_failed_dump_is_repeated() {
     assert_eq!(pair.held().len(), 1, "a look that failed removes nothing");
 }
 
+/// An heir closes a stream that is silent for 15 s. A large table takes longer to read on a slow
+/// host, and the dump may have to wait for another heir's.
+#[test]
+fn the_stream_lives_on_while_a_dump_is_awaited_and_read() {
+    let mut pair = Pair::new(limits());
+    pair.connect(1, at(0));
+    pair.exchange(at(0)).unwrap();
+    for second in 1..=40 {
+        if second == 20 {
+            pair.sender.begin_dump();
+        }
+        let now = at(second * 1_000);
+        assert!(pair.sender.due().unwrap() <= now);
+        pair.exchange(now).unwrap();
+        assert_eq!(pair.sender.progress().unwrap().heard, now);
+        assert!(!pair.sender.is_live() && pair.replica.is_in_resync());
+    }
+    pair.sender.dumped(&entry(udp(1)), at(40_000));
+    pair.sender.end_dump(at(40_000));
+    pair.exchange(at(40_000)).unwrap();
+    assert_eq!((pair.held().len(), pair.replica.counts().resyncs), (1, 1));
+    assert!(pair.sender.is_live() && !pair.replica.is_in_resync());
+}
+
 #[test]
 fn an_overrun_is_healed_by_a_dump() {
     let mut pair = Pair::live(limits(), &[udp(1), udp(2)]);
