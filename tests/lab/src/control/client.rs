@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 
 use super::protocol::Request;
+use crate::meter::mixed;
 
 /// How long a lab may take beyond what was asked of it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -66,6 +67,8 @@ impl Request {
             Self::Status { limit_ms, .. } | Self::Exec { limit_ms, .. } => {
                 Duration::from_millis(*limit_ms)
             }
+            // A meter opens its flows one by one, and waits for their last answers.
+            Self::Measure(_) | Self::Measured { .. } => mixed::PATIENCE,
             _ => Duration::ZERO,
         }
     }

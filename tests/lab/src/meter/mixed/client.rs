@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::progress::{Progress, stalls};
 use super::server::runtime;
 use super::streams::{self, Request, greet};
-use super::{Kind, Mix, PATIENCE, PORT, Report, datagrams, newcomers};
+use super::{Kind, Mix, PATIENCE, PORT, Report, Stalls, datagrams, newcomers};
 use crate::net::netns::Netns;
 
 /// A running meter.
@@ -75,7 +75,8 @@ impl Mixed {
 
 impl Report {
     fn none() -> Self {
-        Self { kinds: [].into(), newcomers: None, seen: BTreeSet::new() }
+        let stall = Stalls::default();
+        Self { kinds: [].into(), stall, newcomers: None, seen: BTreeSet::new() }
     }
 }
 
@@ -155,7 +156,10 @@ async fn run(kind: Kind, flow: Open, pace: Duration, stop: watch::Receiver<bool>
             streams::run(stream, kind, request, pace, stop, &mut progress).await
         }
         Open::Datagrams(socket, flow) => {
-            datagrams::run(socket, flow, pace, stop, &mut progress, &mut seen).await
+            let mut from = Vec::new();
+            let end = datagrams::run(socket, flow, pace, stop, &mut progress, &mut from).await;
+            seen.extend(from.iter().map(|seen| *seen.ip()));
+            end
         }
     };
     Ended { kind, end, progress, seen }
@@ -177,6 +181,8 @@ fn sum_up(ended: Vec<Ended>) -> Report {
             Err(problem) => *share.broken.entry(reason(&problem)).or_default() += 1,
         }
     }
+    let due = longest.iter().filter(|(kind, _)| **kind != Kind::Idle);
+    report.stall = stalls(due.flat_map(|(_, longest)| longest.iter().copied()).collect());
     for (kind, longest) in longest {
         report.kinds.entry(kind).or_default().stall = stalls(longest);
     }
@@ -201,9 +207,8 @@ mod tests {
     use super::*;
 
     fn mix(flows: u16) -> Mix {
-        let kinds = [Kind::Idle, Kind::Busy, Kind::ServerFirst, Kind::Download, Kind::Datagrams];
         Mix {
-            flows: kinds.map(|kind| (kind, flows)).into(),
+            flows: Kind::ALL.map(|kind| (kind, flows)).into(),
             interval_ms: 5,
             download_rate: 1_000_000,
             source_ports: None,
@@ -221,6 +226,10 @@ mod tests {
         let (report, _) = (meter.stop().unwrap(), again.stop().unwrap());
         assert_eq!((report.flows(), report.broken()), (15, 0), "{report:?}");
         assert!(report.kinds.values().all(|share| share.octets > 0), "{report:?}");
+        let worst = |kind: Kind| report.kinds[&kind].stall.max_ms;
+        let kinds = [Kind::Busy, Kind::ServerFirst, Kind::Download, Kind::Datagrams];
+        let longest = kinds.map(worst).into_iter().fold(0.0, f64::max);
+        assert!((report.stall.max_ms - longest).abs() < 1e-9, "{report:?}");
         let newcomers = report.newcomers.as_ref().unwrap();
         assert!(newcomers.tried > newcomers.failed, "{report:?}");
         assert_eq!(report.seen, [Ipv4Addr::LOCALHOST].into());

@@ -23,7 +23,7 @@ pub use client::Mixed;
 pub const PORT: u16 = 7100;
 
 /// How long a flow may stand still, retransmissions included, before it counts as broken.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who sends, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,8 +37,15 @@ pub enum Kind {
     ServerFirst,
     /// TCP: the server sends as much as `download_rate` allows. The host is silent.
     Download,
-    /// UDP: the host sends and gets an answer, at a steady pace, always from the same port.
+    /// UDP: the host sends and gets an answer, at a steady pace, always from the same port. Broken
+    /// as soon as the server sees it by another address or port.
     Datagrams,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Idle, Self::Busy, Self::ServerFirst, Self::Download, Self::Datagrams];
 }
 
 /// What to open.
@@ -62,6 +69,8 @@ pub struct Mix {
 pub struct Report {
     /// Of each kind.
     pub kinds: BTreeMap<Kind, Share>,
+    /// For how long those that lived stood still, idle ones aside.
+    pub stall: Stalls,
     /// Of the connections that were opened meanwhile.
     pub newcomers: Option<Newcomers>,
     /// The addresses by which the internet host saw all of them.
@@ -110,6 +119,12 @@ impl Report {
     #[must_use]
     pub fn flows(&self) -> usize {
         self.kinds.values().map(|share| share.flows).sum()
+    }
+
+    /// How many flows of a kind carried everything to the end.
+    #[must_use]
+    pub fn alive(&self, kind: Kind) -> usize {
+        self.kinds.get(&kind).map_or(0, |share| share.alive)
     }
 
     /// Flows that did not live to the end, of all kinds.
