@@ -2,86 +2,62 @@
 //! their group.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::bail;
 use natha_lab::Spec;
 use natha_lab::ec2::{Fault, FaultRule, Faults};
-use natha_lab::net::internet::INTERNET_HOST;
+use natha_lab::egress::{self, Egress};
 use natha_lab::scene::{self, QUICK, Scene, ensure};
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 
-/// Two nodes, and a group with an egress IP for each zone.
-fn spec(mode: &str) -> Spec {
-    let config = format!("{QUICK}\n{}", scene::egress_groups(mode));
-    scene::with_egress_ips(scene::service(2, NATHA, &config))
-}
-
-/// The public address by which a private host reaches the internet; none if it does not.
-fn seen(scene: &Scene, host: &str) -> Option<Ipv4Addr> {
-    let asked = format!(
-        "perl -MIO::Socket::INET -e '
-            $s = IO::Socket::INET->new(PeerAddr => \"{INTERNET_HOST}:80\", Timeout => 2) or exit 1;
-            print $s \"GET / HTTP/1.0\\r\\n\\r\\n\";
-            while (<$s>) {{ $last = $_ }} print $last'"
-    );
-    scene.sh(host, &asked).ok()?.trim().parse().ok()
-}
-
-fn public(scene: &Scene, name: &str) -> Ipv4Addr {
-    let account = scene.account().unwrap();
-    account.elastic[name].address
-}
-
-/// Waits until a private host reaches the internet by an Elastic IP.
-fn wait_seen(scene: &Scene, host: &str, address: Ipv4Addr) {
-    scene.wait_for(|| Ok(seen(scene, host) == Some(address))).unwrap();
+fn spec(strict: bool) -> Spec {
+    Egress { strict, replicate: false, more: QUICK }.spec(NATHA)
 }
 
 #[test]
 fn private_hosts_keep_their_public_address_when_their_node_dies_and_when_it_is_back() {
-    let scene = Scene::start(&spec("eager")).unwrap();
-    let (a, b) = (public(&scene, "out-a"), public(&scene, "out-b"));
-    wait_seen(&scene, "host-a", a);
-    wait_seen(&scene, "host-b", b);
+    let scene = Scene::start(&spec(false)).unwrap();
+    let (a, b) = (scene.public("out-a").unwrap(), scene.public("out-b").unwrap());
+    scene.wait_seen("host-a", a).unwrap();
+    scene.wait_seen("host-b", b).unwrap();
     let flows = scene.flows("host-a", 20, 50).unwrap();
     let boots = scene.boots("nat-a").unwrap();
     scene.panic("nat-a").unwrap();
     scene.wait_route(0, "nat-b").unwrap();
-    wait_seen(&scene, "host-a", a);
-    assert_eq!(seen(&scene, "host-b"), Some(b), "its own group is not touched");
+    scene.wait_seen("host-a", a).unwrap();
+    assert_eq!(scene.seen("host-b"), Some(b), "its own group is not touched");
     let report = scene.flowed(flows).unwrap();
     assert_eq!(report.broken, 0, "{:?}", report.reasons);
     scene.wait_boot("nat-a", boots).unwrap();
     scene.wait_route(0, "nat-a").unwrap();
-    wait_seen(&scene, "host-a", a);
+    scene.wait_seen("host-a", a).unwrap();
     scene.wait_well().unwrap();
-    ensure(seen(&scene, "host-b") == Some(b), "the other zone is as before").unwrap();
+    ensure(scene.seen("host-b") == Some(b), "the other zone is as before").unwrap();
 }
 
 #[test]
 fn a_strict_group_never_leaves_by_another_address() {
-    let scene = Scene::start(&spec("strict")).unwrap();
-    let a = public(&scene, "out-a");
-    wait_seen(&scene, "host-a", a);
+    let scene = Scene::start(&spec(true)).unwrap();
+    let a = scene.public("out-a").unwrap();
+    scene.wait_seen("host-a", a).unwrap();
     // From now on the Elastic IP cannot move: EC2 refuses.
     let rules = vec![FaultRule::on("AssociateAddress", Fault::Deny)];
     scene.api_faults(Faults { rules }).unwrap();
     scene.panic("nat-a").unwrap();
     scene.wait_route(0, "nat-b").unwrap();
-    let elsewhere = || match seen(&scene, "host-a") {
+    let elsewhere = || match scene.seen("host-a") {
         Some(address) if address != a => bail!("host-a is seen as {address}"),
         _ => Ok(()),
     };
     scene.watch(Duration::from_secs(5), elsewhere).unwrap();
-    assert_eq!(seen(&scene, "host-a"), None, "it waits");
+    assert_eq!(scene.seen("host-a"), None, "it waits");
     scene.api_faults(Faults::default()).unwrap();
     scene
         .wait_for(|| {
             elsewhere()?;
-            Ok(seen(&scene, "host-a") == Some(a))
+            Ok(scene.seen("host-a") == Some(a))
         })
         .unwrap();
 }
@@ -107,76 +83,34 @@ fn an_elastic_ip_becomes_an_egress_ip_by_its_tags_alone() {
     let zone = scene.zone(0).unwrap().name;
     tag(&scene, "out-a", &[("natha:cluster", cluster), ("natha:group", &zone)]);
     scene.wait_well().unwrap();
-    let a = public(&scene, "out-a");
-    wait_seen(&scene, "host-a", a);
-    let other = seen(&scene, "host-b").unwrap();
+    let a = scene.public("out-a").unwrap();
+    scene.wait_seen("host-a", a).unwrap();
+    let other = scene.seen("host-b").unwrap();
     ensure(other != a, "the other zone has no egress IP").unwrap();
     scene.panic("nat-a").unwrap();
     scene.wait_route(0, "nat-b").unwrap();
-    wait_seen(&scene, "host-a", a);
+    scene.wait_seen("host-a", a).unwrap();
     scene.wait_route(0, "nat-a").unwrap();
-    wait_seen(&scene, "host-a", a);
+    scene.wait_seen("host-a", a).unwrap();
     // A tag that changes is taken in by running monitors.
     tag(&scene, "out-a", &[("natha:group", "elsewhere")]);
-    scene.wait_for(|| Ok(seen(&scene, "host-a").is_some_and(|by| by != a))).unwrap();
+    scene.wait_for(|| Ok(scene.seen("host-a").is_some_and(|by| by != a))).unwrap();
 }
 
-/// What a private host sends without a pause: UDP, each datagram from a port of its own, and TCP.
-const NEWCOMERS: &str = "
-    use IO::Socket::INET; use IO::Select;
-    while (1) {
-        my %to = (PeerAddr => $ARGV[0], PeerPort => 7);
-        my $udp = IO::Socket::INET->new(%to, Proto => \"udp\");
-        $udp->send(\"x\") if $udp;
-        my $tcp = IO::Socket::INET->new(%to, Proto => \"tcp\", Blocking => 0);
-        select(undef, undef, undef, 0.02);
-    }";
-
-/// Strict groups, of which the routes and the egress IPs take effect so much later than EC2 accepts
-/// them. A host of the first group sends, and what arrives is counted.
-fn observed(propagation_ms: u64, elastic_ms: u64) -> Scene {
-    let mut spec = spec("strict");
+/// The spec of strict groups, of which the routes and the egress IPs take effect so much later than
+/// EC2 accepts them.
+fn strict(propagation_ms: u64, elastic_ms: u64) -> Spec {
+    let mut spec = spec(true);
     spec.ec2.propagation_ms = propagation_ms;
     spec.ec2.elastic_ms = Some(elastic_ms);
-    let scene = Scene::start_unwell(&spec).unwrap();
-    scene.capture().unwrap();
-    scene.spawn("host-a", &["perl", "-e", NEWCOMERS, &INTERNET_HOST.to_string()]).unwrap();
-    scene
+    spec
 }
 
 /// Whatever moves, and in whichever order EC2's changes take effect, the internet sees the hosts of
 /// a strict group by one address.
 fn nothing_foreign(propagation_ms: u64, elastic_ms: u64) {
-    let scene = observed(propagation_ms, elastic_ms);
-    let a = public(&scene, "out-a");
-    let pure = |at: &str| {
-        let captured = scene.captured().unwrap();
-        assert!(captured.keys().all(|address| *address == a), "{at}: {captured:?}, not only {a}");
-        captured.get(&a).copied().unwrap_or_default()
-    };
-    let wait_more = |at: &str| {
-        let before = pure(at);
-        scene.wait_for(|| Ok(pure(at) > before + 20)).unwrap();
-    };
-    scene.wait_well().unwrap();
-    wait_more("the first boot");
-    let boots = scene.boots("nat-a").unwrap();
-    scene.panic("nat-a").unwrap();
-    scene.wait_route(0, "nat-b").unwrap();
-    wait_more("a hard kill");
-    scene.wait_boot("nat-a", boots).unwrap();
-    scene.wait_route(0, "nat-a").unwrap();
-    wait_more("the hand-back");
-    scene.wait_well().unwrap();
-    scene.drain("nat-a").unwrap();
-    scene.wait_route(0, "nat-b").unwrap();
-    wait_more("a hand-over");
-    let nodes = ["nat-a", "nat-b"].map(|name| scene.host(name).unwrap());
-    scene.stop_nodes(&nodes).unwrap();
-    scene.start_nodes(&nodes).unwrap();
-    wait_more("a boot of all nodes");
-    scene.wait_well().unwrap();
-    pure("the end");
+    let foreign = egress::foreign_packets(&strict(propagation_ms, elastic_ms)).unwrap();
+    assert!(foreign.is_empty(), "{foreign:?}");
 }
 
 #[test]
@@ -197,10 +131,10 @@ const LIFT: &str = "
 /// The two tests above see foreign packets where there is no guard. `lifted` is the node that has
 /// the hosts' packets while it does not have the egress IP.
 fn something_foreign_without_the_guard(propagation_ms: u64, elastic_ms: u64, lifted: &str) {
-    let scene = observed(propagation_ms, elastic_ms);
+    let scene = egress::observed(&strict(propagation_ms, elastic_ms)).unwrap();
     scene.wait_well().unwrap();
-    let a = public(&scene, "out-a");
-    wait_seen(&scene, "host-a", a);
+    let a = scene.public("out-a").unwrap();
+    scene.wait_seen("host-a", a).unwrap();
     scene.spawn(lifted, &["sh", "-c", LIFT]).unwrap();
     let captured = scene.captured().unwrap();
     assert!(captured.keys().all(|address| *address == a), "before: {captured:?}, not only {a}");
@@ -219,6 +153,10 @@ fn a_capture_shows_what_leaves_without_the_guard_where_routes_move_later_than_el
     something_foreign_without_the_guard(3_000, 0, "nat-a");
 }
 
+/// User data that runs the monitor until it ends.
+const ONCE: &str = "natha setup
+exec natha monitor";
+
 const LANDINGS: [&str; 2] = ["10.0.0.201", "10.0.0.202"];
 
 /// How many of its landing addresses nat-a has on its interface.
@@ -229,9 +167,9 @@ fn landed(scene: &Scene) -> usize {
 
 #[test]
 fn a_teardown_removes_the_translation_and_the_landing_addresses() {
-    let config = format!("{QUICK}\n{}", scene::egress_groups("strict"));
-    let scene = Scene::start(&scene::with_egress_ips(scene::spec(2, NATHA, &config))).unwrap();
-    wait_seen(&scene, "host-a", public(&scene, "out-a"));
+    let spec = Egress { strict: true, replicate: false, more: QUICK }.spec_with(NATHA, ONCE);
+    let scene = Scene::start(&spec).unwrap();
+    scene.wait_seen("host-a", scene.public("out-a").unwrap()).unwrap();
     assert_eq!(landed(&scene), 2);
     scene.terminate("nat-a").unwrap();
     let runs = || scene.exec("nat-a", &["pidof", "natha"], Duration::from_secs(10));

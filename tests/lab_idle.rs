@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use natha_lab::Spec;
+use natha_lab::egress::Egress;
 use natha_lab::net::internet::INTERNET_HOST;
 use natha_lab::scene::{self, QUICK, Scene};
 
@@ -85,8 +86,8 @@ fn a_host_that_continues_an_idle_connection_gets_a_reset_within_a_second() {
 
 /// The egress IP moves with the group, so the connection can go on.
 fn with_egress_ips() -> Spec {
-    let config = format!("{TIMEOUT}\n{QUICK}\n{}", scene::egress_groups("eager"));
-    scene::with_egress_ips(scene::service(2, NATHA, &config))
+    let more = format!("{TIMEOUT}\n{QUICK}");
+    Egress { strict: false, replicate: false, more: &more }.spec(NATHA)
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod control;
 pub mod daemon;
 pub mod dataplane;
 pub mod ec2;
+pub mod egress;
 pub mod first;
 pub mod greet;
 pub mod guest;

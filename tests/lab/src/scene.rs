@@ -1,7 +1,6 @@
 //! A cluster in a lab, watched from outside: where the routes lead, what EC2 was asked for, what
 //! the monitors say. A wait that runs out fails with the nodes' consoles.
 
-use std::net::Ipv4Addr;
 use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -66,38 +65,6 @@ pub fn user_data(config: &str, commands: &str) -> String {
         "#!/bin/sh\nmkdir -p /etc/natha\ncat > /etc/natha/natha.toml <<'END'\n{config}\nEND\n\
          {commands}\n"
     )
-}
-
-/// The settings of a group for each of two zones, which reaches the internet by the Elastic IP
-/// `out-a` or `out-b`, in this mode: `eager` or `strict`.
-#[must_use]
-pub fn egress_groups(mode: &str) -> String {
-    let group = |zone: &str| {
-        format!(
-            "[[group]]
-name = \"{zone}\"
-home = \"nat-{zone}\"
-tables = [\"{{{{table.private-{zone}}}}}\"]
-egress = \"{mode}\"
-
-[[group.resource]]
-kind = \"egress-ip\"
-allocation = \"{{{{eip.out-{zone}}}}}\"
-"
-        )
-    };
-    group("a") + &group("b")
-}
-
-/// Adds what [`egress_groups`] need: the Elastic IPs, and two landing addresses on each node.
-#[must_use]
-pub fn with_egress_ips(mut spec: Spec) -> Spec {
-    for host in &mut spec.hosts {
-        if host.role == Role::Node {
-            host.secondary = [201, 202].map(|last| Ipv4Addr::new(10, 0, host.zone, last)).into();
-        }
-    }
-    spec.with_address("out-a", None).with_address("out-b", None)
 }
 
 /// A lab with a cluster in it.
@@ -225,14 +192,25 @@ impl Scene {
     /// # Errors
     /// When it does not in time, or fails.
     pub fn wait_for(&self, ready: impl Fn() -> Result<bool>) -> Result<()> {
-        let end = Instant::now() + PATIENCE;
+        if self.holds_within(PATIENCE, ready)? {
+            return Ok(());
+        }
+        Err(self.explain(anyhow::anyhow!("it does not come to be so")))
+    }
+
+    /// Looks again and again for this long at most. Returns whether `ready` came to hold.
+    ///
+    /// # Errors
+    /// When `ready` fails.
+    pub fn holds_within(&self, limit: Duration, ready: impl Fn() -> Result<bool>) -> Result<bool> {
+        let end = Instant::now() + limit;
         while !ready()? {
             if Instant::now() >= end {
-                return Err(self.explain(anyhow::anyhow!("it does not come to be so")));
+                return Ok(false);
             }
             std::thread::sleep(PACE);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Lets this much time pass.

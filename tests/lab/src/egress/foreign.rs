@@ -1,0 +1,100 @@
+//! A strict group through every kind of move, watched at the internet host.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result};
+
+use crate::net::internet::{ECHO_PORT, INTERNET_HOST};
+use crate::scene::Scene;
+use crate::spec::Spec;
+
+/// What a private host sends without a pause: UDP, each datagram from a port of its own, and TCP.
+const NEWCOMERS: &str = "
+    use IO::Socket::INET; use IO::Select;
+    while (1) {
+        my %to = (PeerAddr => $ARGV[0], PeerPort => $ARGV[1]);
+        my $udp = IO::Socket::INET->new(%to, Proto => \"udp\");
+        $udp->send(\"x\") if $udp;
+        my $tcp = IO::Socket::INET->new(%to, Proto => \"tcp\", Blocking => 0);
+        select(undef, undef, undef, 0.02);
+    }";
+
+/// After each event so many packets must arrive from the group's own address.
+const ENOUGH: u64 = 20;
+
+/// After which events the internet host had received packets from other addresses than the group's,
+/// and how many from which; events without any are left out.
+pub type Foreign = Vec<(&'static str, BTreeMap<Ipv4Addr, u64>)>;
+
+/// Starts a cluster of [`super::Egress`], of which a host of group `a` sends without a pause. What
+/// arrives at the internet host is counted.
+///
+/// # Errors
+/// When the lab does not start.
+pub fn observed(spec: &Spec) -> Result<Scene> {
+    let scene = Scene::start_unwell(spec)?;
+    scene.capture()?;
+    let (target, port) = (INTERNET_HOST.to_string(), ECHO_PORT.to_string());
+    scene.spawn("host-a", &["perl", "-e", NEWCOMERS, &target, &port])?;
+    Ok(scene)
+}
+
+/// Leads a cluster of [`super::Egress`] with strict groups through boots, a kernel panic, a
+/// hand-back and a hand-over, while a host of group `a` sends.
+///
+/// # Errors
+/// When the lab does not start, an event does not come about in time, or the group's packets do not
+/// arrive after it.
+pub fn foreign_packets(spec: &Spec) -> Result<Foreign> {
+    let scene = observed(spec)?;
+    let own = scene.public("out-a")?;
+    let mut watch = Watch { scene: &scene, own, foreign: Foreign::new() };
+    scene.wait_well()?;
+    watch.after("the first boot")?;
+    let boots = scene.boots("nat-a")?;
+    scene.panic("nat-a")?;
+    scene.wait_route(0, "nat-b")?;
+    watch.after("a hard kill")?;
+    scene.wait_boot("nat-a", boots)?;
+    scene.wait_route(0, "nat-a")?;
+    watch.after("the hand-back")?;
+    scene.wait_well()?;
+    scene.drain("nat-a")?;
+    scene.wait_route(0, "nat-b")?;
+    watch.after("a hand-over")?;
+    let nodes = ["nat-a", "nat-b"].map(|name| scene.host(name));
+    let nodes = nodes.into_iter().collect::<Result<Vec<_>>>()?;
+    scene.stop_nodes(&nodes)?;
+    scene.start_nodes(&nodes)?;
+    watch.after("a boot of all nodes")?;
+    scene.wait_well()?;
+    watch.after("the end")?;
+    Ok(watch.foreign)
+}
+
+/// The capture, and what it has shown so far.
+struct Watch<'a> {
+    scene: &'a Scene,
+    own: Ipv4Addr,
+    foreign: Foreign,
+}
+
+impl Watch<'_> {
+    /// Waits until packets of the group have arrived, and notes all others.
+    fn after(&mut self, event: &'static str) -> Result<()> {
+        let before = self.count_own()?;
+        let waited = self.scene.wait_for(|| Ok(self.count_own()? > before + ENOUGH));
+        waited.with_context(|| format!("no packets of the group after {event}"))?;
+        let mut captured = self.scene.captured()?;
+        captured.remove(&self.own);
+        if !captured.is_empty() {
+            self.foreign.push((event, captured));
+        }
+        Ok(())
+    }
+
+    fn count_own(&self) -> Result<u64> {
+        Ok(self.scene.captured()?.get(&self.own).copied().unwrap_or(0))
+    }
+}
