@@ -61,6 +61,7 @@ package_of() {
         chromium) echo chromium ;;
         chromedriver) echo chromium-driver ;;
         conntrack) echo conntrack ;;
+        conntrackd) echo conntrackd ;;
         curl) echo curl ;;
         dbus-daemon) echo dbus-daemon ;;
         g++) echo g++ ;;
@@ -92,6 +93,7 @@ package_of() {
         rpm | rpmbuild) echo rpm ;;
         sfdisk) echo fdisk ;;
         shellcheck) echo shellcheck ;;
+        sshd) echo openssh-server ;;
         systemd-nspawn) echo systemd-container ;;
         tcpdump) echo tcpdump ;;
         ufw) echo ufw ;;
@@ -194,7 +196,7 @@ make_venv() {
     rm -rf "$venv" &&
         "$(python_with_venv)" -m venv "$venv" &&
         "$venv/bin/pip" install --disable-pip-version-check -r "$root/scripts/requirements.txt" &&
-        "$venv/bin/python" -c 'import boto3, moto.server' &&
+        "$venv/bin/python" -c 'import boto3, moto.server, websockets.sync.server' &&
         "$venv/bin/aws" --version &&
         cp "$root/scripts/requirements.txt" "$venv/installed.txt"
 }

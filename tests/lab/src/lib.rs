@@ -2,6 +2,7 @@
 //! `natha` binary can be watched failing over with real packets and a real kernel, without an
 //! AWS account.
 
+pub mod applications;
 pub mod bench;
 pub mod capture;
 pub mod chaos;
