@@ -29,6 +29,7 @@ pub mod services;
 pub mod soak;
 pub mod spec;
 pub mod story;
+pub mod survival;
 pub mod whereabouts;
 
 pub use control::protocol::{NetChange, Output, Status, Timeline};
