@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use natha_lab::bench::table;
+use anyhow::Result;
+use natha_lab::bench::{survival, table};
 use serde_json::Value;
 
 /// The patterns of `docs/patterns.md`, by heading and by the beginning of their figures' names.
@@ -107,16 +108,26 @@ fn summary(run: &Value) -> String {
     )
 }
 
-#[test]
-fn the_document_shows_the_figures_of_its_run() {
-    let document = read("docs/benchmarks.md");
-    let tables = table::markdown(&read("docs/benchmarks.json")).unwrap();
-    let fresh = table::insert(&document, &tables).unwrap();
+/// Fails unless a document has between its marks what `markdown` makes of the published run.
+fn assert_fresh(name: &str, option: &str, markdown: fn(&str) -> Result<String>) {
+    let document = read(name);
+    let tables = markdown(&read("docs/benchmarks.json")).expect("the run has its figures");
+    let fresh = table::insert(&document, &tables).expect("the document has marks");
     assert!(
         fresh == document,
-        "docs/benchmarks.md differs from docs/benchmarks.json: run \
-         `natha-lab bench-table docs/benchmarks.json --into docs/benchmarks.md`"
+        "{name} differs from docs/benchmarks.json: run \
+         `natha-lab bench-table docs/benchmarks.json {option}--into {name}`"
     );
+}
+
+#[test]
+fn the_document_shows_the_figures_of_its_run() {
+    assert_fresh("docs/benchmarks.md", "", table::markdown);
+}
+
+#[test]
+fn the_comparison_of_ways_to_keep_connections_is_that_of_the_run() {
+    assert_fresh("docs/connections.md", "--survival ", survival::table::markdown);
 }
 
 #[test]

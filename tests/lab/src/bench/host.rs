@@ -116,23 +116,39 @@ fn is_from(packet: &[u8], from: Ipv4Addr, port: u16) -> bool {
 pub(super) fn idle(bench: &Bench<'_>) -> Result<Figures> {
     let pair = Pair::start(bench.options.natha.clone(), api(50))?;
     thread::sleep(CALM);
-    let pid = pair.lab.sh("nat-a", "grep -lx natha /proc/[0-9]*/comm")?;
-    let pid = pid.trim().trim_start_matches("/proc/").trim_end_matches("/comm").to_owned();
-    ensure!(pid.parse::<u32>().is_ok(), "not one process named natha on nat-a: {pid}");
-    let used = || -> Result<u32> {
-        ticks(&pair.lab.sh("nat-a", &format!("cat /proc/{pid}/stat"))?).context("no CPU time")
-    };
+    let used = || usage(&pair.lab, "nat-a", "natha");
     let (began, before) = (Instant::now(), used()?);
     thread::sleep(bench.scale.idle);
     let (after, elapsed) = (used()?, began.elapsed());
-    let status = pair.lab.sh("nat-a", &format!("cat /proc/{pid}/status"))?;
-    let kib = resident(&status).context("no resident size")?;
-    let seconds = f64::from(after - before) / f64::from(TICKS);
+    let seconds = f64::from(after.ticks - before.ticks) / f64::from(TICKS);
     let percent = seconds / elapsed.as_secs_f64() * 100.0;
     Ok(Figures::from([
-        ("monitor.rss_mib", stats::rounded(f64::from(kib) / 1024.0, 1)),
+        ("monitor.rss_mib", stats::rounded(f64::from(after.kib) / 1024.0, 1)),
         ("monitor.cpu_percent", stats::rounded(percent, 2)),
     ]))
+}
+
+/// What a program has used.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Usage {
+    /// User and system time, in [`TICKS`].
+    pub(super) ticks: u32,
+    /// Its resident size in KiB.
+    pub(super) kib: u32,
+}
+
+/// What the one program of this name on a host has used.
+pub(super) fn usage(lab: &Lab, host: &str, program: &str) -> Result<Usage> {
+    let script = format!(
+        "set -e; comm=$(grep -lx {program} /proc/[0-9]*/comm); \
+         cat \"${{comm%comm}}stat\" \"${{comm%comm}}status\""
+    );
+    let text = lab.sh(host, &script)?;
+    let (stat, status) = text.split_once('\n').context("no line of a process")?;
+    Ok(Usage {
+        ticks: ticks(stat).context("no CPU time")?,
+        kib: resident(status).context("no resident size")?,
+    })
 }
 
 /// Ticks in a second of proc(5)'s times: the same on every Linux that natha runs on.

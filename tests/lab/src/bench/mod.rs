@@ -4,6 +4,7 @@ mod blocked;
 mod dataplane;
 mod failures;
 mod figures;
+mod flows;
 mod forwarding;
 mod host;
 mod kills;
@@ -15,6 +16,7 @@ mod planned;
 mod scale;
 mod soak;
 mod stats;
+pub mod survival;
 pub mod table;
 mod tables;
 mod yardstick;
@@ -66,7 +68,7 @@ struct Section {
 }
 
 /// All of them, in the order in which they are made.
-const SECTIONS: [Section; 29] = [
+const SECTIONS: [Section; 40] = [
     Section { names: &["binary.mib"], run: host::binary },
     Section { names: &package::NAMES, run: package::sizes },
     Section { names: &["setup.unchanged_ms", "setup.unchanged_ms.max"], run: host::setup },
@@ -85,6 +87,17 @@ const SECTIONS: [Section; 29] = [
     Section { names: &planned::BOOT, run: planned::boot_without_api },
     Section { names: &failures::DAEMON, run: failures::daemon_killed },
     Section { names: &["hand_back.pings_lost"], run: kills::hand_back },
+    Section { names: &flows::SLOW, run: flows::slow },
+    Section { names: &flows::SURVIVED, run: flows::survived },
+    Section { names: &flows::TRANSFER, run: flows::transfer },
+    Section { names: &flows::FOREIGN, run: flows::foreign_packets },
+    Section { names: flows::LAG.as_flattened(), run: flows::lags },
+    Section { names: &flows::COMMIT, run: flows::commits },
+    Section { names: &flows::CONNTRACKD, run: flows::conntrackd },
+    Section { names: survival::NOTHING.as_flattened(), run: survival::nothing },
+    Section { names: survival::EGRESS_IP.as_flattened(), run: survival::egress_ip },
+    Section { names: survival::REPLICATION.as_flattened(), run: survival::replication },
+    Section { names: survival::CONNTRACKD.as_flattened(), run: survival::conntrackd },
     Section { names: &patterns::VIP, run: patterns::vip },
     Section { names: &patterns::PRIVATE_IP, run: patterns::private_ip },
     Section { names: &patterns::EIP, run: patterns::eip },
@@ -130,7 +143,7 @@ impl Bench<'_> {
 /// in the outcome, and its figures are not.
 pub fn run(options: &Options) -> Result<Outcome> {
     let wanted = figures::wanted(&options.only, &options.without).map_err(|unknown| {
-        let known: Vec<_> = figures::ALL.iter().map(|figure| figure.name).collect();
+        let known: Vec<_> = figures::names().collect();
         anyhow::anyhow!(
             "no figure begins with {}; there are {}",
             unknown.join(", "),
@@ -174,7 +187,8 @@ pub fn run(options: &Options) -> Result<Outcome> {
     Ok(Outcome { all, failed, over })
 }
 
-/// A figure in JSON: a whole number without a fraction.
+/// A figure in JSON: a whole number without a fraction; null for one that is not a number, because
+/// there was nothing to measure.
 #[must_use]
 pub fn number(value: f64) -> Value {
     serde_json::from_str(&value.to_string()).unwrap_or_else(|_| json!(value))
@@ -241,12 +255,13 @@ mod tests {
 
     #[test]
     fn every_figure_is_measured_once() {
-        let mut names: Vec<_> = SECTIONS.iter().flat_map(|section| section.names).collect();
-        names.extend(blocked::names());
-        names.push(&RATIO.0);
-        let mut all: Vec<_> = figures::ALL.iter().map(|figure| &figure.name).collect();
-        names.sort();
-        all.sort();
+        let mut names: Vec<_> =
+            SECTIONS.iter().flat_map(|section| section.names.iter().copied()).collect();
+        names.extend(blocked::names().copied());
+        names.push(RATIO.0);
+        let mut all: Vec<_> = figures::names().collect();
+        names.sort_unstable();
+        all.sort_unstable();
         assert_eq!(names, all);
     }
 
@@ -254,6 +269,7 @@ mod tests {
     fn a_count_is_written_without_a_fraction() {
         assert_eq!(number(3.0).to_string(), "3");
         assert_eq!(number(0.25).to_string(), "0.25");
+        assert_eq!(number(f64::NAN), Value::Null, "the stall of connections of which none lives");
     }
 
     #[test]

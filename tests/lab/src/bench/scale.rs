@@ -24,6 +24,12 @@ pub(super) struct Scale {
     pub(super) patterns: u32,
     /// Hand-backs, with 1,000 pings around each.
     pub(super) hand_backs: u32,
+    /// Hard kills and planned moves under a load of connections.
+    pub(super) flow_rounds: u32,
+    /// Connections of each of two hosts for that.
+    pub(super) flows: u16,
+    /// What one download must transfer at least, in MiB.
+    pub(super) transfer_mib: u64,
     /// Rounds of forwarding, with each table once.
     pub(super) dataplane: u32,
     /// Starts of the monitor.
@@ -53,6 +59,9 @@ impl Scale {
             broken: 5,
             patterns: 5,
             hand_backs: 3,
+            flow_rounds: 3,
+            flows: 2_500,
+            transfer_mib: 10_240,
             dataplane: 21,
             starts: 10,
             setups: 20,
@@ -75,6 +84,9 @@ impl Scale {
             broken: 1,
             patterns: 1,
             hand_backs: 1,
+            flow_rounds: 1,
+            flows: 250,
+            transfer_mib: 500,
             dataplane: 3,
             starts: 2,
             setups: 5,
@@ -98,6 +110,8 @@ impl Scale {
             fact("rounds.broken", json!(self.broken)),
             fact("rounds.patterns", json!(self.patterns)),
             fact("rounds.hand_back", json!(self.hand_backs)),
+            fact("rounds.flows", json!(self.flow_rounds)),
+            fact("connections", json!(2 * u32::from(self.flows))),
             fact("rounds.dataplane", json!(self.dataplane)),
             fact("rounds.monitor_start", json!(self.starts)),
             fact("rounds.setup", json!(self.setups)),

@@ -48,7 +48,7 @@ pub fn markdown(run: &str) -> Result<String> {
     }
     text.push_str("\n| figure | measured | budget | what it is |\n|---|--:|--:|---|\n");
     for figure in ALL.iter().chain(&ADDED) {
-        let budget = figure.budget.map_or_else(|| "–".to_owned(), |most| format!("≤ {most}"));
+        let budget = figure.budget.map_or_else(|| "–".to_owned(), |budget| budget.to_string());
         let (name, value, meaning) = (figure.name, shown(&run, figure.name), figure.meaning);
         writeln!(text, "| `{name}` | {value} | {budget} | {meaning} |")?;
     }
@@ -137,7 +137,8 @@ fn wrapped(paragraph: &str) -> String {
 /// A figure as it stands in a table; bold where it is over its budget.
 fn shown(run: &BTreeMap<String, Value>, name: &str) -> String {
     let Some(value) = run.get(name).and_then(Value::as_f64) else { return "–".to_owned() };
-    let over = named(name).and_then(|figure| figure.budget).is_some_and(|budget| value > budget);
+    let budget = named(name).and_then(|figure| figure.budget);
+    let over = budget.is_some_and(|budget| !budget.allows(value));
     if over { format!("**{value}**") } else { value.to_string() }
 }
 
@@ -163,6 +164,7 @@ mod tests {
             "hard_kill.api50.outage_ms.median": 330.5,
             "yardstick.api50.outage_ms.median": 5000.0,
             "daemon_killed.stops": 2.0,
+            "flows.survived_ratio": 0.5,
         })))
         .unwrap();
         assert!(text.contains("A full run of the seconds s on the date: Linux the kernel"));
@@ -172,6 +174,7 @@ mod tests {
         assert!(text.contains("API 50 ms: median, ms | 330.5 | 5000 |"), "{text}");
         assert!(text.contains("| `daemon_killed.stops` | **2** | ≤ 0 |"), "{text}");
         assert!(text.contains("| `binary.mib` | – | – |"), "{text}");
+        assert!(text.contains("| `flows.survived_ratio` | **0.5** | ≥ 1 |"), "{text}");
         assert_eq!(text.matches("\n| `").count(), ALL.len() + ADDED.len());
     }
 

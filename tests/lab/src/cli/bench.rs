@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use natha_lab::bench::{self, Options, table};
+use natha_lab::bench::{self, Options, survival, table};
 
 use super::Bench;
 use super::run::{NOT_SO, say};
@@ -38,11 +38,12 @@ pub(super) fn run(asked: Bench) -> Result<ExitCode> {
 }
 
 /// Prints the tables of a run, or puts them into a document.
-pub(super) fn table(file: &Path, into: Option<&Path>) -> Result<()> {
+pub(super) fn table(file: &Path, is_survival: bool, into: Option<&Path>) -> Result<()> {
     let read = |path: &Path| {
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
     };
-    let tables = table::markdown(&read(file)?)?;
+    let markdown = if is_survival { survival::table::markdown } else { table::markdown };
+    let tables = markdown(&read(file)?)?;
     let Some(path) = into else { return say(tables.trim_end()) };
     let document = table::insert(&read(path)?, &tables)
         .with_context(|| format!("{} is left as it is", path.display()))?;

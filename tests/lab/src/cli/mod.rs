@@ -120,6 +120,9 @@ pub(crate) enum Verb {
     /// Show the figures of a file that `bench` wrote as Markdown tables.
     BenchTable {
         file: PathBuf,
+        /// The comparison of ways to keep connections, instead of all other figures.
+        #[arg(long)]
+        survival: bool,
         /// Put them into this document, between its marks, instead of printing them.
         #[arg(long, value_name = "FILE")]
         into: Option<PathBuf>,

@@ -48,7 +48,9 @@ fn verb(cli: Cli) -> Result<ExitCode> {
         Verb::Demo(demo) => return demo::run(&demo),
         Verb::Bench(options) => return bench::run(options),
         Verb::Soak(options) => return soak::run(options),
-        Verb::BenchTable { file, into } => bench::table(&file, into.as_deref())?,
+        Verb::BenchTable { file, survival, into } => {
+            bench::table(&file, survival, into.as_deref())?;
+        }
         Verb::ChaosTests => chaos::tests()?,
         Verb::ChaosFigures { report, json } => chaos::figures(&report, json.as_deref())?,
         Verb::ChaosTable { file, into } => chaos::table(&file, into.as_deref())?,
