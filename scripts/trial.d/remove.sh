@@ -49,14 +49,14 @@ list_left() {
     iam_left instance-profile && iam_left role
 }
 
-# remove_instances: ends them all, and waits for that: all else depends on it.
+# remove_instances: ends them all, and waits for that: all else depends on it. Fails if EC2 refuses.
 remove_instances() {
     local all
     all=$(ids instance 2>>"$log") || return 0
     [[ -n ${all// /} ]] || return 0
     # Word splitting is wanted: they are ids.
     # shellcheck disable=SC2086
-    attempt ec2 terminate-instances --instance-ids $all
+    call ec2 terminate-instances --instance-ids $all >/dev/null 2>>"$log" || return
     wait_for 600 "the instances end" no_instance || true
 }
 
@@ -113,7 +113,7 @@ remove_role() {
 
 # remove_once: one round. What another thing still needs stays until the next one.
 remove_once() {
-    remove_instances
+    remove_instances || return 0
     each elastic-ip release-address --allocation-id
     each network-interface delete-network-interface --network-interface-id
     each security-group delete-security-group --group-id
