@@ -1,6 +1,7 @@
 //! `scripts/trial`: its whole story in the lab, and what becomes of a trial that is interrupted or
 //! whose session ends.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "a test waits until a deadline")]
 
 #[path = "trial/services.rs"]
 mod services;

@@ -38,6 +38,7 @@ fn rounds() -> RangedI64ValueParser<u32> {
 /// Flags of `natha measure`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = AFTER_HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Args {
     /// The route table of this node's subnet
     #[arg(long, value_name = "TABLE", required_unless_present = "heartbeats")]
