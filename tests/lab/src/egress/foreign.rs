@@ -40,8 +40,8 @@ pub fn observed(spec: &Spec) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Leads a cluster of [`super::Egress`] with strict groups through boots, a kernel panic, a
-/// hand-back and a hand-over, while a host of group `a` sends.
+/// Stages boots, a kernel panic, a hand-back and a hand-over in a cluster of [`super::Egress`] with
+/// strict groups, while a host of group `a` sends.
 ///
 /// # Errors
 /// When the lab does not start, an event does not come about in time, or the group's packets do not
