@@ -19,7 +19,7 @@ import time
 
 import boto3
 
-from running import run
+from running import end_with_parent, run
 
 ENDPOINT, PHASE, *NUMBERS = sys.argv[1:]
 HERE = pathlib.Path(__file__).resolve().parent
@@ -112,7 +112,8 @@ def main():
     directory = pathlib.Path(tempfile.mkdtemp())
     port = free_port()
     moto = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    moto = subprocess.Popen(moto, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    moto = subprocess.Popen(moto, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                            preexec_fn=end_with_parent)
     services = f"http://127.0.0.1:{port}"
     until("moto", lambda: answers(port))
     path = directory / "awsd"
@@ -124,7 +125,7 @@ def main():
         AWS_ENDPOINT_URL_IAM=services, AWS_ENDPOINT_URL_SSM=services,
         AWS_ENDPOINT_URL_PRICING=services)
     awsd = subprocess.Popen([sys.executable, str(HERE / "awsd.py"), str(path)],
-                            stdout=subprocess.PIPE, text=True)
+                            stdout=subprocess.PIPE, text=True, preexec_fn=end_with_parent)
     assert awsd.stdout.readline() == "listening\n", "awsd.py does not start"
     ec2 = boto3.client("ec2", endpoint_url=ENDPOINT, **KEYS)
     iam = boto3.client("iam", endpoint_url=services, **KEYS)

@@ -4,17 +4,23 @@ with Ctrl-C, as soon as it says something.
 Arguments: what it says, the signal's name, and the program with its arguments. What it writes to
 standard error is passed on. Ends with the program's code; 128 and the number of a signal."""
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
 
 
+def end_with_parent():
+    """For a child of a test that may be killed: prctl(PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 def run(command, says, number, environment=None):
     """The program's code, what it wrote to standard error, and whether the signal was sent."""
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE,
-        start_new_session=True, text=True)
+        start_new_session=True, text=True, preexec_fn=end_with_parent)
     told, sent = [], False
     for line in process.stderr:
         told.append(line)
