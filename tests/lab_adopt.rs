@@ -68,9 +68,10 @@ fn a_table_whose_hosts_get_no_reply_is_led_back() {
     );
     scene.sh("nat-a", &rule).unwrap();
     let meter = scene.ping("host-a", 10).unwrap();
-    let open = format!("timeout 0.3 bash -c 'exec 3<>/dev/tcp/{INTERNET_HOST}/{WHOAMI_PORT}'");
-    let client = format!("for round in $(seq 40); do {open}; done");
-    scene.spawn("host-a", &["sh", "-c", &client]).unwrap();
+    // Ten connections a second, for longer than the move and its proof take.
+    let open = format!("exec 3<>/dev/tcp/{INTERNET_HOST}/{WHOAMI_PORT}; read -t 0.1 <&3");
+    let client = format!("while [ $SECONDS -lt 40 ]; do timeout 0.3 bash -c '{open}'; done");
+    scene.spawn("host-a", &["bash", "-c", &client]).unwrap();
     let table = scene.zone(0).unwrap().private_table;
     let done = scene.natha("nat-a", &["adopt", "--yes", "--proof", "3s", &table]).unwrap();
     assert_eq!(done.code, 3, "{}{}", done.stdout, done.stderr);
