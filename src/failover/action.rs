@@ -197,8 +197,8 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Every kind.
-    pub const ALL: [Self; 19] = [
+    /// Every kind, in the order of the declaration.
+    pub const ALL: [Self; 20] = [
         Self::Verdict,
         Self::Fitness,
         Self::TakeoverBegun,
@@ -218,6 +218,7 @@ impl EventKind {
         Self::HostDrift,
         Self::Settings,
         Self::Connections,
+        Self::Latch,
     ];
 }
 
@@ -269,5 +270,41 @@ mod exact {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Event, D::Error> {
         let Exact { event, at_ns, took_ns } = Exact::<Event>::deserialize(from)?;
         Ok(Event { at: at_ns, took: took_ns.map(Duration::from_nanos), ..event })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EventKind;
+
+    #[test]
+    fn every_kind_of_event_is_in_the_list() {
+        for (at, kind) in EventKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, at, "{kind:?}");
+        }
+        // A new kind does not compile here: add it to the list and to this pattern's last place.
+        let is_last = |kind| match kind {
+            EventKind::Verdict
+            | EventKind::Fitness
+            | EventKind::TakeoverBegun
+            | EventKind::TakeoverDone
+            | EventKind::TakeoverFailed
+            | EventKind::HandOverBegun
+            | EventKind::HandOverDone
+            | EventKind::HandOverDropped
+            | EventKind::Drift
+            | EventKind::Foreign
+            | EventKind::RepairStop
+            | EventKind::RepairStart
+            | EventKind::RepairDone
+            | EventKind::RepairBlocked
+            | EventKind::ApiFailed
+            | EventKind::Paused
+            | EventKind::HostDrift
+            | EventKind::Settings
+            | EventKind::Connections => false,
+            EventKind::Latch => true,
+        };
+        assert_eq!(EventKind::ALL.into_iter().rposition(is_last), Some(EventKind::ALL.len() - 1));
     }
 }

@@ -251,24 +251,32 @@ async fn move_one(
     let connections = Connections::of(sources).await?;
     // Before the change: a run that is killed leaves a way back.
     adopted.add(route.clone(), one.before.clone())?;
-    if let Some(why) = lead_here(found, one).await? {
-        adopted.remove(&route)?;
-        return Ok((AdoptResult::Failed, why));
-    }
-    let why = match connections.wait(request.proof).await? {
-        Served::Yes | Served::Replied => return Ok((AdoptResult::Served, String::new())),
-        Served::Quiet if request.keep_quiet => {
-            return Ok((AdoptResult::Quiet, "no host has sent anything".to_owned()));
-        }
-        Served::Quiet => "no host has sent anything; --keep-quiet keeps such tables".to_owned(),
-        Served::No(count) => format!("{count} new connections of its hosts, and none works"),
+    let (is_here, why) = match point_here(found, one).await {
+        Ok(None) => match connections.wait(request.proof).await {
+            Ok(Served::Yes | Served::Replied) => return Ok((AdoptResult::Served, String::new())),
+            Ok(Served::Quiet) if request.keep_quiet => {
+                return Ok((AdoptResult::Quiet, "no host has sent anything".to_owned()));
+            }
+            Ok(served) => (true, served.complaint()),
+            Err(error) => (true, format!("{error:#}")),
+        },
+        // The change may have been made all the same.
+        Ok(Some(why)) => (false, why),
+        Err(error) => (false, format!("{error:#}")),
     };
-    let (result, note) = give_back(found, &route, &one.before, adopted).await?;
-    Ok((result, if note.is_empty() { why } else { format!("{why}; {note}") }))
+    match give_back(found, &route, &one.before, adopted).await {
+        Ok((AdoptResult::GivenBack, _)) if !is_here => Ok((AdoptResult::Failed, why)),
+        Ok((result, note)) if note.is_empty() => Ok((result, why)),
+        Ok((result, note)) => Ok((result, format!("{why}; {note}"))),
+        Err(error) => {
+            let note = format!("{why}; unknown whether it points back: {error:#}");
+            Ok((AdoptResult::Failed, note))
+        }
+    }
 }
 
 /// Points a route at this node. Returns why it does not point here.
-async fn lead_here(found: &Membership, one: &Candidate) -> anyhow::Result<Option<String>> {
+async fn point_here(found: &Membership, one: &Candidate) -> anyhow::Result<Option<String>> {
     let group = Group::new(one.step.group.clone(), None, vec![one.resource.clone()]);
     let settings: &Settings = &found.discovery.settings;
     let run = TakeRun {
@@ -299,11 +307,11 @@ async fn give_back(
 ) -> anyhow::Result<(AdoptResult, String)> {
     let ec2 = found.discovery.clouds.ec2();
     let AdoptedRoute { table, cidr } = route;
-    let leads_to = async || {
+    let target = async || {
         let info = ec2.route_table(table).await?;
         anyhow::Ok(info.and_then(|info| info.routes.get(cidr).cloned()).map(|entry| entry.target))
     };
-    match leads_to().await? {
+    match target().await? {
         Some(target) if target == *before => {}
         Some(target) if is_members(found, &target) => {
             if let Err(fault) = ec2.point_route(table, *cidr, before).await {

@@ -33,6 +33,17 @@ pub(super) enum Served {
     Quiet,
 }
 
+impl Served {
+    /// Why the hosts do not count as served.
+    pub(super) fn complaint(self) -> String {
+        match self {
+            Self::Yes | Self::Replied => "its hosts are served".to_owned(),
+            Self::Quiet => "no host has sent anything; --keep-quiet keeps such tables".to_owned(),
+            Self::No(count) => format!("{count} new connections of its hosts, and none works"),
+        }
+    }
+}
+
 /// The connections of some networks.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Connections {
