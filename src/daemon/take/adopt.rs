@@ -253,11 +253,13 @@ async fn move_one(
     adopted.add(route.clone(), one.before.clone())?;
     let (is_here, why) = match point_here(found, one).await {
         Ok(None) => match connections.wait(request.proof).await {
-            Ok(Served::Yes | Served::Replied) => return Ok((AdoptResult::Served, String::new())),
             Ok(Served::Quiet) if request.keep_quiet => {
                 return Ok((AdoptResult::Quiet, "no host has sent anything".to_owned()));
             }
-            Ok(served) => (true, served.complaint()),
+            Ok(served) => match served.complaint() {
+                Some(why) => (true, why),
+                None => return Ok((AdoptResult::Served, String::new())),
+            },
             Err(error) => (true, format!("{error:#}")),
         },
         // The change may have been made all the same.

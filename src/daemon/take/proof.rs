@@ -34,12 +34,16 @@ pub(super) enum Served {
 }
 
 impl Served {
-    /// Why the hosts do not count as served.
-    pub(super) fn complaint(self) -> String {
+    /// Why the hosts do not count as served; none if they do.
+    pub(super) fn complaint(self) -> Option<String> {
         match self {
-            Self::Yes | Self::Replied => "its hosts are served".to_owned(),
-            Self::Quiet => "no host has sent anything; --keep-quiet keeps such tables".to_owned(),
-            Self::No(count) => format!("{count} new connections of its hosts, and none works"),
+            Self::Yes | Self::Replied => None,
+            Self::Quiet => {
+                Some("no host has sent anything; --keep-quiet keeps such tables".to_owned())
+            }
+            Self::No(count) => {
+                Some(format!("{count} new connections of its hosts, and none works"))
+            }
         }
     }
 }
