@@ -21,8 +21,8 @@ use crate::status::Report;
 
 /// Time between two reads of the monitor's status.
 const POLL: Duration = Duration::from_millis(500);
-/// How long a node that has begun listens for another one that has begun at the same moment:
-/// several heartbeats at the slowest interval.
+/// How long a node that has begun listens for another one that has begun at the same moment: more
+/// than 30 heartbeats at the default interval.
 const LISTEN: Duration = Duration::from_secs(3);
 /// How long the hand-over may take.
 const HAND_OVER: Duration = Duration::from_secs(20);
@@ -161,7 +161,12 @@ async fn begin(within: Option<Duration>, socket: &Path) -> anyhow::Result<Result
     let mut shown = String::new();
     while let Some(until) = until {
         ticks.tick().await;
-        let waits_for = turn(&*running(socket).await?).err();
+        let waits_for = match running(socket).await {
+            Ok(report) => turn(&report).err(),
+            Err(error) if shown.is_empty() => return Err(error),
+            // An upgrade restarts the monitor while this command waits.
+            Err(error) => Some(format!("{error:#}")),
+        };
         match waits_for {
             None => {
                 if takes_its_turn(socket).await? {
