@@ -1,5 +1,6 @@
-//! The pages for operators give the program's own alerts, verdicts and messages, the README is
-//! short, the index lists every page, and the pictures are those that their script draws.
+//! The pages for operators give the program's own alerts, verdicts and messages, each behaviour of
+//! the lab has its evidence, the README is short, the index lists every page, and the pictures are
+//! those that their script draws.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_methods, reason = "a test starts the script that draws the pictures")]
 
@@ -10,6 +11,10 @@ use std::process::Command;
 
 /// Lines of the README, at most.
 const README_LINES_MAX: usize = 200;
+
+/// The kinds of evidence for what the real EC2 does, the strongest first.
+const EVIDENCE: [&str; 6] =
+    ["recorded from AWS", "verified suite", "documentation", "botocore's model", "report", "none"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -225,6 +230,38 @@ fn every_failure_that_is_staged_is_explained() {
     let explained: BTreeSet<u32> =
         rows.filter_map(|row| row.rsplit('|').next()).flat_map(numbers).collect();
     assert_eq!(explained, staged);
+}
+
+/// The cells of a table's rows; the table is known by the start of its header.
+fn table<'a>(page: &'a str, header: &str) -> Vec<Vec<&'a str>> {
+    let lines = page.lines().skip_while(|line| !line.starts_with(header));
+    let rows = lines.skip(2).take_while(|line| line.starts_with('|'));
+    rows.map(|row| row.trim_matches('|').split('|').map(str::trim).collect()).collect()
+}
+
+#[test]
+fn each_behaviour_of_the_lab_has_its_evidence() {
+    let page = text("docs/lab.md");
+    let behaviours = table(&page, "| call or behaviour |");
+    let differences = table(&page, "| behaviour | lab | real EC2");
+    for row in behaviours.iter().chain(&differences) {
+        let [name, .., real, kind] = row.as_slice() else { panic!("a short row: {row:?}") };
+        assert!(EVIDENCE.contains(kind), "{name}: {kind} is no kind of evidence");
+        assert!(*kind == "none" || real.contains('['), "{name}: the source is missing");
+    }
+    let of_kind = |kind: &str| behaviours.iter().filter(|row| row.last() == Some(&kind)).count();
+    let counted = EVIDENCE.map(|kind| (kind, of_kind(kind).to_string()));
+    let told = table(&page, "| kind of evidence |");
+    let told: Vec<(&str, String)> =
+        told.into_iter().map(|row| (row[0], row[2].to_owned())).collect();
+    assert_eq!(told, counted);
+    let [(_, recorded), .., (_, none)] = counted;
+    let readme = text("README.md").replace("\n> ", " ");
+    let sentence = format!(
+        "{recorded} of {} behaviours of its EC2 are recorded from AWS, [{none} have none]",
+        behaviours.len()
+    );
+    assert!(readme.contains(&sentence), "the README does not say: {sentence}");
 }
 
 #[test]
