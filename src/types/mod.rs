@@ -35,4 +35,4 @@ pub use location::Location;
 pub use member::Member;
 pub use resource::{Assignment, Resource, ResourceKind};
 pub use roster::{Egress, Group, Roster, Traits};
-pub use time::{Time, display_duration};
+pub use time::{Time, display_duration, whole_millis};

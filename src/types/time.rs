@@ -36,11 +36,23 @@ impl Time {
         self.0
     }
 
+    /// The same without fractions of a millisecond: as lines of text have it.
+    #[must_use]
+    pub const fn whole_millis(self) -> Self {
+        Self(whole_millis(self.0))
+    }
+
     /// Time elapsed since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
+}
+
+/// The duration without fractions of a millisecond.
+#[must_use]
+pub const fn whole_millis(duration: Duration) -> Duration {
+    Duration::new(duration.as_secs(), duration.subsec_millis() * 1_000_000)
 }
 
 impl Add<Duration> for Time {

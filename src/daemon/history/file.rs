@@ -22,59 +22,33 @@ pub(super) struct HistoryFile {
     newer: PathBuf,
     /// The size, in bytes, that one of them may reach.
     limit: u64,
-    /// The newer one, and its size in bytes; none before the first write and after a failure.
-    open: Option<(File, u64)>,
 }
 
 impl HistoryFile {
     /// The files in `state_dir`, of `limit` bytes together. Nothing is opened yet.
     pub(super) fn new(state_dir: &Path, limit: u64) -> Self {
         let [older, newer] = files(state_dir);
-        Self { older, newer, limit: limit / 2, open: None }
+        Self { older, newer, limit: limit / 2 }
     }
 
-    /// Appends whole lines. `first` is written before them if they begin a file.
+    /// Appends whole lines, and waits until they are on the disk. `first` is written before them if
+    /// they begin a file. No file stays open in between: an operator can remount the file system.
     ///
     /// # Errors
-    /// If it cannot be written. The next call opens the file anew.
-    pub(super) fn append(&mut self, first: &str, lines: &str) -> io::Result<()> {
-        let result = self.try_append(first, lines);
-        if result.is_err() {
-            self.open = None;
-        }
-        result
-    }
-
-    /// Has everything that was appended written to the disk.
-    ///
-    /// # Errors
-    /// If that fails.
-    pub(super) fn sync(&mut self) -> io::Result<()> {
-        match &self.open {
-            Some((file, _)) => file.sync_data(),
-            None => Ok(()),
-        }
-    }
-
-    fn try_append(&mut self, first: &str, lines: &str) -> io::Result<()> {
-        let (mut file, mut size) = match self.open.take() {
-            Some(open) => open,
-            None => self.open_newer()?,
-        };
+    /// If it cannot be written.
+    pub(super) fn append(&self, first: &str, lines: &str) -> io::Result<()> {
+        let (mut file, mut size) = self.open_newer()?;
         let adds = lines.len() as u64;
         if size > 0 && size + adds > self.limit {
-            file.sync_data()?;
             drop(file);
             fs::rename(&self.newer, &self.older)?;
             (file, size) = self.open_newer()?;
         }
         if size == 0 {
             file.write_all(first.as_bytes())?;
-            size += first.len() as u64;
         }
         file.write_all(lines.as_bytes())?;
-        self.open = Some((file, size + adds));
-        Ok(())
+        file.sync_data()
     }
 
     /// Opens the newer file, and its size. A last line that a crash has cut short is ended, so that
@@ -120,13 +94,12 @@ mod tests {
     fn lines_outlive_a_restart_and_a_torn_one_spoils_no_other() {
         let directory = tempfile::tempdir().unwrap();
         let state = directory.path().join("made");
-        let mut file = HistoryFile::new(&state, 1 << 20);
+        let file = HistoryFile::new(&state, 1 << 20);
         file.append("run\n", "one\n").unwrap();
-        file.sync().unwrap();
         let [_, newer] = files(&state);
         let torn = fs::read_to_string(&newer).unwrap() + "tor";
         fs::write(&newer, torn).unwrap();
-        let mut next = HistoryFile::new(&state, 1 << 20);
+        let next = HistoryFile::new(&state, 1 << 20);
         next.append("run\n", "two\n").unwrap();
         next.append("run\n", "three\n").unwrap();
         assert_eq!(read(&state), ["", "run\none\ntor\ntwo\nthree\n"]);
@@ -135,7 +108,7 @@ mod tests {
     #[test]
     fn a_full_file_replaces_the_older_one() {
         let directory = tempfile::tempdir().unwrap();
-        let mut file = HistoryFile::new(directory.path(), 40);
+        let file = HistoryFile::new(directory.path(), 40);
         for n in 0..7 {
             file.append("run\n", &format!("line {n}\n")).unwrap();
             let sizes = read(directory.path()).map(|text| text.len());
@@ -149,7 +122,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let [_, newer] = files(directory.path());
         std::os::unix::fs::symlink("/dev/null", &newer).unwrap();
-        let mut file = HistoryFile::new(directory.path(), 1 << 20);
+        let file = HistoryFile::new(directory.path(), 1 << 20);
         assert!(file.append("run\n", "one\n").is_err());
         fs::remove_file(&newer).unwrap();
         file.append("run\n", "two\n").unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::daemon::clock;
 use crate::failover::{Action, ActionId, Event, Outcome};
 use crate::history::{AlertChange, Fact, Line, Scribe};
-use crate::types::{InstanceId, Roster, Time};
+use crate::types::{InstanceId, Roster, Time, whole_millis};
 
 /// Observations that may wait in a queue. A takeover of a hundred tables makes a few hundred.
 pub(in crate::daemon) const CAPACITY: usize = 2_048;
@@ -100,21 +100,29 @@ impl Observers {
     }
 }
 
-/// The facts in an observation, with their times.
+/// The facts in an observation, with their times. These have no fractions of a millisecond, as in
+/// the file, so that a notice has the same figures as the history.
 pub(in crate::daemon) fn lines_of(scribe: &mut Scribe, observation: Observation) -> Vec<Line> {
-    let line = |at, fact| Line { wall_ms: clock::wall_ms_at(at), at, fact };
+    let line = |at: Time, fact| Line { wall_ms: clock::wall_ms_at(at), at, fact };
     match observation {
-        Observation::Event(event) => vec![line(event.at, Fact::Event(event))],
+        Observation::Event(mut event) => {
+            event.at = event.at.whole_millis();
+            event.took = event.took.map(whole_millis);
+            vec![line(event.at, Fact::Event(event))]
+        }
         Observation::Began(action, at) => {
+            let at = at.whole_millis();
             let fact = scribe.action(&action, at);
             fact.map(|fact| line(at, fact)).into_iter().collect()
         }
         Observation::Ended(id, outcome, at) => {
+            let at = at.whole_millis();
             let fact = scribe.ended(id, &outcome, at);
             fact.map(|fact| line(at, fact)).into_iter().collect()
         }
-        Observation::Alert(alert, at) => vec![line(at, Fact::Alert(alert))],
+        Observation::Alert(alert, at) => vec![line(at.whole_millis(), Fact::Alert(alert))],
         Observation::Proven(proven, at) => {
+            let at = at.whole_millis();
             scribe.proofs(&proven).into_iter().map(|fact| line(at, fact)).collect()
         }
         Observation::Roster(roster) => {

@@ -73,7 +73,7 @@ impl Writer {
     /// Writes lines. If they begin a file, the line about the run comes first.
     fn write(&mut self, text: &str, is_run: bool) {
         let first = if is_run { String::new() } else { self.text_of_run(true) };
-        let written = self.file.append(&first, text).and_then(|()| self.file.sync());
+        let written = self.file.append(&first, text);
         match written {
             Ok(()) => self.failed = false,
             Err(error) => {
