@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::catalogue::Bug;
 
 /// What the checker is built from.
-const PARTS: [&str; 4] = ["Cargo.lock", "src", "tests/lab", "tests/prove/src"];
+const PARTS: [&str; 5] = ["Cargo.lock", "askama.toml", "src", "tests/lab", "tests/prove/src"];
 /// The members of its workspace.
 const MEMBERS: &str = "members = [\".\", \"tests/lab\", \"tests/prove\"]";
 /// Their version: what is compiled of them must not be taken for what is compiled of the sound
