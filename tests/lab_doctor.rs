@@ -134,7 +134,7 @@ fn blocked_heartbeats_are_found_with_the_rule_that_is_missing() {
     let command = format!("authorize-security-group-ingress --group-id {}", account.group);
     assert!(remedy.contains(&command) && remedy.contains("--port 6284"), "{remedy}");
 
-    // A role that may not read the rules is told so, and the rest goes on.
+    // A role that may not read the rules gets that as a finding, and the rest is checked.
     let denied = FaultRule::on("DescribeSecurityGroups", Fault::Deny);
     scene.api_faults(Faults { rules: vec![narrow(&scene), denied] }).unwrap();
     let found = complaints(&doctor(&scene, &["--only", "members", "--json"]));

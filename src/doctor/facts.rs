@@ -187,7 +187,7 @@ pub struct UplinkRoute {
     pub table: RouteTableId,
     /// Its default route; none if it has none.
     pub default: Option<RouteEntry>,
-    /// Whether the default route leads to this node itself.
+    /// Whether the default route has this node itself as target.
     pub is_loop: bool,
 }
 

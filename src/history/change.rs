@@ -1,4 +1,4 @@
-//! A change: one move of a group, or one repair of a node, with what led to it and how it went.
+//! A change: one move of a group, or one repair of a node, with its reason and its result.
 
 use std::time::Duration;
 

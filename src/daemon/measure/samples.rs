@@ -11,7 +11,7 @@ use crate::types::millis;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Change {
-    /// The route is created, and leads to the peer.
+    /// The route is created, with the peer as target.
     Create,
     /// It is pointed at this node.
     Away,
