@@ -9,7 +9,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
 use super::control::MonitorStatus;
-use super::{control, needs_attention, print_result};
+use super::{control, lines_of, needs_attention, print_result};
 use crate::config::Flags;
 use crate::daemon::{AdoptReport, AdoptRequest, AdoptResult, AdoptStep, adopt, retire};
 use crate::types::RouteTableId;
@@ -135,7 +135,7 @@ fn to_text(report: &AdoptReport) -> String {
             step.note.clone(),
         ]);
     }
-    let mut text: String = table.lines().map(|line| line.trim().to_owned() + "\n").collect();
+    let mut text = lines_of(&table);
     if report.tables.iter().any(|step| step.result == AdoptResult::WouldMove) {
         text.push_str("Nothing was changed: --yes makes these changes.\n");
     }

@@ -50,6 +50,19 @@ pub(super) async fn status(socket: &Path) -> anyhow::Result<MonitorStatus> {
     }
 }
 
+/// Reads the report of a monitor that has discovered its cluster.
+///
+/// # Errors
+/// As for [`status`], and while the monitor is starting.
+pub(super) async fn running(socket: &Path) -> anyhow::Result<Box<Report>> {
+    match status(socket).await? {
+        MonitorStatus::Running(report) => Ok(report),
+        MonitorStatus::Starting(starting) => {
+            bail!("the monitor is starting: {}", starting.starting)
+        }
+    }
+}
+
 /// Sends the monitor a command.
 ///
 /// # Errors

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use humantime::parse_duration;
+use tokio::time::timeout;
 
 use super::control::MonitorStatus;
-use super::{control, needs_attention, print};
+use super::{control, needs_attention, polls, print};
 use crate::failover::Command;
 use crate::status::Report;
 use crate::types::display_duration;
@@ -25,12 +26,8 @@ natha-drain.service runs this when the host shuts down.";
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// How long to wait for the hand-over
-    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = limit)]
+    #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
-}
-
-fn limit(text: &str) -> Result<Duration, humantime::DurationError> {
-    humantime::parse_duration(text)
 }
 
 /// Has the monitor hand over all groups and waits for that. Exit code 0: this node holds nothing
@@ -72,8 +69,7 @@ pub(super) async fn hand_over(socket: &Path, limit: Duration) -> anyhow::Result<
 
 /// Waits until the monitor has handed over all that its peers can take.
 async fn drained(socket: &Path) -> anyhow::Result<Box<Report>> {
-    let mut ticks = interval(POLL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = polls(POLL);
     loop {
         ticks.tick().await;
         match control::status(socket).await? {

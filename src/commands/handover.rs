@@ -5,10 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
-use super::control::MonitorStatus;
-use super::{control, needs_attention, print};
+use super::{control, needs_attention, polls, print};
 use crate::failover::{Command, Event, EventKind};
 use crate::status::Report;
 use crate::types::{GroupName, InstanceId, Time, display_duration};
@@ -36,20 +35,11 @@ pub(crate) struct Args {
 /// # Errors
 /// If no monitor is running, or it refuses.
 pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
-    let before = running(socket).await?;
+    let before = control::running(socket).await?;
     let to = args.to.as_deref().map(|text| find(&before, text)).transpose()?;
     let command = Command::HandOver { group: args.group.clone(), to: to.clone() };
     control::command(socket, &command).await?;
     watch(args, socket, &before, to.as_ref()).await
-}
-
-async fn running(socket: &Path) -> anyhow::Result<Box<Report>> {
-    match control::status(socket).await? {
-        MonitorStatus::Running(report) => Ok(report),
-        MonitorStatus::Starting(starting) => {
-            bail!("the monitor is starting: {}", starting.starting)
-        }
-    }
 }
 
 fn find(report: &Report, text: &str) -> anyhow::Result<InstanceId> {
@@ -75,11 +65,10 @@ async fn watch(
 ) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     let mut shown = before.events.last().map_or(before.now, |event| event.at);
-    let mut ticks = interval(POLL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = polls(POLL);
     while begun.elapsed() < PATIENCE {
         ticks.tick().await;
-        let report = running(socket).await?;
+        let report = control::running(socket).await?;
         let news = news(args, &report, shown);
         for event in &news {
             print(&format!("{}\n", event.text))?;

@@ -11,8 +11,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde::Serialize;
 
-use super::control::MonitorStatus;
-use super::{control, needs_attention, print, print_result};
+use super::{control, lines_of, needs_attention, print, print_result};
 use crate::config::Flags;
 use crate::daemon::{MeasureRequest, Plan, Sample, clean_up_when_stdin_ends, summaries};
 use crate::status::{HeartbeatGaps, Report};
@@ -126,12 +125,7 @@ struct Heartbeats {
 }
 
 async fn show_heartbeats(json: bool, socket: &Path) -> anyhow::Result<ExitCode> {
-    let report = match control::status(socket).await? {
-        MonitorStatus::Running(report) => report,
-        MonitorStatus::Starting(starting) => {
-            bail!("the monitor is starting: {}", starting.starting)
-        }
-    };
+    let report = control::running(socket).await?;
     print_result(json, &heartbeats(&report), |peers| heartbeats_to_text(peers))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -165,7 +159,7 @@ fn heartbeats_to_text(peers: &[Heartbeats]) -> String {
         row.push(peer.missed.to_string());
         table.add_row(row);
     }
-    table.lines().map(|line| line.trim().to_owned() + "\n").collect()
+    lines_of(&table)
 }
 
 fn to_text(measured: &Measured) -> String {
@@ -181,18 +175,17 @@ fn to_text(measured: &Measured) -> String {
     ];
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header);
-    let shown = |duration: Duration| display_duration(duration);
     for (change, summary) in summaries(&measured.samples) {
         let mut row = vec![change.name().to_owned(), summary.rounds.to_string()];
-        row.extend(summary.call.map(shown));
+        row.extend(summary.call.map(display_duration));
         match summary.effect {
-            Some(effect) => row.extend(effect.map(shown)),
+            Some(effect) => row.extend(effect.map(display_duration)),
             None => row.extend(["-"; 3].map(str::to_owned)),
         }
         row.push(summary.without_effect.to_string());
         table.add_row(row);
     }
-    table.lines().map(|line| line.trim().to_owned() + "\n").collect()
+    lines_of(&table)
 }
 
 #[cfg(test)]

@@ -6,8 +6,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use comfy_table::Table;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::daemon::HostChange;
 
@@ -39,6 +42,18 @@ mod watch;
 #[must_use]
 pub(crate) fn needs_attention() -> ExitCode {
     ExitCode::from(3)
+}
+
+/// The lines of a table without a frame, each without the space around it.
+fn lines_of(table: &Table) -> String {
+    table.lines().map(|line| line.trim().to_owned() + "\n").collect()
+}
+
+/// Ticks for reading the monitor's status: the first at once, and none in a burst after a delay.
+fn polls(every: Duration) -> Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// Prints a result as JSON or as text.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
-use super::{needs_attention, on_this_host, print_result};
+use super::{lines_of, needs_attention, on_this_host, print_result};
 use crate::config::Flags;
 use crate::daemon::{StepResult, TakeReport, TakeRequest, TakeStep, take};
 use crate::types::{GroupName, display_duration};
@@ -74,7 +74,7 @@ fn to_text(taken: &TakeReport) -> String {
         let (fate, why) = (fate(step), step.reason.clone());
         table.add_row([step.resource.clone(), step.before.clone(), fate, why]);
     }
-    let mut text = table.lines().map(|line| line.trim().to_owned() + "\n").collect::<String>();
+    let mut text = lines_of(&table);
     text.push_str(&on_this_host(&taken.host));
     if taken.monitor {
         text.push_str("The monitor on this host will see this at its next read.\n");

@@ -8,13 +8,13 @@ use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use humantime::parse_duration;
 use tokio::process;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
-use super::control::MonitorStatus;
-use super::{control, drain, needs_attention, print};
+use super::{control, drain, needs_attention, polls, print};
 use crate::failover::{Command, Verdict};
 use crate::kernel::run::{Program, RunError};
 use crate::status::Report;
@@ -51,7 +51,7 @@ pub(crate) struct RebootArgs {
     pub(crate) if_required: bool,
 
     /// How long to wait for the turn
-    #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = parse_duration)]
     pub(crate) within: Duration,
 }
 
@@ -68,16 +68,12 @@ node holds.";
 #[command(after_help = AFTER_HELP_OF_WHEN_SAFE)]
 pub(crate) struct WhenSafeArgs {
     /// How long to wait for the turn
-    #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "6h", value_parser = parse_duration)]
     pub(crate) within: Duration,
 
     /// The command to run while this node holds nothing
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
-}
-
-fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
-    humantime::parse_duration(text)
 }
 
 /// Hands everything over and reboots this host.
@@ -157,11 +153,11 @@ async fn interruptible<T>(
 /// the reason why it is not drained; it then takes part as before.
 async fn begin(within: Option<Duration>, socket: &Path) -> anyhow::Result<Result<(), String>> {
     let until = within.map(|within| Instant::now() + within);
-    let mut ticks = ticks();
+    let mut ticks = polls(POLL);
     let mut shown = String::new();
     while let Some(until) = until {
         ticks.tick().await;
-        let waits_for = match running(socket).await {
+        let waits_for = match control::running(socket).await {
             Ok(report) => turn(&report).err(),
             Err(error) if shown.is_empty() => return Err(error),
             // An upgrade restarts the monitor while this command waits.
@@ -195,30 +191,15 @@ async fn begin(within: Option<Duration>, socket: &Path) -> anyhow::Result<Result
 async fn takes_its_turn(socket: &Path) -> anyhow::Result<bool> {
     control::command(socket, &Command::Leave).await?;
     let begun = Instant::now();
-    let mut ticks = ticks();
+    let mut ticks = polls(POLL);
     while begun.elapsed() < LISTEN {
         ticks.tick().await;
-        if yields(&*running(socket).await?) {
+        if yields(&*control::running(socket).await?) {
             control::command(socket, &Command::Stay).await?;
             return Ok(false);
         }
     }
     Ok(true)
-}
-
-fn ticks() -> Interval {
-    let mut ticks = interval(POLL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
-async fn running(socket: &Path) -> anyhow::Result<Box<Report>> {
-    match control::status(socket).await? {
-        MonitorStatus::Running(report) => Ok(report),
-        MonitorStatus::Starting(starting) => {
-            bail!("the monitor is starting: {}", starting.starting)
-        }
-    }
 }
 
 /// Whether this node may begin, or what it waits for.

@@ -13,10 +13,9 @@ use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 use ratatui::{DefaultTerminal, Frame};
 use tokio::sync::mpsc;
-use tokio::time::{MissedTickBehavior, interval};
 
-use super::control;
-use super::control::MonitorStatus;
+use super::control::{self, MonitorStatus};
+use super::polls;
 use super::render::{self, Mark};
 use crate::status::Report;
 
@@ -44,8 +43,7 @@ pub(super) async fn run(socket: &Path) -> anyhow::Result<ExitCode> {
 async fn show(terminal: &mut DefaultTerminal, socket: &Path) -> anyhow::Result<()> {
     let mut keys = read_events()?;
     let mut screen = Screen::default();
-    let mut ticks = interval(PACE);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = polls(PACE);
     loop {
         tokio::select! {
             _ = ticks.tick() => screen.lines = lines(&control::status(socket).await),

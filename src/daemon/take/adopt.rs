@@ -13,7 +13,7 @@ use super::adopted::{AdoptedFile, AdoptedRoute};
 use super::lock::TakeLock;
 use super::proof::{Connections, Served};
 use super::run::{Pace, StepResult, TakeRun};
-use super::shared::find;
+use super::shared::{FIND, find};
 use crate::config::{Flags, Settings, load};
 use crate::daemon::discovery::Membership;
 use crate::types::{
@@ -25,8 +25,6 @@ use crate::types::{
 const CALL_LIMITS: u32 = 3;
 /// How long one change may take until reads show it.
 const CHANGE: Duration = Duration::from_secs(30);
-/// How long the cluster may take to be found.
-const FIND: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Clone)]
 pub(crate) struct AdoptRequest {

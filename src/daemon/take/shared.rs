@@ -69,7 +69,7 @@ pub(super) async fn carry(found: &Membership, group: &GroupName, held: bool) -> 
 }
 
 /// How long the cluster may take to be found where no time limit is given.
-const FIND: Duration = Duration::from_secs(30);
+pub(super) const FIND: Duration = Duration::from_secs(30);
 
 /// Finds the cluster as the monitor does, for commands without a time limit of their own.
 ///
