@@ -120,7 +120,7 @@ fn strings_after<'a>(source: &'a str, before: &'a str) -> BTreeSet<&'a str> {
 
 /// The names of all alerts, as the program gives them to their constructor.
 fn alerts(program: &str) -> BTreeSet<&str> {
-    ["Alert::new(\"", "alerts.insert(\""]
+    ["Alert::new(\"", "set_alert(\""]
         .into_iter()
         .flat_map(|before| program.split(before).skip(1))
         .filter_map(|rest| rest.split('"').next())

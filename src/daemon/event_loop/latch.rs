@@ -35,12 +35,7 @@ impl EventLoop {
         });
         if changed {
             let text = alert(&self.latches.borrow());
-            self.tell_alert("latch", text.as_deref(), now);
-            if let Some(text) = text {
-                self.state.alerts.insert("latch", text);
-            } else {
-                self.state.alerts.remove("latch");
-            }
+            self.set_alert("latch", text, now);
         }
     }
 }

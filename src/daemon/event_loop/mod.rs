@@ -298,8 +298,7 @@ impl EventLoop {
                 }
             }
             Note::Event(event) => self.report_event(event),
-            Note::Alert { name, text: Some(text) } => drop(self.state.alerts.insert(name, text)),
-            Note::Alert { name, text: None } => drop(self.state.alerts.remove(name)),
+            Note::Alert { name, text } => self.set_alert(name, text, now),
             Note::Allowances(found) => self.state.allowances = found,
             Note::Flows(found) => self.state.flows = found,
             Note::Ports(found) => self.state.ports = Some(found),

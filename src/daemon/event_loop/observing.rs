@@ -46,7 +46,6 @@ impl EventLoop {
     pub(super) fn tell_note(&mut self, note: &Note, now: Time) {
         match note {
             Note::Event(event) => self.observers.tell(&Observation::Event(event.clone())),
-            Note::Alert { name, text } => self.tell_alert(name, text.as_deref(), now),
             Note::Input(Input::Roster { roster }) => {
                 self.observers.tell(&Observation::Roster(roster.clone().into()));
             }
@@ -55,10 +54,15 @@ impl EventLoop {
         }
     }
 
-    /// Gives the observers an alert about this host.
-    pub(super) fn tell_alert(&mut self, name: &str, text: Option<&str>, now: Time) {
-        let (name, text) = (name.to_owned(), text.map(str::to_owned));
-        self.observers.tell(&Observation::Alert(AlertChange { name, text }, now));
+    /// Raises an alert about this host, in the status and for the observers, or ends it if there is
+    /// no text.
+    pub(super) fn set_alert(&mut self, name: &'static str, text: Option<String>, now: Time) {
+        let change = AlertChange { name: name.to_owned(), text: text.clone() };
+        self.observers.tell(&Observation::Alert(change, now));
+        match text {
+            Some(text) => drop(self.state.alerts.insert(name, text)),
+            None => drop(self.state.alerts.remove(name)),
+        }
     }
 
     fn tell_landings(&mut self, found: &LandingState, now: Time) {

@@ -13,8 +13,7 @@ impl EventLoop {
                 if self.state.stage == Stage::Drained {
                     self.state.stage = Stage::Running;
                 }
-                self.state.alerts.remove("drain");
-                self.tell_alert("drain", None, now);
+                self.set_alert("drain", None, now);
             }
             Command::Latch { .. } | Command::Unlatch => self.note_latch(command),
             Command::HandOver { .. } => {}
@@ -24,7 +23,6 @@ impl EventLoop {
     /// Raises the alert about the drain. `how` completes "this node".
     pub(super) fn note_drain(&mut self, how: &str, now: Time) {
         let text = format!("this node {how}: it takes nothing until `natha undrain`");
-        self.tell_alert("drain", Some(&text), now);
-        self.state.alerts.insert("drain", text);
+        self.set_alert("drain", Some(text), now);
     }
 }
