@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::inbox::{Note, Notes};
 use crate::failover::Command;
@@ -33,6 +33,8 @@ const CONNECTIONS: usize = 16;
 const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
 /// How long the loop may take to respond. It runs at least one turn per second.
 const LOOP_LIMIT: Duration = Duration::from_secs(3);
+/// Time after a connection that could not be accepted.
+const RETRY: Duration = Duration::from_secs(1);
 /// The largest request.
 const BODY_MAX: usize = 16 * 1024;
 
@@ -84,6 +86,8 @@ pub(super) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
 /// Serves for as long as the runtime lives.
 pub(super) async fn serve(listener: UnixListener, endpoint: StatusEndpoint) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut failures = interval(RETRY);
+    failures.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
         match listener.accept().await {
@@ -95,8 +99,10 @@ pub(super) async fn serve(listener: UnixListener, endpoint: StatusEndpoint) {
                     drop(slot);
                 });
             }
+            // Such as no free file: it does not pass at once.
             Err(error) => {
                 tracing::debug!(%error, "cannot accept a connection on the control socket");
+                failures.tick().await;
             }
         }
     }
