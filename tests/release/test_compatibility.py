@@ -48,7 +48,8 @@ class Page(unittest.TestCase):
         ]
         numbers = {code(row[-1])[0]: row[1] for row in rows("Formats")}
         for source, page, pattern in places:
-            self.assertEqual(re.findall(pattern, (ROOT / page).read_text()), [numbers[source]], page)
+            told = re.findall(pattern, (ROOT / page).read_text())
+            self.assertEqual(told, [numbers[source]], page)
 
     def test_the_exit_statuses_are_those_of_the_help(self):
         text = (ROOT / "src/cli.rs").read_text()

@@ -150,6 +150,20 @@ class Notes(Case):
         self.tree.change("CHANGELOG.md", "- An older one.\n", "- A.\n" + links)
         self.assertEqual(self.tree.release("notes", "1.2.2"), (0, "- A.\n", ""))
 
+    def test_each_paragraph_and_each_item_is_one_line(self):
+        entry = (
+            "Text that\nis wrapped.\n\n#### Heading\n\n- An item\n  that is\n  wrapped.\n"
+            "- Another\n  one.\n  1. Of\n     its own.\n\n| a | b |\n|---|---|\n\n"
+            "```sh\nnatha setup\n  natha monitor\n```\nThe end\nof it.\n"
+        )
+        wanted = (
+            "Text that is wrapped.\n\n#### Heading\n\n- An item that is wrapped.\n"
+            "- Another one.\n  1. Of its own.\n\n| a | b |\n|---|---|\n\n"
+            "```sh\nnatha setup\n  natha monitor\n```\nThe end of it.\n"
+        )
+        self.tree.change("CHANGELOG.md", "- An older one.\n", entry)
+        self.assertEqual(self.tree.release("notes", "1.2.2"), (0, wanted, ""))
+
     def test_of_what_is_to_come(self):
         self.assertEqual(self.tree.release("notes", "Unreleased")[0], 1)
         self.tree.change("CHANGELOG.md", "## Unreleased\n", "## Unreleased\n\n- Another.\n")
