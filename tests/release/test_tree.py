@@ -99,8 +99,19 @@ class Check(Case):
         self.refused("CHANGELOG.md has entries under Unreleased", "check", VERSION)
 
     def test_a_document_that_says_there_is_no_release(self):
-        self.tree.change("SECURITY.md", "# Security\n", "No version has been released.\n")
-        self.refused("SECURITY.md:1", "check", VERSION)
+        for said in (
+            "No version has been released.",
+            "Text.\nNo version has\nbeen released yet.",
+            "There is no release and no\npublic image yet.",
+            "| releases | none exist yet |",
+        ):
+            with self.subTest(said):
+                self.tree.write("SECURITY.md", said + "\n")
+                self.tree.commit()
+                self.refused("  SECURITY.md: ", "check", VERSION)
+        self.tree.write("SECURITY.md", "No version is without a key. It was released today.\n")
+        self.tree.commit()
+        self.assertEqual(self.tree.release("check", VERSION)[0], 0)
 
     def test_no_public_key(self):
         (self.tree.path / "packaging/release-key.gpg").unlink()
