@@ -222,7 +222,8 @@ build {
     ]
   }
 
+  # The ids of the images. Packer makes no directory for it.
   post-processor "manifest" {
-    output = "target/image/manifest.json"
+    output = "packer-manifest.json"
   }
 }

@@ -65,6 +65,9 @@ package_of() {
         curl) echo curl ;;
         dbus-daemon) echo dbus-daemon ;;
         g++) echo g++ ;;
+        git) echo git ;;
+        gpg) echo gnupg ;;
+        gpgv) echo gpgv ;;
         dpkg-deb) echo dpkg ;;
         ethtool) echo ethtool ;;
         faketime) echo faketime ;;
