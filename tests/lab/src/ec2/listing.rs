@@ -164,7 +164,6 @@ fn show_hardware(x: &mut XmlBody, instance: &Instance, ctx: &Ctx<'_>) {
         x.put("autoRecovery", "default");
         x.put("rebootMigration", "default");
     });
-    x.put("bootMode", "uefi");
     x.put("currentInstanceBootMode", "uefi");
     x.nest("networkPerformanceOptions", |x| x.put("bandwidthWeighting", "default"));
     x.nest("operator", |x| x.put("managed", false));
