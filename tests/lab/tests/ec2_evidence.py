@@ -262,6 +262,7 @@ def pattern(answer, own):
 def check_answers():
     wanted = json.loads((HERE / "answers.json").read_text())
     wanted = {name: one for kind in wanted.values() for name, one in kind.items()}
+    assert all(one["source"] for one in wanted.values()), "each answer has its source"
     assert set(wanted) == set(QUESTIONS), set(wanted) ^ set(QUESTIONS)
     wrong = []
     for name, ask in QUESTIONS.items():
