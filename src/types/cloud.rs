@@ -331,7 +331,7 @@ pub struct InstanceInfo {
     pub id: InstanceId,
     /// Running, stopped and so on.
     pub state: InstanceState,
-    /// `None` once terminated.
+    /// `None` once it shuts down.
     pub vpc: Option<VpcId>,
     /// Availability zone.
     pub zone: Option<Zone>,

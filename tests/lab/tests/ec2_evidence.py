@@ -525,6 +525,7 @@ def _():
 @question("DeleteSubnet of a subnet in use")
 def _():
     site = Site()
+    site.free_interface()
     return refused(ec2.delete_subnet, SubnetId=site.subnet), {"subnet": site.subnet}
 
 

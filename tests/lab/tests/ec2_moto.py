@@ -325,7 +325,7 @@ def _(site):
     gateway = site.nat_gateway(site.elastic())
     site.create("192.168.0.0/16", GatewayId=gateway)
     shown = site.routes()["192.168.0.0/16"]
-    return next(name for name, value in shown.items() if value == gateway)
+    return next((name for name, value in shown.items() if value == gateway), "no member")
 
 
 @probe("CreateRoute of a route that exists")
