@@ -47,7 +47,7 @@ fn callers(lab: &Lab, action: &str) -> Vec<String> {
     let done = calls.filter(|call| call.action == action && call.error.is_none());
     let by = |principal: &Principal| {
         let found = hosts.iter().find(|(_, id)| *principal == Principal::Instance(id.clone()));
-        found.map_or("the owner", |(node, _)| node).to_owned()
+        found.map_or("the owner", |(node, _)| *node).to_owned()
     };
     let mut names: Vec<String> = done.map(|call| by(&call.principal)).collect();
     names.dedup();
@@ -81,7 +81,7 @@ fn aws_vpc_move_ip_starts_moves_is_monitored_and_stops() {
     let account = lab.account().unwrap();
     let tables = ["public", "private-a"].map(|name| account.table(name).unwrap()).join(",");
     let address = VIP.to_string();
-    let params = [("ip", &*address), ("routing_table", &tables), ("interface", "ens5")];
+    let params = [("ip", &*address), ("routing_table", &*tables), ("interface", "ens5")];
     let agent = Agent::new(&lab, "aws-vpc-move-ip", &params).with("monapi", "true");
     // The route leads there, and the address is not on the interface.
     agent.run("nat-a", "monitor", NOT_RUNNING);
@@ -170,7 +170,8 @@ fn aws_vpc_route53_points_a_name_to_the_node_where_it_starts() {
 
 /// Runs the AWS CLI as the account's owner; what it prints, or its error.
 fn aws(lab: &Lab, arguments: &[&str]) -> Result<String, String> {
-    let argv = [&[&*agents::cli()], arguments].concat();
+    let cli = agents::cli();
+    let argv = [&[&*cli], arguments].concat();
     let done = lab.exec("internet", &argv, agents::LIMIT).unwrap();
     if done.code == 0 { Ok(done.stdout) } else { Err(done.stderr) }
 }
@@ -191,7 +192,7 @@ fn the_aws_cli_describes_replaces_associates_and_assigns() {
     assert_eq!(shown(), format!("{}\tactive\n", a.instance));
     let there = ["ec2", "replace-route", "--route-table-id", table];
     let to = ["--network-interface-id", &*b.interface, "--destination-cidr-block"];
-    let replaced = aws(&lab, &[&there[..], &to, &[&block]].concat());
+    let replaced = aws(&lab, &[&there[..], &to, &[&*block]].concat());
     assert_eq!(replaced.unwrap(), "", "as on AWS, the answer has no member");
     assert_eq!(shown(), format!("{}\tactive\n", b.instance));
     let refused = aws(&lab, &[&there[..], &to, &["192.168.7.7/32"]].concat()).unwrap_err();
@@ -202,12 +203,13 @@ fn the_aws_cli_describes_replaces_associates_and_assigns() {
 
     let web = &account.elastic["web"];
     let associate = ["ec2", "associate-address", "--allocation-id", &*web.allocation];
-    let on = |host: &str| [&associate[..], &["--instance-id", host]].concat();
-    let first: serde_json::Value =
-        serde_json::from_str(&aws(&lab, &on(&a.instance)).unwrap()).unwrap();
+    let move_to = |instance: &str| {
+        aws(&lab, &[&associate[..], &["--instance-id", instance]].concat()).unwrap()
+    };
+    let first: serde_json::Value = serde_json::from_str(&move_to(&a.instance)).unwrap();
     assert!(first["AssociationId"].as_str().unwrap().starts_with("eipassoc-"), "{first}");
     // It moves without --allow-reassociation: see docs/lab.md.
-    aws(&lab, &on(&b.instance)).unwrap();
+    move_to(&b.instance);
     let public = web.address.to_string();
     let addresses = ["ec2", "describe-addresses", "--public-ips", &*public, "--output", "text"];
     let text = aws(&lab, &addresses).unwrap();
