@@ -255,6 +255,17 @@ fn each_behaviour_of_the_lab_has_its_evidence() {
     let told: Vec<(&str, String)> =
         told.into_iter().map(|row| (row[0], row[2].to_owned())).collect();
     assert_eq!(told, counted);
+    let evidence = |name: &str| -> serde_json::Value {
+        let file = text(format!("tests/lab/tests/evidence/{name}.json"));
+        serde_json::from_str(&file).unwrap_or_else(|error| panic!("{name}.json: {error}"))
+    };
+    let shapes = evidence("shapes")["shapes"].as_array().unwrap().len();
+    let answers = evidence("answers");
+    let answers: usize =
+        answers.as_object().unwrap().values().map(|kind| kind.as_object().unwrap().len()).sum();
+    let told =
+        format!("the members of {shapes} kinds of things in AWS's answers, and {answers} answers");
+    assert!(page.replace("\n  ", " ").contains(&told), "docs/lab.md does not say: {told}");
     let [(_, recorded), .., (_, none)] = counted;
     let readme = text("README.md").replace("\n> ", " ");
     let sentence = format!(
