@@ -10,7 +10,7 @@ use crate::commands::{
     adopt, doctor, drain, handover, history, latch, measure, monitor, notify, policy, release,
     replay, setup, status, take, teardown, turns, undrain,
 };
-use crate::config::{Flags, load, load_socket};
+use crate::config::{Flags, Problems, load, load_socket};
 use crate::logging::{self, LogFormat};
 
 /// Runtime worker threads, not counting the event loop's own thread. With two, one can be busy with
@@ -83,6 +83,7 @@ pub(crate) struct LogArgs {
         long,
         global = true,
         value_name = "LEVEL",
+        value_parser = logging::level,
         default_value = "info",
         env = "NATHA_LOG",
         hide_env_values = true
@@ -158,6 +159,12 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     // A pending name lookup or a hung call must not delay the exit.
     runtime.shutdown_background();
     code
+}
+
+/// Whether an error is wrong usage, which has an exit code of its own.
+#[must_use]
+pub fn is_wrong_usage(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Problems>().is_some_and(Problems::is_wrong_usage)
 }
 
 async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {

@@ -269,7 +269,7 @@ fn what_cannot_be_kept_to_the_cluster_is_an_error_and_nothing_is_printed() {
     for (arguments, code, parts) in [
         (&[][..], 1, &["route tables", "instances", "network interfaces", "--cluster"][..]),
         (&["--cluster", "a*${b}"], 1, &["cluster `a*${b}`", "letters, digits"]),
-        (&["--cluster", ""], 1, &["is empty"]),
+        (&["--cluster", ""], 2, &["is empty"]),
         (&["--cluster", "a", "--region", "eu west"], 1, &["region `eu west`", "eu-west-1"]),
         (&["--cluster", "a", "--account", "12"], 2, &["12 digits"]),
         (&["--cluster", "a", "--partition", "aws:x"], 2, &["aws-cn"]),
@@ -278,6 +278,9 @@ fn what_cannot_be_kept_to_the_cluster_is_an_error_and_nothing_is_printed() {
         (&["--cluster-ref", "A"], 2, &["--cluster-ref needs --format"]),
         (&["--format", "cloudformation", "--cluster-ref", "A-B"], 2, &["`A-B`", "a parameter"]),
         (&["--format", "terraform", "--cluster-ref", "var.a}\""], 2, &["var.cluster"]),
+        (&["--set", "foo"], 2, &["--set foo", "KEY=VALUE"]),
+        (&["--set", "heartbeat.port=0"], 2, &["heartbeat.port", "1 to 65535"]),
+        (&["--cluster", "a", "--log-level", "foo=bar=baz"], 2, &["--log-level", "NATHA_LOG"]),
         (&["--format", "yaml"], 2, &["possible values: json, cloudformation, terraform"]),
     ] {
         let output = natha(arguments);
