@@ -10,7 +10,7 @@ use crate::types::{DnsName, HostedZoneId, printable};
 /// The operations that natha performs under the settings.
 impl PolicyContext<'_> {
     /// Whether to allow what `natha monitor` and `natha take` need.
-    fn monitors(&self) -> bool {
+    pub(super) fn monitors(&self) -> bool {
         !self.options.setup_only
     }
 
