@@ -299,6 +299,17 @@ fn what_cannot_be_kept_to_the_cluster_is_an_error_and_nothing_is_printed() {
 }
 
 #[test]
+fn a_region_that_is_not_known_is_a_warning() {
+    for (region, part) in [("eu-wst-1", "did you mean `eu-west-1`?"), ("eu-west-1", "")] {
+        let output = natha(&["--cluster", "a", "--region", region]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{error}");
+        assert!(String::from_utf8(output.stdout).unwrap().contains(&format!(":{region}:")));
+        assert!(error.contains(part) && error.is_empty() == part.is_empty(), "{error}");
+    }
+}
+
+#[test]
 fn the_key_s_parameter_is_the_one_that_the_image_fetches() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("key.ssm");

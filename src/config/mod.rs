@@ -32,6 +32,7 @@ pub use load::{
 };
 pub use metrics::{Listen, Metrics};
 pub use notify::{HistorySettings, Notify, TopicArn, WebhookUrl};
+pub(crate) use problem::nearest;
 pub use problem::{Origin, Problem, Problems};
 pub use reference::{group_reference, reference};
 pub use replicate::Replicate;

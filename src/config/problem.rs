@@ -95,7 +95,7 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// `; did you mean …` material: the known name that `text` is most like, if any is like it.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     text: &str,
     known: impl IntoIterator<Item = &'a str>,
     at_least: f64,
