@@ -225,6 +225,25 @@ fn a_monitor_that_can_send_from_nowhere_is_unfit_and_takes_nothing() {
 }
 
 #[test]
+fn a_monitor_that_ends_before_it_is_ready_leaves_no_socket() {
+    in_own_network(async || {
+        let mut cluster = Cluster::new().await;
+        cluster.start(0, &["--endpoint-url", "http://127.0.0.1:9"]);
+        let waits = async {
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
+            while !cluster.log(0).contains("natha tries again until it succeeds") {
+                ticks.tick().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waits).await.expect("a line that says that it waits");
+        assert!(cluster.socket(0).exists());
+        cluster.signal(0, Signal::SIGTERM);
+        assert_eq!(cluster.ended(0).await, Some(0), "{}", cluster.log(0));
+        assert!(!cluster.socket(0).exists());
+    });
+}
+
+#[test]
 fn a_monitor_that_is_drained_hands_over_and_leaves_when_it_ends() {
     in_own_network(async || {
         let mut cluster = healthy_pair().await;

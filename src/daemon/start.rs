@@ -67,10 +67,8 @@ pub(crate) async fn run(
     let _only = single::lock(directory, single::ENDING).await?;
     let mut signals = Signals::new()?;
     let endpoint = StatusEndpoint::starting("querying the instance metadata service");
-    tokio::spawn(control_socket::serve(
-        control_socket::listen(&settings.socket)?,
-        endpoint.clone(),
-    ));
+    let (listener, _file) = control_socket::listen(&settings.socket)?;
+    tokio::spawn(control_socket::serve(listener, endpoint.clone()));
 
     let found = tokio::select! {
         found = find(flags, pair, settings, &endpoint) => found?,

@@ -23,7 +23,8 @@ const CALL_LIMITS: u32 = 3;
 pub(super) const LIMIT_FLAG: &str = "--limit";
 /// Time between two attempts to find the cluster.
 const FIND_EVERY: Duration = Duration::from_secs(1);
-/// Whether a monitor runs on this host: one that has ended leaves a socket that refuses
+
+/// Whether a monitor runs on this host: one that was killed leaves a socket that refuses
 /// connections.
 pub(super) async fn monitor_runs(socket: &Path) -> bool {
     UnixStream::connect(socket).await.is_ok()
