@@ -173,18 +173,18 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Setup(args) => setup::run(args.clone(), &cli.flags).await,
         Verb::Teardown(args) => teardown::run(args.clone(), &local()?).await,
         Verb::Monitor(args) => monitor::run(args, &cli.flags).await,
-        Verb::Status(args) => status::run(args, &socket(&cli.flags)?).await,
+        Verb::Status(args) => status::run(args, &socket_of(&cli.flags).await?).await,
         Verb::Doctor(args) => doctor::run(args, &cli.flags).await,
-        Verb::Handover(args) => handover::run(args, &socket(&cli.flags)?).await,
-        Verb::Drain(args) => drain::run(args, &socket(&cli.flags)?).await,
-        Verb::Undrain(_) => undrain::run(&socket(&cli.flags)?).await,
-        Verb::Reboot(args) => turns::reboot(args, &socket(&cli.flags)?).await,
-        Verb::WhenSafe(args) => turns::when_safe(args, &socket(&cli.flags)?).await,
-        Verb::Latch(args) => latch::run(args, &socket(&cli.flags)?).await,
-        Verb::Unlatch(_) => latch::run_unlatch(&socket(&cli.flags)?).await,
-        Verb::Adopt(args) => adopt::run(args, &cli.flags, &socket(&cli.flags)?).await,
+        Verb::Handover(args) => handover::run(args, &socket_of(&cli.flags).await?).await,
+        Verb::Drain(args) => drain::run(args, &socket_of(&cli.flags).await?).await,
+        Verb::Undrain(_) => undrain::run(&socket_of(&cli.flags).await?).await,
+        Verb::Reboot(args) => turns::reboot(args, &socket_of(&cli.flags).await?).await,
+        Verb::WhenSafe(args) => turns::when_safe(args, &socket_of(&cli.flags).await?).await,
+        Verb::Latch(args) => latch::run(args, &socket_of(&cli.flags).await?).await,
+        Verb::Unlatch(_) => latch::run_unlatch(&socket_of(&cli.flags).await?).await,
+        Verb::Adopt(args) => adopt::run(args, &cli.flags, &socket_of(&cli.flags).await?).await,
         Verb::Retire(args) => adopt::run_retire(args, &cli.flags).await,
-        Verb::Measure(args) => measure::run(args, &cli.flags, &socket(&cli.flags)?).await,
+        Verb::Measure(args) => measure::run(args, &cli.flags, &socket_of(&cli.flags).await?).await,
         Verb::Take(args) => take::run(args, &cli.flags).await,
         Verb::Release(args) => release::run(args, &cli.flags).await,
         Verb::History(args) => history::run(args, &cli.flags),
@@ -194,7 +194,17 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// The socket of the monitor on this host.
+/// The socket of the monitor on this host. It is one of the cluster that the flags name, if they
+/// name one.
+async fn socket_of(flags: &Flags) -> anyhow::Result<PathBuf> {
+    let socket = socket(flags)?;
+    if let Some(cluster) = &flags.cluster {
+        status::expect_cluster(&socket, cluster).await?;
+    }
+    Ok(socket)
+}
+
+/// The socket of the monitor on this host, whatever its cluster.
 fn socket(flags: &Flags) -> anyhow::Result<PathBuf> {
     let (socket, problems) = load_socket(flags)?;
     if let Some(problems) = problems {

@@ -56,6 +56,13 @@ fn two_monitors_meet_and_say_that_all_is_well() {
             assert_eq!(report.cluster, "test");
             assert!(report.counters.peers.beats_received > 0);
         }
+        let wrong = cluster.run(0, &["status", "--cluster", "other"]).await;
+        let reason = String::from_utf8(wrong.stderr).unwrap();
+        assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(1), 0), "{reason}");
+        assert!(reason.contains("one of cluster test, not of other"), "{reason}");
+        let right = cluster.run(0, &["status", "--cluster", "test"]).await;
+        assert_eq!(right.status.code(), Some(0), "{right:?}");
+
         let output = cluster.run(0, &["status"]).await;
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{text}");

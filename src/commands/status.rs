@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::control::MonitorStatus;
 use super::{control, needs_attention, print, render, watch};
@@ -46,6 +46,22 @@ pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> 
             print(&text)?;
             Ok(if report.findings().is_empty() { ExitCode::SUCCESS } else { needs_attention() })
         }
+    }
+}
+
+/// Refuses a monitor of another cluster than the flags name. What else is wrong with it is for the
+/// command itself to report.
+///
+/// # Errors
+/// If the monitor is one of another cluster.
+pub(crate) async fn expect_cluster(socket: &Path, wanted: &str) -> anyhow::Result<()> {
+    match control::status(socket).await {
+        Ok(MonitorStatus::Running(report)) if report.cluster != wanted => bail!(
+            "the monitor on this host is one of cluster {}, not of {wanted}: leave --cluster out, \
+             or run this on a node of {wanted}",
+            report.cluster
+        ),
+        _ => Ok(()),
     }
 }
 
