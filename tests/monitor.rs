@@ -277,6 +277,7 @@ fn an_operator_moves_a_group_by_name() {
         assert_eq!(refused.status.code(), Some(1));
         let reason = String::from_utf8(refused.stderr).unwrap();
         assert!(reason.contains("only its holder can hand it over"), "{reason}");
+        assert!(reason.contains(&format!("`sudo natha handover {zone}` there")), "{reason}");
 
         let moved = cluster.run(0, &["handover", &zone, "--to", "nat-b"]).await;
         let text = String::from_utf8(moved.stdout).unwrap();
