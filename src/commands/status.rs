@@ -9,8 +9,28 @@ use anyhow::{Context, bail};
 use super::control::MonitorStatus;
 use super::{control, needs_attention, print, render, watch};
 
+const AFTER_HELP: &str = "\
+Columns:
+  VERDICT, SINCE   what this node concludes about the node, and for how long it has
+  HEARTBEAT, ECHO  age of the node's last heartbeat, and of its last reply to an ICMP echo
+  HEARS THIS NODE  whether its heartbeats say that it hears this node
+  EC2              its state by EC2, which is asked only while something is wrong
+  HOME, HOLDER     the node that holds the group in normal operation, and the one that does now
+  MOVES            how often the group has moved, as far as this node knows
+  LAST READ        how long ago this node read from EC2 where the group is
+  ACTIVITY         a move under way, or `left alone`: the group points outside the cluster
+
+operations.md in natha's documentation explains the verdicts and what needs attention.
+
+Exit codes:
+  0  all is well
+  1  error: no monitor runs on this host, or it does not reply
+  2  wrong usage
+  3  the monitor is starting, or something needs attention";
+
 /// Flags of `natha status`.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// Print the whole status as JSON
     #[arg(long)]
