@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     adopt, doctor, drain, handover, history, latch, measure, monitor, notify, policy, release,
@@ -16,6 +17,9 @@ use crate::logging::{self, LogFormat};
 /// Runtime worker threads, not counting the event loop's own thread. With two, one can be busy with
 /// TLS while the other answers `natha status`.
 const WORKERS: usize = 2;
+
+/// The heading of the flags of every command in `--help`. `-h` only names them.
+const GLOBAL: &str = "Global options";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -138,6 +142,45 @@ pub(crate) enum Verb {
     Teardown(teardown::Args),
 }
 
+/// The definition of the command line.
+#[must_use]
+pub fn command() -> clap::Command {
+    let command = Cli::command().mut_args(|argument| {
+        if argument.is_global_set() {
+            argument.help_heading(GLOBAL).hide_short_help(true)
+        } else {
+            argument
+        }
+    });
+    let global = command.get_arguments().filter(|argument| argument.is_global_set());
+    let names: Vec<String> =
+        global.filter_map(|argument| Some(format!("--{}", argument.get_long()?))).collect();
+    shortened(command, &format!("{GLOBAL}, explained by --help: {}", names.join(" ")))
+}
+
+/// A command whose `-h` ends with one line on the global options, where `--help` explains these and
+/// has examples.
+fn shortened(command: clap::Command, note: &str) -> clap::Command {
+    let long = command.get_after_help().cloned().unwrap_or_default();
+    command
+        .after_long_help(long)
+        .after_help(note.to_owned())
+        .mut_subcommands(|verb| shortened(verb, note))
+}
+
+/// Reads the command line. Ends the program if it is wrong, and after help that it asks for.
+#[must_use]
+pub fn parse() -> Cli {
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|mut error| {
+        if error.kind() == ErrorKind::ArgumentConflict {
+            // It would show one of the two flags as if it were needed.
+            error.remove(ContextKind::Usage);
+        }
+        error.exit()
+    })
+}
+
 /// Runs the verb and returns the exit code that `natha --help` documents.
 ///
 /// # Errors
@@ -216,18 +259,60 @@ fn socket(flags: &Flags) -> anyhow::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        command().debug_assert();
+    }
+
+    /// The headings of a help text, each with the flags below it.
+    fn flags_of(help: &str) -> Vec<(String, Vec<String>)> {
+        let mut found: Vec<(String, Vec<String>)> = Vec::new();
+        for line in help.lines() {
+            let flag = line.split_whitespace().find(|word| word.starts_with("--"));
+            if let Some(heading) = line.strip_suffix(':').filter(|text| !text.starts_with(' ')) {
+                found.push((heading.to_owned(), Vec::new()));
+            } else if let (Some((_, flags)), Some(flag), true) =
+                (found.last_mut(), flag, line.trim_start().starts_with('-'))
+            {
+                flags.push(flag.to_owned());
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn each_verb_has_its_own_options_apart_from_the_global_ones() {
+        let mut command = command().term_width(100);
+        command.build();
+        let global: Vec<String> = flags_of(&command.render_long_help().to_string())
+            .into_iter()
+            .find_map(|(heading, flags)| (heading == GLOBAL).then_some(flags))
+            .unwrap();
+        assert_eq!(global.len(), 7, "{global:?}");
+        let verbs = command.get_subcommands_mut().filter(|verb| verb.get_name() != "help");
+        let mut count = 0;
+        for verb in verbs {
+            count += 1;
+            let name = verb.get_name().to_owned();
+            let (long, short) =
+                (verb.render_long_help().to_string(), verb.render_help().to_string());
+            for (heading, flags) in flags_of(&long) {
+                let are_global = flags.iter().any(|flag| global.contains(flag));
+                assert_eq!(heading == GLOBAL, are_global, "{name}: {heading}: {flags:?}");
+            }
+            let of_short = flags_of(&short);
+            assert!(of_short.iter().all(|(heading, _)| heading != GLOBAL), "{name}: {short}");
+            assert_eq!(short.matches("--endpoint-url").count(), 1, "{name}: {short}");
+            assert!(!short.contains("Examples:"), "{name}: {short}");
+        }
+        assert!(count >= 20, "{count}");
     }
 
     #[test]
     fn the_help_is_as_reviewed() {
-        let help = Cli::command().term_width(100).render_long_help();
+        let help = command().term_width(100).render_long_help();
         insta::with_settings!({
             snapshot_path => "../tests/golden",
             prepend_module_to_snapshot => false,

@@ -4,10 +4,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let cli = natha::cli::Cli::parse();
+    let cli = natha::cli::parse();
     match natha::cli::run(&cli) {
         Ok(code) => code,
         Err(error) => {

@@ -275,7 +275,7 @@ fn what_cannot_be_kept_to_the_cluster_is_an_error_and_nothing_is_printed() {
         (&["--cluster", "a", "--account", "12"], 2, &["12 digits"]),
         (&["--cluster", "a", "--partition", "aws:x"], 2, &["aws-cn"]),
         (&["--cluster", "a", "--key-parameter", "a b"], 2, &["/natha/blue/key"]),
-        (&["--cluster", "a", "--cluster-ref", "A"], 2, &["cannot be used with"]),
+        (&["--cluster", "a", "--cluster-ref", "A"], 2, &["cannot be used with '--cluster"]),
         (&["--cluster-ref", "A"], 2, &["--cluster-ref needs --format"]),
         (&["--format", "cloudformation", "--cluster-ref", "A-B"], 2, &["`A-B`", "a parameter"]),
         (&["--format", "terraform", "--cluster-ref", "var.a}\""], 2, &["var.cluster"]),
@@ -296,6 +296,14 @@ fn what_cannot_be_kept_to_the_cluster_is_an_error_and_nothing_is_printed() {
     let vip = blocks(&document("docs/patterns.md"), "toml")[0].to_owned();
     let problems = policy(&settings(&vip), &PolicyOptions::default()).unwrap_err().to_string();
     assert!(problems.contains("virtual IP 10.0.0.2") && problems.contains("--vpc"), "{problems}");
+}
+
+#[test]
+fn two_flags_that_exclude_each_other_are_named_without_a_usage_that_has_one_of_them() {
+    let output = natha(&["--format", "terraform", "--cluster", "a", "--cluster-ref", "var.a"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("cannot be used with") && !error.contains("Usage:"), "{error}");
 }
 
 #[test]
