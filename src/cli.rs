@@ -8,8 +8,8 @@ use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    adopt, doctor, drain, handover, history, latch, measure, monitor, notify, policy, release,
-    replay, setup, status, take, teardown, turns, undrain,
+    adopt, config, doctor, drain, handover, history, latch, measure, monitor, notify, policy,
+    release, replay, setup, status, take, teardown, turns, undrain,
 };
 use crate::config::{Flags, Problems, load, load_socket};
 use crate::logging::{self, LogFormat};
@@ -35,6 +35,7 @@ Examples:
   natha take web                   take over a group, as from a keepalived notify script
   natha release web                remove a group's addresses once another node has it
   natha notify test                send a test notice to hook, webhook and SNS topic
+  natha config                     show the settings in force and the source of each
   natha policy --cluster blue      print the IAM policy for the nodes' role
   natha monitor --record run.jsonl.gz also record every input to its decisions
   natha replay run.jsonl.gz           replay and explain those decisions
@@ -134,6 +135,8 @@ pub(crate) enum Verb {
     Release(release::Args),
     /// Test the notices that natha sends to people and programs
     Notify(notify::Args),
+    /// Show the settings in force with the source of each, and check them
+    Config(config::Args),
     /// Print the minimal IAM policy for the nodes' role
     Policy(policy::Args),
     /// Replay and explain the decisions of a recorded monitor run
@@ -232,6 +235,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Release(args) => release::run(args, &cli.flags).await,
         Verb::History(args) => history::run(args, &cli.flags),
         Verb::Notify(args) => notify::run(args, &cli.flags).await,
+        Verb::Config(args) => config::run(args, &cli.flags).await,
         Verb::Policy(args) => policy::run(args, &cli.flags),
         Verb::Replay(args) => replay::run(args),
     }

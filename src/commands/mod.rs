@@ -15,6 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::daemon::HostChange;
 
 pub(crate) mod adopt;
+pub(crate) mod config;
 mod control;
 pub(crate) mod doctor;
 pub(crate) mod drain;

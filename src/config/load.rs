@@ -49,6 +49,8 @@ pub struct Resolved {
     pub settings: Settings,
     /// Every setting by name, the defaults included.
     pub given: BTreeMap<&'static str, Given>,
+    /// The source of each group, in the order of [`Settings::groups`].
+    pub group_origins: Vec<Origin>,
     /// What was ignored: tags that are no settings.
     pub warnings: Vec<Problem>,
 }
@@ -301,7 +303,8 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
     }
     problems.extend(endpoint_problems(&settings, &given));
     problems.extend(rules::group_problems(&settings, &groups));
-    let resolved = Resolved { settings, given, warnings };
+    let group_origins = groups.iter().map(|group| group.origin.clone()).collect();
+    let resolved = Resolved { settings, given, group_origins, warnings };
     problems.extend(rules::breaches(&resolved.settings, &groups).into_iter().map(|breach| {
         let subjects: Vec<String> = breach.keys.iter().map(|key| subject(&resolved, key)).collect();
         let subject = if subjects.is_empty() { "groups".to_owned() } else { subjects.join(", ") };
