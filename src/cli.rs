@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
     adopt, config, doctor, drain, handover, history, latch, measure, monitor, notify, policy,
-    release, replay, setup, status, take, teardown, turns, undrain,
+    release, replay, setup, status, take, teardown, turns, undrain, version,
 };
 use crate::config::{Flags, Problems, load, load_socket};
 use crate::logging::{self, LogFormat};
@@ -143,6 +143,8 @@ pub(crate) enum Verb {
     Replay(replay::Args),
     /// Undo what `setup` changed
     Teardown(teardown::Args),
+    /// Print the version of natha and of its formats
+    Version(version::Args),
 }
 
 /// The definition of the command line.
@@ -238,6 +240,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Verb::Config(args) => config::run(args, &cli.flags).await,
         Verb::Policy(args) => policy::run(args, &cli.flags),
         Verb::Replay(args) => replay::run(args),
+        Verb::Version(args) => version::run(args),
     }
 }
 

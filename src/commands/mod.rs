@@ -37,6 +37,7 @@ pub(crate) mod take;
 pub(crate) mod teardown;
 pub(crate) mod turns;
 pub(crate) mod undrain;
+pub(crate) mod version;
 mod watch;
 
 /// Exit code 3: completed, but something needs attention.
