@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::alerts::Alert;
 use super::inbox::Notes;
 use super::landings::Landings;
+use super::waiting::Obstacle;
 use crate::cloud::{Clouds, Connections, Expected, Identity, Imds};
 use crate::cluster::{
     Discovered, DiscoveryError, Selector, discover, first_look, inventory_query, look_every,
@@ -169,9 +170,9 @@ pub(super) async fn attempt(
     pair: &PairFlags,
     settings: &Settings,
     imds: &Imds,
-) -> anyhow::Result<Result<Membership, String>> {
+) -> anyhow::Result<Result<Membership, Obstacle>> {
     let asked = async {
-        let identity = imds.identity().await.map_err(|error| error.to_string())?;
+        let identity = imds.identity().await?;
         let (region, vpc) = (Some(identity.region.as_str()), identity.vpc);
         let connections =
             if settings.moves_public_addresses() { Connections::Closed } else { Connections::Kept };
@@ -180,7 +181,7 @@ pub(super) async fn attempt(
         let info = clouds.ec2().instance(&identity.instance).await;
         let unknown = || format!("EC2 does not know this instance, {}", identity.instance);
         let info = info.map_err(|error| error.to_string())?.ok_or_else(unknown)?;
-        Ok((clouds, info, identity.vpc_cidrs))
+        Ok::<_, Obstacle>((clouds, info, identity.vpc_cidrs))
     };
     let (clouds, info, vpc_cidrs) = match asked.await {
         Ok(known) => known,
@@ -192,7 +193,7 @@ pub(super) async fn attempt(
     let discovery = Discovery { clouds, me: info.id, vpc_cidrs, settings };
     match discovery.look(&Roster::default(), &BTreeSet::new()).await {
         Ok(cluster) => Ok(Ok(Membership { discovery, cluster, given })),
-        Err(NotFound::Yet(why)) => Ok(Err(why)),
+        Err(NotFound::Yet(why)) => Ok(Err(why.into())),
         Err(NotFound::Ever(problems)) => Err(problems.into()),
     }
 }

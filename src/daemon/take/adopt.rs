@@ -16,6 +16,7 @@ use super::run::{Pace, StepResult, TakeRun};
 use super::shared::{FIND, find};
 use crate::config::{Flags, Settings, load};
 use crate::daemon::discovery::Membership;
+use crate::daemon::waiting::Waiting;
 use crate::types::{
     Group, GroupName, Holder, InstanceId, Location, Resource, RouteTableId, RouteTableInfo,
     RouteTarget,
@@ -159,7 +160,8 @@ async fn begin(flags: &Flags, changes: bool) -> anyhow::Result<(Membership, Opti
     }
     let lock =
         if changes { Some(TakeLock::wait(&settings.state_dir, deadline).await?) } else { None };
-    Ok((find(flags, settings, deadline).await?, lock))
+    let waiting = Waiting::at_most(FIND, None);
+    Ok((find(flags, settings, deadline, waiting).await?, lock))
 }
 
 async fn read_tables(found: &Membership) -> anyhow::Result<BTreeMap<RouteTableId, RouteTableInfo>> {
