@@ -237,6 +237,22 @@ fn what_only_the_doctor_reads_is_allowed_only_where_that_is_asked_for() {
     assert!(printed(&["--cluster", "blue", "--doctor"]).contains(action));
 }
 
+/// Settings need not list the node that has them.
+#[test]
+fn a_node_that_is_not_listed_may_receive_elastic_ips() {
+    let of_peer = "members = [\"i-0123456789abcdef0\"]\n[[group]]\nname = \"web\"\n\
+                   [[group.resource]]\nkind = \"eip\"\nallocation = \"eipalloc-0123456789abcdef0\"\n";
+    let policy = made(&format!("cluster = \"blue\"\n{of_peer}"), &options());
+    let printed: Value = serde_json::from_str(&policy.render(PolicyFormat::Json)).unwrap();
+    let statements = printed["Statement"].as_array().unwrap();
+    let tagged = statements.iter().find(|one| one["Sid"] == "MoveElasticIpsToTaggedInstances");
+    let tagged = tagged.unwrap();
+    assert_eq!(tagged["Resource"], "arn:aws:ec2:*:*:instance/*");
+    assert_eq!(tagged["Condition"]["StringEquals"]["aws:ResourceTag/natha:cluster"], "blue");
+    let problems = natha::policy::policy(&settings(of_peer), &options()).unwrap_err();
+    assert!(problems.to_string().contains("list every node"), "{problems}");
+}
+
 /// The actions that a text names.
 fn named(text: &str) -> BTreeSet<&str> {
     let quoted = text.split('`').skip(1).step_by(2);

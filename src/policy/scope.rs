@@ -88,6 +88,34 @@ impl PolicyContext<'_> {
         Ok(Scope { resources: vec![self.any("instance")], conditions: vec![tagged] })
     }
 
+    /// The instances that Elastic IPs may move to. Settings need not list this node, which receives
+    /// them too: what has the cluster's tag counts as well.
+    ///
+    /// # Errors
+    /// If neither the settings nor the options identify the instances, this node included.
+    pub(super) fn receivers(&self) -> Result<Vec<Scope>, Problem> {
+        let mut scopes = vec![self.nodes()?];
+        let listed = self.settings.members.len();
+        match self.in_cluster() {
+            Some(tagged) if listed > 0 => {
+                let (resources, conditions) = (vec![self.any("instance")], vec![tagged]);
+                scopes.push(Scope { resources, conditions });
+            }
+            None if listed == 1 => {
+                return Err(Problem::new(
+                    "members",
+                    "list one node, and the other one must receive Elastic IPs too",
+                    format!(
+                        "list every node, or give the value of their tag {CLUSTER_TAG} with \
+                         --cluster"
+                    ),
+                ));
+            }
+            _ => {}
+        }
+        Ok(scopes)
+    }
+
     /// The nodes' network interfaces. Settings never list them.
     ///
     /// # Errors

@@ -196,7 +196,15 @@ fn elastic_ips(context: &PolicyContext<'_>, draft: &mut Draft) {
     };
     draft.allow("MoveElasticIps", ACTION, scope);
     draft.allow("MoveElasticIpsToInterfaces", ACTION, context.interfaces());
-    draft.allow("MoveElasticIpsToInstances", ACTION, context.nodes());
+    match context.receivers() {
+        Ok(scopes) => {
+            let sids = ["MoveElasticIpsToInstances", "MoveElasticIpsToTaggedInstances"];
+            for (sid, scope) in sids.into_iter().zip(scopes) {
+                draft.allow(sid, ACTION, Ok(scope));
+            }
+        }
+        Err(problem) => draft.allow("MoveElasticIpsToInstances", ACTION, Err(problem)),
+    }
 }
 
 /// The topic for notices, and no other.
