@@ -1,5 +1,5 @@
-"""A stand-in for the AWS provider, for Terraform itself to talk to: it has the provider's schema and
-no AWS. Terraform checks names and types against the schema, evaluates, plans and keeps a state.
+"""A stand-in for the AWS provider, for Terraform itself to talk to: it has the provider's schema
+and no AWS. Terraform checks names and types against the schema, evaluates, plans and keeps a state.
 
 What only AWS knows is unknown in a plan, and made up when it is applied: `aws_eip.3.public_ip` is
 an attribute of the third object that was made. What data sources find is up to the test. The

@@ -56,19 +56,19 @@ class Valid(Case):
         eip = 'resource "aws_eip" "a" {\n  domain = %s\n}\n'
         launch = 'resource "aws_launch_template" "a" {\n  %s\n}\n'
         samples = [
-            (eip % '"vpc"\n  nonsense = 1', "An argument named \"nonsense\" is not expected here"),
-            (eip % '"vpc"\n  filter {}', "Blocks of type \"filter\" are not expected here"),
-            (eip % "var.nowhere", "An input variable with the name \"nowhere\""),
-            (eip % "local.nowhere", "A local value with the name \"nowhere\""),
-            (eip % "aws_eip.b.id", "A managed resource \"aws_eip\" \"b\" has not been declared"),
+            (eip % '"vpc"\n  nonsense = 1', 'An argument named "nonsense" is not expected here'),
+            (eip % '"vpc"\n  filter {}', 'Blocks of type "filter" are not expected here'),
+            (eip % "var.nowhere", 'An input variable with the name "nowhere"'),
+            (eip % "local.nowhere", 'A local value with the name "nowhere"'),
+            (eip % "aws_eip.b.id", 'A managed resource "aws_eip" "b" has not been declared'),
             (eip % "aws_security_group.this.idd", "has no argument, nested block, or exported"),
-            (eip % "each.key", "The \"each\" object can be used only in \"module\" or"),
-            (launch % "metadata_options {\n http_token = 1\n}", "named \"http_token\" is not exp"),
+            (eip % "each.key", 'The "each" object can be used only in "module" or'),
+            (launch % "metadata_options {\n http_token = 1\n}", 'named "http_token" is not exp'),
             (launch % 'ebs_optimized = ["a"]', "Inappropriate value for attribute"),
-            ('resource "aws_elastic_ip" "a" {}', "does not support resource type \"aws_elastic_ip\""),
+            ('resource "aws_elastic_ip" "a" {}', 'does not support resource type "aws_elastic_ip"'),
             (
                 'resource "aws_ec2_tag" "a" {\n  key   = 1\n  value = 1\n}',
-                "The argument \"resource_id\" is required",
+                'The argument "resource_id" is required',
             ),
         ]
         path = self.workspace.directory / "wrong.tf"
