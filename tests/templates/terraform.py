@@ -50,8 +50,7 @@ def complaints(module):
 
     for name, body in module.named["variable"].items():
         # A variable's own validation is no use of it.
-        others = re.sub(NAMED, lambda it: "" if it[2] == name else it[0], module.text)
-        if not is_used(f"var.{name}", others):
+        if not is_used(f"var.{name}", module.text.replace(body, "")):
             yield f"variable {name} is not used"
     for kind in ("variable", "output"):
         for name, body in module.named[kind].items():

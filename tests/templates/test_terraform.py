@@ -6,7 +6,7 @@ import unittest
 from pathlib import Path
 
 from natha import ROOT, heartbeat_port, policy
-from plan import Case, Refused, Workspace, command
+from plan import Case, Refused, command
 from terraform import EXAMPLES, MODULES, TEMPLATES, Module, complaints
 
 MODULE = Module.read(TEMPLATES)
@@ -41,7 +41,7 @@ class Written(unittest.TestCase):
         for text, expected in samples:
             found = list(complaints(Module(text)))
             self.assertEqual(len(found), len(expected), f"{text}: {found}")
-            for part, one in zip(expected, found):
+            for part, one in zip(expected, found, strict=True):
                 self.assertIn(part, one)
 
 
