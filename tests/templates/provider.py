@@ -123,7 +123,7 @@ class Provider(rpc.ProviderServicer):
 
     def __init__(self):
         self.schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-        self.data, self.made, self.configured = {}, 0, []
+        self.data, self.made = {}, 0
         self.directory = tempfile.TemporaryDirectory()
         socket = os.path.join(self.directory.name, "provider.sock")
         self.server = grpc.server(futures.ThreadPoolExecutor(max_workers=8))
