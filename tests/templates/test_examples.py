@@ -4,7 +4,7 @@ import unittest
 
 from inputs import DATA, REGION, blocks
 from plan import Case
-from terraform import EXAMPLES
+from terraform import EXAMPLES, TEMPLATES
 
 NATHA = "module.natha."
 ZONES = [REGION + letter for letter in "abc"]
@@ -32,7 +32,9 @@ class Pair(Valid, ExampleCase):
     example = "examples/pair"
 
     def test_a_vpc_has_two_nodes_and_a_private_host(self):
-        self.workspace.plan()
+        planned = len(self.workspace.plan().changes())
+        page = (TEMPLATES / self.example / "README.md").read_text(encoding="utf-8")
+        self.assertIn(f"Terraform plans {planned} resources", page)
         made = self.workspace.apply()
         subnets = [made.of("aws_subnet", it) for it in ("public", "private")]
         networks = {it["cidr_block"] for found in subnets for it in found.values()}
