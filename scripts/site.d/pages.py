@@ -29,7 +29,9 @@ PICTURE = re.compile(
 )
 LINK = re.compile(r"(?<=\]\()(?P<path>[^)#\s:]+)(?P<anchor>#[^)\s]*)?(?=\))")
 # A link that has the name of a page for its text.
-NAMED = re.compile(r"(?<=\[)(?P<text>[\w./-]+\.md)(?=\]\((?P<path>[^)#\s:]+)(?P<anchor>#[^)\s]*)?\))")
+NAMED = re.compile(
+    r"(?<=\[)(?P<text>[\w./-]+\.md)(?=\]\((?P<path>[^)#\s:]+)(?P<anchor>#[^)\s]*)?\))"
+)
 ITEM = re.compile(r"(?P<indent> *)(?P<marker>[-*+]|\d+[.)])(?P<gap> +|$)")
 
 
@@ -194,7 +196,9 @@ class Site:
                 self.copy(target(page, match["dark"]))
             part = both_pictures(part)
             if "<picture" in part or "<source" in part:
-                raise BadPage(f"{page}: a picture is not written as scripts/site.d/pages.py reads it")
+                raise BadPage(
+                    f"{page}: a picture is not written as scripts/site.d/pages.py reads it"
+                )
             part = name_links(page, part)
             relink = lambda match: self.link(page, match["path"]) + (match["anchor"] or "")
             return free_pipes(part_quotes(LINK.sub(relink, part)))

@@ -6,7 +6,9 @@ from pathlib import Path
 from urllib.parse import unquote, urldefrag, urlsplit
 
 # Elements that part words from each other.
-BLOCKS = set("p li ul ol table tr td th pre blockquote h1 h2 h3 h4 h5 h6 div br hr dl dt dd".split())
+BLOCKS = set(
+    "p li ul ol table tr td th pre blockquote h1 h2 h3 h4 h5 h6 div br hr dl dt dd".split()
+)
 # Elements that give a text its meaning, whatever program made the HTML.
 STRUCTURE = set("ul ol li table tr td th pre blockquote h1 h2 h3 h4 h5 h6 em strong code a".split())
 # Attributes whose URLs a browser loads without being asked.

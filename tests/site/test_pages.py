@@ -33,8 +33,12 @@ def rendered(text):
 def first_difference(told, wanted):
     for at, (one, other) in enumerate(zip(told, wanted)):
         if one != other:
-            return f"at {at}: {told[max(0, at - 8) : at + 3]}, not {wanted[max(0, at - 8) : at + 3]}"
-    return f"{len(told)} instead of {len(wanted)}, after {wanted[min(len(told), len(wanted)) - 8 :]}"
+            return (
+                f"at {at}: {told[max(0, at - 8) : at + 3]}, not {wanted[max(0, at - 8) : at + 3]}"
+            )
+    return (
+        f"{len(told)} instead of {len(wanted)}, after {wanted[min(len(told), len(wanted)) - 8 :]}"
+    )
 
 
 class Config(yaml.SafeLoader):
@@ -63,7 +67,9 @@ def index():
     text = (ROOT / "docs/README.md").read_text("utf-8")
     for section in text.split("\n## ")[1:]:
         heading, _, body = section.partition("\n")
-        targets = [pages.target("docs/README.md", link["path"]) for link in pages.LINK.finditer(body)]
+        targets = [
+            pages.target("docs/README.md", link["path"]) for link in pages.LINK.finditer(body)
+        ]
         sections[heading] = set(targets)
     return sections
 
@@ -132,7 +138,9 @@ class TheChecks(unittest.TestCase):
             return list(Site(directory).faults())
 
     def test_what_is_right_has_no_fault(self):
-        right = '<a href="other/#here">a</a><a href="https://example.com">b</a><link href="/other/">'
+        right = (
+            '<a href="other/#here">a</a><a href="https://example.com">b</a><link href="/other/">'
+        )
         self.assertEqual(self.faults(right, "a{background:url(style.css)}"), [])
 
     def test_each_fault_is_found(self):
@@ -166,8 +174,11 @@ class ThePages(unittest.TestCase):
             return pages.Site(Path(directory)).prepare(page, text)
 
     def test_what_belongs_to_an_item_is_indented_by_four(self):
-        told = self.prepare("a\n1. one\n   more\n\n   ```sh\n   if\n     b\n   ```\n   - two\nlazy\n")
-        wanted = "a\n\n1. one\n    more\n\n    ```sh\n    if\n      b\n    ```\n\n    - two\n        lazy\n"
+        told = self.prepare(
+            "a\n1. one\n   more\n\n   ```sh\n   if\n     b\n   ```\n   - two\nlazy\n"
+        )
+        wanted = "a\n\n1. one\n    more\n\n    ```sh\n    if\n      b\n    ```\n"
+        wanted += "\n    - two\n        lazy\n"
         self.assertEqual(told, wanted)
 
     def test_quotes_are_parted_and_code_is_left_alone(self):
@@ -187,7 +198,9 @@ class ThePages(unittest.TestCase):
 
     def test_a_file_becomes_a_page(self):
         with tempfile.TemporaryDirectory() as directory:
-            told = pages.Site(Path(directory)).prepare("docs/image.md", "[a](../ami/user-data/vip.sh)")
+            told = pages.Site(Path(directory)).prepare(
+                "docs/image.md", "[a](../ami/user-data/vip.sh)"
+            )
             self.assertEqual(told, "[a](../ami/user-data/vip.sh.md)")
             page = Path(directory, "ami/user-data/vip.sh.md").read_text("utf-8")
             script = (ROOT / "ami/user-data/vip.sh").read_text("utf-8")
