@@ -3,8 +3,8 @@
 Usage: pages.py DIRECTORY
 
 The pages keep their places: DIRECTORY has README.md, docs/costs.md and so on, so that the links
-between them work as they are. A file that a page links to becomes a page with its text; pictures
-and data are copied. What the site's Markdown reads otherwise than the repository's host does is
+between them work as they are. Other Markdown that a page links to becomes a page too, a directory
+stands for its README.md, another file becomes a page with its text; pictures and data are copied. What the site's Markdown reads otherwise than the repository's host does is
 rewritten: the indentation in lists, quotes that follow each other, pipes in tables, pictures for
 light and dark. Links get the titles of pages for the names of files.
 Ends with 1 and names the link if a page links to something that is not there.
@@ -21,7 +21,7 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).resolve().parents[2]
 FIXED = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
 # Files that a browser shows by itself.
-SHOWN = {".json", ".svg"}
+SHOWN = {".json", ".png", ".svg"}
 LANGUAGES = {".sh": "sh", ".yaml": "yaml", ".tf": "hcl", ".toml": "toml", ".py": "python"}
 PICTURE = re.compile(
     r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">\s*'
@@ -174,12 +174,18 @@ class Site:
     def link(self, page, link):
         """The same link on the site. What it leads to is put there, if it is no page."""
         path = target(page, link)
+        if (ROOT / path / "README.md").is_file():
+            path, link = f"{path}/README.md", f"{link.rstrip('/')}/README.md"
         if path in self.pages:
             return link
         if not (ROOT / path).is_file():
             raise BadPage(f"{page}: the link to {link} leads to no file of the repository")
         if Path(path).suffix in SHOWN:
             self.copy(path)
+            return link
+        if Path(path).suffix == ".md":
+            self.pages.append(path)
+            self.add(path)
             return link
         language = LANGUAGES.get(Path(path).suffix, "text")
         text = (ROOT / path).read_text(encoding="utf-8").rstrip("\n")
@@ -205,9 +211,12 @@ class Site:
 
         return fit_lists(outside_code(text, change))
 
+    def add(self, page):
+        self.write(page, self.prepare(page, (ROOT / page).read_text(encoding="utf-8")))
+
     def make(self):
-        for page in self.pages:
-            self.write(page, self.prepare(page, (ROOT / page).read_text(encoding="utf-8")))
+        for page in pages():
+            self.add(page)
         for file in ("style.css", "mark.svg"):
             self.copy(f"scripts/site.d/{file}", f"site.d/{file}")
 

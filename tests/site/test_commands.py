@@ -26,12 +26,17 @@ BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:sudo )?natha [a-z][^`]*)`")
 OPTION = re.compile(r"--?[a-zA-Z][\w-]*")
 # Programs of a Unix system and of its shell. Their options are not checked.
-PLAIN = set("awk cat curl echo grep jq journalctl less openssl read sleep tee zcat".split())
+PLAIN = set(
+    "awk cat cp curl echo gpg gpgv grep jq journalctl less mktemp openssl read sha256sum sleep tee "
+    "zcat".split()
+)
 # Commands of programs that are not here to be asked, as their documentation has them.
 VERBS = {
     "apt-get": "install update upgrade",
     "cargo": "build clippy nextest test",
     "dnf": "install update upgrade",
+    "docker": "build run",
+    "git": "clone fetch log pull push switch tag",
     "packer": "build console fmt init validate",
     "systemctl": "disable enable is-active reload restart start status stop",
     "terraform": "apply destroy fmt import init output plan state validate",
@@ -39,7 +44,7 @@ VERBS = {
 OPTIONS = {
     "packer": "-only -var -var-file",
     "systemctl": "--now",
-    "terraform": "-auto-approve -out -replace -target -var -var-file",
+    "terraform": "-auto-approve -backend -out -replace -target -var -var-file",
 }
 # Programs of this repository that are not in docs/cli.md, and their sources.
 BUILT = {"natha-lab": "tests/lab/src", "natha-prove": "tests/prove/src"}

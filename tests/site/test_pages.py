@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 from pathlib import Path
 
 import yaml
@@ -206,10 +207,23 @@ class ThePages(unittest.TestCase):
             script = (ROOT / "ami/user-data/vip.sh").read_text("utf-8")
             self.assertEqual(page, f"# ami/user-data/vip.sh\n\n```sh\n{script}```\n")
 
+    def test_other_markdown_becomes_a_page_and_a_directory_stands_for_its_readme(self):
+        with tempfile.TemporaryDirectory() as directory:
+            root, site = Path(directory, "root"), Path(directory, "site")
+            (root / "docs").mkdir(parents=True)
+            (root / "parts").mkdir()
+            (root / "parts/README.md").write_text("[b](more.md#a)", "utf-8")
+            (root / "parts/more.md").write_text("[c](README.md)", "utf-8")
+            with unittest.mock.patch.object(pages, "ROOT", root):
+                told = pages.Site(site).prepare("docs/a.md", "[a](../parts) [b](../parts/#a)")
+            self.assertEqual(told, "[a](../parts/README.md) [b](../parts/README.md#a)")
+            self.assertEqual((site / "parts/README.md").read_text("utf-8"), "[b](more.md#a)")
+            self.assertEqual((site / "parts/more.md").read_text("utf-8"), "[c](README.md)")
+
     def test_what_cannot_work_is_an_error_that_names_it(self):
         for text in (
             "[a](../nothing.sh)",
-            "[a](../templates)",
+            "[a](../packaging)",
             '<picture><img alt="a" src="pictures/saving-light.svg"></picture>',
         ):
             with self.assertRaisesRegex(pages.BadPage, "^docs/costs.md: "):
