@@ -26,14 +26,11 @@ fn program() -> Command {
 fn cell(text: &str) -> String {
     let text = text.replace(".\n\n", "\n\n").replace("\n\n", ". ");
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|");
-    let parts = text.split('`').enumerate();
-    let escaped =
-        parts.map(
-            |(at, part)| {
-                if at % 2 == 0 { part.replace('<', "&lt;") } else { format!("`{part}`") }
-            },
-        );
-    escaped.collect()
+    let escape = |(at, part): (usize, &str)| {
+        if at % 2 == 0 { part.replace('<', "&lt;") } else { part.to_owned() }
+    };
+    let parts: Vec<String> = text.split('`').enumerate().map(escape).collect();
+    parts.join("`")
 }
 
 /// A help text, and the default that it gives in brackets at its end.
