@@ -4,9 +4,10 @@ Usage: pages.py DIRECTORY
 
 The pages keep their places: DIRECTORY has README.md, docs/costs.md and so on, so that the links
 between them work as they are. Other Markdown that a page links to becomes a page too, a directory
-stands for its README.md, another file becomes a page with its text; pictures and data are copied. What the site's Markdown reads otherwise than the repository's host does is
-rewritten: the indentation in lists, quotes that follow each other, pipes in tables, pictures for
-light and dark. Links get the titles of pages for the names of files.
+stands for its README.md, another file becomes a page with its text; pictures and data are copied.
+What the site's Markdown reads otherwise than the repository's host does is rewritten: the
+indentation in lists, quotes that follow each other, pipes in tables, pictures for light and dark.
+Links get the titles of pages for the names of files.
 Ends with 1 and names the link if a page links to something that is not there.
 """
 
