@@ -255,7 +255,8 @@ fn each_behaviour_of_the_lab_has_its_evidence() {
     let [(_, recorded), .., (_, none)] = counted;
     let readme = text("README.md").replace("\n> ", " ");
     let sentence = format!(
-        "{recorded} of {} behaviours of its EC2 are recorded from AWS, [{none} have none]",
+        "{recorded} of {} behaviours of the simulated EC2 are recorded from AWS, \
+         [{none} have no source]",
         behaviours.len()
     );
     assert!(readme.contains(&sentence), "the README does not say: {sentence}");
