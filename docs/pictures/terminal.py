@@ -129,7 +129,8 @@ def frame(title, columns, rows, theme, style=""):
     width, height = round(columns * CELL_WIDTH) + 2 * MARGIN, rows * ROW_HEIGHT + 2 * MARGIN
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-        f'height="{height}" role="img" font-family="{FONT}" font-size="{FONT_SIZE}">\n'
+        f'height="{height}" role="img" font-family="{FONT}" font-size="{FONT_SIZE}" '
+        'xml:space="preserve">\n'
         f"<title>{escape(title)}</title>\n<style>text{{white-space:pre}}{style}</style>\n"
         f'<rect x=".5" y=".5" width="{width - 1}" height="{height - 1}" rx="6" '
         f'fill="{theme["box"]}" stroke="{theme["line"]}"/>\n'
