@@ -66,6 +66,24 @@ variable "with_aws_cli" {
   description = "Whether to install the AWS CLI, which fetches the cluster key from SSM."
 }
 
+variable "with_ssm_agent" {
+  type        = bool
+  default     = true
+  description = "Whether to install Session Manager's agent from Amazon Linux's archive."
+}
+
+variable "ssm_agent_debian_arm64" {
+  type        = string
+  default     = ""
+  description = "Session Manager's agent for Debian on arm64, as URL#sha256=SUM: Debian's archive has none. Empty: no agent."
+}
+
+variable "ssm_agent_debian_x86_64" {
+  type        = string
+  default     = ""
+  description = "The same for x86_64."
+}
+
 locals {
   stamp = formatdate("YYYYMMDDhhmm", timestamp())
   tags = {
@@ -215,14 +233,30 @@ build {
   }
 
   provisioner "shell" {
+    only   = ["amazon-ebs.amazon-linux-arm64", "amazon-ebs.amazon-linux-x86_64"]
+    inline = ["echo '${var.with_ssm_agent ? "--ssm-agent package" : ""}' >/tmp/natha-options"]
+  }
+
+  provisioner "shell" {
+    only   = ["amazon-ebs.debian-arm64"]
+    inline = ["echo '${var.ssm_agent_debian_arm64 == "" ? "" : "--ssm-agent ${var.ssm_agent_debian_arm64}"}' >/tmp/natha-options"]
+  }
+
+  provisioner "shell" {
+    only   = ["amazon-ebs.debian-x86_64"]
+    inline = ["echo '${var.ssm_agent_debian_x86_64 == "" ? "" : "--ssm-agent ${var.ssm_agent_debian_x86_64}"}' >/tmp/natha-options"]
+  }
+
+  provisioner "shell" {
     inline = [
       "chmod 755 /tmp/natha /tmp/natha-image/provision",
-      "sudo /tmp/natha-image/provision --binary /tmp/natha ${var.with_aws_cli ? "--with-aws-cli" : ""}",
-      "rm -rf /tmp/natha /tmp/natha-image",
+      "sudo /tmp/natha-image/provision --binary /tmp/natha ${var.with_aws_cli ? "--with-aws-cli" : ""} $(cat /tmp/natha-options)",
+      "rm -rf /tmp/natha /tmp/natha-image /tmp/natha-options",
     ]
   }
 
+  # The ids of the images. Packer makes no directory for it.
   post-processor "manifest" {
-    output = "target/image/manifest.json"
+    output = "packer-manifest.json"
   }
 }

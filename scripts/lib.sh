@@ -65,6 +65,9 @@ package_of() {
         curl) echo curl ;;
         dbus-daemon) echo dbus-daemon ;;
         g++) echo g++ ;;
+        git) echo git ;;
+        gpg) echo gnupg ;;
+        gpgv) echo gpgv ;;
         dpkg-deb) echo dpkg ;;
         ethtool) echo ethtool ;;
         faketime) echo faketime ;;
@@ -78,9 +81,12 @@ package_of() {
         lintian) echo lintian ;;
         man) echo man-db ;;
         debugfs | mke2fs) echo e2fsprogs ;;
+        dig) echo bind9-dnsutils ;;
         mmdebstrap) echo mmdebstrap ;;
         musl-gcc) echo musl-tools ;;
         nft) echo nftables ;;
+        # It comes with ClusterLabs' agents, which are in /usr/lib/ocf and not on the PATH.
+        ocf-tester) echo resource-agents ;;
         packer) echo packer ;;
         pgrep) echo procps ;;
         ping) echo iputils-ping ;;

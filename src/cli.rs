@@ -4,18 +4,22 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::{
-    adopt, doctor, drain, handover, history, latch, measure, monitor, notify, policy, release,
-    replay, setup, status, take, teardown, turns, undrain,
+    adopt, config, doctor, drain, handover, history, latch, measure, monitor, notify, policy,
+    release, replay, setup, status, take, teardown, turns, undrain, version,
 };
-use crate::config::{Flags, load, load_socket};
+use crate::config::{Flags, Problems, load, load_socket};
 use crate::logging::{self, LogFormat};
 
 /// Runtime worker threads, not counting the event loop's own thread. With two, one can be busy with
 /// TLS while the other answers `natha status`.
 const WORKERS: usize = 2;
+
+/// The heading of the flags of every command in `--help`. `-h` only names them.
+const GLOBAL: &str = "Global options";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -31,6 +35,7 @@ Examples:
   natha take web                   take over a group, as from a keepalived notify script
   natha release web                remove a group's addresses once another node has it
   natha notify test                send a test notice to hook, webhook and SNS topic
+  natha config                     show the settings in force and the source of each
   natha policy --cluster blue      print the IAM policy for the nodes' role
   natha monitor --record run.jsonl.gz also record every input to its decisions
   natha replay run.jsonl.gz           replay and explain those decisions
@@ -83,6 +88,7 @@ pub(crate) struct LogArgs {
         long,
         global = true,
         value_name = "LEVEL",
+        value_parser = logging::level,
         default_value = "info",
         env = "NATHA_LOG",
         hide_env_values = true
@@ -129,12 +135,55 @@ pub(crate) enum Verb {
     Release(release::Args),
     /// Test the notices that natha sends to people and programs
     Notify(notify::Args),
+    /// Show the settings in force with the source of each, and check them
+    Config(config::Args),
     /// Print the minimal IAM policy for the nodes' role
     Policy(policy::Args),
     /// Replay and explain the decisions of a recorded monitor run
     Replay(replay::Args),
     /// Undo what `setup` changed
     Teardown(teardown::Args),
+    /// Print the version of natha and of its formats
+    Version(version::Args),
+}
+
+/// The definition of the command line.
+#[must_use]
+pub fn command() -> clap::Command {
+    let command = Cli::command().mut_args(|argument| {
+        if argument.is_global_set() {
+            argument.help_heading(GLOBAL).hide_short_help(true)
+        } else {
+            argument
+        }
+    });
+    let global = command.get_arguments().filter(|argument| argument.is_global_set());
+    let names: Vec<String> =
+        global.filter_map(|argument| Some(format!("--{}", argument.get_long()?))).collect();
+    shortened(command, &format!("{GLOBAL}, explained by --help: {}", names.join(" ")))
+}
+
+/// A command whose `-h` ends with one line on the global options, where `--help` explains these and
+/// has examples.
+fn shortened(command: clap::Command, note: &str) -> clap::Command {
+    let long = command.get_after_help().cloned().unwrap_or_default();
+    command
+        .after_long_help(long)
+        .after_help(note.to_owned())
+        .mut_subcommands(|verb| shortened(verb, note))
+}
+
+/// Reads the command line. Ends the program if it is wrong, and after help that it asks for.
+#[must_use]
+pub fn parse() -> Cli {
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|mut error| {
+        if error.kind() == ErrorKind::ArgumentConflict {
+            // It would show one of the two flags as if it were needed.
+            error.remove(ContextKind::Usage);
+        }
+        error.exit()
+    })
 }
 
 /// Runs the verb and returns the exit code that `natha --help` documents.
@@ -160,34 +209,52 @@ pub fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
     code
 }
 
+/// Whether an error is wrong usage, which has an exit code of its own.
+#[must_use]
+pub fn is_wrong_usage(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Problems>().is_some_and(Problems::is_wrong_usage)
+}
+
 async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
     let local = || Ok::<_, anyhow::Error>(load(&cli.flags, None)?.settings);
     match &cli.verb {
         Verb::Setup(args) => setup::run(args.clone(), &cli.flags).await,
         Verb::Teardown(args) => teardown::run(args.clone(), &local()?).await,
         Verb::Monitor(args) => monitor::run(args, &cli.flags).await,
-        Verb::Status(args) => status::run(args, &socket(&cli.flags)?).await,
+        Verb::Status(args) => status::run(args, &socket_of(&cli.flags).await?).await,
         Verb::Doctor(args) => doctor::run(args, &cli.flags).await,
-        Verb::Handover(args) => handover::run(args, &socket(&cli.flags)?).await,
-        Verb::Drain(args) => drain::run(args, &socket(&cli.flags)?).await,
-        Verb::Undrain(_) => undrain::run(&socket(&cli.flags)?).await,
-        Verb::Reboot(args) => turns::reboot(args, &socket(&cli.flags)?).await,
-        Verb::WhenSafe(args) => turns::when_safe(args, &socket(&cli.flags)?).await,
-        Verb::Latch(args) => latch::run(args, &socket(&cli.flags)?).await,
-        Verb::Unlatch(_) => latch::run_unlatch(&socket(&cli.flags)?).await,
-        Verb::Adopt(args) => adopt::run(args, &cli.flags, &socket(&cli.flags)?).await,
+        Verb::Handover(args) => handover::run(args, &socket_of(&cli.flags).await?).await,
+        Verb::Drain(args) => drain::run(args, &socket_of(&cli.flags).await?).await,
+        Verb::Undrain(_) => undrain::run(&socket_of(&cli.flags).await?).await,
+        Verb::Reboot(args) => turns::reboot(args, &socket_of(&cli.flags).await?).await,
+        Verb::WhenSafe(args) => turns::when_safe(args, &socket_of(&cli.flags).await?).await,
+        Verb::Latch(args) => latch::run(args, &socket_of(&cli.flags).await?).await,
+        Verb::Unlatch(_) => latch::run_unlatch(&socket_of(&cli.flags).await?).await,
+        Verb::Adopt(args) => adopt::run(args, &cli.flags, &socket_of(&cli.flags).await?).await,
         Verb::Retire(args) => adopt::run_retire(args, &cli.flags).await,
-        Verb::Measure(args) => measure::run(args, &cli.flags, &socket(&cli.flags)?).await,
+        Verb::Measure(args) => measure::run(args, &cli.flags, &socket_of(&cli.flags).await?).await,
         Verb::Take(args) => take::run(args, &cli.flags).await,
         Verb::Release(args) => release::run(args, &cli.flags).await,
         Verb::History(args) => history::run(args, &cli.flags),
         Verb::Notify(args) => notify::run(args, &cli.flags).await,
+        Verb::Config(args) => config::run(args, &cli.flags).await,
         Verb::Policy(args) => policy::run(args, &cli.flags),
         Verb::Replay(args) => replay::run(args),
+        Verb::Version(args) => version::run(args),
     }
 }
 
-/// The socket of the monitor on this host.
+/// The socket of the monitor on this host. It is one of the cluster that the flags name, if they
+/// name one.
+async fn socket_of(flags: &Flags) -> anyhow::Result<PathBuf> {
+    let socket = socket(flags)?;
+    if let Some(cluster) = &flags.cluster {
+        status::expect_cluster(&socket, cluster).await?;
+    }
+    Ok(socket)
+}
+
+/// The socket of the monitor on this host, whatever its cluster.
 fn socket(flags: &Flags) -> anyhow::Result<PathBuf> {
     let (socket, problems) = load_socket(flags)?;
     if let Some(problems) = problems {
@@ -199,18 +266,60 @@ fn socket(flags: &Flags) -> anyhow::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
-        Cli::command().debug_assert();
+        command().debug_assert();
+    }
+
+    /// The headings of a help text, each with the flags below it.
+    fn flags_of(help: &str) -> Vec<(String, Vec<String>)> {
+        let mut found: Vec<(String, Vec<String>)> = Vec::new();
+        for line in help.lines() {
+            let flag = line.split_whitespace().find(|word| word.starts_with("--"));
+            if let Some(heading) = line.strip_suffix(':').filter(|text| !text.starts_with(' ')) {
+                found.push((heading.to_owned(), Vec::new()));
+            } else if let (Some((_, flags)), Some(flag), true) =
+                (found.last_mut(), flag, line.trim_start().starts_with('-'))
+            {
+                flags.push(flag.to_owned());
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn each_verb_has_its_own_options_apart_from_the_global_ones() {
+        let mut command = command().term_width(100);
+        command.build();
+        let global: Vec<String> = flags_of(&command.render_long_help().to_string())
+            .into_iter()
+            .find_map(|(heading, flags)| (heading == GLOBAL).then_some(flags))
+            .unwrap();
+        assert_eq!(global.len(), 7, "{global:?}");
+        let verbs = command.get_subcommands_mut().filter(|verb| verb.get_name() != "help");
+        let mut count = 0;
+        for verb in verbs {
+            count += 1;
+            let name = verb.get_name().to_owned();
+            let (long, short) =
+                (verb.render_long_help().to_string(), verb.render_help().to_string());
+            for (heading, flags) in flags_of(&long) {
+                let are_global = flags.iter().any(|flag| global.contains(flag));
+                assert_eq!(heading == GLOBAL, are_global, "{name}: {heading}: {flags:?}");
+            }
+            let of_short = flags_of(&short);
+            assert!(of_short.iter().all(|(heading, _)| heading != GLOBAL), "{name}: {short}");
+            assert_eq!(short.matches("--endpoint-url").count(), 1, "{name}: {short}");
+            assert!(!short.contains("Examples:"), "{name}: {short}");
+        }
+        assert!(count >= 20, "{count}");
     }
 
     #[test]
     fn the_help_is_as_reviewed() {
-        let help = Cli::command().term_width(100).render_long_help();
+        let help = command().term_width(100).render_long_help();
         insta::with_settings!({
             snapshot_path => "../tests/golden",
             prepend_module_to_snapshot => false,

@@ -4,15 +4,13 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    let cli = natha::cli::Cli::parse();
+    let cli = natha::cli::parse();
     match natha::cli::run(&cli) {
         Ok(code) => code,
         Err(error) => {
             print_error(&error);
-            ExitCode::FAILURE
+            if natha::cli::is_wrong_usage(&error) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use natha_lab::Spec;
 use natha_lab::scene::{self, QUICK, SERVICE, Scene};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 const RULES: &str = include_str!("../observability/prometheus-rules.yaml");
 const DASHBOARD: &str = include_str!("../observability/grafana-dashboard.json");
+/// What the panels showed, for `docs/pictures/dashboard.py --take`.
+const SHOWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/dashboard.json");
 
 /// Where Prometheus runs, and where the files of it are.
 const OBSERVER: &str = "host-b";
@@ -123,14 +125,22 @@ scrape_configs: [{{job_name: natha, static_configs: [{{targets: [{}]}}]}}]
     scene.wait_for(|| Ok(scene.exec(OBSERVER, &argv, LIMIT)?.code == 0)).unwrap();
 }
 
-/// What an expression has returned in the last minutes, without NaN.
-fn query(scene: &Scene, expression: &str) -> Vec<Value> {
+/// The series that an expression has returned in the last minutes.
+fn series(scene: &Scene, expression: &str) -> Vec<Value> {
     let argv = ["promtool", "query", "-o", "json", "range", PROMETHEUS, expression];
     let answer = scene.exec(OBSERVER, &argv, LIMIT).unwrap();
     assert_eq!(answer.code, 0, "{expression}: {}{}", answer.stdout, answer.stderr);
-    let series: Vec<Value> = serde_json::from_str(&answer.stdout).unwrap();
+    serde_json::from_str(&answer.stdout).unwrap()
+}
+
+/// The values of these series, without NaN.
+fn values(series: &[Value]) -> Vec<Value> {
     let values = |one: &Value| one["values"].as_array().cloned().unwrap_or_default();
     series.iter().flat_map(values).filter(|value| value[1] != "NaN").collect()
+}
+
+fn query(scene: &Scene, expression: &str) -> Vec<Value> {
+    values(&series(scene, expression))
 }
 
 /// The rules as Prometheus has them.
@@ -202,11 +212,15 @@ fn a_prometheus_finds_what_the_dashboard_and_the_rules_ask_for_through_a_takeove
     let is_told = || Ok(!query(&scene, "natha_alert{alert=\"drain\"}").is_empty());
     scene.wait_for(is_told).unwrap();
 
+    let mut shown = Vec::new();
     for (title, expression) in panels() {
+        let series = series(&scene, &expression);
         if !expression.contains(ONLY_ON_EC2) {
-            assert!(!query(&scene, &expression).is_empty(), "{title}: {expression}");
+            assert!(!values(&series).is_empty(), "{title}: {expression}");
         }
+        shown.push(json!({ "title": title, "series": series }));
     }
+    std::fs::write(SHOWN, Value::Array(shown).to_string()).unwrap();
     let rules = rules(&scene);
     assert_eq!(rules.len(), RULES.matches("- alert: ").count());
     for rule in &rules {

@@ -56,6 +56,13 @@ fn two_monitors_meet_and_say_that_all_is_well() {
             assert_eq!(report.cluster, "test");
             assert!(report.counters.peers.beats_received > 0);
         }
+        let wrong = cluster.run(0, &["status", "--cluster", "other"]).await;
+        let reason = String::from_utf8(wrong.stderr).unwrap();
+        assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(1), 0), "{reason}");
+        assert!(reason.contains("one of cluster test, not of other"), "{reason}");
+        let right = cluster.run(0, &["status", "--cluster", "test"]).await;
+        assert_eq!(right.status.code(), Some(0), "{right:?}");
+
         let output = cluster.run(0, &["status"]).await;
         let text = String::from_utf8(output.stdout).unwrap();
         assert_eq!(output.status.code(), Some(0), "{text}");
@@ -225,6 +232,25 @@ fn a_monitor_that_can_send_from_nowhere_is_unfit_and_takes_nothing() {
 }
 
 #[test]
+fn a_monitor_that_ends_before_it_is_ready_leaves_no_socket() {
+    in_own_network(async || {
+        let mut cluster = Cluster::new().await;
+        cluster.start(0, &["--endpoint-url", "http://127.0.0.1:9"]);
+        let waits = async {
+            let mut ticks = tokio::time::interval(std::time::Duration::from_millis(20));
+            while !cluster.log(0).contains("natha tries again until it succeeds") {
+                ticks.tick().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, waits).await.expect("a line that says that it waits");
+        assert!(cluster.socket(0).exists());
+        cluster.signal(0, Signal::SIGTERM);
+        assert_eq!(cluster.ended(0).await, Some(0), "{}", cluster.log(0));
+        assert!(!cluster.socket(0).exists());
+    });
+}
+
+#[test]
 fn a_monitor_that_is_drained_hands_over_and_leaves_when_it_ends() {
     in_own_network(async || {
         let mut cluster = healthy_pair().await;
@@ -251,6 +277,7 @@ fn an_operator_moves_a_group_by_name() {
         assert_eq!(refused.status.code(), Some(1));
         let reason = String::from_utf8(refused.stderr).unwrap();
         assert!(reason.contains("only its holder can hand it over"), "{reason}");
+        assert!(reason.contains(&format!("`sudo natha handover {zone}` there")), "{reason}");
 
         let moved = cluster.run(0, &["handover", &zone, "--to", "nat-b"]).await;
         let text = String::from_utf8(moved.stdout).unwrap();

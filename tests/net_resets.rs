@@ -156,6 +156,30 @@ fn what_is_held_back_is_not_reset_and_goes_on_later() {
     line.goes_on();
 }
 
+/// Such as the group of a table without subnets.
+#[test]
+fn a_group_without_hosts_leaves_the_other_groups_their_rules() {
+    let mut line = Line::new();
+    let landing = Ipv4Addr::new(198, 51, 100, 1);
+    let group = |sources: &[&str]| EgressRules {
+        sources: sources.iter().map(|net| net.parse().unwrap()).collect(),
+        landings: vec![landing],
+        strict: true,
+        ..EgressRules::default()
+    };
+    let groups = [false, true].map(|arrived| EgressRules { arrived, ..group(&[]) });
+    let held = EgressRules { strict: true, ..group(&["10.9.0.0/24"]) };
+    let without_address = EgressRules { landings: Vec::new(), arrived: true, ..held.clone() };
+    for held in [held, without_address] {
+        let groups = [&groups[..], &[held]].concat();
+        line.load(&EgressTable { groups, ..resetting(&[]) });
+        assert_eq!(line.forget(), 1);
+        assert_eq!(line.client_gets(), ErrorKind::WouldBlock);
+        line.load(&EgressTable::default());
+        line.goes_on();
+    }
+}
+
 #[test]
 fn the_resets_of_an_earlier_run_are_ended_without_its_table() {
     let mut line = Line::new();

@@ -28,18 +28,24 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
-/// The text of the program, tests excepted.
-fn program() -> String {
+/// The program's source files with their paths below `src`, tests excepted.
+fn sources() -> Vec<(String, String)> {
     let is_test = |path: &PathBuf| {
         let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
         name.ends_with("tests.rs") || name.contains("/tests/")
     };
     let without_tests = |path: PathBuf| {
+        let name = path.strip_prefix(root().join("src")).unwrap().to_string_lossy().into_owned();
         let text = text(path);
-        text.split("\n#[cfg(test)]\nmod tests {").next().unwrap().to_owned()
+        (name, text.split("\n#[cfg(test)]\nmod tests {").next().unwrap().to_owned())
     };
     let sources = files(&root().join("src")).into_iter().filter(|path| !is_test(path));
     sources.map(without_tests).collect()
+}
+
+/// The text of the program, tests excepted.
+fn program() -> String {
+    sources().into_iter().map(|(_, text)| text).collect()
 }
 
 /// Rust source with every string on one line, with `…` for what a message is filled in with, and
@@ -147,13 +153,17 @@ fn every_message_on_a_page_is_one_of_the_program() {
     assert!(!messages.contains("no-such-program"), "a text of a test counts as a message");
 }
 
+/// The strings in a text of [`as_messages`], comments excepted.
+fn strings(messages: &str) -> impl Iterator<Item = &str> {
+    let code = messages.lines().filter(|line| !line.trim_start().starts_with("//"));
+    code.flat_map(|line| line.split('"').skip(1).step_by(2))
+}
+
 /// The messages of the program whose remedy is to run something.
 fn remedies(messages: &str) -> Vec<&str> {
-    let code = messages.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let strings = code.flat_map(|line| line.split('"').skip(1).step_by(2));
     let names_a_command =
         |text: &&str| ["run `", "run this", "run setup"].iter().any(|it| text.contains(it));
-    strings.filter(names_a_command).collect()
+    strings(messages).filter(names_a_command).collect()
 }
 
 #[test]
@@ -166,6 +176,84 @@ fn every_error_that_asks_for_a_command_is_on_a_page() {
     let is_missing = |message: &&&str| !quoted.iter().any(|quote| message.contains(quote));
     let missing: Vec<&&str> = remedies.iter().filter(is_missing).collect();
     assert!(missing.is_empty(), "docs/troubleshooting.md does not quote {missing:#?}");
+}
+
+/// What may stand between backticks in a message, or has a dot like a setting, and is none.
+const NO_SETTINGS: [&str; 9] = [
+    // The program, and the credential with its key.
+    "natha",
+    "natha.key",
+    // Files in the state directory.
+    "history.jsonl",
+    "history.1.jsonl",
+    // A sysctl.
+    "nf_conntrack_acct",
+    // States of an instance.
+    "running",
+    "stopped",
+    "stopping",
+    // The monitor's interface.
+    "natha0",
+];
+
+/// The names of all settings and keys of groups, and the words that are values of some, by their
+/// reference.
+fn names_and_values(page: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
+    let mut found = (BTreeSet::new(), BTreeSet::new());
+    for name in ["settings", "groups"] {
+        let (_, rest) = page.split_once(&format!("<!-- {name} begin -->")).unwrap();
+        let (reference, _) = rest.split_once(&format!("<!-- {name} end -->")).unwrap();
+        for row in reference.lines().filter_map(|line| line.strip_prefix("| `")) {
+            let cells: Vec<&str> = row.split(" | ").collect();
+            found.0.insert(cells[0].trim_end_matches('`'));
+            found.1.extend(cells[2].split([' ', ',']));
+        }
+    }
+    found
+}
+
+/// What in a message has the form of a setting's name: a word between backticks, or a word with a
+/// dot that begins like a setting.
+fn like_settings<'a>(message: &'a str, sections: &BTreeSet<&str>) -> BTreeSet<&'a str> {
+    let is_word = |text: &&str| {
+        let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_.".contains(c);
+        text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(is_part)
+    };
+    let quoted = message.split('`').skip(1).step_by(2);
+    let words = message.split(|c: char| !c.is_ascii_alphanumeric() && !"_.-/…".contains(c));
+    let dotted = words
+        .map(|word| word.trim_end_matches('.'))
+        .filter(|word| word.split_once('.').is_some_and(|(section, _)| sections.contains(section)));
+    quoted.chain(dotted).filter(is_word).collect()
+}
+
+#[test]
+fn every_setting_that_a_message_names_exists() {
+    let page = text("docs/config.md");
+    let (names, values) = names_and_values(&page);
+    let sections: BTreeSet<&str> =
+        names.iter().filter_map(|name| Some(name.split_once('.')?.0)).collect();
+    assert!(names.len() >= 90 && sections.len() >= 12, "{names:?}");
+    let mut known = 0;
+    let mut unknown = BTreeSet::new();
+    // The descriptions of metrics name their labels in the same way.
+    for (file, text) in sources().into_iter().filter(|(file, _)| !file.starts_with("metrics/")) {
+        for message in strings(&as_messages(&text)) {
+            for name in like_settings(message, &sections) {
+                let is_other = values.contains(name) || NO_SETTINGS.contains(&name);
+                if names.contains(name) {
+                    known += 1;
+                } else if !is_other {
+                    unknown.insert(format!("{file}: {name} in \"{message}\""));
+                }
+            }
+        }
+    }
+    assert!(known >= 100, "{known}");
+    assert!(unknown.is_empty(), "no such setting: {unknown:#?}");
+    let seeded = like_settings("set --x or `uplink`, see host.sauces", &sections);
+    assert!(seeded.iter().all(|name| !names.contains(name)), "{seeded:?}");
+    assert_eq!(seeded.len(), 2, "{seeded:?}");
 }
 
 #[test]
@@ -252,6 +340,17 @@ fn each_behaviour_of_the_lab_has_its_evidence() {
     let told: Vec<(&str, String)> =
         told.into_iter().map(|row| (row[0], row[2].to_owned())).collect();
     assert_eq!(told, counted);
+    let evidence = |name: &str| -> serde_json::Value {
+        let file = text(format!("tests/lab/tests/evidence/{name}.json"));
+        serde_json::from_str(&file).unwrap_or_else(|error| panic!("{name}.json: {error}"))
+    };
+    let shapes = evidence("shapes")["shapes"].as_array().unwrap().len();
+    let answers = evidence("answers");
+    let answers: usize =
+        answers.as_object().unwrap().values().map(|kind| kind.as_object().unwrap().len()).sum();
+    let told =
+        format!("the members of {shapes} kinds of things in AWS's answers, and {answers} answers");
+    assert!(page.replace("\n  ", " ").contains(&told), "docs/lab.md does not say: {told}");
     let [(_, recorded), .., (_, none)] = counted;
     let readme = text("README.md").replace("\n> ", " ");
     let sentence = format!(

@@ -237,6 +237,22 @@ fn what_only_the_doctor_reads_is_allowed_only_where_that_is_asked_for() {
     assert!(printed(&["--cluster", "blue", "--doctor"]).contains(action));
 }
 
+/// Settings need not list the node that has them.
+#[test]
+fn a_node_that_is_not_listed_may_receive_elastic_ips() {
+    let of_peer = "members = [\"i-0123456789abcdef0\"]\n[[group]]\nname = \"web\"\n\
+                   [[group.resource]]\nkind = \"eip\"\nallocation = \"eipalloc-0123456789abcdef0\"\n";
+    let policy = made(&format!("cluster = \"blue\"\n{of_peer}"), &options());
+    let printed: Value = serde_json::from_str(&policy.render(PolicyFormat::Json)).unwrap();
+    let statements = printed["Statement"].as_array().unwrap();
+    let tagged = statements.iter().find(|one| one["Sid"] == "MoveElasticIpsToTaggedInstances");
+    let tagged = tagged.unwrap();
+    assert_eq!(tagged["Resource"], "arn:aws:ec2:*:*:instance/*");
+    assert_eq!(tagged["Condition"]["StringEquals"]["aws:ResourceTag/natha:cluster"], "blue");
+    let problems = natha::policy::policy(&settings(of_peer), &options()).unwrap_err();
+    assert!(problems.to_string().contains("list every node"), "{problems}");
+}
+
 /// The actions that a text names.
 fn named(text: &str) -> BTreeSet<&str> {
     let quoted = text.split('`').skip(1).step_by(2);
@@ -267,22 +283,27 @@ fn each_pattern_tells_what_its_policy_allows() {
 #[test]
 fn what_cannot_be_kept_to_the_cluster_is_an_error_and_nothing_is_printed() {
     for (arguments, code, parts) in [
-        (&[][..], 1, &["route tables", "instances", "network interfaces", "--cluster"][..]),
+        (&[][..], 1, &["cluster: it is not known which", "--cluster NAME", "--config FILE"][..]),
+        (&["--setup-only"], 1, &["network interfaces", "--vpc", "--cluster"]),
         (&["--cluster", "a*${b}"], 1, &["cluster `a*${b}`", "letters, digits"]),
-        (&["--cluster", ""], 1, &["is empty"]),
+        (&["--cluster", ""], 2, &["is empty"]),
         (&["--cluster", "a", "--region", "eu west"], 1, &["region `eu west`", "eu-west-1"]),
         (&["--cluster", "a", "--account", "12"], 2, &["12 digits"]),
         (&["--cluster", "a", "--partition", "aws:x"], 2, &["aws-cn"]),
         (&["--cluster", "a", "--key-parameter", "a b"], 2, &["/natha/blue/key"]),
-        (&["--cluster", "a", "--cluster-ref", "A"], 2, &["cannot be used with"]),
+        (&["--cluster", "a", "--cluster-ref", "A"], 2, &["cannot be used with '--cluster"]),
         (&["--cluster-ref", "A"], 2, &["--cluster-ref needs --format"]),
         (&["--format", "cloudformation", "--cluster-ref", "A-B"], 2, &["`A-B`", "a parameter"]),
         (&["--format", "terraform", "--cluster-ref", "var.a}\""], 2, &["var.cluster"]),
+        (&["--set", "foo"], 2, &["--set foo", "KEY=VALUE"]),
+        (&["--set", "heartbeat.port=0"], 2, &["heartbeat.port", "1 to 65535"]),
+        (&["--cluster", "a", "--log-level", "foo=bar=baz"], 2, &["--log-level", "NATHA_LOG"]),
         (&["--format", "yaml"], 2, &["possible values: json, cloudformation, terraform"]),
     ] {
         let output = natha(arguments);
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(code == 2 || error.lines().count() == 1, "one fault is one line: {error}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
         for part in parts {
             assert!(error.contains(part), "{arguments:?}: no `{part}` in {error}");
@@ -291,6 +312,25 @@ fn what_cannot_be_kept_to_the_cluster_is_an_error_and_nothing_is_printed() {
     let vip = blocks(&document("docs/patterns.md"), "toml")[0].to_owned();
     let problems = policy(&settings(&vip), &PolicyOptions::default()).unwrap_err().to_string();
     assert!(problems.contains("virtual IP 10.0.0.2") && problems.contains("--vpc"), "{problems}");
+}
+
+#[test]
+fn two_flags_that_exclude_each_other_are_named_without_a_usage_that_has_one_of_them() {
+    let output = natha(&["--format", "terraform", "--cluster", "a", "--cluster-ref", "var.a"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("cannot be used with") && !error.contains("Usage:"), "{error}");
+}
+
+#[test]
+fn a_region_that_is_not_known_is_a_warning() {
+    for (region, part) in [("eu-wst-1", "did you mean `eu-west-1`?"), ("eu-west-1", "")] {
+        let output = natha(&["--cluster", "a", "--region", region]);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{error}");
+        assert!(String::from_utf8(output.stdout).unwrap().contains(&format!(":{region}:")));
+        assert!(error.contains(part) && error.is_empty() == part.is_empty(), "{error}");
+    }
 }
 
 #[test]

@@ -22,6 +22,12 @@ const ATTEMPTS: u32 = 4;
 /// The item that lists the interfaces.
 const MACS: &str = "network/interfaces/macs/";
 
+/// What to do about a service that does not answer.
+const REMEDY: &str = "this host is not on EC2, or the service is disabled for this instance, or its \
+                      hop limit is too low for a container; enable it with `aws ec2 \
+                      modify-instance-metadata-options --http-endpoint enabled \
+                      --http-put-response-hop-limit 2`, or set AWS_EC2_METADATA_SERVICE_ENDPOINT";
+
 /// The identity of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
@@ -57,12 +63,7 @@ pub(crate) struct OwnInterface {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ImdsFault {
     /// There is no answer.
-    #[error(
-        "the instance metadata service does not answer ({0}): this host is not on EC2, or the \
-         service is disabled for this instance, or its hop limit is too low for a container; \
-         enable it with `aws ec2 modify-instance-metadata-options --http-endpoint enabled \
-         --http-put-response-hop-limit 2`, or set AWS_EC2_METADATA_SERVICE_ENDPOINT"
-    )]
+    #[error("{}: {}", silent(.0), REMEDY)]
     Unavailable(String),
     /// The service refuses the request.
     #[error("the instance metadata service refuses {}: HTTP {status}", shown(path))]
@@ -80,6 +81,29 @@ pub(crate) enum ImdsFault {
 #[derive(Debug, Clone)]
 pub(crate) struct Imds {
     client: aws_config::imds::Client,
+}
+
+fn silent(why: &str) -> String {
+    format!("the instance metadata service does not answer ({why})")
+}
+
+impl ImdsFault {
+    /// What is wrong in a few words, without what to do. Of the causes it has the last one, which
+    /// says most.
+    pub(crate) fn what(&self) -> String {
+        match self {
+            Self::Unavailable(why) => silent(why.rsplit(": ").next().unwrap_or(why)),
+            Self::Refused { .. } | Self::Malformed { .. } => self.to_string(),
+        }
+    }
+
+    /// What to do, where there is more to say than [`Self::what`] does.
+    pub(crate) const fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable(_) => Some(REMEDY),
+            Self::Refused { .. } | Self::Malformed { .. } => None,
+        }
+    }
 }
 
 impl Default for Imds {

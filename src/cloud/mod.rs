@@ -25,7 +25,7 @@ pub(crate) use clouds::Clouds;
 pub(crate) use dry_run::{Attempt, DryRun};
 pub(crate) use ec2::{Connections, Ec2};
 pub(crate) use https::{Https, Reply};
-pub(crate) use imds::{Identity, Imds, OwnInterface};
+pub(crate) use imds::{Identity, Imds, ImdsFault, OwnInterface};
 pub(crate) use notices::Notice;
 pub(crate) use sns::publish;
 pub(crate) use survey::Expected;

@@ -40,7 +40,7 @@ impl Context<'_> {
             group.tables.iter().map(|table| default_route(table, group.cidr)).collect();
         if uplinks::takes_all(group.cidr) {
             let refusals = group.tables.iter().filter_map(|table| self.refusal(table));
-            refused.extend(refusals.map(|Problem { subject, what, remedy }| {
+            refused.extend(refusals.map(|Problem { subject, what, remedy, .. }| {
                 Problem::new(format!("group {}, {subject}", group.name), what, remedy)
             }));
         }

@@ -124,7 +124,7 @@ fn to_text(report: &AdoptReport) -> String {
         return "There is nothing to move.\n".to_owned();
     }
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["TABLE", "GROUP", "FOR", "OLD TARGET", "RESULT", ""]);
+    table.load_style(NOTHING).set_header(["TABLE", "GROUP", "FOR", "OLD TARGET", "RESULT", "NOTE"]);
     for step in &report.tables {
         table.add_row([
             step.table.to_string(),

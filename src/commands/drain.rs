@@ -54,14 +54,14 @@ pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> 
     Ok(needs_attention())
 }
 
-/// Hands everything over. Returns the groups that this node still holds when no peer can take more,
-/// or when the time is up.
+/// Hands everything over. Returns the groups of which this node may still hold a part when no peer
+/// can take more, or when the time is up.
 pub(super) async fn hand_over(socket: &Path, limit: Duration) -> anyhow::Result<Vec<String>> {
     control::command(socket, &Command::Leave).await?;
     match timeout(limit, drained(socket)).await {
         Ok(report) => Ok(kept(&*report?)),
         Err(_) => match control::status(socket).await? {
-            MonitorStatus::Running(report) => Ok(kept(&report)),
+            MonitorStatus::Running(report) => Ok(kept_or_moving(&report)),
             MonitorStatus::Starting(_) => bail!("the monitor was restarted meanwhile"),
         },
     }
@@ -85,4 +85,39 @@ fn kept(report: &Report) -> Vec<String> {
     let groups = report.view.groups.iter();
     let mine = groups.filter(|(_, group)| group.holder.as_ref() == Some(&report.view.me));
     mine.map(|(name, _)| name.to_string()).collect()
+}
+
+/// The groups that this node still holds, and, unless the monitor says that it has handed over all
+/// that it can, those that are on their way: a group in two parts has no holder.
+fn kept_or_moving(report: &Report) -> Vec<String> {
+    let mut left = kept(report);
+    if !report.drained {
+        let moving = report.view.groups.iter().filter(|(name, group)| {
+            let is_whole = group.holder.is_some() && group.doing.is_none();
+            !is_whole && !left.contains(&name.to_string())
+        });
+        left.extend(moving.map(|(name, _)| name.to_string()).collect::<Vec<_>>());
+    }
+    left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::render::tests::well;
+    use super::*;
+
+    #[test]
+    fn a_group_in_two_parts_is_not_handed_over() {
+        let mut report = well();
+        report.drained = false;
+        let held = kept(&report);
+        assert_eq!(kept_or_moving(&report), held);
+        let (name, group) = report.view.groups.iter_mut().next().unwrap();
+        let name = name.to_string();
+        group.holder = None;
+        assert!(!kept(&report).contains(&name));
+        assert!(kept_or_moving(&report).contains(&name));
+        report.drained = true;
+        assert!(!kept_or_moving(&report).contains(&name), "no peer can take it");
+    }
 }

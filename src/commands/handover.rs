@@ -37,9 +37,32 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
     let before = control::running(socket).await?;
     let to = args.to.as_deref().map(|text| find(&before, text)).transpose()?;
+    if let Some(refusal) = elsewhere(&before, &args.group, to.as_ref()) {
+        bail!("{refusal}");
+    }
     let command = Command::HandOver { group: args.group.clone(), to: to.clone() };
     control::command(socket, &command).await?;
     watch(args, socket, &before, to.as_ref()).await
+}
+
+/// Why this node cannot hand a group over that another node holds, with the command for that node.
+fn elsewhere(report: &Report, group: &GroupName, to: Option<&InstanceId>) -> Option<String> {
+    let holder = report.view.groups.get(group)?.holder.as_ref()?;
+    if *holder == report.view.me {
+        return None;
+    }
+    let name = report.node_name(holder);
+    if to == Some(holder) {
+        return Some(format!("group {group} is already held by {name}"));
+    }
+    let member = report.roster.member(holder)?;
+    let (id, address) = (&member.id, member.address);
+    let to = to.map(|node| format!(" --to {node}")).unwrap_or_default();
+    let command = format!("natha handover {group}{to}");
+    Some(format!(
+        "group {group} is held by {name} ({id}, {address}), and only its holder can hand it over: \
+         run `sudo {command}` there"
+    ))
 }
 
 fn find(report: &Report, text: &str) -> anyhow::Result<InstanceId> {
@@ -109,4 +132,27 @@ fn news<'a>(args: &Args, report: &'a Report, since: Time) -> Vec<&'a Event> {
 /// Whether this event reports that the hand-over was abandoned.
 fn is_given_up(event: &Event) -> bool {
     event.kind == EventKind::HandOverDropped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::render::tests::{B, id, well};
+    use super::*;
+
+    #[test]
+    fn a_group_of_another_node_comes_with_the_command_for_that_node() {
+        let report = well();
+        let [mine, other] = ["eu-west-1a", "eu-west-1b"].map(|name| name.parse().unwrap());
+        assert_eq!(elsewhere(&report, &mine, None), None);
+        assert_eq!(elsewhere(&report, &"unknown".parse().unwrap(), None), None);
+        let text = elsewhere(&report, &other, None).unwrap();
+        for part in ["nat-b (i-0bbbbbbbbbbbbbbbb, 10.0.1.10)", "`sudo natha handover eu-west-1b`"] {
+            assert!(text.contains(part), "no {part} in {text}");
+        }
+        let me = report.view.me.clone();
+        let text = elsewhere(&report, &other, Some(&me)).unwrap();
+        assert!(text.contains(&format!("`sudo natha handover eu-west-1b --to {me}`")), "{text}");
+        let text = elsewhere(&report, &other, Some(&id(B))).unwrap();
+        assert!(text.ends_with("already held by nat-b"), "{text}");
+    }
 }

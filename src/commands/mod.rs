@@ -15,6 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 use crate::daemon::HostChange;
 
 pub(crate) mod adopt;
+pub(crate) mod config;
 mod control;
 pub(crate) mod doctor;
 pub(crate) mod drain;
@@ -36,6 +37,7 @@ pub(crate) mod take;
 pub(crate) mod teardown;
 pub(crate) mod turns;
 pub(crate) mod undrain;
+pub(crate) mod version;
 mod watch;
 
 /// Exit code 3: completed, but something needs attention.

@@ -10,7 +10,7 @@ use clap::error::ErrorKind as Usage;
 
 use super::print;
 use crate::config::{Flags, PairFlags, load_with_pair};
-use crate::policy::{ArnScope, NameOrRef, PolicyFormat, PolicyOptions, policy};
+use crate::policy::{ArnScope, NameOrRef, PolicyFormat, PolicyOptions, policy, unknown_region};
 use crate::types::VpcId;
 
 /// The file with the name of the SSM parameter that holds the cluster key, and the environment
@@ -142,6 +142,9 @@ pub(crate) fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
         },
     };
     print(&policy(&settings, &options)?.render(args.format))?;
+    if let Some(warning) = settings.api.region.as_deref().and_then(unknown_region) {
+        tracing::warn!("{warning}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -105,8 +105,17 @@ pub(super) fn paint(text: &str, colour: u8, colours: bool) -> String {
 }
 
 fn nodes(report: &Report) -> Table {
-    let header =
-        ["NODE", "ZONE", "ADDRESS", "VERDICT", "SINCE", "HEARD", "ECHO", "HEARS ME", "EC2"];
+    let header = [
+        "NODE",
+        "ZONE",
+        "ADDRESS",
+        "VERDICT",
+        "SINCE",
+        "HEARTBEAT",
+        "ECHO",
+        "HEARS THIS NODE",
+        "EC2",
+    ];
     let mut table = table(&header);
     for member in &report.roster.members {
         table.add_row(node(report, member));
@@ -144,7 +153,7 @@ fn node(report: &Report, member: &Member) -> Vec<String> {
 }
 
 fn groups(report: &Report) -> Table {
-    let header = ["GROUP", "HOME", "HOLDER", "MOVES", "READ", "DOING"];
+    let header = ["GROUP", "HOME", "HOLDER", "MOVES", "LAST READ", "ACTIVITY"];
     let mut table = table(&header);
     for (name, group) in &report.view.groups {
         let home = group.home.as_ref().map(|id| report.node_name(id));
@@ -328,7 +337,7 @@ fn counts<'a>(all: impl Iterator<Item = (&'a str, u64)>) -> String {
 }
 
 fn changes<'a>(report: &Report, events: impl Iterator<Item = &'a Event>) -> Table {
-    let mut table = table(&["CHANGE", "", "", "", "", ""]);
+    let mut table = table(&["CHANGE", "LEVEL", "KIND", "OF", "TOOK", "DETAILS"]);
     for event in events {
         table.add_row(change(report, event));
     }
@@ -344,12 +353,13 @@ fn change(report: &Report, event: &Event) -> [String; 6] {
     let node = event.node.as_ref().map(|id| report.node_name(id));
     let about = [node, event.group.as_ref().map(ToString::to_string)];
     let about: Vec<String> = about.into_iter().flatten().collect();
+    let about = if about.is_empty() { NOTHING.to_owned() } else { about.join(" ") };
     [
         format!("{} ago", display_duration(report.now.since(event.at))),
         level.to_owned(),
         kind_name(event.kind).to_owned(),
-        about.join(" "),
-        event.took.map_or_else(String::new, |took| format!("in {}", display_duration(took))),
+        about,
+        event.took.map_or_else(|| NOTHING.to_owned(), display_duration),
         event.text.clone(),
     ]
 }

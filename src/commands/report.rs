@@ -130,7 +130,7 @@ impl SetupReport {
 
     fn table(&self) -> String {
         let mut table = Table::new();
-        table.load_style(NOTHING).set_header(["what", "before", "after", ""]);
+        table.load_style(NOTHING).set_header(["what", "before", "after", "result"]);
         for row in &self.rows {
             let or_absent = |text: &Option<String>| text.clone().unwrap_or("absent".to_owned());
             table.add_row([

@@ -4,13 +4,33 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 
 use super::control::MonitorStatus;
 use super::{control, needs_attention, print, render, watch};
 
+const AFTER_HELP: &str = "\
+Columns:
+  VERDICT, SINCE   what this node concludes about the node, and for how long it has
+  HEARTBEAT, ECHO  age of the node's last heartbeat, and of its last reply to an ICMP echo
+  HEARS THIS NODE  whether its heartbeats say that it hears this node
+  EC2              its state by EC2, which is asked only while something is wrong
+  HOME, HOLDER     the node that holds the group in normal operation, and the one that does now
+  MOVES            how often the group has moved, as far as this node knows
+  LAST READ        how long ago this node read from EC2 where the group is
+  ACTIVITY         a move under way, or `left alone`: the group points outside the cluster
+
+operations.md in natha's documentation explains the verdicts and what needs attention.
+
+Exit codes:
+  0  all is well
+  1  error: no monitor runs on this host, or it does not reply
+  2  wrong usage
+  3  the monitor is starting, or something needs attention";
+
 /// Flags of `natha status`.
 #[derive(Debug, Clone, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// Print the whole status as JSON
     #[arg(long)]
@@ -46,6 +66,22 @@ pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> 
             print(&text)?;
             Ok(if report.findings().is_empty() { ExitCode::SUCCESS } else { needs_attention() })
         }
+    }
+}
+
+/// Refuses a monitor of another cluster than the flags name. What else is wrong with it is for the
+/// command itself to report.
+///
+/// # Errors
+/// If the monitor is one of another cluster.
+pub(crate) async fn expect_cluster(socket: &Path, wanted: &str) -> anyhow::Result<()> {
+    match control::status(socket).await {
+        Ok(MonitorStatus::Running(report)) if report.cluster != wanted => bail!(
+            "the monitor on this host is one of cluster {}, not of {wanted}: leave --cluster out, \
+             or run this on a node of {wanted}",
+            report.cluster
+        ),
+        _ => Ok(()),
     }
 }
 

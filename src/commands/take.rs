@@ -69,7 +69,7 @@ pub(crate) async fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> 
 
 fn to_text(taken: &TakeReport) -> String {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(["what", "before", "", "why"]);
+    table.load_style(NOTHING).set_header(["what", "before", "result", "why"]);
     for step in &taken.resources {
         let (fate, why) = (fate(step), step.reason.clone());
         table.add_row([step.resource.clone(), step.before.clone(), fate, why]);

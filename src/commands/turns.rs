@@ -28,8 +28,11 @@ const LISTEN: Duration = Duration::from_secs(3);
 const HAND_OVER: Duration = Duration::from_secs(20);
 /// How long systemd and the package manager may take to answer.
 const ASK: Duration = Duration::from_secs(30);
-/// Debian and Ubuntu make this file where an update needs a reboot.
-const REBOOT_REQUIRED: &str = "/run/reboot-required";
+/// Debian and Ubuntu make this file where an update needs a reboot,
+const REBOOT_REQUIRED: &str = "run/reboot-required";
+/// if one of these is installed.
+const REBOOT_HOOKS: [&str; 2] =
+    ["etc/kernel/postinst.d/unattended-upgrades", "etc/kernel/postinst.d/update-notifier"];
 
 const AFTER_HELP: &str = "\
 With --when-safe, several nodes may start this at the same time, from a timer for example. One node
@@ -81,7 +84,7 @@ pub(crate) struct WhenSafeArgs {
 /// # Errors
 /// If no monitor is running, or the reboot cannot be asked for.
 pub(crate) async fn reboot(args: &RebootArgs, socket: &Path) -> anyhow::Result<ExitCode> {
-    if args.if_required && !is_reboot_required().await {
+    if args.if_required && !is_reboot_required(Path::new("/")).await? {
         print("The operating system does not need a reboot.\n")?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -220,21 +223,48 @@ fn yields(report: &Report) -> bool {
     peers.any(|(id, peer)| peer.verdict == Verdict::Leaving && *id < report.view.me)
 }
 
-/// Whether the operating system asks for a reboot: Debian's file, or `needs-restarting` of Red Hat
-/// and Amazon Linux, which then ends with 1.
-async fn is_reboot_required() -> bool {
-    if Path::new(REBOOT_REQUIRED).exists() {
-        return true;
+/// Whether the operating system below `root` asks for a reboot: by Debian's file, or by
+/// `needs-restarting` of Red Hat and Amazon Linux, which then ends with 1.
+///
+/// # Errors
+/// If nothing on this host can tell.
+async fn is_reboot_required(root: &Path) -> anyhow::Result<bool> {
+    if root.join(REBOOT_REQUIRED).exists() {
+        return Ok(true);
     }
-    let Ok(program) = Program::find("needs-restarting", "yum-utils") else { return false };
-    let asked = program.run(&["-r"], b"", ASK).await;
-    matches!(asked, Err(RunError::Failed { status, .. }) if status.code() == Some(1))
+    if REBOOT_HOOKS.iter().any(|hook| root.join(hook).exists()) {
+        return Ok(false);
+    }
+    let unknown = "cannot tell whether this host needs a reboot";
+    let program = Program::find("needs-restarting", "dnf-utils")
+        .with_context(|| format!("{unknown}; on Debian and Ubuntu, install unattended-upgrades"))?;
+    match program.run(&["-r"], b"", ASK).await {
+        Ok(_) => Ok(false),
+        Err(RunError::Failed { status, .. }) if status.code() == Some(1) => Ok(true),
+        Err(error) => Err(error).context(unknown),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::render::tests::{B, id, well};
     use super::*;
+
+    #[tokio::test]
+    async fn a_reboot_is_needed_where_debian_says_so_and_unknown_where_nothing_can_tell() {
+        let root = tempfile::tempdir().unwrap();
+        let put = |file: &str| {
+            let path = root.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        };
+        let asked = is_reboot_required(root.path()).await.unwrap_err();
+        assert!(format!("{asked:#}").contains("unattended-upgrades"), "{asked:#}");
+        put(REBOOT_HOOKS[0]);
+        assert!(!is_reboot_required(root.path()).await.unwrap());
+        put(REBOOT_REQUIRED);
+        assert!(is_reboot_required(root.path()).await.unwrap());
+    }
 
     #[test]
     fn a_node_begins_when_the_whole_cluster_is_well() {

@@ -6,7 +6,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use self::lines::{FileText, text_of};
 
-use super::layers::Layer;
+use super::layers::{Layer, quoted};
 use super::problem::Problem;
 use crate::types::printable;
 
@@ -60,7 +60,10 @@ fn read_table(file: &FileText<'_>, prefix: &str, table: &DeTable<'_>, layer: &mu
                 "write groups as [[group]] and what they move as [[group.resource]]",
             )),
             other => match text_of(other) {
-                Some(text) => layer.add(&name, text, origin),
+                Some(text) => {
+                    let written = file.written(value.span()).unwrap_or_else(|| quoted(&text));
+                    layer.add_written(&name, text, written, origin);
+                }
                 None => layer.problems.push(Problem::new(
                     format!("{name} ({origin})"),
                     "is not a string, an integer, true, false, or a list of these",

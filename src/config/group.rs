@@ -346,7 +346,7 @@ impl Value for Home {
             return Ok(Self::Instance(id));
         }
         match text.trim() {
-            "" => Err("is not an instance id, a node's name or a zone".to_owned()),
+            "" => Err("is empty".to_owned()),
             // As members' names are kept.
             name => Ok(Self::Named(printable(name))),
         }
@@ -410,7 +410,7 @@ fn tcp<'de, D: Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
     let port = text.parse().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     match port.or_else(|_| text.parse::<SocketAddr>()) {
         Ok(address) if address.port() > 0 => Ok(address),
-        _ => Err(D::Error::custom(format!("`{text}` is neither a port nor an address and a port"))),
+        _ => Err(D::Error::custom(format!("`{text}` is not a place to connect to"))),
     }
 }
 
@@ -420,8 +420,8 @@ fn http<'de, D: Deserializer<'de>>(from: D) -> Result<(SocketAddr, String), D::E
     let text = scalar(from)?;
     let Some(rest) = text.strip_prefix("http://") else {
         return Err(D::Error::custom(format!(
-            "`{text}` does not begin with http:// (for https, run a program such as curl with \
-             `exec`)"
+            "`{text}` does not begin with http://\nwrite http://ADDRESS:PORT/PATH, or for https run a \
+             program such as curl with `exec`"
         )));
     };
     let (host, path) = match rest.find('/') {
@@ -451,7 +451,8 @@ fn exec<'de, D: Deserializer<'de>>(from: D) -> Result<(PathBuf, Vec<String>), D:
         return Err(D::Error::custom("is empty"));
     };
     if !Path::new(program).is_absolute() {
-        return Err(D::Error::custom(format!("`{program}` is not an absolute path")));
+        let what = format!("`{program}` is not an absolute path\nwrite one that begins with /");
+        return Err(D::Error::custom(what));
     }
     Ok((PathBuf::from(program), arguments.to_vec()))
 }

@@ -27,7 +27,7 @@ impl Value for EgressMode {
         match text {
             "eager" => Ok(Self::Eager),
             "strict" => Ok(Self::Strict),
-            _ => Err(format!("`{text}` is neither eager nor strict")),
+            _ => Err(format!("`{text}` is not a mode")),
         }
     }
 
@@ -75,7 +75,7 @@ impl Value for Local {
                 let port = text.strip_prefix("dnat:").and_then(|port| port.parse().ok());
                 port.filter(|port| *port > 0)
                     .map(Self::Dnat)
-                    .ok_or_else(|| format!("`{text}` is not one of lo, redirect, dnat:PORT, off"))
+                    .ok_or_else(|| format!("`{text}` is not a mode"))
             }
         }
     }

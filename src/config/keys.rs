@@ -34,7 +34,8 @@ static KEYS: &[SettingKey] = &[
         "members",
         members,
         Range::Words("1 to 16 instance ids"),
-        "The cluster's instances. This node need not be listed.",
+        "The cluster's instances. This node need not be listed, except for `natha policy` where a \
+         group has an Elastic IP.",
         if_unset = "instances with the tag `natha:cluster`"
     ),
     key!(

@@ -7,13 +7,21 @@ use super::flags::Flags;
 use super::key::SettingKey;
 use super::keys::{all, find};
 use super::problem::{LocatedGroup, Origin, Problem, nearest};
+use crate::types::printable;
 
 /// One value for one setting.
 #[derive(Debug)]
 pub(super) struct LayerEntry {
     pub(super) key: &'static SettingKey,
     pub(super) text: String,
+    /// The text as its source has it, for messages.
+    pub(super) written: String,
     pub(super) origin: Origin,
+}
+
+/// A text in quotation marks, as messages show a value that is no part of a file.
+pub(super) fn quoted(text: &str) -> String {
+    format!("\"{text}\"")
 }
 
 /// What one or several sources say.
@@ -29,8 +37,20 @@ pub(super) struct Layer {
 impl Layer {
     /// Takes in a value for a setting by name; an unknown name is a problem.
     pub(super) fn add(&mut self, name: &str, text: String, origin: Origin) {
+        let written = quoted(&text);
+        self.add_written(name, text, written, origin);
+    }
+
+    /// Like [`Self::add`], for a value that its source has in another form.
+    pub(super) fn add_written(
+        &mut self,
+        name: &str,
+        text: String,
+        written: String,
+        origin: Origin,
+    ) {
         match find(name) {
-            Some(key) => self.entries.push(LayerEntry { key, text, origin }),
+            Some(key) => self.entries.push(LayerEntry { key, text, written, origin }),
             None => self.problems.push(unknown(name, &origin)),
         }
     }
@@ -56,7 +76,7 @@ fn unknown(name: &str, origin: &Origin) -> Problem {
         Some(near) => format!("did you mean `{near}`?"),
         None => "see docs/config.md for the list of settings".to_owned(),
     };
-    Problem::new(format!("{name} ({origin})"), "unknown setting", remedy)
+    Problem::new(format!("{name} ({origin})"), "unknown setting", remedy).of(origin)
 }
 
 /// The flags. A setting's own flag takes precedence over `--set`.
@@ -69,14 +89,15 @@ pub(super) fn from_flags(flags: &Flags) -> Layer {
     }
     // The last one takes precedence, as is usual for flags.
     for set in flags.set.iter().rev() {
-        let origin = Origin::Flag(format!("--set {set}"));
+        // Without the value, which may be secret.
+        let origin = Origin::Flag("--set".to_owned());
         match set.split_once('=') {
             Some((key, text)) => layer.add(key.trim(), text.trim().to_owned(), origin),
-            None => layer.problems.push(Problem::new(
-                origin.to_string(),
-                "`=` is missing",
-                "write --set KEY=VALUE, such as --set heartbeat.interval=50ms",
-            )),
+            None => {
+                let subject = format!("{origin} {}", printable(set));
+                let remedy = "write --set KEY=VALUE, such as --set heartbeat.interval=50ms";
+                layer.problems.push(Problem::new(subject, "`=` is missing", remedy).of(&origin));
+            }
         }
     }
     layer
@@ -90,7 +111,7 @@ pub(super) fn from_env(env: &BTreeMap<String, String>) -> Layer {
         let origin = Origin::Env(name.clone());
         let key = keys.iter().find(|(_, known)| known == name).map(|(key, _)| *key);
         if let Some(key) = key {
-            layer.entries.push(LayerEntry { key, text: text.clone(), origin });
+            layer.add(key.name, text.clone(), origin);
         } else if let Some(near) = nearest(name, keys.iter().map(|(_, known)| known.as_str()), 0.96)
         {
             layer.problems.push(Problem::new(

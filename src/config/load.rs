@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::flags::{Flags, PairFlags};
 use super::keys::all;
-use super::layers::{Layer, from_env, from_flags, from_tags};
+use super::layers::{Layer, LayerEntry, from_env, from_flags, from_tags, quoted};
 use super::problem::{Origin, Problem, Problems};
 use super::settings::{ClusterKey, Settings};
 use super::{file, observe, rules};
@@ -28,8 +28,18 @@ const LEAST_KEY: usize = 16;
 pub struct Given {
     /// The value; empty where it is not set.
     pub value: String,
+    /// The value as its source has it, for messages.
+    pub written: String,
     /// Its origin.
     pub origin: Origin,
+}
+
+impl Given {
+    /// A value that no file has.
+    fn new(value: String, origin: Origin) -> Self {
+        let written = quoted(&value);
+        Self { value, written, origin }
+    }
 }
 
 /// Valid settings, and the source of each.
@@ -39,6 +49,8 @@ pub struct Resolved {
     pub settings: Settings,
     /// Every setting by name, the defaults included.
     pub given: BTreeMap<&'static str, Given>,
+    /// The source of each group, in the order of [`Settings::groups`].
+    pub group_origins: Vec<Origin>,
     /// What was ignored: tags that are no settings.
     pub warnings: Vec<Problem>,
 }
@@ -260,22 +272,24 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
         if entry.text.contains(char::is_control) {
             // Shown as it is, it would control the terminal.
             let subject = format!("{} = {:?} ({})", entry.key.name, entry.text, entry.origin);
-            problems.push(Problem::new(subject, "contains a control character", "remove it"));
-        } else if let Err(what) = entry.key.set(&mut settings, &entry.text) {
-            let subject = describe(entry.key.name, &entry.text, &entry.origin);
-            let remedy = format!("it may be: {}", entry.key.range.text());
-            problems.push(Problem::new(subject, what, remedy));
+            let problem = Problem::new(subject, "contains a control character", "remove it");
+            problems.push(problem.of(&entry.origin));
+        } else if let Err(fault) = entry.key.set(&mut settings, &entry.text) {
+            let subject = describe(entry.key.name, &entry.written, &entry.origin);
+            let (what, remedy) = entry.key.range.explain(&fault);
+            problems.push(Problem::new(subject, what, remedy).of(&entry.origin));
         }
-        given.insert(entry.key.name, Given { value: entry.text, origin: entry.origin });
+        let LayerEntry { text: value, written, origin, .. } = entry;
+        given.insert(entry.key.name, Given { value, written, origin });
     }
     if let Some(pair) = sources.pair.pair() {
         settings.members = vec![pair.peer.clone()];
         let origin = Origin::Flag("--peer".to_owned());
-        given.insert("members", Given { value: pair.peer.to_string(), origin });
         match pair.groups(sources.me.as_ref()) {
             Ok(of_pair) => groups = of_pair.into(),
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(problem.of(&origin)),
         }
+        given.insert("members", Given::new(pair.peer.to_string(), origin));
     }
     settings.groups = groups.iter().map(|group| group.setting.clone()).collect();
     problems.extend(against_observe(&settings, &given));
@@ -284,16 +298,19 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
         group.setting.clone_from(filled);
     }
     for key in all() {
-        let value = || Given { value: key.get(&settings), origin: Origin::Default };
+        let value = || Given::new(key.get(&settings), Origin::Default);
         given.entry(key.name).or_insert_with(value);
     }
-    problems.extend(endpoint_problems(&settings));
+    problems.extend(endpoint_problems(&settings, &given));
     problems.extend(rules::group_problems(&settings, &groups));
-    let resolved = Resolved { settings, given, warnings };
+    let group_origins = groups.iter().map(|group| group.origin.clone()).collect();
+    let resolved = Resolved { settings, given, group_origins, warnings };
     problems.extend(rules::breaches(&resolved.settings, &groups).into_iter().map(|breach| {
         let subjects: Vec<String> = breach.keys.iter().map(|key| subject(&resolved, key)).collect();
         let subject = if subjects.is_empty() { "groups".to_owned() } else { subjects.join(", ") };
-        Problem::new(subject, breach.what, breach.remedy)
+        let mut given = breach.keys.iter().filter_map(|key| resolved.given.get(key));
+        let of_flag = given.any(|given| matches!(given.origin, Origin::Flag(_)));
+        Problem { of_flag, ..Problem::new(subject, breach.what, breach.remedy) }
     }));
     if problems.is_empty() { Ok(resolved) } else { Err(Problems(problems)) }
 }
@@ -301,13 +318,13 @@ pub fn resolve(sources: &Sources<'_>) -> Result<Resolved, Problems> {
 /// A setting with its value and origin.
 fn subject(resolved: &Resolved, name: &str) -> String {
     match resolved.given.get(name) {
-        Some(given) => describe(name, &given.value, &given.origin),
+        Some(given) => describe(name, &given.written, &given.origin),
         None => name.to_owned(),
     }
 }
 
-fn describe(name: &str, value: &str, origin: &Origin) -> String {
-    format!("{name} = \"{value}\" ({origin})")
+fn describe(name: &str, written: &str, origin: &Origin) -> String {
+    format!("{name} = {written} ({origin})")
 }
 
 /// Settings that contradict `observe`.
@@ -320,17 +337,15 @@ fn against_observe(settings: &Settings, given: &BTreeMap<&str, Given>) -> Vec<Pr
     let against = both.into_iter().filter(|(name, on, _)| *on && given.contains_key(name));
     let against = against.filter(|_| settings.observe).map(|(name, _, what)| {
         let given = &given[name];
-        Problem::new(
-            describe(name, &given.value, &given.origin),
-            format!("natha only follows (`observe` is set): {what}"),
-            "remove one of the two settings",
-        )
+        let subject = describe(name, &given.written, &given.origin);
+        let what = format!("natha only follows (`observe` is set): {what}");
+        Problem::new(subject, what, "remove one of the two settings").of(&given.origin)
     });
     against.collect()
 }
 
 /// An endpoint without a scheme would fail at the first call, with a misleading error.
-fn endpoint_problems(settings: &Settings) -> Vec<Problem> {
+fn endpoint_problems(settings: &Settings, given: &BTreeMap<&str, Given>) -> Vec<Problem> {
     let api = &settings.api;
     let endpoints = [
         ("api.endpoint", &api.endpoint),
@@ -344,8 +359,9 @@ fn endpoint_problems(settings: &Settings) -> Vec<Problem> {
             !endpoint.starts_with("http://") && !endpoint.starts_with("https://")
         })
         .map(|(name, endpoint)| {
-            let subject = format!("{name} = \"{endpoint}\"");
-            Problem::new(subject, "is not a URL", format!("write https://{endpoint}"))
+            let Given { written, origin, .. } = &given[name];
+            let remedy = format!("write https://{endpoint}");
+            Problem::new(describe(name, written, origin), "is not a URL", remedy).of(origin)
         })
         .collect()
 }

@@ -38,7 +38,7 @@ impl Value for Listen {
         }
         let wrong = || {
             let port = Self::PORT;
-            format!("`{text}` is not ADDRESS:PORT, such as 127.0.0.1:{port}, and not `off`")
+            format!("`{text}` is not an address with a port\nwrite 127.0.0.1:{port}, or off")
         };
         let address: SocketAddr = text.parse().map_err(|_| wrong())?;
         if address.port() == 0 { Err(wrong()) } else { Ok(Self(Some(address))) }

@@ -32,8 +32,9 @@ pub use load::{
 };
 pub use metrics::{Listen, Metrics};
 pub use notify::{HistorySettings, Notify, TopicArn, WebhookUrl};
+pub(crate) use problem::nearest;
 pub use problem::{Origin, Problem, Problems};
-pub use reference::{group_reference, reference};
+pub use reference::{group_reference, if_unset, reference};
 pub use replicate::Replicate;
 pub use rules::{least_repair_after, least_settle, least_stagger};
 pub use settings::{

@@ -93,7 +93,7 @@ impl fmt::Debug for WebhookUrl {
 impl Value for WebhookUrl {
     fn read(text: &str, _: Range) -> Result<Self, String> {
         if !text.starts_with(HTTPS) {
-            return Err("is not an https:// URL: notices are not sent in plain text".to_owned());
+            return Err("is not encrypted\nwrite https://HOST/PATH".to_owned());
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) || text.contains('#') {
             return Err("has a character that a URL for a request cannot have".to_owned());
@@ -101,7 +101,7 @@ impl Value for WebhookUrl {
         let url = Self(text.to_owned());
         let host = url.host();
         if host.contains('@') {
-            return Err("has a user in it; put a secret into notify.webhook_header_file".to_owned());
+            return Err("has a user in it\nput a secret into notify.webhook_header_file".to_owned());
         }
         let (name, port) = host.rsplit_once(':').unwrap_or((host, "443"));
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_[]:".contains(&byte);
@@ -147,7 +147,7 @@ impl TopicArn {
 impl Value for TopicArn {
     fn read(text: &str, _: Range) -> Result<Self, String> {
         let wrong =
-            || format!("`{text}` is not the ARN of a topic, arn:aws:sns:REGION:ACCOUNT:NAME");
+            || format!("`{text}` is not an ARN of SNS\nwrite arn:aws:sns:REGION:ACCOUNT:NAME");
         let parts: Vec<&str> = text.split(':').collect();
         let [arn, partition, service, region, account, name] = parts[..] else {
             return Err(wrong());
@@ -159,7 +159,7 @@ impl Value for TopicArn {
         };
         let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
         if name.strip_suffix(".fifo").is_some() {
-            return Err("is a FIFO topic; use a standard one".to_owned());
+            return Err("is a FIFO topic\nuse a standard one".to_owned());
         }
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         let is_named = (1..=256).contains(&name.len()) && name.bytes().all(is_name);

@@ -49,6 +49,8 @@ pub struct Problem {
     pub what: String,
     /// What to do.
     pub remedy: String,
+    /// Whether a flag of the command line is what is wrong.
+    pub of_flag: bool,
 }
 
 impl Problem {
@@ -57,13 +59,27 @@ impl Problem {
         what: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { subject: subject.into(), what: what.into(), remedy: remedy.into() }
+        let (subject, what, remedy) = (subject.into(), what.into(), remedy.into());
+        Self { subject, what, remedy, of_flag: false }
+    }
+
+    /// The same problem, with a value that comes from `origin`.
+    pub(super) fn of(self, origin: &Origin) -> Self {
+        Self { of_flag: matches!(origin, Origin::Flag(_)), ..self }
     }
 }
 
 /// Everything that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// Whether the command line has a part in it, so that the exit code is that of wrong usage.
+    #[must_use]
+    pub fn is_wrong_usage(&self) -> bool {
+        self.0.iter().any(|problem| problem.of_flag)
+    }
+}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,7 +95,7 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// `; did you mean …` material: the known name that `text` is most like, if any is like it.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     text: &str,
     known: impl IntoIterator<Item = &'a str>,
     at_least: f64,

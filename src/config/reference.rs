@@ -3,7 +3,7 @@
 use super::flags::Flags;
 use super::group_keys::{CHECK, GROUP, GroupKey, IfAbsent, KINDS, KeySet};
 use super::key::SettingKey;
-use super::keys::all;
+use super::keys::{all, find};
 use super::settings::Settings;
 
 /// The reference of all settings, as a Markdown table.
@@ -17,6 +17,12 @@ pub fn reference() -> String {
         text.push_str(&reference_row(key, &defaults));
     }
     text
+}
+
+/// What applies if a setting has no value, in words; none where nothing does.
+#[must_use]
+pub fn if_unset(name: &str) -> Option<&'static str> {
+    find(name)?.if_unset
 }
 
 fn reference_row(key: &SettingKey, defaults: &Settings) -> String {

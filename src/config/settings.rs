@@ -183,7 +183,8 @@ impl Value for TransitNetwork {
         let net = Ipv4Net::read(text, range)?;
         let first = net.network();
         if net.prefix_len() != Self::PREFIX {
-            return Err(format!("`{text}` is not a /{}", Self::PREFIX));
+            let such = Self::default().show();
+            return Err(format!("`{text}` has the wrong size\nwrite a /30 such as {such}, or off"));
         }
         if first.is_loopback() || first.is_multicast() || first.is_link_local() {
             return Err(format!("`{text}` is in a network that is not forwarded"));
@@ -382,7 +383,7 @@ impl Value for Probe {
             "tcp" => target.parse::<SocketAddr>().ok().map(Self::Tcp),
             _ => None,
         };
-        found.ok_or_else(|| format!("`{text}` is not icmp:ADDRESS or tcp:ADDRESS:PORT"))
+        found.ok_or_else(|| format!("`{text}` is not a probe"))
     }
 
     fn show(&self) -> String {
@@ -416,7 +417,7 @@ impl Value for AcceptMode {
         match text {
             "lo" => Ok(Self::Lo),
             "redirect" => Ok(Self::Redirect),
-            _ => Err("is not lo or redirect".to_owned()),
+            _ => Err("is not a mode".to_owned()),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,30 @@ pub(super) struct BootMemory<T> {
     path: PathBuf,
     boot: String,
     saved: T,
+    writer: Arc<Writer>,
+}
+
+/// Writes one content after the other, and of those that wait only the newest.
+#[derive(Debug, Default)]
+struct Writer {
+    waiting: Mutex<Option<Vec<u8>>>,
+    /// Held while the file is written.
+    turn: Mutex<()>,
+}
+
+impl Writer {
+    fn put(&self, text: Vec<u8>) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+
+    /// Writes what waits, if no other thread has written it.
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(text) = waiting else { return Ok(()) };
+        durable::replace(path, &text)
+            .inspect_err(|error| tracing::warn!("cannot write {}: {error}", path.display()))
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -45,7 +70,7 @@ where
             Some(record) => outlives(record.content),
             None => T::default(),
         };
-        Self { path, boot, saved }
+        Self { path, boot, saved, writer: Arc::default() }
     }
 
     /// What the file holds.
@@ -61,13 +86,10 @@ where
         }
         self.saved = content.clone();
         let record = Record { boot: self.boot.clone(), content };
-        let text = serde_json::to_vec(&record).unwrap_or_default();
-        let path = self.path.clone();
+        self.writer.put(serde_json::to_vec(&record).unwrap_or_default());
+        let (path, writer) = (self.path.clone(), self.writer.clone());
         // In a thread of its own: a volume that hangs must not hold up the caller.
-        Some(tokio::task::spawn_blocking(move || {
-            durable::replace(&path, &text)
-                .inspect_err(|error| tracing::warn!("cannot write {}: {error}", path.display()))
-        }))
+        Some(tokio::task::spawn_blocking(move || writer.write(&path)))
     }
 }
 
@@ -102,6 +124,19 @@ mod tests {
         assert_ne!(elsewhere, text);
         fs::write(&memory.path, elsewhere).unwrap();
         assert_eq!(*load(directory.path()).content(), Content { seen: false, ever: true });
+    }
+
+    #[tokio::test]
+    async fn contents_that_follow_each_other_at_once_leave_the_last_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut memory = load(directory.path());
+        let contents = (0..64).map(|n| Content { seen: n % 2 == 0, ever: true });
+        let writes: Vec<_> = contents.filter_map(|content| memory.save(&content)).collect();
+        assert_eq!(writes.len(), 64);
+        for write in writes {
+            write.await.unwrap().unwrap();
+        }
+        assert_eq!(load(directory.path()).content(), memory.content());
     }
 
     #[test]

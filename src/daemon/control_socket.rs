@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::inbox::{Note, Notes};
 use crate::failover::Command;
@@ -33,6 +33,8 @@ const CONNECTIONS: usize = 16;
 const CONNECTION_LIMIT: Duration = Duration::from_secs(10);
 /// How long the loop may take to respond. It runs at least one turn per second.
 const LOOP_LIMIT: Duration = Duration::from_secs(3);
+/// Time after a connection that could not be accepted.
+const RETRY: Duration = Duration::from_secs(1);
 /// The largest request.
 const BODY_MAX: usize = 16 * 1024;
 
@@ -65,8 +67,20 @@ impl StatusEndpoint {
     }
 }
 
-/// Opens the socket. One left by a dead monitor is replaced; the caller holds the host's lock.
-pub(super) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
+/// The file of the socket, which is removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // The next monitor replaces one that stays.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Opens the socket. One left by a dead monitor is replaced; the caller holds the host's lock, and
+/// keeps it for as long as the file.
+pub(super) fn listen(path: &Path) -> anyhow::Result<(UnixListener, SocketFile)> {
     let shown = path.display();
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -76,14 +90,17 @@ pub(super) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     }
     let listener =
         UnixListener::bind(path).with_context(|| format!("cannot open the socket {shown}"))?;
+    let file = SocketFile(path.to_owned());
     std::fs::set_permissions(path, Permissions::from_mode(0o600))
         .with_context(|| format!("cannot set the permissions of {shown}"))?;
-    Ok(listener)
+    Ok((listener, file))
 }
 
 /// Serves for as long as the runtime lives.
 pub(super) async fn serve(listener: UnixListener, endpoint: StatusEndpoint) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut failures = interval(RETRY);
+    failures.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let Ok(slot) = slots.clone().acquire_owned().await else { return };
         match listener.accept().await {
@@ -95,8 +112,10 @@ pub(super) async fn serve(listener: UnixListener, endpoint: StatusEndpoint) {
                     drop(slot);
                 });
             }
+            // Such as no free file: it does not pass at once.
             Err(error) => {
                 tracing::debug!(%error, "cannot accept a connection on the control socket");
+                failures.tick().await;
             }
         }
     }
@@ -188,4 +207,23 @@ pub(super) fn reply(code: StatusCode, kind: &'static str, body: Vec<u8>) -> Resp
     let kind = hyper::header::HeaderValue::from_static(kind);
     response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_socket_is_the_owners_and_goes_with_the_monitor() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("natha.sock");
+        for _ in 0..2 {
+            let (_listener, file) = listen(&path).unwrap();
+            assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+            drop(file);
+            assert!(!path.exists());
+        }
+        std::fs::write(&path, "left by a dead monitor").unwrap();
+        assert!(listen(&path).is_ok());
+    }
 }

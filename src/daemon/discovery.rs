@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::alerts::Alert;
 use super::inbox::Notes;
 use super::landings::Landings;
+use super::waiting::Obstacle;
 use crate::cloud::{Clouds, Connections, Expected, Identity, Imds};
 use crate::cluster::{
     Discovered, DiscoveryError, Selector, discover, first_look, inventory_query, look_every,
@@ -34,7 +35,8 @@ const SECOND: Duration = Duration::from_secs(10);
 /// Nodes that are not members and that EC2 is asked for in [`STRANGER_EVERY`], each once: a bound
 /// for clusters without a key, where anyone can send a heartbeat in any name.
 const MAX_STRANGERS: usize = 16;
-/// The least time between two discoveries that restarted peers trigger.
+/// The least time between two discoveries that restarted peers trigger. It doubles with each that
+/// fails, up to the time between two regular ones.
 const LEAST: Duration = Duration::from_secs(2);
 
 /// The result of one discovery.
@@ -168,9 +170,9 @@ pub(super) async fn attempt(
     pair: &PairFlags,
     settings: &Settings,
     imds: &Imds,
-) -> anyhow::Result<Result<Membership, String>> {
+) -> anyhow::Result<Result<Membership, Obstacle>> {
     let asked = async {
-        let identity = imds.identity().await.map_err(|error| error.to_string())?;
+        let identity = imds.identity().await?;
         let (region, vpc) = (Some(identity.region.as_str()), identity.vpc);
         let connections =
             if settings.moves_public_addresses() { Connections::Closed } else { Connections::Kept };
@@ -179,7 +181,7 @@ pub(super) async fn attempt(
         let info = clouds.ec2().instance(&identity.instance).await;
         let unknown = || format!("EC2 does not know this instance, {}", identity.instance);
         let info = info.map_err(|error| error.to_string())?.ok_or_else(unknown)?;
-        Ok((clouds, info, identity.vpc_cidrs))
+        Ok::<_, Obstacle>((clouds, info, identity.vpc_cidrs))
     };
     let (clouds, info, vpc_cidrs) = match asked.await {
         Ok(known) => known,
@@ -191,7 +193,7 @@ pub(super) async fn attempt(
     let discovery = Discovery { clouds, me: info.id, vpc_cidrs, settings };
     match discovery.look(&Roster::default(), &BTreeSet::new()).await {
         Ok(cluster) => Ok(Ok(Membership { discovery, cluster, given })),
-        Err(NotFound::Yet(why)) => Ok(Err(why)),
+        Err(NotFound::Yet(why)) => Ok(Err(why.into())),
         Err(NotFound::Ever(problems)) => Err(problems.into()),
     }
 }
@@ -298,23 +300,24 @@ pub(super) async fn keep_looking(
     take_in_blocks(&discovery.settings, &vpc_blocks).await;
     let mut due = Instant::now() + SECOND;
     let mut is_second = true;
-    let mut least = interval(LEAST);
-    least.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut on_request = OnRequest::default();
     loop {
         let asked = tokio::select! {
             () = sleep_until(due) => false,
             () = rediscover.asked.notified() => true,
         };
+        let pace = look_every(roster.members.len());
         if asked {
-            least.tick().await;
+            sleep_until(on_request.due(pace)).await;
+            on_request.last = Some(Instant::now());
         } else {
-            let pace = look_every(roster.members.len());
             let wait = if is_second { first_look(&roster, &discovery.me) } else { pace };
             (due, is_second) = (Instant::now() + wait, false);
         }
         let strangers = std::mem::take(&mut *rediscover.lock());
         match discovery.look(&roster, &strangers).await {
             Ok(cluster) => {
+                on_request.failures = 0;
                 let Cluster { unassigned, me, .. } = &cluster;
                 if landings.assign(&discovery.clouds, *unassigned, &me.interface).await {
                     rediscover.wake();
@@ -336,6 +339,7 @@ pub(super) async fn keep_looking(
                 tracing::warn!(%error, "cannot discover the cluster again");
                 rediscover.lock().extend(strangers);
                 if asked {
+                    on_request.failures += 1;
                     rediscover.wake();
                 }
             }
@@ -343,6 +347,23 @@ pub(super) async fn keep_looking(
                 alerts.refused.set(Some(complaint(&problems))).await;
             }
         }
+    }
+}
+
+/// The discoveries that restarted peers and unknown nodes trigger.
+#[derive(Debug, Default)]
+struct OnRequest {
+    last: Option<Instant>,
+    /// How many have failed since one succeeded. All members of a cluster fail together where EC2
+    /// throttles, and must not keep it throttled.
+    failures: u32,
+}
+
+impl OnRequest {
+    /// When the next one may begin, where regular ones are `pace` apart.
+    fn due(&self, pace: Duration) -> Instant {
+        let pause = LEAST.saturating_mul(2_u32.saturating_pow(self.failures)).min(pace);
+        self.last.map_or_else(Instant::now, |last| last + pause)
     }
 }
 

@@ -41,6 +41,8 @@ pub(super) struct Looks {
     news: Option<News>,
     rounds: Interval,
     least: Interval,
+    /// News for which no look has been due yet, and when they arrived.
+    pending: Option<(Changed, Instant)>,
     complained: bool,
 }
 
@@ -51,13 +53,16 @@ impl Looks {
         let [mut rounds, mut least] = [every, least].map(interval);
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         least.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut looks = Self { news: None, rounds, least, complained: false };
+        let mut looks = Self { news: None, rounds, least, pending: None, complained: false };
         looks.subscribe();
         looks
     }
 
-    /// Waits until a look is due.
+    /// Waits until a look is due. No news are lost if the wait is given up.
     pub(super) async fn next(&mut self) -> Cause {
+        if let Some(pending) = self.pending {
+            return self.follow(pending).await;
+        }
         let news = async {
             match &self.news {
                 Some(news) => news.next().await,
@@ -81,8 +86,15 @@ impl Looks {
                 return Cause::Round;
             }
         };
-        let at = Instant::now();
+        let pending = (changed, Instant::now());
+        self.pending = Some(pending);
+        self.follow(pending).await
+    }
+
+    /// Waits until a look may follow these news.
+    async fn follow(&mut self, (changed, at): (Changed, Instant)) -> Cause {
         self.least.tick().await;
+        self.pending = None;
         // This look covers what arrived meanwhile.
         let more = self.news.as_ref().and_then(|news| news.waiting().ok()).unwrap_or_default();
         Cause::News { changed: changed.or(more), at }
@@ -102,5 +114,27 @@ impl Looks {
                 None
             }
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn news_outlive_a_wait_that_is_given_up() {
+        let hour = Duration::from_hours(1);
+        let mut looks = Looks::new(hour, hour);
+        looks.rounds.tick().await;
+        looks.least.tick().await;
+        let changed = Changed { ruleset: true, network: false };
+        looks.pending = Some((changed, Instant::now()));
+        assert!(looks.next().now_or_never().is_none(), "a look has just been due");
+        looks.least.reset_immediately();
+        let Cause::News { changed: found, .. } = looks.next().await else { panic!("the news") };
+        assert!(found.ruleset);
+        assert_eq!(looks.pending, None);
     }
 }

@@ -23,6 +23,7 @@
 //! - `history`: what is written down of it all, for `natha history`.
 //! - `notices`: what people and programs get of it.
 //! - `take`: one takeover or release without a monitor.
+//! - `waiting`: what is logged while the cluster cannot be found.
 
 mod alerts;
 mod boot_memory;
@@ -50,6 +51,7 @@ mod resets;
 mod single;
 mod start;
 mod take;
+mod waiting;
 
 pub(crate) use clock::wall_ms;
 pub(crate) use discovery::{EgressOutlook, Outlook, outlook};

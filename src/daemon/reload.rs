@@ -74,7 +74,7 @@ impl<'a> Reload<'a> {
         let Self { flags, pair, found, .. } = self;
         let local = load_with_pair(flags, pair, None).map_err(|problems| problems.to_string())?;
         let attempt = discovery::attempt(flags, pair, &local.settings, &Imds::new()).await;
-        let next = attempt.map_err(|error| format!("{error:#}"))??;
+        let next = attempt.map_err(|error| format!("{error:#}"))?.map_err(|why| why.to_string())?;
         let known = |found: &'a Membership| (&found.discovery.settings, &found.given);
         Ok(difference(known(found), (&next.discovery.settings, &next.given)))
     }

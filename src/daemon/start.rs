@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::alerts::Alert;
 use super::calls::{Executors, StoppedPeersFile};
@@ -26,6 +26,7 @@ use super::inbox::{self, Notes};
 use super::notices::{NoticeParts, Tally};
 use super::peers::{Exchange, ExchangeParts};
 use super::reload::Reload;
+use super::waiting::Waiting;
 use super::{clock, egress, exporter, flows, heard_peers, history, latch, notices, reload, single};
 use crate::cloud::Imds;
 use crate::config::{
@@ -66,10 +67,8 @@ pub(crate) async fn run(
     let _only = single::lock(directory, single::ENDING).await?;
     let mut signals = Signals::new()?;
     let endpoint = StatusEndpoint::starting("querying the instance metadata service");
-    tokio::spawn(control_socket::serve(
-        control_socket::listen(&settings.socket)?,
-        endpoint.clone(),
-    ));
+    let (listener, _file) = control_socket::listen(&settings.socket)?;
+    tokio::spawn(control_socket::serve(listener, endpoint.clone()));
 
     let found = tokio::select! {
         found = find(flags, pair, settings, &endpoint) => found?,
@@ -99,14 +98,17 @@ async fn find(
 ) -> anyhow::Result<Membership> {
     let mut pause = RETRY.0;
     let imds = Imds::new();
+    let (begun, mut waiting) = (Instant::now(), Waiting::without_limit());
     loop {
         let why = match discovery::attempt(flags, pair, &settings, &imds).await? {
             Ok(found) => return Ok(found),
             Err(why) => why,
         };
-        tracing::warn!("cannot start yet: {why}");
-        endpoint.set_starting(&why);
-        notify(&sd_notify::NotifyState::Status(&format!("Cannot start yet: {why}")));
+        if let Some(line) = waiting.line(&why, begun.elapsed()) {
+            tracing::warn!("{line}");
+        }
+        endpoint.set_starting(&why.to_string());
+        notify(&sd_notify::NotifyState::Status(&format!("Waiting: {}", why.what)));
         let patience = u32::try_from(pause.as_micros()).unwrap_or(u32::MAX).saturating_mul(4);
         notify(&sd_notify::NotifyState::ExtendTimeoutUsec(patience));
         pause_for(pause).await;

@@ -144,7 +144,9 @@ pub fn needs_security_groups(monitor: &Fact<MonitorFacts>) -> bool {
 
 fn all_arrive(report: &Report) -> bool {
     let mut peers = report.view.peers.values();
+    let mut heirs = report.flows.heirs.values();
     peers.all(|peer| is_heard(peer) && peer.hears_me && has_echo(peer))
+        && heirs.all(|heir| heir.is_connected())
 }
 
 /// `same-key`

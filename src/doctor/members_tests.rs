@@ -5,6 +5,7 @@ use crate::config::Problem;
 use crate::doctor::facts::{ClusterFacts, SecurityFacts};
 use crate::doctor::finding::State;
 use crate::doctor::samples::{cluster, node, report, running};
+use crate::status::HeirReport;
 
 /// Node 1's monitor, after this was changed in what it knows of node 2.
 fn with(change: impl FnOnce(&mut PeerView)) -> Facts {
@@ -84,6 +85,13 @@ fn security_groups_are_read_only_if_something_does_not_arrive() {
     assert!(!needs_security_groups(&with(|_| ()).monitor));
     let deaf = with(|peer| peer.verdict = Verdict::Unmet);
     assert!(needs_security_groups(&deaf.monitor));
+    let replicating = |state: &str| {
+        let mut report = report();
+        let heir = HeirReport { state: state.to_owned(), ..HeirReport::default() };
+        report.flows.heirs.insert(node(2), heir);
+        needs_security_groups(&running(report).monitor)
+    };
+    assert!(replicating("connecting") && !replicating("live") && !replicating("resync"));
     assert!(needs_security_groups(&Facts::default().monitor));
     assert_eq!(security(&deaf), Err(Gap::new("it was not read")));
     let unknown = Facts { security: Ok(SecurityFacts::default()), ..deaf };

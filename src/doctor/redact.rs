@@ -9,18 +9,24 @@ use crate::config::{Given, GroupSetting, Heartbeat, ServiceProbe, Settings};
 /// What stands in the place of a secret.
 const REDACTED: &str = "[redacted]";
 
+/// The setting whose value may be a secret as a whole but for its host.
+const WEBHOOK: &str = "notify.webhook";
+
 /// The settings by name, each with its source, and the groups. A key is only said to be there.
 ///
 /// What is secret is known by its type: each field of [`Heartbeat`] is named here, so that a new
-/// one must be decided on. Left out as well are user names, passwords and parameters of URLs, and
-/// the arguments of programs that check services.
+/// one must be decided on. Left out as well are user names, passwords and parameters of URLs, what
+/// follows the host of the webhook, and the arguments of programs that check services.
 #[must_use]
 pub fn shown_settings(settings: &Settings, given: &BTreeMap<&'static str, Given>) -> Value {
     let Heartbeat { key, second_key, port: _, key_file: _, second_key_file: _, bind: _ } =
         &settings.heartbeat;
     let mut named = serde_json::Map::new();
     for (name, given) in given {
-        let value = without_credentials(&given.value);
+        let value = match &settings.notify.webhook {
+            Some(url) if *name == WEBHOOK => format!("https://{}/{REDACTED}", url.host()),
+            _ => without_credentials(&given.value),
+        };
         named.insert(
             (*name).to_owned(),
             json!({ "value": value, "from": given.origin.to_string() }),
@@ -136,7 +142,8 @@ mod tests {
 
     #[test]
     fn settings_are_shown_with_their_source_and_without_a_key() {
-        let text = "cluster = \"blue\"\napi.endpoint = \"https://me:pass@ec2.test/x?token=abc\"\n\
+        let text = "cluster = \"blue\"\nnotify.webhook = \"https://hooks.test/T0/s3cret\"\n\
+                    api.endpoint = \"https://me:pass@ec2.test/x?token=abc\"\n\
                     [[group]]\nname = \"db\"\n[[group.resource]]\nkind = \"vip\"\n\
                     address = \"192.168.9.9\"\n[group.check]\n\
                     http = \"http://127.0.0.1/health?token=abc\"\n\
@@ -155,8 +162,9 @@ mod tests {
             shown["settings"]["api.endpoint"]["value"],
             "https://[redacted]@ec2.test/x?[redacted]"
         );
+        assert_eq!(shown["settings"][WEBHOOK]["value"], "https://hooks.test/[redacted]");
         let text = shown.to_string();
-        for secret in ["token", "pass@", "quoted"] {
+        for secret in ["token", "pass@", "quoted", "s3cret"] {
             assert!(!text.contains(secret), "{secret} in {text}");
         }
         for part in ["192.168.9.9", "/health?[redacted]", "/usr/bin/probe"] {

@@ -1,14 +1,19 @@
 //! Files that survive a crash of the host: whole and on the disk, or unchanged.
 //!
 //! Their directory may belong to the service's user while root writes there. So no link is
-//! followed: with one, that user could make root write to any file.
+//! followed: with one, that user could make root write to any file. And what root creates there
+//! gets the directory's owner, who reads and replaces it later.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
+use nix::unistd::geteuid;
+
+/// For the service's user to write, and for its group to read, whatever root's umask.
+const MODE: u32 = 0o640;
 
 /// Replaces a file atomically. The new content is on the disk when this returns; on an error the
 /// file is unchanged.
@@ -20,6 +25,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).open(&fresh)?;
+    file.set_permissions(Permissions::from_mode(MODE))?;
+    give_to_owner(&file, path)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
@@ -57,9 +64,25 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     sync_directory_of(path)
 }
 
+/// Gives a file that root has opened to the owner of its directory.
+pub(super) fn give_to_owner(file: &File, path: &Path) -> io::Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let (directory, own) = (fs::metadata(directory_of(path))?, file.metadata()?);
+    if (directory.uid(), directory.gid()) == (own.uid(), own.gid()) {
+        return Ok(());
+    }
+    fchown(file, Some(directory.uid()), Some(directory.gid()))
+}
+
 /// Renames and removals are on the disk only once their directory is.
 fn sync_directory_of(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+    File::open(directory_of(path))?.sync_all()
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
 }
 
 #[cfg(test)]
@@ -67,6 +90,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+    use crate::kernel::lock::FileLock;
 
     #[test]
     fn no_link_is_followed() {
@@ -79,6 +103,23 @@ mod tests {
         replace(&file, b"ours").unwrap();
         assert_eq!(read(&file).unwrap(), b"ours");
         assert_eq!(fs::read(&victim).unwrap(), b"precious");
+    }
+
+    /// As after `sudo natha setup`, for the service that runs later.
+    #[test]
+    fn what_root_creates_belongs_to_the_owner_of_its_directory() {
+        const SERVICE: u32 = 54_321;
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(directory.path(), Some(SERVICE), Some(SERVICE)).unwrap();
+        let [file, lock] = ["file.json", "lock"].map(|name| directory.path().join(name));
+        fs::write(&lock, "").unwrap();
+        replace(&file, b"ours").unwrap();
+        FileLock::try_acquire(&lock).unwrap().expect("nobody holds it");
+        for path in [&file, &lock] {
+            let found = fs::metadata(path).unwrap();
+            assert_eq!((found.uid(), found.gid()), (SERVICE, SERVICE), "{}", path.display());
+        }
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, MODE);
     }
 
     #[test]

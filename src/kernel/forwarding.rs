@@ -85,20 +85,29 @@ pub async fn other_chains(state_dir: &Path) -> Result<Vec<OtherChain>, Forwardin
     Ok(endangering(&plan.table, &others).cloned().collect())
 }
 
-/// Restores the table, the sysctls and the addresses to the plan and returns what was changed. If a
-/// step fails, the steps before it stay: each of them is part of the plan.
+/// Restores the table, the sysctls and the addresses to the plan and returns what was changed. If
+/// the table cannot be restored, nothing else is; if another step fails, the others are done.
 ///
 /// # Errors
-/// If a step fails.
+/// Of the first step that failed.
 pub async fn reassert(state_dir: &Path) -> Result<Vec<Item>, ForwardingError> {
     let store = JournalStore::open(state_dir)?;
     let mut applier = Applier::new(Nft::find()?, store)?;
     let plan = applier.last_plan().cloned().ok_or(ForwardingError::NotSetUp)?;
     let items = drifted(&plan, &applier.nft).await?;
-    let mut changed = applier.kernel(&plan, &items).await?;
+    let mut changed = Vec::new();
+    let mut failed = None;
+    for item in &items {
+        match applier.kernel(&plan, std::slice::from_ref(item)).await {
+            Ok(done) => changed.extend(done),
+            // Without the table, packets would be forwarded with private addresses.
+            Err(error) if item.subject == Subject::Table => return Err(error.into()),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
     changed.retain(|item| item.standing == ItemState::Differs);
     applier.finish(&plan)?;
-    Ok(changed)
+    failed.map_or(Ok(changed), |error| Err(error.into()))
 }
 
 /// Adds the VPC's blocks to the plan, and to the sources if `also_sources`, and applies it. Returns

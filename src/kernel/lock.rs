@@ -9,6 +9,8 @@ use std::time::Duration;
 use nix::fcntl::OFlag;
 use tokio::time::{Instant, interval, timeout_at};
 
+use super::durable;
+
 /// Time between two attempts to take a lock that another process holds. flock(2) has no wait that
 /// could be cancelled, so the lock is polled.
 const POLL: Duration = Duration::from_millis(20);
@@ -64,7 +66,9 @@ fn open(path: &Path) -> io::Result<File> {
     // The directory may belong to another user: see `durable`.
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o644);
-    options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)
+    let file = options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(path)?;
+    durable::give_to_owner(&file, path)?;
+    Ok(file)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub enum NftError {
     /// The kernel accepts the table only without its flowtable.
     #[error(
         "this kernel has no nft flowtables (modules nf_flow_table_inet and nft_flow_offload): boot \
-             a kernel that has them, or leave `flowtable` off. Nothing was changed"
+             a kernel that has them, or leave `host.flowtable` off. Nothing was changed"
     )]
     NoFlowtables(#[source] Box<RunError>),
     /// The table is gone after it was loaded.

@@ -57,9 +57,22 @@ pub(crate) fn flush() {
     }
 }
 
+/// Reads `--log-level`. A filter without any level is refused: a misspelt level would pass for the
+/// name of a module, and nothing else would be logged.
+pub(crate) fn level(text: &str) -> Result<String, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let mut parts = text.split([',', '=']).map(str::trim);
+    let has_level = parts.any(|part| LEVELS.iter().any(|level| part.eq_ignore_ascii_case(level)));
+    if has_level && EnvFilter::try_new(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("use error, warn, info, debug or trace, or a filter such as info,natha=debug; it comes from \
+         --log-level or NATHA_LOG"
+        .to_owned())
+}
+
 fn filter(level: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::try_new(level)
-        .with_context(|| format!("`{level}` is not a log level: use error, warn, info or debug"))
+    EnvFilter::try_new(level).with_context(|| format!("`{level}` is not a log level"))
 }
 
 /// Writes the lines. Under systemd (`JOURNAL_STREAM` is set, systemd.exec(5)), text lines go to the
@@ -81,4 +94,19 @@ fn output(format: LogFormat, level: &str) -> anyhow::Result<Dispatch> {
         .with_ansi(colours)
         .with_writer(std::io::stderr);
     Ok(registry.with(lines).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_a_word_or_a_filter_with_one() {
+        for text in ["info", "WARN", "info,natha=debug", "off", "natha=trace"] {
+            assert_eq!(level(text).as_deref(), Ok(text));
+        }
+        for text in ["", "inof", "natha", "foo=bar=info", "foo=bar=baz"] {
+            assert!(level(text).unwrap_err().contains("NATHA_LOG"), "{text}");
+        }
+    }
 }

@@ -115,7 +115,11 @@ impl EgressTable {
             for landing in &group.landings {
                 batch.add(NfListObject::Rule(TABLE.rule("guard", self.admit(*landing))));
             }
-            if group.arrived && !group.inserting {
+            // nft refuses an empty set or map, and with it the rules of every group.
+            if group.sources.is_empty() {
+                continue;
+            }
+            if group.arrived && !group.inserting && !group.landings.is_empty() {
                 batch.add(NfListObject::Rule(TABLE.rule("translate", self.translate(group))));
             } else {
                 batch.add(NfListObject::Rule(TABLE.rule("hold", self.hold(group))));

@@ -19,7 +19,8 @@ use crate::types::NetworkInterfaceId;
 pub enum PlanError {
     /// The configured uplink does not exist.
     #[error(
-        "there is no interface `{name}`; this host has {}. Set `uplink` to one of them",
+        "there is no interface `{name}`; this host has {}. Set --uplink or `host.uplink` to one \
+             of them",
         list(there)
     )]
     UnknownUplink {
@@ -28,10 +29,20 @@ pub enum PlanError {
         /// The existing interfaces.
         there: Vec<String>,
     },
+    /// The configured uplink is the loopback interface.
+    #[error(
+        "`lo` cannot be the interface to the internet; this host has {}. Set --uplink or \
+             `host.uplink` to one of them",
+        list(there)
+    )]
+    LoopbackUplink {
+        /// The existing interfaces.
+        there: Vec<String>,
+    },
     /// No uplink is configured and the host has no default route.
     #[error(
         "cannot determine the interface to the internet: this host has no default route. It has \
-             {}. Set the interface with --uplink or `uplink`",
+             {}. Set the interface with --uplink or `host.uplink`",
         list(there)
     )]
     NoDefaultRoute {
@@ -41,7 +52,7 @@ pub enum PlanError {
     /// Several default routes have the same metric.
     #[error(
         "{} have default routes of the same metric, so either could be the interface to the \
-             internet. Set the one with the public address with --uplink or `uplink`",
+             internet. Set the one with the public address with --uplink or `host.uplink`",
         list(candidates)
     )]
     SeveralUplinks {
@@ -50,8 +61,8 @@ pub enum PlanError {
     },
     /// Neither the settings nor the instance metadata give the sources to translate.
     #[error(
-        "no source networks to translate: set --source or `sources`, or run this where the \
-             instance metadata has the VPC's address ranges"
+        "no source networks to translate: set --source or `host.sources`, or run this \
+             where the instance metadata has the VPC's address ranges"
     )]
     NoSources,
     /// The monitor's own network is in use.
@@ -81,6 +92,9 @@ pub enum PlanError {
 fn list(names: &[String]) -> String {
     if names.is_empty() { "no network interface".to_owned() } else { names.join(", ") }
 }
+
+/// The loopback interface, which no fact lists.
+const LOOPBACK: &str = "lo";
 
 /// The interface through which the monitor sends the packets that test forwarding.
 pub const TRANSIT_LINK: &str = "natha0";
@@ -219,6 +233,9 @@ impl HostPlan {
 fn choose_uplink<'a>(host: &Host, facts: &'a HostFacts) -> Result<&'a Link, PlanError> {
     let there = || facts.links.iter().map(|link| link.name.clone()).collect::<Vec<_>>();
     let by_name = |name: &str| facts.links.iter().find(|link| link.name == name);
+    if host.uplink.as_deref() == Some(LOOPBACK) {
+        return Err(PlanError::LoopbackUplink { there: there() });
+    }
     if let Some(name) = &host.uplink {
         return by_name(name)
             .ok_or_else(|| PlanError::UnknownUplink { name: name.clone(), there: there() });
@@ -422,6 +439,13 @@ mod tests {
         let host = Host { uplink: Some("docker0".to_owned()), ..host() };
         let refused = HostPlan::new(&host, NAT, &facts());
         assert!(matches!(refused, Err(PlanError::NotAttached { .. })), "{refused:?}");
+    }
+
+    #[test]
+    fn the_loopback_interface_is_no_uplink() {
+        let host = Host { uplink: Some("lo".to_owned()), ..host() };
+        let refused = HostPlan::uplink_error(&host, &facts()).unwrap().to_string();
+        assert!(refused.contains("`lo` cannot be") && refused.contains("ens5"), "{refused}");
     }
 
     #[test]

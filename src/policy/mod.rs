@@ -6,11 +6,13 @@
 
 mod cloudformation;
 mod json;
+mod regions;
 mod scope;
 mod statements;
 mod terraform;
 mod text;
 
+pub use regions::unknown_region;
 pub use statements::policy;
 pub use text::{NameOrRef, Text};
 

@@ -26,6 +26,27 @@ pub(super) struct PolicyContext<'a> {
     pub(super) options: &'a PolicyOptions,
 }
 
+/// The problem of everything that only the cluster's name identifies. It is one, so that it is
+/// reported once.
+fn which_cluster() -> Problem {
+    Problem::new(
+        "cluster",
+        "it is not known which one the policy is for",
+        "give --cluster NAME, or --config FILE that lists members and tables",
+    )
+}
+
+/// The problem of network interfaces where the members are listed, or are not needed.
+fn which_interfaces() -> Problem {
+    Problem::new(
+        "network interfaces",
+        "cannot determine which belong to the cluster",
+        format!(
+            "give their VPC with --vpc, or the value of their tag {CLUSTER_TAG} with --cluster"
+        ),
+    )
+}
+
 impl PolicyContext<'_> {
     /// An ARN of the service `ec2`.
     pub(super) fn ec2(&self, kind: &str, name: &NameOrRef) -> Text {
@@ -63,15 +84,36 @@ impl PolicyContext<'_> {
             let resources = members.into_iter().map(named).collect();
             return Ok(Scope { resources, conditions: Vec::new() });
         }
-        let tagged = self.in_cluster().ok_or_else(|| Problem {
-            subject: "instances".to_owned(),
-            what: "cannot determine which belong to the cluster".to_owned(),
-            remedy: format!(
-                "set the cluster, which is the value of their tag {CLUSTER_TAG} (`--cluster`), or \
-                 list `members`"
-            ),
-        })?;
+        let tagged = self.in_cluster().ok_or_else(which_cluster)?;
         Ok(Scope { resources: vec![self.any("instance")], conditions: vec![tagged] })
+    }
+
+    /// The instances that Elastic IPs may move to. Settings need not list this node, which receives
+    /// them too: what has the cluster's tag counts as well.
+    ///
+    /// # Errors
+    /// If neither the settings nor the options identify the instances, this node included.
+    pub(super) fn receivers(&self) -> Result<Vec<Scope>, Problem> {
+        let mut scopes = vec![self.nodes()?];
+        let listed = self.settings.members.len();
+        match self.in_cluster() {
+            Some(tagged) if listed > 0 => {
+                let (resources, conditions) = (vec![self.any("instance")], vec![tagged]);
+                scopes.push(Scope { resources, conditions });
+            }
+            None if listed == 1 => {
+                return Err(Problem::new(
+                    "members",
+                    "list one node, and the other one must receive Elastic IPs too",
+                    format!(
+                        "list every node, or give the value of their tag {CLUSTER_TAG} with \
+                         --cluster"
+                    ),
+                ));
+            }
+            _ => {}
+        }
+        Ok(scopes)
     }
 
     /// The nodes' network interfaces. Settings never list them.
@@ -82,14 +124,8 @@ impl PolicyContext<'_> {
         let conditions: Vec<Condition> =
             self.in_cluster().into_iter().chain(self.in_vpc()).collect();
         if conditions.is_empty() {
-            return Err(Problem {
-                subject: "network interfaces".to_owned(),
-                what: "cannot determine which belong to the cluster".to_owned(),
-                remedy: format!(
-                    "set the cluster, which is the value of their tag {CLUSTER_TAG} (`--cluster`), \
-                     or their VPC (`--vpc`)"
-                ),
-            });
+            let is_cluster_needed = self.settings.members.is_empty() && self.monitors();
+            return Err(if is_cluster_needed { which_cluster() } else { which_interfaces() });
         }
         Ok(Scope { resources: vec![self.any("network-interface")], conditions })
     }
@@ -110,13 +146,13 @@ impl PolicyContext<'_> {
             scopes.push(("MoveRoutes", self.tagged_tables()?));
         }
         if let Some(vip) = self.vip_anywhere() {
-            let in_vpc = self.in_vpc().ok_or_else(|| Problem {
-                subject: format!("virtual IP {vip}"),
-                what: "cannot determine which route tables have a route to it".to_owned(),
-                remedy:
-                    "list them in its `tables`, or set the VPC (`--vpc`), which allows changes \
-                         to all its tables"
-                        .to_owned(),
+            let in_vpc = self.in_vpc().ok_or_else(|| {
+                Problem::new(
+                    format!("virtual IP {vip}"),
+                    "cannot determine which route tables have a route to it",
+                    "list them in its `tables`, or set the VPC (`--vpc`), which allows changes to \
+                     all its tables",
+                )
             })?;
             let resources = vec![self.any("route-table")];
             scopes.push(("MoveRoutesOfVpc", Scope { resources, conditions: vec![in_vpc] }));
@@ -124,20 +160,8 @@ impl PolicyContext<'_> {
         Ok(scopes)
     }
 
-    /// The condition that these resources have the cluster's tag.
-    fn tagged(&self, resources: &str) -> Result<Condition, Problem> {
-        self.in_cluster().ok_or_else(|| Problem {
-            subject: resources.to_owned(),
-            what: "cannot determine which belong to the cluster".to_owned(),
-            remedy: format!(
-                "set the cluster, which is the value of their tag {CLUSTER_TAG} (`--cluster`), or \
-                 list them in groups"
-            ),
-        })
-    }
-
     fn tagged_tables(&self) -> Result<Scope, Problem> {
-        let tagged = self.tagged("route tables")?;
+        let tagged = self.in_cluster().ok_or_else(which_cluster)?;
         let conditions = std::iter::once(tagged).chain(self.in_vpc()).collect();
         Ok(Scope { resources: vec![self.any("route-table")], conditions })
     }
@@ -148,7 +172,7 @@ impl PolicyContext<'_> {
     /// # Errors
     /// If the cluster is not known.
     pub(super) fn tagged_elastic_ips(&self) -> Result<Scope, Problem> {
-        let tagged = self.tagged("Elastic IPs")?;
+        let tagged = self.in_cluster().ok_or_else(which_cluster)?;
         // Any value, but the tag must be there.
         let values = vec![Text::plain("*")];
         let grouped = Condition { operator: "StringLike", key: GROUP_KEY, values };

@@ -10,7 +10,7 @@ use crate::types::{DnsName, HostedZoneId, printable};
 /// The operations that natha performs under the settings.
 impl PolicyContext<'_> {
     /// Whether to allow what `natha monitor` and `natha take` need.
-    fn monitors(&self) -> bool {
+    pub(super) fn monitors(&self) -> bool {
         !self.options.setup_only
     }
 
@@ -115,19 +115,19 @@ fn invalid_names(settings: &Settings, options: &PolicyOptions) -> Vec<Problem> {
     let cluster = settings.cluster.as_ref().filter(|_| options.cluster.is_none());
     let plain = |c: char| c.is_alphanumeric() || " +-=._:/@".contains(c);
     if let Some(cluster) = cluster.filter(|name| !name.chars().all(plain)) {
-        invalid.push(Problem {
-            subject: format!("cluster `{}`", printable(cluster)),
-            what: "this name cannot be used in a policy condition".to_owned(),
-            remedy: "use only letters, digits, spaces and + - = . _ : / @".to_owned(),
-        });
+        invalid.push(Problem::new(
+            format!("cluster `{}`", printable(cluster)),
+            "this name cannot be used in a policy condition",
+            "use only letters, digits, spaces and + - = . _ : / @",
+        ));
     }
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if let Some(region) = options.arns.region.as_ref().filter(|name| !name.bytes().all(plain)) {
-        invalid.push(Problem {
-            subject: format!("region `{}`", printable(region)),
-            what: "is not a region".to_owned(),
-            remedy: "use one such as eu-west-1".to_owned(),
-        });
+        invalid.push(Problem::new(
+            format!("region `{}`", printable(region)),
+            "is not a region",
+            "use one such as eu-west-1",
+        ));
     }
     invalid
 }
@@ -196,7 +196,15 @@ fn elastic_ips(context: &PolicyContext<'_>, draft: &mut Draft) {
     };
     draft.allow("MoveElasticIps", ACTION, scope);
     draft.allow("MoveElasticIpsToInterfaces", ACTION, context.interfaces());
-    draft.allow("MoveElasticIpsToInstances", ACTION, context.nodes());
+    match context.receivers() {
+        Ok(scopes) => {
+            let sids = ["MoveElasticIpsToInstances", "MoveElasticIpsToTaggedInstances"];
+            for (sid, scope) in sids.into_iter().zip(scopes) {
+                draft.allow(sid, ACTION, Ok(scope));
+            }
+        }
+        Err(problem) => draft.allow("MoveElasticIpsToInstances", ACTION, Err(problem)),
+    }
 }
 
 /// The topic for notices, and no other.

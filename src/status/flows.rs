@@ -74,6 +74,14 @@ pub struct OwnerReport {
     pub inserted: BTreeMap<String, u64>,
 }
 
+impl HeirReport {
+    /// Whether there is a stream.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        matches!(self.state.as_str(), "live" | "resync")
+    }
+}
+
 impl FlowsReport {
     /// Whether there is anything to show.
     #[must_use]

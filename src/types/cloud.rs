@@ -78,6 +78,7 @@ impl CloudFaultKind {
             }
             "InsufficientInstanceCapacity"
             | "InsufficientHostCapacity"
+            | "InsufficientCapacityOnHost"
             | "InsufficientCapacity"
             | "InsufficientReservedInstanceCapacity"
             | "InstanceLimitExceeded"
@@ -330,7 +331,7 @@ pub struct InstanceInfo {
     pub id: InstanceId,
     /// Running, stopped and so on.
     pub state: InstanceState,
-    /// `None` once terminated.
+    /// `None` once it shuts down.
     pub vpc: Option<VpcId>,
     /// Availability zone.
     pub zone: Option<Zone>,
@@ -396,6 +397,7 @@ mod tests {
             ("IncorrectInstanceState", 400, Kind::State),
             ("IncorrectSpotRequestState", 400, Kind::State),
             ("InsufficientInstanceCapacity", 500, Kind::Capacity),
+            ("InsufficientCapacityOnHost", 400, Kind::Capacity),
             ("UnsupportedOperation", 400, Kind::Unsupported),
             ("OperationNotPermitted", 400, Kind::Unsupported),
             ("InternalError", 500, Kind::Unknown),

@@ -2,6 +2,7 @@
 resource "aws_cloudwatch_metric_alarm" "status_check" {
   for_each = length(var.alarm_actions) > 0 ? local.nodes : {}
 
+  region              = var.region
   alarm_name          = "${var.name}-${each.key}-status-check"
   alarm_description   = "EC2's status checks fail on the node of the natha cluster ${var.name} in ${each.key}"
   namespace           = "AWS/EC2"

@@ -2,122 +2,152 @@
 #
 # natha manages the default routes of the private subnets. Terraform must not, because it would
 # point them back to a failed node. This module creates the nodes and the tags by which natha finds
-# them.
+# them. What belongs to a node, a route table or an address has a key of the caller's: an entry that
+# is added or removed touches no other.
 
 data "aws_vpc" "this" {
-  id = var.vpc_id
+  region = var.region
+  id     = var.vpc_id
 }
 
+data "aws_ec2_instance_type" "this" {
+  for_each = toset([for node in local.nodes : node.instance_type])
+
+  region        = var.region
+  instance_type = each.value
+}
+
+# For each node, because their types may have different architectures.
 data "aws_ami" "this" {
-  filter {
-    name   = "image-id"
-    values = [var.ami_id]
+  for_each = local.nodes
+
+  region      = var.region
+  owners      = each.value.ami_id == null ? var.ami_owners : null
+  most_recent = each.value.ami_id == null
+
+  dynamic "filter" {
+    for_each = each.value.ami_id == null ? {
+      name         = [var.ami_name_filter]
+      architecture = data.aws_ec2_instance_type.this[each.value.instance_type].supported_architectures
+      state        = ["available"]
+    } : { image-id = [each.value.ami_id] }
+
+    content {
+      name   = filter.key
+      values = filter.value
+    }
   }
 }
 
 locals {
-  nodes = { for node in var.vpc_az_maps : node.az => node }
-
-  # Keys that are known before the tables exist.
-  tables = merge([
-    for node in var.vpc_az_maps : {
-      for place, id in node.route_table_ids : "${node.az}/${place}" => id
-    }
-  ]...)
-
-  # If there are too few, aws_eip_association reports it.
-  given_eips = {
-    for place, node in var.vpc_az_maps : node.az => try(var.eip_allocation_ids[place], "")
+  nodes = {
+    for key, node in var.vpc_az_maps : key => merge(node, {
+      az            = coalesce(node.az, key)
+      instance_type = node.instance_type == null ? var.instance_type : node.instance_type
+      ami_id        = node.ami_id == null ? var.ami_id : node.ami_id
+    })
   }
 
-  # The groups of the tables in a zone are named after it.
-  egress_made = { for one in flatten([
-    for az, count in var.egress_ips : [for place in range(count) : { key = "${az}/${place}", az = az }]
-  ]) : one.key => one.az }
+  tables = merge([
+    for key, node in local.nodes : { for table, id in node.route_table_ids : "${key}/${table}" => id }
+  ]...)
 
-  egress_tags = { for key, az in local.egress_made : key => merge(
-    var.tags,
-    { "Name" = "${var.name}-egress-${key}", "natha:cluster" = var.name },
-    { "natha:group" = az, "natha:egress" = var.egress_mode },
-  ) }
+  # The group of the tables in a zone has the zone's name.
+  egress_made = merge([
+    for key, node in local.nodes : { for name in node.egress_ips : "${key}/${name}" => node.az }
+  ]...)
 
-  egress_given = { for one in flatten([
-    for az, ids in var.egress_allocation_ids : [
-      for place, id in ids : [
-        for tag, value in { "natha:cluster" = var.name, "natha:group" = az, "natha:egress" = var.egress_mode } :
-        { key = "${az}/${place}/${tag}", id = id, tag = tag, value = value }
-      ]
+  egress_tags = {
+    for key, az in local.egress_made : key => merge(
+      var.tags,
+      { "Name" = "${var.name}-egress-${key}", "natha:cluster" = var.name },
+      { "natha:group" = az, "natha:egress" = var.egress_mode },
+    )
+  }
+
+  egress_given = merge(flatten([
+    for key, node in local.nodes : [
+      for name, id in node.egress_allocation_ids : {
+        for tag, value in { "natha:cluster" = var.name, "natha:group" = node.az, "natha:egress" = var.egress_mode } :
+        "${key}/${name}/${tag}" => { id = id, tag = tag, value = value }
+      }
     ]
-  ]) : one.key => one }
-
-  sources = (
-    length(var.ingress_security_group_cidr_blocks) > 0
-    ? var.ingress_security_group_cidr_blocks
-    : data.aws_vpc.this.cidr_block_associations[*].cidr_block
-  )
-
-  # Only one of the two may restore a failed node: a group would terminate an instance that natha
-  # stops.
-  settings = merge(
-    length(var.metrics_cidr_blocks) > 0 ? { "metrics.listen" = "0.0.0.0:${local.metrics_port}" } : {},
-    var.settings,
-    var.use_autoscaling_groups ? { "repair.enabled" = "false" } : {},
-    var.sns_topic_arn == "" ? {} : { "notify.sns_topic" = var.sns_topic_arn },
-  )
-
-  heartbeat_port   = lookup(local.settings, "heartbeat.port", "6284")
-  replication_port = lookup(local.settings, "replicate.port", local.heartbeat_port)
-  metrics_port     = "6285"
-
-  # Statements of policy.tf that these settings do not need.
-  not_needed = concat(
-    lookup(local.settings, "repair.enabled", "true") == "false" ? ["Repair"] : [],
-    var.key_parameter == "" ? ["ReadKey"] : [],
-    var.sns_topic_arn == "" ? ["PublishNotices"] : [],
-  )
-
-  security_group_ids = concat([aws_security_group.this.id], var.additional_security_group_ids)
+  ])...)
 
   tags = merge(var.tags, { "natha:cluster" = var.name })
 
   node_tags = {
-    for az, node in local.nodes : az => merge(
+    for key, node in local.nodes : key => merge(
       var.tags,
-      { for key, value in local.settings : "natha:${key}" => value },
-      { "Name" = "${var.name}-${az}", "natha:cluster" = var.name },
+      { for setting, value in local.settings : "natha:${setting}" => value },
+      { "Name" = "${var.name}-${key}", "natha:cluster" = var.name },
     )
   }
 
-  user_data = var.key_parameter == "" ? null : base64encode(join("\n", [
-    "#cloud-config",
-    yamlencode({
-      write_files = [{ path = "/etc/natha/key.ssm", content = "${var.key_parameter}\n" }]
-    }),
-  ]))
+  key_part = {
+    write_files = [{ path = "/etc/natha/key.ssm", content = "${var.key_parameter}\n" }]
+  }
+
+  # Added to the list of files that earlier parts write, instead of being replaced by it.
+  merged = {
+    merge_how = [
+      { name = "list", settings = ["append"] },
+      { name = "dict", settings = ["no_replace", "recurse_list"] },
+    ]
+  }
+
+  parts = concat(var.cloud_init_parts, var.key_parameter == "" ? [] : [{
+    content_type = "text/cloud-config"
+    content      = "#cloud-config\n${yamlencode(merge(local.key_part, local.merged))}"
+  }])
+
+  user_data_lines = concat(
+    ["Content-Type: multipart/mixed; boundary=\"natha-part\"", "MIME-Version: 1.0", ""],
+    flatten([
+      for part in local.parts : [
+        "--natha-part",
+        "Content-Type: ${part.content_type}; charset=\"utf-8\"",
+        "Content-Transfer-Encoding: base64",
+        "MIME-Version: 1.0",
+        "",
+        base64encode(part.content),
+        "",
+      ]
+    ]),
+    ["--natha-part--", ""],
+  )
+
+  user_data = (
+    length(var.cloud_init_parts) > 0
+    ? base64encode(join("\n", local.user_data_lines))
+    : var.key_parameter == "" ? null : base64encode("#cloud-config\n${yamlencode(local.key_part)}")
+  )
 }
 
 resource "aws_launch_template" "this" {
   for_each = local.nodes
 
+  region                 = var.region
   name_prefix            = "${var.name}-${each.key}-"
   description            = "A node of the natha cluster ${var.name}"
-  image_id               = var.ami_id
-  instance_type          = var.instance_type
+  image_id               = data.aws_ami.this[each.key].id
+  instance_type          = each.value.instance_type
   update_default_version = true
   user_data              = local.user_data
 
   iam_instance_profile {
-    arn = aws_iam_instance_profile.this.arn
+    arn = local.instance_profile_arn
   }
 
   block_device_mappings {
-    device_name = data.aws_ami.this.root_device_name
+    device_name = data.aws_ami.this[each.key].root_device_name
 
     ebs {
       delete_on_termination = true
       encrypted             = var.encryption
       kms_key_id            = var.kms_key_id
-      volume_type           = "gp3"
+      volume_size           = var.ebs_root_volume_size
+      volume_type           = var.ebs_root_volume_type
     }
   }
 
@@ -136,6 +166,15 @@ resource "aws_launch_template" "this" {
     security_groups             = var.use_autoscaling_groups ? null : local.security_group_ids
     associate_public_ip_address = var.use_autoscaling_groups ? null : true
     delete_on_termination       = !var.use_autoscaling_groups
+  }
+
+  # EC2 rejects it for types without credits.
+  dynamic "credit_specification" {
+    for_each = var.credit_specification != null && can(regex("^t[0-9]", each.value.instance_type)) ? ["credits"] : []
+
+    content {
+      cpu_credits = var.credit_specification
+    }
   }
 
   dynamic "instance_market_options" {
@@ -167,6 +206,11 @@ resource "aws_launch_template" "this" {
     precondition {
       condition     = var.use_autoscaling_groups || !var.use_spot_instances
       error_message = "Spot instances need use_autoscaling_groups = true: EC2 terminates them, and natha cannot start terminated instances."
+    }
+
+    precondition {
+      condition     = contains(data.aws_ec2_instance_type.this[each.value.instance_type].supported_architectures, data.aws_ami.this[each.key].architecture)
+      error_message = "The image ${data.aws_ami.this[each.key].id} is for ${data.aws_ami.this[each.key].architecture}, which ${each.value.instance_type} of ${each.key} is not: change ami_id or instance_type."
     }
   }
 }

@@ -6,6 +6,7 @@
 resource "aws_instance" "this" {
   for_each = var.use_autoscaling_groups ? {} : local.nodes
 
+  region            = var.region
   source_dest_check = false
   tags              = local.node_tags[each.key]
 
@@ -20,13 +21,14 @@ resource "aws_instance" "this" {
     ignore_changes        = [launch_template]
   }
 
-  depends_on = [aws_iam_role_policy.natha]
+  depends_on = [aws_iam_role_policy.natha, aws_vpc_endpoint.ec2]
 }
 
 # In a group: what each instance inherits from the previous one.
 resource "aws_network_interface" "this" {
   for_each = var.use_autoscaling_groups ? local.nodes : {}
 
+  region            = var.region
   description       = "The node of the natha cluster ${var.name} in ${each.key}"
   subnet_id         = each.value.public_subnet_id
   security_groups   = local.security_group_ids
@@ -37,10 +39,11 @@ resource "aws_network_interface" "this" {
 resource "aws_autoscaling_group" "this" {
   for_each = var.use_autoscaling_groups ? local.nodes : {}
 
+  region      = var.region
   name_prefix = "${var.name}-${each.key}-"
 
   # Only the zone: the subnet comes from the launch template's interface.
-  availability_zones = [each.key]
+  availability_zones = [each.value.az]
   min_size           = 1
   max_size           = 1
   desired_capacity   = 1
@@ -51,18 +54,24 @@ resource "aws_autoscaling_group" "this" {
     version = "$Latest"
   }
 
-  tag {
-    key                 = "natha:cluster"
-    value               = var.name
-    propagate_at_launch = false
+  # The instances have theirs from the launch template.
+  dynamic "tag" {
+    for_each = merge(var.tags, { "Name" = "${var.name}-${each.key}", "natha:cluster" = var.name })
+
+    content {
+      key                 = tag.key
+      value               = tag.value
+      propagate_at_launch = false
+    }
   }
 
-  depends_on = [aws_iam_role_policy.natha, aws_eip_association.this]
+  depends_on = [aws_iam_role_policy.natha, aws_eip_association.this, aws_vpc_endpoint.ec2]
 }
 
 resource "aws_eip" "this" {
-  for_each = length(var.eip_allocation_ids) > 0 ? {} : local.nodes
+  for_each = var.allocate_eips ? { for key, node in local.nodes : key => node if node.eip_allocation_id == null } : {}
 
+  region = var.region
   domain = "vpc"
   tags   = local.node_tags[each.key]
 }
@@ -70,11 +79,8 @@ resource "aws_eip" "this" {
 resource "aws_eip_association" "this" {
   for_each = local.nodes
 
-  allocation_id = (
-    length(var.eip_allocation_ids) > 0
-    ? local.given_eips[each.key]
-    : aws_eip.this[each.key].allocation_id
-  )
+  region               = var.region
+  allocation_id        = try(aws_eip.this[each.key].allocation_id, each.value.eip_allocation_id)
   instance_id          = var.use_autoscaling_groups ? null : aws_instance.this[each.key].id
   network_interface_id = var.use_autoscaling_groups ? aws_network_interface.this[each.key].id : null
   allow_reassociation  = true
@@ -83,8 +89,8 @@ resource "aws_eip_association" "this" {
     create_before_destroy = true
 
     precondition {
-      condition     = length(var.eip_allocation_ids) == 0 || length(var.eip_allocation_ids) == length(var.vpc_az_maps)
-      error_message = "Set eip_allocation_ids to one Elastic IP per entry of vpc_az_maps, or leave it empty."
+      condition     = var.allocate_eips || each.value.eip_allocation_id != null
+      error_message = "Give ${each.key} an eip_allocation_id, or set allocate_eips = true."
     }
   }
 }
@@ -93,20 +99,15 @@ resource "aws_eip_association" "this" {
 resource "aws_eip" "egress" {
   for_each = local.egress_made
 
+  region = var.region
   domain = "vpc"
   tags   = local.egress_tags[each.key]
-
-  lifecycle {
-    precondition {
-      condition     = contains(var.vpc_az_maps[*].az, each.value)
-      error_message = "Name only zones of vpc_az_maps in egress_ips."
-    }
-  }
 }
 
 resource "aws_ec2_tag" "egress" {
   for_each = local.egress_given
 
+  region      = var.region
   resource_id = each.value.id
   key         = each.value.tag
   value       = each.value.value
@@ -114,8 +115,9 @@ resource "aws_ec2_tag" "egress" {
 
 # From here on natha manages the table's default route.
 resource "aws_ec2_tag" "table" {
-  for_each = var.update_route_tables ? local.tables : {}
+  for_each = var.tag_route_tables ? local.tables : {}
 
+  region      = var.region
   resource_id = each.value
   key         = "natha:cluster"
   value       = var.name

@@ -1,10 +1,13 @@
 # What the nodes may do, as printed by
 #   natha policy --format terraform --cluster-ref var.name --vpc-ref var.vpc_id \
 #       --key-parameter-ref var.key_parameter --sns-topic-ref var.sns_topic_arn
+# with the module's own region.
 
 data "aws_partition" "current" {}
 
-data "aws_region" "current" {}
+data "aws_region" "current" {
+  region = var.region
+}
 
 data "aws_caller_identity" "current" {}
 

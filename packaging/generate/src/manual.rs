@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn every_page_names_natha_and_its_version() {
-        for (name, page) in pages(natha::cli::Cli::command()).unwrap() {
+        for (name, page) in pages(natha::cli::command()).unwrap() {
             let page = String::from_utf8(page).unwrap();
             let source = format!("\"natha {}\"", env!("CARGO_PKG_VERSION"));
             assert!(page.starts_with(".ie"), "{name}: {page}");

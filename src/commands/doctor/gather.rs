@@ -95,7 +95,7 @@ struct Loaded {
 impl Loaded {
     fn read(flags: &Flags, tags: Option<&BTreeMap<String, String>>) -> Self {
         match load_despite_key(flags, tags) {
-            Ok((Resolved { settings, given, warnings }, key_problem)) => {
+            Ok((Resolved { settings, given, warnings, .. }, key_problem)) => {
                 Self { settings, given, problems: Vec::new(), ignored: warnings, key_problem }
             }
             Err(Problems(problems)) => Self {

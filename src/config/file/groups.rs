@@ -251,8 +251,8 @@ fn located(error: &Error, file: &FileText<'_>, tables: &[Table<'_, '_>]) -> Prob
         for (name, value) in table.items {
             let Some(key) = table.known.find(name.get_ref()) else { continue };
             if (name.span().start..value.span().end).contains(&at) {
-                let remedy = format!("it may be: {}", key.range.text());
-                return table.problem(key.name, error.message(), &remedy);
+                let (what, remedy) = key.range.explain(error.message());
+                return table.problem(key.name, &what, &remedy);
             }
         }
     }

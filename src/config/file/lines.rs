@@ -1,5 +1,6 @@
 //! The text of a settings file, and the lines that things in it are on.
 
+use std::ops::Range;
 use std::path::Path;
 
 use toml::de::DeValue;
@@ -13,6 +14,12 @@ pub(super) struct FileText<'a> {
 }
 
 impl FileText<'_> {
+    /// A part of the file as it is written; none if it has a line break or another control character.
+    pub(super) fn written(&self, span: Range<usize>) -> Option<String> {
+        let text = self.text.get(span)?;
+        (!text.contains(char::is_control)).then(|| text.to_owned())
+    }
+
     /// The line that a byte of the file is in.
     pub(super) fn origin(&self, at: usize) -> Origin {
         let before = self.text.get(..at).unwrap_or(self.text);

@@ -98,6 +98,56 @@ fn everything_wrong_is_told_at_once() {
 }
 
 #[test]
+fn a_refused_value_is_quoted_as_it_is_written_with_what_to_write() {
+    for (text, problem) in [
+        ("heartbeat.interval = 90", " = 90 (FILE:1): has no unit; write 90ms, for example"),
+        ("repair.enabled = 'yes'", " = 'yes' (FILE:1): is not a boolean; write true or false"),
+        (
+            "host.accept = ['10.0.0.300']",
+            " = ['10.0.0.300'] (FILE:1): `10.0.0.300` is not an IPv4 address; write one such as \
+             10.0.0.10",
+        ),
+        (
+            "host.accept = [\n'10.0.0.300']",
+            " = \"10.0.0.300\" (FILE:1): `10.0.0.300` is not an IPv4 address; write one such as \
+             10.0.0.10",
+        ),
+        ("cluster = \"\"", " = \"\" (FILE:1): is empty; write a value, or remove the setting"),
+        ("heartbeat.port = 0", " = 0 (FILE:1): is too small; it may be: 1 to 65535"),
+        (
+            "host.accept_mode = \"arp\"",
+            " = \"arp\" (FILE:1): is not a mode; it may be: lo or redirect",
+        ),
+    ] {
+        let name = text.split(' ').next().unwrap();
+        let wanted = format!("{name}{}", problem.replace("FILE", "/etc/natha/natha.toml"));
+        assert_eq!(only_problem(text), wanted);
+    }
+}
+
+#[test]
+fn only_a_wrong_flag_is_wrong_usage() {
+    let of_set = |set: &str| {
+        let flags = Flags { set: vec![set.to_owned()], ..Flags::default() };
+        resolve(&Sources { flags, ..Sources::default() }).unwrap_err()
+    };
+    for (set, problem) in [
+        ("foo", "flag --set foo: `=` is missing; write --set KEY=VALUE"),
+        ("foo=1", "foo (flag --set): unknown setting"),
+        ("heartbeat.port=0", "heartbeat.port = \"0\" (flag --set): is too small"),
+        ("api.endpoint=ec2.test", "api.endpoint = \"ec2.test\" (flag --set): is not a URL"),
+        ("failover.read_valid=1s", "failover.read_valid = \"1s\" (flag --set), api.timeout"),
+    ] {
+        let problems = of_set(set);
+        assert!(problems.is_wrong_usage(), "{set}");
+        assert!(problems.to_string().contains(problem), "{set}: {problems}");
+    }
+    let env = texts(&[("NATHA_HEARTBEAT_PORT", "0")]);
+    let problems = resolve(&Sources { env, ..Sources::default() }).unwrap_err();
+    assert!(!problems.is_wrong_usage(), "{problems}");
+}
+
+#[test]
 fn a_renamed_setting_is_refused_with_its_new_name() {
     let problem = only_problem("notices.heed = false");
     assert!(problem.contains("did you mean `interruptions.enabled`?"), "{problem}");

@@ -5,12 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::ways::{Undelivered, Way};
 use crate::daemon::alerts::Alert;
 use crate::daemon::clock;
 use crate::notify::{Notice, pause};
 use crate::status::NoticeCounters;
+
+/// How long the alert stands after a notice was given up, where no other one follows. The counter
+/// of failures keeps the evidence.
+const STANDS: Duration = Duration::from_hours(1);
 
 /// How notices fared since the start.
 #[derive(Debug, Default)]
@@ -41,7 +46,15 @@ pub(super) async fn deliver(
     tally: Arc<Tally>,
     mut alert: Alert,
 ) {
-    while let Some(notice) = queue.recv().await {
+    loop {
+        let notice = match timeout(STANDS, queue.recv()).await {
+            Ok(Some(notice)) => notice,
+            Ok(None) => return,
+            Err(_) => {
+                alert.set(None).await;
+                continue;
+            }
+        };
         match insist(&way, &notice, &mut alert).await {
             Ok(()) => {
                 tally.sent.fetch_add(1, Ordering::Relaxed);

@@ -91,14 +91,18 @@ async fn run(
     let mut desk = Desk::new(parts.run, parts.scribe, queues, tally, file);
     loop {
         let wait = desk.book.next_deadline().map_or(IDLE, |at| at.since(clock::now()));
-        match timeout(wait, observations.recv()).await {
-            Ok(Some(observation)) => desk.take(observation),
-            Ok(None) => break,
-            Err(_) => {}
+        let next = tokio::select! {
+            next = timeout(wait, observations.recv()) => Some(next),
+            () = desk.written(), if desk.unsaved => None,
+        };
+        match next {
+            Some(Ok(Some(observation))) => desk.take(observation),
+            Some(Ok(None)) => break,
+            Some(Err(_)) | None => {}
         }
         desk.send();
     }
-    drop(desk);
+    desk.close().await;
     while deliveries.join_next().await.is_some() {}
 }
 
@@ -160,11 +164,37 @@ impl Desk {
         self.unsaved |= self.book.take_changed();
         let is_writing = self.writing.as_ref().is_some_and(|writing| !writing.is_finished());
         if self.unsaved && !is_writing {
-            self.unsaved = false;
-            let memory = self.book.memory(now, clock::wall_ms_at(now));
-            let file = self.file.clone();
-            // In a thread of its own: a volume that hangs must not hold up a notice.
-            self.writing = Some(tokio::task::spawn_blocking(move || save(&file, &memory)));
+            self.write();
+        }
+    }
+
+    /// Begins to write the file.
+    fn write(&mut self) {
+        let now = clock::now();
+        let memory = self.book.memory(now, clock::wall_ms_at(now));
+        let file = self.file.clone();
+        self.unsaved = false;
+        // In a thread of its own: a volume that hangs must not hold up a notice.
+        self.writing = Some(tokio::task::spawn_blocking(move || save(&file, &memory)));
+    }
+
+    /// Waits for the end of a write that has begun.
+    async fn written(&mut self) {
+        if let Some(writing) = &mut self.writing
+            && let Err(error) = writing.await
+        {
+            tracing::warn!("{} was not written: {error}", self.file.display());
+        }
+        self.writing = None;
+    }
+
+    /// Writes down what the file lacks. Nothing is sent any more.
+    async fn close(mut self) {
+        self.queues.clear();
+        self.written().await;
+        if self.unsaved {
+            self.write();
+            self.written().await;
         }
     }
 }

@@ -16,6 +16,7 @@ use super::run::{Pace, StepResult, TakeRun};
 use super::shared::{FIND, find};
 use crate::config::{Flags, Settings, load};
 use crate::daemon::discovery::Membership;
+use crate::daemon::waiting::Waiting;
 use crate::types::{
     Group, GroupName, Holder, InstanceId, Location, Resource, RouteTableId, RouteTableInfo,
     RouteTarget,
@@ -159,7 +160,8 @@ async fn begin(flags: &Flags, changes: bool) -> anyhow::Result<(Membership, Opti
     }
     let lock =
         if changes { Some(TakeLock::wait(&settings.state_dir, deadline).await?) } else { None };
-    Ok((find(flags, settings, deadline).await?, lock))
+    let waiting = Waiting::at_most(FIND, None);
+    Ok((find(flags, settings, deadline, waiting).await?, lock))
 }
 
 async fn read_tables(found: &Membership) -> anyhow::Result<BTreeMap<RouteTableId, RouteTableInfo>> {
@@ -312,8 +314,8 @@ async fn give_back(
         anyhow::Ok(info.and_then(|info| info.routes.get(cidr).cloned()).map(|entry| entry.target))
     };
     match target().await? {
-        Some(target) if target == *before => {}
-        Some(target) if is_members(found, &target) => {
+        // The read may be older than this node's own write, so the old target is written in any case.
+        Some(target) if target == *before || is_members(found, &target) => {
             if let Err(fault) = ec2.point_route(table, *cidr, before).await {
                 return Ok((AdoptResult::Failed, fault.to_string()));
             }

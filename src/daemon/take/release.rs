@@ -12,9 +12,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 
 use super::host_change::HostChange;
 use super::lock::TakeLock;
-use super::shared::{carries, carry, find, monitor_runs, take_run};
+use super::shared::{LIMIT_FLAG, carries, carry, find, monitor_runs, take_run};
 use crate::config::{Flags, load};
 use crate::daemon::clock;
+use crate::daemon::waiting::Waiting;
 use crate::types::{GroupName, InstanceId};
 
 /// Time between two reads.
@@ -52,7 +53,7 @@ pub(crate) async fn release(
     let deadline = Instant::now() + limit;
     let settings = load(flags, None)?.settings;
     let (socket, state_dir) = (settings.socket.clone(), settings.state_dir.clone());
-    let found = find(flags, settings, deadline).await?;
+    let found = find(flags, settings, deadline, Waiting::at_most(limit, Some(LIMIT_FLAG))).await?;
     let run = take_run(&found, group, deadline)?;
     let mut released = ReleaseReport {
         group: group.clone(),

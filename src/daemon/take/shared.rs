@@ -13,14 +13,18 @@ use crate::cloud::{Clouds, Imds};
 use crate::config::{Flags, PairFlags, Settings, load};
 use crate::daemon::carrier::{self, MustCarry};
 use crate::daemon::discovery::{self, Membership};
+use crate::daemon::waiting::{Obstacle, Waiting};
 use crate::plan::parts_of;
 use crate::types::GroupName;
 
 /// A read may take several calls, each with the API's time limit: its limit in units of that.
 const CALL_LIMITS: u32 = 3;
+/// The flag that sets how long `natha take` and `natha release` try.
+pub(super) const LIMIT_FLAG: &str = "--limit";
 /// Time between two attempts to find the cluster.
 const FIND_EVERY: Duration = Duration::from_secs(1);
-/// Whether a monitor runs on this host: one that has ended leaves a socket that refuses
+
+/// Whether a monitor runs on this host: one that was killed leaves a socket that refuses
 /// connections.
 pub(super) async fn monitor_runs(socket: &Path) -> bool {
     UnixStream::connect(socket).await.is_ok()
@@ -76,20 +80,23 @@ pub(super) const FIND: Duration = Duration::from_secs(30);
 /// # Errors
 /// If the settings are wrong, or the cluster cannot be found in time.
 pub(in crate::daemon) async fn find_cluster(flags: &Flags) -> anyhow::Result<Membership> {
-    Box::pin(find(flags, load(flags, None)?.settings, Instant::now() + FIND)).await
+    let settings = load(flags, None)?.settings;
+    Box::pin(find(flags, settings, Instant::now() + FIND, Waiting::at_most(FIND, None))).await
 }
 
 /// Finds the cluster as the monitor does. keepalived runs its script once per transition, so a
-/// failure that may pass is retried until `deadline`.
+/// failure that may pass is retried until `deadline`. `waiting` says what is logged meanwhile.
 pub(super) async fn find(
     flags: &Flags,
     settings: Settings,
     deadline: Instant,
+    mut waiting: Waiting,
 ) -> anyhow::Result<Membership> {
     let imds = Imds::new();
+    let begun = Instant::now();
     let mut rounds = interval(FIND_EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last = "the instance metadata service does not answer".to_owned();
+    let mut last = Obstacle::from("the instance metadata service does not answer".to_owned());
     loop {
         let attempt = async {
             rounds.tick().await;
@@ -98,7 +105,9 @@ pub(super) async fn find(
         match timeout_at(deadline, attempt).await {
             Ok(Ok(Ok(found))) => return Ok(found),
             Ok(Ok(Err(why))) => {
-                tracing::warn!("cannot start yet: {why}");
+                if let Some(line) = waiting.line(&why, begun.elapsed()) {
+                    tracing::warn!("{line}");
+                }
                 last = why;
             }
             Ok(Err(error)) => return Err(error),

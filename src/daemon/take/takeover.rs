@@ -8,8 +8,9 @@ use tokio::time::Instant;
 use super::host_change::HostChange;
 use super::lock::TakeLock;
 use super::run::{StepResult, TakeStep};
-use super::shared::{carries, carry, find, monitor_runs, take_run};
+use super::shared::{LIMIT_FLAG, carries, carry, find, monitor_runs, take_run};
 use crate::config::{Flags, load};
+use crate::daemon::waiting::Waiting;
 use crate::types::{GroupName, InstanceId};
 
 #[derive(Debug, Clone)]
@@ -53,7 +54,8 @@ pub(crate) async fn take(flags: &Flags, request: &TakeRequest) -> anyhow::Result
         Some(TakeLock::wait(&settings.state_dir, deadline).await?)
     };
     let socket = settings.socket.clone();
-    let found = find(flags, settings, deadline).await?;
+    let waiting = Waiting::at_most(request.limit, Some(LIMIT_FLAG));
+    let found = find(flags, settings, deadline, waiting).await?;
     let monitor = monitor_runs(&socket).await;
     let mut run = take_run(&found, &request.group, deadline)?;
     run.adopt |= request.adopt;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use crate::daemon::account::{IAM_ROLE, REGION};
 use crate::daemon::shared::Shared;
 use crate::dataplane::{Dataplane, Interface};
+use crate::ec2::Particulars;
 
 /// The longest life of a token, in seconds.
 const LONGEST: u64 = 21_600;
@@ -31,12 +32,17 @@ const TOKEN: &str = "x-aws-ec2-metadata-token";
 const VERSIONS: [&str; 5] = ["latest", "2021-03-23", "2018-09-24", "2016-09-02", "2009-04-04"];
 
 /// What there is of every interface, where it is there at all.
-const OF_INTERFACE: [&str; 11] = [
+const OF_INTERFACE: [&str; 16] = [
     "interface-id",
     "device-number",
+    "local-hostname",
     "mac",
     "local-ipv4s",
+    "network-card-index",
+    "owner-id",
+    "public-hostname",
     "public-ipv4s",
+    "security-groups",
     "subnet-id",
     "subnet-ipv4-cidr-block",
     "vpc-id",
@@ -46,9 +52,19 @@ const OF_INTERFACE: [&str; 11] = [
 ];
 
 /// What there is of every instance, where it is there at all.
-const OF_INSTANCE: [&str; 10] = [
+const OF_INSTANCE: [&str; 25] = [
+    "ami-id",
+    "ami-launch-index",
+    "ami-manifest-path",
+    "block-device-mapping/ami",
+    "block-device-mapping/root",
+    "events/maintenance/history",
+    "events/maintenance/scheduled",
     "hostname",
+    "iam/info",
+    "instance-action",
     "instance-id",
+    "instance-life-cycle",
     "instance-type",
     "local-hostname",
     "local-ipv4",
@@ -56,8 +72,16 @@ const OF_INSTANCE: [&str; 10] = [
     "placement/availability-zone",
     "placement/availability-zone-id",
     "placement/region",
+    "public-hostname",
     "public-ipv4",
+    "reservation-id",
+    "security-groups",
+    "services/domain",
+    "services/partition",
 ];
+
+/// What there is besides the metadata and the user data.
+const DYNAMIC: [&str; 2] = ["fws/instance-monitoring", "instance-identity/document"];
 
 type Tokens = Arc<Mutex<BTreeMap<String, (String, Duration)>>>;
 
@@ -87,22 +111,35 @@ fn respond(
     let now = shared.clock.now();
     let dataplane = shared.world.lock().dataplane(now);
     let Some(instance) = instance_at(&dataplane, peer) else { return plain(404, "") };
-    let path = request.uri().path();
+    let path = single_slashes(request.uri().path());
     let (method, headers) = (request.method(), request.headers());
     if path == "/latest/api/token" {
         return give_token(tokens, &instance, method, headers, now);
     }
-    if !token_is_good(tokens, &instance, headers, now) {
+    if needs_token(shared, &instance, headers) && !token_is_good(tokens, &instance, headers, now) {
         return plain(401, "");
     }
     if method != Method::GET {
         return plain(405, "");
     }
     let about = About { shared, dataplane: &dataplane, instance: &instance, now };
-    match about.answer(path.trim_end_matches('/')) {
+    match about.answer(&path) {
         Some(text) => plain(200, &text),
         None => plain(404, ""),
     }
+}
+
+/// Clients append an entry of a listing, which has a slash at its end, and another slash.
+fn single_slashes(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    format!("/{}", parts.join("/"))
+}
+
+/// Version 1 of the service is there unless the instance requires tokens. A request with a token is
+/// judged by it.
+fn needs_token(shared: &Shared, instance: &str, headers: &HeaderMap) -> bool {
+    let particulars = shared.world.lock().particulars(instance);
+    particulars.is_none_or(|it| it.tokens_required) || headers.contains_key(TOKEN)
 }
 
 fn instance_at(dataplane: &Dataplane, peer: IpAddr) -> Option<String> {
@@ -167,37 +204,70 @@ impl About<'_> {
     fn answer(&self, path: &str) -> Option<String> {
         let primary = self.interface(|it| it.device_index == 0)?;
         let instance = self.dataplane.instances.get(self.instance)?;
-        let zone = self.zone()?;
-        let (version, path) = path.strip_prefix('/')?.split_once('/')?;
+        let path = path.strip_prefix('/')?;
+        let (version, path) = path.split_once('/').unwrap_or((path, ""));
+        if version.is_empty() {
+            return Some(VERSIONS.join("\n"));
+        }
         if !VERSIONS.contains(&version) {
             return None;
         }
         let Some(path) = path.strip_prefix("meta-data/") else {
             return match path {
+                "" => Some("dynamic\nmeta-data\nuser-data".to_owned()),
                 "user-data" => instance.user_data.clone(),
                 "meta-data" => self.list(""),
-                "dynamic/instance-identity" => Some("document".to_owned()),
-                "dynamic/instance-identity/document" => Some(self.document(primary.1, &zone)),
-                _ => None,
+                "dynamic" => entries(DYNAMIC.into_iter(), "", |_| true),
+                "dynamic/fws/instance-monitoring" => Some("disabled".to_owned()),
+                "dynamic/instance-identity/document" => self.document(primary.1),
+                _ => {
+                    let directory = format!("{}/", path.strip_prefix("dynamic/")?);
+                    entries(DYNAMIC.into_iter(), &directory, |_| true)
+                }
             };
         };
-        let address = primary.1.addresses.first()?;
         match path {
-            "instance-id" => Some(self.instance.to_owned()),
             "mac" => Some(primary.1.mac.clone()),
-            "local-ipv4" => Some(address.to_string()),
-            "public-ipv4" => primary.1.public.get(address).map(Ipv4Addr::to_string),
-            "hostname" | "local-hostname" => {
-                Some(format!("ip-{}.ec2.internal", address.to_string().replace('.', "-")))
+            "local-ipv4" => primary.1.addresses.first().map(Ipv4Addr::to_string),
+            "hostname" => self.of_interface(primary.0, primary.1, "local-hostname"),
+            "public-ipv4" => {
+                primary.1.public.get(primary.1.addresses.first()?).map(Ipv4Addr::to_string)
             }
-            "instance-type" => Some("t4g.nano".to_owned()),
-            "placement/region" => Some(REGION.to_owned()),
-            "placement/availability-zone-id" => Some(zone_id(&zone)),
-            "placement/availability-zone" => Some(zone),
+            "local-hostname" | "public-hostname" | "security-groups" => {
+                self.of_interface(primary.0, primary.1, path)
+            }
             "network/interfaces/macs" => Some(self.macs()),
             "iam/security-credentials" => Some(self.role()),
-            _ => self.below(path).or_else(|| self.list(&format!("{path}/"))),
+            "iam/info" => Some(self.profile()),
+            _ => self
+                .of_instance(path)
+                .or_else(|| self.below(path))
+                .or_else(|| self.list(&format!("{path}/"))),
         }
+    }
+
+    fn of_instance(&self, path: &str) -> Option<String> {
+        let Particulars { zone, kind, image, reservation, life_cycle, .. } = self.particulars()?;
+        let zone_id = zone_id(&zone);
+        let text: &str = match path {
+            "ami-id" => &image,
+            "ami-launch-index" => "0",
+            "ami-manifest-path" => "(unknown)",
+            "block-device-mapping/ami" | "block-device-mapping/root" => "/dev/xvda",
+            "events/maintenance/history" | "events/maintenance/scheduled" => "[]",
+            "instance-action" => "none",
+            "instance-id" => self.instance,
+            "instance-life-cycle" => life_cycle,
+            "instance-type" => &kind,
+            "placement/availability-zone" => &zone,
+            "placement/availability-zone-id" => &zone_id,
+            "placement/region" => REGION,
+            "reservation-id" => &reservation,
+            "services/domain" => "amazonaws.com",
+            "services/partition" => "aws",
+            _ => return None,
+        };
+        Some(text.to_owned())
     }
 
     /// What is in a directory, one name a line; another directory has a slash at its end.
@@ -214,18 +284,10 @@ impl About<'_> {
         all.extend(tags.map(|key| format!("tags/instance/{key}")));
         let set = self.shared.state().metadata.keys().cloned().collect::<Vec<_>>();
         all.extend(set.into_iter().filter(|(id, _)| id == self.instance).map(|(_, path)| path));
-        let mut names = BTreeSet::new();
-        for item in all.iter().filter_map(|item| item.strip_prefix(directory)) {
-            let whole = format!("/latest/meta-data/{directory}{item}");
-            match item.split_once('/') {
-                Some((below, _)) => drop(names.insert(format!("{below}/"))),
-                // Not every instance has all of them: a public address, say.
-                None if self.answer(&whole).is_some() => drop(names.insert(item.to_owned())),
-                None => {}
-            }
-        }
-        let names: Vec<_> = names.into_iter().collect();
-        Some(names.join("\n")).filter(|names| !names.is_empty())
+        // Not every instance has all of them: a public address, say.
+        let is_there =
+            |item: &str| self.answer(&format!("/latest/meta-data/{directory}{item}")).is_some();
+        entries(all.iter().map(String::as_str), directory, is_there)
     }
 
     fn below(&self, path: &str) -> Option<String> {
@@ -257,9 +319,16 @@ impl About<'_> {
             let own = interface.public.iter().filter(|(_, it)| **it == public);
             return lines(&mut own.map(|(private, _)| *private));
         }
+        let settings = self.shared.world.lock().settings().clone();
+        let address = interface.addresses.first()?;
         match path {
+            "local-hostname" => Some(settings.private_name(*address)),
+            "public-hostname" => {
+                interface.public.get(address).map(|public| settings.public_name(*public))
+            }
             "interface-id" => Some(id.to_owned()),
             "device-number" => Some(interface.device_index.to_string()),
+            "network-card-index" => Some("0".to_owned()),
             "mac" => Some(interface.mac.clone()),
             "local-ipv4s" => lines(&mut interface.addresses.iter().copied()),
             "public-ipv4s" => lines(&mut interface.public.values().copied()),
@@ -274,8 +343,9 @@ impl About<'_> {
                 let blocks: Vec<_> = blocks.iter().map(ToString::to_string).collect();
                 Some(blocks.join("\n"))
             }
-            "owner-id" => Some(self.account_id()),
-            "security-group-ids" => self.groups(id),
+            "owner-id" => Some(settings.account),
+            "security-group-ids" => self.groups(id).map(|(ids, _)| ids.join("\n")),
+            "security-groups" => self.groups(id).map(|(_, names)| names.join("\n")),
             _ => None,
         }
     }
@@ -294,9 +364,8 @@ impl About<'_> {
         self.shared.world.lock().metadata_tags(self.instance).cloned()
     }
 
-    fn zone(&self) -> Option<String> {
-        let world = self.shared.world.lock();
-        world.instance_place(self.instance).map(|(zone, ..)| zone.to_owned())
+    fn particulars(&self) -> Option<Particulars> {
+        self.shared.world.lock().particulars(self.instance)
     }
 
     fn role(&self) -> String {
@@ -313,45 +382,85 @@ impl About<'_> {
         world.vpc_of(&interface.subnet).map(|vpc| world.blocks_of(vpc)).unwrap_or_default()
     }
 
-    fn groups(&self, id: &str) -> Option<String> {
-        self.shared.world.lock().groups_of(id).map(|groups| groups.join("\n"))
+    fn groups(&self, id: &str) -> Option<(Vec<String>, Vec<String>)> {
+        let world = self.shared.world.lock();
+        world.groups_of(id).map(|(ids, names)| (ids.to_vec(), names))
     }
 
     fn account_id(&self) -> String {
         self.shared.world.lock().settings().account.clone()
     }
 
+    fn stamp(&self, at: Duration) -> String {
+        let epoch = self.shared.world.lock().settings().epoch;
+        humantime::format_rfc3339_seconds(epoch + at).to_string()
+    }
+
+    fn profile(&self) -> String {
+        let (account, role) = (self.account_id(), self.role());
+        serde_json::json!({
+            "Code": "Success",
+            "LastUpdated": self.stamp(self.now),
+            "InstanceProfileArn": format!("arn:aws:iam::{account}:instance-profile/{role}"),
+            "InstanceProfileId": format!("AIPA{:0>16}", role.len()),
+        })
+        .to_string()
+    }
+
     fn credentials(&self) -> Option<String> {
-        let mut world = self.shared.world.lock();
-        let keys = world.credentials_for(self.instance, self.now)?;
-        let epoch = world.settings().epoch;
-        let stamp = |at: SystemTime| humantime::format_rfc3339_seconds(at).to_string();
+        let keys = self.shared.world.lock().credentials_for(self.instance, self.now)?;
         let text = serde_json::json!({
             "Code": "Success",
-            "LastUpdated": stamp(epoch + self.now),
+            "LastUpdated": self.stamp(self.now),
             "Type": "AWS-HMAC",
             "AccessKeyId": keys.access_key_id,
             "SecretAccessKey": keys.secret_access_key,
             "Token": keys.session_token,
-            "Expiration": stamp(epoch + keys.expires.unwrap_or(self.now)),
+            "Expiration": self.stamp(keys.expires.unwrap_or(self.now)),
         });
         Some(text.to_string())
     }
 
-    fn document(&self, primary: &Interface, zone: &str) -> String {
-        serde_json::json!({
+    fn document(&self, primary: &Interface) -> Option<String> {
+        let about = self.particulars()?;
+        let document = serde_json::json!({
             "accountId": self.account_id(),
-            "architecture": "arm64",
-            "availabilityZone": zone,
-            "imageId": "ami-0123456789abcdef0",
+            "architecture": about.architecture,
+            "availabilityZone": about.zone,
+            "billingProducts": null,
+            "devpayProductCodes": null,
+            "imageId": about.image,
             "instanceId": self.instance,
-            "instanceType": "t4g.nano",
+            "instanceType": about.kind,
+            "kernelId": null,
+            "marketplaceProductCodes": null,
+            "pendingTime": self.stamp(about.launched),
             "privateIp": primary.addresses.first(),
+            "ramdiskId": null,
             "region": REGION,
             "version": "2017-09-30",
-        })
-        .to_string()
+        });
+        Some(document.to_string())
     }
+}
+
+/// What of these items is in a directory, one name a line; another directory has a slash at its
+/// end. None where there is nothing.
+fn entries<'a>(
+    items: impl Iterator<Item = &'a str>,
+    directory: &str,
+    is_there: impl Fn(&str) -> bool,
+) -> Option<String> {
+    let mut names = BTreeSet::new();
+    for item in items.filter_map(|item| item.strip_prefix(directory)) {
+        match item.split_once('/') {
+            Some((below, _)) => drop(names.insert(format!("{below}/"))),
+            None if is_there(item) => drop(names.insert(item.to_owned())),
+            None => {}
+        }
+    }
+    let names: Vec<_> = names.into_iter().collect();
+    Some(names.join("\n")).filter(|names| !names.is_empty())
 }
 
 /// The zone's id: `use1-az1` for `us-east-1a`, as in an account whose letters are in order.

@@ -253,7 +253,7 @@ def check_nat_gateways(public, table, eni, eip):
     address = shown["NatGatewayAddresses"][0]
     assert address["AllocationId"] == eip and address["PrivateIp"].startswith("10.0.0."), shown
     own = ec2.describe_network_interfaces(NetworkInterfaceIds=[address["NetworkInterfaceId"]])
-    assert own["NetworkInterfaces"][0]["InterfaceType"] == "natGateway"
+    assert own["NetworkInterfaces"][0]["InterfaceType"] == "nat_gateway"
     busy = outcome(ec2.associate_address, AllocationId=eip, NetworkInterfaceId=eni)
     assert busy == "AuthFailure", busy
     there = dict(RouteTableId=table, DestinationCidrBlock="198.18.0.0/15")
@@ -361,7 +361,7 @@ def check_blocks(vpc):
 
 def check_listings(vpc, public, table, nodes):
     subnets = ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["Subnets"]
-    assert len(subnets) == 2 and subnets[0]["AvailabilityZone"] == "eu-central-1a"
+    assert [s["AvailabilityZone"] for s in subnets] == ["eu-central-1a"] * 2
     assert ec2.describe_vpcs(VpcIds=[vpc])["Vpcs"][0]["CidrBlock"] == "10.0.0.0/16"
     ec2.create_tags(Resources=[table, nodes[0]], Tags=[{"Key": "natha:cluster", "Value": "c"}])
     tagged = [{"Name": "tag:natha:cluster", "Values": ["c"]}]

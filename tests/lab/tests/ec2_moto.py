@@ -112,10 +112,15 @@ class Site:
         return self.ec2.replace_route(
             RouteTableId=self.table, DestinationCidrBlock=block, **target)
 
-    def elastic(self):
-        """An Elastic IP address, in a VPC that has a gateway."""
+    def gateway(self):
+        """An internet gateway of the VPC."""
         gateway = self.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
         self.ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=self.vpc)
+        return gateway
+
+    def elastic(self):
+        """An Elastic IP address, in a VPC that has a gateway."""
+        self.gateway()
         return self.ec2.allocate_address(Domain="vpc")["AllocationId"]
 
     def associate(self, eip, eni, **more):
@@ -305,6 +310,24 @@ def _(site):
     return outcome(site.create, "192.168.0.0/16", NetworkInterfaceId=other.enis[0])
 
 
+@probe("CreateRoute of the VPC's block to a gateway")
+def _(site):
+    return outcome(site.create, "10.0.0.0/16", GatewayId=site.gateway())
+
+
+@probe("CreateRoute with GatewayId local")
+def _(site):
+    return outcome(site.create, "192.168.0.0/16", GatewayId="local")
+
+
+@probe("CreateRoute with a NAT gateway as GatewayId")
+def _(site):
+    gateway = site.nat_gateway(site.elastic())
+    site.create("192.168.0.0/16", GatewayId=gateway)
+    shown = site.routes()["192.168.0.0/16"]
+    return next((name for name, value in shown.items() if value == gateway), "no member")
+
+
 @probe("CreateRoute of a route that exists")
 def _(site):
     return outcome(site.create, NetworkInterfaceId=site.enis[1])
@@ -341,6 +364,18 @@ def _(site):
 def _(site):
     site.ec2.modify_instance_attribute(InstanceId=site.nodes[0], DisableApiStop={"Value": True})
     return outcome(site.ec2.stop_instances, InstanceIds=[site.nodes[0]])
+
+
+@probe("TerminateInstances with stop protection")
+def _(site):
+    site.ec2.modify_instance_attribute(InstanceId=site.nodes[0], DisableApiStop={"Value": True})
+    return outcome(site.ec2.terminate_instances, InstanceIds=[site.nodes[0]])
+
+
+@probe("RunInstances with an unknown image")
+def _(site):
+    return outcome(site.ec2.run_instances, ImageId="ami-26fc345b", MinCount=1, MaxCount=1,
+                   SubnetId=site.subnet)
 
 
 @probe("DescribeInstanceStatus lists a stopped instance")

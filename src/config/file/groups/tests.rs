@@ -193,8 +193,8 @@ fn an_invalid_check_is_refused_with_its_line() {
     for (check, part) in [
         ("", "has no probe"),
         ("tcp = 80, address = true", "has several probes: tcp, address"),
-        ("tcp = 0", "neither a port"),
-        ("tcp = \"db.example.com:80\"", "neither a port"),
+        ("tcp = 0", "not a place to connect to"),
+        ("tcp = \"db.example.com:80\"", "not a place to connect to"),
         ("http = \"https://127.0.0.1/\"", "such as curl"),
         ("http = \"http://db.example.com/\"", "no address after"),
         ("http = \"http://localhosts/\"", "no address after"),
@@ -269,11 +269,15 @@ fn a_wrong_value_is_reported_with_its_key_its_line_and_what_it_may_be() {
     settings(good);
     for (from, to, problem) in [
         ("\"a\"", "\"a b\"", "group.name (/n.toml:2): `a b` is not a group name"),
-        ("\"lo\"", "\"eth0\"", "group.local (/n.toml:3): `eth0` is not one of lo, redirect"),
+        (
+            "\"lo\"",
+            "\"eth0\"",
+            "group.local (/n.toml:3): `eth0` is not a mode; it may be: lo, redirect",
+        ),
         ("\"1s\"", "\"1ms\"", "group.hold (/n.toml:4): is too short; it may be: 1s to 1day"),
         ("\"1s\"", "[]", "group.hold (/n.toml:4): invalid type: sequence"),
         ("192.168.9.9", "1.2.3", "group.resource.address (/n.toml:7): `1.2.3` is not an IPv4"),
-        ("tcp = 80", "tcp = 0", "group.check.tcp (/n.toml:9): `0` is neither a port"),
+        ("tcp = 80", "tcp = 0", "group.check.tcp (/n.toml:9): `0` is not a place"),
         ("fall = 1", "fall = 0", "group.check.fall (/n.toml:10): is too small; it may be: 1 to"),
     ] {
         let all = problems_of(&good.replacen(from, to, 1));

@@ -1,7 +1,7 @@
 # A VPC with two zones, made here as a whole: two public subnets with a node each, two private ones
-# whose default routes natha keeps.
+# whose default routes natha keeps, and a private host to see it from.
 #
-#   terraform init && terraform apply -var ami_id=ami-0123456789abcdef0
+#   terraform init && terraform apply
 
 terraform {
   required_version = ">= 1.3"
@@ -9,14 +9,15 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 5.0"
+      version = ">= 6.0"
     }
   }
 }
 
 variable "ami_id" {
-  description = "An image with natha."
+  description = "An image with natha. Null: the newest of the account's own, as ami/natha.pkr.hcl names them."
   type        = string
+  default     = null
 }
 
 variable "region" {
@@ -29,9 +30,22 @@ provider "aws" {
   region = var.region
 }
 
+# Not every account has the zones a and b.
+data "aws_availability_zones" "here" {
+  state = "available"
+
+  filter {
+    name   = "opt-in-status"
+    values = ["opt-in-not-required"]
+  }
+}
+
 locals {
   cluster = "blue"
-  zones   = { "${var.region}a" = 0, "${var.region}b" = 1 }
+  zones = {
+    one = { number = 0, az = data.aws_availability_zones.here.names[0] }
+    two = { number = 1, az = data.aws_availability_zones.here.names[1] }
+  }
 }
 
 resource "aws_vpc" "this" {
@@ -59,8 +73,8 @@ resource "aws_subnet" "public" {
   for_each = local.zones
 
   vpc_id            = aws_vpc.this.id
-  availability_zone = each.key
-  cidr_block        = cidrsubnet(aws_vpc.this.cidr_block, 8, each.value)
+  availability_zone = each.value.az
+  cidr_block        = cidrsubnet(aws_vpc.this.cidr_block, 8, each.value.number)
   tags              = { "Name" = "${local.cluster}-public-${each.key}" }
 }
 
@@ -69,14 +83,16 @@ resource "aws_route_table_association" "public" {
 
   subnet_id      = aws_subnet.public[each.key].id
   route_table_id = aws_route_table.public.id
+
+  depends_on = [aws_route.public]
 }
 
 resource "aws_subnet" "private" {
   for_each = local.zones
 
   vpc_id            = aws_vpc.this.id
-  availability_zone = each.key
-  cidr_block        = cidrsubnet(aws_vpc.this.cidr_block, 8, 128 + each.value)
+  availability_zone = each.value.az
+  cidr_block        = cidrsubnet(aws_vpc.this.cidr_block, 8, 128 + each.value.number)
   tags              = { "Name" = "${local.cluster}-private-${each.key}" }
 }
 
@@ -99,24 +115,27 @@ resource "aws_route_table_association" "private" {
 module "natha" {
   source = "../.."
 
-  name                = local.cluster
-  vpc_id              = aws_vpc.this.id
-  ami_id              = var.ami_id
-  update_route_tables = false
+  name             = local.cluster
+  vpc_id           = aws_vpc.this.id
+  ami_id           = var.ami_id
+  tag_route_tables = false
 
-  vpc_az_maps = [
-    for az in keys(local.zones) : {
-      az               = az
-      public_subnet_id = aws_subnet.public[az].id
-      route_table_ids  = [aws_route_table.private[az].id]
+  # The association's subnet, so that a node can reach EC2 when it starts.
+  vpc_az_maps = {
+    for key, zone in local.zones : key => {
+      az               = zone.az
+      public_subnet_id = aws_route_table_association.public[key].subnet_id
+      route_table_ids  = { private = aws_route_table.private[key].id }
     }
-  ]
-
-  # The nodes reach EC2 by the internet gateway.
-  depends_on = [aws_route.public, aws_route_table_association.public]
+  }
 }
 
 output "nat_instance_eips" {
   description = "The addresses that the private subnets are seen by."
   value       = module.natha.nat_instance_eips
+}
+
+output "verify_commands" {
+  description = "Commands that show whether the nodes work."
+  value       = module.natha.verify_commands
 }

@@ -9,7 +9,7 @@ terraform {
   required_providers {
     aws = {
       source  = "hashicorp/aws"
-      version = ">= 5.0"
+      version = ">= 6.0"
     }
   }
 }
@@ -26,10 +26,9 @@ variable "vpc_id" {
 
 variable "vpc_az_maps" {
   description = "The three zones, each with its public subnet and its private subnets' route tables."
-  type = list(object({
-    az               = string
+  type = map(object({
     public_subnet_id = string
-    route_table_ids  = list(string)
+    route_table_ids  = map(string)
   }))
 
   validation {
@@ -70,4 +69,9 @@ output "nat_instance_eips" {
 output "autoscaling_group_names" {
   description = "The groups, for replacing one node at a time."
   value       = module.natha.autoscaling_group_names
+}
+
+output "verify_commands" {
+  description = "Commands that show whether the nodes work."
+  value       = module.natha.verify_commands
 }

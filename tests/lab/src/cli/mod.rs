@@ -267,6 +267,8 @@ pub(crate) enum FaultKind {
     LostReply,
     /// InsufficientInstanceCapacity.
     NoCapacity,
+    /// InsufficientCapacityOnHost.
+    HostFull,
     /// PriorRequestNotComplete, of Route 53.
     PriorRequest,
     /// Reset connections.

@@ -163,14 +163,11 @@ pub(super) fn release(
 /// The address of a NAT gateway cannot be moved while the gateway has it.
 fn leaves_services_alone(state: &State, interface: &str) -> Result<(), ApiError> {
     let found = state.interfaces.get(interface);
-    let Some(service) = found.and_then(|found| found.service) else { return Ok(()) };
-    Err(ApiError::client(
-        "AuthFailure",
-        format!(
-            "You do not have permission to access the specified resource: the network interface \
-             {interface} is a {service}'s"
-        ),
-    ))
+    if found.is_none_or(|found| found.service.is_none()) {
+        return Ok(());
+    }
+    let message = "You do not have permission to access the specified resource.";
+    Err(ApiError::client("AuthFailure", message))
 }
 
 /// Takes an address away from whatever it is associated with. An instance that EC2 gives public
@@ -266,7 +263,9 @@ pub(super) fn describe(state: &State, ctx: &Ctx<'_>, params: &Params) -> Result<
         let place = place.and_then(|it| Some((it.clone(), state.interfaces.get(&it.interface)?)));
         Shown { allocation, place, account: &ctx.settings.account }
     });
-    let found = found.filter(|shown| filter::matches(shown, &filters));
+    let mut found: Vec<Shown<'_>> =
+        found.filter(|shown| filter::matches(shown, &filters)).collect();
+    filter::arrange(&mut found, |shown| &shown.allocation.id);
     let mut body = XmlBody::new();
     body.list("addressesSet", found, |x, shown| show(x, &shown, ctx));
     Ok(body)
@@ -284,7 +283,7 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
         x.put("networkInterfaceOwnerId", shown.account);
         x.put("privateIpAddress", place.private);
     }
-    tags::show(x, &allocation.tags);
+    tags::show_any(x, &allocation.tags);
     x.put("publicIpv4Pool", "amazon");
     x.put("networkBorderGroup", &ctx.settings.region);
 }

@@ -28,13 +28,12 @@ impl ApiError {
         Self::client("InvalidParameterValue", message)
     }
 
-    /// `MissingParameter`.
+    /// `MissingParameter`. EC2 writes the parameter with a small first letter.
     #[must_use]
     pub fn missing(parameter: &str) -> Self {
-        Self::client(
-            "MissingParameter",
-            format!("The request must contain the parameter {parameter}"),
-        )
+        let name = lower_first(parameter);
+        let message = format!("The request must contain the parameter {name}");
+        Self::client("MissingParameter", message)
     }
 
     /// `InvalidParameterCombination`.
@@ -44,7 +43,9 @@ impl ApiError {
 
     /// `Invalid…ID.NotFound` for a resource that does not exist.
     pub(super) fn not_found(kind: &Kind, id: &str) -> Self {
-        let message = format!("The {} ID '{id}' does not exist", kind.word);
+        // EC2 leaves this word out for a security group.
+        let word = if kind.code == GROUP.code { "" } else { " ID" };
+        let message = format!("The {}{word} '{id}' does not exist", kind.word);
         Self::client(&format!("{}.NotFound", kind.code), message)
     }
 
@@ -68,14 +69,24 @@ impl ApiError {
 
     /// What a caller over its rate gets. HTTP 503: see botocore's retry table.
     #[must_use]
-    pub fn throttled() -> Self {
-        Self::new(503, "RequestLimitExceeded", "Request limit exceeded.")
+    pub fn throttled(account: &str, action: &str) -> Self {
+        let message = format!(
+            "Request limit exceeded. Account {account} has been throttled on ec2:{action} because \
+             it exceeded its request rate limit."
+        );
+        Self::new(503, "RequestLimitExceeded", message)
     }
 
     /// Whether the request itself is at fault, so that DryRun reports it too.
     pub(super) fn is_bad_request(&self) -> bool {
         self.code.starts_with("Invalid") || self.code.starts_with("Missing")
     }
+}
+
+/// A name of the request as EC2's texts have it.
+pub(super) fn lower_first(name: &str) -> String {
+    let mut chars = name.chars();
+    chars.next().map_or_else(String::new, |c| c.to_lowercase().chain(chars).collect())
 }
 
 /// How EC2 names a kind of resource.
@@ -99,6 +110,8 @@ pub(super) const TABLE: Kind =
 /// What a route table is associated with a subnet by.
 pub(super) const TABLE_ASSOCIATION: Kind =
     Kind { code: "InvalidAssociationID", word: "association", prefix: "rtbassoc" };
+/// Images.
+pub(super) const IMAGE: Kind = Kind { code: "InvalidAMIID", word: "image", prefix: "ami" };
 /// Internet gateways.
 pub(super) const GATEWAY: Kind =
     Kind { code: "InvalidInternetGatewayID", word: "internetGateway", prefix: "igw" };

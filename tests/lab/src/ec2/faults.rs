@@ -71,6 +71,8 @@ pub enum Fault {
     LostReply,
     /// `StartInstances` and `RunInstances` fail with `InsufficientInstanceCapacity`.
     NoCapacity,
+    /// The same calls fail with `InsufficientCapacityOnHost`: a Dedicated Host is full.
+    HostFull,
     /// `ChangeResourceRecordSets` fails with `PriorRequestNotComplete`.
     PriorRequest,
     /// The connection is reset; nothing is done.
@@ -99,6 +101,8 @@ pub struct Conduct {
     pub server_error: bool,
     /// No room to start instances.
     pub no_capacity: bool,
+    /// No room on the Dedicated Host.
+    pub host_full: bool,
     /// Route 53 is still at work on another change.
     pub prior_request: bool,
     /// Age of what Describe calls see.
@@ -192,6 +196,7 @@ impl Conduct {
             Fault::Omit => {}
             Fault::LostReply => self.lost_reply = true,
             Fault::NoCapacity => self.no_capacity = true,
+            Fault::HostFull => self.host_full = true,
             Fault::PriorRequest => self.prior_request = true,
             Fault::Unreachable => self.unreachable = true,
         }

@@ -336,7 +336,7 @@ pub(super) fn describe(state: &State, ctx: &Ctx<'_>, params: &Params) -> Result<
         );
         show_rules(x, "ipPermissions", &group.ingress, account);
         show_rules(x, "ipPermissionsEgress", &group.egress, account);
-        tags::show(x, &group.tags);
+        tags::show_any(x, &group.tags);
     });
     body.maybe("nextToken", page.next);
     Ok(body)

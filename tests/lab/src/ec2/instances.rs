@@ -1,6 +1,6 @@
 //! RunInstances and ModifyInstanceAttribute.
 
-use super::error::{self, ApiError};
+use super::error::{self, ApiError, Kind};
 use super::interfaces::{self, Wanted};
 use super::model::{Health, Instance, Phase, State, Tags, find, find_mut};
 use super::params::Params;
@@ -20,7 +20,7 @@ struct Plug {
 }
 
 pub(super) fn run(state: &mut State, ctx: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
-    params.need("ImageId")?;
+    known_image(ctx, params.need("ImageId")?)?;
     params.need("MinCount")?;
     let most: usize = params.parsed("MaxCount")?.ok_or_else(|| ApiError::missing("MaxCount"))?;
     let token = params.get("ClientToken").unwrap_or_default();
@@ -45,6 +45,20 @@ pub(super) fn run(state: &mut State, ctx: &Ctx<'_>, params: &Params) -> Result<X
     Ok(listing::reservation(state, ctx, &reservation))
 }
 
+fn known_image(ctx: &Ctx<'_>, id: &str) -> Result<(), ApiError> {
+    if ctx.settings.images.contains(id) {
+        return Ok(());
+    }
+    let Kind { code, prefix, .. } = error::IMAGE;
+    Err(if id.starts_with(&format!("{prefix}-")) {
+        let message = format!("The image id '[{id}]' does not exist");
+        ApiError::client(&format!("{code}.NotFound"), message)
+    } else {
+        let message = format!("Invalid id: \"{id}\" (expecting \"{prefix}-...\")");
+        ApiError::client(&format!("{code}.Malformed"), message)
+    })
+}
+
 fn run_one(
     state: &mut State,
     ctx: &Ctx<'_>,
@@ -65,9 +79,7 @@ fn run_one(
         }
     }
     let zone = zone.ok_or_else(|| ApiError::missing("SubnetId"))?;
-    if ctx.no_capacity {
-        return Err(power::no_capacity(&kind, &zone));
-    }
+    power::room(ctx, &kind, &zone)?;
     let spot = params.get("InstanceMarketOptions.MarketType") == Some("spot");
     let lasting = params.get("InstanceMarketOptions.SpotOptions.SpotInstanceType");
     let profile = params
@@ -79,6 +91,7 @@ fn run_one(
         image: params.need("ImageId")?.to_owned(),
         kind,
         zone,
+        created: ctx.now,
         launched: ctx.now,
         phase: Phase::Pending,
         since: ctx.now,
@@ -94,6 +107,7 @@ fn run_one(
         auto_public: plugs.iter().any(|plug| plug.public),
         profile: profile.map(str::to_owned),
         metadata_tags: params.get("MetadataOptions.InstanceMetadataTags") == Some("enabled"),
+        tokens_required: tokens_required(params)?,
         health: Health::default(),
         unreachable: None,
         client_token: params.get("ClientToken").unwrap_or_default().to_owned(),
@@ -115,7 +129,7 @@ fn plug_in(
         if interface.attachment.is_some() {
             return Err(ApiError::client(
                 "InvalidNetworkInterface.InUse",
-                format!("Interface: {existing} in use."),
+                format!("Interface: [{existing}] in use."),
             ));
         }
         existing.clone()
@@ -133,6 +147,18 @@ fn plug_in(
     let (index, delete) = (plug.device_index, plug.delete_on_termination);
     interfaces::join(state, &id, instance, index, delete, ctx)?;
     Ok(id)
+}
+
+/// As of an image with `ImdsSupport`, whose instances require tokens unless a launch says otherwise.
+fn tokens_required(params: &Params) -> Result<bool, ApiError> {
+    match params.get("MetadataOptions.HttpTokens") {
+        None | Some("required") => Ok(true),
+        Some("optional") => Ok(false),
+        Some(other) => Err(ApiError::value(format!(
+            "Value ({other}) for parameter httpTokens is invalid. Valid values are: optional, \
+             required."
+        ))),
+    }
 }
 
 fn plugs(params: &Params) -> Result<Vec<Plug>, ApiError> {

@@ -100,7 +100,7 @@ pub(super) fn attach(
     if interface.attachment.is_some() || interface.service.is_some() {
         return Err(ApiError::client(
             "InvalidNetworkInterface.InUse",
-            format!("Interface: {id} in use."),
+            format!("Interface: [{id}] in use."),
         ));
     }
     if find(&state.subnets, &error::SUBNET, &interface.subnet)?.zone != instance.zone {
@@ -246,6 +246,7 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
     x.put("availabilityZone", shown.zone());
     x.put("description", &interface.description);
     x.put("ownerId", account);
+    x.maybe("requesterId", interface.service.map(|_| account));
     x.put("requesterManaged", interface.service.is_some());
     x.put("status", shown.status());
     x.put("macAddress", &interface.mac);
@@ -259,6 +260,8 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
             x.put("instanceId", &attachment.instance);
             x.put("instanceOwnerId", account);
         });
+    } else if interface.service.is_some() {
+        x.nest("attachment", |x| show_service_attachment(x, &interface.id));
     }
     show_association(x, interface, interface.address(), ctx, true);
     tags::show(x, &interface.tags);
@@ -270,6 +273,16 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
     });
     x.list("ipv6AddressesSet", std::iter::empty::<()>(), |_, ()| {});
     x.put("interfaceType", shown.kind());
+    x.nest("operator", |x| x.put("managed", false));
+}
+
+/// Writes what EC2 tells of how an interface of its own is attached: to an instance of AWS.
+fn show_service_attachment(x: &mut XmlBody, interface: &str) {
+    x.put("attachmentId", interface.replace("eni-", "ela-attach-"));
+    x.put("deviceIndex", 1);
+    x.put("status", "attached");
+    x.put("deleteOnTermination", false);
+    x.put("instanceOwnerId", "amazon-aws");
 }
 
 /// Writes what both kinds of descriptions of an attachment have.
@@ -309,14 +322,12 @@ pub(super) fn show_association(
 
 /// The DNS name that EC2 gives to a private address.
 pub(super) fn private_name(address: Ipv4Addr, ctx: &Ctx<'_>) -> String {
-    let dashed = address.to_string().replace('.', "-");
-    format!("ip-{dashed}.{}.compute.internal", ctx.settings.region)
+    ctx.settings.private_name(address)
 }
 
 /// The DNS name that EC2 gives to a public address.
 pub(super) fn public_name(address: Ipv4Addr, ctx: &Ctx<'_>) -> String {
-    let dashed = address.to_string().replace('.', "-");
-    format!("ec2-{dashed}.{}.compute.amazonaws.com", ctx.settings.region)
+    ctx.settings.public_name(address)
 }
 
 impl Shown<'_> {

@@ -1,15 +1,17 @@
 //! DescribeInstances, and the same elements as RunInstances answers them.
 
-use std::collections::BTreeMap;
-
 use super::error::{self, ApiError};
 use super::filter::{self, Filtered, PageSize};
 use super::interfaces::{self, private_name, public_name};
 use super::model::{Instance, Interface, Phase, Public, State, Tags, named};
 use super::params::Params;
+use super::settings::WorldSettings;
 use super::world::Ctx;
 use super::xml::XmlBody;
-use super::{groups, power, tags};
+use super::{groups, power, tags, vpcs};
+
+/// The name of every root disk.
+const ROOT_DEVICE: &str = "/dev/xvda";
 
 /// An instance with what is needed to describe it.
 struct Shown<'a> {
@@ -31,9 +33,14 @@ pub(super) fn describe(state: &State, ctx: &Ctx<'_>, params: &Params) -> Result<
         .collect();
     let size = PageSize { most: 1000, default: None };
     let page = filter::page(found, |s: &Shown<'_>| &s.instance.id, !ids.is_empty(), size, params)?;
-    let mut reservations: BTreeMap<&str, Vec<&Shown<'_>>> = BTreeMap::new();
+    // In the order of their first instances.
+    let mut reservations: Vec<(&str, Vec<&Shown<'_>>)> = Vec::new();
     for shown in &page.items {
-        reservations.entry(&shown.instance.reservation).or_default().push(shown);
+        let id = shown.instance.reservation.as_str();
+        match reservations.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, members)) => members.push(shown),
+            None => reservations.push((id, vec![shown])),
+        }
     }
     let mut body = XmlBody::new();
     body.list("reservationSet", reservations, |x, (id, members)| {
@@ -81,9 +88,11 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, index: usize) {
     x.put("launchTime", ctx.settings.stamp(instance.launched));
     x.nest("placement", |x| {
         x.put("availabilityZone", &instance.zone);
+        x.put("availabilityZoneId", WorldSettings::zone_id(&instance.zone));
         x.put("groupName", "");
         x.put("tenancy", "default");
     });
+    x.list("productCodes", std::iter::empty::<()>(), |_, ()| {});
     x.nest("monitoring", |x| x.put("state", "disabled"));
     show_place(x, shown);
     if let Some((code, message)) = &instance.state_reason {
@@ -96,7 +105,7 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, index: usize) {
     x.put("virtualizationType", "hvm");
     x.put("hypervisor", "xen");
     x.put("rootDeviceType", "ebs");
-    x.put("rootDeviceName", "/dev/xvda");
+    x.put("rootDeviceName", ROOT_DEVICE);
     x.put("ebsOptimized", false);
     x.put("enaSupport", true);
     x.put("clientToken", &instance.client_token);
@@ -112,26 +121,65 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, index: usize) {
     }
     x.nest("metadataOptions", |x| {
         x.put("state", "applied");
-        x.put("httpTokens", "required");
+        x.put("httpTokens", if instance.tokens_required { "required" } else { "optional" });
         x.put("httpPutResponseHopLimit", 2);
         x.put("httpEndpoint", "enabled");
+        x.put("httpProtocolIpv6", "disabled");
         let tags = if instance.metadata_tags { "enabled" } else { "disabled" };
         x.put("instanceMetadataTags", tags);
     });
-    tags::show(x, &instance.tags);
+    show_hardware(x, instance, ctx);
+    tags::show_any(x, &instance.tags);
     x.list("networkInterfaceSet", &shown.interfaces, |x, interface| {
         show_interface(x, shown, interface);
     });
 }
 
-/// What comes from the primary interface; none of it is there once that is gone.
+/// What all instances of the lab have in common, with the values that EC2 shows for a small one of
+/// Linux.
+fn show_hardware(x: &mut XmlBody, instance: &Instance, ctx: &Ctx<'_>) {
+    let volume = (instance.phase != Phase::Terminated).then(|| instance.volume());
+    x.list("blockDeviceMapping", volume, |x, volume| {
+        x.put("deviceName", ROOT_DEVICE);
+        x.nest("ebs", |x| {
+            x.put("volumeId", volume);
+            x.put("status", "attached");
+            x.put("attachTime", ctx.settings.stamp(instance.created));
+            x.put("deleteOnTermination", true);
+        });
+    });
+    x.nest("cpuOptions", |x| {
+        x.put("coreCount", 2);
+        x.put("threadsPerCore", 1);
+    });
+    x.nest("capacityReservationSpecification", |x| {
+        x.put("capacityReservationPreference", "open");
+    });
+    x.nest("hibernationOptions", |x| x.put("configured", false));
+    x.nest("enclaveOptions", |x| x.put("enabled", false));
+    x.put("platformDetails", "Linux/UNIX");
+    x.put("usageOperation", "RunInstances");
+    x.put("usageOperationUpdateTime", ctx.settings.stamp(instance.created));
+    x.nest("maintenanceOptions", |x| {
+        x.put("autoRecovery", "default");
+        x.put("rebootMigration", "default");
+    });
+    x.put("currentInstanceBootMode", "uefi");
+    x.nest("networkPerformanceOptions", |x| x.put("bandwidthWeighting", "default"));
+    x.nest("operator", |x| x.put("managed", false));
+}
+
+/// What comes from the primary interface; none of it is there once the instance shuts down.
 fn show_place(x: &mut XmlBody, shown: &Shown<'_>) {
     let ctx = shown.ctx;
-    let Some(primary) = shown.primary() else {
+    let shuts_down = shown.instance.phase == Phase::ShuttingDown;
+    let Some(primary) = shown.primary().filter(|_| !shuts_down) else {
         x.put("privateDnsName", "");
         x.put("dnsName", "");
+        groups::show_set(x, shown.state, &[]);
         return;
     };
+    x.nest("privateDnsNameOptions", vpcs::show_name_options);
     x.put("vpcId", &primary.vpc);
     x.put("subnetId", &primary.subnet);
     x.put("privateIpAddress", primary.address());
@@ -139,30 +187,32 @@ fn show_place(x: &mut XmlBody, shown: &Shown<'_>) {
     let public = shown.public();
     x.maybe("ipAddress", public.map(|public| public.address));
     x.put("dnsName", public.map(|p| public_name(p.address, ctx)).unwrap_or_default());
-    // EC2 leaves these two out where an instance has several interfaces.
-    if shown.interfaces.len() == 1 {
-        x.put("sourceDestCheck", primary.source_dest_check);
-        groups::show_set(x, shown.state, &primary.groups);
-    }
+    x.put("sourceDestCheck", primary.source_dest_check);
+    groups::show_set(x, shown.state, &primary.groups);
 }
 
 fn show_interface(x: &mut XmlBody, shown: &Shown<'_>, interface: &Interface) {
     let ctx = shown.ctx;
     x.put("networkInterfaceId", &interface.id);
+    x.put("ownerId", shown.account);
+    x.put("status", "in-use");
+    if let Some(attachment) = &interface.attachment {
+        x.nest("attachment", |x| interfaces::show_attachment(x, attachment, ctx));
+    }
+    // The rest goes as soon as the instance shuts down.
+    if shown.instance.phase == Phase::ShuttingDown {
+        return;
+    }
     x.put("subnetId", &interface.subnet);
     x.put("vpcId", &interface.vpc);
     x.put("description", &interface.description);
-    x.put("ownerId", shown.account);
-    x.put("status", "in-use");
     x.put("macAddress", &interface.mac);
     x.put("privateIpAddress", interface.address());
     x.put("privateDnsName", private_name(interface.address(), ctx));
     x.put("sourceDestCheck", interface.source_dest_check);
     x.put("interfaceType", "interface");
+    x.nest("operator", |x| x.put("managed", false));
     groups::show_set(x, shown.state, &interface.groups);
-    if let Some(attachment) = &interface.attachment {
-        x.nest("attachment", |x| interfaces::show_attachment(x, attachment, ctx));
-    }
     interfaces::show_association(x, interface, interface.address(), ctx, false);
     x.list("privateIpAddressesSet", &interface.addresses, |x, address| {
         x.put("privateIpAddress", address);
@@ -173,8 +223,15 @@ fn show_interface(x: &mut XmlBody, shown: &Shown<'_>, interface: &Interface) {
     x.list("ipv6AddressesSet", std::iter::empty::<()>(), |_, ()| {});
 }
 
+impl Instance {
+    /// The id of its root volume: the instance's own digits.
+    fn volume(&self) -> String {
+        self.id.replace("i-", "vol-")
+    }
+}
+
 /// Types whose family has a `g` after its generation number run on Graviton.
-fn architecture(kind: &str) -> &'static str {
+pub(super) fn architecture(kind: &str) -> &'static str {
     let family = kind.split('.').next().unwrap_or_default();
     let after = family.find(|c: char| c.is_ascii_digit()).map_or("", |at| &family[at..]);
     if after.contains('g') { "arm64" } else { "x86_64" }

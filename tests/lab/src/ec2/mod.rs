@@ -55,7 +55,7 @@ pub use params::Params;
 pub use principal::{Credentials, Grant, Policy, Principal};
 pub use server::{Clock, SharedWorld, serve};
 pub use settings::{Timings, WorldSettings};
-pub use setup::{InstanceSpec, RouteVia};
+pub use setup::{InstanceSpec, Particulars, RouteVia};
 pub use typed::{InstanceSeen, RouteSeen, TablesSeen};
 pub use world::{CallRecord, World};
 pub use xml::XmlBody;

@@ -183,6 +183,9 @@ pub(super) struct Instance {
     pub(super) image: String,
     pub(super) kind: String,
     pub(super) zone: String,
+    /// When it was launched for the first time.
+    pub(super) created: Duration,
+    /// When it was launched or started last.
     pub(super) launched: Duration,
     pub(super) phase: Phase,
     /// When the phase began.
@@ -203,6 +206,8 @@ pub(super) struct Instance {
     pub(super) profile: Option<String>,
     /// Whether its metadata shows its tags.
     pub(super) metadata_tags: bool,
+    /// Whether its metadata is refused without a token.
+    pub(super) tokens_required: bool,
     pub(super) health: Health,
     /// Since when EC2's status checks get no answer from its guest.
     pub(super) unreachable: Option<Duration>,

@@ -10,8 +10,9 @@ use super::world::Ctx;
 use super::xml::XmlBody;
 use super::{addresses, interfaces, tags};
 
-/// What EC2 calls the interface of a NAT gateway (botocore's model: `NetworkInterfaceType`).
-pub(super) const INTERFACE_TYPE: &str = "natGateway";
+/// What EC2 calls the interface of a NAT gateway in its answers. Botocore's model has another word,
+/// `natGateway`.
+pub(super) const INTERFACE_TYPE: &str = "nat_gateway";
 /// How long EC2 still lists a gateway that failed or was deleted (VPC guide, NAT gateways).
 const REMEMBERED: Duration = Duration::from_hours(1);
 
@@ -250,7 +251,7 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
         }
         x.put("isPrimary", true);
     });
-    tags::show(x, &gateway.tags);
+    tags::show_any(x, &gateway.tags);
 }
 
 impl Filtered for Shown<'_> {

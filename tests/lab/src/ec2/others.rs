@@ -34,6 +34,15 @@ pub(super) enum Destination {
 }
 
 impl Destination {
+    /// Its place among the routes of a table. Where EC2 puts those of IPv6 is not known.
+    pub(super) fn rank(&self) -> (u8, u8) {
+        match self {
+            Self::V4(block) => (0, 32 - block.prefix_len()),
+            Self::V6(block) => (1, 128 - block.prefix_len()),
+            Self::PrefixList(_) => (2, 0),
+        }
+    }
+
     /// The element of the destination, the filter that finds it, and its text.
     pub(super) fn shown(&self) -> (&'static str, &'static str, String) {
         match self {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::Ipv4Net;
 use percent_encoding::percent_decode_str;
 
-use super::error::ApiError;
+use super::error::{ApiError, lower_first};
 use super::filter::Filter;
 
 /// The parameters of one call, by their flattened names.
@@ -96,12 +96,13 @@ impl Params {
         self.get(name).map(parse).transpose()
     }
 
-    /// A CIDR block that must be there; host bits are cleared, as EC2 does.
+    /// A CIDR block that must be there; host bits are cleared, as EC2 does. An empty text is a
+    /// wrong value.
     ///
     /// # Errors
     /// `MissingParameter`, `InvalidParameterValue`.
     pub fn cidr(&self, name: &str) -> Result<Ipv4Net, ApiError> {
-        let text = self.need(name)?;
+        let text = self.get(name).ok_or_else(|| ApiError::missing(name))?;
         let net: Ipv4Net = text.parse().map_err(|_| {
             let lower = lower_first(name);
             ApiError::value(format!(
@@ -197,11 +198,6 @@ fn decode(text: &str) -> Result<String, ApiError> {
         ApiError::client("MalformedQueryString", "The query string is not valid UTF-8")
     })?;
     Ok(decoded.into_owned())
-}
-
-fn lower_first(name: &str) -> String {
-    let mut chars = name.chars();
-    chars.next().map_or_else(String::new, |c| c.to_lowercase().chain(chars).collect())
 }
 
 #[cfg(test)]

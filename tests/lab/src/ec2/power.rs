@@ -62,9 +62,7 @@ pub(super) fn start(
                 )));
             }
         }
-        if ctx.no_capacity {
-            return Err(no_capacity(&instance.kind, &instance.zone));
-        }
+        room(ctx, &instance.kind, &instance.zone)?;
         instance.boot += 1;
         instance.guest_off = false;
         instance.launched = ctx.now;
@@ -76,16 +74,27 @@ pub(super) fn start(
     Ok(show_changes(&changes))
 }
 
-/// What EC2 answers where a zone has no room: a *server* error, which retries cannot help.
-pub(super) fn no_capacity(kind: &str, zone: &str) -> ApiError {
-    ApiError::new(
+/// Whether there is room for one more instance. EC2 answers a zone without room with a *server*
+/// error, which retries cannot help, and a full Dedicated Host with a client error.
+pub(super) fn room(ctx: &Ctx<'_>, kind: &str, zone: &str) -> Result<(), ApiError> {
+    if ctx.host_full {
+        return Err(ApiError::client(
+            "InsufficientCapacityOnHost",
+            "Dedicated host h-0123456789abcdef0 has insufficient capacity to launch the instances \
+             in this request.",
+        ));
+    }
+    if !ctx.no_capacity {
+        return Ok(());
+    }
+    Err(ApiError::new(
         500,
         "InsufficientInstanceCapacity",
         format!(
             "We currently do not have sufficient {kind} capacity in the Availability Zone you \
              requested ({zone}). Our system will be working on provisioning additional capacity."
         ),
-    )
+    ))
 }
 
 pub(super) fn stop(state: &mut State, ctx: &Ctx<'_>, params: &Params) -> Result<XmlBody, ApiError> {
@@ -97,7 +106,14 @@ pub(super) fn stop(state: &mut State, ctx: &Ctx<'_>, params: &Params) -> Result<
         match instance.phase {
             Phase::Stopped => return Ok(()),
             Phase::Running | Phase::Stopping => {}
-            _ => {
+            // After a start, not after a launch.
+            Phase::Pending if instance.boot > 1 => {}
+            Phase::Pending => {
+                return Err(ApiError::state(format!(
+                    "Instance '{id}' cannot be stopped as it has never reached the 'running' state."
+                )));
+            }
+            Phase::ShuttingDown | Phase::Terminated => {
                 return Err(ApiError::state(format!(
                     "This instance '{id}' is not in a state from which it can be stopped."
                 )));
@@ -143,12 +159,17 @@ pub(super) fn terminate(
         if matches!(instance.phase, Phase::ShuttingDown | Phase::Terminated) {
             return Ok(());
         }
-        if instance.termination_protection {
+        // A protection from stops protects from terminations, too.
+        let protected = [
+            (instance.termination_protection, "disableApiTermination"),
+            (instance.stop_protection, "disableApiStop"),
+        ];
+        if let Some((_, attribute)) = protected.into_iter().find(|(is_on, _)| *is_on) {
             return Err(ApiError::client(
                 "OperationNotPermitted",
                 format!(
-                    "The instance '{}' may not be terminated. Modify its \
-                     'disableApiTermination' instance attribute and try again.",
+                    "The instance '{}' may not be terminated. Modify its '{attribute}' instance \
+                     attribute and try again.",
                     instance.id
                 ),
             ));
@@ -220,7 +241,7 @@ fn each(
 ) -> Result<Vec<Change>, ApiError> {
     let ids = params.list("InstanceId");
     if ids.is_empty() {
-        return Err(ApiError::missing("InstanceId"));
+        return Err(ApiError::combination("No instances specified"));
     }
     super::model::named(&state.instances, &error::INSTANCE, &ids)?;
     let mut changes = Vec::new();
@@ -268,7 +289,9 @@ impl Instance {
     fn stop(&mut self, ctx: &Ctx<'_>, force: bool, skip: bool) {
         let timings = ctx.settings.timings;
         let lasting = if force || skip { timings.force() } else { timings.stop() };
-        if self.phase == Phase::Running {
+        if matches!(self.phase, Phase::Running | Phase::Pending) {
+            // Nothing runs yet that could shut down.
+            self.guest_off |= self.phase == Phase::Pending;
             self.blame_user(ctx);
             self.enter(Phase::Stopping, ctx.now, Some(lasting));
         } else if force || skip {

@@ -19,6 +19,10 @@ pub(super) fn create(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<
         return others::create(state, table_id, destination, target);
     }
     let block = params.cidr("DestinationCidrBlock")?;
+    // Only ReplaceRoute leads a route back to the VPC.
+    if params.get("GatewayId") == Some("local") {
+        return Err(unknown_gateway("local"));
+    }
     let target = target(state, table_id, params)?;
     check_destination(state, table_id, block, &target)?;
     let table = find_mut(&mut state.tables, &error::TABLE, table_id)?;
@@ -56,18 +60,19 @@ pub(super) fn replace(
             "There is no route defined for '{block}' in the route table. Use CreateRoute instead."
         )));
     };
-    let is_local_block = route.origin == "CreateRouteTable";
-    let fits = match target {
-        RouteTarget::Local => is_local_block,
-        RouteTarget::Gateway(_) | RouteTarget::NatGateway(_) | RouteTarget::Beyond(_) => {
-            !is_local_block
+    match target {
+        RouteTarget::Local if route.origin != "CreateRouteTable" => {
+            return Err(ApiError::value(format!(
+                "The destination CIDR block {block} cannot have this target in route table \
+                 {table_id}"
+            )));
         }
-        RouteTarget::Interface(_) => true,
-    };
-    if !fits {
-        return Err(ApiError::value(format!(
-            "The destination CIDR block {block} cannot have this target in route table {table_id}"
-        )));
+        RouteTarget::Gateway(_) | RouteTarget::NatGateway(_) | RouteTarget::Beyond(_)
+            if route.origin == "CreateRouteTable" =>
+        {
+            return Err(only_interfaces());
+        }
+        _ => {}
     }
     route.target = target;
     Ok(XmlBody::new())
@@ -132,10 +137,26 @@ fn named_target(params: &Params) -> Result<(&'static str, &str), ApiError> {
     }
 }
 
+fn unknown_gateway(id: &str) -> ApiError {
+    let message = format!("The gateway ID '{id}' does not exist");
+    ApiError::client("InvalidGatewayID.NotFound", message)
+}
+
+/// What EC2 says of a route for one of the VPC's own blocks that leads out of the VPC.
+fn only_interfaces() -> ApiError {
+    ApiError::value(
+        "Route target is not supported. This route only supports interface and instance targets.",
+    )
+}
+
 /// Reads the one target of a request and checks that the table's VPC can reach it.
 fn target(state: &State, table_id: &str, params: &Params) -> Result<RouteTarget, ApiError> {
     let vpc = &find(&state.tables, &error::TABLE, table_id)?.vpc;
-    let (name, value) = named_target(params)?;
+    let (name, value) = match named_target(params)? {
+        // EC2 takes a NAT gateway here, too, and shows it as what it is.
+        ("GatewayId", value) if value.starts_with("nat-") => ("NatGatewayId", value),
+        named => named,
+    };
     let foreign = |what: &str| {
         ApiError::value(format!(
             "route table {table_id} and {what} {value} belong to different networks"
@@ -153,8 +174,7 @@ fn target(state: &State, table_id: &str, params: &Params) -> Result<RouteTarget,
             Ok(RouteTarget::Beyond(value.to_owned()))
         }
         "GatewayId" => {
-            let gateway = find(&state.gateways, &error::GATEWAY, value)
-                .map_err(|e| ApiError { code: e.code.replace("InternetG", "G"), ..e })?;
+            let gateway = state.gateways.get(value).ok_or_else(|| unknown_gateway(value))?;
             let same = gateway.vpc.as_ref() == Some(vpc);
             same.then(|| RouteTarget::Gateway(value.to_owned()))
                 .ok_or_else(|| foreign("network gateway"))
@@ -221,9 +241,12 @@ fn check_destination(
     }
     let table = find(&state.tables, &error::TABLE, table_id)?;
     let vpc = find(&state.vpcs, &error::VPC, &table.vpc)?;
+    let to_interface = matches!(target, RouteTarget::Interface(_));
+    if !to_interface && vpc.blocks.iter().any(|whole| whole.cidr == block) {
+        return Err(only_interfaces());
+    }
     let inside = vpc.block_of(block).filter(|whole| *whole != block);
     let whole_subnet = state.subnets.values().any(|s| s.vpc == vpc.id && s.cidr == block);
-    let to_interface = matches!(target, RouteTarget::Interface(_));
     if let Some(whole) = inside.filter(|_| !(whole_subnet && to_interface)) {
         return Err(ApiError::value(format!(
             "The destination CIDR block {block} is more specific than the VPC's CIDR block \

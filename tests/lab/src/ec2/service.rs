@@ -35,9 +35,9 @@ impl Service {
     }
 
     /// What a caller over its rate gets.
-    pub(super) fn throttled(self) -> ApiError {
+    pub(super) fn throttled(self, settings: &WorldSettings, action: &str) -> ApiError {
         match self {
-            Self::Ec2 => ApiError::throttled(),
+            Self::Ec2 => ApiError::throttled(&settings.account, action),
             Self::Route53 => ApiError::client("Throttling", "Rate exceeded"),
         }
     }

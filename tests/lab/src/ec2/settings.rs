@@ -1,11 +1,19 @@
 //! What the simulated account and Region are like.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime};
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::principal::Credentials;
+
+/// The Region whose DNS names do not have its name.
+const FIRST_REGION: &str = "us-east-1";
+
+/// The image of every instance that a lab starts with.
+pub(super) const IMAGE: &str = "ami-0123456789abcdef0";
 
 /// What the simulated account and Region are like.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +34,9 @@ pub struct WorldSettings {
     pub epoch: SystemTime,
     /// Where public addresses come from.
     pub public_pool: Ipv4Net,
+    /// The images that instances can be launched from. All are of Amazon Linux, whose instances
+    /// require tokens for their metadata.
+    pub images: BTreeSet<String>,
 }
 
 /// How long things take in the simulated EC2.
@@ -100,20 +111,40 @@ impl Default for WorldSettings {
             seed: 1,
             epoch: SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000),
             public_pool: "198.51.100.0/24".parse().expect("the text is a valid block"),
+            images: BTreeSet::from([IMAGE.to_owned()]),
         }
     }
 }
 
 impl WorldSettings {
-    /// A moment of the lab as EC2 writes time stamps.
+    /// A moment of the lab as EC2 writes time stamps: whole seconds, and a fraction that is none.
     pub(super) fn stamp(&self, at: Duration) -> String {
-        humantime::format_rfc3339_millis(self.epoch + at).to_string()
+        let text = humantime::format_rfc3339_seconds(self.epoch + at).to_string();
+        format!("{}.000Z", text.trim_end_matches('Z'))
     }
 
     /// A moment of the lab as EC2 writes it into reasons: `2026-01-02 03:04:05 GMT`.
     pub(super) fn reason_stamp(&self, at: Duration) -> String {
         let text = humantime::format_rfc3339_seconds(self.epoch + at).to_string();
         format!("{} GMT", text.replace('T', " ").trim_end_matches('Z'))
+    }
+
+    /// The DNS name of a private address. The first Region has names of its own.
+    pub(crate) fn private_name(&self, address: Ipv4Addr) -> String {
+        let dashed = address.to_string().replace('.', "-");
+        match self.region.as_str() {
+            FIRST_REGION => format!("ip-{dashed}.ec2.internal"),
+            region => format!("ip-{dashed}.{region}.compute.internal"),
+        }
+    }
+
+    /// The DNS name of a public address.
+    pub(crate) fn public_name(&self, address: Ipv4Addr) -> String {
+        let dashed = address.to_string().replace('.', "-");
+        match self.region.as_str() {
+            FIRST_REGION => format!("ec2-{dashed}.compute-1.amazonaws.com"),
+            region => format!("ec2-{dashed}.{region}.compute.amazonaws.com"),
+        }
     }
 
     /// Whether a zone exists in the Region.

@@ -14,9 +14,10 @@ use super::interfaces;
 use super::model::{Health, Instance, Phase, RouteTarget, find, find_mut};
 use super::params::Params;
 use super::power;
+use super::settings::IMAGE;
 use super::vpcs;
 use super::world::World;
-use super::{groups, routes, tables};
+use super::{groups, listing, routes, tables};
 
 /// What a new instance is like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +55,27 @@ impl InstanceSpec {
             tags: BTreeMap::new(),
         }
     }
+}
+
+/// What an instance's metadata says of it, besides its network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Particulars {
+    /// Its zone.
+    pub zone: String,
+    /// Its type.
+    pub kind: String,
+    /// `arm64` or `x86_64`.
+    pub architecture: &'static str,
+    /// Its image.
+    pub image: String,
+    /// Its reservation.
+    pub reservation: String,
+    /// `on-demand` or `spot`.
+    pub life_cycle: &'static str,
+    /// When it was launched or started last.
+    pub launched: Duration,
+    /// Whether its metadata is refused without a token.
+    pub tokens_required: bool,
 }
 
 /// What a route may lead to.
@@ -200,7 +222,7 @@ impl World {
     pub fn run_instance(&mut self, spec: &InstanceSpec, now: Duration) -> Result<String, ApiError> {
         let at = "NetworkInterface.1";
         let mut params = Params::new()
-            .with("ImageId", "ami-0123456789abcdef0")
+            .with("ImageId", IMAGE)
             .with("MinCount", 1)
             .with("MaxCount", 1)
             .with(&format!("{at}.DeviceIndex"), 0)
@@ -378,11 +400,20 @@ impl World {
         Some(&self.state.subnets.get(subnet)?.vpc)
     }
 
-    /// The zone, type and image of an instance.
+    /// What else an instance's metadata says of it.
     #[must_use]
-    pub fn instance_place(&self, instance: &str) -> Option<(&str, &str, &str)> {
+    pub fn particulars(&self, instance: &str) -> Option<Particulars> {
         let found = self.state.instances.get(instance)?;
-        Some((&found.zone, &found.kind, &found.image))
+        Some(Particulars {
+            zone: found.zone.clone(),
+            kind: found.kind.clone(),
+            architecture: listing::architecture(&found.kind),
+            image: found.image.clone(),
+            reservation: found.reservation.clone(),
+            life_cycle: if found.one_time_spot { "spot" } else { "on-demand" },
+            launched: found.launched,
+            tokens_required: found.tokens_required,
+        })
     }
 
     /// The blocks of a VPC, the one that it was made with first.
@@ -392,10 +423,11 @@ impl World {
         blocks.map(|block| block.cidr).collect()
     }
 
-    /// The security groups of an interface.
+    /// The ids of the security groups of an interface, and their names.
     #[must_use]
-    pub fn groups_of(&self, interface: &str) -> Option<&[String]> {
-        Some(&self.state.interfaces.get(interface)?.groups)
+    pub fn groups_of(&self, interface: &str) -> Option<(&[String], Vec<String>)> {
+        let ids = &self.state.interfaces.get(interface)?.groups;
+        Some((ids, groups::names(&self.state, ids)))
     }
 
     /// Where a route leads according to the API, whether or not packets meet it yet.

@@ -137,10 +137,10 @@ fn show(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
     x.put("routeTableId", &table.id);
     x.put("vpcId", &table.vpc);
     x.put("ownerId", &ctx.settings.account);
-    // The table's own routes come first, as on EC2.
-    let (own, others): (Vec<_>, Vec<_>) =
-        shown.routes().partition(|(.., origin)| *origin == "CreateRouteTable");
-    x.list("routeSet", own.into_iter().chain(others), |x, (destination, target, origin)| {
+    // Longer prefixes first, wherever they lead; those of prefix lists last.
+    let mut routes: Vec<_> = shown.routes().collect();
+    routes.sort_by_key(|(destination, ..)| destination.rank());
+    x.list("routeSet", routes, |x, (destination, target, origin)| {
         let (element, _, text) = destination.shown();
         x.put(element, text);
         show_target(x, state, target, ctx);

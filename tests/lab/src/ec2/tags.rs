@@ -55,6 +55,13 @@ pub(super) fn show(x: &mut XmlBody, tags: &Tags) {
     show_as(x, "tagSet", tags);
 }
 
+/// The same, and nothing where there are none.
+pub(super) fn show_any(x: &mut XmlBody, tags: &Tags) {
+    if !tags.is_empty() {
+        show(x, tags);
+    }
+}
+
 /// Writes tags under another name.
 pub(super) fn show_as(x: &mut XmlBody, name: &str, tags: &Tags) {
     x.list(name, tags, |x, (key, value)| {

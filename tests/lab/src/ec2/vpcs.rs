@@ -100,7 +100,7 @@ fn show_vpc(x: &mut XmlBody, vpc: &Vpc, ctx: &Ctx<'_>) {
     x.put("dhcpOptionsId", vpc.id.replace("vpc-", "dopt-"));
     x.put("instanceTenancy", "default");
     x.put("isDefault", false);
-    tags::show(x, &vpc.tags);
+    tags::show_any(x, &vpc.tags);
 }
 
 impl Filtered for Vpc {
@@ -231,7 +231,20 @@ fn show_subnet(x: &mut XmlBody, shown: &Shown<'_>, ctx: &Ctx<'_>) {
     x.put("defaultForAz", false);
     x.put("mapPublicIpOnLaunch", false);
     x.put("assignIpv6AddressOnCreation", false);
-    tags::show(x, &subnet.tags);
+    x.put("mapCustomerOwnedIpOnLaunch", false);
+    x.put("enableDns64", false);
+    x.put("ipv6Native", false);
+    x.list("ipv6CidrBlockAssociationSet", std::iter::empty::<()>(), |_, ()| {});
+    x.nest("privateDnsNameOptionsOnLaunch", show_name_options);
+    x.nest("blockPublicAccessStates", |x| x.put("internetGatewayBlockMode", "off"));
+    tags::show_any(x, &subnet.tags);
+}
+
+/// Writes which names the resolver knows of the instances of a subnet.
+pub(super) fn show_name_options(x: &mut XmlBody) {
+    x.put("hostnameType", "ip-name");
+    x.put("enableResourceNameDnsARecord", false);
+    x.put("enableResourceNameDnsAAAARecord", false);
 }
 
 fn hosts(block: Ipv4Net) -> usize {

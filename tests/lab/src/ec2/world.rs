@@ -73,6 +73,7 @@ pub(super) struct Ctx<'a> {
     pub(super) consoles: &'a Consoles,
     pub(super) now: Duration,
     pub(super) no_capacity: bool,
+    pub(super) host_full: bool,
     pub(super) prior_request: bool,
 }
 
@@ -329,7 +330,7 @@ impl World {
             return Err(action.service.failed());
         }
         if conduct.throttle || (self.settings.buckets && !self.within_rate(action, params, now)) {
-            return Err(action.service.throttled());
+            return Err(action.service.throttled(&self.settings, name));
         }
         let resources = action.resources(params, &self.state);
         let policy = self.policies.get(principal).or_else(|| self.role_policy(principal));
@@ -347,7 +348,7 @@ impl World {
 
     fn ctx(&self, now: Duration) -> Ctx<'_> {
         let (settings, consoles) = (&self.settings, &self.consoles);
-        Ctx { settings, consoles, now, no_capacity: false, prior_request: false }
+        Ctx { settings, consoles, now, no_capacity: false, host_full: false, prior_request: false }
     }
 
     fn within_rate(&mut self, action: &Action, params: &Params, now: Duration) -> bool {
@@ -425,8 +426,8 @@ impl World {
     ) -> Result<XmlBody, ApiError> {
         let dry = params.flag("DryRun")? == Some(true);
         let mut draft = (*self.state).clone();
-        let Conduct { no_capacity, prior_request, .. } = *conduct;
-        let ctx = Ctx { no_capacity, prior_request, ..self.ctx(now) };
+        let Conduct { no_capacity, host_full, prior_request, .. } = *conduct;
+        let ctx = Ctx { no_capacity, host_full, prior_request, ..self.ctx(now) };
         let outcome = run(&mut draft, &ctx, params);
         if dry {
             return match outcome {

@@ -136,6 +136,10 @@ fn no_capacity_fails_a_start_and_leaves_the_instance_stopped() {
     let error = lab.call(8_000, "StartInstances", &one).unwrap_err();
     assert_eq!((error.code.as_str(), error.status), ("InsufficientInstanceCapacity", 500));
     assert_eq!(lab.state(8_000, 0), "stopped");
+    lab.world.faults_mut().add(FaultRule::on("StartInstances", Fault::HostFull));
+    let error = lab.call(8_000, "StartInstances", &one).unwrap_err();
+    assert_eq!((error.code.as_str(), error.status), ("InsufficientCapacityOnHost", 400));
+    assert_eq!(lab.state(8_000, 0), "stopped");
 }
 
 #[test]

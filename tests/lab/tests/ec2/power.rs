@@ -1,5 +1,5 @@
 use natha_lab::dataplane::Power;
-use natha_lab::ec2::Phase;
+use natha_lab::ec2::{InstanceSpec, Phase};
 
 use super::scene::{Lab, at, texts, timings};
 
@@ -50,6 +50,23 @@ fn calls_in_the_wrong_state_are_refused_in_ec2s_words() {
         format!("This instance '{node}' is not in a state from which it can be stopped.")
     );
     assert_eq!(lab.code(12_000, "StartInstances", &one(&node)), "IncorrectInstanceState");
+}
+
+#[test]
+fn a_pending_instance_can_be_stopped_if_it_has_run_before() {
+    let mut lab = Lab::new(timings());
+    let (node, subnet) = (lab.nodes[0].clone(), lab.public.clone());
+    lab.call(2_000, "StopInstances", &one(&node)).unwrap();
+    lab.call(8_000, "StartInstances", &one(&node)).unwrap();
+    let answer = lab.call(8_500, "StopInstances", &one(&node)).unwrap();
+    assert_eq!(texts(&answer, "name"), ["stopping", "pending"]);
+    assert_eq!(power(&lab, 8_500), Power::Off, "nothing has booted");
+    assert_eq!(lab.state(13_499, 0), "stopping");
+    assert_eq!(lab.state(13_500, 0), "stopped");
+    lab.call(14_000, "StartInstances", &one(&node)).unwrap();
+    assert_eq!((lab.state(15_000, 0).as_str(), power(&lab, 15_000)), ("running", Power::On));
+    let new = lab.world.run_instance(&InstanceSpec::new("new", &subnet), at(16_000)).unwrap();
+    assert_eq!(lab.code(16_500, "StopInstances", &one(&new)), "IncorrectInstanceState");
 }
 
 #[test]

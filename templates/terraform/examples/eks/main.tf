@@ -1,0 +1,73 @@
+# natha for an EKS cluster whose pods have addresses of a secondary block of the VPC, such as
+# 100.64.0.0/16, in subnets of their own.
+#
+#   terraform init && terraform apply -var-file=my.tfvars
+
+terraform {
+  required_version = ">= 1.3"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = ">= 6.0"
+    }
+  }
+}
+
+variable "cluster_name" {
+  description = "The EKS cluster."
+  type        = string
+}
+
+variable "vpc_id" {
+  description = "The VPC."
+  type        = string
+}
+
+variable "zones" {
+  description = "The zones: each has a public subnet, and the route tables of the subnets of the worker nodes and of the pods."
+  type = map(object({
+    public_subnet_id      = string
+    worker_route_table_id = string
+    pod_route_table_id    = string
+  }))
+}
+
+# Otherwise each worker translates its pods' addresses to its own, and natha's metrics and limits
+# for each private host are those of the worker.
+resource "aws_eks_addon" "vpc_cni" {
+  cluster_name                = var.cluster_name
+  addon_name                  = "vpc-cni"
+  resolve_conflicts_on_update = "PRESERVE"
+
+  configuration_values = jsonencode({
+    env = { AWS_VPC_K8S_CNI_EXTERNALSNAT = "true" }
+  })
+}
+
+# The nodes accept and translate all blocks of the VPC, the secondary ones among them.
+module "natha" {
+  source = "../.."
+
+  name          = "eks-${var.cluster_name}"
+  vpc_id        = var.vpc_id
+  instance_type = "c7gn.medium"
+
+  # Both tables of a zone move together.
+  vpc_az_maps = {
+    for key, zone in var.zones : key => {
+      public_subnet_id = zone.public_subnet_id
+      route_table_ids  = { workers = zone.worker_route_table_id, pods = zone.pod_route_table_id }
+    }
+  }
+}
+
+output "nat_instance_eips" {
+  description = "The addresses that workers and pods are seen by."
+  value       = module.natha.nat_instance_eips
+}
+
+output "verify_commands" {
+  description = "Commands that show whether the nodes work."
+  value       = module.natha.verify_commands
+}
