@@ -1,13 +1,10 @@
 //! The pages for operators give the program's own alerts, verdicts and messages, each behaviour of
-//! the lab has its evidence, the README is short, the index lists every page, and the pictures are
-//! those that their script draws.
+//! the lab has its evidence, the README is short, and the index lists every page.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(clippy::disallowed_methods, reason = "a test starts the script that draws the pictures")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Lines of the README, at most.
 const README_LINES_MAX: usize = 200;
@@ -357,7 +354,8 @@ fn each_behaviour_of_the_lab_has_its_evidence() {
     let [(_, recorded), .., (_, none)] = counted;
     let readme = text("README.md").replace("\n> ", " ");
     let sentence = format!(
-        "{recorded} of {} behaviours of its EC2 are recorded from AWS, [{none} have none]",
+        "{recorded} of {} behaviours of the simulated EC2 are recorded from AWS, \
+         [{none} have no source]",
         behaviours.len()
     );
     assert!(readme.contains(&sentence), "the README does not say: {sentence}");
@@ -378,16 +376,4 @@ fn the_index_lists_every_page() {
     let missing: Vec<String> =
         paths.filter(|path| path != "README.md" && !index.contains(&format!("]({path}"))).collect();
     assert!(missing.is_empty(), "docs/README.md does not link to {missing:?}");
-}
-
-#[test]
-fn the_pictures_are_those_of_their_script() {
-    let interpreter = std::env::var("NATHA_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let output = Command::new(interpreter)
-        .arg(root().join("docs/pictures/draw.py"))
-        .arg("--check")
-        .output()
-        .expect("set NATHA_PYTHON to a Python 3");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "run docs/pictures/draw.py:\n{said}");
 }

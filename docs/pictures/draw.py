@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Draws the pictures of the documentation from the data beside this script, for light and dark.
 
-    docs/pictures/draw.py           # writes NAME-light.svg and NAME-dark.svg for each NAME.json
-    docs/pictures/draw.py --check   # fails if one of them differs from what would be written
+    docs/pictures/draw.py                  # writes NAME-light.svg and NAME-dark.svg for each
+                                           # NAME.json, and for each recording NAME.cast
+    docs/pictures/draw.py --check          # fails if one differs from what would be written
+    docs/pictures/draw.py X.cast           # draws this recording only, beside it
 
 The times in a picture are the defaults of docs/config.md, which a test compares with the program;
-the bill is that of docs/costs.md.
-Exit status: 0 done, 1 a picture is out of date, 2 wrong usage.
+the bill is that of docs/costs.md; the status is in tests/golden, which tests compare with the
+program's output. docs/pictures/record.py makes recordings.
+Exit status: 0 done, 1 a picture is out of date or cannot be drawn, 2 wrong usage.
 """
 
 import json
@@ -15,9 +18,12 @@ import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+import terminal
+
 HERE = Path(__file__).resolve().parent
 CONFIG = HERE.parent / "config.md"
 COSTS = HERE.parent / "costs.md"
+GOLDEN = HERE.parent.parent / "tests" / "golden"
 BOX_HEIGHT = 34
 LANE_HEIGHT = 30
 
@@ -26,11 +32,13 @@ THEMES = {
         "text": "#1f2328", "faint": "#59636e", "line": "#818b98", "box": "#f6f8fa",
         "node": "#dafbe1", "node_line": "#1a7f37", "dead": "#ffebe9", "dead_line": "#cf222e",
         "moved": "#0969da", "wait": "#eaeef2", "act": "#ddf4ff",
+        "warn": "#9a6700",
     },
     "dark": {
         "text": "#f0f6fc", "faint": "#9198a1", "line": "#656c76", "box": "#151b23",
         "node": "#12261e", "node_line": "#3fb950", "dead": "#25171c", "dead_line": "#f85149",
         "moved": "#4493f8", "wait": "#262c36", "act": "#121d2f",
+        "warn": "#d29922",
     },
 }
 
@@ -208,19 +216,52 @@ def saving(data, theme):
     return drawn + text(data["left"], 140, note, theme["faint"], "start", 12) + "</svg>\n"
 
 
+def status(data, theme):
+    """What a command printed, once for each panel, with some of its words coloured."""
+    lines = []
+    for panel in data["panels"]:
+        printed = (GOLDEN / panel["golden"]).read_text(encoding="utf-8").split("---\n", 2)[2]
+        missing = [mark for mark in panel["marks"] if mark not in printed]
+        if missing:
+            raise SystemExit(f"{GOLDEN / panel['golden']} has no {', '.join(missing)}")
+        command = [(f"$ {data['command']}  ", None), (f"# {panel['comment']}", "faint")]
+        rows = [terminal.marked(line, panel["marks"]) for line in printed.splitlines()]
+        lines += [command, *rows, []]
+    return terminal.still(data["title"], lines[:-1], theme)
+
+
+def drawings():
+    """Each picture's path without its theme, and what draws it in a theme."""
+    drawers = {
+        "topology": topology, "timeline": timeline, "choose": topology, "saving": saving,
+        "status": status,
+    }
+    for name, draw in drawers.items():
+        data = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+        yield HERE / name, lambda theme, draw=draw, data=data: draw(data, theme)
+    for path in sorted(HERE.glob("*.cast")):
+        yield recorded(path)
+
+
+def recorded(path):
+    """The same for a recording."""
+    try:
+        head, recording = terminal.read(path)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"{path}: {error}") from error
+    return path.with_suffix(""), lambda theme: terminal.film(head, recording, theme)
+
+
 def main(arguments):
-    if arguments not in ([], ["--check"]):
+    one = [Path(argument) for argument in arguments if argument.endswith(".cast")]
+    if arguments != ["--check"] and len(arguments) != len(one) or len(one) > 1:
         print(__doc__, file=sys.stderr)
         return 2
     stale = []
-    pictures = [
-        ("topology", topology), ("timeline", timeline), ("choose", topology), ("saving", saving),
-    ]
-    for name, draw in pictures:
-        data = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+    for base, draw in map(recorded, one) if one else drawings():
         for theme, colours in THEMES.items():
-            path, wanted = HERE / f"{name}-{theme}.svg", draw(data, colours)
-            if not arguments:
+            path, wanted = base.with_name(f"{base.name}-{theme}.svg"), draw(colours)
+            if arguments != ["--check"]:
                 path.write_text(wanted, encoding="utf-8")
             elif not path.exists() or path.read_text(encoding="utf-8") != wanted:
                 stale.append(path.name)

@@ -142,8 +142,8 @@ pub(super) static GROUP: KeySet = KeySet {
             "egress_sources",
             IfAbsent::Unset,
             Range::Words("list of IPv4 networks"),
-            "Networks whose hosts reach the internet by the group's egress IPs, beside the subnets \
-             of `tables`. Needs an `egress-ip`.",
+            "Networks whose hosts reach the internet by the group's egress IPs, in addition to the \
+             subnets of `tables`. Needs an `egress-ip`.",
         ),
     ],
 };

@@ -130,17 +130,17 @@ static KEYS: &[SettingKey] = &[
         "host.sources",
         host.sources,
         Range::Words("IPv4 networks"),
-        "The networks whose traffic is translated. `0.0.0.0/0` stands for all that sends its \
-         packets here, as behind a transit gateway: what goes to the VPC's or other private \
-         addresses is forwarded without translation.",
+        "The networks whose traffic is translated. `0.0.0.0/0` means any host that sends packets \
+         here, as behind a transit gateway: packets to the VPC's or other private addresses are \
+         forwarded without translation.",
         if_unset = "the VPC's address blocks"
     ),
     key!(
         "host.transit_network",
         host.transit_network,
         Range::Words("a /30 or off"),
-        "The network of the packets with which the monitor tests that this host forwards. They go \
-         the way of a private host's packets, through an interface `natha0` of the monitor's own. \
+        "The network of the packets with which the monitor tests that this host forwards. They \
+         take the path of a private host's packets, through the monitor's own interface `natha0`. \
          It must not be in use in the VPC or behind it. `off`: forwarding is not tested."
     ),
     key!(
@@ -342,7 +342,7 @@ static KEYS: &[SettingKey] = &[
         uplink.targets,
         Range::Words("icmp:ADDRESS or tcp:ADDRESS:PORT"),
         "Hosts probed to check the uplink and, on a NAT, that this host forwards; one reply is \
-         enough. While an ICMP target replies, TCP targets are not asked. A target that has never \
+         enough. While an ICMP target replies, TCP targets are not probed. A target that has never \
          replied is ignored.",
         if_unset = "`icmp:1.1.1.1,icmp:8.8.8.8,tcp:1.1.1.1:443` on a NAT, else none"
     ),
@@ -350,8 +350,8 @@ static KEYS: &[SettingKey] = &[
         "uplink.interval",
         timing.probe_interval,
         Range::Millis(100, MINUTE),
-        "Time between two rounds of probes while they are answered. If one is not, rounds follow \
-         at `heartbeat.interval`."
+        "Time between two rounds of probes while they are answered. After a round without a reply, \
+         rounds follow at `heartbeat.interval`."
     ),
     key!(
         "uplink.lost_after",
@@ -379,7 +379,7 @@ static KEYS: &[SettingKey] = &[
         replicate.enabled,
         BOOL,
         "Whether the holder of a group with egress IPs sends its connections to the other members, \
-         so that they live on when the group moves. Needs a cluster key."
+         so that they survive when the group moves. Needs a cluster key."
     ),
     key!(
         "replicate.port",
@@ -392,41 +392,41 @@ static KEYS: &[SettingKey] = &[
         "replicate.min_age",
         replicate.min_age,
         Range::Millis(0, HOUR),
-        "A new connection is sent when it is this old: shorter ones cost nothing and are lost when \
+        "The age at which a new connection is sent. Shorter ones cost nothing, and are lost when \
          their node dies."
     ),
     key!(
         "replicate.max_flows",
         replicate.max_flows,
         Range::Number(1_000, 4_000_000),
-        "The maximum number of connections that are sent to each member, and kept of each: some \
-         200 bytes of memory each."
+        "The maximum number of connections that are sent to each member, and kept from each \
+         member, at some 200 bytes of memory each."
     ),
     key!(
         "replicate.max_waiting",
         replicate.max_waiting,
         Range::Number(1_000, 4_000_000),
-        "The maximum number of changes that wait for each member. With more, everything is sent \
-         anew."
+        "The maximum number of changes that wait for each member. If there are more, all \
+         connections are sent again."
     ),
     key!(
         "replicate.share_percent",
         replicate.share_percent,
         Range::Number(0, 100),
-        "How much is sent to each member at most, in percent of the traffic of the interface to \
+        "The maximum that is sent to each member, in percent of the traffic of the interface to \
          the internet."
     ),
     key!(
         "replicate.min_rate",
         replicate.min_rate,
         Range::Number(16, 1_000_000),
-        "How much may be sent to each member whatever the traffic is, in KiB a second."
+        "How much may always be sent to each member, in KiB a second."
     ),
     key!(
         "replicate.max_rate",
         replicate.max_rate,
         Range::Number(16, 1_000_000),
-        "How much is sent to each member at most, in KiB a second."
+        "The maximum that is sent to each member, in KiB a second."
     ),
 ];
 

@@ -30,22 +30,23 @@ metrics! {
         from "the monitor": "How long the monitor has been running.";
     REPORT_AGE: Gauge "natha_report_age_seconds" [] "seconds"
         from "the monitor":
-        "The age of the event loop's report, from which the following are, when the page was made.";
+        "The age of the event loop's report, the source of the following metrics, when the page \
+         was made.";
     FIT: Gauge "natha_fit" [] "0 or 1"
-        from "the checks of the host": "Whether this node knows of no reason why it cannot serve.";
+        from "the checks of the host": "Whether this node finds itself able to serve.";
     DATAPATH: Gauge "natha_datapath_proven" [] "0 or 1"
         from "replies to probes":
         "Whether this node is fit and probes have shown that its own packets and those of private \
          hosts get out and back.";
     FITNESS_AGE: Gauge "natha_fitness_age_seconds" [] "seconds"
-        from "the monitor": "How long fitness and proof have been as they are.";
+        from "the monitor": "How long fitness and proof have not changed.";
     FAULT: Gauge "natha_fault" ["fault"] "0 or 1"
         from "the checks of the host": "Whether this node has the fault and so cannot serve.";
     UNPROVEN: Gauge "natha_unproven" ["evidence"] "0 or 1"
         from "replies to probes":
         "Whether no probe of the kind has been answered since the host booted.";
     DRAINED: Gauge "natha_drained" [] "0 or 1"
-        from "the monitor": "Whether this node was drained and has handed everything over.";
+        from "the monitor": "Whether this node was drained and has handed over all groups.";
     ALERTS: Gauge "natha_alerts" [] "alerts"
         from "the monitor": "How many alerts `natha status` shows.";
     ALERT: Gauge "natha_alert" ["alert"] "1"
@@ -55,7 +56,7 @@ metrics! {
     VERDICT: Gauge "natha_peer_verdict" ["peer", "name", "verdict"] "1"
         from "the machine": "The verdict about the peer. The other verdicts have no value.";
     VERDICT_AGE: Gauge "natha_peer_verdict_age_seconds" ["peer", "name"] "seconds"
-        from "the machine": "How long the verdict has stood.";
+        from "the machine": "How long the verdict has not changed.";
     HEARTBEAT_AGE: Gauge "natha_peer_heartbeat_age_seconds" ["peer", "name"] "seconds"
         from "heartbeats": "The age of the peer's last heartbeat. No value before the first.";
     ECHO_AGE: Gauge "natha_peer_echo_age_seconds" ["peer", "name"] "seconds"
@@ -76,8 +77,8 @@ metrics! {
         "The age of that report. EC2 is asked while the peer is not well.";
     MISSED: Counter "natha_peer_heartbeats_missed_total" ["peer", "name"] "heartbeats"
         from "heartbeats":
-        "Heartbeats that would have had room between those that came. What is missing while a peer \
-         is silent counts when it is heard again.";
+        "Heartbeats missing between two that arrived. Those missed while a peer is silent are \
+         added when it is heard again.";
     GAP: Histogram "natha_peer_heartbeat_gap_seconds" ["peer", "name"] "seconds"
         from "the kernel's receive times": "The time between two heartbeats of the peer.";
 
@@ -91,8 +92,8 @@ metrics! {
         "Whether the group is where it belongs. No value for a group that goes to no home.";
     ROUTE_MATCH: Gauge "natha_group_route_match" ["group"] "0 or 1"
         from "EC2 and Route 53":
-        "Whether the last answer shows every resource of the group on one member. 0 also while one \
-         has no target or one outside of the cluster. No value before the first answer.";
+        "Whether the last answer shows every resource of the group on one member. Also 0 while a \
+         resource has no target, or one outside the cluster. No value before the first answer.";
     ADDRESS_MATCH: Gauge "natha_group_address_match" ["group"] "0 or 1"
         from "the kernel's addresses":
         "Whether this host has the addresses of the group exactly if it must carry them. Only for \
@@ -117,14 +118,15 @@ metrics! {
         "Whether this host has the landing address. Without it, it cannot hold the egress IP.";
 
     EVENTS: Counter "natha_events_total" ["kind"] "events"
-        from "the monitor": "What the monitor has reported in its log, by kind.";
+        from "the monitor": "Events that the monitor has logged, by kind.";
     EVENT_AGE: Gauge "natha_last_event_age_seconds" ["kind"] "seconds"
         from "the monitor":
         "How long ago the last event of the kind was. No value before the first.";
     TAKEOVERS: Counter "natha_takeovers_total" ["reason"] "takeovers"
         from "the machine":
         "Groups that this node began to take over, by the verdict about the node that had them. \
-         `alive`: it cannot serve the group; `vacant`: none had it; `removed`: it is no member.";
+         `alive`: it cannot serve the group; `vacant`: none had it; `removed`: it is no longer a \
+         member.";
     PHASE: Histogram "natha_phase_seconds" ["phase"] "seconds"
         from "the machine":
         "`detection`: from a lost node's last heartbeat to the takeover. `takeover-done` and \
@@ -134,13 +136,13 @@ metrics! {
         from "executors":
         "API calls that have ended, by result: `ok`, `expired`, or the kind of fault.";
     CALL: Histogram "natha_api_call_seconds" ["action"] "seconds"
-        from "executors": "How long API calls took, failed ones included.";
+        from "executors": "How long API calls took, including failed ones.";
     LATENESS: Histogram "natha_loop_lateness_seconds" [] "seconds"
-        from "the event loop": "By how much turns of the event loop began too late.";
+        from "the event loop": "How late turns of the event loop began.";
     LATENESS_MAX: Gauge "natha_loop_lateness_max_seconds" [] "seconds"
-        from "the event loop": "The most since the monitor started.";
+        from "the event loop": "The maximum since the monitor started.";
     LINES: Counter "natha_log_lines_dropped_total" [] "lines"
-        from "the log": "Lines that the log did not take in time.";
+        from "the log": "Log lines that were dropped because the log was too slow.";
     BEATS_SENT: Counter "natha_heartbeats_sent_total" [] "heartbeats"
         from "heartbeats": "Heartbeats handed to the kernel.";
     BEATS_RECEIVED: Counter "natha_heartbeats_received_total" [] "heartbeats"
@@ -161,16 +163,16 @@ metrics! {
     REPLICATED: Gauge "natha_replication_connections" ["peer", "name"] "connections"
         from "replication": "Connections of this node that are replicated to the peer.";
     PEER_HOLDS: Gauge "natha_replication_held_connections" ["peer", "name"] "connections"
-        from "replication": "How many of them the peer says it holds.";
+        from "replication": "How many of them the peer reports that it holds.";
     WAITING: Gauge "natha_replication_waiting_changes" ["peer", "name"] "changes"
         from "replication": "Changes that wait to be sent to the peer.";
     LAG: Gauge "natha_replication_lag_seconds" ["peer", "name"] "seconds"
         from "replication":
-        "From a change in the kernel to the peer's answer. No value before the first.";
+        "From a change in the kernel to the peer's acknowledgement. No value before the first.";
     SENT: Counter "natha_replication_bytes_total" ["peer", "name"] "bytes"
-        from "replication": "What was sent to the peer.";
+        from "replication": "Bytes sent to the peer.";
     RESYNCS: Counter "natha_replication_resyncs_total" ["peer", "name"] "resyncs"
-        from "replication": "How often everything was sent to the peer anew.";
+        from "replication": "How often all connections were sent to the peer again.";
     UNREPLICATED: Counter "natha_replication_skipped_total" ["peer", "name", "reason"] "changes"
         from "replication":
         "What was not replicated: `overrun`, `overflow`, `no-room`, `too-short`.";
@@ -191,5 +193,5 @@ metrics! {
         "Ports in use of the address and destination with the most. No value while all connections \
          together are fewer than half of a port space.";
     PORTS_LIMIT: Gauge "natha_port_space_limit" ["protocol", "address", "destination"] "ports"
-        from "connection tracking": "How many there are.";
+        from "connection tracking": "How many ports there are.";
 }

@@ -34,19 +34,19 @@ metrics! {
          addresses. PacketsDropCount of a managed gateway.";
     ATTEMPTS: Counter "natha_connection_attempts_total" [] "connections"
         from "nft counter `new_flows`":
-        "Connections of private hosts to the internet that were opened, UDP and ICMP included. \
-         ConnectionAttemptCount of a managed gateway counts TCP alone.";
+        "Connections of private hosts to the internet that were opened, including UDP and ICMP. \
+         ConnectionAttemptCount of a managed gateway counts only TCP.";
     ESTABLISHED: Counter "natha_connections_established_total" [] "connections"
         from "connection tracking":
         "TCP connections whose handshake was completed, since the metrics were first read. Needs \
          host.accounting. ConnectionEstablishedCount of a managed gateway.";
     ACTIVE: Gauge "natha_active_connections" [] "connections"
         from "nf_conntrack_count":
-        "Connections that the kernel tracks, this host's own included. ActiveConnectionCount of a \
-         managed gateway counts TCP alone.";
+        "Connections that the kernel tracks, including this host's own. ActiveConnectionCount of a \
+         managed gateway counts only TCP.";
     PEAK_BYTES: Gauge "natha_peak_bytes_per_second" [] "bytes per second"
         from "the interfaces' counters":
-        "The most in any 10 s of the last minute, in both directions of the interface to the \
+        "The maximum of any 10 s in the last minute, in both directions of the interface to the \
          internet. PeakBytesPerSecond of a managed gateway.";
     PEAK_PACKETS: Gauge "natha_peak_packets_per_second" [] "packets per second"
         from "the interfaces' counters": "The same in packets. PeakPacketsPerSecond.";
@@ -55,13 +55,14 @@ metrics! {
         from "nf_conntrack_count":
         "Connections that the kernel tracks, named as node_exporter does.";
     ENTRIES_LIMIT: Gauge "node_nf_conntrack_entries_limit" [] "connections"
-        from "nf_conntrack_max": "The most that it tracks. What is above it is dropped.";
+        from "nf_conntrack_max": "The maximum that it tracks. New connections above it are \
+         dropped.";
     STAT_FOUND: Gauge "node_nf_conntrack_stat_found" [] "packets"
         from "/proc/net/stat/nf_conntrack": "Searches that found a connection.";
     STAT_INVALID: Gauge "node_nf_conntrack_stat_invalid" [] "packets"
         from "/proc/net/stat/nf_conntrack": "Packets that belong to no connection.";
     STAT_IGNORE: Gauge "node_nf_conntrack_stat_ignore" [] "packets"
-        from "/proc/net/stat/nf_conntrack": "Packets that belong to a connection already.";
+        from "/proc/net/stat/nf_conntrack": "Packets that already belong to a connection.";
     STAT_INSERT: Gauge "node_nf_conntrack_stat_insert" [] "connections"
         from "/proc/net/stat/nf_conntrack": "Connections that were entered.";
     STAT_INSERT_FAILED: Gauge "node_nf_conntrack_stat_insert_failed" [] "connections"
@@ -84,7 +85,7 @@ metrics! {
         from "the driver ENA": "How many more connections EC2 can track for the instance.";
     LINK_BYTES: Counter "natha_interface_bytes_total" ["interface", "direction"] "bytes"
         from "/sys/class/net":
-        "What passed the interface, flows in a flowtable included.";
+        "Bytes that passed the interface, including flows in a flowtable.";
     LINK_PACKETS: Counter "natha_interface_packets_total" ["interface", "direction"] "packets"
         from "/sys/class/net": "The same in packets.";
     LINK_DROPS: Counter "natha_interface_drops_total" ["interface", "direction"] "packets"
@@ -92,19 +93,19 @@ metrics! {
 
     SOURCE_BYTES: Counter "natha_source_bytes_total" ["host", "direction"] "bytes"
         from "connection tracking":
-        "The bytes of the private hosts with the most, `out` to the internet and `in` from it. \
-         Needs host.accounting.";
+        "The bytes of the private hosts with the most traffic, `out` to the internet and `in` from \
+         it. Needs host.accounting.";
     SOURCE_CONNECTIONS: Counter "natha_source_connections_total" ["host"] "connections"
         from "connection tracking": "The connections that these hosts opened.";
     DESTINATION_BYTES: Counter "natha_destination_bytes_total" ["host", "direction"] "bytes"
         from "connection tracking":
-        "The bytes of the destinations with the most, `out` to them and `in` from them. Needs \
-         host.accounting.";
+        "The bytes of the destinations with the most traffic, `out` to them and `in` from them. \
+         Needs host.accounting.";
     DESTINATION_CONNECTIONS: Counter "natha_destination_connections_total" ["host"] "connections"
         from "connection tracking": "The connections to these destinations.";
     ATTRIBUTED: Counter "natha_attributed_bytes_total" ["direction"] "bytes"
         from "connection tracking":
-        "The bytes of all hosts, those without a name here included: what the shares are of.";
+        "The bytes of all hosts, including those not listed here: the total for shares.";
     UNFOLLOWED: Gauge "natha_unfollowed_connections" [] "connections"
         from "connection tracking":
         "Connections whose bytes are not counted, because more than 131,072 are open.";

@@ -29,8 +29,8 @@ pub(super) static KEYS: &[SettingKey] = &[
         "record.file",
         record.file,
         Range::Words("absolute path"),
-        "Where `natha monitor` records everything it bases decisions on, for `natha replay`. An \
-         existing file is never overwritten: the new one gets a number.",
+        "The file in which `natha monitor` records all inputs of its decisions, for `natha \
+         replay`. An existing file is never overwritten: the new one gets a number.",
         host_only,
         if_unset = "no recording"
     ),
@@ -60,7 +60,7 @@ pub(super) static KEYS: &[SettingKey] = &[
         "notify.hook_user",
         notify.hook_user,
         Range::Words("user name"),
-        "The user that the program runs as where the monitor is root. Elsewhere it runs as the \
+        "The user that runs the program if the monitor is root. Otherwise the program runs as the \
          monitor's user, without capabilities.",
         host_only
     ),
@@ -85,8 +85,8 @@ pub(super) static KEYS: &[SettingKey] = &[
         "notify.webhook_ca",
         notify.webhook_ca,
         Range::Words("absolute path"),
-        "The file with the certificates, in PEM, by one of which that of the webhook must be \
-         signed.",
+        "The file with CA certificates, in PEM. One of them must have signed the webhook's \
+         certificate.",
         host_only,
         if_unset = "those that the host trusts"
     ),

@@ -114,14 +114,14 @@ impl Story<'_> {
         let program = crate::lab::program()?;
         let lab = lab_command(&program, self.lab.directory());
         self.stage.say(&format!(
-            "\nThe lab goes on. To look around:
+            "\nThe lab keeps running. To explore it:
   lab='{lab}'
   $lab status                        # hosts and routes
   $lab exec {HEIR} natha status     # what natha knows and does
   $lab exec {CLIENT} ping -c 3 203.0.113.10
   $lab exec {HEIR} sh -c 'ip address; nft list table ip natha'
   $lab cut {HEIR} link              # cut a link; `mend {HEIR}` undoes it
-  $lab panic {HEIR}                 # the other one, this time
+  $lab panic {HEIR}                 # this time the other node
   $lab console {VICTIM}
   $lab down                          # end it"
         ))

@@ -39,13 +39,13 @@ const CONSOLE_LINES: usize = 15;
 
 /// What is told about the demo's own settings.
 const SHORTENED: &str = "\
-Settings are natha's defaults, heartbeats and detection included, but for the waits that come
-after the takeover, which are cut short so that you need not wait:
-  repair.after          19 s instead of 1 min   a failed node is stopped after this
-  repair.settle         18 s instead of 30 s    and when all routes were seen elsewhere for this
-  api.timeout            2 s instead of 5 s     without which the first could not be so short
+Settings are natha's defaults, including heartbeats and detection. Only the waits after the
+takeover are shorter, to keep the demo short:
+  repair.after          19 s instead of 1 min   how long a node is silent before it is stopped
+  repair.settle         18 s instead of 30 s    how long its routes are elsewhere before that
+  api.timeout            2 s instead of 5 s     must be short for a short repair.after
   failover.read_valid    3 s instead of 5 s     likewise
-  hand_back.hold         3 s instead of 30 s    a node that is well again gets its routes after this
+  hand_back.hold         3 s instead of 30 s    how long a node is healthy before a hand-back
 ";
 
 /// What the nodes run.
@@ -85,7 +85,7 @@ struct Missed(String);
 pub fn tell(options: &Options, started: impl FnOnce(&Lab)) -> Result<Facts> {
     let began = Instant::now();
     let mut stage = Stage::new();
-    stage.say("Starting AWS on this machine: a simulated EC2 and a VPC of network namespaces.")?;
+    stage.say("Starting a simulated EC2 and a VPC of network namespaces on this machine.")?;
     let spec = scene::spec(&options.natha, &options.settings)?;
     let lab = if options.keep { Lab::start_detached(&spec)? } else { Lab::start(&spec)? };
     started(&lab);
@@ -152,7 +152,7 @@ impl Story<'_> {
         let (call, boot, stop) = (ms(ec2.latency_ms), ms(ec2.boot_ms), ms(ec2.stop_ms));
         self.stage.say(&format!(
             "Real: the packets, the kernel's NAT, and the natha binary, which finds its peer and\n\
-             the route tables by their tags. Simulated: EC2. Each API call takes {call}, a boot\n\
+             the route tables by their tags. Simulated: EC2. An API call takes {call}, a boot\n\
              {boot}, a stop {stop}."
         ))?;
         if self.options.settings == scene::SETTINGS {
@@ -165,8 +165,8 @@ impl Story<'_> {
     fn get_ready(&mut self) -> Result<()> {
         self.step = Some(("ready", "both nodes run, hear each other, and serve their zones"));
         self.await_well()?;
-        let nodes = format!("{VICTIM} and {HEIR} have booted: `natha setup` made each a NAT, ");
-        self.passed(None, &(nodes + "`natha monitor` watches the other one"))
+        let nodes = format!("{VICTIM} and {HEIR} have booted: `natha setup` made each a NAT, and ");
+        self.passed(None, &(nodes + "`natha monitor` watches the other"))
     }
 
     /// Waits until both nodes find nothing amiss.
@@ -201,7 +201,7 @@ impl Story<'_> {
     }
 
     fn see_carried_on(&mut self, meters: Meters) -> Result<()> {
-        self.step = Some(("carried-on", "host-a's pings are answered again, host-b's all along"));
+        self.step = Some(("carried-on", "host-a's pings are answered again, host-b's were always"));
         let [client, other] = self.stop_meters(meters)?;
         let (pings, others) = (Pings::of(&client), Pings::of(&other));
         self.facts.summary.takeover = Some(pings);
@@ -215,7 +215,7 @@ impl Story<'_> {
         self.facts.summary.outage_ms = Some(outage);
         let end = client.outages.last().map(|outage| outage.end_ms);
         let detail = format!(
-            "{CLIENT} was cut off for {} ({}); {OTHER}, on {HEIR} all along: {}",
+            "{CLIENT} was cut off for {} ({}); {OTHER}, served by {HEIR} all the time: {}",
             seconds(outage),
             pings.words(),
             others.words(),
@@ -237,7 +237,7 @@ impl Story<'_> {
                 when.map(|it| format!("{:+.3} s", (it.start_ms - killed) / 1e3)).collect();
             return Err(Missed(format!("{detail}; the lost ones: {}", when.join(", "))).into());
         }
-        self.passed(None, &format!("since the takeover, hand-back included, {detail}"))
+        self.passed(None, &format!("from the takeover until after the hand-back, {detail}"))
     }
 
     fn see_well_again(&mut self) -> Result<()> {

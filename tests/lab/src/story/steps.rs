@@ -34,7 +34,7 @@ pub(super) const NOTICED: Step = Step {
 /// The victim's routes lead to the heir.
 pub(super) const TAKEN_OVER: Step = Step {
     name: "taken-over",
-    expects: "nat-b leads the packets of nat-a's private hosts to itself, and sees that it worked",
+    expects: "nat-b routes the packets of nat-a's private hosts to itself, and reads that back",
     check: |record| {
         let since = (KILLED.check)(record)?;
         let taken = first(since_ms(record, since), |it| led(ZONE, HEIR, it))?;
@@ -46,7 +46,7 @@ pub(super) const TAKEN_OVER: Step = Step {
 /// The victim was stopped.
 pub(super) const STOPPED: Step = Step {
     name: "stopped",
-    expects: "nat-b has EC2 stop nat-a",
+    expects: "nat-b stops nat-a through EC2",
     check: |record| {
         first(record, |it| called("StopInstances", VICTIM, it))?;
         first(record, |it| powered(VICTIM, Power::Off, 1, it))
@@ -56,7 +56,7 @@ pub(super) const STOPPED: Step = Step {
 /// The victim boots again.
 pub(super) const STARTED: Step = Step {
     name: "started",
-    expects: "nat-b has EC2 start nat-a",
+    expects: "nat-b starts nat-a through EC2",
     check: |record| {
         first(record, |it| called("StartInstances", VICTIM, it))?;
         first(record, |it| powered(VICTIM, Power::On, 2, it))
@@ -73,7 +73,7 @@ pub(super) const REJOINED: Step = Step {
 /// Its routes lead to it again.
 pub(super) const HANDED_BACK: Step = Step {
     name: "handed-back",
-    expects: "nat-b gives nat-a its private hosts back, and sees that it worked",
+    expects: "nat-b hands nat-a's private hosts back, and reads that back",
     check: |record| {
         let since = (REJOINED.check)(record)?;
         let back = first(since_ms(record, since), |it| led(ZONE, VICTIM, it))?;

@@ -105,7 +105,7 @@ impl Watch {
                         "demo",
                         format!(
                             "{host}'s kernel panics: nothing on it runs, answers or forwards any \
-                             more, and EC2 goes on to call it `running`"
+                             more, and EC2 still reports it as `running`"
                         ),
                     ),
                 };
