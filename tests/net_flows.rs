@@ -312,6 +312,30 @@ fn what_is_inserted_is_what_the_kernel_then_shows() {
     assert_eq!(dump(&heir), []);
 }
 
+#[test]
+fn what_an_earlier_time_of_the_address_has_left_makes_room() {
+    let heir = Netns::new().unwrap();
+    let wanted = samples();
+    // The port now belongs to another host, and the same host's connection has another port.
+    let mut of_another = wanted[1];
+    of_another.flow.tuple.source_port += 1;
+    let mut as_before = wanted[2];
+    as_before.flow.translated_port += 1;
+    let mut elsewhere = wanted[1];
+    elsewhere.flow.tuple.source_port += 2;
+    elsewhere.landing = LANDING;
+    requests(&heir, |all| {
+        let left = [of_another, as_before, elsewhere];
+        assert_eq!(all.insert(&left).unwrap(), [Inserted::New; 3]);
+        assert_eq!(all.insert_over(&wanted).unwrap(), [Inserted::New; 3]);
+        assert_eq!(all.insert_over(&wanted).unwrap(), [Inserted::Exists; 3]);
+    });
+    let mut found: Vec<Entry> = dump(&heir).into_iter().map(shown).collect();
+    found.retain(|entry| entry.landing != LANDING);
+    assert_eq!(found, wanted.iter().copied().map(shown).collect::<Vec<_>>());
+    assert_eq!(dump(&heir).len(), 4, "of another address");
+}
+
 /// Connections with distinct sources and ports.
 fn many(count: u32) -> Vec<Entry> {
     let sample = samples()[1];

@@ -110,7 +110,7 @@ impl Insertions {
         let count: usize = first.iter().map(|(_, entries)| entries.len()).sum();
         if count > 0 {
             self.inserting.send_if_modified(|held| held.insert(ip.id));
-            let mut work = spawn_local(self.clone().insert(first));
+            let mut work = spawn_local(self.clone().insert(first, true));
             let in_time = timeout(HOLD, &mut work).await;
             self.lift(ip.id);
             let results = if let Ok(results) = in_time { results } else { work.await };
@@ -127,7 +127,7 @@ impl Insertions {
             let now = clock::now();
             let late = self.due(ip, since);
             since = now;
-            if let Err(error) = self.clone().insert(late).await {
+            if let Err(error) = self.clone().insert(late, false).await {
                 tracing::warn!("late connections of {} are not inserted: {error:#}", ip.address);
             }
             if is_here {
@@ -153,12 +153,21 @@ impl Insertions {
         entries.filter(|(_, entries)| !entries.is_empty()).collect()
     }
 
-    /// Inserts connections of several owners. The kernel's part of the work blocks, in a thread of
-    /// its own.
-    async fn insert(self, due: Vec<(InstanceId, Vec<Entry>)>) -> anyhow::Result<InsertedCounts> {
+    /// Inserts connections of several owners. With `over`, those of the first one, which was heard
+    /// last, replace what an earlier time of their egress IP here has left. The kernel's part of the
+    /// work blocks, in a thread of its own.
+    async fn insert(
+        self,
+        due: Vec<(InstanceId, Vec<Entry>)>,
+        mut over: bool,
+    ) -> anyhow::Result<InsertedCounts> {
         let mut total = InsertedCounts::default();
         for (owner, entries) in due {
-            let work = move || Requests::open()?.insert(&entries);
+            let replaces = std::mem::take(&mut over);
+            let work = move || {
+                let mut requests = Requests::open()?;
+                if replaces { requests.insert_over(&entries) } else { requests.insert(&entries) }
+            };
             let results: Vec<Inserted> = spawn_blocking(work).await.context("interrupted")??;
             for result in &results {
                 total.add(*result);

@@ -1,5 +1,6 @@
 //! Dumps, insertions and removals.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -149,6 +150,47 @@ impl Requests {
             }
         }
         Ok(results)
+    }
+
+    /// Like [`Self::insert`], but removes connections by the same landing addresses that are in the
+    /// way. Where the egress IP is not here yet, they are left from the last time that it was: their
+    /// ports have been given to others since.
+    ///
+    /// # Errors
+    /// As for [`Self::insert`], [`Self::dump`] and [`Self::remove`].
+    pub fn insert_over(&mut self, entries: &[Entry]) -> Result<Vec<Inserted>, ConntrackError> {
+        let mut results = self.insert(entries)?;
+        let taken: Vec<usize> =
+            (0..results.len()).filter(|place| results[*place] == Inserted::PortTaken).collect();
+        let blocked: Vec<Entry> = taken.iter().map(|place| entries[*place]).collect();
+        if blocked.is_empty() || self.make_room(&blocked)? == 0 {
+            return Ok(results);
+        }
+        for (place, result) in taken.into_iter().zip(self.insert(&blocked)?) {
+            results[place] = result;
+        }
+        Ok(results)
+    }
+
+    /// Removes the connections whose port at their landing address these need, and those of the
+    /// same hosts and ports that have another port there. Returns how many there were.
+    fn make_room(&mut self, blocked: &[Entry]) -> Result<usize, ConntrackError> {
+        let answered = |entry: &Entry| {
+            let Tuple { protocol, destination, destination_port, .. } = entry.flow.tuple;
+            let port = entry.flow.translated_port;
+            (protocol, entry.landing, port, destination, destination_port)
+        };
+        let ports: HashSet<_> = blocked.iter().map(answered).collect();
+        let tuples: HashSet<(Tuple, Ipv4Addr)> =
+            blocked.iter().map(|entry| (entry.flow.tuple, entry.landing)).collect();
+        let mut in_the_way = Vec::new();
+        self.dump(|entry| {
+            let named = (entry.flow.tuple, entry.landing);
+            if ports.contains(&answered(&entry)) || tuples.contains(&named) {
+                in_the_way.push(entry.flow.tuple);
+            }
+        })?;
+        self.remove(&in_the_way)
     }
 
     /// Removes connections, and returns how many there were.
