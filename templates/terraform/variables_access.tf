@@ -60,12 +60,12 @@ variable "iam_name_prefix" {
 }
 
 variable "iam_path" {
-  description = "The path of the role and the instance profile."
+  description = "The path of the role and the instance profile. Null: /."
   type        = string
-  default     = "/"
+  default     = null
 
   validation {
-    condition     = can(regex("^/([!-~]+/)?$", var.iam_path))
+    condition     = var.iam_path == null || can(regex("^/([!-~]+/)?$", var.iam_path))
     error_message = "Begin and end the path with a slash, as in \"/network/\"."
   }
 }

@@ -140,7 +140,7 @@ pub(super) struct Usage {
 /// What the one program of this name on a host has used.
 pub(super) fn usage(lab: &Lab, host: &str, program: &str) -> Result<Usage> {
     let script = format!(
-        "set -e; comm=$(grep -lx {program} /proc/[0-9]*/comm); \
+        "set -e; comm=$(grep -slx {program} /proc/[0-9]*/comm || true); \
          cat \"${{comm%comm}}stat\" \"${{comm%comm}}status\""
     );
     let text = lab.sh(host, &script)?;

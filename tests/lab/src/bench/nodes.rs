@@ -135,7 +135,7 @@ fn watch(scene: &Scene, nodes: &[&str], lasting: Duration) -> Result<[f64; 3]> {
 }
 
 fn sample(scene: &Scene, node: &str) -> Result<Sample> {
-    let script = "set -e; comm=$(grep -lx natha /proc/[0-9]*/comm); \
+    let script = "set -e; comm=$(grep -slx natha /proc/[0-9]*/comm || true); \
                   cat \"${comm%comm}stat\" /proc/net/dev";
     let text = scene.sh(node, script)?;
     let at = Instant::now();
