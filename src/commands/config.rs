@@ -114,13 +114,11 @@ fn valid(flags: &Flags, tags: Option<&BTreeMap<String, String>>) -> Result<Resol
 
 /// The tags of this instance, or why they are not known.
 async fn tags(settings: &Settings) -> Result<BTreeMap<String, String>, String> {
-    let identity: Identity = match timeout(METADATA_LIMIT, Imds::new().identity()).await {
-        Ok(identity) => identity.map_err(|fault| fault.what())?,
-        Err(_) => {
-            let limit = display_duration(METADATA_LIMIT);
-            return Err(format!("the instance metadata service does not answer within {limit}"));
-        }
+    let Ok(identity) = timeout(METADATA_LIMIT, Imds::new().identity()).await else {
+        let limit = display_duration(METADATA_LIMIT);
+        return Err(format!("the instance metadata service does not answer within {limit}"));
     };
+    let identity: Identity = identity.map_err(|fault| fault.what())?;
     source_dest::tags(&settings.api, &identity).await.map_err(|fault| fault.what)
 }
 

@@ -7,7 +7,7 @@ use super::finding::{Gap, Judged, Outcome, counted, joined};
 use super::security_groups::{self, Missing};
 use super::settings::{described, remedies};
 use crate::failover::{PeerView, Verdict};
-use crate::status::Report;
+use crate::status::{HeirReport, Report};
 use crate::types::InstanceId;
 
 /// How old the last echo reply of a peer may be. natha asks once a second.
@@ -146,7 +146,7 @@ fn all_arrive(report: &Report) -> bool {
     let mut peers = report.view.peers.values();
     let mut heirs = report.flows.heirs.values();
     peers.all(|peer| is_heard(peer) && peer.hears_me && has_echo(peer))
-        && heirs.all(|heir| heir.is_connected())
+        && heirs.all(HeirReport::is_connected)
 }
 
 /// `same-key`

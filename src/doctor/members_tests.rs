@@ -5,7 +5,6 @@ use crate::config::Problem;
 use crate::doctor::facts::{ClusterFacts, SecurityFacts};
 use crate::doctor::finding::State;
 use crate::doctor::samples::{cluster, node, report, running};
-use crate::status::HeirReport;
 
 /// Node 1's monitor, after this was changed in what it knows of node 2.
 fn with(change: impl FnOnce(&mut PeerView)) -> Facts {
