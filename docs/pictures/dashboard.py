@@ -28,10 +28,6 @@ POINTS = 60
 SERIES = 6
 
 COLUMN, UNIT_HEIGHT, GAP, HEAD = 40, 24, 8, 22
-COLOURS = {
-    "light": ["#1a7f37", "#0969da", "#bc4c00", "#8250df", "#bf3989", "#57606a"],
-    "dark": ["#3fb950", "#4493f8", "#f0883e", "#a371f7", "#f778ba", "#9198a1"],
-}
 STATES = {"red": "dead", "green": "node", "orange": "wait", "blue": "act"}
 
 
@@ -237,11 +233,11 @@ def table(series, box, theme):
     return drawn + text(x + width - 8, y + 12, "bytes", theme["faint"], anchor="end")
 
 
-def draw(data, theme, name):
+def draw(data, theme):
     """The picture, for one of the themes of draw.py."""
     found, rows = panels()
     width, height = 24 * COLUMN + GAP, rows * UNIT_HEIGHT + GAP
-    colours, seconds = COLOURS[name], data["seconds"]
+    colours, seconds = theme["series"], data["seconds"]
     drawn = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
         f'height="{height}" role="img" font-family="sans-serif">\n'

@@ -8,7 +8,8 @@
 
 The times in a picture are the defaults of docs/config.md, which a test compares with the program;
 the bill is that of docs/costs.md; the status is in tests/golden, which tests compare with the
-program's output. docs/pictures/record.py makes recordings.
+program's output. docs/pictures/record.py makes recordings, docs/pictures/dashboard.py takes the
+dashboard's values.
 Exit status: 0 done, 1 a picture is out of date or cannot be drawn, 2 wrong usage.
 """
 
@@ -18,6 +19,7 @@ import sys
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+import dashboard
 import terminal
 
 HERE = Path(__file__).resolve().parent
@@ -33,12 +35,14 @@ THEMES = {
         "node": "#dafbe1", "node_line": "#1a7f37", "dead": "#ffebe9", "dead_line": "#cf222e",
         "moved": "#0969da", "wait": "#eaeef2", "act": "#ddf4ff",
         "warn": "#9a6700",
+        "series": ["#1a7f37", "#0969da", "#bc4c00", "#8250df", "#bf3989", "#57606a"],
     },
     "dark": {
         "text": "#f0f6fc", "faint": "#9198a1", "line": "#656c76", "box": "#151b23",
         "node": "#12261e", "node_line": "#3fb950", "dead": "#25171c", "dead_line": "#f85149",
         "moved": "#4493f8", "wait": "#262c36", "act": "#121d2f",
         "warn": "#d29922",
+        "series": ["#3fb950", "#4493f8", "#f0883e", "#a371f7", "#f778ba", "#9198a1"],
     },
 }
 
@@ -234,7 +238,7 @@ def drawings():
     """Each picture's path without its theme, and what draws it in a theme."""
     drawers = {
         "topology": topology, "timeline": timeline, "choose": topology, "saving": saving,
-        "status": status,
+        "status": status, "dashboard": dashboard.draw,
     }
     for name, draw in drawers.items():
         data = json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
