@@ -241,7 +241,8 @@ fn what_only_the_doctor_reads_is_allowed_only_where_that_is_asked_for() {
 #[test]
 fn a_node_that_is_not_listed_may_receive_elastic_ips() {
     let of_peer = "members = [\"i-0123456789abcdef0\"]\n[[group]]\nname = \"web\"\n\
-                   [[group.resource]]\nkind = \"eip\"\nallocation = \"eipalloc-0123456789abcdef0\"\n";
+                   [[group.resource]]\nkind = \"eip\"\n\
+                   allocation = \"eipalloc-0123456789abcdef0\"\n";
     let policy = made(&format!("cluster = \"blue\"\n{of_peer}"), &options());
     let printed: Value = serde_json::from_str(&policy.render(PolicyFormat::Json)).unwrap();
     let statements = printed["Statement"].as_array().unwrap();

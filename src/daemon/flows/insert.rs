@@ -154,8 +154,8 @@ impl Insertions {
     }
 
     /// Inserts connections of several owners. With `over`, those of the first one, which was heard
-    /// last, replace what an earlier time of their egress IP here has left. The kernel's part of the
-    /// work blocks, in a thread of its own.
+    /// last, replace what an earlier time of their egress IP here has left. The kernel's part of
+    /// the work blocks, in a thread of its own.
     async fn insert(
         self,
         due: Vec<(InstanceId, Vec<Entry>)>,

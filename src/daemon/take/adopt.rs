@@ -314,7 +314,7 @@ async fn give_back(
         anyhow::Ok(info.and_then(|info| info.routes.get(cidr).cloned()).map(|entry| entry.target))
     };
     match target().await? {
-        // The read may be older than this node's own write, so the old target is written in any case.
+        // The read may be older than this node's own write: the old target is written in any case.
         Some(target) if target == *before || is_members(found, &target) => {
             if let Err(fault) = ec2.point_route(table, *cidr, before).await {
                 return Ok((AdoptResult::Failed, fault.to_string()));

@@ -153,8 +153,8 @@ impl Requests {
     }
 
     /// Like [`Self::insert`], but removes connections by the same landing addresses that are in the
-    /// way. Where the egress IP is not here yet, they are left from the last time that it was: their
-    /// ports have been given to others since.
+    /// way. Where the egress IP is not here yet, they are left from the last time that it was:
+    /// their ports have been given to others since.
     ///
     /// # Errors
     /// As for [`Self::insert`], [`Self::dump`] and [`Self::remove`].
