@@ -91,13 +91,12 @@ pub(super) fn from_flags(flags: &Flags) -> Layer {
     for set in flags.set.iter().rev() {
         // Without the value, which may be secret.
         let origin = Origin::Flag("--set".to_owned());
-        match set.split_once('=') {
-            Some((key, text)) => layer.add(key.trim(), text.trim().to_owned(), origin),
-            None => {
-                let subject = format!("{origin} {}", printable(set));
-                let remedy = "write --set KEY=VALUE, such as --set heartbeat.interval=50ms";
-                layer.problems.push(Problem::new(subject, "`=` is missing", remedy).of(&origin));
-            }
+        if let Some((key, text)) = set.split_once('=') {
+            layer.add(key.trim(), text.trim().to_owned(), origin);
+        } else {
+            let subject = format!("{origin} {}", printable(set));
+            let remedy = "write --set KEY=VALUE, such as --set heartbeat.interval=50ms";
+            layer.problems.push(Problem::new(subject, "`=` is missing", remedy).of(&origin));
         }
     }
     layer
