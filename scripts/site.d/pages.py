@@ -132,21 +132,33 @@ def part_quotes(text):
     return re.sub(r"^(>.*)\n\n(?=>)", r"\1\n\n<!-- -->\n\n", text, flags=re.MULTILINE)
 
 
-def both_pictures(text):
+def width_of(picture):
+    """The width of an SVG picture, in pixels."""
+    found = re.search(r'<svg\b[^>]*\bwidth="(\d+)"', picture.read_text(encoding="utf-8"))
+    if not found:
+        raise BadPage(f"{picture.relative_to(ROOT)}: the picture has no width in pixels")
+    return found[1]
+
+
+def both_pictures(page, text):
     """Two pictures of which the style shows one: the reader may choose colours other than the
     system's."""
 
-    def images(match):
+    def figure(match):
         alt = " ".join(match["alt"].split())
-        return "".join(
+        images = "".join(
             f'<img alt="{alt}" src="{match[scheme]}#only-{scheme}">' for scheme in ("light", "dark")
         )
-
-    def figure(match):
+        width = f"--width: {width_of(ROOT / target(page, match['light']))}px"
         attributes = 'class="picture" tabindex="0" role="group" aria-label="Picture"'
-        return f"<p {attributes}>{images(match)}</p>"
+        return f'<p {attributes} style="{width}">{images}</p>'
 
     return PICTURE.sub(figure, text)
+
+
+def open_details(text):
+    """What can be folded up is Markdown too."""
+    return re.sub("^<details>$", '<details markdown="1">', text, flags=re.MULTILINE)
 
 
 def outside_code(text, change):
@@ -201,7 +213,7 @@ class Site:
             for match in PICTURE.finditer(part):
                 self.copy(target(page, match["light"]))
                 self.copy(target(page, match["dark"]))
-            part = both_pictures(part)
+            part = open_details(both_pictures(page, part))
             if "<picture" in part or "<source" in part:
                 raise BadPage(
                     f"{page}: a picture is not written as scripts/site.d/pages.py reads it"

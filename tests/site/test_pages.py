@@ -187,6 +187,20 @@ class ThePages(unittest.TestCase):
         code = "```\n> a\n\n> b\n[c](d)\n```\n"
         self.assertEqual(self.prepare(code), code)
 
+    def test_a_picture_is_there_for_both_schemes_and_keeps_its_width(self):
+        picture = (
+            '<picture>\n  <source media="(prefers-color-scheme: dark)" '
+            'srcset="pictures/saving-dark.svg">\n  <img alt="One\n  two" '
+            'src="pictures/saving-light.svg">\n</picture>'
+        )
+        told = self.prepare(picture)
+        self.assertIn('style="--width: 700px"', told)
+        for scheme in ("light", "dark"):
+            self.assertIn(f'alt="One two" src="pictures/saving-{scheme}.svg#only-{scheme}"', told)
+
+    def test_what_is_folded_up_is_markdown(self):
+        self.assertEqual(self.prepare("<details>\n"), '<details markdown="1">\n')
+
     def test_a_link_by_the_name_of_a_file_gets_the_title(self):
         for link, title in (
             ("[limits.md](limits.md)", "Limits"),
