@@ -133,11 +133,13 @@ def part_quotes(text):
 
 
 def width_of(picture):
-    """The width of an SVG picture, in pixels."""
+    """The width of a picture in pixels: an SVG's by its attribute, a PNG's by its first chunk."""
+    if picture.suffix == ".png":
+        return int.from_bytes(picture.read_bytes()[16:20], "big")
     found = re.search(r'<svg\b[^>]*\bwidth="(\d+)"', picture.read_text(encoding="utf-8"))
     if not found:
         raise BadPage(f"{picture.relative_to(ROOT)}: the picture has no width in pixels")
-    return found[1]
+    return int(found[1])
 
 
 def both_pictures(page, text):
@@ -211,8 +213,8 @@ class Site:
 
         def change(part):
             for match in PICTURE.finditer(part):
-                self.copy(target(page, match["light"]))
-                self.copy(target(page, match["dark"]))
+                self.link(page, match["light"])
+                self.link(page, match["dark"])
             part = open_details(both_pictures(page, part))
             if "<picture" in part or "<source" in part:
                 raise BadPage(

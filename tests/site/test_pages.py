@@ -198,6 +198,13 @@ class ThePages(unittest.TestCase):
         for scheme in ("light", "dark"):
             self.assertIn(f'alt="One two" src="pictures/saving-{scheme}.svg#only-{scheme}"', told)
 
+    def test_the_width_of_a_png_is_in_its_header(self):
+        with tempfile.TemporaryDirectory() as directory:
+            picture = Path(directory, "a.png")
+            header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+            picture.write_bytes(header + (1280).to_bytes(4, "big") + (900).to_bytes(4, "big"))
+            self.assertEqual(pages.width_of(picture), 1280)
+
     def test_what_is_folded_up_is_markdown(self):
         self.assertEqual(self.prepare("<details>\n"), '<details markdown="1">\n')
 
@@ -239,6 +246,8 @@ class ThePages(unittest.TestCase):
             "[a](../nothing.sh)",
             "[a](../packaging)",
             '<picture><img alt="a" src="pictures/saving-light.svg"></picture>',
+            '<picture><source media="(prefers-color-scheme: dark)" srcset="pictures/none.svg">'
+            '<img alt="a" src="pictures/none.svg"></picture>',
         ):
             with self.assertRaisesRegex(pages.BadPage, "^docs/costs.md: "):
                 self.prepare(text)
