@@ -25,8 +25,8 @@ FIXED = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
 SHOWN = {".json", ".png", ".svg"}
 LANGUAGES = {".sh": "sh", ".yaml": "yaml", ".tf": "hcl", ".toml": "toml", ".py": "python"}
 PICTURE = re.compile(
-    r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">\s*'
-    r'<img alt="(?P<alt>[^"]+)" src="(?P<light>[^"]+)">\s*</picture>'
+    r'<picture>\s*<source\s+media="\(prefers-color-scheme: dark\)"\s+srcset="(?P<dark>[^"]+)">'
+    r'\s*<img\s+alt="(?P<alt>[^"]+)"\s+src="(?P<light>[^"]+)">\s*</picture>'
 )
 LINK = re.compile(r"(?<=\]\()(?P<path>[^)#\s:]+)(?P<anchor>#[^)\s]*)?(?=\))")
 # A link that has the name of a page for its text.

@@ -190,7 +190,7 @@ class ThePages(unittest.TestCase):
     def test_a_picture_is_there_for_both_schemes_and_keeps_its_width(self):
         picture = (
             '<picture>\n  <source media="(prefers-color-scheme: dark)" '
-            'srcset="pictures/saving-dark.svg">\n  <img alt="One\n  two" '
+            'srcset="pictures/saving-dark.svg">\n  <img alt="One\n  two"\n  '
             'src="pictures/saving-light.svg">\n</picture>'
         )
         told = self.prepare(picture)
