@@ -25,8 +25,8 @@ FIXED = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
 SHOWN = {".json", ".png", ".svg"}
 LANGUAGES = {".sh": "sh", ".yaml": "yaml", ".tf": "hcl", ".toml": "toml", ".py": "python"}
 PICTURE = re.compile(
-    r'<picture>\s*<source media="\(prefers-color-scheme: dark\)" srcset="(?P<dark>[^"]+)">\s*'
-    r'<img alt="(?P<alt>[^"]+)" src="(?P<light>[^"]+)">\s*</picture>'
+    r'<picture>\s*<source\s+media="\(prefers-color-scheme: dark\)"\s+srcset="(?P<dark>[^"]+)">'
+    r'\s*<img\s+alt="(?P<alt>[^"]+)"\s+src="(?P<light>[^"]+)">\s*</picture>'
 )
 LINK = re.compile(r"(?<=\]\()(?P<path>[^)#\s:]+)(?P<anchor>#[^)\s]*)?(?=\))")
 # A link that has the name of a page for its text.
@@ -132,21 +132,35 @@ def part_quotes(text):
     return re.sub(r"^(>.*)\n\n(?=>)", r"\1\n\n<!-- -->\n\n", text, flags=re.MULTILINE)
 
 
-def both_pictures(text):
+def width_of(picture):
+    """The width of a picture in pixels: an SVG's by its attribute, a PNG's by its first chunk."""
+    if picture.suffix == ".png":
+        return int.from_bytes(picture.read_bytes()[16:20], "big")
+    found = re.search(r'<svg\b[^>]*\bwidth="(\d+)"', picture.read_text(encoding="utf-8"))
+    if not found:
+        raise BadPage(f"{picture.relative_to(ROOT)}: the picture has no width in pixels")
+    return int(found[1])
+
+
+def both_pictures(page, text):
     """Two pictures of which the style shows one: the reader may choose colours other than the
     system's."""
 
-    def images(match):
+    def figure(match):
         alt = " ".join(match["alt"].split())
-        return "".join(
+        images = "".join(
             f'<img alt="{alt}" src="{match[scheme]}#only-{scheme}">' for scheme in ("light", "dark")
         )
-
-    def figure(match):
+        width = f"--width: {width_of(ROOT / target(page, match['light']))}px"
         attributes = 'class="picture" tabindex="0" role="group" aria-label="Picture"'
-        return f"<p {attributes}>{images(match)}</p>"
+        return f'<p {attributes} style="{width}">{images}</p>'
 
     return PICTURE.sub(figure, text)
+
+
+def open_details(text):
+    """What can be folded up is Markdown too."""
+    return re.sub("^<details>$", '<details markdown="1">', text, flags=re.MULTILINE)
 
 
 def outside_code(text, change):
@@ -199,9 +213,9 @@ class Site:
 
         def change(part):
             for match in PICTURE.finditer(part):
-                self.copy(target(page, match["light"]))
-                self.copy(target(page, match["dark"]))
-            part = both_pictures(part)
+                self.link(page, match["light"])
+                self.link(page, match["dark"])
+            part = open_details(both_pictures(page, part))
             if "<picture" in part or "<source" in part:
                 raise BadPage(
                     f"{page}: a picture is not written as scripts/site.d/pages.py reads it"

@@ -187,6 +187,27 @@ class ThePages(unittest.TestCase):
         code = "```\n> a\n\n> b\n[c](d)\n```\n"
         self.assertEqual(self.prepare(code), code)
 
+    def test_a_picture_is_there_for_both_schemes_and_keeps_its_width(self):
+        picture = (
+            '<picture>\n  <source media="(prefers-color-scheme: dark)" '
+            'srcset="pictures/saving-dark.svg">\n  <img alt="One\n  two"\n  '
+            'src="pictures/saving-light.svg">\n</picture>'
+        )
+        told = self.prepare(picture)
+        self.assertIn('style="--width: 700px"', told)
+        for scheme in ("light", "dark"):
+            self.assertIn(f'alt="One two" src="pictures/saving-{scheme}.svg#only-{scheme}"', told)
+
+    def test_the_width_of_a_png_is_in_its_header(self):
+        with tempfile.TemporaryDirectory() as directory:
+            picture = Path(directory, "a.png")
+            header = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+            picture.write_bytes(header + (1280).to_bytes(4, "big") + (900).to_bytes(4, "big"))
+            self.assertEqual(pages.width_of(picture), 1280)
+
+    def test_what_is_folded_up_is_markdown(self):
+        self.assertEqual(self.prepare("<details>\n"), '<details markdown="1">\n')
+
     def test_a_link_by_the_name_of_a_file_gets_the_title(self):
         for link, title in (
             ("[limits.md](limits.md)", "Limits"),
@@ -225,6 +246,8 @@ class ThePages(unittest.TestCase):
             "[a](../nothing.sh)",
             "[a](../packaging)",
             '<picture><img alt="a" src="pictures/saving-light.svg"></picture>',
+            '<picture><source media="(prefers-color-scheme: dark)" srcset="pictures/none.svg">'
+            '<img alt="a" src="pictures/none.svg"></picture>',
         ):
             with self.assertRaisesRegex(pages.BadPage, "^docs/costs.md: "):
                 self.prepare(text)
