@@ -143,7 +143,8 @@ def stat(panel, series, box, theme):
             f'fill="{theme[style]}" stroke="{theme.get(style + "_line", theme["line"])}"/>\n'
         )
         middle = left + each / 2
-        drawn += text(middle, y + height / 2 + 2, words, theme["text"], 20, "middle")
+        size = min(20, int(each / (0.62 * len(words))))
+        drawn += text(middle, y + height / 2 + 2, words, theme["text"], size, "middle")
         drawn += text(middle, y + height - 14, cut(name, each, 10), theme["faint"], 10, "middle")
     return drawn
 
