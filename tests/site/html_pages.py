@@ -82,10 +82,10 @@ class Reader(HTMLParser):
 
 
 class Site:
-    """A directory of HTML files, as a browser sees it."""
+    """A directory of HTML files, as a browser sees it when it is published below a path."""
 
-    def __init__(self, directory):
-        self.directory = Path(directory)
+    def __init__(self, directory, below="/"):
+        self.directory, self.below = Path(directory), below
         files = sorted(self.directory.rglob("*.html"))
         self.pages = {
             file.relative_to(self.directory).as_posix(): Reader(file.read_text("utf-8"))
@@ -99,15 +99,21 @@ class Site:
         if parts.scheme or parts.netloc:
             return None, anchor
         path = unquote(parts.path)
-        base = "" if path.startswith("/") else Path(page).parent.as_posix()
-        where = (self.directory / base / path.lstrip("/")).resolve() if path else None
-        if where is None:
+        if not path:
             return page, anchor
+        outside = f"{url}, which is outside of the site"
+        root = self.directory.resolve()
+        if path.startswith(self.below):
+            where = (root / path.removeprefix(self.below)).resolve()
+        elif path.startswith("/"):
+            return outside, anchor
+        else:
+            where = (root / Path(page).parent / path).resolve()
+        if not where.is_relative_to(root):
+            return outside, anchor
         if where.is_dir():
             where = where / "index.html"
-        if not where.is_relative_to(self.directory.resolve()):
-            return f"{url}, which is outside of the site", anchor
-        return where.relative_to(self.directory.resolve()).as_posix(), anchor
+        return where.relative_to(root).as_posix(), anchor
 
     def faults(self):
         """Every link and every loaded file that does not work, and every file that another host

@@ -19,7 +19,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 ROOT = Path(__file__).resolve().parents[2]
 BUILT = Path(os.environ["NATHA_SITE"])
 SHOTS = ROOT / "target/site/looks"
-PATIENCE_S = 30
+PATIENCE_S = 60
 # The first page, one with a picture, and the one with the longest tables.
 PAGES = {"home": "", "costs": "docs/costs/", "config": "docs/config/"}
 WIDTHS = (400, 1280)

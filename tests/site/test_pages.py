@@ -17,6 +17,8 @@ sys.path.insert(0, str(ROOT / "scripts/site.d"))
 import pages  # noqa: E402
 
 BUILT = Path(os.environ["NATHA_SITE"])
+# The path below which tests/site/run publishes it.
+BELOW = "/docs/"
 
 
 def built(page):
@@ -78,7 +80,7 @@ def index():
 class TheSite(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.site = Site(BUILT)
+        cls.site = Site(BUILT, BELOW)
 
     def test_every_page_is_built(self):
         missing = [page for page in pages.pages() if built(page) not in self.site.pages]
@@ -136,12 +138,11 @@ class TheChecks(unittest.TestCase):
             Path(directory, "other").mkdir()
             Path(directory, "other/index.html").write_text('<p id="here"></p>', "utf-8")
             Path(directory, "style.css").write_text(css, "utf-8")
-            return list(Site(directory).faults())
+            return list(Site(directory, "/below/").faults())
 
     def test_what_is_right_has_no_fault(self):
-        right = (
-            '<a href="other/#here">a</a><a href="https://example.com">b</a><link href="/other/">'
-        )
+        right = '<a href="other/#here">a</a><a href="https://example.com">b</a>'
+        right += '<link href="/below/other/">'
         self.assertEqual(self.faults(right, "a{background:url(style.css)}"), [])
 
     def test_each_fault_is_found(self):
@@ -150,6 +151,7 @@ class TheChecks(unittest.TestCase):
             '<a href="other/#there">a</a>',
             '<a href="#there">a</a>',
             '<a href="../other/">a</a>',
+            '<a href="/other/">a</a>',
             '<img src="nothing.svg">',
             '<img src="https://example.com/a.png">',
             '<script src="//example.com/a.js"></script>',
