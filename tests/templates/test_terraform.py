@@ -6,22 +6,27 @@ import unittest
 from pathlib import Path
 
 from natha import ROOT, heartbeat_port, policy
-from plan import Case, Refused, command
+from plan import Case, Refused, Terraform
 from terraform import EXAMPLES, MODULES, TEMPLATES, Module, complaints
 
 MODULE = Module.read(TEMPLATES)
 
 
 class Written(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.terraform = Terraform()
+        cls.addClassCleanup(cls.terraform.close)
+
     def test_is_formatted(self):
-        status, said, error = command(TEMPLATES, "fmt", "-check", "-diff", "-recursive")
+        status, said, error = self.terraform.run(TEMPLATES, "fmt", "-check", "-diff", "-recursive")
         self.assertEqual((status, said), (0, ""), error)
 
     def test_what_is_not_formatted_is_found(self):
         with tempfile.TemporaryDirectory() as directory:
             text = 'variable "a" {\n  type = string\n  default     = ""\n}\n'
             (Path(directory) / "main.tf").write_text(text, encoding="utf-8")
-            status, said, _ = command(directory, "fmt", "-check", "-diff")
+            status, said, _ = self.terraform.run(directory, "fmt", "-check", "-diff")
         self.assertEqual(status, 3)
         self.assertIn("+  type    = string", said)
 
