@@ -34,11 +34,7 @@ token=$(curl -sf -X PUT $at/api/token -H 'X-aws-ec2-metadata-token-ttl-seconds: 
 ask() { curl -s -w '\\n%{http_code}\\n--\\n' -H \"X-aws-ec2-metadata-token: $token\" $at/$1; }
 "
     .to_owned();
-    for path in paths {
-        script.push_str("ask '");
-        script.push_str(path);
-        script.push_str("'\n");
-    }
+    script.extend(paths.iter().map(|path| format!("ask '{path}'\n")));
     let said = lab.sh(host, &script).unwrap();
     let answers = said.split_terminator("\n--\n").map(|answer| {
         let (body, code) = answer.rsplit_once('\n').unwrap();

@@ -53,8 +53,8 @@ fn a_propagated_route_stands_beside_a_static_one_to_the_same_destination() {
     lab.call(2_000, "AttachVpnGateway", &[("VpnGatewayId", &gateway), ("VpcId", &vpc)]).unwrap();
     let both = [("RouteTableId", &*table), ("GatewayId", &*gateway)];
     lab.call(2_000, "EnableVgwRoutePropagation", &both).unwrap();
-    let learned = shown(&mut lab, "EnableVgwRoutePropagation");
-    assert_eq!(texts(&learned, "destinationCidrBlock"), ["0.0.0.0/0"]);
+    let learned = shown(&mut lab, "0.0.0.0/0</destinationCidrBlock><gatewayId>");
+    assert_eq!(texts(&learned, "origin"), ["EnableVgwRoutePropagation"]);
     assert_eq!(texts(&learned, "gatewayId"), [&*gateway]);
     let fixed = shown(&mut lab, "<origin>CreateRoute</origin>");
     assert_eq!(texts(&fixed, "destinationCidrBlock"), ["0.0.0.0/0"]);
