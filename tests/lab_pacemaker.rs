@@ -61,8 +61,8 @@ fn settings(local: &str) -> String {
     settings.replace("\"off\"", &format!("\"{local}\"")).replace("eu-west-1", "us-east-1")
 }
 
-/// Two nodes that run a service and nothing of natha, with these settings; a client; and routes that
-/// were made by hand and point to the second node.
+/// Two nodes that run a service and nothing of natha, with these settings; a client; and routes to
+/// the second node that were made by hand.
 fn start(local: &str) -> Scene {
     let mut spec = Spec::nodes(0);
     for (zone, name) in (0..).zip(NODES) {

@@ -149,7 +149,7 @@ fn plug_in(
     Ok(id)
 }
 
-/// As of an image with `ImdsSupport`, whose instances require tokens unless a launch says otherwise.
+/// As of an image with `ImdsSupport`: its instances require tokens unless a launch says otherwise.
 fn tokens_required(params: &Params) -> Result<bool, ApiError> {
     match params.get("MetadataOptions.HttpTokens") {
         None | Some("required") => Ok(true),
