@@ -184,7 +184,7 @@ fn broken_toml_is_told_with_its_line() {
 #[test]
 fn a_stagger_that_lets_two_nodes_stop_each_other_is_refused() {
     let problem = only_problem("[repair]\nstagger = '10s'");
-    assert!(problem.contains("repair.stagger = \"10s\" (/etc/natha/natha.toml:2)"), "{problem}");
+    assert!(problem.contains("repair.stagger = '10s' (/etc/natha/natha.toml:2)"), "{problem}");
     assert!(problem.contains("could stop each other"), "{problem}");
     // The same numbers are fine where nobody is stopped.
     let text = "[repair]\nstagger = '10s'\nenabled = false";

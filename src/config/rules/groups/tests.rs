@@ -89,7 +89,7 @@ fn what_the_holder_alone_takes_in_is_not_accepted_at_all_times() {
     for (resource, address) in [(VIP, "192.168.9.9"), (PRIVATE, "10.0.0.9")] {
         let told = only_problem(&(accepting.to_owned() + &group("a", &[resource], "")));
         for part in [
-            "host.accept = \"192.168.9.9,10.0.0.9\" (/n.toml:1): ",
+            "host.accept = [\"192.168.9.9\", \"10.0.0.9\"] (/n.toml:1): ",
             &format!("{address} also belongs to group a (/n.toml:2)"),
             &format!("remove {address} from host.accept"),
             "local = \"off\"",
