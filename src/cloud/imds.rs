@@ -23,8 +23,8 @@ const ATTEMPTS: u32 = 4;
 const MACS: &str = "network/interfaces/macs/";
 
 /// What to do about a service that does not answer.
-const REMEDY: &str = "this host is not on EC2, or the service is disabled for this instance, or its \
-                      hop limit is too low for a container; enable it with `aws ec2 \
+const REMEDY: &str = "this host is not on EC2, or the service is disabled for this instance, or \
+                      its hop limit is too low for a container; enable it with `aws ec2 \
                       modify-instance-metadata-options --http-endpoint enabled \
                       --http-put-response-hop-limit 2`, or set AWS_EC2_METADATA_SERVICE_ENDPOINT";
 
