@@ -66,8 +66,8 @@ pub(crate) fn level(text: &str) -> Result<String, String> {
     if has_level && EnvFilter::try_new(text).is_ok() {
         return Ok(text.to_owned());
     }
-    Err("use error, warn, info, debug or trace, or a filter such as info,natha=debug; it comes from \
-         --log-level or NATHA_LOG"
+    Err("use error, warn, info, debug or trace, or a filter such as info,natha=debug; it comes \
+         from --log-level or NATHA_LOG"
         .to_owned())
 }
 
