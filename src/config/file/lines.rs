@@ -14,7 +14,8 @@ pub(super) struct FileText<'a> {
 }
 
 impl FileText<'_> {
-    /// A part of the file as it is written; none if it has a line break or another control character.
+    /// A part of the file as it is written; none if it has a line break or another control
+    /// character.
     pub(super) fn written(&self, span: Range<usize>) -> Option<String> {
         let text = self.text.get(span)?;
         (!text.contains(char::is_control)).then(|| text.to_owned())
