@@ -11,7 +11,8 @@ from terraform import TEMPLATES
 
 PATH = TEMPLATES / "settings_known.tf"
 ROW = re.compile(
-    r"^\| `(?P<key>[\w.]+)` \| (?P<default>.*?) \| (?P<range>[^|]+) \| [^|]+ \| (?P<tag>[^|]+) \| "
+    r"^\| `(?P<key>[\w.]+)` \| (?P<default>.*?) \| (?P<range>[^|]+) \| [^|]+ "
+    r"\| (?P<tag>[^|]+) \| "
 )
 HEAD = """\
 # The settings that can be tags, and their values; durations in milliseconds. Written by tests/templates/settings.py from
