@@ -15,8 +15,8 @@ ROW = re.compile(
     r"\| (?P<tag>[^|]+) \| "
 )
 HEAD = """\
-# The settings that can be tags, and their values; durations in milliseconds. Written by tests/templates/settings.py from
-# docs/config.md: do not edit.
+# The settings that can be tags, and their values; durations in milliseconds. Written by
+# tests/templates/settings.py from docs/config.md: do not edit.
 
 locals {
   known_settings = {

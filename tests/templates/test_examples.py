@@ -17,7 +17,7 @@ class ExampleCase(Case):
         cls.workspace.provider.data = {
             **DATA,
             "aws_availability_zones": {"names": ZONES},
-            "aws_ssm_parameter": {"value": "ami-al2023"},
+            "aws_ssm_parameter": {"insecure_value": "ami-al2023"},
         }
 
 
@@ -51,6 +51,7 @@ class Pair(Valid, ExampleCase):
         host = made.of("aws_instance", "host")[""]
         self.assertEqual(host["subnet_id"], subnets[1]["one"]["id"])
         self.assertFalse(host["associate_public_ip_address"])
+        self.assertEqual(host["ami"], "ami-al2023")
         self.assertIn(host["id"], made.outputs["host_command"]["value"])
         self.assertEqual(len(made.outputs["nat_instance_eips"]["value"]), 2)
         self.assertEqual(self.workspace.plan().changes(), {})
