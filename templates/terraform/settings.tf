@@ -1,5 +1,5 @@
 # The nodes' settings, checked before anything is created: a monitor does not start with a wrong one.
-# settings_known.tf has those that natha knows. Rules between settings are left to natha.
+# settings_known.tf has those that natha knows, settings_rules.tf the rules between them.
 
 locals {
   # Only one of the two may restore a failed node: a group would terminate an instance that natha
@@ -13,7 +13,8 @@ locals {
 
   heartbeat_port   = lookup(local.settings, "heartbeat.port", "6284")
   replication_port = lookup(local.settings, "replicate.port", local.heartbeat_port)
-  metrics_port     = "6285"
+  metrics_listen   = lookup(local.settings, "metrics.listen", "127.0.0.1:6285")
+  metrics_port     = try(regex(":([0-9]+)$", lookup(var.settings, "metrics.listen", ""))[0], "6285")
 
   # Inputs of the module that do more than a tag.
   settings_as_inputs = {
@@ -97,5 +98,6 @@ locals {
     contains(keys(var.settings), "repair.enabled") && var.use_autoscaling_groups ? [
       "  repair.enabled: with use_autoscaling_groups the groups repair, and it is false."
     ] : [],
+    local.broken_rules,
   )
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Stands in for the AWS CLI and Terraform in test_roll.py: what it is called as says which. The file
-that FAKE_STATE names has instances, what commands on them end with, and every call.
+"""Stands in for the AWS CLI and Terraform in test_roll.py: what it is called as says which. The
+file that FAKE_STATE names has instances, what commands on them end with, and every call.
 """
 
 import json

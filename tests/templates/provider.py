@@ -221,6 +221,10 @@ class Provider(rpc.ProviderServicer):
                 return {} if kind[0] in ("map", "object") else []
             if isinstance(kind, dict):
                 return None if kind.get("nesting") == "single" else []
+            if name == "arn":
+                # In the form that the module's inputs ask for.
+                service, unique = of.split("_")[1], of.replace(".", "-")
+                return f"arn:aws:{service}:eu-west-1:123456789012:{unique}"
             return {"number": 0, "bool": False, "string": f"{of}.{name}"}[kind]
 
         return make

@@ -10,10 +10,13 @@ from natha import ROOT
 from terraform import TEMPLATES
 
 PATH = TEMPLATES / "settings_known.tf"
-ROW = re.compile(r"^\| `(?P<key>[\w.]+)` \| .*? \| (?P<range>[^|]+) \| [^|]+ \| (?P<tag>[^|]+) \| ")
+ROW = re.compile(
+    r"^\| `(?P<key>[\w.]+)` \| (?P<default>.*?) \| (?P<range>[^|]+) \| [^|]+ "
+    r"\| (?P<tag>[^|]+) \| "
+)
 HEAD = """\
-# The settings that can be tags, and their values. Written by tests/templates/settings.py from
-# docs/config.md: do not edit.
+# The settings that can be tags, and their values; durations in milliseconds. Written by
+# tests/templates/settings.py from docs/config.md: do not edit.
 
 locals {
   known_settings = {
@@ -51,7 +54,7 @@ def known():
         found = ROW.match(line)
         if not found or found["tag"] == "–":
             continue
-        words, limits = found["range"], (0, 0)
+        words, limits, default = found["range"], (0, 0), found["default"].strip("`")
         if words in KINDS:
             kind, most = KINDS[words]
         elif re.fullmatch(r"\d+ to \d+", words):
@@ -60,7 +63,13 @@ def known():
         else:
             kind, most = "duration", 0
             limits = tuple(amount(it) for it in words.split(" to "))
-        yield found["key"], {"kind": kind, "list": most, "limits": limits, "words": words}
+        # Of what rules between settings are about.
+        if kind == "duration":
+            default = amount(default.replace(" ", ""))
+        elif kind != "number" or not default.isdigit():
+            default = "null"
+        told = {"kind": kind, "list": most, "limits": limits, "words": words}
+        yield found["key"], {**told, "default": default}
 
 
 def text():
@@ -70,6 +79,7 @@ def text():
         low, high = it["limits"]
         label = f'"{key}"'.ljust(width)
         values = f'kind = "{it["kind"]}", list = {it["list"]}, min = {low}, max = {high}'
+        values += f", default = {it['default']}"
         lines.append(f'    {label} = {{ {values}, words = "{it["words"]}" }}\n')
     return HEAD + "".join(lines) + "  }\n}\n"
 

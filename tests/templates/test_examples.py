@@ -4,7 +4,7 @@ import unittest
 
 from inputs import DATA, REGION, blocks
 from plan import Case
-from terraform import EXAMPLES, TEMPLATES
+from terraform import EXAMPLES, ROOT, TEMPLATES
 
 NATHA = "module.natha."
 ZONES = [REGION + letter for letter in "abc"]
@@ -17,7 +17,7 @@ class ExampleCase(Case):
         cls.workspace.provider.data = {
             **DATA,
             "aws_availability_zones": {"names": ZONES},
-            "aws_ssm_parameter": {"value": "ami-al2023"},
+            "aws_ssm_parameter": {"insecure_value": "ami-al2023"},
         }
 
 
@@ -51,6 +51,7 @@ class Pair(Valid, ExampleCase):
         host = made.of("aws_instance", "host")[""]
         self.assertEqual(host["subnet_id"], subnets[1]["one"]["id"])
         self.assertFalse(host["associate_public_ip_address"])
+        self.assertEqual(host["ami"], "ami-al2023")
         self.assertIn(host["id"], made.outputs["host_command"]["value"])
         self.assertEqual(len(made.outputs["nat_instance_eips"]["value"]), 2)
         self.assertEqual(self.workspace.plan().changes(), {})
@@ -73,6 +74,24 @@ class ThreeZones(Valid, ExampleCase):
         self.assertEqual(len(plan.of("aws_ec2_tag", "table", NATHA)), 3)
         self.assertEqual(len(plan.of("aws_cloudwatch_metric_alarm", "status_check", NATHA)), 3)
         self.assertIn("Name three zones.", self.refused(**self.inputs(2)))
+
+    def test_a_table_gets_another_key_by_a_block_of_the_caller_s(self):
+        """As docs/templates.md has it."""
+        block, page = "moved {\n", (ROOT / "docs/templates.md").read_text(encoding="utf-8")
+        told = block + page.partition(block)[2].partition("```")[0]
+        inputs = self.inputs(3)
+        zone = inputs["vpc_az_maps"][ZONES[0]]
+        zone["route_table_ids"] = {"0": "rtb-1"}
+        self.workspace.plan(**inputs)
+        self.workspace.apply()
+        path = self.workspace.directory / "moved.tf"
+        path.write_text(told, encoding="utf-8")
+        self.addCleanup(path.unlink)
+        zone["route_table_ids"] = {"app": "rtb-1"}
+        plan = self.workspace.plan(**inputs)
+        names = [f'{NATHA}aws_ec2_tag.table["{ZONES[0]}/{key}"]' for key in ("0", "app")]
+        self.assertEqual(plan.moved, {names[0]: names[1]})
+        self.assertEqual(plan.changes(), {})
 
 
 class VpcModule(Valid, ExampleCase):

@@ -361,6 +361,10 @@ class Inputs(ModuleCase):
         self.assertEqual((rule["type"], rule["cidr_blocks"]), ("ingress", ["10.7.0.0/16"]))
         tags = made.of("aws_instance")[ZONE]["tags"]
         self.assertEqual(tags["natha:metrics.listen"], f"0.0.0.0:{port}")
+        settings = {"metrics.listen": "0.0.0.0:9100"}
+        made = self.planned(metrics_cidr_blocks=["10.7.0.0/16"], settings=settings)
+        rule = made.of("aws_security_group_rule", "metrics")["0"]
+        self.assertEqual((rule["from_port"], rule["to_port"]), (9100, 9100))
 
     def test_fixed_addresses_are_tagged_for_the_group_of_their_zone(self):
         nodes = {

@@ -40,7 +40,8 @@ def values(it):
     """What is right and what is wrong for a setting."""
     low, high = it["limits"]
     if it["kind"] == "number":
-        return [str(low), str(high)], [str(low - 1), str(high + 1), "", "1.5", "many"]
+        # Three as with durations, so that all are low or high at once, as rules between them ask.
+        return [str(low), str(high), str(high)], [str(low - 1), str(high + 1), "", "1.5", "many"]
     if it["kind"] == "duration":
         right = [span(low), span(high), f"{high // 1000}s"]
         wrong = [span(high + 1), str(max(low, 1)), "1 fortnight", ""]
@@ -52,11 +53,12 @@ def values(it):
     return right, wrong
 
 
-def by_natha(key, value):
-    """Whether natha itself takes the value. What it says of other settings, or of rules between
-    them, does not count."""
+def asked(settings):
+    """The exit status of natha itself with these settings, and what it says."""
     environment = {name: it for name, it in os.environ.items() if not name.startswith("NATHA_")}
-    command = [NATHA, "policy", "--cluster", "blue", "--set", f"{key}={value}"]
+    command = [NATHA, "policy", "--cluster", "blue"]
+    for key, value in settings.items():
+        command += ["--set", f"{key}={value}"]
     done = subprocess.run(
         command,
         capture_output=True,
@@ -64,9 +66,16 @@ def by_natha(key, value):
         env={**environment, "NATHA_CONFIG": "/dev/null"},
         timeout=300,
     )
-    if "no such setting" in done.stderr:
-        raise AssertionError(f"{key}: {done.stderr}")
-    return not re.search(rf'{re.escape(key)} = ".*; it may be: ', done.stderr)
+    return done.returncode, done.stderr
+
+
+def by_natha(key, value):
+    """Whether natha itself takes the value. What it says of other settings, or of rules between
+    them, does not count."""
+    _, said = asked({key: value})
+    if "no such setting" in said:
+        raise AssertionError(f"{key}: {said}")
+    return not re.search(rf'{re.escape(key)} = ".*; it may be: ', said)
 
 
 class Settings(ModuleCase):
@@ -89,6 +98,8 @@ class Settings(ModuleCase):
                 self.assertFalse(by_natha(key, value), f"natha takes {key} = {value!r}")
         for number in range(max(len(right) for right, _ in given.values())):
             chosen = {key: right[number % len(right)] for key, (right, _) in given.items()}
+            # With repair, the extremes of the others break rules.
+            chosen["repair.enabled"] = "false"
             tags = self.planned(settings=chosen).of("aws_instance").popitem()[1]["tags"]
             self.assertEqual({key: tags[f"natha:{key}"] for key in chosen}, chosen)
         for number in range(max(len(wrong) for _, wrong in given.values())):
@@ -107,6 +118,45 @@ class Settings(ModuleCase):
             },
             settings=chosen,
         )
+
+    def test_natha_and_the_module_have_the_same_rules_between_settings(self):
+        """Each value that breaks one, and the nearest one that does not."""
+        replicated = {"replicate.enabled": "true", "replicate.port": "7000"}
+        cases = [
+            (
+                {"failover.first_contact": "1s", "heartbeat.interval": "200ms"},
+                {"failover.first_contact": "1s", "heartbeat.interval": "199ms"},
+            ),
+            ({"heartbeat.interval": "6s"}, {"repair.enabled": "false", "heartbeat.interval": "5s"}),
+            ({"failover.read_valid": "4999ms"}, {"failover.read_valid": "5s"}),
+            ({"hand_back.hold": "31m"}, {"hand_back.hold": "30m"}),
+            ({"replicate.min_rate": "16385"}, {"replicate.min_rate": "16384"}),
+            (
+                {"failover.read_valid": "2s", "api.timeout": "1s"},
+                {"failover.read_valid": "2s", "api.timeout": "1s", "repair.enabled": "false"},
+            ),
+            ({"repair.after": "25s 539ms"}, {"repair.after": "25s 540ms"}),
+            ({"repair.settle": "24s 999ms"}, {"repair.settle": "25s"}),
+            ({"repair.stagger": "15s 539ms"}, {"repair.stagger": "15s 540ms"}),
+            (
+                {"api.timeout": "6s", "failover.read_valid": "6s", "repair.settle": "27s"},
+                {"api.timeout": "6s", "failover.read_valid": "6s", "repair.settle": "28s"},
+            ),
+            (
+                {**replicated, "metrics.listen": "0.0.0.0:7000"},
+                {**replicated, "metrics.listen": "127.0.0.1:7000"},
+            ),
+        ]
+        for wrong, right in cases:
+            with self.subTest(wrong=wrong):
+                status, said = asked(wrong)
+                self.assertEqual(status, 1, said)
+                self.assertNotIn("it may be", said)
+                refused = self.refused_settings(wrong)
+                self.assertRegex(refused, r"it must be at least|use another one")
+                status, said = asked(right)
+                self.assertTrue(status == 0 or "no cluster key" in said, said)
+                self.planned(settings=right)
 
     def test_what_natha_does_not_know_is_refused_by_its_name(self):
         chosen = {"hand_back.holds": "1m", "home": "a", "state_dir": "/tmp"}

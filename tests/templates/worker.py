@@ -1,6 +1,7 @@
 """Runs Terraform's commands one after the other in one process, which loads it once. plan.py starts
-it: each line of the input is a JSON list of directory, command and arguments, and is answered by one
-of status, output and errors. Terraform's library sees the environment that this process began with.
+it: each line of the input is a JSON list of directory, command and arguments, and is answered by
+one of status, output and errors. Terraform's library sees the environment that this process began
+with.
 """
 
 import json

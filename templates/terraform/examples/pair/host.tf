@@ -54,7 +54,7 @@ resource "aws_ec2_instance_connect_endpoint" "this" {
 }
 
 resource "aws_instance" "host" {
-  ami                    = data.aws_ssm_parameter.amazon_linux.value
+  ami                    = data.aws_ssm_parameter.amazon_linux.insecure_value
   instance_type          = "t4g.nano"
   subnet_id              = aws_subnet.private["one"].id
   vpc_security_group_ids = [aws_security_group.host.id]
