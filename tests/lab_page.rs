@@ -1,5 +1,6 @@
 //! The page for people, in a real browser: it shows the cluster, follows a takeover without being
 //! loaded anew, and can be read at every width.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use natha_lab::scene::{self, QUICK, Scene};
 

@@ -215,6 +215,10 @@ class FromNatGateway(Valid, ExampleCase):
         main.write_text(text, encoding="utf-8")
 
         workspace.must("init", "-backend=false")
+        workspace.plan(**inputs)
+        # As the example's page quotes it.
+        told = "will no longer be managed by Terraform, but will not be destroyed"
+        self.assertEqual(workspace.must("show", "plan").count(told), 2)
         changes, _ = step()
         forgotten = {it: ["forget"] for it in had.resources if it.startswith("aws_route.")}
         self.assertEqual({it: changes[it] for it in forgotten}, forgotten)
