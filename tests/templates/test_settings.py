@@ -75,7 +75,8 @@ def by_natha(key, value):
     _, said = asked({key: value})
     if "no such setting" in said:
         raise AssertionError(f"{key}: {said}")
-    return not re.search(rf'{re.escape(key)} = ".*; it may be: ', said)
+    fault = r"(`.*` )?(is|has|lists)"
+    return not re.search(rf'{re.escape(key)} = ".*" \(flag --set\): {fault} ', said)
 
 
 class Settings(ModuleCase):
@@ -150,7 +151,7 @@ class Settings(ModuleCase):
         for wrong, right in cases:
             with self.subTest(wrong=wrong):
                 status, said = asked(wrong)
-                self.assertEqual(status, 1, said)
+                self.assertEqual(status, 2, said)
                 self.assertNotIn("it may be", said)
                 refused = self.refused_settings(wrong)
                 self.assertRegex(refused, r"it must be at least|use another one")
