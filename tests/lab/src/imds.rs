@@ -226,6 +226,9 @@ impl About<'_> {
                 }
             };
         };
+        if let Some(text) = self.set_by_hand(path) {
+            return Some(text);
+        }
         match path {
             "mac" => Some(primary.1.mac.clone()),
             "local-ipv4" => primary.1.addresses.first().map(Ipv4Addr::to_string),
@@ -306,7 +309,13 @@ impl About<'_> {
                 Some(key) => tags.get(key).cloned(),
             };
         }
-        self.shared.state().metadata.get(&(self.instance.to_owned(), path.to_owned())).cloned()
+        None
+    }
+
+    /// What the lab's user has put there, a scheduled event for example.
+    fn set_by_hand(&self, path: &str) -> Option<String> {
+        let place = (self.instance.to_owned(), path.to_owned());
+        self.shared.state().metadata.get(&place).cloned()
     }
 
     fn of_interface(&self, id: &str, interface: &Interface, path: &str) -> Option<String> {
