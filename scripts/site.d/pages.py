@@ -21,7 +21,7 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXED = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
-# Files that a browser shows by itself.
+# Files that a browser shows without another program.
 SHOWN = {".json", ".png", ".svg"}
 LANGUAGES = {".sh": "sh", ".yaml": "yaml", ".tf": "hcl", ".toml": "toml", ".py": "python"}
 PICTURE = re.compile(

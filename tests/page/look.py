@@ -11,10 +11,10 @@ something without an accessible name, or is wider than the window.
 import sys
 from pathlib import Path
 
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
+
+import chromium
 
 PATIENCE_S = 30
 UNNAMED = """
@@ -22,22 +22,6 @@ const named = (node) => node.getAttribute('aria-label') || node.getAttribute('ar
 const unnamed = [...document.querySelectorAll('section, svg[role=img]')].filter((n) => !named(n));
 return unnamed.map((node) => node.outerHTML.slice(0, 120));
 """
-
-
-def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--no-first-run",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    return webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
 
 
 def wait(driver, what, condition):
@@ -51,7 +35,7 @@ def holder(driver, group):
 
 def main():
     url, group, first, heir, directory = sys.argv[1:]
-    driver = browser()
+    driver = chromium.start()
     try:
         driver.set_window_size(1200, 900)
         driver.get(url)

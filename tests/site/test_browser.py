@@ -5,18 +5,20 @@ import http.server
 import itertools
 import json
 import os
+import sys
 import threading
 import unittest
 from pathlib import Path
 from urllib.parse import urldefrag
 
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/page"))
+import chromium  # noqa: E402
+
 BUILT = Path(os.environ["NATHA_SITE"])
 SHOTS = ROOT / "target/site/looks"
 PATIENCE_S = 60
@@ -61,23 +63,6 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for flag in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--no-first-run",
-        "--hide-scrollbars",
-    ):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    return webdriver.Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-
-
 class TheSite(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -87,7 +72,7 @@ class TheSite(unittest.TestCase):
         cls.addClassCleanup(cls.server.server_close)
         cls.addClassCleanup(cls.server.shutdown)
         cls.origin = f"http://127.0.0.1:{cls.server.server_port}"
-        cls.driver = browser()
+        cls.driver = chromium.start("--hide-scrollbars", performance="ALL")
         cls.addClassCleanup(cls.driver.quit)
         SHOTS.mkdir(parents=True, exist_ok=True)
 
