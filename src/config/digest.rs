@@ -11,7 +11,7 @@ use super::settings::Settings;
 
 /// Settings that may differ between the nodes of a cluster: they concern one host, or, like
 /// `members`, list the other nodes. A name that ends with a dot stands for all settings under it.
-const PER_HOST: [&str; 18] = [
+const PER_HOST: [&str; 20] = [
     "cluster",
     "members",
     "socket",
@@ -23,6 +23,9 @@ const PER_HOST: [&str; 18] = [
     "heartbeat.key_file",
     "heartbeat.second_key_file",
     "heartbeat.bind",
+    // Each node tests whether copies reach its peers.
+    "replicate.relay",
+    "replicate.relay_port",
     "host.",
     "uplink.",
     "interruptions.",

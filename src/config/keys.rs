@@ -428,6 +428,19 @@ static KEYS: &[SettingKey] = &[
         Range::Number(16, 1_000_000),
         "The maximum that is sent to each member, in KiB a second."
     ),
+    key!(
+        "replicate.relay",
+        replicate.relay,
+        BOOL,
+        "Whether the two nodes of a planned move copy packets to each other until the move has \
+         taken effect, so that none is lost."
+    ),
+    key!(
+        "replicate.relay_port",
+        replicate.relay_port,
+        Range::Number(1, 65_535),
+        "The UDP port for these copies, the same on all nodes."
+    ),
 ];
 
 #[cfg(test)]

@@ -21,6 +21,10 @@ pub struct Replicate {
     pub min_rate: u32,
     /// What is never exceeded, in KiB a second.
     pub max_rate: u32,
+    /// Whether the nodes of a planned move copy packets to each other while it takes effect.
+    pub relay: bool,
+    /// UDP port of the tunnel for these copies.
+    pub relay_port: u16,
 }
 
 impl Default for Replicate {
@@ -34,6 +38,8 @@ impl Default for Replicate {
             share_percent: 10,
             min_rate: 1_024,
             max_rate: 16_384,
+            relay: true,
+            relay_port: 6_286,
         }
     }
 }

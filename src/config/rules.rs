@@ -72,6 +72,7 @@ pub(super) fn breaches(settings: &Settings, groups: &[LocatedGroup]) -> Vec<Brea
     found.extend(rates(settings));
     found.extend(webhook(settings));
     found.extend(ports(settings));
+    found.extend(relay_port(settings));
     found.extend(groups::accepted_too(settings, groups));
     found
 }
@@ -99,6 +100,17 @@ fn rates(settings: &Settings) -> Option<Breach> {
         keys: &["replicate.min_rate", "replicate.max_rate"],
         what: "the rate that is always allowed is above the greatest".to_owned(),
         remedy: format!("set replicate.max_rate to at least {min}"),
+    })
+}
+
+/// Copies of packets on the UDP port of the heartbeats.
+fn relay_port(settings: &Settings) -> Option<Breach> {
+    let (replicate, port) = (&settings.replicate, settings.heartbeat.port);
+    let is_shared = replicate.enabled && replicate.relay && replicate.relay_port == port;
+    is_shared.then(|| Breach {
+        keys: &["replicate.relay_port", "heartbeat.port"],
+        what: format!("heartbeats and copies of packets cannot share UDP port {port}"),
+        remedy: "set replicate.relay_port to another port".to_owned(),
     })
 }
 

@@ -17,9 +17,10 @@ use super::clock;
 use super::inbox::{Note, Notes};
 use super::looks::{LEAST, Looks};
 use super::peers::{EchoMark, PeerSocket};
+use super::relay::{Answering, Copying, Ends};
 use super::resets::{EgressHere, Resets, within};
 use crate::config::{Probe, Settings};
-use crate::failover::{EgressGroup, EgressIp, ServedGroup};
+use crate::failover::{EgressGroup, EgressIp, Relay, ServedGroup};
 use crate::kernel::egress::EgressRecord;
 use crate::kernel::nft::Nft;
 use crate::kernel::{addresses, journal};
@@ -65,6 +66,7 @@ pub(super) fn start(
     address: Ipv4Addr,
     token: u64,
     inserting: watch::Receiver<Inserting>,
+    relay: Option<Ends>,
     notes: &Notes,
 ) -> Publishers {
     let (ips, published) = watch::channel(None);
@@ -81,6 +83,7 @@ pub(super) fn start(
         coming: BTreeMap::new(),
         arrived: BTreeMap::new(),
         inserting,
+        relay,
         resets: Resets::new(&settings.host),
         is_ripening: false,
         loaded: None,
@@ -122,6 +125,7 @@ async fn keep(
                 false
             }
             Ok(()) = inserting.changed() => false,
+            Ok(()) = answers_changed(keeper.relay.as_mut()) => false,
             _ = looks.next() => true,
             _ = paces.tick(), if !keeper.coming.is_empty() => false,
             _ = ripenings.tick(), if keeper.is_ripening => false,
@@ -138,6 +142,14 @@ async fn keep(
             told = Some(keeper.status.clone());
             notes.send(Note::Landings(keeper.status.clone())).await;
         }
+    }
+}
+
+/// Waits until another peer answers through the tunnel, or one no longer does.
+async fn answers_changed(relay: Option<&mut Ends>) -> Result<(), watch::error::RecvError> {
+    match relay {
+        Some(ends) => ends.answering.changed().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -165,6 +177,8 @@ struct Keeper {
     /// Landing addresses, and when they got their egress IPs.
     arrived: BTreeMap<Ipv4Addr, Time>,
     inserting: watch::Receiver<Inserting>,
+    /// None if no packets are copied.
+    relay: Option<Ends>,
     resets: Resets,
     /// Whether hosts are to get resets later.
     is_ripening: bool,
@@ -209,6 +223,7 @@ impl Keeper {
             return Ok(());
         }
         let table = self.table(&groups, now)?;
+        let copying = self.copying(&groups, &table);
         if check || self.loaded.as_ref() != Some(&table) {
             let nft = Nft::find()?;
             if !nft.has(&table).await? {
@@ -217,6 +232,14 @@ impl Keeper {
             EgressRecord::keep_guard(&self.state_dir, &table)?;
             log_resets(self.loaded.as_ref(), &table);
             self.loaded = Some(table);
+        }
+        // Only now: copies of packets that the host would treat wrongly must not be admitted.
+        if let Some(Ends { copying: told, .. }) = &self.relay {
+            told.send_if_modified(|before| {
+                let changed = *before != copying;
+                *before = copying;
+                changed
+            });
         }
         Ok(())
     }
@@ -298,8 +321,10 @@ impl Keeper {
         let here = EgressHere { groups, arrived: &self.arrived, inserting: &inserting };
         let reset = self.resets.networks(here, now);
         self.is_ripening = self.resets.are_coming(here, now);
+        let answering = self.answering();
+        let here = Here { arrived: &self.arrived, inserting: &inserting, answering: &answering };
         let groups: Vec<EgressRules> =
-            groups.iter().filter_map(|group| rules(group, &self.arrived, &inserting)).collect();
+            groups.iter().filter_map(|group| here.rules(group)).collect();
         let plan = if !groups.is_empty() {
             Some(self.plan()?)
         } else if reset.is_empty() {
@@ -313,6 +338,28 @@ impl Keeper {
         let reset = if is_long_enough { within(&reset, &plan.table.sources) } else { Vec::new() };
         let (uplink, vpc_networks) = (plan.table.uplink, plan.table.vpc_networks);
         Ok(EgressTable { uplink, vpc_networks, groups, reset })
+    }
+
+    /// The peers that answer through the tunnel.
+    fn answering(&self) -> Answering {
+        self.relay.as_ref().map(|ends| ends.answering.borrow().clone()).unwrap_or_default()
+    }
+
+    /// The groups whose packets are copied or taken as copies, where this is the table of the translation.
+    fn copying(&self, groups: &[EgressGroup], table: &EgressTable) -> Vec<Copying> {
+        let (answering, inserting) = (self.answering(), Inserting::new());
+        let here = Here { arrived: &self.arrived, inserting: &inserting, answering: &answering };
+        let copies = groups.iter().filter_map(|group| {
+            let relay = here.relay(group)?;
+            Some(Copying {
+                peer: relay.peer.clone(),
+                copies: relay.gives || !here.has_arrived(group),
+                sources: group.egress.sources.clone(),
+                uplink: table.uplink.clone(),
+                vpc_networks: table.vpc_networks.clone(),
+            })
+        });
+        copies.collect()
     }
 
     /// The plan that `natha setup` applied.
@@ -332,25 +379,47 @@ fn log_resets(before: Option<&EgressTable>, table: &EgressTable) {
     }
 }
 
-/// The translation of one group; none where this node can never have all of its egress IPs and its
-/// hosts may leave by another address.
-fn rules(
-    group: &EgressGroup,
-    arrived: &BTreeMap<Ipv4Addr, Time>,
-    inserting: &Inserting,
-) -> Option<EgressRules> {
-    let EgressGroup { egress, ips, is_complete, .. } = group;
-    if !is_complete && !egress.strict {
-        return None;
+/// What the translation of a group depends on.
+#[derive(Debug, Clone, Copy)]
+struct Here<'a> {
+    arrived: &'a BTreeMap<Ipv4Addr, Time>,
+    inserting: &'a Inserting,
+    /// The peers that answer through the tunnel.
+    answering: &'a Answering,
+}
+
+impl Here<'_> {
+    /// The translation of a group; none where this node can never have all of its egress IPs and
+    /// its hosts may leave by another address.
+    fn rules(self, group: &EgressGroup) -> Option<EgressRules> {
+        let EgressGroup { egress, ips, is_complete, .. } = group;
+        if !is_complete && !egress.strict {
+            return None;
+        }
+        let relay = self.relay(group);
+        Some(EgressRules {
+            sources: egress.sources.clone(),
+            // Whoever gives a group translates until its packets certainly go elsewhere.
+            arrived: self.has_arrived(group) || relay.is_some_and(|relay| relay.gives),
+            landings: ips.iter().map(|ip| ip.landing).collect(),
+            strict: egress.strict,
+            // Whoever gets a group leaves new connections to the other node until they have
+            // arrived.
+            inserting: ips.iter().any(|ip| self.inserting.contains(&ip.id))
+                || (relay.is_some_and(|relay| !relay.gives) && !self.has_arrived(group)),
+        })
     }
-    let landings: Vec<Ipv4Addr> = ips.iter().map(|ip| ip.landing).collect();
-    Some(EgressRules {
-        sources: egress.sources.clone(),
-        arrived: *is_complete && landings.iter().all(|landing| arrived.contains_key(landing)),
-        landings,
-        strict: egress.strict,
-        inserting: ips.iter().any(|ip| inserting.contains(&ip.id)),
-    })
+
+    /// Whether all egress IPs of the group have arrived here.
+    fn has_arrived(self, group: &EgressGroup) -> bool {
+        group.is_complete && group.ips.iter().all(|ip| self.arrived.contains_key(&ip.landing))
+    }
+
+    /// The planned move of a group that is taking effect, if packets can be copied for it.
+    fn relay(self, group: &EgressGroup) -> Option<&Relay> {
+        let relay = group.relay.as_ref().filter(|_| group.is_complete);
+        relay.filter(|relay| self.answering.contains(&relay.peer))
+    }
 }
 
 /// Echo requests by landing addresses.
@@ -380,84 +449,5 @@ impl Probes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::types::Egress;
-
-    const LANDINGS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 0, 0, 201), Ipv4Addr::new(10, 0, 0, 202)];
-
-    fn id() -> EgressId {
-        EgressId::from(&"eipalloc-00000001".parse().unwrap())
-    }
-
-    fn group(landings: &[Ipv4Addr], is_complete: bool, strict: bool) -> EgressGroup {
-        let ip = |landing: &Ipv4Addr| EgressIp {
-            id: id(),
-            is_coming: false,
-            address: Ipv4Addr::new(192, 0, 2, 1),
-            landing: *landing,
-            is_here: true,
-        };
-        let sources = vec!["10.0.100.0/24".parse().unwrap()];
-        EgressGroup {
-            name: "a".parse().unwrap(),
-            egress: Egress { sources, strict },
-            ips: landings.iter().map(ip).collect(),
-            is_complete,
-        }
-    }
-
-    #[test]
-    fn hosts_are_translated_once_every_egress_ip_of_their_group_has_arrived() {
-        let has_arrived = |arrived: &[Ipv4Addr]| {
-            let arrived = arrived.iter().map(|landing| (*landing, Time::default())).collect();
-            rules(&group(&LANDINGS, true, false), &arrived, &Inserting::new()).unwrap().arrived
-        };
-        assert!(!has_arrived(&[]) && !has_arrived(&LANDINGS[..1]) && has_arrived(&LANDINGS));
-    }
-
-    #[test]
-    fn a_node_without_a_landing_address_holds_back_the_hosts_of_a_strict_group_alone() {
-        let arrived = LANDINGS.map(|landing| (landing, Time::default())).into();
-        assert_eq!(rules(&group(&LANDINGS[..1], false, false), &arrived, &Inserting::new()), None);
-        for landings in [&LANDINGS[..1], &[]] {
-            let rules = rules(&group(landings, false, true), &arrived, &Inserting::new()).unwrap();
-            assert!(!rules.arrived && rules.strict && rules.landings == landings);
-        }
-    }
-
-    #[test]
-    fn a_host_that_is_not_set_up_resets_nothing_and_has_nothing_to_complain_of() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut keeper = Keeper {
-            state_dir: directory.path().to_owned(),
-            address: Ipv4Addr::LOCALHOST,
-            probes: Probes { targets: Vec::new(), mark: EchoMark::new(0), sequence: 0 },
-            known: None,
-            coming: BTreeMap::new(),
-            arrived: BTreeMap::new(),
-            inserting: watch::channel(Inserting::new()).1,
-            resets: Resets::new(&Settings::default().host),
-            is_ripening: false,
-            loaded: None,
-            status: LandingState::default(),
-        };
-        let networks = vec!["10.0.100.0/24".parse().unwrap()];
-        let served = ServedGroup { name: "a".parse().unwrap(), networks, since: Time::default() };
-        keeper.resets.take(&[served], Time::default());
-        for (seconds, is_ripening) in [(10, true), (10_000, false)] {
-            let now = Time::from_boot(Duration::from_secs(seconds));
-            assert_eq!(keeper.table(&[], now).unwrap(), EgressTable::default());
-            assert_eq!(keeper.is_ripening, is_ripening);
-        }
-    }
-
-    #[test]
-    fn a_group_waits_while_its_connections_are_inserted() {
-        let arrived = LANDINGS.map(|landing| (landing, Time::default())).into();
-        for inserting in [Inserting::new(), Inserting::from([id()])] {
-            let rules = rules(&group(&LANDINGS, true, false), &arrived, &inserting).unwrap();
-            assert_eq!(rules.inserting, !inserting.is_empty());
-        }
-    }
-}
+#[path = "egress_tests.rs"]
+mod tests;

@@ -144,7 +144,7 @@ mod tests {
         let address = Ipv4Addr::new(192, 0, 2, 1);
         let ip = EgressIp { id: id(), address, landing: LANDING, is_here: true, is_coming: false };
         let egress = Egress { sources: nets(&["10.0.100.0/24"]), strict: false };
-        EgressGroup { name: "a".parse().unwrap(), egress, ips: vec![ip], is_complete }
+        EgressGroup { name: "a".parse().unwrap(), egress, ips: vec![ip], is_complete, relay: None }
     }
 
     fn resets() -> Resets {

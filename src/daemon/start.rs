@@ -27,7 +27,9 @@ use super::notices::{NoticeParts, Tally};
 use super::peers::{Exchange, ExchangeParts};
 use super::reload::Reload;
 use super::waiting::Waiting;
-use super::{clock, egress, exporter, flows, heard_peers, history, latch, notices, reload, single};
+use super::{
+    clock, egress, exporter, flows, heard_peers, history, latch, notices, relay, reload, single,
+};
 use crate::cloud::Imds;
 use crate::config::{
     ClusterKey, Flags, PairFlags, Settings, Timing, load_with_pair, settings_digest,
@@ -226,12 +228,22 @@ fn start_egress(
         return Ok((None, None));
     }
     let (inserting, is_inserting) = watch::channel(egress::Inserting::new());
-    let publishers = egress::start(settings, cluster.me.address, random()?, is_inserting, notes);
-    if !settings.replicate.enabled {
+    let replicate = &settings.replicate;
+    let (members, receiver) = watch::channel(Vec::new());
+    let relay = if replicate.enabled && replicate.relay {
+        Some(relay::start(settings, &cluster.me, random()?, receiver.clone(), notes))
+    } else {
+        tokio::spawn(relay::clear());
+        None
+    };
+    let answering = relay.as_ref().map(|ends| ends.answering.clone());
+    let address = cluster.me.address;
+    let publishers = egress::start(settings, address, random()?, is_inserting, relay, notes);
+    if !replicate.enabled {
         return Ok((Some(publishers), None));
     }
-    let (members, receiver) = watch::channel(Vec::new());
-    let inputs = flows::Inputs { members: receiver, published: publishers.ips.subscribe() };
+    let published = publishers.ips.subscribe();
+    let inputs = flows::Inputs { members: receiver, published, answering };
     flows::start(settings, cluster, inputs, inserting, notes)?;
     Ok((Some(publishers), Some(members)))
 }

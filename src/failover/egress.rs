@@ -1,19 +1,23 @@
-//! Which egress IPs this node has and which private hosts it serves, for the translation on its
-//! host.
+//! Which egress IPs this node has, which private hosts it serves, and to which node it copies their
+//! packets during a planned move, for the translation on its host.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::group::GroupState;
+use super::group::{GroupState, MoveKind};
 use super::known::Known;
+use super::peer::Peer;
 use super::slot::Slot;
-use crate::types::{Egress, EgressId, GroupName, Resource, RouteTarget, Time};
+use crate::types::{Egress, EgressId, GroupName, InstanceId, Resource, RouteTarget, Time};
 
 /// The maximum age of a read that shows that a group is served, or three rounds of reads if these
 /// take longer.
 const READ_MAX: Duration = Duration::from_mins(1);
+/// How long the nodes of a planned move copy packets to each other after its end: longer than EC2
+/// takes until packets follow an Elastic IP or a route, by all published reports.
+const RELAY: Duration = Duration::from_secs(20);
 
 /// One egress IP on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +47,18 @@ pub struct EgressGroup {
     pub ips: Vec<EgressIp>,
     /// Whether this node has a landing address for each. Without, it never has all of them.
     pub is_complete: bool,
+    /// The planned move that takes effect.
+    pub relay: Option<Relay>,
+}
+
+/// A planned move of a group: its two nodes copy the group's packets to each other while it takes
+/// effect.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Relay {
+    /// The other node.
+    pub peer: InstanceId,
+    /// Whether this node gives the group to it. Otherwise it gets the group.
+    pub gives: bool,
 }
 
 /// A group whose private hosts reach the internet through this node.
@@ -97,6 +113,30 @@ impl GroupState {
             ips.push(EgressIp { id, address: *address, landing, is_here, is_coming });
         }
         let (name, egress) = (self.name.clone(), self.egress.clone());
-        Some(EgressGroup { name, egress, ips, is_complete })
+        let relay = self.relay.as_ref().map(|(relay, _)| relay.clone());
+        Some(EgressGroup { name, egress, ips, is_complete, relay })
+    }
+
+    /// Decides anew whether a planned move of the group takes effect.
+    pub(super) fn update_relay(&mut self, known: &Known, now: Time) {
+        if self.egress.is_plain() || !self.traits.prepared {
+            self.relay = None;
+            return;
+        }
+        let gives = self.given_to().map(|peer| Relay { peer: peer.clone(), gives: true });
+        let gets = || self.announced_by(known, now).map(|peer| Relay { peer, gives: false });
+        if let Some(relay) = gives.or_else(gets) {
+            self.relay = Some((relay, now + RELAY));
+        }
+        let is_alive = |peer: &InstanceId| known.peers.get(peer).is_some_and(Peer::is_alive);
+        self.relay.take_if(|(relay, until)| now >= *until || !is_alive(&relay.peer));
+    }
+
+    /// The peer to which this node gives the group on purpose, or is about to.
+    fn given_to(&self) -> Option<&InstanceId> {
+        let is_planned = |kind| matches!(kind, MoveKind::HandOver | MoveKind::HandBack);
+        let moving = self.moving.as_ref().filter(|moving| is_planned(moving.kind));
+        let moving = moving.map(|moving| &moving.to);
+        moving.or(self.announcement.as_ref().map(|announcement| &announcement.to))
     }
 }

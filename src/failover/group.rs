@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use super::egress::Relay;
 use super::slot::Slot;
 use crate::types::{Egress, Group, GroupName, InstanceId, Time, Traits};
 
@@ -75,6 +76,8 @@ pub(super) struct GroupState {
     pub(super) must_carry: Option<bool>,
     /// When a peer last announced that it is about to give it to this node.
     pub(super) announced_by_peer: Option<Time>,
+    /// The planned move that takes effect, and until when at least it is taken to.
+    pub(super) relay: Option<(Relay, Time)>,
     /// The node that an operator ordered it to.
     pub(super) ordered_to: Option<InstanceId>,
     /// Whether the alert about a foreign target was reported.
@@ -99,6 +102,7 @@ impl GroupState {
             announcement: None,
             must_carry: None,
             announced_by_peer: None,
+            relay: None,
             ordered_to: None,
             foreign_reported: false,
             reclaims: 0,

@@ -157,6 +157,7 @@ impl Machine {
         self.exchange(now);
         for group in self.groups.values_mut() {
             group.update_must_carry(&self.known, now);
+            group.update_relay(&self.known, now);
         }
         self.next_look = now + PACE;
         self.due = self.deadline(now);

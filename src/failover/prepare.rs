@@ -3,9 +3,10 @@
 
 use super::group::{Announcement, DesiredMove, GroupState};
 use super::known::Known;
+use super::peer::Peer;
 use super::slot::Slot;
 use super::wants::Wants;
-use crate::types::Time;
+use crate::types::{InstanceId, Time};
 
 /// After this many heartbeats without an answer, a move no longer waits for its receiver.
 const PATIENCE: u32 = 3;
@@ -73,11 +74,18 @@ impl GroupState {
 
     /// Whether a peer announces that it is about to give the group to this node.
     pub(super) fn is_announced_by_peer(&self, known: &Known, now: Time) -> bool {
-        known.peers.values().filter(|peer| peer.is_fresh(now, &known.timing)).any(|peer| {
+        self.announced_by(known, now).is_some()
+    }
+
+    /// The peer that announces that it is about to give the group to this node.
+    pub(super) fn announced_by(&self, known: &Known, now: Time) -> Option<InstanceId> {
+        let fresh = known.peers.iter().filter(|(_, peer)| peer.is_fresh(now, &known.timing));
+        let announces = |peer: &Peer| {
             let claims = peer.heard.iter().flat_map(|heard| &heard.beat.holds);
             let mut ours = claims.filter(|claim| claim.group == self.name);
             ours.any(|claim| claim.to.as_ref() == Some(&known.me.id))
-        })
+        };
+        fresh.into_iter().find(|(_, peer)| announces(peer)).map(|(id, _)| id.clone())
     }
 }
 

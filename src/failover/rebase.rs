@@ -254,6 +254,7 @@ impl GroupState {
             announcement,
             must_carry: _,
             announced_by_peer,
+            relay,
             foreign_reported: _,
             reclaims: _,
         } = self;
@@ -261,7 +262,8 @@ impl GroupState {
             visit(&mut moving.begun);
         }
         let sent = announcement.as_mut().and_then(|announcement| announcement.sent.as_mut());
-        sent.into_iter().chain(announced_by_peer).for_each(&mut *visit);
+        let until = relay.as_mut().map(|(_, until)| until);
+        sent.into_iter().chain(announced_by_peer).chain(until).for_each(&mut *visit);
         for slot in slots {
             slot.each_time(visit);
         }

@@ -15,7 +15,8 @@ use super::addresses::{self, AddressError};
 use super::durable;
 use super::journal::{JournalError, boot_id};
 use super::nft::{Nft, NftError};
-use crate::plan::{EgressTable, NftTable};
+use super::relay::{self, RelayError};
+use crate::plan::{EgressTable, NftTable, RelayTable};
 
 /// Its name in the state directory.
 const FILE: &str = "egress.json";
@@ -51,6 +52,9 @@ pub(crate) enum EgressRecordError {
     /// nft failed.
     #[error(transparent)]
     Nft(#[from] NftError),
+    /// The tunnel could not be removed.
+    #[error(transparent)]
+    Relay(#[from] RelayError),
 }
 
 /// The record.
@@ -140,6 +144,8 @@ pub(crate) async fn remove(
     nft: &Nft,
 ) -> Result<Vec<Ipv4Addr>, EgressRecordError> {
     nft.replace(&EgressTable::default()).await?;
+    nft.replace(&RelayTable::default()).await?;
+    relay::remove().await?;
     let Some(record) = EgressRecord::load(state_dir)? else { return Ok(Vec::new()) };
     let mut removed = Vec::new();
     for (landing, link) in record.added()? {

@@ -19,6 +19,7 @@ pub(crate) mod lock;
 pub mod news;
 pub(crate) mod nft;
 pub(crate) mod privilege;
+pub(crate) mod relay;
 pub(crate) mod run;
 pub(crate) mod sysctl;
 pub(crate) mod tun;

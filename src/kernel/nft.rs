@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::run::{Program, RunError};
 use crate::plan::{
-    EgressTable, Listing, NftTable, OtherChain, Passing, TableName, TableSpec, TableState, VipTable,
+    EgressTable, Listing, NftTable, OtherChain, Passing, RelayTable, TableName, TableSpec,
+    TableState, VipTable,
 };
 
 /// A transaction takes about 20 ms, longer on a busy host.
@@ -58,7 +59,7 @@ impl Nft {
     /// natha's tables as text, by name. One that is absent is left out.
     pub(crate) async fn printed(&self) -> Result<Vec<(String, String)>, NftError> {
         let mut found = Vec::new();
-        for name in [TableSpec::NAME, VipTable::NAME, EgressTable::NAME] {
+        for name in [TableSpec::NAME, VipTable::NAME, EgressTable::NAME, RelayTable::NAME] {
             match self.program.run(&["list", "table", "ip", name.as_str()], b"", LIMIT).await {
                 Ok(text) => {
                     let text = String::from_utf8_lossy(&text).into_owned();
@@ -146,7 +147,8 @@ impl Nft {
         }
     }
 
-    async fn check(&self, spec: &TableSpec) -> Result<(), RunError> {
+    /// Whether the kernel accepts the table. Loads nothing.
+    pub(crate) async fn check<T: NftTable>(&self, spec: &T) -> Result<(), RunError> {
         self.program.run(&["-c", "-j", "-f", "-"], spec.render().as_bytes(), LIMIT).await.map(drop)
     }
 

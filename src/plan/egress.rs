@@ -27,7 +27,8 @@ use nftables::types::{NfChainType, NfHook};
 use serde::{Deserialize, Serialize};
 
 use super::rules::{
-    NftTable, TableName, count, ct, field, ip, is, is_in, is_not, list_of, meta, prefix, text,
+    NftTable, TableName, address, count, ct, field, ip, is, is_in, is_not, list_of, meta, networks,
+    text,
 };
 
 const TABLE: TableName = TableName::new("natha_egress");
@@ -200,15 +201,4 @@ fn by_source<'a>(landings: &[Ipv4Addr]) -> Expression<'a> {
         key: Expression::Named(NamedExpression::JHash(hash)),
         data: Expression::Named(NamedExpression::Set(items.collect())),
     })))
-}
-
-fn address<'a>(address: Ipv4Addr) -> Expression<'a> {
-    Expression::String(address.to_string().into())
-}
-
-/// An anonymous set of networks.
-fn networks<'a>(list: &[Ipv4Net]) -> Expression<'a> {
-    let item =
-        |net: &Ipv4Net| SetItem::Element(prefix(net.network().to_string(), net.prefix_len()));
-    Expression::Named(NamedExpression::Set(list.iter().map(item).collect()))
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{CloudInterface, HostFacts, Link, Route};
 use super::table::is_wide;
-use super::{Sysctl, TableSpec, sysctl};
+use super::{RELAY_LINK, Sysctl, TableSpec, sysctl};
 use crate::config::{AcceptMode, Host, Role};
 use crate::types::NetworkInterfaceId;
 
@@ -195,7 +195,7 @@ impl HostPlan {
 /// Refuses a network for the monitor's own packets that the VPC, a source or an interface uses.
 /// Sources that are all of the internet say nothing about what is in use.
 fn refuse_overlap(network: Ipv4Net, nets: &[Ipv4Net], links: &[Link]) -> Result<(), PlanError> {
-    let on_links = links.iter().filter(|link| link.name != TRANSIT_LINK);
+    let on_links = links.iter().filter(|link| ![TRANSIT_LINK, RELAY_LINK].contains(&&*link.name));
     let used = nets.iter().chain(on_links.flat_map(|link| &link.addresses));
     let overlaps = |other: &&Ipv4Net| {
         !is_wide(**other) && (other.contains(&network) || network.contains(*other))

@@ -2,7 +2,9 @@
 //! whole and carries a seal.
 
 use std::borrow::Cow;
+use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use nftables::batch::Batch;
 use nftables::expr::{
     CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix, SetItem,
@@ -224,4 +226,15 @@ pub(super) fn is_not<'a>(left: Expression<'a>, right: Expression<'a>) -> Stateme
 
 pub(super) fn is_in<'a>(left: Expression<'a>, right: Expression<'a>) -> Statement<'a> {
     compare(left, Operator::IN, right)
+}
+
+pub(super) fn address<'a>(address: Ipv4Addr) -> Expression<'a> {
+    Expression::String(address.to_string().into())
+}
+
+/// An anonymous set of networks.
+pub(super) fn networks<'a>(list: &[Ipv4Net]) -> Expression<'a> {
+    let item =
+        |net: &Ipv4Net| SetItem::Element(prefix(net.network().to_string(), net.prefix_len()));
+    Expression::Named(NamedExpression::Set(list.iter().map(item).collect()))
 }

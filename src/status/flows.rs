@@ -53,6 +53,9 @@ pub struct HeirReport {
     pub no_room: u64,
     /// Connections that ended before `replicate.min_age`.
     pub too_short: u64,
+    /// Whether packets can be copied to it during a planned move; none if natha copies none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<bool>,
 }
 
 /// The stream from one owner. Counts are since the monitor started.

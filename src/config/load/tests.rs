@@ -376,3 +376,14 @@ fn metrics_may_not_take_the_port_of_the_replication() {
         assert!(resolve(&sources).is_ok(), "{fine}");
     }
 }
+
+#[test]
+fn copies_of_packets_may_not_take_the_port_of_the_heartbeats() {
+    let taken = "replicate.enabled = true\nreplicate.relay_port = 6284";
+    let problem = only_problem(taken);
+    assert!(problem.contains("cannot share UDP port 6284"), "{problem}");
+    for fine in ["\nreplicate.relay = false", "\nheartbeat.port = 7000"] {
+        let sources = Sources { file: Some(file(&format!("{taken}{fine}"))), ..Sources::default() };
+        assert!(resolve(&sources).is_ok(), "{fine}");
+    }
+}

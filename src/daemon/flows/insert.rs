@@ -88,13 +88,22 @@ async fn leave(landing: Ipv4Addr, published: watch::Receiver<Published>) {
     }
 }
 
-/// The egress IPs that are here or on their way, and the others that this node can have.
+/// The egress IPs that are here or on their way, or have left by a planned move that is taking
+/// effect; and the others that this node can have.
 fn split(
     published: &watch::Receiver<Published>,
 ) -> (BTreeMap<EgressId, EgressIp>, BTreeMap<EgressId, EgressIp>) {
     let published = published.borrow();
-    let ips = published.iter().flatten().flat_map(|group| &group.ips);
-    ips.map(|ip| (ip.id, ip.clone())).partition(|(_, ip)| ip.is_here || ip.is_coming)
+    let (mut active, mut elsewhere) = (BTreeMap::new(), BTreeMap::new());
+    for group in published.iter().flatten() {
+        let gives = group.relay.as_ref().is_some_and(|relay| relay.gives);
+        for ip in &group.ips {
+            let is_active = ip.is_here || ip.is_coming || gives;
+            let part = if is_active { &mut active } else { &mut elsewhere };
+            part.insert(ip.id, ip.clone());
+        }
+    }
+    (active, elsewhere)
 }
 
 /// Whether a landing address has an egress IP: perhaps another one than it had before.
@@ -103,7 +112,7 @@ fn is_used(published: &watch::Receiver<Published>, landing: Ipv4Addr) -> bool {
 }
 
 impl Insertions {
-    /// Inserts what is held of an egress IP, and what still arrives of it until it is here.
+    /// Inserts what is held of an egress IP, and what still arrives of it until it is settled here.
     async fn take(mut self, ip: EgressIp) {
         let begun = clock::now();
         let first = self.due(&ip, Time::default());
@@ -120,17 +129,17 @@ impl Insertions {
         self.follow(&ip, begun).await;
     }
 
-    /// Inserts what arrives after `since`, until the egress IP is here.
+    /// Inserts what arrives after `since`, until the egress IP is settled here.
     async fn follow(&mut self, ip: &EgressIp, mut since: Time) {
         loop {
-            let is_here = self.is_here(ip.id);
+            let is_settled = self.is_settled(ip.id);
             let now = clock::now();
             let late = self.due(ip, since);
             since = now;
             if let Err(error) = self.clone().insert(late, false).await {
                 tracing::warn!("late connections of {} are not inserted: {error:#}", ip.address);
             }
-            if is_here {
+            if is_settled {
                 break;
             }
             let _ = timeout(PACE, self.published.changed()).await;
@@ -177,11 +186,14 @@ impl Insertions {
         Ok(total)
     }
 
-    /// Whether an egress IP is here, as far as is known.
-    fn is_here(&self, id: EgressId) -> bool {
+    /// Whether an egress IP is here, as far as is known, and its earlier holder opens no more
+    /// connections by it: the planned move that brought it, if one did, has taken effect.
+    fn is_settled(&self, id: EgressId) -> bool {
         let published = self.published.borrow();
-        let mut ips = published.iter().flatten().flat_map(|group| &group.ips);
-        ips.any(|ip| ip.id == id && ip.is_here)
+        published.iter().flatten().any(|group| {
+            let gets = group.relay.as_ref().is_some_and(|relay| !relay.gives);
+            !gets && group.ips.iter().any(|ip| ip.id == id && ip.is_here)
+        })
     }
 
     /// New connections wait no longer.
@@ -240,14 +252,14 @@ mod tests {
     use super::super::tests::{egress, landing, shared};
     use super::*;
     use crate::daemon::inbox;
-    use crate::failover::EgressGroup;
+    use crate::failover::{EgressGroup, Relay};
     use crate::types::Egress;
 
     fn group(is_here: bool) -> EgressGroup {
         let address = Ipv4Addr::new(192, 0, 2, 1);
         let ip = EgressIp { id: egress(), address, landing: landing(1), is_here, is_coming: false };
         let (name, egress) = ("a".parse().unwrap(), Egress::default());
-        EgressGroup { name, egress, ips: vec![ip], is_complete: true }
+        EgressGroup { name, egress, ips: vec![ip], is_complete: true, relay: None }
     }
 
     #[tokio::test]
@@ -272,5 +284,34 @@ mod tests {
             }
         };
         LocalSet::new().run_until(test).await;
+    }
+
+    /// A planned move in which this node gives or gets the group.
+    fn moving(is_here: bool, gives: bool) -> EgressGroup {
+        let peer = "i-00000002".parse().unwrap();
+        EgressGroup { relay: Some(Relay { peer, gives }), ..group(is_here) }
+    }
+
+    #[test]
+    fn an_egress_ip_that_was_given_away_has_not_left_while_the_move_takes_effect() {
+        for (group, is_active) in [(moving(false, true), true), (moving(false, false), false)] {
+            let (_sender, published) = watch::channel(Some(vec![group]));
+            assert_eq!(split(&published).0.is_empty(), !is_active);
+        }
+    }
+
+    #[test]
+    fn an_egress_ip_is_settled_once_the_move_that_brought_it_has_taken_effect() {
+        let is_settled = |group| {
+            let parts = Insertions {
+                shared: shared(36, 1, "one"),
+                published: watch::channel(Some(vec![group])).1,
+                inserting: watch::channel(Inserting::new()).0,
+                notes: inbox::channel().unwrap().0,
+            };
+            parts.is_settled(egress())
+        };
+        assert!(is_settled(group(true)) && !is_settled(group(false)));
+        assert!(!is_settled(moving(true, false)) && is_settled(moving(true, true)));
     }
 }

@@ -34,6 +34,7 @@ use super::clock;
 use super::discovery::Cluster;
 use super::egress::{Inserting, Published};
 use super::inbox::{Note, Notes};
+use super::relay::Answering;
 use crate::config::{ClusterKey, Settings, settings_digest};
 use crate::flows::StreamKeys;
 use crate::kernel::{journal, links};
@@ -48,6 +49,8 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Inputs {
     pub(super) members: watch::Receiver<Vec<Member>>,
     pub(super) published: watch::Receiver<Published>,
+    /// The peers to which packets can be copied; none if natha copies none.
+    pub(super) answering: Option<watch::Receiver<Answering>>,
 }
 
 /// Starts the thread. It ends when the event loop does.
@@ -87,6 +90,7 @@ pub(super) fn start(
 async fn run(insertions: Insertions, mut inputs: Inputs, state_dir: PathBuf) {
     let shared = insertions.shared.clone();
     let mut alert = Alert::new("flows", &insertions.notes);
+    let mut uncopied = Alert::new("relay", &insertions.notes);
     // They run until the runtime ends.
     drop(spawn_local(owner::news(shared.clone())));
     drop(spawn_local(owner::dumps(shared.clone())));
@@ -116,6 +120,10 @@ async fn run(insertions: Insertions, mut inputs: Inputs, state_dir: PathBuf) {
                 }
                 let now = clock::now();
                 shared.age(now);
+                if let Some(answering) = &inputs.answering {
+                    shared.note_answering(&answering.borrow(), now);
+                    uncopied.set(report::uncopied(&shared, now)).await;
+                }
                 alert.set(report::complaint(&shared, now)).await;
                 insertions.notes.send(Note::Flows(report::report(&shared, now))).await
             }
@@ -132,10 +140,14 @@ async fn pause(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// Tells every sender which landing addresses have an egress IP now.
+/// Tells every sender which landing addresses have an egress IP now, or had it until a planned move
+/// that is taking effect.
 fn serve(shared: &Shared, published: &watch::Receiver<Published>) {
     let Some(groups) = published.borrow().clone() else { return };
-    let here = groups.iter().flat_map(|group| &group.ips).filter(|ip| ip.is_here);
+    let here = groups.iter().flat_map(|group| {
+        let gives = group.relay.as_ref().is_some_and(|relay| relay.gives);
+        group.ips.iter().filter(move |ip| ip.is_here || gives)
+    });
     let served: std::collections::BTreeMap<_, _> = here.map(|ip| (ip.landing, ip.id)).collect();
     let now = clock::now();
     shared.each_sender(|sender| sender.serve(served.clone(), now));

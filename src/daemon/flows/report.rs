@@ -9,6 +9,8 @@ use crate::types::Time;
 
 /// A stream that is not open for so long is an alert: a monitor that restarts takes less.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// A peer with a stream that does not answer through the tunnel for so long is an alert.
+const SILENT: Duration = Duration::from_mins(1);
 
 /// The whole report.
 pub(super) fn report(shared: &Shared, now: Time) -> FlowsReport {
@@ -31,6 +33,23 @@ pub(super) fn complaint(shared: &Shared, now: Time) -> Option<String> {
     let faults = shared.faults.borrow();
     let all: Vec<String> = faults.values().cloned().chain(broken).collect();
     (!all.is_empty()).then(|| format!("connections are not replicated: {}", all.join("; ")))
+}
+
+/// What keeps packets from being copied during a planned move, if that lasts.
+pub(super) fn uncopied(shared: &Shared, now: Time) -> Option<String> {
+    let links = shared.links.borrow();
+    let is_silent = |link: &Link| link.silent.is_some_and(|since| now.since(since) >= SILENT);
+    let silent = links.iter().filter(|(_, link)| is_silent(link));
+    let all: Vec<String> = silent.map(|(id, _)| id.to_string()).collect();
+    let port = shared.identity.replicate.relay_port;
+    (!all.is_empty()).then(|| {
+        format!(
+            "packets cannot be copied during planned moves to {}: no answer through UDP port \
+             {port} for {} s; let the security groups pass it",
+            all.join(", "),
+            SILENT.as_secs()
+        )
+    })
 }
 
 fn heir(link: &Link) -> HeirReport {
@@ -58,6 +77,7 @@ fn heir(link: &Link) -> HeirReport {
         overflows: counts.overflows,
         no_room: counts.no_room,
         too_short: counts.too_short,
+        copies: link.answers,
     }
 }
 

@@ -42,6 +42,10 @@ pub(super) struct Link {
     pub(super) redial: Rc<Notify>,
     /// Why there is no stream, and since when.
     pub(super) fault: Option<(Reason, Time)>,
+    /// Whether packets can be copied to it; none if natha copies none.
+    pub(super) answers: Option<bool>,
+    /// Since when they cannot, although there is a stream.
+    pub(super) silent: Option<Time>,
 }
 
 /// What this node holds of one owner.
@@ -134,7 +138,8 @@ impl Shared {
         };
         let mut sender = Sender::new(limits, now);
         sender.serve(self.served.borrow().clone().unwrap_or_default(), now);
-        Link { sender, wake: Rc::default(), redial: Rc::default(), fault: None }
+        let (wake, redial) = (Rc::default(), Rc::default());
+        Link { sender, wake, redial, fault: None, answers: None, silent: None }
     }
 
     /// Does something to each sender, and wakes its task.
@@ -142,6 +147,16 @@ impl Shared {
         for link in self.links.borrow_mut().values_mut() {
             change(&mut link.sender);
             link.wake.notify_one();
+        }
+    }
+
+    /// Takes in which peers packets can be copied to.
+    pub(super) fn note_answering(&self, answering: &BTreeSet<InstanceId>, now: Time) {
+        for (heir, link) in self.links.borrow_mut().iter_mut() {
+            let answers = answering.contains(heir);
+            link.answers = Some(answers);
+            let is_silent = link.fault.is_none() && !answers;
+            link.silent = is_silent.then(|| link.silent.unwrap_or(now));
         }
     }
 

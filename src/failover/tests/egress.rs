@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::kinds::{cluster, eip, seen_at};
 use super::test_bench::*;
-use crate::failover::{Action, EventKind};
+use crate::failover::{Action, Command, EventKind, Relay};
 use crate::types::{
     AllocationId, Claim, Egress, Location, Resource, Roster, RouteTarget, Time, Traits,
 };
@@ -222,4 +222,80 @@ fn a_group_without_egress_ips_serves_the_subnets_of_its_tables() {
         let found: Vec<_> = found.into_iter().map(|group| group.networks).collect();
         assert_eq!(found, if served { vec![networks.clone()] } else { Vec::new() });
     }
+}
+
+/// Nodes 0 and 1 of a cluster that announces planned moves. Node 1 holds the group.
+fn prepared(me: usize) -> TestBench {
+    let mut roster = roster(&[0, 1]);
+    roster.groups[0].traits.prepared = true;
+    let mut bench = TestBench::of(me, &roster, timing());
+    bench.routes.insert(table(1), to(1));
+    bench.holders.insert(egress_ip(), on(landing(1)));
+    bench.run(3_000);
+    bench
+}
+
+/// With which node this one copies the group's packets, and whether it gives the group to it.
+fn relay(bench: &TestBench) -> Option<(usize, bool)> {
+    let relay = bench.machine.egress(bench.now)?[0].relay.clone();
+    relay.map(|Relay { peer, gives }| ((0..3).find(|n| id(*n) == peer).unwrap(), gives))
+}
+
+#[test]
+fn the_owner_of_a_planned_move_copies_from_its_announcement_until_a_while_after_it() {
+    let mut bench = prepared(1);
+    assert_eq!(relay(&bench), None);
+    let order = Command::HandOver { group: group(1).name, to: Some(id(0)) };
+    bench.command(order);
+    bench.run(10);
+    assert_eq!(relay(&bench), Some((0, true)), "before the first write: {:?}", bench.told);
+    assert_eq!(bench.holders[&egress_ip()], on(landing(1)));
+    let done = |bench: &TestBench| !bench.events(EventKind::HandOverDone).is_empty();
+    bench.run_until(10_000, done);
+    assert_eq!(is_here_of(&bench), Some(false));
+    bench.run(19_000);
+    assert_eq!(relay(&bench), Some((0, true)));
+    bench.run(1_500);
+    assert_eq!(relay(&bench), None);
+}
+
+/// The same as [`is_here`], of whichever node it is.
+fn is_here_of(bench: &TestBench) -> Option<bool> {
+    Some(bench.machine.egress(bench.now)?[0].ips[0].is_here)
+}
+
+#[test]
+fn the_receiver_of_a_planned_move_copies_while_it_is_announced_and_a_while_longer() {
+    let mut bench = prepared(0);
+    let mut claim = Claim { group: group(1).name, generation: 1, to: Some(id(0)) };
+    bench.beat_mut(1).holds = vec![claim.clone()];
+    bench.run(300);
+    assert_eq!(relay(&bench), Some((1, false)));
+    claim.to = None;
+    bench.beat_mut(1).holds = vec![claim];
+    bench.run(19_000);
+    assert_eq!(relay(&bench), Some((1, false)));
+    bench.run(1_500);
+    assert_eq!(relay(&bench), None);
+}
+
+#[test]
+fn nothing_is_copied_to_a_node_that_is_not_alive() {
+    let mut bench = prepared(0);
+    bench.beat_mut(1).holds = vec![Claim { group: group(1).name, generation: 1, to: Some(id(0)) }];
+    bench.run(300);
+    assert!(relay(&bench).is_some());
+    bench.lose(1);
+    bench.run_until(2_000, |bench| relay(bench).is_none());
+    bench.run(5_000);
+    assert_eq!(relay(&bench), None, "a takeover copies nothing");
+    assert_eq!(is_here(&bench), Some(true));
+}
+
+#[test]
+fn without_announcements_nothing_is_copied() {
+    let mut bench = bench(&[0, 1]);
+    bench.beat_mut(1).holds = vec![Claim { group: group(1).name, generation: 1, to: Some(id(0)) }];
+    bench.run(300);
+    assert_eq!(relay(&bench), None);
 }

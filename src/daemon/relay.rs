@@ -1,0 +1,281 @@
+//! The tunnel for copies of packets during planned moves, and the rules that make and admit copies.
+//! `docs/connections.md` specifies both. Each second, this node asks every peer for an echo through
+//! the tunnel: copies are made only for peers that answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use anyhow::Context;
+use ipnet::Ipv4Net;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::alerts::Alert;
+use super::clock;
+use super::inbox::Notes;
+use super::peers::{EchoMark, PeerSocket};
+use crate::config::Settings;
+use crate::kernel::nft::Nft;
+use crate::kernel::relay::{self, Tunnel};
+use crate::plan::{RELAY_LINK, RelayRules, RelayTable, tunnel_address};
+use crate::types::{InstanceId, Member, Time};
+
+/// Time between two echo requests to each peer.
+const EVERY: Duration = Duration::from_secs(1);
+/// A peer that has not answered for so long gets no copies.
+const FRESH: Duration = Duration::from_secs(5);
+/// With every n-th request, natha looks whether another program has removed the tunnel or changed
+/// the rules.
+const LOOK_EVERY: u16 = 30;
+/// Replies read in one round.
+const MAX_DRAIN: usize = 64;
+
+/// The peers that answer through the tunnel.
+pub(super) type Answering = BTreeSet<InstanceId>;
+
+/// A group of whose packets this node takes copies from a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Copying {
+    pub(super) peer: InstanceId,
+    /// Whether it also copies them to the peer.
+    pub(super) copies: bool,
+    pub(super) sources: Vec<Ipv4Net>,
+    pub(super) uplink: String,
+    pub(super) vpc_networks: Vec<Ipv4Net>,
+}
+
+/// The ends of the task that the translation holds.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) answering: watch::Receiver<Answering>,
+    pub(super) copying: watch::Sender<Vec<Copying>>,
+}
+
+/// Starts the task on the current runtime. `members` are this node, at `address`, and its peers.
+/// The task ends when one of the senders is dropped, and leaves tunnel and rules as they are.
+pub(super) fn start(
+    settings: &Settings,
+    me: &Member,
+    token: u64,
+    members: watch::Receiver<Vec<Member>>,
+    notes: &Notes,
+) -> Ends {
+    let (answers, answering) = watch::channel(Answering::new());
+    let (copying, wanted) = watch::channel(Vec::new());
+    let keeper = Keeper {
+        me: me.id.clone(),
+        own: me.address,
+        port: settings.replicate.relay_port,
+        members,
+        wanted,
+        mark: EchoMark::new(token),
+        sequence: 0,
+        tunnel: None,
+        fault: None,
+        socket: None,
+        heard: BTreeMap::new(),
+        loaded: None,
+    };
+    tokio::spawn(keep(keeper, answers, Alert::new("tunnel", notes)));
+    Ends { answering, copying }
+}
+
+/// Removes what an earlier run of the monitor has left. Without the tunnel, its rules do nothing.
+pub(super) async fn clear() {
+    let cleared = async {
+        relay::remove().await?;
+        Ok::<_, anyhow::Error>(Nft::find()?.replace(&RelayTable::default()).await?)
+    };
+    if let Err(error) = cleared.await {
+        tracing::warn!("`{RELAY_LINK}` and its rules of an earlier run may be left: {error:#}");
+    }
+}
+
+async fn keep(mut keeper: Keeper, answers: watch::Sender<Answering>, mut alert: Alert) {
+    let mut rounds = interval(EVERY);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let is_round = tokio::select! {
+            changed = keeper.members.changed() => match changed {
+                Ok(()) => false,
+                Err(_) => return,
+            },
+            changed = keeper.wanted.changed() => match changed {
+                Ok(()) => false,
+                Err(_) => return,
+            },
+            _ = rounds.tick() => true,
+        };
+        let now = clock::now();
+        let result = keeper.round(is_round, now).await;
+        let found = if result.is_ok() { keeper.answering(now) } else { Answering::new() };
+        answers.send_if_modified(|before| {
+            let changed = *before != found;
+            *before = found;
+            changed
+        });
+        let text = result
+            .err()
+            .map(|error| format!("packets cannot be copied during planned moves: {error:#}"));
+        alert.set(text).await;
+    }
+}
+
+struct Keeper {
+    me: InstanceId,
+    own: Ipv4Addr,
+    port: u16,
+    members: watch::Receiver<Vec<Member>>,
+    wanted: watch::Receiver<Vec<Copying>>,
+    mark: EchoMark,
+    /// The number of the next round.
+    sequence: u16,
+    /// What the tunnel was made from; none if there is none.
+    tunnel: Option<Tunnel>,
+    /// What an attempt was made from that failed, and why.
+    fault: Option<(Tunnel, String)>,
+    socket: Option<PeerSocket>,
+    /// When each peer answered last.
+    heard: BTreeMap<InstanceId, Time>,
+    loaded: Option<RelayTable>,
+}
+
+impl Keeper {
+    /// Makes tunnel and rules as they should be. A round of probes is due if `is_round`.
+    async fn round(&mut self, is_round: bool, now: Time) -> anyhow::Result<()> {
+        let looks = is_round && self.sequence.is_multiple_of(LOOK_EVERY);
+        let peers = self.peers();
+        let wanted =
+            Tunnel { own: self.own, peers: peers.values().copied().collect(), port: self.port };
+        if self.tunnel.as_ref() != Some(&wanted) || (looks && !relay::is_there().await?) {
+            self.make(wanted, looks).await?;
+        }
+        if is_round {
+            self.sequence = self.sequence.wrapping_add(1);
+            self.probe(&peers, now)?;
+        }
+        let table = self.table(&peers);
+        if looks || self.loaded.as_ref() != Some(&table) {
+            let nft = Nft::find()?;
+            if !nft.has(&table).await? {
+                nft.replace(&table).await?;
+            }
+            self.loaded = Some(table);
+        }
+        Ok(())
+    }
+
+    /// The peers of the tunnel, and their addresses: those that can have egress IPs, if this node
+    /// can, too.
+    fn peers(&mut self) -> BTreeMap<InstanceId, Ipv4Addr> {
+        let members = self.members.borrow_and_update();
+        let able = members.iter().filter(|member| !member.landings.is_empty());
+        let mut found: BTreeMap<InstanceId, Ipv4Addr> =
+            able.map(|member| (member.id.clone(), member.address)).collect();
+        if found.remove(&self.me).is_none() {
+            found.clear();
+        }
+        let mut taken = BTreeMap::from([(tunnel_address(self.own), 1)]);
+        for address in found.values() {
+            *taken.entry(tunnel_address(*address)).or_insert(0) += 1;
+        }
+        found.retain(|_, address| taken.get(&tunnel_address(*address)) == Some(&1));
+        found
+    }
+
+    /// Makes the tunnel, unless the same attempt has failed before and it is too early for another.
+    async fn make(&mut self, wanted: Tunnel, again: bool) -> anyhow::Result<()> {
+        if let Some((tried, reason)) = &self.fault
+            && *tried == wanted
+            && !again
+        {
+            anyhow::bail!("{reason}");
+        }
+        (self.tunnel, self.socket, self.loaded) = (None, None, None);
+        self.heard.clear();
+        let made = async {
+            if wanted.peers.is_empty() {
+                return Ok(relay::remove().await?);
+            }
+            wanted.make().await?;
+            self.check(&wanted).await
+        };
+        if let Err(error) = made.await {
+            self.fault = Some((wanted, format!("{error:#}")));
+            return Err(error);
+        }
+        self.fault = None;
+        self.tunnel = Some(wanted);
+        Ok(())
+    }
+
+    /// Whether the kernel takes rules that copy. Loads none.
+    async fn check(&self, tunnel: &Tunnel) -> anyhow::Result<()> {
+        let peers: Vec<Ipv4Addr> = tunnel.peers.iter().copied().collect();
+        let net = Ipv4Net::from(self.own);
+        let rules = |peer: &Ipv4Addr| RelayRules {
+            uplink: RELAY_LINK.to_owned(),
+            sources: vec![net],
+            vpc_networks: vec![net],
+            peer: *peer,
+            copies: true,
+        };
+        let groups = peers.first().map(rules).into_iter().collect();
+        let table = RelayTable { port: self.port, peers, groups };
+        let checked = Nft::find()?.check(&table).await;
+        checked.context("the kernel refuses nft rules that copy packets (`nft_dup_ipv4`)")
+    }
+
+    /// Takes in replies, and asks again.
+    fn probe(&mut self, peers: &BTreeMap<InstanceId, Ipv4Addr>, now: Time) -> anyhow::Result<()> {
+        if peers.is_empty() {
+            return Ok(());
+        }
+        let own = tunnel_address(self.own);
+        let socket = match &mut self.socket {
+            Some(socket) => socket,
+            none => none.insert(
+                PeerSocket::echo(own, Some(RELAY_LINK), self.mark, now)
+                    .with_context(|| format!("cannot probe by `{RELAY_LINK}`"))?,
+            ),
+        };
+        let (mark, heard) = (self.mark, &mut self.heard);
+        socket.drain(now, MAX_DRAIN, |datagram| {
+            let from = *datagram.from.ip();
+            let peer = peers.iter().find(|(_, address)| tunnel_address(**address) == from);
+            if let Some((id, _)) = peer.filter(|_| mark.is_reply(datagram.bytes)) {
+                heard.insert(id.clone(), now);
+            }
+        });
+        let request = mark.request(self.sequence);
+        for address in peers.values() {
+            // A request that cannot be sent gets no reply, which is what counts.
+            let _ = socket.send(&request, SocketAddrV4::new(tunnel_address(*address), 0));
+        }
+        Ok(())
+    }
+
+    fn answering(&self, now: Time) -> Answering {
+        let fresh = self.heard.iter().filter(|(_, at)| now.since(**at) < FRESH);
+        fresh.map(|(peer, _)| peer.clone()).collect()
+    }
+
+    fn table(&mut self, peers: &BTreeMap<InstanceId, Ipv4Addr>) -> RelayTable {
+        let wanted = self.wanted.borrow_and_update();
+        let rules = |copying: &Copying| {
+            Some(RelayRules {
+                uplink: copying.uplink.clone(),
+                sources: copying.sources.clone(),
+                vpc_networks: copying.vpc_networks.clone(),
+                peer: *peers.get(&copying.peer)?,
+                copies: copying.copies,
+            })
+        };
+        RelayTable {
+            port: self.port,
+            peers: peers.values().copied().collect(),
+            groups: wanted.iter().filter_map(rules).collect(),
+        }
+    }
+}
