@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use natha::plan::{EgressRules, EgressTable, NftTable, TableSpec, VipTable};
+use natha::plan::{
+    EgressRules, EgressTable, NftTable, RelayRules, RelayTable, TableSpec, VipTable,
+};
 
 fn spec(links: &[&str], sources: &[&str], vpc_networks: &[&str], clamp_mss: bool) -> TableSpec {
     let networks = |list: &[&str]| list.iter().map(|net| net.parse().unwrap()).collect();
@@ -131,6 +133,24 @@ fn egress_ips_that_are_here_and_one_that_is_not() {
     inserting.groups.iter_mut().for_each(|group| group.inserting = true);
     compare("egress_inserting.json", &inserting);
     assert!(EgressTable::default().is_empty());
+}
+
+/// A group whose packets this node copies, and one whose copies it only takes.
+#[test]
+fn packets_of_a_group_that_moves_are_copied_to_the_other_node() {
+    let networks = |list: &[&str]| list.iter().map(|net| net.parse().unwrap()).collect();
+    let peers = [20, 30].map(|last| Ipv4Addr::new(10, 0, 1, last));
+    let rules = |source: &str, peer: Ipv4Addr, copies| RelayRules {
+        uplink: "ens5".to_owned(),
+        sources: networks(&[source]),
+        vpc_networks: networks(&["10.0.0.0/16", "100.64.0.0/16"]),
+        peer,
+        copies,
+    };
+    let groups =
+        vec![rules("10.0.100.0/24", peers[0], true), rules("10.0.101.0/24", peers[1], false)];
+    compare("relay.json", &RelayTable { port: 6286, peers: peers.into(), groups });
+    assert!(RelayTable::default().is_empty());
 }
 
 #[test]

@@ -300,7 +300,7 @@ fn allowances(report: &Report) -> Table {
 
 /// The streams of replicated connections.
 fn flows(report: &Report) -> Table {
-    let mut table = table(&["CONNECTIONS", "STREAM", "HELD", "LAG", "LOST", "INSERTED"]);
+    let mut table = table(&["CONNECTIONS", "STREAM", "HELD", "LAG", "COPIES", "LOST", "INSERTED"]);
     for (id, heir) in &report.flows.heirs {
         let lost =
             [("overruns", heir.overruns), ("overflows", heir.overflows), ("no room", heir.no_room)];
@@ -309,6 +309,9 @@ fn flows(report: &Report) -> Table {
             heir.state.clone(),
             format!("{} of {}", heir.held, heir.flows),
             heir.lag.map_or_else(|| NOTHING.to_owned(), display_duration),
+            heir.copies
+                .map_or(NOTHING, |copies| if copies { "yes" } else { "no answer" })
+                .to_owned(),
             counts(lost.into_iter()),
             NOTHING.to_owned(),
         ]);
@@ -319,6 +322,7 @@ fn flows(report: &Report) -> Table {
             format!("from {}", report.node_name(id)),
             owner.state.clone(),
             owner.flows.to_string(),
+            NOTHING.to_owned(),
             NOTHING.to_owned(),
             counts([("no room", owner.no_room)].into_iter()),
             counts(inserted),

@@ -102,6 +102,7 @@ fn heir() -> HeirReport {
         held: 5_187,
         lag: Some(Duration::from_millis(12)),
         overruns: 1,
+        copies: Some(true),
         ..HeirReport::default()
     }
 }

@@ -345,7 +345,7 @@ impl Keeper {
         self.relay.as_ref().map(|ends| ends.answering.borrow().clone()).unwrap_or_default()
     }
 
-    /// The groups whose packets are copied or taken as copies, where this is the table of the translation.
+    /// The groups of whose packets copies are taken, where this is the table of the translation.
     fn copying(&self, groups: &[EgressGroup], table: &EgressTable) -> Vec<Copying> {
         let (answering, inserting) = (self.answering(), Inserting::new());
         let here = Here { arrived: &self.arrived, inserting: &inserting, answering: &answering };

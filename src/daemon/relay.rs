@@ -224,7 +224,7 @@ impl Keeper {
         let groups = peers.first().map(rules).into_iter().collect();
         let table = RelayTable { port: self.port, peers, groups };
         let checked = Nft::find()?.check(&table).await;
-        checked.context("the kernel refuses nft rules that copy packets (`nft_dup_ipv4`)")
+        checked.context("the kernel refuses nft rules that copy packets (nft_dup_ipv4)")
     }
 
     /// Takes in replies, and asks again.

@@ -18,6 +18,8 @@ pub(super) enum Traffic {
     Heartbeat(u16),
     /// TCP to this port.
     Replication(u16),
+    /// UDP to this port.
+    Copies(u16),
     /// ICMP echo requests.
     Echo,
 }
@@ -25,7 +27,7 @@ pub(super) enum Traffic {
 impl Traffic {
     const fn protocol(self) -> &'static str {
         match self {
-            Self::Heartbeat(_) => "udp",
+            Self::Heartbeat(_) | Self::Copies(_) => "udp",
             Self::Replication(_) => "tcp",
             Self::Echo => "icmp",
         }
@@ -35,7 +37,7 @@ impl Traffic {
     fn is_within(self, ports: Option<(i32, i32)>) -> bool {
         let Some((first, last)) = ports.filter(|(first, _)| *first != -1) else { return true };
         match self {
-            Self::Heartbeat(port) | Self::Replication(port) => {
+            Self::Heartbeat(port) | Self::Replication(port) | Self::Copies(port) => {
                 (first..=last).contains(&i32::from(port))
             }
             Self::Echo => first == ECHO_REQUEST && (last == -1 || last == 0),
@@ -45,7 +47,7 @@ impl Traffic {
     /// The flags of the AWS CLI for a rule that admits it.
     fn flags(self) -> String {
         match self {
-            Self::Heartbeat(port) | Self::Replication(port) => {
+            Self::Heartbeat(port) | Self::Replication(port) | Self::Copies(port) => {
                 format!("--protocol {} --port {port}", self.protocol())
             }
             Self::Echo => "--protocol icmp --port -1".to_owned(),
@@ -58,6 +60,7 @@ impl fmt::Display for Traffic {
         match self {
             Self::Heartbeat(port) => write!(f, "heartbeats (UDP {port})"),
             Self::Replication(port) => write!(f, "replication (TCP {port})"),
+            Self::Copies(port) => write!(f, "copies of packets during planned moves (UDP {port})"),
             Self::Echo => f.write_str("ICMP echo"),
         }
     }
@@ -109,7 +112,9 @@ impl Missing {
             ),
             Direction::Outbound => {
                 let (protocol, ports) = match traffic {
-                    Traffic::Heartbeat(port) | Traffic::Replication(port) => {
+                    Traffic::Heartbeat(port)
+                    | Traffic::Replication(port)
+                    | Traffic::Copies(port) => {
                         (traffic.protocol(), format!("FromPort={port},ToPort={port}"))
                     }
                     Traffic::Echo => (traffic.protocol(), "FromPort=-1,ToPort=-1".to_owned()),
@@ -133,9 +138,12 @@ pub(super) fn missing(
     settings: &Settings,
 ) -> Result<Vec<Missing>, Gap> {
     let mut wanted = vec![Traffic::Heartbeat(settings.heartbeat.port), Traffic::Echo];
-    if settings.replicate.enabled {
-        wanted
-            .push(Traffic::Replication(settings.replicate.port.unwrap_or(settings.heartbeat.port)));
+    let replicate = &settings.replicate;
+    if replicate.enabled {
+        wanted.push(Traffic::Replication(replicate.port.unwrap_or(settings.heartbeat.port)));
+    }
+    if replicate.enabled && replicate.relay {
+        wanted.push(Traffic::Copies(replicate.relay_port));
     }
     let own = member(facts, me)?;
     let mut found = Vec::new();
@@ -343,6 +351,22 @@ mod tests {
         assert_eq!(missing(&facts, &node(1), &settings).unwrap(), []);
         settings.replicate.enabled = true;
         assert_eq!(missing(&facts, &node(1), &settings).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn copies_need_their_port_unless_they_are_off() {
+        let mut settings = Settings::default();
+        settings.replicate.enabled = true;
+        let open = |id: &str| {
+            let ports = [("udp", Some((6284, 6284))), ("tcp", None), ("icmp", None)];
+            ports.map(|(protocol, ports)| rule(protocol, ports, of(id))).into()
+        };
+        let facts = facts([open("sg-b"), open("sg-a")], [vec![any()], vec![any()]]);
+        let found = missing(&facts, &node(1), &settings).unwrap();
+        assert_eq!(found.len(), 2);
+        assert!(found[0].command().contains("--protocol udp --port 6286"), "{found:?}");
+        settings.replicate.relay = false;
+        assert_eq!(missing(&facts, &node(1), &settings).unwrap(), []);
     }
 
     #[test]

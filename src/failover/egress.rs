@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::group::{GroupState, MoveKind};
+use super::group::{GroupState, Relay};
 use super::known::Known;
 use super::peer::Peer;
 use super::slot::Slot;
@@ -49,16 +49,6 @@ pub struct EgressGroup {
     pub is_complete: bool,
     /// The planned move that takes effect.
     pub relay: Option<Relay>,
-}
-
-/// A planned move of a group: its two nodes copy the group's packets to each other while it takes
-/// effect.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Relay {
-    /// The other node.
-    pub peer: InstanceId,
-    /// Whether this node gives the group to it. Otherwise it gets the group.
-    pub gives: bool,
 }
 
 /// A group whose private hosts reach the internet through this node.
@@ -123,20 +113,12 @@ impl GroupState {
             self.relay = None;
             return;
         }
-        let gives = self.given_to().map(|peer| Relay { peer: peer.clone(), gives: true });
+        let gives = self.given_to(known).map(|peer| Relay { peer: peer.clone(), gives: true });
         let gets = || self.announced_by(known, now).map(|peer| Relay { peer, gives: false });
         if let Some(relay) = gives.or_else(gets) {
             self.relay = Some((relay, now + RELAY));
         }
         let is_alive = |peer: &InstanceId| known.peers.get(peer).is_some_and(Peer::is_alive);
         self.relay.take_if(|(relay, until)| now >= *until || !is_alive(&relay.peer));
-    }
-
-    /// The peer to which this node gives the group on purpose, or is about to.
-    fn given_to(&self) -> Option<&InstanceId> {
-        let is_planned = |kind| matches!(kind, MoveKind::HandOver | MoveKind::HandBack);
-        let moving = self.moving.as_ref().filter(|moving| is_planned(moving.kind));
-        let moving = moving.map(|moving| &moving.to);
-        moving.or(self.announcement.as_ref().map(|announcement| &announcement.to))
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::egress::Relay;
 use super::slot::Slot;
 use crate::types::{Egress, Group, GroupName, InstanceId, Time, Traits};
 
@@ -51,6 +50,16 @@ pub(super) struct Announcement {
     pub(super) to: InstanceId,
     /// When the first heartbeat with it was sent.
     pub(super) sent: Option<Time>,
+}
+
+/// A planned move of a group: its two nodes copy the group's packets to each other while it takes
+/// effect.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Relay {
+    /// The other node.
+    pub peer: InstanceId,
+    /// Whether this node gives the group to it. Otherwise it gets the group.
+    pub gives: bool,
 }
 
 /// All groups, by name.

@@ -46,7 +46,8 @@ mod view;
 mod wants;
 
 pub use action::{Action, ActionId, Event, EventKind, Level};
-pub use egress::{EgressGroup, EgressIp, Relay, ServedGroup};
+pub use egress::{EgressGroup, EgressIp, ServedGroup};
+pub use group::Relay;
 pub use input::{Command, Input, Outcome, Routes};
 pub use latches::Latches;
 pub use machine::Machine;

@@ -77,6 +77,14 @@ impl GroupState {
         self.announced_by(known, now).is_some()
     }
 
+    /// The peer to which this node is giving the group, or is about to: no node moves to another
+    /// what is not its own.
+    pub(super) fn given_to(&self, known: &Known) -> Option<&InstanceId> {
+        let moving = self.moving.as_ref().map(|moving| &moving.to);
+        let moving = moving.filter(|to| **to != known.me.id);
+        moving.or(self.announcement.as_ref().map(|announcement| &announcement.to))
+    }
+
     /// The peer that announces that it is about to give the group to this node.
     pub(super) fn announced_by(&self, known: &Known, now: Time) -> Option<InstanceId> {
         let fresh = known.peers.iter().filter(|(_, peer)| peer.is_fresh(now, &known.timing));

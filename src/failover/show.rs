@@ -9,9 +9,7 @@ use super::repair::Repairs;
 use super::slot::Slot;
 use super::wants::{hands_back, hold};
 use super::{GroupView, PeerView, View};
-use crate::types::{
-    Beat, Claim, GroupName, Hears, InstanceId, Location, RouteTarget, SessionId, Time,
-};
+use crate::types::{Beat, Claim, GroupName, Hears, Location, RouteTarget, SessionId, Time};
 
 /// Stands for the session of a peer that was never heard.
 const NO_SESSION: SessionId = SessionId(0);
@@ -32,7 +30,7 @@ pub(super) fn beat(known: &Known, groups: &Groups, now: Time) -> Beat {
         Some(Hears { node: id.clone(), session, age_ms, failed, stopped })
     });
     let is_claimed = |group: &&GroupState| {
-        let is_given = group.traits.prepared && given_to(known, group).is_some();
+        let is_given = group.traits.prepared && group.given_to(known).is_some();
         is_given || known.holder(group) == Some(&known.me.id)
     };
     let claimed = groups.values().filter(is_claimed);
@@ -51,16 +49,8 @@ pub(super) fn beat(known: &Known, groups: &Groups, now: Time) -> Beat {
 
 /// Only a node that prepares for a group needs to know who is about to get it.
 fn claim(known: &Known, group: &GroupState) -> Claim {
-    let to = given_to(known, group).filter(|_| group.traits.prepared).cloned();
+    let to = group.given_to(known).filter(|_| group.traits.prepared).cloned();
     Claim { group: group.name.clone(), generation: group.generation, to }
-}
-
-/// The peer to which this node is giving a group, or is about to: no node moves to another what is
-/// not its own.
-fn given_to<'a>(known: &Known, group: &'a GroupState) -> Option<&'a InstanceId> {
-    let moving = group.moving.as_ref().map(|moving| &moving.to);
-    let moving = moving.filter(|to| **to != known.me.id);
-    moving.or(group.announcement.as_ref().map(|announcement| &announcement.to))
 }
 
 /// The groups that this node reports as unable to serve. Before the first results of its service

@@ -37,8 +37,8 @@ pub(crate) enum RelayError {
     Open(#[source] std::io::Error),
     /// The kernel refuses.
     #[error(
-        "cannot {doing} the interface `{RELAY_LINK}`: {source}. The kernel's `vxlan` and the \
-         capability CAP_NET_ADMIN are needed"
+        "cannot {doing} the interface `{RELAY_LINK}`: {source}. The kernel's VXLAN driver and \
+         the capability CAP_NET_ADMIN are needed"
     )]
     Refused {
         /// What was tried.

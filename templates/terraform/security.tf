@@ -60,6 +60,17 @@ resource "aws_security_group_rule" "replication" {
   self              = true
 }
 
+resource "aws_security_group_rule" "relay" {
+  region            = var.region
+  security_group_id = aws_security_group.this.id
+  description       = "Copies of packets of the other nodes during planned moves"
+  type              = "ingress"
+  protocol          = "udp"
+  from_port         = local.relay_port
+  to_port           = local.relay_port
+  self              = true
+}
+
 resource "aws_security_group_rule" "metrics" {
   count = length(var.metrics_cidr_blocks) > 0 ? 1 : 0
 

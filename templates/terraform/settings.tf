@@ -13,6 +13,7 @@ locals {
 
   heartbeat_port   = lookup(local.settings, "heartbeat.port", "6284")
   replication_port = lookup(local.settings, "replicate.port", local.heartbeat_port)
+  relay_port       = lookup(local.settings, "replicate.relay_port", "6286")
   metrics_listen   = lookup(local.settings, "metrics.listen", "127.0.0.1:6285")
   metrics_port     = try(regex(":([0-9]+)$", lookup(var.settings, "metrics.listen", ""))[0], "6285")
 

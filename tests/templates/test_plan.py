@@ -73,7 +73,7 @@ class Instances(ModuleCase):
         self.assertEqual(found, {key: (it, "natha:cluster", "blue") for key, it in tables.items()})
 
     def test_heartbeats_echo_and_private_traffic_come_in(self):
-        names = ("heartbeat", "replication", "echo")
+        names = ("heartbeat", "replication", "relay", "echo")
         rules = [self.made.of("aws_security_group_rule", it)[""] for it in names]
         ports = [(it["protocol"], it["from_port"], it["to_port"]) for it in rules]
         port = heartbeat_port()
