@@ -72,6 +72,13 @@ pub struct Report {
     pub lateness_max: Duration,
 }
 
+/// What a NAT has forwarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forwarded {
+    /// Packets of private hosts to the internet since the rules were loaded.
+    pub packets: u64,
+}
+
 /// A latch, as an operator set it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LatchNote {

@@ -61,6 +61,24 @@ fn a_node_that_is_drained_hands_over_and_gets_its_routes_back_losing_no_packet()
 }
 
 #[test]
+fn a_drain_ends_when_private_hosts_send_through_the_node_no_more() {
+    let mut spec = scene::spec(2, NATHA, QUICK);
+    spec.ec2.propagation_ms = 3_000;
+    let scene = Scene::start(&spec).unwrap();
+    scene.wait_for(|| Ok(scene.seen("host-a").is_some())).unwrap();
+    let meter = scene.ping("host-a", 10).unwrap();
+    scene.pass(Duration::from_secs(1));
+    let drained = scene.natha("nat-a", &["drain"]).unwrap();
+    assert_eq!(drained.code, 0, "{}{}", drained.stdout, drained.stderr);
+    assert!(!drained.stdout.contains("still send"), "{}", drained.stdout);
+    let empty = scene.natha("nat-a", &["drain", "--timeout", "100ms"]).unwrap();
+    assert_eq!(empty.code, 0, "the time for packets is over at once: {}", empty.stdout);
+    scene.sh("nat-a", "ip link set ens5 down").unwrap();
+    scene.pass(Duration::from_secs(2));
+    scene.lost_nothing(meter).unwrap();
+}
+
+#[test]
 fn an_operator_hands_a_group_over_and_is_told_when_it_is_done() {
     // The home would have it back soon; here it stays until it is told.
     let config = format!("{QUICK}enabled = false\n");

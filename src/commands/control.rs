@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::failover::Command;
-use crate::status::{Report, Starting};
+use crate::status::{Forwarded, Report, Starting};
 use crate::types::display_duration;
 
 /// Time limit for one request and its reply.
@@ -61,6 +61,20 @@ pub(super) async fn running(socket: &Path) -> anyhow::Result<Box<Report>> {
             bail!("the monitor is starting: {}", starting.starting)
         }
     }
+}
+
+/// How many packets of private hosts this node has forwarded to the internet; none if the monitor
+/// cannot tell.
+///
+/// # Errors
+/// If no monitor is running.
+pub(super) async fn forwarded(socket: &Path) -> anyhow::Result<Option<u64>> {
+    let (code, body) = exchange(socket, Method::GET, "/forwarded", Bytes::new()).await?;
+    if code != StatusCode::OK {
+        return Ok(None);
+    }
+    let parsed: Result<Forwarded, _> = serde_json::from_slice(&body);
+    Ok(parsed.ok().map(|forwarded| forwarded.packets))
 }
 
 /// Sends the monitor a command.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use humantime::parse_duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::control::MonitorStatus;
 use super::{control, needs_attention, polls, print};
@@ -16,6 +16,11 @@ use crate::types::display_duration;
 
 /// Time between two reads of the monitor's status.
 const POLL: Duration = Duration::from_millis(50);
+/// Time between two reads of the packets that pass, each of which runs `nft`.
+const PACKET_POLL: Duration = Duration::from_millis(250);
+/// Without a packet of a private host for so long, the moves have taken effect. A connection that
+/// is in use sends more often, and an idle one loses nothing.
+const QUIET: Duration = Duration::from_secs(2);
 
 const AFTER_HELP: &str = "\
 The node then takes nothing until `natha undrain`, or until its monitor restarts.
@@ -25,45 +30,78 @@ natha-drain.service runs this when the host shuts down.";
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
-    /// How long to wait for the hand-over
+    /// How long to wait for the hand-over, and until private hosts send through this node no more
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
 }
 
-/// Has the monitor hand over all groups and waits for that. Exit code 0: this node holds nothing
-/// that a peer could take. 3: not everything was handed over in time; the monitor goes on with it.
+/// Has the monitor hand over all groups, and waits for that and until private hosts send through
+/// this node no more. Exit code 0: this node holds nothing that a peer could take. 3: not
+/// everything was handed over in time; the monitor goes on with it.
 ///
 /// # Errors
 /// If no monitor is running, or it has not started yet.
 pub(crate) async fn run(args: &Args, socket: &Path) -> anyhow::Result<ExitCode> {
-    control::command(socket, &Command::Leave).await?;
-    match timeout(args.timeout, drained(socket)).await {
-        Ok(report) => {
-            let kept = kept(&*report?);
-            if kept.is_empty() {
-                print("This node holds no group. It takes none until `natha undrain`.\n")?;
-                return Ok(ExitCode::SUCCESS);
-            }
-            print(&format!("No peer can take what is left here: {}.\n", kept.join(", ")))?;
-        }
-        Err(_) => print(&format!(
+    let Drain { left, is_complete, is_quiet } = drain(socket, args.timeout).await?;
+    if !is_complete {
+        print(&format!(
             "Not everything was handed over within {}: see `natha status` for the reason.\n",
             display_duration(args.timeout)
-        ))?,
+        ))?;
+    } else if !left.is_empty() {
+        print(&format!("No peer can take what is left here: {}.\n", left.join(", ")))?;
+    } else {
+        print("This node holds no group. It takes none until `natha undrain`.\n")?;
+        if !is_quiet {
+            print("Private hosts still send packets through this node.\n")?;
+        }
+        return Ok(ExitCode::SUCCESS);
     }
     Ok(needs_attention())
 }
 
-/// Hands everything over. Returns the groups of which this node may still hold a part when no peer
-/// can take more, or when the time is up.
+/// Hands everything over, and waits until private hosts send through this node no more. Returns the
+/// groups of which this node may still hold a part when no peer can take more, or when the time is
+/// up.
 pub(super) async fn hand_over(socket: &Path, limit: Duration) -> anyhow::Result<Vec<String>> {
+    Ok(drain(socket, limit).await?.left)
+}
+
+/// How a drain ended.
+struct Drain {
+    /// The groups that are left here, at least in part.
+    left: Vec<String>,
+    /// Whether the monitor has handed over all that its peers can take.
+    is_complete: bool,
+    /// Whether private hosts no longer send through this node: the moves have taken effect.
+    is_quiet: bool,
+}
+
+async fn drain(socket: &Path, limit: Duration) -> anyhow::Result<Drain> {
+    let end = Instant::now() + limit;
     control::command(socket, &Command::Leave).await?;
-    match timeout(limit, drained(socket)).await {
-        Ok(report) => Ok(kept(&*report?)),
-        Err(_) => match control::status(socket).await? {
-            MonitorStatus::Running(report) => Ok(kept_or_moving(&report)),
-            MonitorStatus::Starting(_) => bail!("the monitor was restarted meanwhile"),
-        },
+    let Ok(report) = timeout_at(end, drained(socket)).await else {
+        let left = kept_or_moving(&*control::running(socket).await?);
+        return Ok(Drain { left, is_complete: false, is_quiet: false });
+    };
+    let left = kept(&*report?);
+    let is_quiet = left.is_empty() && timeout_at(end, quiet(socket)).await.is_ok();
+    Ok(Drain { left, is_complete: true, is_quiet })
+}
+
+/// Waits until no packets of private hosts have been forwarded for [`QUIET`], or the monitor cannot
+/// tell any more.
+async fn quiet(socket: &Path) {
+    let mut ticks = polls(PACKET_POLL);
+    let (mut before, mut since) = (None, Instant::now());
+    loop {
+        ticks.tick().await;
+        let Ok(Some(packets)) = control::forwarded(socket).await else { return };
+        if before != Some(packets) {
+            (before, since) = (Some(packets), Instant::now());
+        } else if since.elapsed() >= QUIET {
+            return;
+        }
     }
 }
 

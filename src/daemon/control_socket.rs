@@ -2,8 +2,8 @@
 //! HTTP/1.1 over a Unix socket that only root may open.
 //!
 //! `GET /status` answers 200 with a [`Report`], or 503 with a
-//! [`Starting`]. `POST /command` takes a [`Command`] and answers 202, or 409 with the reason
-//! against it.
+//! [`Starting`]. `GET /forwarded` answers 200 with [`Forwarded`]. `POST /command` takes a
+//! [`Command`] and answers 202, or 409 with the reason against it.
 
 use std::convert::Infallible;
 use std::fs::Permissions;
@@ -23,9 +23,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::health::replies;
 use super::inbox::{Note, Notes};
 use crate::failover::Command;
-use crate::status::{Report, Starting};
+use crate::status::{Forwarded, Report, Starting};
 
 /// Connections served at once; others wait.
 const CONNECTIONS: usize = 16;
@@ -145,8 +146,18 @@ async fn answer(request: Request<Incoming>, endpoint: &StatusEndpoint) -> Respon
     match (request.method(), request.uri().path()) {
         (&Method::GET, "/status") => status(&notes).await,
         (&Method::POST, "/command") => command(request, &notes).await,
-        (_, "/status" | "/command") => text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
-        _ => text(StatusCode::NOT_FOUND, "not found; use /status or /command"),
+        (&Method::GET, "/forwarded") => forwarded().await,
+        (_, "/status" | "/command" | "/forwarded") => {
+            text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
+        }
+        _ => text(StatusCode::NOT_FOUND, "not found; use /status, /command or /forwarded"),
+    }
+}
+
+async fn forwarded() -> Response<Full<Bytes>> {
+    match replies::forwarded().await {
+        Ok(packets) => json(StatusCode::OK, &Forwarded { packets }),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error:#}")),
     }
 }
 

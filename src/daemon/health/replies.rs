@@ -38,6 +38,13 @@ async fn read() -> anyhow::Result<Counted> {
     Ok(Counted { sent, received, probes, probe_replies })
 }
 
+/// The packets of private hosts that this host has sent to the internet since its rules were
+/// loaded; 0 if it is no NAT. The kernel does not count those that it forwards through a flowtable.
+pub(crate) async fn forwarded() -> anyhow::Result<u64> {
+    let Counted { sent, probes, .. } = read().await?;
+    Ok(sent.saturating_sub(probes))
+}
+
 fn describe(Silence { packets, lasts }: Silence) -> String {
     format!(
         "private hosts have sent {packets} packets through this node in the last {} s, and no \
