@@ -58,6 +58,16 @@ pub(crate) struct Publishers {
     pub(crate) served: watch::Sender<Vec<ServedGroup>>,
 }
 
+/// What the task and others tell each other.
+#[derive(Debug)]
+pub(super) struct Others {
+    pub(super) inserting: watch::Receiver<Inserting>,
+    /// Told the egress IPs whose new connections wait, once the kernel has the rules for it.
+    pub(super) waits: watch::Sender<Inserting>,
+    /// None if no packets are copied.
+    pub(super) relay: Option<Ends>,
+}
+
 /// Starts the task on the current runtime. `address` is the first address of the forwarding
 /// interface, which identifies the interface. The task ends when the senders are dropped, and
 /// leaves the translation as it is.
@@ -65,8 +75,7 @@ pub(super) fn start(
     settings: &Settings,
     address: Ipv4Addr,
     token: u64,
-    inserting: watch::Receiver<Inserting>,
-    relay: Option<Ends>,
+    Others { inserting, waits, relay }: Others,
     notes: &Notes,
 ) -> Publishers {
     let (ips, published) = watch::channel(None);
@@ -83,6 +92,7 @@ pub(super) fn start(
         coming: BTreeMap::new(),
         arrived: BTreeMap::new(),
         inserting,
+        waits,
         relay,
         resets: Resets::new(&settings.host),
         is_ripening: false,
@@ -177,7 +187,7 @@ struct Keeper {
     /// Landing addresses, and when they got their egress IPs.
     arrived: BTreeMap<Ipv4Addr, Time>,
     inserting: watch::Receiver<Inserting>,
-    /// None if no packets are copied.
+    waits: watch::Sender<Inserting>,
     relay: Option<Ends>,
     resets: Resets,
     /// Whether hosts are to get resets later.
@@ -224,6 +234,7 @@ impl Keeper {
         }
         let table = self.table(&groups, now)?;
         let copying = self.copying(&groups, &table);
+        let waiting = waiting(&groups, &table);
         if check || self.loaded.as_ref() != Some(&table) {
             let nft = Nft::find()?;
             if !nft.has(&table).await? {
@@ -235,12 +246,9 @@ impl Keeper {
         }
         // Only now: copies of packets that the host would treat wrongly must not be admitted.
         if let Some(Ends { copying: told, .. }) = &self.relay {
-            told.send_if_modified(|before| {
-                let changed = *before != copying;
-                *before = copying;
-                changed
-            });
+            tell(told, copying);
         }
+        tell(&self.waits, waiting);
         Ok(())
     }
 
@@ -377,6 +385,27 @@ fn log_resets(before: Option<&EgressTable>, table: &EgressTable) {
         let hosts = if networks.is_empty() { "none".to_owned() } else { networks.join(", ") };
         tracing::info!("private hosts that get resets for idle connections: {hosts}");
     }
+}
+
+/// Tells a value where it is a new one.
+fn tell<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
+    sender.send_if_modified(|before| {
+        let changed = *before != value;
+        *before = value;
+        changed
+    });
+}
+
+/// The egress IPs whose new connections wait by this table.
+fn waiting(groups: &[EgressGroup], table: &EgressTable) -> Inserting {
+    let waits: BTreeSet<Ipv4Addr> = table
+        .groups
+        .iter()
+        .filter(|rules| rules.inserting)
+        .flat_map(|rules| rules.landings.iter().copied())
+        .collect();
+    let ips = groups.iter().flat_map(|group| &group.ips);
+    ips.filter(|ip| waits.contains(&ip.landing)).map(|ip| ip.id).collect()
 }
 
 /// What the translation of a group depends on.

@@ -68,6 +68,7 @@ fn a_host_that_is_not_set_up_resets_nothing_and_has_nothing_to_complain_of() {
         coming: BTreeMap::new(),
         arrived: BTreeMap::new(),
         inserting: watch::channel(Inserting::new()).1,
+        waits: watch::channel(Inserting::new()).0,
         relay: None,
         resets: Resets::new(&Settings::default().host),
         is_ripening: false,

@@ -228,6 +228,7 @@ fn start_egress(
         return Ok((None, None));
     }
     let (inserting, is_inserting) = watch::channel(egress::Inserting::new());
+    let (waits, waiting) = watch::channel(egress::Inserting::new());
     let replicate = &settings.replicate;
     let (members, receiver) = watch::channel(Vec::new());
     let relay = if replicate.enabled && replicate.relay {
@@ -238,12 +239,13 @@ fn start_egress(
     };
     let answering = relay.as_ref().map(|ends| ends.answering.clone());
     let address = cluster.me.address;
-    let publishers = egress::start(settings, address, random()?, is_inserting, relay, notes);
+    let others = egress::Others { inserting: is_inserting, waits, relay };
+    let publishers = egress::start(settings, address, random()?, others, notes);
     if !replicate.enabled {
         return Ok((Some(publishers), None));
     }
     let published = publishers.ips.subscribe();
-    let inputs = flows::Inputs { members: receiver, published, answering };
+    let inputs = flows::Inputs { members: receiver, published, waiting, answering };
     flows::start(settings, cluster, inputs, inserting, notes)?;
     Ok((Some(publishers), Some(members)))
 }

@@ -24,6 +24,10 @@ use crate::types::{EgressId, InstanceId, Time};
 
 /// New connections of a group wait this long at most for those that are inserted.
 const HOLD: Duration = Duration::from_millis(500);
+/// Insertions begin when the kernel holds new connections back, or after so long. Loading a table
+/// takes tens of milliseconds. Before a planned move has taken effect, the other node serves.
+const READY: Duration = Duration::from_millis(200);
+const READY_IF_PLANNED: Duration = Duration::from_secs(5);
 /// How long after an egress IP has left its connections are removed. Until EC2's effects are
 /// complete, packets of them still come.
 const LEAVE: Duration = Duration::from_mins(1);
@@ -37,6 +41,8 @@ pub(super) struct Insertions {
     pub(super) published: watch::Receiver<Published>,
     /// Tells the translation which egress IPs' new connections wait.
     pub(super) inserting: watch::Sender<Inserting>,
+    /// Those whose new connections wait, as the kernel has it.
+    pub(super) waiting: watch::Receiver<Inserting>,
     pub(super) notes: Notes,
 }
 
@@ -51,18 +57,19 @@ pub(super) struct Takeovers {
 impl Takeovers {
     /// Begins what the published state asks for.
     pub(super) fn update(&mut self, parts: &Insertions) {
-        let (active, elsewhere) = split(&parts.published);
-        let gone = self.begun.extract_if(.., |id, _| !active.contains_key(id));
-        for (id, (landing, task)) in gone {
+        let Places { here, given, elsewhere } = Places::of(&parts.published);
+        for (id, (landing, task)) in self.begun.extract_if(.., |id, _| !here.contains_key(id)) {
             task.abort();
             parts.lift(id);
-            self.left.insert(id, spawn_local(leave(landing, parts.published.clone())));
+            if !given.contains_key(&id) {
+                self.left.insert(id, spawn_local(leave(landing, parts.published.clone())));
+            }
         }
         for (id, ip) in elsewhere {
             let begin = || spawn_local(leave(ip.landing, parts.published.clone()));
             self.left.entry(id).or_insert_with(begin);
         }
-        for (id, ip) in active {
+        for (id, ip) in here {
             if let Some(task) = self.left.remove(&id) {
                 task.abort();
             }
@@ -88,43 +95,64 @@ async fn leave(landing: Ipv4Addr, published: watch::Receiver<Published>) {
     }
 }
 
-/// The egress IPs that are here or on their way, or have left by a planned move that is taking
-/// effect; and the others that this node can have.
-fn split(
-    published: &watch::Receiver<Published>,
-) -> (BTreeMap<EgressId, EgressIp>, BTreeMap<EgressId, EgressIp>) {
-    let published = published.borrow();
-    let (mut active, mut elsewhere) = (BTreeMap::new(), BTreeMap::new());
-    for group in published.iter().flatten() {
-        let gives = group.relay.as_ref().is_some_and(|relay| relay.gives);
-        for ip in &group.ips {
-            let is_active = ip.is_here || ip.is_coming || gives;
-            let part = if is_active { &mut active } else { &mut elsewhere };
-            part.insert(ip.id, ip.clone());
+/// The egress IPs that this node can have.
+#[derive(Debug, Default)]
+struct Places {
+    /// Those that are here or on their way.
+    here: BTreeMap<EgressId, EgressIp>,
+    /// Those that this node has given away by a planned move that is taking effect.
+    given: BTreeMap<EgressId, EgressIp>,
+    /// The others.
+    elsewhere: BTreeMap<EgressId, EgressIp>,
+}
+
+impl Places {
+    fn of(published: &watch::Receiver<Published>) -> Self {
+        let mut places = Self::default();
+        for group in published.borrow().iter().flatten() {
+            let gives = group.relay.as_ref().is_some_and(|relay| relay.gives);
+            for ip in &group.ips {
+                let place = if ip.is_here || ip.is_coming {
+                    &mut places.here
+                } else if gives {
+                    &mut places.given
+                } else {
+                    &mut places.elsewhere
+                };
+                place.insert(ip.id, ip.clone());
+            }
         }
+        places
     }
-    (active, elsewhere)
 }
 
 /// Whether a landing address has an egress IP: perhaps another one than it had before.
 fn is_used(published: &watch::Receiver<Published>, landing: Ipv4Addr) -> bool {
-    split(published).0.values().any(|ip| ip.landing == landing)
+    let Places { here, given, .. } = Places::of(published);
+    here.values().chain(given.values()).any(|ip| ip.landing == landing)
 }
 
 impl Insertions {
     /// Inserts what is held of an egress IP, and what still arrives of it until it is settled here.
     async fn take(mut self, ip: EgressIp) {
+        let is_planned = self.is_planned(ip.id);
+        if is_planned || !self.due(&ip, Time::default()).is_empty() {
+            self.inserting.send_if_modified(|held| held.insert(ip.id));
+            let limit = if is_planned { READY_IF_PLANNED } else { READY };
+            let _ = timeout(limit, self.waiting.wait_for(|held| held.contains(&ip.id))).await;
+        }
         let begun = clock::now();
         let first = self.due(&ip, Time::default());
         let count: usize = first.iter().map(|(_, entries)| entries.len()).sum();
         if count > 0 {
-            self.inserting.send_if_modified(|held| held.insert(ip.id));
             let mut work = spawn_local(self.clone().insert(first, true));
             let in_time = timeout(HOLD, &mut work).await;
             self.lift(ip.id);
             let results = if let Ok(results) = in_time { results } else { work.await };
             let took = clock::now().since(begun);
             self.report(&ip, count, results.context("it was interrupted").flatten(), took).await;
+        } else {
+            self.lift(ip.id);
         }
         self.follow(&ip, begun).await;
     }
@@ -190,9 +218,16 @@ impl Insertions {
     /// connections by it: the planned move that brought it, if one did, has taken effect.
     fn is_settled(&self, id: EgressId) -> bool {
         let published = self.published.borrow();
+        let mut ips = published.iter().flatten().flat_map(|group| &group.ips);
+        !self.is_planned(id) && ips.any(|ip| ip.id == id && ip.is_here)
+    }
+
+    /// Whether this node gets an egress IP by a planned move that is taking effect.
+    fn is_planned(&self, id: EgressId) -> bool {
+        let published = self.published.borrow();
         published.iter().flatten().any(|group| {
             let gets = group.relay.as_ref().is_some_and(|relay| !relay.gives);
-            !gets && group.ips.iter().any(|ip| ip.id == id && ip.is_here)
+            gets && group.ips.iter().any(|ip| ip.id == id)
         })
     }
 
@@ -270,6 +305,7 @@ mod tests {
                 shared: shared(35, 1, "one"),
                 published,
                 inserting: watch::channel(Inserting::new()).0,
+                waiting: watch::channel(Inserting::new()).1,
                 notes: inbox::channel().unwrap().0,
             };
             let mut takeovers = Takeovers::default();
@@ -292,12 +328,38 @@ mod tests {
         EgressGroup { relay: Some(Relay { peer, gives }), ..group(is_here) }
     }
 
-    #[test]
-    fn an_egress_ip_that_was_given_away_has_not_left_while_the_move_takes_effect() {
-        for (group, is_active) in [(moving(false, true), true), (moving(false, false), false)] {
-            let (_sender, published) = watch::channel(Some(vec![group]));
-            assert_eq!(split(&published).0.is_empty(), !is_active);
-        }
+    /// A node that gave an egress IP away a moment ago inserts connections when it comes back, by
+    /// another planned move or by the death of the node that has it.
+    #[tokio::test]
+    async fn an_egress_ip_that_comes_back_while_its_move_takes_effect_is_taken_anew() {
+        let test = async {
+            let (sender, published) = watch::channel(None);
+            let parts = Insertions {
+                shared: shared(37, 1, "one"),
+                published,
+                inserting: watch::channel(Inserting::new()).0,
+                waiting: watch::channel(Inserting::new()).1,
+                notes: inbox::channel().unwrap().0,
+            };
+            let mut takeovers = Takeovers::default();
+            for (group, is_begun) in [
+                (group(true), true),
+                (moving(true, true), true),
+                (moving(false, true), false),
+                (moving(true, true), true),
+                (moving(false, true), false),
+            ] {
+                sender.send_replace(Some(vec![group]));
+                takeovers.update(&parts);
+                assert_eq!(takeovers.begun.contains_key(&egress()), is_begun);
+                assert!(takeovers.left.is_empty(), "its connections are still in use");
+                assert!(is_used(&parts.published, landing(1)));
+            }
+            sender.send_replace(Some(vec![group(false)]));
+            takeovers.update(&parts);
+            assert!(takeovers.left.contains_key(&egress()));
+        };
+        LocalSet::new().run_until(test).await;
     }
 
     #[test]
@@ -307,6 +369,7 @@ mod tests {
                 shared: shared(36, 1, "one"),
                 published: watch::channel(Some(vec![group])).1,
                 inserting: watch::channel(Inserting::new()).0,
+                waiting: watch::channel(Inserting::new()).1,
                 notes: inbox::channel().unwrap().0,
             };
             parts.is_settled(egress())

@@ -49,6 +49,8 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Inputs {
     pub(super) members: watch::Receiver<Vec<Member>>,
     pub(super) published: watch::Receiver<Published>,
+    /// The egress IPs whose new connections wait, as the kernel has it.
+    pub(super) waiting: watch::Receiver<Inserting>,
     /// The peers to which packets can be copied; none if natha copies none.
     pub(super) answering: Option<watch::Receiver<Answering>>,
 }
@@ -79,7 +81,8 @@ pub(super) fn start(
     let body = move || {
         let shared = Rc::new(Shared::new(identity));
         let published = inputs.published.clone();
-        let insertions = Insertions { shared, published, inserting, notes };
+        let waiting = inputs.waiting.clone();
+        let insertions = Insertions { shared, published, inserting, waiting, notes };
         LocalSet::new().block_on(&runtime, run(insertions, inputs, state_dir));
     };
     let thread = std::thread::Builder::new().name("natha-flows".to_owned());

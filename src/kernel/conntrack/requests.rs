@@ -19,7 +19,7 @@ use nix::sys::socket::{
 use nix::sys::time::TimeVal;
 
 use super::codec;
-use crate::flows::{Entry, Inserted, Tuple, Usage};
+use crate::flows::{Entry, Inserted, Protocol, Tuple, Usage};
 
 /// The kernel normally answers within milliseconds.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -153,27 +153,32 @@ impl Requests {
     }
 
     /// Like [`Self::insert`], but removes connections by the same landing addresses that are in the
-    /// way. Where the egress IP is not here yet, they are left from the last time that it was:
-    /// their ports have been given to others since.
+    /// way, also the same ones. Where the egress IP is not here yet, they are left from the last
+    /// time that it was: their ports have been given to others since, or the kernel has not seen
+    /// what they have sent and received meanwhile, and would find their packets outside of the TCP
+    /// window.
     ///
     /// # Errors
     /// As for [`Self::insert`], [`Self::dump`] and [`Self::remove`].
     pub fn insert_over(&mut self, entries: &[Entry]) -> Result<Vec<Inserted>, ConntrackError> {
         let mut results = self.insert(entries)?;
-        let taken: Vec<usize> =
-            (0..results.len()).filter(|place| results[*place] == Inserted::PortTaken).collect();
-        let blocked: Vec<Entry> = taken.iter().map(|place| entries[*place]).collect();
+        let is_stale = |result| matches!(result, Inserted::PortTaken | Inserted::Exists);
+        let stale: Vec<usize> =
+            (0..results.len()).filter(|place| is_stale(results[*place])).collect();
+        let blocked: Vec<Entry> = stale.iter().map(|place| entries[*place]).collect();
         if blocked.is_empty() || self.make_room(&blocked)? == 0 {
             return Ok(results);
         }
-        for (place, result) in taken.into_iter().zip(self.insert(&blocked)?) {
+        for (place, result) in stale.into_iter().zip(self.insert(&blocked)?) {
             results[place] = result;
         }
         Ok(results)
     }
 
     /// Removes the connections whose port at their landing address these need, and those of the
-    /// same hosts and ports that have another port there. Returns how many there were.
+    /// same hosts and ports that have another port there. Those of other protocols than TCP are
+    /// removed whatever their address: a packet has opened them anew since. Returns how many there
+    /// were.
     fn make_room(&mut self, blocked: &[Entry]) -> Result<usize, ConntrackError> {
         let answered = |entry: &Entry| {
             let Tuple { protocol, destination, destination_port, .. } = entry.flow.tuple;
@@ -181,11 +186,15 @@ impl Requests {
             (protocol, entry.landing, port, destination, destination_port)
         };
         let ports: HashSet<_> = blocked.iter().map(answered).collect();
-        let tuples: HashSet<(Tuple, Ipv4Addr)> =
-            blocked.iter().map(|entry| (entry.flow.tuple, entry.landing)).collect();
+        let landing = |entry: &Entry| {
+            let is_tcp = entry.flow.tuple.protocol == Protocol::Tcp;
+            is_tcp.then_some(entry.landing)
+        };
+        let tuples: HashSet<(Tuple, Option<Ipv4Addr>)> =
+            blocked.iter().map(|entry| (entry.flow.tuple, landing(entry))).collect();
         let mut in_the_way = Vec::new();
         self.dump(|entry| {
-            let named = (entry.flow.tuple, entry.landing);
+            let named = (entry.flow.tuple, landing(&entry));
             if ports.contains(&answered(&entry)) || tuples.contains(&named) {
                 in_the_way.push(entry.flow.tuple);
             }
