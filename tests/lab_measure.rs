@@ -33,16 +33,20 @@ fn is_left(scene: &Scene) -> bool {
     tables.contains("192.0.2.254/32")
 }
 
-/// That each of 3 rounds has these changes, and each change took what the lab's EC2 was given.
+/// That each of 3 rounds has these changes, and that each change took what the lab's EC2 was given:
+/// in the median, as a busy processor delays single ones.
 fn assert_measured(printed: &str, changes: &[&str], latency: u64, propagation: u64) {
     let measured: Value = serde_json::from_str(printed).unwrap();
     let samples = measured["samples"].as_array().unwrap();
     let made: Vec<&str> = samples.iter().map(|one| one["change"].as_str().unwrap()).collect();
     assert_eq!(made, changes.repeat(3));
-    for sample in samples {
+    for change in changes {
         for (what, wanted) in [("call_ms", latency), ("effect_ms", latency + propagation)] {
-            let found = sample[what].as_u64().unwrap();
-            assert!(found.abs_diff(wanted) * 10 <= wanted, "{what}: {found}: {sample:#}");
+            let of_it = samples.iter().filter(|one| one["change"] == *change);
+            let mut found: Vec<u64> = of_it.map(|one| one[what].as_u64().unwrap()).collect();
+            found.sort_unstable();
+            let [_, median, _] = found[..] else { panic!("{change}: {measured:#}") };
+            assert!(median.abs_diff(wanted) * 10 <= wanted, "{what} of {change}: {found:?}");
         }
     }
 }
