@@ -127,7 +127,7 @@ pub(crate) enum Verb {
     Adopt(adopt::AdoptArgs),
     /// Point adopted route tables back to their old targets
     Retire(adopt::RetireArgs),
-    /// Measure how long EC2 takes to change a route, and until packets follow it
+    /// Measure how long EC2 takes to move a route or an Elastic IP, and until packets follow it
     Measure(measure::Args),
     /// Take over a group once, by hand or from a keepalived notify script
     Take(take::Args),
@@ -138,7 +138,7 @@ pub(crate) enum Verb {
     /// Show the settings in force with the source of each, and check them
     Config(config::Args),
     /// Print the minimal IAM policy for the nodes' role
-    Policy(policy::Args),
+    Policy(Box<policy::Args>),
     /// Replay and explain the decisions of a recorded monitor run
     Replay(replay::Args),
     /// Undo what `setup` changed

@@ -27,6 +27,17 @@ struct Elastic {
     tags: BTreeMap<String, String>,
     /// The interface it is associated with, and the private IP there.
     at: Option<(NetworkInterfaceId, Option<Ipv4Addr>)>,
+    /// The id of the association.
+    association: Option<String>,
+}
+
+/// What an Elastic IP is associated with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Association {
+    /// Its id, `eipassoc-…`.
+    pub(crate) id: String,
+    pub(crate) interface: NetworkInterfaceId,
+    pub(crate) private: Option<Ipv4Addr>,
 }
 
 impl Elastic {
@@ -179,16 +190,31 @@ impl Ec2 {
         &self,
         id: &AllocationId,
     ) -> Result<Option<ElasticIpInfo>, CloudFault> {
+        let found = self.elastic_ip_at(id).await?;
+        Ok(found.map(|(info, _)| info))
+    }
+
+    /// One Elastic IP by its allocation id, and its association if it has one; none if EC2 does not
+    /// know the Elastic IP.
+    pub(crate) async fn elastic_ip_at(
+        &self,
+        id: &AllocationId,
+    ) -> Result<Option<(ElasticIpInfo, Option<Association>)>, CloudFault> {
         let request = self.client.describe_addresses().allocation_ids(id.as_str());
-        match self.elastic(request).await {
-            Err(error) if error.kind == CloudFaultKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-            Ok(found) => {
-                let found = found.into_iter().find(|(found, _)| found == id).map(info);
-                let lacks = || unexpected(ADDRESSES, format!("{id} is not in the answer"));
-                found.ok_or_else(lacks).map(Some)
+        let mut found = match self.elastic(request).await {
+            Err(error) if error.kind == CloudFaultKind::NotFound => return Ok(None),
+            found => found?,
+        };
+        let lacks = |what| unexpected(ADDRESSES, format!("{what} is not in the answer"));
+        let mut elastic = found.remove(id).ok_or_else(|| lacks(id.as_str()))?;
+        let association = match elastic.at.take() {
+            None => None,
+            Some((interface, private)) => {
+                let id = elastic.association.take().ok_or_else(|| lacks("associationId"))?;
+                Some(Association { id, interface, private })
             }
-        }
+        };
+        Ok(Some((info((id.clone(), elastic)), association)))
     }
 
     /// Reads by filter, because an id that does not exist would fail the whole call.
@@ -232,7 +258,9 @@ impl Ec2 {
                 .transpose()?;
             let at = at.map(|interface| (interface, private));
             let id = field(CALL, "allocationId", Some(id))?;
-            found.insert(id, Elastic { public, tags: tags(address.tags()), at });
+            let (tags, association) =
+                (tags(address.tags()), address.association_id().map(str::to_owned));
+            found.insert(id, Elastic { public, tags, at, association });
         }
         Ok(found)
     }

@@ -13,18 +13,21 @@ use serde::Serialize;
 
 use super::{control, lines_of, needs_attention, print, print_result};
 use crate::config::Flags;
-use crate::daemon::{MeasureRequest, Plan, Sample, clean_up_when_stdin_ends, summaries};
+use crate::daemon::{Measurand, MeasureRequest, Plan, Sample, clean_up_when_stdin_ends, summaries};
 use crate::status::{HeartbeatGaps, Report};
-use crate::types::{InstanceId, RouteTableId, display_duration, millis};
+use crate::types::{AllocationId, InstanceId, RouteTableId, display_duration, millis};
 
 const AFTER_HELP: &str = "\
-Example:
+Examples:
   natha measure --table rtb-0123abcd --peer nat-b         show the plan
   natha measure --table rtb-0123abcd --peer nat-b --yes   measure
+  natha measure --elastic-ip eipalloc-0123abcd --peer nat-b --yes
   natha measure --heartbeats                              show what the monitor has measured
 
 TABLE is the one that this node's own packets follow. The peer must accept packets to 192.0.2.254
-(setting host.accept). The role needs CreateRoute, ReplaceRoute and DeleteRoute for the table.
+(setting host.accept). An Elastic IP must be free: natha moves it between a private address of this
+node and one of the peer, which it assigns for that and removes at the end. `natha policy` with
+--measure-table or --measure-elastic-ip prints what the role needs.
 
 Exit codes: 0 everything was measured; 1 nothing was; 3 the plan was shown, or some changes had no
 effect.";
@@ -40,8 +43,12 @@ fn rounds() -> RangedI64ValueParser<u32> {
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct Args {
     /// The route table of this node's subnet
-    #[arg(long, value_name = "TABLE", required_unless_present = "heartbeats")]
+    #[arg(long, value_name = "TABLE", required_unless_present_any = ["elastic_ip", "heartbeats"])]
     pub(crate) table: Option<RouteTableId>,
+
+    /// Move this Elastic IP, which must be associated with nothing, and not a route
+    #[arg(long, value_name = "ALLOCATION", conflicts_with_all = ["table", "heartbeats"])]
+    pub(crate) elastic_ip: Option<AllocationId>,
 
     /// The node that replies, by instance id or name
     #[arg(long, value_name = "NODE", required_unless_present_any = ["guard", "heartbeats"])]
@@ -63,7 +70,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Delete the scratch route once standard input ends: the second process of a run
+    /// Clean up once standard input ends: the second process of a run
     #[arg(long, hide = true)]
     pub(crate) guard: bool,
 }
@@ -71,7 +78,10 @@ pub(crate) struct Args {
 /// The result, as JSON has it.
 #[derive(Debug, Serialize)]
 struct Measured {
-    table: RouteTableId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<RouteTableId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elastic_ip: Option<AllocationId>,
     samples: Vec<Sample>,
 }
 
@@ -83,13 +93,18 @@ pub(crate) async fn run(args: &Args, flags: &Flags, socket: &Path) -> anyhow::Re
     if args.heartbeats {
         return show_heartbeats(args.json, socket).await;
     }
-    let Some(table) = args.table.clone() else { bail!("--table is missing") };
+    let (table, elastic_ip) = (args.table.clone(), args.elastic_ip.clone());
     if args.guard {
-        clean_up_when_stdin_ends(flags, &table).await?;
+        clean_up_when_stdin_ends(flags, table).await?;
         return Ok(ExitCode::SUCCESS);
     }
+    let what = match (&table, &elastic_ip) {
+        (Some(table), _) => Measurand::Route(table.clone()),
+        (None, Some(id)) => Measurand::ElasticIp(id.clone()),
+        (None, None) => bail!("--table is missing"),
+    };
     let Some(peer) = args.peer.clone() else { bail!("--peer is missing") };
-    let request = MeasureRequest { table: table.clone(), peer, rounds: args.rounds };
+    let request = MeasureRequest { what, peer, rounds: args.rounds };
     let plan = Plan::new(flags, &request).await?;
     if !args.yes {
         for line in plan.lines() {
@@ -101,7 +116,7 @@ pub(crate) async fn run(args: &Args, flags: &Flags, socket: &Path) -> anyhow::Re
     let samples = plan.carry_out().await?;
     let all = samples.len() == args.rounds as usize * 4;
     let complete = all && samples.iter().all(|sample| sample.effect.is_some());
-    print_result(args.json, &Measured { table, samples }, to_text)?;
+    print_result(args.json, &Measured { table, elastic_ip, samples }, to_text)?;
     Ok(if complete { ExitCode::SUCCESS } else { needs_attention() })
 }
 
@@ -195,13 +210,13 @@ mod tests {
 
     #[test]
     fn the_table_has_a_row_for_each_change() {
-        let samples = Change::ROUND.map(|change| Sample {
+        let samples = Change::OF_ROUTE.map(|change| Sample {
             change,
             call: Duration::from_millis(80),
             effect: (change != Change::Delete).then(|| Duration::from_millis(780)),
         });
-        let table = "rtb-0123abcd".parse().unwrap();
-        let text = to_text(&Measured { table, samples: samples.into() });
+        let table = "rtb-0123abcd".parse().ok();
+        let text = to_text(&Measured { table, elastic_ip: None, samples: samples.into() });
         assert_eq!(text.lines().count(), 5, "{text}");
         let back = text.lines().find(|line| line.starts_with("point at the peer")).unwrap();
         assert!(back.contains("80 ms") && back.contains("780 ms"), "{text}");

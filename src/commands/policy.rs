@@ -11,7 +11,7 @@ use clap::error::ErrorKind as Usage;
 use super::print;
 use crate::config::{Flags, PairFlags, load_with_pair};
 use crate::policy::{ArnScope, NameOrRef, PolicyFormat, PolicyOptions, policy, unknown_region};
-use crate::types::VpcId;
+use crate::types::{AllocationId, RouteTableId, VpcId};
 
 /// The file with the name of the SSM parameter that holds the cluster key, and the environment
 /// variable that overrides its path. The image's `fetch-key` uses the same two.
@@ -62,6 +62,14 @@ pub(crate) struct Args {
     /// Also allow what only `natha doctor` reads: the rules of security groups
     #[arg(long)]
     pub(crate) doctor: bool,
+
+    /// Also allow what `natha measure --table TABLE` does
+    #[arg(long, value_name = "TABLE")]
+    pub(crate) measure_table: Option<RouteTableId>,
+
+    /// Also allow what `natha measure --elastic-ip ALLOCATION` does
+    #[arg(long, value_name = "ALLOCATION")]
+    pub(crate) measure_elastic_ip: Option<AllocationId>,
 
     /// A template reference to the cluster's name: Cluster, or var.cluster
     #[arg(long, value_name = "REFERENCE", conflicts_with = "cluster")]
@@ -135,6 +143,8 @@ pub(crate) fn run(args: &Args, flags: &Flags) -> anyhow::Result<ExitCode> {
         topic: reference(&args.sns_topic_ref),
         setup_only: args.setup_only,
         doctor: args.doctor,
+        measure_table: args.measure_table.clone(),
+        measure_elastic_ip: args.measure_elastic_ip.clone(),
         arns: ArnScope {
             partition: args.partition.clone(),
             region: settings.api.region.clone(),

@@ -61,7 +61,9 @@ pub(crate) use health::allowances::parse as parse_allowances;
 pub(crate) use history::files as history_files;
 #[cfg(test)]
 pub(crate) use measure::Change;
-pub(crate) use measure::{MeasureRequest, Plan, Sample, clean_up_when_stdin_ends, summaries};
+pub(crate) use measure::{
+    Measurand, MeasureRequest, Plan, Sample, clean_up_when_stdin_ends, summaries,
+};
 pub(crate) use notices::ways;
 pub(crate) use reload::run_again;
 pub(crate) use start::{Ending, run};

@@ -16,6 +16,8 @@ pub use regions::unknown_region;
 pub use statements::policy;
 pub use text::{NameOrRef, Text};
 
+use crate::types::{AllocationId, RouteTableId};
+
 /// Input to the policy that is not in the settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PolicyOptions {
@@ -33,6 +35,10 @@ pub struct PolicyOptions {
     pub setup_only: bool,
     /// Also allow what only `natha doctor` reads.
     pub doctor: bool,
+    /// Also allow what only `natha measure` does with a route of its own in this table.
+    pub measure_table: Option<RouteTableId>,
+    /// Also allow what only `natha measure` does with this Elastic IP.
+    pub measure_elastic_ip: Option<AllocationId>,
     /// Partition, region and account of all ARNs.
     pub arns: ArnScope,
 }

@@ -99,6 +99,7 @@ pub fn policy(settings: &Settings, options: &PolicyOptions) -> Result<Policy, Pr
         records(&context, &mut draft);
         notices(&context, &mut draft);
     }
+    measuring(&context, &mut draft);
     if let Some(key) = options.key.as_ref().filter(|_| context.monitors()) {
         let resources = vec![Text::arn(&options.arns, "ssm", "parameter", key)];
         let scope = Scope { resources, conditions: Vec::new() };
@@ -161,21 +162,57 @@ impl Draft {
 fn read(context: &PolicyContext<'_>) -> Statement {
     let (routes, private_ips) = (context.moves_routes(), context.moves_private_ips());
     let elastic_ips = context.monitors() && context.settings.moves_elastic_ips();
-    let elastic_ips = elastic_ips || context.finds_egress_ips();
+    let measures = context.options.measure_elastic_ip.is_some();
+    let elastic_ips = elastic_ips || context.finds_egress_ips() || measures;
+    let interfaces = context.reads_check() || private_ips || measures;
+    let routes = routes || context.options.measure_table.is_some();
+    let subnets = routes || private_ips || measures;
     let wanted = [
         ("ec2:DescribeAddresses", elastic_ips),
         ("ec2:DescribeInstances", true),
         ("ec2:DescribeInstanceStatus", context.monitors()),
-        ("ec2:DescribeNetworkInterfaces", context.reads_check() || private_ips),
+        ("ec2:DescribeNetworkInterfaces", interfaces),
         ("ec2:DescribeRouteTables", routes),
         ("ec2:DescribeSecurityGroups", context.options.doctor),
-        ("ec2:DescribeSubnets", routes || private_ips),
+        ("ec2:DescribeSubnets", subnets),
     ];
     Statement {
         sid: "Read".to_owned(),
         actions: wanted.into_iter().filter(|(_, is)| *is).map(|(action, _)| action).collect(),
         resources: vec![Text::plain("*")],
         conditions: Vec::new(),
+    }
+}
+
+/// What `natha measure` does with a route or an Elastic IP of its own.
+fn measuring(context: &PolicyContext<'_>, draft: &mut Draft) {
+    let only = |kind: &str, id: &str| {
+        let resources = vec![context.ec2(kind, &NameOrRef::Known(id.to_owned()))];
+        Ok(Scope { resources, conditions: Vec::new() })
+    };
+    if let Some(table) = &context.options.measure_table {
+        let actions = &["ec2:CreateRoute", "ec2:DeleteRoute", "ec2:ReplaceRoute"];
+        draft.allow("MeasureRoute", actions, only("route-table", table.as_str()));
+    }
+    if let Some(id) = &context.options.measure_elastic_ip {
+        let actions = ["ec2:AssociateAddress", "ec2:DisassociateAddress"];
+        draft.allow("MeasureElasticIp", &actions, only("elastic-ip", id.as_str()));
+        let private = ["ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"];
+        draft.allow("MeasureOnInterfaces", &[actions, private].concat(), context.interfaces());
+        to_instances(context, draft, ["MeasureOnInstances", "MeasureOnTaggedInstances"]);
+    }
+}
+
+/// Allows the nodes to receive Elastic IPs.
+fn to_instances(context: &PolicyContext<'_>, draft: &mut Draft, sids: [&'static str; 2]) {
+    const ACTION: &[&str] = &["ec2:AssociateAddress"];
+    match context.receivers() {
+        Ok(scopes) => {
+            for (sid, scope) in sids.into_iter().zip(scopes) {
+                draft.allow(sid, ACTION, Ok(scope));
+            }
+        }
+        Err(problem) => draft.allow(sids[0], ACTION, Err(problem)),
     }
 }
 
@@ -196,15 +233,8 @@ fn elastic_ips(context: &PolicyContext<'_>, draft: &mut Draft) {
     };
     draft.allow("MoveElasticIps", ACTION, scope);
     draft.allow("MoveElasticIpsToInterfaces", ACTION, context.interfaces());
-    match context.receivers() {
-        Ok(scopes) => {
-            let sids = ["MoveElasticIpsToInstances", "MoveElasticIpsToTaggedInstances"];
-            for (sid, scope) in sids.into_iter().zip(scopes) {
-                draft.allow(sid, ACTION, Ok(scope));
-            }
-        }
-        Err(problem) => draft.allow("MoveElasticIpsToInstances", ACTION, Err(problem)),
-    }
+    let sids = ["MoveElasticIpsToInstances", "MoveElasticIpsToTaggedInstances"];
+    to_instances(context, draft, sids);
 }
 
 /// The topic for notices, and no other.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::types::millis;
 
-/// A change of the scratch route.
+/// A change of the scratch route, or of the Elastic IP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Change {
@@ -19,15 +19,27 @@ pub(crate) enum Change {
     Back,
     /// It is deleted.
     Delete,
+    /// The Elastic IP, which was associated with nothing, is associated with this node.
+    Associate,
+    /// It moves to the peer.
+    ToPeer,
+    /// It moves from the peer to this node.
+    FromPeer,
+    /// It is disassociated.
+    Disassociate,
 }
 
 impl Change {
-    /// All, in the order of a round.
-    pub(crate) const ROUND: [Self; 4] = [Self::Create, Self::Away, Self::Back, Self::Delete];
+    /// Those of a route, in the order of a round.
+    pub(crate) const OF_ROUTE: [Self; 4] = [Self::Create, Self::Away, Self::Back, Self::Delete];
+
+    /// Those of an Elastic IP, in the order of a round.
+    pub(crate) const OF_ELASTIC_IP: [Self; 4] =
+        [Self::Associate, Self::ToPeer, Self::FromPeer, Self::Disassociate];
 
     /// Whether replies come once it is in effect.
-    pub(crate) const fn leads_to_the_peer(self) -> bool {
-        matches!(self, Self::Create | Self::Back)
+    pub(crate) const fn brings_replies(self) -> bool {
+        matches!(self, Self::Create | Self::Back | Self::Associate | Self::FromPeer)
     }
 
     /// Its name for people.
@@ -37,6 +49,10 @@ impl Change {
             Self::Away => "point at this node",
             Self::Back => "point at the peer",
             Self::Delete => "delete",
+            Self::Associate => "associate with this node",
+            Self::ToPeer => "move to the peer",
+            Self::FromPeer => "move from the peer",
+            Self::Disassociate => "disassociate",
         }
     }
 }
@@ -68,7 +84,7 @@ pub(crate) struct Summary {
 /// The summary of each change that was measured.
 pub(crate) fn summaries(samples: &[Sample]) -> BTreeMap<Change, Summary> {
     let mut summaries = BTreeMap::new();
-    for change in Change::ROUND {
+    for change in Change::OF_ROUTE.into_iter().chain(Change::OF_ELASTIC_IP) {
         let of_it: Vec<&Sample> = samples.iter().filter(|one| one.change == change).collect();
         let mut calls: Vec<Duration> = of_it.iter().map(|one| one.call).collect();
         let mut effects: Vec<Duration> = of_it.iter().filter_map(|one| one.effect).collect();
