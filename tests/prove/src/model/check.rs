@@ -194,6 +194,10 @@ impl Model for Space {
             Stranger,
             Restarted,
             Undead,
+            Landing,
+            SideBySide,
+            Translation,
+            Guard,
         ]
     }
 }
