@@ -66,6 +66,12 @@ fn booting(scope: Scope) -> Scope {
     Scope { booting: true, ..scope }
 }
 
+/// A group with an egress IP whose halves are anywhere when all monitors start.
+fn halves() -> Scope {
+    let scope = scope("n2-halves", 2, 1, &[Crash, Cut, HalfRefused]);
+    lasting(&FEW, single(booting(egress(scope))))
+}
+
 /// A minute's worth.
 pub(super) fn quick() -> Vec<Scope> {
     vec![
@@ -85,10 +91,7 @@ pub(super) fn quick() -> Vec<Scope> {
         lasting(&FEW, scope("n2-lists", 2, 2, &[Unlisted, NoEcho, Crash])),
         egress(scope("n2-egress-one", 2, 1, &[&Kind::ALLOWED[..], &EGRESS].concat())),
         lasting(&FEW, egress(scope("n2-egress", 2, 2, &[Crash, HalfRefused, HalfDelayed]))),
-        lasting(
-            &FEW,
-            single(booting(egress(scope("n2-halves", 2, 1, &[Crash, Cut, HalfRefused])))),
-        ),
+        halves(),
     ]
 }
 
@@ -136,6 +139,7 @@ pub(super) fn full() -> Vec<Scope> {
         ),
         lasting(&FEW, egress(scope("n2-egress-probes", 2, 2, &[Crash, Blip, NoProbe, Landless]))),
         lasting(&FEW, booting(egress(scope("n2-egress-boot", 2, 1, &[Crash, Cut, HalfRefused])))),
+        halves(),
         egress(scope("n3-egress-one", 3, 1, &[&Kind::ALLOWED[..], &EGRESS].concat())),
     ]
 }
