@@ -111,7 +111,7 @@ pub fn many(nodes: usize, groups: usize) -> Roster {
 pub(super) const EGRESS_IPS: usize = 2;
 
 /// A cluster of this many nodes, each the home of one group: a NAT with egress IPs. Every other
-/// group is strict, and the connections of the rest are replicated.
+/// group is strict.
 ///
 /// # Panics
 /// Never: the texts are names and blocks.
@@ -121,9 +121,7 @@ pub fn egress(nodes: usize) -> Roster {
         let ips = (0..EGRESS_IPS).map(|i| egress_ip(EGRESS_IPS * n + i));
         let resources = std::iter::once(nat(n)).chain(ips).collect();
         let sources = vec![format!("10.0.{}.0/24", 100 + n).parse().expect("the text is a block")];
-        let strict = n.is_multiple_of(2);
-        let group = Group { egress: Egress { sources, strict }, ..group(n, n, resources) };
-        if strict { group } else { prepared(group) }
+        Group { egress: Egress { sources, strict: n.is_multiple_of(2) }, ..group(n, n, resources) }
     };
     let landings = |n: usize| -> BTreeMap<AllocationId, Ipv4Addr> {
         let ips = 0..EGRESS_IPS * nodes;

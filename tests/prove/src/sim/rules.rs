@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use natha::failover::{Action, ActionId, Input, Machine, Outcome};
 use natha::types::{
-    Evidence, Fault, Fitness, InstanceState, NetworkInterfaceId, Resource, ResourceKind, Time,
+    Assignment, Evidence, Fault, Fitness, InstanceState, NetworkInterfaceId, Resource,
+    ResourceKind, Time,
 };
 
 use super::account::Part;
@@ -177,6 +178,7 @@ impl Sim {
             }
             Action::Assign { assignment, .. } => {
                 let at = self.parts.iter().position(|part| part.resource == assignment.resource);
+                self.check_guard(by, assignment, action);
                 self.check_write(by, at, &assignment.interface, action);
             }
             Action::Stop { .. } => {
@@ -206,7 +208,6 @@ impl Sim {
         let Some(to) = self.members.iter().position(|member| member.interface == *interface) else {
             return self.breach(&format!("node {by} writes to no member: {action:?}"));
         };
-        self.check_guard(by, at, to, action);
         if to != by {
             if self.surely_fails(to, part.group) && self.is_connected(by, to) {
                 self.breach(&format!("node {by} gives node {to} what it cannot serve: {action:?}"));
@@ -236,22 +237,17 @@ impl Sim {
         }
     }
 
-    /// Judges that a node asks EC2 to move an egress IP: from that turn on the host that gets it
-    /// must hold back what would be translated anew, and insert what is replicated. The receiver
-    /// of a planned move that is announced must do so if it can have heard of it.
-    fn check_guard(&mut self, by: usize, at: usize, to: usize, action: &Action) {
-        let part = &self.parts[at];
-        let Resource::EgressIp { address, .. } = part.resource else { return };
-        let is_told = self.groups[part.group].traits.prepared
-            && self.is_connected(by, to)
-            && [by, to].iter().all(|n| self.is_calm(*n));
-        if by != to && !is_told {
+    /// Judges that a node asks EC2 for an egress IP: from that turn on its host must hold back what
+    /// would be translated anew, and insert what is replicated.
+    fn check_guard(&mut self, by: usize, assignment: &Assignment, action: &Action) {
+        let Resource::EgressIp { address, .. } = assignment.resource else { return };
+        if assignment.interface != self.members[by].interface {
             return;
         }
-        let groups = self.nodes[to].machine.as_ref().and_then(|machine| machine.egress(self.now));
+        let groups = self.nodes[by].machine.as_ref().and_then(|machine| machine.egress(self.now));
         let mut ips = groups.iter().flatten().flat_map(|group| &group.ips);
         if !ips.any(|ip| ip.address == address && (ip.is_here || ip.is_coming)) {
-            self.breach(&format!("node {to} has no guard for what node {by} asks for: {action:?}"));
+            self.breach(&format!("node {by} has no guard for what it asks for: {action:?}"));
         }
     }
 
