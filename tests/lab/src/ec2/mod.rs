@@ -30,10 +30,12 @@ mod principal;
 mod route53;
 mod routes;
 mod secondary;
+#[cfg(feature = "host")]
 mod server;
 mod service;
 mod settings;
 mod setup;
+#[cfg(feature = "host")]
 mod sign;
 mod status;
 mod tables;
@@ -53,6 +55,7 @@ pub use model::{Health, Phase};
 pub use moved::{AddressSeen, PrivateSeen, RecordSeen, change_id};
 pub use params::Params;
 pub use principal::{Credentials, Grant, Policy, Principal};
+#[cfg(feature = "host")]
 pub use server::{Clock, SharedWorld, serve};
 pub use settings::{Timings, WorldSettings};
 pub use setup::{InstanceSpec, Particulars, RouteVia};

@@ -1,11 +1,22 @@
 //! The bugs, as they are kept.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 
 use crate::model::Rule;
+
+/// What stands in the text of a bug for whether it is on.
+const SWITCH: &str = "BUG";
+/// The file that gets the switches of all bugs.
+const CRATE: &str = "src/lib.rs";
+/// The modules that neither the checker nor the simulation uses: the copy does without.
+const UNUSED: [&str; 9] =
+    ["cluster", "doctor", "flows", "history", "metrics", "notify", "plan", "policy", "status"];
+/// The variable that says which bugs are on, by their names.
+pub(super) const VARIABLE: &str = "NATHA_SEEDED_BUGS";
 
 /// All of them.
 #[derive(Debug, Deserialize)]
@@ -30,7 +41,10 @@ pub(super) struct Bug {
     pub(super) file: PathBuf,
     /// What is replaced; it stands there exactly once.
     find: String,
+    /// What takes its place, and does the same while the bug is off.
     replace: String,
+    /// Another bug that is on at the same time.
+    with: Option<String>,
     /// The rule of the model that must be broken.
     rule: Option<String>,
     /// The options of the check that must find it.
@@ -71,11 +85,58 @@ impl Catalogue {
         for bug in &found.bugs {
             let name = &bug.name;
             ensure!(bug.rule.is_some() == bug.run.is_some(), "`{name}`: a rule needs a run");
+            let other = |with: &String| found.bugs.iter().any(|bug| bug.name == *with);
+            ensure!(bug.with.iter().all(other), "`{name}` comes with a bug that there is not");
             let is_judged = bug.rule.is_some() || bug.simulated.is_some();
             ensure!(is_judged, "`{name}` names no rule, of the model or of the simulation");
         }
         Ok(found)
     }
+
+    /// The files that are changed, with every bug in them behind its switch. `read` gives the text
+    /// of a file of the project.
+    pub(super) fn seed(
+        &self,
+        read: impl Fn(&Path) -> anyhow::Result<String>,
+    ) -> anyhow::Result<BTreeMap<PathBuf, String>> {
+        let mut files = BTreeMap::new();
+        files.insert(PathBuf::from(CRATE), used_alone(&read(Path::new(CRATE))?) + &switches());
+        for bug in &self.bugs {
+            if !files.contains_key(&bug.file) {
+                files.insert(bug.file.clone(), read(&bug.file)?);
+            }
+            if let Some(text) = files.get_mut(&bug.file) {
+                *text = bug.seed(text)?;
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// The text of natha's root without the modules that are not used.
+fn used_alone(text: &str) -> String {
+    let is_unused = |line: &str| UNUSED.iter().any(|name| line == format!("pub mod {name};"));
+    let used = text.lines().filter(|line| !is_unused(line));
+    used.map(|line| format!("{line}\n")).collect()
+}
+
+/// The module that says which bugs are on.
+fn switches() -> String {
+    format!(
+        "
+/// Which seeded bugs are on.
+mod seeded {{
+    static ON: std::sync::LazyLock<Vec<String>> = std::sync::LazyLock::new(|| {{
+        let names = std::env::var(\"{VARIABLE}\").unwrap_or_default();
+        names.split_whitespace().map(str::to_owned).collect()
+    }});
+
+    pub(crate) fn is_on(name: &str) -> bool {{
+        ON.iter().any(|on| on == name)
+    }}
+}}
+"
+    )
 }
 
 impl Bug {
@@ -85,17 +146,25 @@ impl Bug {
         self.rule.as_deref().zip(self.run.as_deref())
     }
 
-    /// The changed text of its file.
-    pub(super) fn seed(&self, text: &str) -> anyhow::Result<String> {
+    /// The names of the bugs that are on when this one is.
+    pub(super) fn switched_on(&self) -> String {
+        let with = self.with.iter().map(String::as_str);
+        [self.name.as_str()].into_iter().chain(with).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The text of its file with the bug in it.
+    fn seed(&self, text: &str) -> anyhow::Result<String> {
+        let Self { name, file, .. } = self;
         let times = text.matches(&self.find).count();
         ensure!(
             times == 1,
-            "the text that bug `{}` replaces stands {times} times in {}, not once: write the bug \
-             anew, for the text as it is now",
-            self.name,
-            self.file.display()
+            "the text that bug `{name}` replaces stands {times} times in {}, not once: write the \
+             bug anew, for the text as it is now",
+            file.display()
         );
-        Ok(text.replacen(&self.find, &self.replace, 1))
+        ensure!(self.replace.contains(SWITCH), "bug `{name}` cannot be turned off: no {SWITCH}");
+        let on = format!("crate::seeded::is_on(\"{name}\")");
+        Ok(text.replacen(&self.find, &self.replace.replace(SWITCH, &on), 1))
     }
 }
 
@@ -103,31 +172,39 @@ impl Bug {
 mod tests {
     use super::*;
 
-    fn bug(find: &str) -> Bug {
-        let (name, what) = Default::default();
-        let file = PathBuf::from("core.rs");
-        let (find, replace) = (find.to_owned(), "no".to_owned());
-        Bug { name, what, file, find, replace, rule: None, run: None, simulated: None }
+    fn bug(find: &str, replace: &str) -> Bug {
+        let what = String::new();
+        let (name, file) = ("b".to_owned(), PathBuf::from("core.rs"));
+        let (find, replace) = (find.to_owned(), replace.to_owned());
+        Bug { name, what, file, find, replace, with: None, rule: None, run: None, simulated: None }
     }
 
     #[test]
-    fn a_bug_is_put_where_its_text_stands() {
-        assert_eq!(bug("yes").seed("if yes {").unwrap(), "if no {");
+    fn a_bug_is_put_where_its_text_stands_behind_its_switch() {
+        let seeded = bug("yes", "yes && !BUG").seed("if yes {").unwrap();
+        assert_eq!(seeded, "if yes && !crate::seeded::is_on(\"b\") {");
     }
 
     #[test]
     fn a_bug_whose_text_is_gone_or_not_alone_is_refused() {
-        assert!(bug("yes").seed("if maybe {").is_err());
-        assert!(bug("yes").seed("yes, yes").is_err());
+        assert!(bug("yes", "BUG").seed("if maybe {").is_err());
+        assert!(bug("yes", "BUG").seed("yes, yes").is_err());
     }
 
     #[test]
-    fn every_kept_bug_fits_the_core_as_it_is() {
+    fn a_bug_that_cannot_be_turned_off_is_refused() {
+        assert!(bug("yes", "no").seed("if yes {").is_err());
+    }
+
+    #[test]
+    fn every_kept_bug_fits_the_core_as_it_is_beside_all_others() {
         let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let catalogue = Catalogue::load(&crate_root.join("bugs.toml")).unwrap();
-        for bug in &catalogue.bugs {
-            let text = std::fs::read_to_string(crate_root.join("../..").join(&bug.file)).unwrap();
-            assert_ne!(bug.seed(&text).unwrap(), text, "{} changes nothing", bug.name);
-        }
+        let project = crate_root.join("../..");
+        let read = |file: &Path| Ok(std::fs::read_to_string(project.join(file))?);
+        let files = catalogue.seed(read).unwrap();
+        let is_in = |bug: &Bug| files[&bug.file].contains(&format!("is_on(\"{}\")", bug.name));
+        let lost: Vec<&Bug> = catalogue.bugs.iter().filter(|bug| !is_in(bug)).collect();
+        assert!(lost.is_empty(), "replaced by others: {lost:?}");
     }
 }

@@ -18,12 +18,14 @@ const LIMIT: &str = "180";
 
 /// Which bugs.
 #[derive(Debug, Args)]
-#[command(after_help = "Each bug is put alone into a copy of the sources, under target/bugs. The \
-    check of that copy must break\nthe rule that the bug names, and so must the simulation, of \
-    bugs that name one of its rules;\nand without a bug, every run must hold.\n\n\
-    Exit status: 0 every bug is caught, 3 one is not, 1 error, 2 wrong usage.")]
+#[command(
+    after_help = "The bugs are put into a copy of the sources, under target/bugs, each behind \
+    a switch. While one is on,\nthe check must break the rule that the bug names, and so must the \
+    simulation, of bugs that name one of\nits rules; while none is on, every run must hold.\n\n\
+    Exit status: 0 every bug is caught, 3 one is not, 1 error, 2 wrong usage."
+)]
 pub struct Options {
-    /// Only these bugs; then the sound core is not checked first.
+    /// Only these bugs; then the copy is not checked first while none is on.
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// Show what the checker says of each.
@@ -57,28 +59,22 @@ pub fn command(options: &Options) -> anyhow::Result<ExitCode> {
     for name in &options.names {
         ensure!(known.contains(name), "there is no bug `{name}`");
     }
-    let mut tree = Tree::copy(&source, options.jobs)?;
     let mut out = std::io::stdout().lock();
+    let begun = Instant::now();
+    let tree = Tree::build(&source, &catalogue, options.jobs)?;
+    writeln!(out, "all bugs compiled in {:.0} s", begun.elapsed().as_secs_f64())?;
     if options.names.is_empty() {
         check_sound(&tree, &catalogue, options, &mut out)?;
     } else {
         catalogue.bugs.retain(|bug| options.names.contains(&bug.name));
     }
-    writeln!(
-        out,
-        "{:<24} {:<30} {:>9} {:>6} {:>6}",
-        "bug", "caught by", "states", "build", "check"
-    )?;
+    writeln!(out, "{:<24} {:<30} {:>9} {:>6}", "bug", "caught by", "states", "s")?;
     let mut caught = 0;
     for bug in &catalogue.bugs {
-        let begun = Instant::now();
-        tree.seed(bug)?;
-        tree.build(bug.simulated.is_some()).with_context(|| format!("bug `{}`", bug.name))?;
-        let build = begun.elapsed().as_secs_f64();
         let checked = match bug.check() {
             Some((rule, run)) => {
                 let row = Row { name: &bug.name, rule, what: &bug.what, run };
-                row.put(&tree, build, options, &mut out)?
+                row.put(&tree, &bug.switched_on(), options, &mut out)?
             }
             None => true,
         };
@@ -107,7 +103,7 @@ fn check_sound(
     let runs: BTreeSet<&str> = checks.map(|(_, run)| run).collect();
     let mut states = 0;
     for run in &runs {
-        let found = run_check(tree, run, &[], options)?;
+        let found = run_check(tree, "", run, &[], options)?;
         ensure!(found.code == Some(0), "without a bug, check {run}:\n{}", found.text);
         states += found.states;
     }
@@ -115,7 +111,7 @@ fn check_sound(
     writeln!(out, "without a bug: every rule holds in {runs} runs, {states} states, {took:.0} s")?;
     for a in &catalogue.assumptions {
         let row = Row { name: &a.name, rule: &a.rule, what: &a.what, run: &a.run };
-        let broken = row.put(tree, 0.0, options, out)?;
+        let broken = row.put(tree, "", options, out)?;
         ensure!(broken, "`{}` is not needed: its rule holds without it", a.name);
     }
     Ok(())
@@ -126,12 +122,12 @@ impl Row<'_> {
     fn put(
         &self,
         tree: &Tree,
-        build: f64,
+        bugs: &str,
         options: &Options,
         out: &mut impl Write,
     ) -> anyhow::Result<bool> {
         let begun = Instant::now();
-        let found = run_check(tree, self.run, &["--until", self.rule], options)?;
+        let found = run_check(tree, bugs, self.run, &["--until", self.rule], options)?;
         let caught = found.code == Some(3) && found.broken.iter().any(|rule| rule == self.rule);
         let others: Vec<&str> = found.broken.iter().map(String::as_str).collect();
         let by = match (caught, others.is_empty()) {
@@ -140,7 +136,7 @@ impl Row<'_> {
             (false, false) => format!("NOT {}, but {}", self.rule, others.join(", ")),
         };
         let took = begun.elapsed().as_secs_f64();
-        writeln!(out, "{:<24} {by:<30} {:>9} {build:>6.1} {took:>6.1}", self.name, found.states)?;
+        writeln!(out, "{:<24} {by:<30} {:>9} {took:>6.1}", self.name, found.states)?;
         if !caught {
             writeln!(out, "  {}\n  natha-prove check {}", self.what, self.run)?;
         }
@@ -160,12 +156,12 @@ fn simulate(
 ) -> anyhow::Result<bool> {
     let Some(rule) = &bug.simulated else { return Ok(true) };
     let begun = Instant::now();
-    let broken = tree.simulate(&threads(options), rule)?;
+    let broken = tree.simulate(&bug.switched_on(), &threads(options), rule)?;
     let caught = broken.iter().any(|line| line.contains(rule));
     let by = if caught { rule.as_str() } else { "NOTHING" };
     let took = begun.elapsed().as_secs_f64();
     let name = if bug.check().is_some() { "  simulated" } else { &bug.name };
-    writeln!(out, "{name:<24} {by:<30} {:>9} {:>6} {took:>6.1}", "", "")?;
+    writeln!(out, "{name:<24} {by:<30} {:>9} {took:>6.1}", "")?;
     if options.story || !caught {
         writeln!(out, "  {}\n{}", bug.what, broken.join("\n"))?;
     }
@@ -176,8 +172,14 @@ fn threads(options: &Options) -> String {
     options.jobs.unwrap_or_else(crate::processors).to_string()
 }
 
-fn run_check(tree: &Tree, run: &str, more: &[&str], options: &Options) -> anyhow::Result<Found> {
+fn run_check(
+    tree: &Tree,
+    bugs: &str,
+    run: &str,
+    more: &[&str],
+    options: &Options,
+) -> anyhow::Result<Found> {
     let threads = threads(options);
     let more = [more, &["--limit", LIMIT, "--threads", &threads]].concat();
-    tree.check(run, &more)
+    tree.check(bugs, run, &more)
 }

@@ -1,5 +1,6 @@
 //! A copy of the sources that bugs are put into.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
@@ -9,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use super::catalogue::Bug;
+use super::catalogue::{Catalogue, VARIABLE};
 
 /// What the checker is built from.
 const PARTS: [&str; 5] = ["Cargo.lock", "askama.toml", "src", "tests/lab", "tests/prove/src"];
@@ -24,18 +25,12 @@ const PROGRAM: &str = "natha-prove-seeded";
 const SEEDS: usize = 64;
 const SEEDS_AT_ONCE: usize = 8;
 
-/// The copy.
+/// The copy, compiled.
 #[derive(Debug)]
 pub(super) struct Tree {
-    /// Where the project is.
-    source: PathBuf,
     root: PathBuf,
-    target: PathBuf,
-    /// The checker: this program, which is the sound one, until the copy is built.
+    /// The checker with all bugs in it.
     program: PathBuf,
-    /// The file that is changed now.
-    changed: Option<PathBuf>,
-    jobs: Option<usize>,
 }
 
 /// What a check of the copy found.
@@ -50,14 +45,24 @@ pub(super) struct Found {
 }
 
 impl Tree {
-    /// Copies the project at `source`. What is the same already is not written again, so that it
-    /// is not compiled again.
-    pub(super) fn copy(source: &Path, jobs: Option<usize>) -> anyhow::Result<Self> {
+    /// Copies the project at `source`, puts the bugs into the copy, and compiles it. What is the
+    /// same already is not written again, so that it is not compiled again.
+    pub(super) fn build(
+        source: &Path,
+        catalogue: &Catalogue,
+        jobs: Option<usize>,
+    ) -> anyhow::Result<Self> {
         let target = std::env::var_os("CARGO_TARGET_DIR");
         let target = target.map_or_else(|| source.join("target"), |dir| source.join(dir));
         let root = target.join("bugs/tree");
+        let read = |file: &Path| {
+            let text = fs::read_to_string(source.join(file));
+            text.with_context(|| format!("reading {}", file.display()))
+        };
+        let changed = catalogue.seed(read)?;
+        let changed = changed.into_iter().map(|(file, text)| (source.join(file), text)).collect();
         for part in PARTS {
-            mirror(&source.join(part), &root.join(part))
+            mirror(&source.join(part), &root.join(part), &changed)
                 .with_context(|| format!("copying {part} into {}", root.display()))?;
         }
         let text = fs::read_to_string(source.join("Cargo.toml"))?;
@@ -71,76 +76,34 @@ impl Tree {
         let bin = format!("\n[[bin]]\nname = \"{PROGRAM}\"\npath = \"src/main.rs\"\n");
         let text = text.replacen("publish = false\n", "publish = false\nautobins = false\n", 1);
         write(&manifest, (text + &bin).as_bytes())?;
-        let program = std::env::current_exe().context("finding this program")?;
-        Ok(Self { source: source.to_owned(), root, target, program, changed: None, jobs })
+        compile(&root, &target, jobs)?;
+        Ok(Self { root, program: target.join("prove").join(PROGRAM) })
     }
 
-    /// Puts a bug in, and takes the one before out.
-    pub(super) fn seed(&mut self, bug: &Bug) -> anyhow::Result<()> {
-        self.heal()?;
-        let text = fs::read_to_string(self.source.join(&bug.file))
-            .with_context(|| format!("reading {} for bug `{}`", bug.file.display(), bug.name))?;
-        write(&self.root.join(&bug.file), bug.seed(&text)?.as_bytes())?;
-        self.changed = Some(bug.file.clone());
-        Ok(())
-    }
-
-    /// Takes out what was put in.
-    fn heal(&mut self) -> anyhow::Result<()> {
-        if let Some(file) = self.changed.take() {
-            mirror(&self.source.join(&file), &self.root.join(&file))
-                .with_context(|| format!("restoring {}", file.display()))?;
-        }
-        Ok(())
-    }
-
-    /// Compiles the checker: quickly rather than well, since each is run only for seconds. Crates
-    /// from the registry are those that the sound checker is made of. The simulation is part of it
-    /// where that is needed.
-    pub(super) fn build(&mut self, simulates: bool) -> anyhow::Result<()> {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo
-            .current_dir(&self.root)
-            .args(["build", "--quiet", "--profile", "prove", "-p", "natha-prove"])
-            .args(["--no-default-features", "--bin", PROGRAM])
-            .env("CARGO_TARGET_DIR", &self.target)
-            .env("CARGO_PROFILE_PROVE_OPT_LEVEL", "1")
-            // Not the profile's setting: continuous integration turns incremental builds off by
-            // this variable, which takes precedence, and each bug would cost a whole build.
-            .env("CARGO_INCREMENTAL", "1");
-        if simulates {
-            cargo.args(["--features", "sim"]);
-        }
-        if let Some(jobs) = self.jobs {
-            cargo.args(["-j", &jobs.to_string()]);
-        }
-        let done = cargo.output().context("starting cargo to compile the checker")?;
-        if !done.status.success() {
-            bail!("the copy does not compile:\n{}", String::from_utf8_lossy(&done.stderr));
-        }
-        self.program = self.target.join("prove").join(PROGRAM);
-        Ok(())
-    }
-
-    /// Runs the checker, with the options `run` and `more`.
-    pub(super) fn check(&self, run: &str, more: &[&str]) -> anyhow::Result<Found> {
+    /// Runs the checker while `bugs` are on, with the options `run` and `more`.
+    pub(super) fn check(&self, bugs: &str, run: &str, more: &[&str]) -> anyhow::Result<Found> {
         let json = self.root.with_file_name("found.json");
         let options = run.split_whitespace().chain(more.iter().copied()).map(OsStr::new);
         let (code, text) =
-            self.run("check", options.chain([OsStr::new("--json"), json.as_os_str()]))?;
+            self.run(bugs, "check", options.chain([OsStr::new("--json"), json.as_os_str()]))?;
         let broken = text.lines().filter_map(|line| line.strip_prefix("BROKEN: "));
         let broken = broken.map(str::to_owned).collect();
         Ok(Found { broken, states: states(&json)?, text, code })
     }
 
-    /// Runs the simulation of groups of several kinds until a seed breaks `rule`: which rules were
-    /// broken, in words.
-    pub(super) fn simulate(&self, threads: &str, rule: &str) -> anyhow::Result<Vec<String>> {
+    /// Runs the simulation of groups of several kinds while `bugs` are on, until a seed breaks
+    /// `rule`: which rules were broken, in words.
+    pub(super) fn simulate(
+        &self,
+        bugs: &str,
+        threads: &str,
+        rule: &str,
+    ) -> anyhow::Result<Vec<String>> {
         let mut broken = Vec::new();
         for first in (0..SEEDS).step_by(SEEDS_AT_ONCE) {
             let seeds = format!("{first}..{}", first + SEEDS_AT_ONCE);
             let options = ["--several", "--seeds", &seeds, "--threads", threads];
-            let (code, text) = self.run("sim", options.map(OsStr::new))?;
+            let (code, text) = self.run(bugs, "sim", options.map(OsStr::new))?;
             if code == Some(3) {
                 let found = text.lines().filter(|line| line.starts_with("seed "));
                 broken.extend(found.map(str::to_owned));
@@ -156,11 +119,12 @@ impl Tree {
     /// what it wrote.
     fn run<'a>(
         &self,
+        bugs: &str,
         verb: &str,
         options: impl IntoIterator<Item = &'a OsStr>,
     ) -> anyhow::Result<(Option<i32>, String)> {
         let mut program = Command::new(&self.program);
-        program.arg(verb).args(options);
+        program.env(VARIABLE, bugs).arg(verb).args(options);
         let starting = || format!("starting {}", self.program.display());
         let done = program.output().with_context(starting)?;
         let code = done.status.code();
@@ -171,6 +135,25 @@ impl Tree {
     }
 }
 
+/// Compiles the checker with the simulation. Crates from the registry are those that the sound
+/// checker is made of.
+fn compile(root: &Path, target: &Path, jobs: Option<usize>) -> anyhow::Result<()> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(root)
+        .args(["build", "--quiet", "--profile", "prove", "-p", "natha-prove", "--bin", PROGRAM])
+        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_PROFILE_PROVE_OPT_LEVEL", "1");
+    if let Some(jobs) = jobs {
+        cargo.args(["-j", &jobs.to_string()]);
+    }
+    let done = cargo.output().context("starting cargo to compile the checker")?;
+    if !done.status.success() {
+        bail!("the copy does not compile:\n{}", String::from_utf8_lossy(&done.stderr));
+    }
+    Ok(())
+}
+
 /// The states that a run of the checker visited.
 fn states(json: &Path) -> anyhow::Result<u64> {
     let text = fs::read_to_string(json).with_context(|| format!("reading {}", json.display()))?;
@@ -179,8 +162,11 @@ fn states(json: &Path) -> anyhow::Result<u64> {
     Ok(of("prove.n2.states") + of("prove.n3.states"))
 }
 
-/// Makes `copy` what `source` is, and leaves alone what is.
-fn mirror(source: &Path, copy: &Path) -> anyhow::Result<()> {
+/// Makes `copy` what `source` is, but for the files that are `changed`, and leaves alone what is.
+fn mirror(source: &Path, copy: &Path, changed: &BTreeMap<PathBuf, String>) -> anyhow::Result<()> {
+    if let Some(text) = changed.get(source) {
+        return write(copy, text.as_bytes());
+    }
     if !source.is_dir() {
         return write(copy, &fs::read(source)?);
     }
@@ -193,7 +179,7 @@ fn mirror(source: &Path, copy: &Path) -> anyhow::Result<()> {
     }
     for entry in fs::read_dir(source)? {
         let entry = entry?;
-        mirror(&entry.path(), &copy.join(entry.file_name()))?;
+        mirror(&entry.path(), &copy.join(entry.file_name()), changed)?;
     }
     Ok(())
 }

@@ -7,10 +7,11 @@ use natha::types::{CloudFault, CloudFaultKind, InstanceState, RouteWriteVerb};
 
 use super::bounds::{LIMIT, NOW, PENDING, STOPPING};
 use super::cloud::{Power, Stopper, Target, failure};
-use super::fault::{Api, Fault};
+use super::fault::{Api, Half};
 use super::judge::STOPS;
+use super::names::told_as;
 use super::node::{Ask, Awaited, Change};
-use super::world::{Held, SILENCE, World, told_as};
+use super::world::{Held, SILENCE, World};
 
 impl World {
     /// Sends what node `n` decided before: a host that is paused sends nothing.
@@ -41,7 +42,9 @@ impl World {
         match self.nodes[n].api {
             Api::Refuses => Some((failure(CloudFaultKind::Throttled), 0)),
             Api::Hangs | Api::LosesReplies => Some((failure(SILENCE), LIMIT)),
-            Api::Works | Api::Delays | Api::Repeats => None,
+            Api::Works | Api::Delays | Api::Repeats | Api::RefusesHalf(_) | Api::DelaysHalf(_) => {
+                None
+            }
         }
     }
 
@@ -49,7 +52,7 @@ impl World {
         let (result, left) = if let Some((fault, left)) = self.obstacle(n) {
             (Err(fault), left)
         } else {
-            let seen = self.cloud.read(self.is_broken(Fault::Stale));
+            let seen = self.cloud.read(self.is_stale(Some(Half::Routes)));
             let read = |t: usize| {
                 let entry = seen.route(t, told_as);
                 let resource = self.resource(t);
@@ -67,10 +70,11 @@ impl World {
         let (result, left) = if let Some((fault, left)) = self.obstacle(n) {
             (Err(fault), left)
         } else {
-            let seen = self.cloud.read(self.is_broken(Fault::Stale));
-            let eips = (0..seen.routes.len()).filter(|t| self.is_eip(*t));
-            let read = |t: usize| (self.resource(t), seen.holder(t, told_as));
-            (Ok(eips.map(read).collect()), 0)
+            let seen = self.cloud.read(self.is_stale(Some(Half::Address)));
+            let all = (0..seen.routes.len()).filter(|t| self.is_address(*t));
+            let read =
+                |t: usize| (self.resource(t), seen.holder(t, |n| self.address_told_as(t, n)));
+            (Ok(all.map(read).collect()), 0)
         };
         self.answer(n, id, Outcome::Holders { result }, left);
     }
@@ -78,7 +82,7 @@ impl World {
     fn read_power(&mut self, n: usize, id: ActionId, node: usize) {
         let (result, left) = match self.obstacle(n) {
             Some((fault, left)) => (Err(fault), left),
-            None => (Ok(self.cloud.read(self.is_broken(Fault::Stale)).power_report(node)), 0),
+            None => (Ok(self.cloud.read(self.is_stale(None)).power_report(node)), 0),
         };
         // An outcome does not say of whom it is: the onlooker notes it here.
         if result.is_ok() {
@@ -92,13 +96,13 @@ impl World {
             let notes = &mut self.nodes[n].notes;
             notes.stops = (notes.stops + 1).min(STOPS);
         }
-        if matches!(ask, Ask::Stop(_)) && self.is_broken(Fault::Overdue) {
+        if matches!(ask, Ask::Stop(_)) && self.is_broken(super::fault::Fault::Overdue) {
             self.held.push(Held { left: u8::MAX, by: n, ask });
             let result = Err(failure(SILENCE));
             return self.answer(n, id, Outcome::Written { result }, LIMIT);
         }
-        let (result, left) = match self.nodes[n].api {
-            Api::Works => (self.commit(n, &ask), 0),
+        let (result, left) = match self.nodes[n].api.toward(self.half_of(&ask)) {
+            Api::Works | Api::RefusesHalf(_) | Api::DelaysHalf(_) => (self.commit(n, &ask), 0),
             Api::Refuses => (Err(failure(CloudFaultKind::Throttled)), 0),
             Api::Hangs => (Err(failure(SILENCE)), LIMIT),
             Api::LosesReplies => {
@@ -122,7 +126,9 @@ impl World {
     pub(super) fn carry_out_held(&mut self) {
         for mut held in std::mem::take(&mut self.held) {
             if held.left == 0 {
+                self.is_late = true;
                 let _ = self.commit(held.by, &held.ask);
+                self.is_late = false;
                 continue;
             }
             if held.left < u8::MAX {
@@ -137,6 +143,9 @@ impl World {
         self.judge_change(by, ask);
         match ask {
             Ask::Write(Change { what, to, verb }) => {
+                if self.is_address(*what) && self.is_landless(*to) {
+                    return Err(failure(CloudFaultKind::NotFound));
+                }
                 let absent = self.cloud.now.routes[*what] == Target::Nowhere;
                 match (verb, absent) {
                     (Some(RouteWriteVerb::Create), false) => {

@@ -94,7 +94,7 @@ impl Knowledge {
 }
 
 impl Knowledge {
-    /// What a read shows of an Elastic IP.
+    /// What a read shows of an address.
     pub(super) fn holder(&self, at: usize, interface: impl Fn(usize) -> RouteTarget) -> Location {
         match self.routes[at] {
             Target::Nowhere => Location::Vacant,

@@ -87,6 +87,9 @@ struct Groups {
     /// Each group is a virtual IP's routes and an Elastic IP.
     #[arg(long, requires = "kinds")]
     eip: bool,
+    /// Each group is a default route and an egress IP.
+    #[arg(long, requires = "kinds", conflicts_with = "eip")]
+    egress: bool,
     /// Each group has a service check.
     #[arg(long, requires = "kinds")]
     checked: bool,
@@ -112,7 +115,8 @@ impl Custom {
 
 impl Groups {
     fn pattern(&self) -> Pattern {
-        Pattern { eip: self.eip, checked: self.checked, single: self.single }
+        let Self { eip, egress, checked, single } = *self;
+        Pattern { eip, egress, checked, single }
     }
 }
 
@@ -184,7 +188,8 @@ fn check_assumption() -> anyhow::Result<()> {
 
 fn kind(name: &str) -> Result<Kind, String> {
     let others = [Kind::Overdue, Kind::Service, Kind::Unlisted];
-    let mut all = Kind::ALLOWED.into_iter().chain(others).chain(Kind::PROBES);
+    let more = Kind::PROBES.into_iter().chain(Kind::EGRESS);
+    let mut all = Kind::ALLOWED.into_iter().chain(others).chain(more);
     let kind = all.find(|kind| format!("{kind:?}") == name);
     kind.ok_or_else(|| format!("there is no kind of fault `{name}`"))
 }

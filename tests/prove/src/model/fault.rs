@@ -2,6 +2,20 @@
 
 use std::fmt;
 
+/// One of the two halves of a group that is not only of routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Half {
+    /// Its routes.
+    Routes,
+    /// Its address.
+    Address,
+}
+
+impl Half {
+    /// Both.
+    pub(super) const ALL: [Self; 2] = [Self::Routes, Self::Address];
+}
+
 /// How the EC2 API treats one node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Api {
@@ -17,6 +31,28 @@ pub enum Api {
     Delays,
     /// Changes take effect and are answered, and take effect once more at their time limit.
     Repeats,
+    /// Changes of one half of a group are refused.
+    RefusesHalf(Half),
+    /// Changes of one half of a group take effect when their time limit is over, and are not
+    /// answered.
+    DelaysHalf(Half),
+}
+
+impl Api {
+    /// How it treats a call about one half of a group, or about anything else.
+    pub(super) fn toward(self, half: Option<Half>) -> Self {
+        match self {
+            Self::RefusesHalf(one) if half == Some(one) => Self::Refuses,
+            Self::DelaysHalf(one) if half == Some(one) => Self::Delays,
+            Self::RefusesHalf(_) | Self::DelaysHalf(_) => Self::Works,
+            _ => self,
+        }
+    }
+
+    /// Whether one half of a group can be written and anything can be read.
+    pub(super) fn writes(self, half: Half) -> bool {
+        matches!(self, Self::Works | Self::RefusesHalf(_)) && self.toward(Some(half)) == Self::Works
+    }
 }
 
 /// Where a person leads a route.
@@ -61,6 +97,10 @@ pub enum Fault {
     Api(usize, Api),
     /// Reads show what EC2 was a while ago.
     Stale,
+    /// Reads of one half of a group do.
+    HalfStale(Half),
+    /// A node has no landing address.
+    Landless(usize),
     /// The service of a group, which goes by the number of its home, fails on a node.
     Service(usize, usize),
     /// A person changes where a resource leads.
@@ -98,6 +138,8 @@ impl fmt::Display for Fault {
             Self::Slow(from, to) => write!(f, "node {to} hears node {from} late"),
             Self::Api(n, api) => write!(f, "the API of node {n}: {api:?}"),
             Self::Stale => write!(f, "reads are stale"),
+            Self::HalfStale(half) => write!(f, "reads are stale: {half:?}"),
+            Self::Landless(n) => write!(f, "node {n} loses its landing addresses"),
             Self::Led(table, Led::To(n)) => write!(f, "a person leads table {table} to node {n}"),
             Self::Led(table, Led::Out) => write!(f, "a person leads table {table} elsewhere"),
             Self::Led(table, Led::Nowhere) => write!(f, "a person deletes the route of {table}"),

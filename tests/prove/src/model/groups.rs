@@ -4,10 +4,10 @@ use natha::failover::{Machine, Verdict};
 use natha::types::RouteTarget;
 
 use super::cloud::Target;
-use super::fault::Fault;
 use super::judge::{SURELY_CALM, SURELY_LEFT, SURELY_WELL, count};
+use super::names::{group, id, told_as};
 use super::rule::Rule;
-use super::world::{World, group, id, told_as};
+use super::world::World;
 
 /// How long a planned move must have had an undisturbed connection before its receiver must be
 /// ready for it.
@@ -26,12 +26,12 @@ impl World {
         }
         let routes = &self.cloud.now.routes;
         let taking = &self.nodes[n].notes.taking;
-        if self.is_eip(at) && taking.contains(&at) {
+        if self.pattern.eip && self.is_address(at) && taking.contains(&at) {
             Rule::Order.try_it();
             let stays = |t: usize| {
                 taking.contains(&t) && routes[t] == routes[at] && self.led[t] >= SURELY_CALM
             };
-            if self.parts_of(home).any(|t| !self.is_eip(t) && stays(t)) {
+            if self.parts_of(home).any(|t| !self.is_address(t) && stays(t)) {
                 broken.push(Rule::Order);
             }
         }
@@ -52,7 +52,10 @@ impl World {
         let view = machine.view(super::bounds::NOW);
         let targets: Vec<Option<&RouteTarget>> =
             view.groups[&group(home)].targets.values().map(Option::as_ref).collect();
-        let has_part = |m: usize| targets.contains(&Some(&told_as(m)));
+        let address = |m: usize| self.address_told_as(self.parts_of(home).end - 1, m);
+        let has_part = |m: usize| {
+            [told_as(m), address(m)].iter().any(|target| targets.contains(&Some(target)))
+        };
         let living = |m: usize| {
             m != n
                 && view.peers[&id(m)].verdict == Verdict::Alive
@@ -62,7 +65,8 @@ impl World {
         !has_part(n) && (0..self.nodes.len()).any(|m| living(m) && has_part(m))
     }
 
-    /// Judges whether the receiver of a planned move was ready when EC2 carries it out.
+    /// Judges whether the receiver of a planned move is ready when EC2 carries it out, and the host
+    /// of a node that gets an egress IP at its own request.
     pub(super) fn judge_preparation(&mut self, by: usize, at: usize, to: usize) {
         let nodes = self.nodes.len();
         let receiver = &self.nodes[to];
@@ -73,13 +77,17 @@ impl World {
             && receiver.machine.is_some()
             && self.nodes[by].notes.well >= SURELY_HEARD;
         // What was held up on its way is no move that was planned for now.
-        let is_late = !self.held.is_empty();
-        if !self.pattern.eip || by == to || !hears || is_late {
+        let is_late = !self.held.is_empty() || self.is_late;
+        let rule = if self.pattern.eip { Rule::Local } else { Rule::Guard };
+        // Who asks for itself needs no announcement.
+        let is_own = self.pattern.egress && by == to && self.is_address(at) && !self.is_late;
+        let is_planned = by != to && hears && !is_late;
+        if !self.pattern.has_address() || !(is_own || is_planned) {
             return;
         }
-        Rule::Local.try_it();
+        rule.try_it();
         if !receiver.carries.contains(&self.home(at)) {
-            self.breach(Rule::Local);
+            self.breach(rule);
         }
     }
 
@@ -106,7 +114,7 @@ impl World {
                     || node.notes.serves.iter().all(|(passed, _)| *passed >= SURELY_CALM))
         });
         let linked = others.into_iter().all(|pair| self.linked[pair] >= SURELY_CALM);
-        if self.parts == 1 || !calm || !linked || self.is_broken(Fault::Stale) {
+        if self.parts == 1 || !calm || !linked || self.is_any_stale() {
             return;
         }
         for home in 0..self.groups() {
@@ -125,7 +133,7 @@ impl World {
             }
         }
         // Its routes are what needs an address on the host.
-        let routes: Vec<usize> = self.parts_of(home).filter(|t| !self.is_eip(*t)).collect();
+        let routes: Vec<usize> = self.parts_of(home).filter(|t| !self.is_address(*t)).collect();
         // A promise of any part of it puts them there for a while.
         if !self.pattern.eip || !self.parts_of(home).all(|t| rests[t]) {
             return;

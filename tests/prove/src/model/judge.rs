@@ -3,12 +3,13 @@
 use natha::failover::{Action, Event, EventKind, Input, Machine, Outcome, Verdict};
 use natha::types::InstanceState;
 
-use super::bounds::{LAG, LIMIT, NOW, SLOW};
+use super::bounds::{LAG, LIMIT, SLOW};
 use super::cloud::{Stopper, Target};
 use super::fault::Api;
+use super::names::{assigned, group, id, node_of, written};
 use super::node::{Ask, Change, Node, Notes};
 use super::rule::Rule;
-use super::world::{World, assigned, group, id, node_of, written};
+use super::world::World;
 
 /// `failover.read_valid`, in ticks.
 const READ_VALID: u8 = 4;
@@ -77,15 +78,16 @@ impl World {
         }
     }
 
-    /// Notes that node `n` has read all routes, or all Elastic IPs.
-    fn note_read(&mut self, n: usize, eips: bool) {
-        let read: Vec<usize> = (0..self.led.len()).filter(|t| self.is_eip(*t) == eips).collect();
+    /// Notes that node `n` has read all routes, or all addresses.
+    fn note_read(&mut self, n: usize, addresses: bool) {
+        let is_read = |t: &usize| self.is_address(*t) == addresses;
+        let read: Vec<usize> = (0..self.led.len()).filter(is_read).collect();
         let notes = &mut self.nodes[n].notes;
         for t in read {
             // Asked for at the tick before.
             notes.routes_read[t] = Some(1);
         }
-        notes.blind[usize::from(eips)] = false;
+        notes.blind[usize::from(addresses)] = false;
     }
 
     /// Judges what node `n` has just decided.
@@ -98,7 +100,9 @@ impl World {
             }
             Action::WriteRoute { write, .. } => self.judge_write(n, machine, written(write), fit),
             Action::Assign { assignment, .. } => {
-                self.judge_write(n, machine, assigned(assignment), fit)
+                let mut broken = self.judge_write(n, machine, assigned(assignment), fit);
+                broken.extend(self.judge_landing(assignment));
+                broken
             }
             Action::Stop { node, .. } => self.judge_stop_decision(n, node_of(node), fit),
             Action::Start { node, .. } => {
@@ -136,7 +140,7 @@ impl World {
         let notes = &self.nodes[n].notes;
         let mut broken = Vec::new();
         let at = write.what;
-        if notes.is_blind(self.is_eip(at)) {
+        if notes.is_blind(self.is_address(at)) {
             broken.push(Rule::Blind);
         }
         if !is_fresh(notes.routes_read[at]) && !notes.taking.contains(&at) {
@@ -304,7 +308,10 @@ impl World {
             let running = self.cloud.now.power[n].state == InstanceState::Running;
             let answers = self.nodes[n].forwards();
             self.cloud.now.power[n].check(answers);
-            self.nodes[n].note(running, self.pattern.eip);
+            self.nodes[n].note(running, self.pattern.has_address());
+            if self.is_landless(n) {
+                self.nodes[n].notes.well = 0;
+            }
             self.note_blindness(n);
             self.note_services(n);
         }
@@ -330,13 +337,14 @@ impl World {
         self.note_sole();
         self.note_out();
         self.note_groups();
+        self.note_translation();
     }
 
     /// What a blind node read before its pause counts for nothing.
     fn note_blindness(&mut self, n: usize) {
         let blind = self.nodes[n].notes.blind;
         for t in 0..self.led.len() {
-            if blind[usize::from(self.is_eip(t))] {
+            if blind[usize::from(self.is_address(t))] {
                 self.nodes[n].notes.routes_read[t] = None;
             }
         }
@@ -365,8 +373,7 @@ impl World {
                 let Some(machine) = node.machine.as_ref().filter(|_| !node.frozen) else {
                     return false;
                 };
-                let view = machine.view(NOW);
-                let verdict = view.peers.get(&id(n)).map(|peer| peer.verdict);
+                let verdict = machine.verdict(&id(n));
                 matches!(verdict, Some(Verdict::Alive | Verdict::Partitioned))
             };
             if all.clone().any(|by| by != n && finds_alive(by)) {
@@ -382,16 +389,19 @@ impl World {
             let may_serve = runs && self.nodes[*n].may_forward();
             working.next().is_none() && may_serve && self.nodes[*n].failing.is_empty()
         });
-        let is_stale = self.is_broken(super::fault::Fault::Stale);
+        let is_stale = self.is_any_stale();
         self.sole = sole.filter(|_| !is_stale).map(|sole| match self.sole {
             Some((same, ticks)) if same == sole => (sole, (ticks + 1).min(SURELY_SERVED)),
             _ => (sole, 0),
         });
         let Some((sole, SURELY_SERVED)) = self.sole else { return };
         Rule::Unserved.try_it();
-        let served =
-            |target: &Target| matches!(target, Target::Out) || *target == Target::Node(sole);
-        if !self.cloud.now.routes.iter().all(served) {
+        let served = |t: usize| {
+            let target = self.cloud.now.routes[t];
+            let is_led = target == Target::Out || target == Target::Node(sole);
+            is_led || !self.can_write(sole, t)
+        };
+        if !(0..self.led.len()).all(served) {
             self.breach(Rule::Unserved);
         }
     }
@@ -421,7 +431,7 @@ impl Node {
         running && fit && self.forwards() && self.fit && self.api == Api::Works
     }
 
-    fn note(&mut self, running: bool, eips: bool) {
+    fn note(&mut self, running: bool, addresses: bool) {
         let (works, frozen) = (self.works(running), self.frozen);
         let up = !frozen && self.machine.is_some() && self.fit && self.probes.answered;
         let Notes {
@@ -442,7 +452,7 @@ impl Node {
         count(up_for, up || *down < DETECTION + 2, HOLD);
         // Thawed: what was known is void if the pause was longer than it takes to lose a peer.
         if !frozen && *frozen_for > DETECTION {
-            *blind = [true, eips];
+            *blind = [true, addresses];
         }
         count(frozen_for, frozen, DETECTION + 1);
         count(awake, !frozen, HOLD + DETECTION);
@@ -460,8 +470,8 @@ impl Node {
 
 impl Notes {
     /// Whether it was paused and has read nothing since: in its first turn after the pause, too.
-    fn is_blind(&self, eips: bool) -> bool {
-        self.blind[usize::from(eips)] || self.frozen > DETECTION
+    fn is_blind(&self, addresses: bool) -> bool {
+        self.blind[usize::from(addresses)] || self.frozen > DETECTION
     }
 }
 

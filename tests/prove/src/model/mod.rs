@@ -11,8 +11,9 @@
 //! | `scope` | what the adversary may do, and how often |
 //! | `fault` | what can be broken, and how |
 //! | `world`, `node`, `cloud`, `calls` | everything there is |
+//! | `names` | what everything is called |
 //! | `tick` | one second of it |
-//! | `judge` | whether what is about to happen may happen |
+//! | `judge`, `groups`, `egress`, `probes` | whether what is about to happen may happen |
 //! | `settle` | whether everything comes to rest once nothing is broken |
 //! | `check` | the run of the checker and its result |
 //! | `story` | a counterexample in words |
@@ -22,9 +23,11 @@ mod calls;
 mod check;
 mod cloud;
 mod command;
+mod egress;
 mod fault;
 mod groups;
 mod judge;
+mod names;
 mod node;
 mod probes;
 mod rule;
@@ -38,7 +41,7 @@ mod world;
 pub use bounds::settings;
 pub use check::{Choice, Effort, Report, check};
 pub use command::{Options, command};
-pub use fault::{Api, Fault, Led};
+pub use fault::{Api, Fault, Half, Led};
 pub use rule::Rule;
 pub use scope::{Kind, Pattern, Scope};
 pub use story::tell;

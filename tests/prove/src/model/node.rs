@@ -12,7 +12,7 @@ use super::probes::Probes;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Ask {
     ReadRoutes,
-    /// Of the Elastic IPs.
+    /// Of the addresses.
     ReadHolders,
     ReadPower(usize),
     Write(Change),
@@ -58,7 +58,7 @@ pub(super) struct Notes {
     pub(super) frozen: u8,
     /// Ticks for which it has not been.
     pub(super) awake: u8,
-    /// It was paused and has read no route, and no Elastic IP, since.
+    /// It was paused and has read no route, and no address, since.
     pub(super) blind: [bool; 2],
     /// Ticks since it asked for the last read that succeeded, of each resource; none since its
     /// start, its last pause, or a write of it whose outcome it does not know.
@@ -99,8 +99,11 @@ pub(super) struct Node {
     pub(super) api: Api,
     /// Groups whose services fail on it.
     pub(super) failing: BTreeSet<usize>,
-    /// Groups whose addresses are on its host.
+    /// Groups whose addresses are on its host; of an egress IP, those for which its host holds
+    /// back what would be translated anew.
     pub(super) carries: BTreeSet<usize>,
+    /// Groups whose hosts it translates to their egress IP.
+    pub(super) translates: BTreeSet<usize>,
     /// What has arrived and was not handled yet.
     pub(super) inbox: Vec<Input>,
     pub(super) outbox: Vec<Call>,
@@ -128,6 +131,7 @@ impl Node {
             api: Api::Works,
             failing: BTreeSet::new(),
             carries: BTreeSet::new(),
+            translates: BTreeSet::new(),
             inbox: Vec::new(),
             outbox: Vec::new(),
             awaited: Vec::new(),

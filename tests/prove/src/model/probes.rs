@@ -5,7 +5,7 @@ use natha::types::{Evidence, Fault as Trouble, Fitness};
 
 use super::bounds::NOW;
 use super::cloud::Target;
-use super::fault::{Api, Fault};
+use super::fault::{Fault, Half};
 use super::judge::{DETECTION, SURELY_CALM, SURELY_TOLD, SURELY_WELL, count};
 use super::node::{Change, Node};
 use super::rule::Rule;
@@ -79,7 +79,8 @@ impl Node {
 
     /// Whether it could forward as far as it can tell without probes.
     pub(super) fn may_forward(&self) -> bool {
-        self.machine.is_some() && self.forwards() && self.fit && self.api == Api::Works
+        let writes = |half: &Half| self.api.writes(*half);
+        self.machine.is_some() && self.forwards() && self.fit && Half::ALL.iter().any(writes)
     }
 }
 

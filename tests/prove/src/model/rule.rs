@@ -68,11 +68,19 @@ pub enum Rule {
     Restarted,
     /// What has died is not called alive.
     Undead,
+    /// An egress IP goes only to a landing address.
+    Landing,
+    /// The halves of a group with an egress IP are taken over side by side.
+    SideBySide,
+    /// A host translates to the egress IPs that its node has, and to no others.
+    Translation,
+    /// A host is ready for an egress IP before it comes.
+    Guard,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 34] = [
         Self::MutualStop,
         Self::StopServing,
         Self::StopWell,
@@ -103,6 +111,10 @@ impl Rule {
         Self::Stranger,
         Self::Restarted,
         Self::Undead,
+        Self::Landing,
+        Self::SideBySide,
+        Self::Translation,
+        Self::Guard,
     ];
 
     /// Its name: the invariant's number, and a word.
@@ -139,6 +151,10 @@ impl Rule {
             Self::Stranger => "S3 stranger",
             Self::Restarted => "S3 restart",
             Self::Undead => "S2 dead taken for alive",
+            Self::Landing => "S4 no landing address",
+            Self::SideBySide => "L4 side by side",
+            Self::Translation => "S10 translation",
+            Self::Guard => "S11 guard",
         }
     }
 
@@ -203,6 +219,7 @@ impl Rule {
             }
             Self::Shared | Self::Unproven => self.of_probes(),
             Self::Stranger | Self::Restarted | Self::Undead => self.of_verdicts(),
+            Self::Landing | Self::SideBySide | Self::Translation | Self::Guard => self.of_egress(),
             Self::Unserved | Self::NoRest | Self::LeftStopped | Self::HeldUp | Self::Untold => {
                 self.promise()
             }
@@ -289,13 +306,36 @@ impl Rule {
         }
     }
 
+    /// The rules about egress IPs.
+    const fn of_egress(self) -> &'static str {
+        match self {
+            Self::Landing => {
+                "natha asks EC2 to move an egress IP only to a landing address that its receiver has"
+            }
+            Self::SideBySide => {
+                "a node that takes over a route and an egress IP of a group asks for both in one \
+                 turn"
+            }
+            Self::Translation => {
+                "a node that has been healthy for a while translates to an egress IP that has been \
+                 associated with it for a while, and to none that has been elsewhere"
+            }
+            Self::Guard => {
+                "when EC2 accepts an egress IP, or the first part of its group in a planned move, \
+                 the host of its receiver holds back what would be translated anew, unless the \
+                 receiver of a planned move could not be told"
+            }
+            _ => self.statement(),
+        }
+    }
+
     /// The liveness rules: what must happen.
     const fn promise(self) -> &'static str {
         match self {
             Self::Unserved => {
                 "when only one node has been healthy, apart from what probes tell, for longer than \
-                 detection, grace, first contact and a call take together, every route of the \
-                 cluster points to it"
+                 detection, grace, first contact and a call take together, every resource of the \
+                 cluster points to it, but for what EC2 refuses to move to it"
             }
             Self::NoRest => {
                 "from every state, once nothing is broken, every group returns home, and then \

@@ -1,6 +1,6 @@
 //! What the adversary may do in one run of the checker.
 
-use super::fault::{Api, Fault, Led};
+use super::fault::{Api, Fault, Half, Led};
 
 /// A kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +29,10 @@ pub enum Kind {
     Blip,
     Unproven,
     Unlisted,
+    HalfRefused,
+    HalfDelayed,
+    HalfStale,
+    Landless,
 }
 
 impl Kind {
@@ -56,10 +60,18 @@ impl Kind {
     /// The kinds that are about probes alone.
     pub(super) const PROBES: [Self; 3] = [Self::NoProbe, Self::Blip, Self::Unproven];
 
+    /// The kinds that are about groups of a route and an egress IP.
+    pub(super) const EGRESS: [Self; 4] =
+        [Self::HalfRefused, Self::HalfDelayed, Self::HalfStale, Self::Landless];
+
     /// Every fault of this kind among so many nodes, groups and resources.
     pub(super) fn faults(self, nodes: usize, groups: usize, parts: usize) -> Vec<Fault> {
         let each = |make: fn(usize) -> Fault| (0..nodes).map(make).collect();
         let api = |api| (0..nodes).map(|n| Fault::Api(n, api)).collect();
+        let halves = |make: fn(Half) -> Api| {
+            let of = |n| Half::ALL.map(|half| Fault::Api(n, make(half)));
+            (0..nodes).flat_map(of).collect()
+        };
         let pairs = (0..nodes).flat_map(|a| (0..nodes).map(move |b| (a, b)));
         match self {
             Self::Crash => each(Fault::Crash),
@@ -82,6 +94,10 @@ impl Kind {
             Self::LosesReplies => api(Api::LosesReplies),
             Self::Delays => api(Api::Delays),
             Self::Repeats => api(Api::Repeats),
+            Self::HalfRefused => halves(Api::RefusesHalf),
+            Self::HalfDelayed => halves(Api::DelaysHalf),
+            Self::HalfStale => Half::ALL.map(Fault::HalfStale).to_vec(),
+            Self::Landless => each(Fault::Landless),
             Self::Unlisted => {
                 pairs.filter(|(a, b)| a != b).map(|(a, b)| Fault::Unlisted(a, b)).collect()
             }
@@ -105,6 +121,9 @@ impl Kind {
 pub struct Pattern {
     /// The routes are those of virtual IPs, which hosts carry, and each group has an Elastic IP.
     pub eip: bool,
+    /// The routes are default routes, and each group has an egress IP, whose connections are
+    /// replicated.
+    pub egress: bool,
     /// A service check tells who can hold a group.
     pub checked: bool,
     /// There is one group alone, whose home is the first node.
@@ -112,9 +131,14 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// How many resources a group has that has so many routes. The last one is the Elastic IP.
+    /// Whether each group has an address besides its routes.
+    pub(super) fn has_address(self) -> bool {
+        self.eip || self.egress
+    }
+
+    /// How many resources a group has that has so many routes. The last one is the address.
     pub(super) fn parts(self, tables: usize) -> usize {
-        tables + usize::from(self.eip)
+        tables + usize::from(self.has_address())
     }
 }
 
@@ -146,6 +170,11 @@ impl Scope {
     #[must_use]
     pub fn all_parts(&self) -> usize {
         self.groups() * self.pattern.parts(self.tables)
+    }
+
+    /// Whether reads may show the past.
+    pub(super) fn lags(&self) -> bool {
+        self.kinds.iter().any(|kind| matches!(kind, Kind::Stale | Kind::HalfStale))
     }
 
     /// How many groups there are. Number `n` has its home at node `n`.

@@ -10,10 +10,15 @@ use super::scope::{Kind, Pattern, Scope};
 /// longer than the patience before a stop, for the first node in the order and for the second.
 const LASTS: [u8; 5] = [1, 4, 12, 30, 50];
 const FEW: [u8; 3] = [2, 12, 50];
+/// The shortest and the longest of them.
+const ENDS: [u8; 2] = [2, 50];
+/// What is about egress IPs and about the probes of the nodes that hold them.
+const EGRESS: [Kind; 6] = [HalfRefused, HalfDelayed, HalfStale, Landless, Blip, NoProbe];
 
 use Kind::{
-    Blip, Crash, Cut, Deaf, Delays, Freeze, Hangs, Kill, Led, LosesReplies, NoEcho, NoProbe,
-    Refuses, Repeats, Restart, Service, Slow, Stale, Unfit, Unlisted, Unproven, UserStop,
+    Blip, Crash, Cut, Deaf, Delays, Freeze, HalfDelayed, HalfRefused, HalfStale, Hangs, Kill,
+    Landless, Led, LosesReplies, NoEcho, NoProbe, Refuses, Repeats, Restart, Service, Slow, Stale,
+    Unfit, Unlisted, Unproven, UserStop,
 };
 
 fn scope(name: &'static str, nodes: usize, strikes: u8, kinds: &[Kind]) -> Scope {
@@ -32,6 +37,12 @@ fn scope(name: &'static str, nodes: usize, strikes: u8, kinds: &[Kind]) -> Scope
 /// Groups of a virtual IP's route and an Elastic IP.
 fn two_kinds(scope: Scope) -> Scope {
     let pattern = Pattern { eip: true, ..scope.pattern };
+    Scope { pattern, ..scope }
+}
+
+/// Groups of a default route and an egress IP.
+fn egress(scope: Scope) -> Scope {
+    let pattern = Pattern { egress: true, ..scope.pattern };
     Scope { pattern, ..scope }
 }
 
@@ -55,6 +66,12 @@ fn booting(scope: Scope) -> Scope {
     Scope { booting: true, ..scope }
 }
 
+/// A group with an egress IP whose halves are anywhere when all monitors start.
+fn halves() -> Scope {
+    let scope = scope("n2-halves", 2, 1, &[Crash, Cut, HalfRefused]);
+    lasting(&FEW, single(booting(egress(scope))))
+}
+
 /// A minute's worth.
 pub(super) fn quick() -> Vec<Scope> {
     vec![
@@ -62,7 +79,7 @@ pub(super) fn quick() -> Vec<Scope> {
         scope("n2-crashes", 2, 2, &[Crash, Restart]),
         scope("n2-people", 2, 2, &[Crash, Led]),
         lasting(&FEW, scope("n2-few-two", 2, 2, &[Crash, Freeze, Cut, Hangs, Unfit])),
-        lasting(&FEW, scope("n2-deep", 2, 3, &[Crash, Cut])),
+        lasting(&ENDS, scope("n2-deep", 2, 3, &[Crash, Cut])),
         booting(scope("n2-boot", 2, 1, &[Crash, Cut])),
         scope("n3-any-one", 3, 1, &Kind::ALLOWED),
         scope("n3-crashes", 3, 2, &[Crash, Restart]),
@@ -72,6 +89,9 @@ pub(super) fn quick() -> Vec<Scope> {
         lasting(&FEW, checked(scope("n2-checks", 2, 2, &[Crash, Service]))),
         lasting(&FEW, scope("n2-probes", 2, 2, &[Crash, NoProbe, Blip, Unproven])),
         lasting(&FEW, scope("n2-lists", 2, 2, &[Unlisted, NoEcho, Crash])),
+        egress(scope("n2-egress-one", 2, 1, &[&Kind::ALLOWED[..], &EGRESS].concat())),
+        lasting(&FEW, egress(scope("n2-egress", 2, 2, &[Crash, HalfRefused, HalfDelayed]))),
+        halves(),
     ]
 }
 
@@ -107,5 +127,19 @@ pub(super) fn full() -> Vec<Scope> {
         lasting(&FEW, scope("n2-probes", 2, 2, &[Crash, Restart, Cut, NoProbe, Blip, Unproven])),
         lasting(&FEW, scope("n3-probes", 3, 2, &[Crash, NoProbe, Blip, Unproven])),
         lasting(&FEW, booting(scope("n3-boot", 3, 1, &[Crash, Freeze, Cut]))),
+        egress(scope("n2-egress-one", 2, 1, &[&Kind::ALLOWED[..], &EGRESS].concat())),
+        lasting(
+            &FEW,
+            egress(scope(
+                "n2-egress",
+                2,
+                2,
+                &[Crash, Restart, Cut, HalfRefused, HalfDelayed, HalfStale],
+            )),
+        ),
+        lasting(&FEW, egress(scope("n2-egress-probes", 2, 2, &[Crash, Blip, NoProbe, Landless]))),
+        lasting(&FEW, booting(egress(scope("n2-egress-boot", 2, 1, &[Crash, Cut, HalfRefused])))),
+        halves(),
+        egress(scope("n3-egress-one", 3, 1, &[&Kind::ALLOWED[..], &EGRESS].concat())),
     ]
 }

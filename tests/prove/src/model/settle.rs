@@ -23,9 +23,9 @@ const REST: u16 = 12;
 pub(super) struct Restful(Mutex<HashSet<u64>>);
 
 impl Restful {
-    fn knows(&self, world: &World) -> bool {
+    fn knows(&self, print: u64) -> bool {
         let known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        known.contains(&print(world))
+        known.contains(&print)
     }
 
     fn learn(&self, prints: Vec<u64>) {
@@ -44,11 +44,12 @@ impl Restful {
             Rule::LeftStopped.try_it();
         }
         for _ in 0..PATIENCE {
-            if self.knows(&world) {
+            let print = print(&world);
+            if self.knows(print) {
                 self.learn(prints);
                 return None;
             }
-            prints.push(print(&world));
+            prints.push(print);
             world.tick();
             if world.broken.is_some() {
                 return world.broken;

@@ -1,14 +1,15 @@
 //! One second of the world.
 
-use natha::failover::{Action, ActionId, EventKind, Input, Level, Outcome};
+use natha::failover::{Action, ActionId, EventKind, Input, Level, Machine, Outcome};
 use natha::types::{Beat, GroupName, InstanceState, SessionId, Time};
 
 use super::bounds::{FAR, NEAR, NOW, SLOW, TICK};
 use super::cloud::Power;
 use super::fault::Fault;
+use super::names::{assigned, group, id, node_of, written};
 use super::node::{Ask, Awaited, Call, Node};
 use super::rule::Rule;
-use super::world::{Packet, World, assigned, group, id, node_of, written};
+use super::world::{Packet, World};
 
 impl World {
     /// Lets a second pass.
@@ -101,7 +102,9 @@ impl World {
             machine.handle(input, NOW);
         }
         machine.tick(NOW);
-        self.nodes[n].heard.clone_from(machine.heard());
+        if self.nodes[n].heard != *machine.heard() {
+            self.nodes[n].heard.clone_from(machine.heard());
+        }
         let mut beats = 0;
         let mut done = false;
         while let Some(action) = machine.poll_action() {
@@ -146,18 +149,25 @@ impl World {
         if beats < machine.peers().count() && !done {
             self.breach(Rule::HeldUp);
         }
-        for (name, carries) in machine.must_carry() {
-            self.carry(n, &name, carries);
-        }
+        self.prepare_host(n, &machine);
         self.nodes[n].machine = (!done).then_some(machine);
     }
 
-    /// The host puts a group's addresses on, or takes them off. What has no address of its own is
-    /// not looked at.
-    fn carry(&mut self, n: usize, name: &GroupName, carries: bool) {
-        if !self.pattern.eip {
-            return;
+    /// The host does what its monitor shows of its groups' addresses.
+    fn prepare_host(&mut self, n: usize, machine: &Machine) {
+        if self.pattern.eip {
+            for (name, carries) in machine.must_carry() {
+                self.carry(n, &name, carries);
+            }
         }
+        if self.pattern.egress {
+            self.judge_side_by_side(n);
+            self.translate(n, machine);
+        }
+    }
+
+    /// The host puts a group's addresses on, or takes them off.
+    fn carry(&mut self, n: usize, name: &GroupName, carries: bool) {
         let Some(g) = (0..self.nodes.len()).find(|g| group(*g) == *name) else { return };
         if carries {
             self.nodes[n].carries.insert(g);

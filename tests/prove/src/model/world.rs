@@ -2,17 +2,17 @@
 
 use natha::failover::{Input, Machine};
 use natha::types::{
-    Assignment, CloudFaultKind, Group, GroupName, InstanceId, Member, NetworkInterfaceId, Resource,
-    Roster, RouteTableId, RouteTarget, RouteWrite, SessionId, Traits,
+    CloudFaultKind, Egress, Group, InstanceId, Member, Resource, Roster, SessionId, Traits,
 };
 
 use super::bounds::{NOW, settings};
 use super::cloud::{Cloud, Knowledge, Power, Stopper, Target};
 use super::fault::{Api, Fault, Led};
 use super::judge::SURELY_CALM;
-use super::node::{Ask, Change, Node, Notes};
+use super::names::{allocation, group, id, interface, node_of, table};
+use super::node::{Ask, Node, Notes};
 use super::rule::Rule;
-use super::scope::{Kind, Pattern, Scope};
+use super::scope::{Pattern, Scope};
 
 /// A packet that is on its way, in so many ticks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -61,34 +61,10 @@ pub struct World {
     pub(super) shared: bool,
     /// All that has happened to a cluster at rest is that monitors restarted.
     pub(super) restarted: bool,
+    /// What is being carried out was held up on its way.
+    pub(super) is_late: bool,
     /// The rule that the last step broke.
     pub(super) broken: Option<Rule>,
-}
-
-pub(super) fn id(n: usize) -> InstanceId {
-    format!("i-{:08x}", n + 1).parse().expect("a well-formed id")
-}
-
-pub(super) fn interface(n: usize) -> NetworkInterfaceId {
-    format!("eni-{:08x}", n + 1).parse().expect("a well-formed id")
-}
-
-pub(super) fn table(n: usize) -> RouteTableId {
-    format!("rtb-{:08x}", n + 1).parse().expect("a well-formed id")
-}
-
-pub(super) fn group(n: usize) -> GroupName {
-    format!("g{n}").parse().expect("a well-formed name")
-}
-
-pub(super) fn node_of(id: &InstanceId) -> usize {
-    number(id.as_str())
-}
-
-/// The number behind an id made above.
-fn number(id: &str) -> usize {
-    let digits = id.rsplit('-').next().unwrap_or_default();
-    usize::from_str_radix(digits, 16).map_or(0, |number| number - 1)
 }
 
 impl World {
@@ -98,7 +74,7 @@ impl World {
         let knowledge = Knowledge { routes, power: vec![Power::RUNNING; nodes] };
         let mut world = Self {
             nodes: (0..nodes).map(|_| Node::new()).collect(),
-            cloud: Cloud::new(knowledge, scope.kinds.contains(&Kind::Stale)),
+            cloud: Cloud::new(knowledge, scope.lags()),
             packets: Vec::new(),
             held: Vec::new(),
             faults: Vec::new(),
@@ -113,6 +89,7 @@ impl World {
             sole: None,
             shared: false,
             restarted: false,
+            is_late: false,
             broken: None,
         };
         for n in 0..nodes {
@@ -134,9 +111,9 @@ impl World {
         self.led.len() / self.parts
     }
 
-    /// Whether it is an Elastic IP; all others are routes.
-    pub(super) fn is_eip(&self, at: usize) -> bool {
-        self.pattern.eip && at % self.parts == self.parts - 1
+    /// Whether it is an address; all others are routes.
+    pub(super) fn is_address(&self, at: usize) -> bool {
+        self.pattern.has_address() && at % self.parts == self.parts - 1
     }
 
     /// All that is of the home group of node `n`.
@@ -146,9 +123,13 @@ impl World {
 
     pub(super) fn resource(&self, at: usize) -> Resource {
         let last = u8::try_from(at).unwrap_or(u8::MAX);
-        if self.is_eip(at) {
-            let allocation = format!("eipalloc-{:08x}", at + 1).parse().expect("a well-formed id");
-            return Resource::Eip { allocation, address: [192, 0, 2, last].into(), on: None };
+        if self.is_address(at) {
+            let (allocation, address) = (allocation(at), [192, 0, 2, last].into());
+            return if self.pattern.egress {
+                Resource::EgressIp { allocation, address }
+            } else {
+                Resource::Eip { allocation, address, on: None }
+            };
         }
         if self.pattern.eip {
             return Resource::Vip { table: table(at), address: [192, 168, 0, last].into() };
@@ -166,16 +147,20 @@ impl World {
             name: None,
             public: None,
             loses_public: false,
-            landings: std::collections::BTreeMap::new(),
+            landings: self.landings(n),
         };
         let traits = Traits {
             checked: self.pattern.checked,
-            prepared: self.pattern.eip,
+            prepared: self.pattern.has_address(),
             ..Traits::default()
         };
+        let sources = self.pattern.egress.then(|| "10.0.100.0/24".parse());
+        let sources = sources.into_iter().map(|block| block.expect("a well-formed network"));
+        let egress = Egress { sources: sources.collect(), strict: self.pattern.egress };
         let group = |n: usize| {
             let resources = self.parts_of(n).map(|at| self.resource(at)).collect();
-            Group { traits: traits.clone(), ..Group::new(group(n), Some(id(n)), resources) }
+            let (traits, egress) = (traits.clone(), egress.clone());
+            Group { traits, egress, ..Group::new(group(n), Some(id(n)), resources) }
         };
         let nodes = 0..self.nodes.len();
         let groups = (0..self.groups()).map(group);
@@ -195,6 +180,7 @@ impl World {
         let mut machine = Machine::new(&id(n), session, timing, 1, &roster, NOW);
         if !node.kernel {
             node.carries.clear();
+            node.translates.clear();
             node.heard_long_ago.append(&mut node.heard);
             node.met.clear();
         }
@@ -277,13 +263,16 @@ impl World {
             | Fault::NoEcho(..)
             | Fault::Slow(..)
             | Fault::Stale
+            | Fault::HalfStale(_)
+            | Fault::Unlisted(..)
+            | Fault::Landless(_)
             | Fault::Overdue => {}
-            Fault::Unlisted(n, of) => self.list(n, Some(of)),
         }
         if !fault.is_momentary() {
             self.faults.push((fault, 0));
             self.faults.sort_unstable();
         }
+        self.strike_lists(fault);
     }
 
     /// Mends what is broken.
@@ -308,7 +297,7 @@ impl World {
             Fault::UserStop(n) => {
                 let _ = self.start(n);
             }
-            Fault::Unlisted(n, _) => self.list(n, None),
+            Fault::Unlisted(..) | Fault::Landless(_) => self.list_after(fault),
             Fault::Overdue => {
                 for held in &mut self.held {
                     held.left = 0;
@@ -318,10 +307,32 @@ impl World {
         }
     }
 
-    /// Node `n` lists the cluster and finds all of it, but for node `lacking`.
-    fn list(&mut self, n: usize, lacking: Option<usize>) {
+    /// Changes what lists show.
+    fn strike_lists(&mut self, fault: Fault) {
+        if let Fault::Landless(n) = fault {
+            for at in 0..self.led.len() {
+                if self.is_address(at) && self.cloud.now.routes[at] == Target::Node(n) {
+                    self.lead(at, Target::Nowhere);
+                }
+            }
+        }
+        self.list_after(fault);
+    }
+
+    /// Whose lists have changed with this fault lists the cluster anew.
+    fn list_after(&mut self, fault: Fault) {
+        match fault {
+            Fault::Unlisted(n, _) => self.list(n),
+            Fault::Landless(_) => (0..self.nodes.len()).for_each(|n| self.list(n)),
+            _ => {}
+        }
+    }
+
+    /// Node `n` lists the cluster and finds all of it, but for what its lists lack.
+    fn list(&mut self, n: usize) {
         let mut roster = self.roster();
-        roster.members.retain(|member| lacking.is_none_or(|lacking| member.id != id(lacking)));
+        let is_lacking = |of: &InstanceId| self.is_broken(Fault::Unlisted(n, node_of(of)));
+        roster.members.retain(|member| !is_lacking(&member.id));
         if self.nodes[n].machine.is_some() {
             self.nodes[n].inbox.push(Input::Roster { roster });
         }
@@ -379,26 +390,6 @@ impl Node {
             self.inbox.push(Input::ServiceChecks { failing });
         }
     }
-}
-
-/// What a machine's write does.
-pub(super) fn written(write: &RouteWrite) -> Change {
-    let (what, to) = (number(write.table.as_str()), number(write.interface.as_str()));
-    Change { what, to, verb: Some(write.verb) }
-}
-
-/// The same of an Elastic IP.
-pub(super) fn assigned(assignment: &Assignment) -> Change {
-    let Resource::Eip { allocation, .. } = &assignment.resource else {
-        unreachable!("all others are routes")
-    };
-    let (what, to) = (number(allocation.as_str()), number(assignment.interface.as_str()));
-    Change { what, to, verb: None }
-}
-
-/// A target of the model as EC2 tells it.
-pub(super) fn told_as(n: usize) -> RouteTarget {
-    RouteTarget::Interface(interface(n))
 }
 
 /// A failure without an answer.

@@ -2,6 +2,7 @@
 
 mod batch;
 mod listing;
+#[cfg(feature = "host")]
 pub(super) mod rest;
 mod tree;
 mod zone;
