@@ -425,6 +425,7 @@ pub const fn kind_name(kind: EventKind) -> &'static str {
         EventKind::HandOverDropped => "hand-over-dropped",
         EventKind::Drift => "drift",
         EventKind::Foreign => "foreign",
+        EventKind::Fallback => "fallback",
         EventKind::RepairStop => "repair-stop",
         EventKind::RepairStart => "repair-start",
         EventKind::RepairDone => "repair-done",

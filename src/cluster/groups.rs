@@ -46,6 +46,7 @@ pub(super) fn configured(
             hand_back: setting.hand_back,
             hold: setting.hold,
             prepared: setting.local != Local::Off,
+            fallback: setting.fallback.clone(),
         };
         groups.push(group);
     }

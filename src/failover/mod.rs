@@ -21,6 +21,7 @@
 mod acquaintance;
 mod action;
 mod egress;
+mod fallback;
 mod group;
 mod input;
 mod known;

@@ -10,7 +10,7 @@ use super::slot::Slot;
 use super::wants::{hands_back, hold};
 use super::{GroupView, PeerView, View};
 use crate::types::{
-    Beat, Claim, GroupName, Hears, InstanceId, Location, RouteTarget, SessionId, Time,
+    Beat, Claim, GroupName, Hears, InstanceId, Location, NatGatewayId, RouteTarget, SessionId, Time,
 };
 
 /// Stands for the session of a peer that was never heard.
@@ -58,7 +58,7 @@ fn claim(known: &Known, group: &GroupState) -> Claim {
 /// The peer to which this node is giving a group, or is about to: no node moves to another what is
 /// not its own.
 fn given_to<'a>(known: &Known, group: &'a GroupState) -> Option<&'a InstanceId> {
-    let moving = group.moving.as_ref().map(|moving| &moving.to);
+    let moving = group.moving.as_ref().and_then(|moving| moving.to.node());
     let moving = moving.filter(|to| **to != known.me.id);
     moving.or(group.announcement.as_ref().map(|announcement| &announcement.to))
 }
@@ -126,6 +126,8 @@ fn group_view(known: &Known, group: &GroupState, now: Time) -> GroupView {
             MoveKind::HandOver => "handing over",
             MoveKind::HandBack => "handing back",
             MoveKind::Reclaim | MoveKind::Drift => "correcting it",
+            MoveKind::Fallback => "no node can serve it",
+            MoveKind::Return => "taking it back from its fallback",
         };
         format!("{verb}, to {}", moving.to)
     });
@@ -133,11 +135,18 @@ fn group_view(known: &Known, group: &GroupState, now: Time) -> GroupView {
         home: group.home.clone(),
         goes_home: hands_back(known, group) && !has_no_home(known, group, now),
         holder: known.holder(group).cloned(),
+        fallback: fallback_of(known, group),
         targets: group.slots.iter().map(target_of).collect(),
         read_age: group.read_age(now),
         generation: group.generation,
         doing,
     }
+}
+
+/// The fallback of the group, while a resource is there.
+fn fallback_of(known: &Known, group: &GroupState) -> Option<NatGatewayId> {
+    let is_there = group.slots.iter().any(|slot| group.is_at_fallback(known, slot));
+    group.traits.fallback.clone().filter(|_| is_there)
 }
 
 /// Pending deadlines, for operators.

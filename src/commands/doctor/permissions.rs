@@ -16,7 +16,7 @@ use crate::doctor::{ClusterFacts, Permission, PermissionResult};
 use crate::policy::{NameOrRef, PolicyOptions, policy};
 use crate::types::{
     AllocationId, InstanceId, InstanceInfo, NetworkInterfaceId, Resource, RouteTableId,
-    RouteTableInfo, RouteWrite, RouteWriteVerb, printable,
+    RouteTableInfo, RouteVia, RouteWrite, RouteWriteVerb, printable,
 };
 
 /// The longest text of EC2 that is shown, in characters. A refusal may have an encoded message of
@@ -155,7 +155,7 @@ impl Tried<'_> {
             RouteWriteVerb::Create => DOCUMENTATION,
             RouteWriteVerb::Replace => there,
         };
-        Ok(RouteWrite { verb, table, cidr, interface })
+        Ok(RouteWrite { verb, table, cidr, via: RouteVia::Interface(interface) })
     }
 
     /// An Elastic IP of the cluster, and the private address of this node for it.
@@ -196,7 +196,7 @@ impl Tried<'_> {
             verb: RouteWriteVerb::Replace,
             table: table.id.clone(),
             cidr: Ipv4Net::default(),
-            interface: interface.id.clone(),
+            via: RouteVia::Interface(interface.id.clone()),
         };
         Some((table.id, Attempt::ReplaceRoute(write)))
     }

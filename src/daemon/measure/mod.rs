@@ -23,7 +23,8 @@ use super::take::find_cluster;
 use crate::cloud::Gate;
 use crate::config::{AcceptMode, Flags};
 use crate::types::{
-    Member, NetworkInterfaceId, RouteTableId, RouteTableInfo, RouteWrite, RouteWriteVerb, Time,
+    Member, NetworkInterfaceId, RouteTableId, RouteTableInfo, RouteVia, RouteWrite, RouteWriteVerb,
+    Time,
 };
 
 /// Reserved for documentation (RFC 5737), so that no host has it.
@@ -159,8 +160,8 @@ impl Plan {
     }
 
     async fn write(&self, verb: RouteWriteVerb, to: &NetworkInterfaceId) -> anyhow::Result<()> {
-        let (table, cidr, interface) = (self.table.clone(), scratch(), to.clone());
-        let write = RouteWrite { verb, table, cidr, interface };
+        let (table, cidr) = (self.table.clone(), scratch());
+        let write = RouteWrite { verb, table, cidr, via: RouteVia::Interface(to.clone()) };
         let ec2 = self.found.discovery.clouds.ec2();
         ec2.write_route(&write, &Gate::open()).await?;
         Ok(())
