@@ -22,6 +22,9 @@ const PROBED: Duration = Duration::from_secs(30);
 /// How long a fallback that EC2 refused is not used.
 const REFUSED: Duration = Duration::from_mins(1);
 
+/// How the alert about a fallback that EC2 refuses begins.
+pub const FALLBACK_REFUSED: &str = "EC2 refuses its fallback";
+
 /// What a node keeps about the fallback of a group.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Fallback {
@@ -255,7 +258,7 @@ impl GroupState {
         self.moving = self.moving.take().filter(|moving| moving.kind != MoveKind::Fallback);
         if !std::mem::replace(&mut self.fallback.refusal_reported, true) {
             let text = format!(
-                "EC2 refuses its fallback {gateway}: {fault}; the group does without it, and \
+                "{FALLBACK_REFUSED} {gateway}: {fault}; the group does without it, and \
                  natha tries it again every minute"
             );
             let about = About::group(&self.name, text);

@@ -48,6 +48,7 @@ mod wants;
 
 pub use action::{Action, ActionId, Event, EventKind, Level};
 pub use egress::{EgressGroup, EgressIp, ServedGroup};
+pub use fallback::FALLBACK_REFUSED;
 pub use input::{Command, Input, Outcome, Routes};
 pub use latches::Latches;
 pub use machine::Machine;

@@ -27,8 +27,8 @@ pub use ids::{
     NetworkInterfaceId, RouteTableId, SubnetId, VpcId, Zone,
 };
 pub use inspection::{
-    ClockDifference, InstanceOptions, MetadataOptions, PublicAddress, SecurityGroup, TrafficPeer,
-    TrafficRule,
+    ClockDifference, InstanceOptions, MetadataOptions, NatGatewayInfo, PublicAddress,
+    SecurityGroup, TrafficPeer, TrafficRule,
 };
 pub(crate) use location::Holder;
 pub use location::Location;

@@ -98,6 +98,7 @@ impl Tried<'_> {
             "ec2:DescribeAddresses" => return Ok(Attempt::DescribeAddresses),
             "ec2:DescribeInstances" => return Ok(Attempt::DescribeInstances),
             "ec2:DescribeInstanceStatus" => return Ok(Attempt::DescribeInstanceStatus),
+            "ec2:DescribeNatGateways" => return Ok(Attempt::DescribeNatGateways),
             "ec2:DescribeNetworkInterfaces" => return Ok(Attempt::DescribeNetworkInterfaces),
             "ec2:DescribeRouteTables" => return Ok(Attempt::DescribeRouteTables),
             "ec2:DescribeSecurityGroups" => return Ok(Attempt::DescribeSecurityGroups),

@@ -383,7 +383,8 @@ impl Node {
 
 /// What a machine's write does.
 pub(super) fn written(write: &RouteWrite) -> Change {
-    let (what, to) = (number(write.table.as_str()), number(write.interface.as_str()));
+    let to = write.via.interface().map_or(usize::MAX, |interface| number(interface.as_str()));
+    let what = number(write.table.as_str());
     Change { what, to, verb: Some(write.verb) }
 }
 

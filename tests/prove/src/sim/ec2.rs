@@ -7,7 +7,8 @@ use std::time::Duration;
 use natha::failover::{ActionId, Outcome, Routes};
 use natha::types::{
     Assignment, CloudFault, CloudFaultKind, InstanceId, InstanceState, PowerReport, Resource,
-    RouteEntry, RouteTableId, RouteTarget, RouteWrite, RouteWriteVerb, StopOrigin, Time,
+    RouteEntry, RouteTableId, RouteTarget, RouteVia as WrittenVia, RouteWrite, RouteWriteVerb,
+    StopOrigin, Time,
 };
 use natha_lab::ec2::{
     ApiError, Conduct, Health, Params, Principal, RouteSeen, RouteVia, World, XmlBody,
@@ -119,8 +120,8 @@ impl Mutation {
                     .with("RouteTableId", write.table.as_str())
                     .with("DestinationCidrBlock", write.cidr);
                 let params = match &write.via {
-                    RouteVia::Interface(id) => params.with("NetworkInterfaceId", id.as_str()),
-                    RouteVia::NatGateway(id) => params.with("NatGatewayId", id.as_str()),
+                    WrittenVia::Interface(id) => params.with("NetworkInterfaceId", id.as_str()),
+                    WrittenVia::NatGateway(id) => params.with("NatGatewayId", id.as_str()),
                 };
                 (action, params)
             }
