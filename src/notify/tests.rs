@@ -191,6 +191,18 @@ fn an_alert_about_a_node_that_has_left_the_cluster_ends() {
 }
 
 #[test]
+fn a_group_at_its_fallback_is_an_alert_until_it_is_back() {
+    let mut desk = Desk::of(B);
+    desk.alive(&[B]);
+    desk.event(1_000, EventKind::Fallback, Level::Alert, "its routes are at its fallback nat-1");
+    assert_eq!(desk.poll(6_000), begun("fallback/web"));
+    desk.event(60_000, EventKind::Fallback, Level::Info, "none of its routes is there any more");
+    assert_eq!(desk.poll(60_000), ended("fallback/web"));
+    desk.event(61_000, EventKind::Fallback, Level::Alert, "EC2 refuses its fallback nat-1: gone");
+    assert_eq!(desk.poll(61_000), begun("event/fallback/web"));
+}
+
+#[test]
 fn each_node_reports_a_peer_that_it_sees_as_partitioned() {
     let mut desk = Desk::of(C);
     desk.alive(&[B, C]);
