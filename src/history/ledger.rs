@@ -192,7 +192,7 @@ impl Ledger {
         match (event.took, event.level) {
             (Some(_), Level::Info) => self.end(ChangeResult::Done, event, line.at),
             (Some(_), _) => self.end(ChangeResult::Failed, event, line.at),
-            (None, Level::Warning) if event.node.is_none() && event.text.contains("back") => {
+            (None, Level::Warning) if event.text.starts_with("taking it back") => {
                 self.begin(ChangeKind::Correction, event, line)
             }
             (None, Level::Warning) => self.begin(ChangeKind::HandOver, event, line),
