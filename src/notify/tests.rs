@@ -82,8 +82,13 @@ fn line(ms: u64, fact: Fact) -> Line {
 
 /// An event about node A; about the group too where it is about one.
 fn event(ms: u64, kind: EventKind, level: Level, text: &str) -> Line {
-    let of_group =
-        matches!(kind, EventKind::TakeoverBegun | EventKind::TakeoverDone | EventKind::Foreign);
+    let of_group = matches!(
+        kind,
+        EventKind::TakeoverBegun
+            | EventKind::TakeoverDone
+            | EventKind::Foreign
+            | EventKind::Fallback
+    );
     let (at, text, took) = (Time::from_millis(ms), text.to_owned(), None);
     let group = of_group.then(|| "web".parse().unwrap());
     line(ms, Fact::Event(Event { at, level, kind, node: Some(node(A)), group, text, took }))
