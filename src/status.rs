@@ -373,6 +373,12 @@ impl Report {
     }
 
     fn of_group(&self, name: &GroupName, group: &GroupView) -> Option<String> {
+        if let Some(gateway) = &group.fallback {
+            return Some(format!(
+                "group {name} is at its fallback {gateway}, because no node could serve it: it \
+                 returns once a node has been fit and proven for its hold"
+            ));
+        }
         let Some(holder) = &group.holder else {
             return Some(match group.read_age {
                 Some(_) => format!("group {name} is not held by a single node"),
@@ -432,6 +438,7 @@ pub const fn kind_name(kind: EventKind) -> &'static str {
         EventKind::HandOverDropped => "hand-over-dropped",
         EventKind::Drift => "drift",
         EventKind::Foreign => "foreign",
+        EventKind::Fallback => "fallback",
         EventKind::RepairStop => "repair-stop",
         EventKind::RepairStart => "repair-start",
         EventKind::RepairDone => "repair-done",

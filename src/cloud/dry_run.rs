@@ -14,6 +14,7 @@ pub(crate) enum Attempt {
     DescribeAddresses,
     DescribeInstances,
     DescribeInstanceStatus,
+    DescribeNatGateways,
     DescribeNetworkInterfaces,
     DescribeRouteTables,
     DescribeSecurityGroups,
@@ -92,6 +93,9 @@ impl Ec2 {
             }
             Attempt::DescribeInstanceStatus => {
                 dry!("DescribeInstanceStatus", self.client.describe_instance_status())
+            }
+            Attempt::DescribeNatGateways => {
+                dry!("DescribeNatGateways", self.client.describe_nat_gateways())
             }
             Attempt::DescribeNetworkInterfaces => {
                 dry!("DescribeNetworkInterfaces", self.client.describe_network_interfaces())

@@ -12,8 +12,8 @@ use super::convert::{EC2_OWNS, field};
 use super::ec2::{Ec2, call};
 use super::errors::{difference, unexpected, wall_clock};
 use crate::types::{
-    ClockDifference, CloudFault, InstanceId, InstanceOptions, MetadataOptions, PublicAddress,
-    SecurityGroup, TrafficPeer, TrafficRule,
+    ClockDifference, CloudFault, InstanceId, InstanceOptions, MetadataOptions, NatGatewayInfo,
+    PublicAddress, SecurityGroup, TrafficPeer, TrafficRule,
 };
 
 impl Ec2 {
@@ -37,6 +37,31 @@ impl Ec2 {
         let request = self.client.describe_security_groups().set_group_ids(Some(ids.to_vec()));
         let answer = call(CALL, request.send()).await?;
         answer.security_groups().iter().map(|group| security_group(CALL, group)).collect()
+    }
+
+    /// Those of these NAT gateways that EC2 knows.
+    pub(crate) async fn nat_gateways(
+        &self,
+        ids: &[String],
+    ) -> Result<Vec<NatGatewayInfo>, CloudFault> {
+        const CALL: &str = "DescribeNatGateways";
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let these = sdk::Filter::builder().name("nat-gateway-id").set_values(Some(ids.to_vec()));
+        let request = self.client.describe_nat_gateways().filter(these.build());
+        let answer = call(CALL, request.send()).await?;
+        let read = |one: &sdk::NatGateway| {
+            let id = field(CALL, "natGatewayId", one.nat_gateway_id())?;
+            let private = Some(&sdk::ConnectivityType::Private);
+            Ok(NatGatewayInfo {
+                id,
+                vpc: one.vpc_id().map(str::to_owned),
+                state: one.state().map_or("unknown", |state| state.as_str()).to_owned(),
+                is_public: one.connectivity_type() != private,
+            })
+        };
+        answer.nat_gateways().iter().map(read).collect()
     }
 
     /// This host's clock against that of EC2. A refusal tells the time as well, and EC2 refuses

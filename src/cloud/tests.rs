@@ -11,8 +11,8 @@ use super::fake::{Answer, Fake};
 use super::*;
 use crate::config::Api;
 use crate::types::{
-    CloudFaultKind as Kind, InstanceId, InstanceState, RouteTarget, RouteWrite, RouteWriteVerb,
-    StopOrigin,
+    CloudFaultKind as Kind, InstanceId, InstanceState, RouteTarget, RouteVia, RouteWrite,
+    RouteWriteVerb, StopOrigin,
 };
 
 /// Credentials that no one has.
@@ -82,7 +82,7 @@ fn write(verb: RouteWriteVerb) -> RouteWrite {
         verb,
         table: "rtb-00000001".parse().unwrap(),
         cidr: "0.0.0.0/0".parse().unwrap(),
-        interface: "eni-00000001".parse().unwrap(),
+        via: RouteVia::Interface("eni-00000001".parse().unwrap()),
     }
 }
 

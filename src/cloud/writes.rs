@@ -13,7 +13,7 @@ use super::ec2::{Ec2, call};
 use super::errors::unexpected;
 use crate::types::{
     CloudFault, CloudFaultKind, InstanceId, NetworkInterfaceId, RouteTableId, RouteTarget,
-    RouteWrite, RouteWriteVerb,
+    RouteVia, RouteWrite, RouteWriteVerb,
 };
 
 /// Decides, right before a signed request is handed to the connection, whether it may still be
@@ -185,22 +185,30 @@ impl Ec2 {
         &self,
         write: &RouteWrite,
     ) -> aws_sdk_ec2::operation::replace_route::builders::ReplaceRouteFluentBuilder {
-        self.client
+        let request = self
+            .client
             .replace_route()
             .route_table_id(write.table.as_str())
-            .destination_cidr_block(write.cidr.to_string())
-            .network_interface_id(write.interface.as_str())
+            .destination_cidr_block(write.cidr.to_string());
+        match &write.via {
+            RouteVia::Interface(id) => request.network_interface_id(id.as_str()),
+            RouteVia::NatGateway(id) => request.nat_gateway_id(id.as_str()),
+        }
     }
 
     pub(super) fn create(
         &self,
         write: &RouteWrite,
     ) -> aws_sdk_ec2::operation::create_route::builders::CreateRouteFluentBuilder {
-        self.client
+        let request = self
+            .client
             .create_route()
             .route_table_id(write.table.as_str())
-            .destination_cidr_block(write.cidr.to_string())
-            .network_interface_id(write.interface.as_str())
+            .destination_cidr_block(write.cidr.to_string());
+        match &write.via {
+            RouteVia::Interface(id) => request.network_interface_id(id.as_str()),
+            RouteVia::NatGateway(id) => request.nat_gateway_id(id.as_str()),
+        }
     }
 
     /// Stops an instance. With `force`, EC2 gives the guest only a short time to shut down.

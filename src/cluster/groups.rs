@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
-use super::inventory::{CLUSTER_TAG, HOME_TAG, Inventory, Selector, default_route};
+use super::inventory::{CLUSTER_TAG, FALLBACK_TAG, HOME_TAG, Inventory, Selector, default_route};
 use super::resources::Context;
 use super::{egress, uplinks};
 use crate::config::{Home, Local, Problem, Problems, Settings};
 use crate::types::{
-    Group, GroupName, InstanceInfo, Member, RouteTableId, RouteTableInfo, SubnetId, Traits, VpcId,
-    Zone,
+    Group, GroupName, InstanceInfo, Member, NatGatewayId, RouteTableId, RouteTableInfo, SubnetId,
+    Traits, VpcId, Zone,
 };
 
 /// The groups of the settings.
@@ -46,6 +46,7 @@ pub(super) fn configured(
             hand_back: setting.hand_back,
             hold: setting.hold,
             prepared: setting.local != Local::Off,
+            fallback: setting.fallback.clone(),
         };
         groups.push(group);
     }
@@ -124,9 +125,42 @@ pub(super) fn tagged(
             name = named(tables[0].as_str(), tables[0]);
         }
         let routes = tables.iter().map(|id| default_route(id, Ipv4Net::default())).collect();
-        groups.push(Group::new(name, found.map(|member| member.id.clone()), routes));
+        let mut group = Group::new(name, found.map(|member| member.id.clone()), routes);
+        group.traits.fallback = tagged_fallback(tables.iter().map(|id| ours[id]), warnings);
+        groups.push(group);
     }
     groups
+}
+
+/// The fallback that the tags of a group's tables name; none if none does, or not all agree.
+fn tagged_fallback<'a>(
+    tables: impl Iterator<Item = &'a RouteTableInfo>,
+    warnings: &mut Vec<Problem>,
+) -> Option<NatGatewayId> {
+    let mut found = BTreeMap::new();
+    for table in tables {
+        let Some(tag) = table.tags.get(FALLBACK_TAG).map(|tag| tag.trim()) else { continue };
+        match tag.parse::<NatGatewayId>() {
+            Ok(gateway) => {
+                found.insert(gateway, &table.id);
+            }
+            Err(error) => warnings.push(Problem::new(
+                format!("route table {}, tag {FALLBACK_TAG}", table.id),
+                error.to_string(),
+                "name a NAT gateway by its id, or remove the tag; the group has no fallback",
+            )),
+        }
+    }
+    if found.len() > 1 {
+        let tables: Vec<&str> = found.values().map(|id| id.as_str()).collect();
+        warnings.push(Problem::new(
+            format!("route tables {}", tables.join(", ")),
+            format!("are in one group, and their tags {FALLBACK_TAG} differ"),
+            "name the same NAT gateway on each of them; until then the group has no fallback",
+        ));
+        return None;
+    }
+    found.into_keys().next()
 }
 
 /// The zone of a table's subnets, if they are all in one.

@@ -17,6 +17,9 @@ pub const CLUSTER_TAG: &str = "natha:cluster";
 /// The tag of a route table that names its home: an instance id, an instance's `Name`, or a zone.
 pub const HOME_TAG: &str = "natha:home";
 
+/// The tag of a route table that names the fallback of its group, a NAT gateway.
+pub(super) const FALLBACK_TAG: &str = "natha:fallback";
+
 /// The tag of an instance that names its forwarding interface: an interface id or a device index.
 pub const INTERFACE_TAG: &str = "natha:interface";
 

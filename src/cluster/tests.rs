@@ -171,6 +171,28 @@ fn a_home_tag_names_an_instance_a_name_or_a_zone() {
 }
 
 #[test]
+fn a_tag_of_its_tables_names_the_fallback_of_a_group_unless_they_differ() {
+    let nodes = [node(1, "eu-west-1a")];
+    let tagged = |gateways: [Option<&str>; 2]| {
+        let tables = [1, 2].map(|n| table(n, "a", None));
+        let mut tables = tables.into_iter().zip(gateways).map(|(mut table, gateway)| {
+            let tag = gateway.map(|id| ("natha:fallback".to_owned(), id.to_owned()));
+            table.tags.extend(tag);
+            table
+        });
+        let found = found(&nodes, &[tables.next().unwrap(), tables.next().unwrap()]);
+        let fallback = found.roster.groups[0].traits.fallback.clone();
+        (fallback.map(|id| id.to_string()), found.warnings.len())
+    };
+    let (one, other) = ("nat-0000000a", "nat-0000000b");
+    assert_eq!(tagged([None, None]), (None, 0));
+    assert_eq!(tagged([Some(one), Some(one)]), (Some(one.to_owned()), 0));
+    assert_eq!(tagged([Some(one), None]), (Some(one.to_owned()), 0));
+    assert_eq!(tagged([Some(one), Some(other)]), (None, 1));
+    assert_eq!(tagged([Some("igw-0000000a"), None]), (None, 1));
+}
+
+#[test]
 fn tables_without_a_zone_of_their_own_each_form_a_group() {
     let nodes = [node(1, "eu-west-1a"), node(2, "eu-west-1b")];
     let found = found(&nodes, &[table(1, "ab", None), table(2, "", None)]);

@@ -157,9 +157,10 @@ fn groups(report: &Report) -> Table {
     let mut table = table(&header);
     for (name, group) in &report.view.groups {
         let home = group.home.as_ref().map(|id| report.node_name(id));
-        let holder = match &group.holder {
-            Some(id) => report.node_name(id),
-            None => targets(report, group.targets.values()),
+        let holder = match (&group.holder, &group.fallback) {
+            (Some(id), _) => report.node_name(id),
+            (None, Some(gateway)) => format!("{gateway} (fallback)"),
+            (None, None) => targets(report, group.targets.values()),
         };
         table.add_row([
             name.to_string(),

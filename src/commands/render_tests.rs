@@ -54,6 +54,7 @@ fn group(home: &str, holder: Option<&str>) -> GroupView {
         home: Some(id(home)),
         goes_home: true,
         holder: holder.map(id),
+        fallback: None,
         targets: BTreeMap::new(),
         read_age: Some(Duration::from_millis(4_200)),
         generation: 2,

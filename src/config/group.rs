@@ -16,7 +16,8 @@ use super::reading::{list, scalar, texts, value, value_in};
 use super::spans;
 use super::values::{Range, Value};
 use crate::types::{
-    AllocationId, DnsName, GroupName, HostedZoneId, InstanceId, RouteTableId, printable,
+    AllocationId, DnsName, GroupName, HostedZoneId, InstanceId, NatGatewayId, RouteTableId,
+    printable,
 };
 
 /// A group as configured, before members are known.
@@ -60,6 +61,9 @@ pub struct GroupSetting {
     /// Networks whose hosts reach the internet by the egress IPs, beside the subnets of `tables`.
     #[serde(default, deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
     pub egress_sources: Vec<Ipv4Net>,
+    /// The NAT gateway that gets its default routes while no node can serve it.
+    #[serde(default, deserialize_with = "value", skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<NatGatewayId>,
 }
 
 impl GroupSetting {
@@ -84,6 +88,7 @@ impl GroupSetting {
             hold: None,
             egress: EgressMode::Eager,
             egress_sources: Vec::new(),
+            fallback: None,
         }
     }
 

@@ -145,6 +145,13 @@ pub(super) static GROUP: KeySet = KeySet {
             "Networks whose hosts reach the internet by the group's egress IPs, in addition to the \
              subnets of `tables`. Needs an `egress-ip`.",
         ),
+        key(
+            "fallback",
+            IfAbsent::Unset,
+            Range::Words("NAT gateway id"),
+            "The NAT gateway to which the routes in `tables` point while no node can serve the \
+             group. Only for groups of default routes, and not with `egress = \"strict\"`.",
+        ),
     ],
 };
 

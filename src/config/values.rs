@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 
 use crate::types::{
-    AllocationId, DnsName, GroupName, HostedZoneId, IdError, InstanceId, RouteTableId,
+    AllocationId, DnsName, GroupName, HostedZoneId, IdError, InstanceId, NatGatewayId, RouteTableId,
 };
 
 /// What a setting may be.
@@ -213,7 +213,7 @@ macro_rules! value_of_id {
     )+};
 }
 
-value_of_id!(AllocationId, GroupName, InstanceId, RouteTableId);
+value_of_id!(AllocationId, GroupName, InstanceId, NatGatewayId, RouteTableId);
 
 impl Value for HostedZoneId {
     fn read(text: &str, _: Range) -> Result<Self, String> {

@@ -331,6 +331,13 @@ pub static CHECKS: &[Check] = &[
         "natha leaves a route that points outside the cluster alone: its hosts are not covered",
     ),
     check(
+        "fallback-ready",
+        Section::Tables,
+        INSTALLED,
+        tables::fallbacks,
+        "EC2 refuses a route to a NAT gateway that is not there, when no node can serve",
+    ),
+    check(
         "resources-held",
         Section::Tables,
         INSTALLED,

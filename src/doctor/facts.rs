@@ -9,8 +9,8 @@ use crate::config::{Problem, Settings};
 use crate::plan::{HostPlan, Item};
 use crate::status::{Allowances, Report};
 use crate::types::{
-    ClockDifference, InstanceId, InstanceOptions, NetworkInterfaceId, Roster, RouteEntry,
-    RouteTableId, RouteTableInfo, SecurityGroup,
+    ClockDifference, InstanceId, InstanceOptions, NatGatewayInfo, NetworkInterfaceId, Roster,
+    RouteEntry, RouteTableId, RouteTableInfo, SecurityGroup,
 };
 
 /// Something that is known, or why it is not.
@@ -69,6 +69,8 @@ pub struct Facts {
     pub monitor: Fact<MonitorFacts>,
     /// The cluster according to EC2.
     pub cluster: Fact<ClusterFacts>,
+    /// The NAT gateways that groups name as their fallbacks, as far as EC2 knows them.
+    pub gateways: Fact<Vec<NatGatewayInfo>>,
     /// The members' security groups.
     pub security: Fact<SecurityFacts>,
     /// This host's clock against EC2's.
@@ -112,6 +114,7 @@ impl Default for Facts {
             tun: unread(),
             monitor: unread(),
             cluster: unread(),
+            gateways: unread(),
             security: unread(),
             clock: unread(),
             units: unread(),

@@ -32,3 +32,4 @@ pub use facts::{
 pub use finding::{Finding, Gap, Outcome, Section, State};
 pub use members::needs_security_groups;
 pub use redact::{Secrets, shown_settings};
+pub use tables::fallbacks_of;

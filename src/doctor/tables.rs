@@ -1,12 +1,15 @@
 //! The route tables of the cluster: whether they are there, where they lead, how many there are.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
 use super::facts::{ClusterFacts, Facts, known};
 use super::finding::{Judged, Outcome, counted, joined};
-use crate::types::{Group, Member, Resource, Roster, RouteTableId, RouteTarget, display_duration};
+use crate::types::{
+    Group, Member, NatGatewayId, Resource, Roster, RouteTableId, RouteTarget, display_duration,
+};
 
 /// EC2 grants this many changes of routes at once, and then so many a second (EC2 developer guide,
 /// "Request throttling": the bucket of mutating actions).
@@ -59,9 +62,15 @@ pub(super) fn homes(facts: &Facts) -> Judged {
 pub(super) fn targets(facts: &Facts) -> Judged {
     let cluster = known(&facts.cluster)?;
     let (mut foreign, mut vacant) = (Vec::new(), Vec::new());
+    let fallbacks = fallbacks_of(&cluster.roster);
+    let is_fallback = |target: &str| fallbacks.iter().any(|id| id.as_str() == target);
+    let mut fallen = Vec::new();
     for (id, cidr) in routes(&cluster.roster) {
         match lead(cluster, id, cidr) {
             Lead::Member => {}
+            Lead::Foreign(target) if is_fallback(&target) => {
+                fallen.push(format!("{cidr} of {id} is at the fallback {target}"));
+            }
             Lead::Foreign(target) => foreign.push((id, cidr, target)),
             Lead::Vacant(how) => vacant.push(format!("{cidr} of {id} {how}")),
         }
@@ -83,10 +92,51 @@ pub(super) fn targets(facts: &Facts) -> Judged {
             Outcome::failed(what, remedy)
         });
     }
+    if !fallen.is_empty() {
+        let remedy = "it returns once a node has been fit and proven for the hold of its group";
+        return Ok(Outcome::warning(joined(fallen), remedy));
+    }
     if vacant.is_empty() {
         return Ok(Outcome::passed("every route points to a member of the cluster"));
     }
     Ok(Outcome::warning(vacant.join(", "), "a running monitor points it to a fit member"))
+}
+
+/// `fallback-ready`
+pub(super) fn fallbacks(facts: &Facts) -> Judged {
+    let cluster = known(&facts.cluster)?;
+    let wanted = fallbacks_of(&cluster.roster);
+    if wanted.is_empty() {
+        return Ok(Outcome::not_needed("no group has a fallback"));
+    }
+    let gateways = known(&facts.gateways)?;
+    let vpc = cluster.tables.first().map(|table| table.vpc.as_str());
+    let faults = wanted.iter().filter_map(|id| {
+        let Some(gateway) = gateways.iter().find(|gateway| gateway.id == **id) else {
+            return Some(format!("EC2 knows no {id}"));
+        };
+        if gateway.state != "available" {
+            return Some(format!("{id} is {}", gateway.state));
+        }
+        if vpc.is_some() && gateway.vpc.as_deref() != vpc {
+            return Some(format!("{id} is in another VPC"));
+        }
+        (!gateway.is_public).then(|| format!("{id} is private: it has no public address"))
+    });
+    let faults = joined(faults);
+    if !faults.is_empty() {
+        return Ok(Outcome::failed(
+            faults,
+            "name a public NAT gateway of this VPC that is available, or remove the fallback",
+        ));
+    }
+    Ok(Outcome::passed(format!("available: {}", joined(wanted))))
+}
+
+/// The NAT gateways that groups name as their fallbacks.
+#[must_use]
+pub fn fallbacks_of(roster: &Roster) -> BTreeSet<&NatGatewayId> {
+    roster.groups.iter().filter_map(|group| group.traits.fallback.as_ref()).collect()
 }
 
 /// `resources-held`
@@ -169,6 +219,7 @@ mod tests {
     use super::*;
     use crate::doctor::finding::State;
     use crate::doctor::samples::{cluster, interface, node, report, running, table};
+    use crate::types::NatGatewayInfo;
 
     fn leading(to: Option<RouteTarget>) -> Facts {
         let tables = vec![table(1, Some(interface(1))), table(2, to)];
@@ -188,6 +239,41 @@ mod tests {
         assert!(remedy.contains("--network-interface-id eni-00000001"), "{remedy}");
         facts.settings.timing.adopt = true;
         assert_eq!(targets(&facts).unwrap().state, State::Warning);
+    }
+
+    #[test]
+    fn a_fallback_must_be_a_public_gateway_of_the_vpc_that_is_available() {
+        let mut facts = leading(Some(RouteTarget::Other("nat-0123abcd".to_owned())));
+        assert_eq!(fallbacks(&facts).unwrap().state, State::NotNeeded);
+        let id: NatGatewayId = "nat-0123abcd".parse().unwrap();
+        if let Ok(cluster) = &mut facts.cluster {
+            cluster.roster.groups[1].traits.fallback = Some(id.clone());
+        }
+        assert_eq!(targets(&facts).unwrap().state, State::Warning, "it is there now");
+        assert!(fallbacks(&facts).is_err(), "EC2 did not say");
+        let gateway = NatGatewayInfo {
+            id,
+            vpc: Some("vpc-00000001".to_owned()),
+            state: "available".to_owned(),
+            is_public: true,
+        };
+        let mut judge = |gateway: Option<NatGatewayInfo>| {
+            facts.gateways = Ok(gateway.into_iter().collect());
+            fallbacks(&facts).unwrap()
+        };
+        assert_eq!(judge(Some(gateway.clone())).state, State::Passed);
+        let gone = NatGatewayInfo { state: "deleted".to_owned(), ..gateway.clone() };
+        let elsewhere = NatGatewayInfo { vpc: Some("vpc-2".to_owned()), ..gateway.clone() };
+        let private = NatGatewayInfo { is_public: false, ..gateway };
+        for (gateway, wanted) in [
+            (None, "EC2 knows no nat-0123abcd"),
+            (Some(gone), "nat-0123abcd is deleted"),
+            (Some(elsewhere), "nat-0123abcd is in another VPC"),
+            (Some(private), "nat-0123abcd is private: it has no public address"),
+        ] {
+            let outcome = judge(gateway);
+            assert_eq!((outcome.state, &*outcome.what), (State::Failed, wanted));
+        }
     }
 
     #[test]

@@ -173,6 +173,8 @@ pub enum EventKind {
     Drift,
     /// A resource points out of the cluster and is left alone, or no longer does.
     Foreign,
+    /// A group's routes move to its fallback, are there, or come back; or EC2 refuses it.
+    Fallback,
     /// A repair's stop was sent.
     RepairStop,
     /// A repair's start was sent.
@@ -198,7 +200,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind, in the order of the declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Verdict,
         Self::Fitness,
         Self::TakeoverBegun,
@@ -209,6 +211,7 @@ impl EventKind {
         Self::HandOverDropped,
         Self::Drift,
         Self::Foreign,
+        Self::Fallback,
         Self::RepairStop,
         Self::RepairStart,
         Self::RepairDone,
@@ -294,6 +297,7 @@ mod tests {
             | EventKind::HandOverDropped
             | EventKind::Drift
             | EventKind::Foreign
+            | EventKind::Fallback
             | EventKind::RepairStop
             | EventKind::RepairStart
             | EventKind::RepairDone

@@ -1,12 +1,14 @@
 //! One group: its resources, and the move that is under way.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
+use super::fallback::Fallback;
 use super::slot::Slot;
-use crate::types::{Egress, Group, GroupName, InstanceId, Time, Traits};
+use crate::types::{Egress, Group, GroupName, InstanceId, NatGatewayId, Time, Traits};
 
 /// Why a group moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,6 +23,43 @@ pub(super) enum MoveKind {
     Reclaim,
     /// A resource that was missing or vacant, or is foreign and adopted, to this node.
     Drift,
+    /// To the group's fallback, because no node can serve it.
+    Fallback,
+    /// From the group's fallback to this node.
+    Return,
+}
+
+/// Who gets a group.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Receiver {
+    /// A member.
+    Node(InstanceId),
+    /// The group's fallback.
+    Fallback(NatGatewayId),
+}
+
+impl Receiver {
+    /// The member, if it is one.
+    pub(super) const fn node(&self) -> Option<&InstanceId> {
+        match self {
+            Self::Node(node) => Some(node),
+            Self::Fallback(_) => None,
+        }
+    }
+
+    /// Whether it is this member.
+    pub(super) fn is(&self, node: &InstanceId) -> bool {
+        self.node() == Some(node)
+    }
+}
+
+impl fmt::Display for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node(node) => f.write_str(node.as_str()),
+            Self::Fallback(gateway) => f.write_str(gateway.as_str()),
+        }
+    }
 }
 
 /// A move under way.
@@ -28,7 +67,7 @@ pub(super) enum MoveKind {
 pub(super) struct Move {
     pub(super) kind: MoveKind,
     pub(super) from: Option<InstanceId>,
-    pub(super) to: InstanceId,
+    pub(super) to: Receiver,
     pub(super) begun: Time,
     /// Whether one of its writes has failed.
     pub(super) has_failed: bool,
@@ -40,7 +79,7 @@ pub(super) struct Move {
 pub(super) struct DesiredMove {
     pub(super) kind: MoveKind,
     pub(super) from: Option<InstanceId>,
-    pub(super) to: InstanceId,
+    pub(super) to: Receiver,
     pub(super) reason: String,
 }
 
@@ -93,6 +132,8 @@ pub(super) struct GroupState {
     pub(super) foreign_reported: bool,
     /// How often this node reclaimed it since every peer last heard this node.
     pub(super) reclaims: u32,
+    /// What is kept about its fallback.
+    pub(super) fallback: Fallback,
 }
 
 impl GroupState {
@@ -115,6 +156,7 @@ impl GroupState {
             ordered_to: None,
             foreign_reported: false,
             reclaims: 0,
+            fallback: Fallback::default(),
         }
     }
 

@@ -39,5 +39,8 @@ impl Known {
         !self.latches.is_latched()
             || group.is_under_way(desired)
             || (desired.kind == MoveKind::HandOver && is_ordered)
+            || (desired.kind == MoveKind::Fallback
+                && self.leaving
+                && desired.from.as_ref() == Some(&self.me.id))
     }
 }

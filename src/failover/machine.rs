@@ -390,7 +390,7 @@ impl Machine {
     /// Sends what is due: heartbeats, one of them right before this node may go, and echo requests.
     fn exchange(&mut self, now: Time) {
         let holds_something =
-            || self.groups.values().any(|group| has_something_to_give(&self.known, group));
+            || self.groups.values().any(|group| has_something_to_give(&self.known, group, now));
         let may_go = self.known.restarting || (self.known.leaving && !holds_something());
         let leaves = may_go && !self.may_exit_sent;
         if leaves || now >= self.next_beat {

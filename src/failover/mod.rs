@@ -21,6 +21,7 @@
 mod acquaintance;
 mod action;
 mod egress;
+mod fallback;
 mod group;
 mod input;
 mod known;
@@ -47,6 +48,7 @@ mod wants;
 
 pub use action::{Action, ActionId, Event, EventKind, Level};
 pub use egress::{EgressGroup, EgressIp, ServedGroup};
+pub use fallback::FALLBACK_REFUSED;
 pub use group::Relay;
 pub use input::{Command, Input, Outcome, Routes};
 pub use latches::Latches;

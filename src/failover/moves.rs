@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::group::{DesiredMove, GroupState, Move, MoveKind};
+use super::fallback::is_default_route;
+use super::group::{DesiredMove, GroupState, Move, MoveKind, Receiver};
 use super::known::Known;
 use super::outbox::{About, Outbox};
 use super::peer::words;
@@ -55,14 +56,15 @@ impl GroupState {
         }
         if let Some((moving, arrived)) = self.conclude_move(&wants, known, reads) {
             report_concluded(self, &moving, arrived, out, now);
-            if moving.kind == MoveKind::HandBack && arrived {
-                notes.push(PeerNote::HandedBack(moving.to));
+            if let (MoveKind::HandBack, true, Some(to)) = (moving.kind, arrived, moving.to.node()) {
+                notes.push(PeerNote::HandedBack(to.clone()));
             }
             wants = Wants::of(known, self, now);
         }
         self.update_announcement(&wants);
         self.drop_order(known, out, now);
         self.report_foreign(known, out, now);
+        self.report_fallback(known, out, now);
         self.clear_reclaims(known);
         notes
     }
@@ -107,8 +109,15 @@ impl GroupState {
             return None;
         }
         let slot = &self.slots[at];
-        let member = known.receiver(&desired.to)?;
-        let (write, target) = (slot.write_to(member)?, slot.resource.target(member)?);
+        let (write, target) = match &desired.to {
+            Receiver::Node(node) => {
+                let member = known.receiver(node)?;
+                (slot.write_to(member)?, slot.resource.target(member)?)
+            }
+            Receiver::Fallback(gateway) => {
+                (slot.write_to_gateway(gateway)?, RouteTarget::Other(gateway.to_string()))
+            }
+        };
         Some(DueWrite { desired: desired.clone(), write, target })
     }
 
@@ -120,7 +129,7 @@ impl GroupState {
         out: &mut Outbox,
         now: Time,
     ) -> Option<PeerNote> {
-        let note = self.begin_move(&due.desired, out, now);
+        let note = self.begin_move(&due.desired, known, out, now);
         let id = out.new_id();
         let not_after = known.not_after(now);
         self.slots[at].sent(id, due.target);
@@ -158,6 +167,7 @@ impl GroupState {
     fn begin_move(
         &mut self,
         desired: &DesiredMove,
+        known: &Known,
         out: &mut Outbox,
         now: Time,
     ) -> Option<PeerNote> {
@@ -177,12 +187,19 @@ impl GroupState {
         if *kind == MoveKind::Reclaim {
             self.reclaims += 1;
         }
+        self.note_fallback_move(*kind, known.timing.hand_back.hold_max, now);
         let (event, verb, level) = match kind {
             MoveKind::Takeover => (EventKind::TakeoverBegun, "taking it over", Level::Warning),
             MoveKind::HandOver => (EventKind::HandOverBegun, "handing it over", Level::Info),
             MoveKind::HandBack => (EventKind::HandOverBegun, "handing it back", Level::Info),
             MoveKind::Reclaim => (EventKind::Drift, "reclaiming its own group", Level::Alert),
             MoveKind::Drift => (EventKind::Drift, "correcting it", Level::Warning),
+            MoveKind::Fallback => {
+                (EventKind::Fallback, "moving it to its fallback", Level::Warning)
+            }
+            MoveKind::Return => {
+                (EventKind::Fallback, "taking it back from its fallback", Level::Warning)
+            }
         };
         let source = from.as_ref().map_or_else(|| "nowhere".to_owned(), ToString::to_string);
         let text = format!("{verb} (from {source} to {to}): {reason}");
@@ -212,7 +229,13 @@ impl GroupState {
             }
             return None;
         }
-        let arrived = self.slots.iter().all(|slot| known.is_on(slot, &moving.to));
+        let arrived = match &moving.to {
+            Receiver::Node(node) => self.slots.iter().all(|slot| known.is_on(slot, node)),
+            Receiver::Fallback(_) => {
+                let mut routes = self.slots.iter().filter(|slot| is_default_route(slot));
+                routes.all(|slot| self.is_at_fallback(known, slot))
+            }
+        };
         if !arrived && wants.all().next().is_some() {
             return None;
         }
@@ -260,7 +283,9 @@ impl GroupState {
     /// does any more.
     fn report_foreign(&mut self, known: &Known, out: &mut Outbox, now: Time) {
         let foreign = self.slots.iter().find_map(|slot| match known.location(slot)? {
-            Location::At(Holder::Foreign { target, .. }) => Some((&slot.resource, target)),
+            Location::At(Holder::Foreign { target, .. }) if !self.is_fallback(&target) => {
+                Some((&slot.resource, target))
+            }
             _ => None,
         });
         // A resource that cannot be read may point anywhere: it neither clears an alert nor holds
@@ -303,10 +328,23 @@ impl GroupState {
         let Some(at) = self.find_pending(id) else { return false };
         match result {
             Ok(()) => self.slots[at].accepted(now),
+            Err(fault) if self.is_refused(at, fault, out, now) => {}
             Err(fault) => self.write_failed(at, fault, out, now),
         }
         reads.hurry_for(self.slots[at].resource.kind());
         true
+    }
+
+    /// Whether EC2 refused the fallback to which a write would have pointed a resource: the
+    /// resource is then read, and what is wanted of it does without the fallback.
+    fn is_refused(&mut self, at: usize, fault: &CloudFault, out: &mut Outbox, now: Time) -> bool {
+        let gateway = self.traits.fallback.as_ref().map(|id| RouteTarget::Other(id.to_string()));
+        let is_its = gateway.is_some_and(|target| self.slots[at].has_pending_write_to(&target));
+        let is_refused = is_its && self.note_refusal(fault, out, now);
+        if is_refused {
+            self.slots[at].refused(now);
+        }
+        is_refused
     }
 
     /// Takes in that a resource's write was given up before it was sent. Says whether `id` was one
@@ -373,6 +411,8 @@ fn report_concluded(group: &GroupState, moving: &Move, arrived: bool, out: &mut 
         MoveKind::HandBack => (EventKind::HandOverDone, EventKind::HandOverDropped, "handed back"),
         MoveKind::Reclaim => (EventKind::Drift, EventKind::Drift, "reclaimed"),
         MoveKind::Drift => (EventKind::Drift, EventKind::Drift, "corrected"),
+        MoveKind::Fallback => (EventKind::Fallback, EventKind::Fallback, "moved to its fallback"),
+        MoveKind::Return => (EventKind::Fallback, EventKind::Fallback, "taken back"),
     };
     let (level, kind, text) = if arrived {
         let text = format!("{verb}: every resource is on {}; {}", moving.to, moving.reason);

@@ -15,19 +15,20 @@ impl GroupState {
     /// Whether the receiver of a planned move is ready for its first write, as far as it must be.
     /// Announces the move to it from now on.
     pub(super) fn is_announced(&mut self, desired: &DesiredMove, known: &Known, now: Time) -> bool {
-        if !self.traits.prepared || desired.to == known.me.id {
+        let Some(to) = desired.to.node() else { return true };
+        if !self.traits.prepared || *to == known.me.id {
             return true;
         }
-        match self.announcement.as_ref().filter(|one| one.to == desired.to) {
+        match self.announcement.as_ref().filter(|one| one.to == *to) {
             Some(Announcement { sent: Some(sent), .. }) => {
-                let receiver = known.peers.get(&desired.to);
+                let receiver = known.peers.get(to);
                 let heard = receiver.and_then(|peer| peer.heard_me_at(&known.me.id, known.session));
                 let patience = known.timing.interval.saturating_mul(PATIENCE);
                 heard.is_some_and(|at| at >= *sent) || now.since(*sent) >= patience
             }
             Some(Announcement { sent: None, .. }) => false,
             None => {
-                self.announcement = Some(Announcement { to: desired.to.clone(), sent: None });
+                self.announcement = Some(Announcement { to: to.clone(), sent: None });
                 false
             }
         }
@@ -36,7 +37,7 @@ impl GroupState {
     /// Clears an announcement of a move that is no longer wanted. A move under way is announced as
     /// such.
     pub(super) fn update_announcement(&mut self, wants: &Wants) {
-        let is_wanted = |one: &Announcement| wants.all().any(|desired| desired.to == one.to);
+        let is_wanted = |one: &Announcement| wants.all().any(|desired| desired.to.is(&one.to));
         self.announcement = self.announcement.take().filter(is_wanted);
     }
 
@@ -80,7 +81,7 @@ impl GroupState {
     /// The peer to which this node is giving the group, or is about to: no node moves to another
     /// what is not its own.
     pub(super) fn given_to(&self, known: &Known) -> Option<&InstanceId> {
-        let moving = self.moving.as_ref().map(|moving| &moving.to);
+        let moving = self.moving.as_ref().and_then(|moving| moving.to.node());
         let moving = moving.filter(|to| **to != known.me.id);
         moving.or(self.announcement.as_ref().map(|announcement| &announcement.to))
     }

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::fallback::Fallback;
 use super::group::GroupState;
 use super::known::Known;
 use super::machine::Machine;
@@ -257,7 +258,10 @@ impl GroupState {
             relay,
             foreign_reported: _,
             reclaims: _,
+            fallback,
         } = self;
+        let Fallback { refused_until, returned_at, .. } = fallback;
+        refused_until.iter_mut().chain(returned_at).for_each(&mut *visit);
         if let Some(moving) = moving {
             visit(&mut moving.begun);
         }

@@ -145,7 +145,7 @@ impl<'a> Share<'a> {
             group.home.as_ref() == Some(node) || self.known.holds_a_part(group, node)
         };
         let is_mine = |group: &GroupState| {
-            let moves_here = group.moving.as_ref().is_some_and(|moving| moving.to == *me);
+            let moves_here = group.moving.as_ref().is_some_and(|moving| moving.to.is(me));
             moves_here || self.known.heirs(group).first() == Some(&me)
         };
         self.groups.values().filter(is_its).any(is_mine)

@@ -9,7 +9,9 @@ use super::repair::Repairs;
 use super::slot::Slot;
 use super::wants::{hands_back, hold};
 use super::{GroupView, PeerView, View};
-use crate::types::{Beat, Claim, GroupName, Hears, Location, RouteTarget, SessionId, Time};
+use crate::types::{
+    Beat, Claim, GroupName, Hears, Location, NatGatewayId, RouteTarget, SessionId, Time,
+};
 
 /// Stands for the session of a peer that was never heard.
 const NO_SESSION: SessionId = SessionId(0);
@@ -116,6 +118,8 @@ fn group_view(known: &Known, group: &GroupState, now: Time) -> GroupView {
             MoveKind::HandOver => "handing over",
             MoveKind::HandBack => "handing back",
             MoveKind::Reclaim | MoveKind::Drift => "correcting it",
+            MoveKind::Fallback => "no node can serve it",
+            MoveKind::Return => "taking it back from its fallback",
         };
         format!("{verb}, to {}", moving.to)
     });
@@ -123,11 +127,18 @@ fn group_view(known: &Known, group: &GroupState, now: Time) -> GroupView {
         home: group.home.clone(),
         goes_home: hands_back(known, group) && !has_no_home(known, group, now),
         holder: known.holder(group).cloned(),
+        fallback: fallback_of(known, group),
         targets: group.slots.iter().map(target_of).collect(),
         read_age: group.read_age(now),
         generation: group.generation,
         doing,
     }
+}
+
+/// The fallback of the group, while a resource is there.
+fn fallback_of(known: &Known, group: &GroupState) -> Option<NatGatewayId> {
+    let is_there = group.slots.iter().any(|slot| group.is_at_fallback(known, slot));
+    group.traits.fallback.clone().filter(|_| is_there)
 }
 
 /// Pending deadlines, for operators.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::ActionId;
 use crate::types::{
-    Assignment, Location, Member, Resource, RouteEntry, RouteTarget, RouteWrite, RouteWriteVerb,
-    Time,
+    Assignment, Location, Member, NatGatewayId, Resource, RouteEntry, RouteTarget, RouteVia,
+    RouteWrite, RouteWriteVerb, Time,
 };
 
 /// A change to request.
@@ -180,15 +180,12 @@ impl Slot {
     /// The request that gives this resource to `member`; none where the resource does not exist,
     /// or where nothing is known of it.
     pub(crate) fn write_to(&self, member: &Member) -> Option<Write> {
-        let verb = match self.current()? {
-            Location::Absent | Location::Pending => return None,
-            Location::Vacant => RouteWriteVerb::Create,
-            Location::At(_) => RouteWriteVerb::Replace,
-        };
+        let verb = self.verb()?;
         let interface = member.interface.clone();
         Some(match self.resource.route() {
             Some((table, cidr)) => {
-                Write::Route(RouteWrite { verb, table: table.clone(), cidr, interface })
+                let via = RouteVia::Interface(interface);
+                Write::Route(RouteWrite { verb, table: table.clone(), cidr, via })
             }
             None => Write::Assign(Assignment {
                 resource: self.resource.clone(),
@@ -199,6 +196,27 @@ impl Slot {
                 },
             }),
         })
+    }
+
+    /// The request that points this resource, a route, to a NAT gateway.
+    pub(crate) fn write_to_gateway(&self, gateway: &NatGatewayId) -> Option<Write> {
+        let (table, cidr) = self.resource.route()?;
+        let (verb, table) = (self.verb()?, table.clone());
+        Some(Write::Route(RouteWrite {
+            verb,
+            table,
+            cidr,
+            via: RouteVia::NatGateway(gateway.clone()),
+        }))
+    }
+
+    /// The call that writes it, if it is a route.
+    fn verb(&self) -> Option<RouteWriteVerb> {
+        match self.current()? {
+            Location::Absent | Location::Pending => None,
+            Location::Vacant => Some(RouteWriteVerb::Create),
+            Location::At(_) => Some(RouteWriteVerb::Replace),
+        }
     }
 
     /// Notes that a write was sent that points it at `target`.
@@ -237,6 +255,13 @@ impl Slot {
         self.failures += 1;
         self.retry_at = Some(retry_at);
         self.forget();
+    }
+
+    /// Notes that the write under way was refused for good, and had no effect.
+    pub(crate) fn refused(&mut self, now: Time) {
+        self.failed(now, now);
+        self.failures = 0;
+        self.retry_at = None;
     }
 
     /// Shows every time in it to `visit`.

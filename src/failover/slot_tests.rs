@@ -184,7 +184,10 @@ fn a_route_that_turns_dark_has_not_moved() {
 fn a_route_is_replaced_where_there_is_one_and_created_where_there_is_none() {
     let mut slot = slot_seen_at_one();
     let write = route_to(&slot, 7).unwrap();
-    assert_eq!((write.verb, write.interface.clone()), (RouteWriteVerb::Replace, eni(7)));
+    assert_eq!(
+        (write.verb, write.via.interface().cloned()),
+        (RouteWriteVerb::Replace, Some(eni(7)))
+    );
     slot.observe(Location::Vacant, Time::from_millis(20), SETTLE);
     assert_eq!(route_to(&slot, 7).unwrap().verb, RouteWriteVerb::Create);
     slot.observe(Location::Absent, Time::from_millis(30), SETTLE);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::latches::Latches;
 use crate::types::millis;
-use crate::types::{Fitness, GroupName, InstanceId, PowerReport, RouteTarget};
+use crate::types::{Fitness, GroupName, InstanceId, NatGatewayId, PowerReport, RouteTarget};
 
 /// The verdict about a peer. The table in `docs/failover.md` defines it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -109,6 +109,9 @@ pub struct GroupView {
     pub goes_home: bool,
     /// The member all its resources were last seen on; none if split, foreign or unknown.
     pub holder: Option<InstanceId>,
+    /// Its fallback, while one of its routes is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<NatGatewayId>,
     /// Where each resource was last seen to lead, by the resource's name: a table, an address, a
     /// DNS name.
     pub targets: BTreeMap<String, Option<RouteTarget>>,

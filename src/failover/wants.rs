@@ -4,7 +4,8 @@ use std::cell::OnceCell;
 use std::time::Duration;
 
 use super::Verdict;
-use super::group::{DesiredMove, GroupState, MoveKind};
+use super::fallback::{self, LastWay};
+use super::group::{DesiredMove, GroupState, MoveKind, Receiver};
 use super::known::Known;
 use super::peer::{Peer, max_request_age, words};
 use super::relief::{self, HEIR_PATIENCE};
@@ -23,7 +24,8 @@ pub(super) struct Wants(Vec<Option<DesiredMove>>);
 
 impl Wants {
     pub(super) fn of(known: &Known, group: &GroupState, now: Time) -> Self {
-        let whole = Whole { known, group, order: OnceCell::new(), other: OnceCell::new() };
+        let (order, other, last_way) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        let whole = Whole { known, group, order, other, last_way };
         Self(group.slots.iter().map(|slot| want(&whole, slot, now)).collect())
     }
 
@@ -45,6 +47,7 @@ struct Whole<'a> {
     group: &'a GroupState,
     order: OnceCell<Vec<&'a InstanceId>>,
     other: OnceCell<Option<&'a InstanceId>>,
+    last_way: OnceCell<Option<LastWay>>,
 }
 
 impl<'a> Whole<'a> {
@@ -69,6 +72,11 @@ impl<'a> Whole<'a> {
         };
         *self.other.get_or_init(find)
     }
+
+    /// The way to the group's fallback, while no node can serve the group.
+    fn last_way(&self, now: Time) -> Option<&LastWay> {
+        self.last_way.get_or_init(|| LastWay::of(self.known, self.group, now)).as_ref()
+    }
 }
 
 /// What this node wants of one resource, if the receiver can hold it.
@@ -78,12 +86,19 @@ fn want(whole: &Whole<'_>, slot: &Slot, now: Time) -> Option<DesiredMove> {
     if !known.is_past_the_latch(group, &desired) {
         return None;
     }
-    slot.resource.target(known.receiver(&desired.to)?).map(|_| desired)
+    match &desired.to {
+        Receiver::Node(node) => slot.resource.target(known.receiver(node)?).map(|_| desired),
+        Receiver::Fallback(_) => Some(desired),
+    }
 }
 
 fn want_any(whole: &Whole<'_>, slot: &Slot, now: Time) -> Option<DesiredMove> {
     let (known, group) = (whole.known, whole.group);
-    match known.location(slot)? {
+    let location = known.location(slot)?;
+    if let Some(way) = whole.last_way(now) {
+        return way.want(known, group, slot, &location, now);
+    }
+    match location {
         Location::Absent | Location::Pending => None,
         Location::At(Holder::Member { node, .. }) if node == known.me.id => {
             want_of_mine(whole, slot, now)
@@ -92,6 +107,9 @@ fn want_any(whole: &Whole<'_>, slot: &Slot, now: Time) -> Option<DesiredMove> {
         // A node that cannot serve a group takes nothing of it, unless no node can.
         location @ (Location::At(_) | Location::Vacant) if !known.serves(group) => {
             want_of_unfit(known, group, slot, &location, now)
+        }
+        Location::At(Holder::Foreign { target, .. }) if group.is_fallback(&target) => {
+            want_of_fallback(whole, slot, &target, now)
         }
         Location::At(Holder::Foreign { target, .. }) => want_of_foreign(whole, slot, &target, now),
         Location::Vacant => want_of_vacant(whole, slot, now),
@@ -147,6 +165,23 @@ fn want_of_foreign(
     Some(to_me(known, MoveKind::Drift, None, format!("adopted from {target}")))
 }
 
+/// A resource that is at the group's fallback: a node that is proven takes it.
+fn want_of_fallback(
+    whole: &Whole<'_>,
+    slot: &Slot,
+    target: &RouteTarget,
+    now: Time,
+) -> Option<DesiredMove> {
+    let (known, group) = (whole.known, whole.group);
+    let since = known.steady_since.max(slot.since) + group.return_hold(known);
+    if !known.fitness.is_proven() || !is_claimant(whole, since, gap_patience(known), now) {
+        return None;
+    }
+    let well = words(now.since(known.steady_since));
+    let reason = format!("this node has been fit and proven for {well}; it was at {target}");
+    Some(to_me(known, MoveKind::Return, None, reason))
+}
+
 fn want_of_vacant(whole: &Whole<'_>, slot: &Slot, now: Time) -> Option<DesiredMove> {
     let known = whole.known;
     if !known.has_looked(now) || !is_claimant(whole, slot.since, gap_patience(known), now) {
@@ -165,7 +200,7 @@ fn want_of_mine(whole: &Whole<'_>, slot: &Slot, now: Time) -> Option<DesiredMove
     let (known, group) = (whole.known, whole.group);
     let give = |kind, to: &InstanceId, reason: String| {
         let from = Some(known.me.id.clone());
-        Some(DesiredMove { kind, from, to: to.clone(), reason })
+        Some(DesiredMove { kind, from, to: Receiver::Node(to.clone()), reason })
     };
     if let Some(desired) = rest_of_move(known, group) {
         return Some(desired);
@@ -197,13 +232,14 @@ fn want_of_mine(whole: &Whole<'_>, slot: &Slot, now: Time) -> Option<DesiredMove
 /// A move to a peer that has begun continues until the whole group is there, as long as that peer
 /// can take it.
 fn rest_of_move(known: &Known, group: &GroupState) -> Option<DesiredMove> {
-    let moving = group.moving.as_ref().filter(|moving| moving.to != known.me.id)?;
-    let elsewhere = group.ordered_to.as_ref().is_some_and(|to| *to != moving.to);
-    let peer = known.peers.get(&moving.to).filter(|peer| peer.can_take(&group.name))?;
+    let moving = group.moving.as_ref()?;
+    let to = moving.to.node().filter(|to| **to != known.me.id)?;
+    let elsewhere = group.ordered_to.as_ref().is_some_and(|ordered| ordered != to);
+    let peer = known.peers.get(to).filter(|peer| peer.can_take(&group.name))?;
     let goes_on = !elsewhere
         && moving.from.as_ref() == Some(&known.me.id)
         && !known.stopped.contains(&peer.member.id)
-        && known.holds_a_part(group, &moving.to);
+        && known.holds_a_part(group, to);
     let (kind, reason) = (moving.kind, moving.reason.clone());
     goes_on.then(|| DesiredMove { kind, from: moving.from.clone(), to: moving.to.clone(), reason })
 }
@@ -343,7 +379,7 @@ fn may_reclaim(known: &Known, group: &GroupState, slot: &Slot, peer: &Peer, now:
 }
 
 /// Whether anything of the group should be given away before this node leaves, and could be.
-pub(super) fn has_something_to_give(known: &Known, group: &GroupState) -> bool {
+pub(super) fn has_something_to_give(known: &Known, group: &GroupState, now: Time) -> bool {
     let is_to_give = |slot: &&Slot| {
         // Route 53 completes a record that it accepted without this node, in up to a minute.
         let may_fail = slot.is_unconfirmed() && !slot.resource.kind().confirms_slowly();
@@ -355,10 +391,14 @@ pub(super) fn has_something_to_give(known: &Known, group: &GroupState) -> bool {
     let can_take = |peer: &Peer, slot: &Slot| {
         peer.can_take(&group.name) && slot.resource.target(&peer.member).is_some()
     };
+    let has_fallback = LastWay::of(known, group, now).is_some();
     let mut to_give = group.slots.iter().filter(is_to_give);
-    to_give.any(|slot| known.peers.values().any(|peer| can_take(peer, slot)))
+    to_give.any(|slot| {
+        (has_fallback && fallback::is_default_route(slot))
+            || known.peers.values().any(|peer| can_take(peer, slot))
+    })
 }
 
 fn to_me(known: &Known, kind: MoveKind, from: Option<InstanceId>, reason: String) -> DesiredMove {
-    DesiredMove { kind, from, to: known.me.id.clone(), reason }
+    DesiredMove { kind, from, to: Receiver::Node(known.me.id.clone()), reason }
 }

@@ -97,6 +97,7 @@ impl Ledger {
             EventKind::Drift if event.level != Level::Info => {
                 self.end(ChangeResult::Failed, event, line.at)
             }
+            EventKind::Fallback => self.fallback(event, line),
             EventKind::TakeoverFailed => self.end(ChangeResult::Failed, event, line.at),
             EventKind::HandOverDropped if is_end => self.end(ChangeResult::Failed, event, line.at),
             EventKind::HandOverDropped => {
@@ -184,6 +185,19 @@ impl Ledger {
         }
         change.set_phase(Phase::Decided, line.at);
         Some(change)
+    }
+
+    /// A move to a fallback, which one node makes, or back from it, to that node.
+    fn fallback(&mut self, event: &Event, line: &Line) -> Option<Change> {
+        match (event.took, event.level) {
+            (Some(_), Level::Info) => self.end(ChangeResult::Done, event, line.at),
+            (Some(_), _) => self.end(ChangeResult::Failed, event, line.at),
+            (None, Level::Warning) if event.text.starts_with("taking it back") => {
+                self.begin(ChangeKind::Correction, event, line)
+            }
+            (None, Level::Warning) => self.begin(ChangeKind::HandOver, event, line),
+            (None, _) => None,
+        }
     }
 
     fn end(&mut self, result: ChangeResult, event: &Event, at: Time) -> Option<Change> {

@@ -117,9 +117,9 @@ impl Scribe {
     fn about(&self, action: &Action) -> (Option<GroupName>, Option<InstanceId>) {
         match action {
             Action::WriteRoute { write, .. } => {
-                let RouteWrite { table, cidr, interface, .. } = write;
+                let RouteWrite { table, cidr, via, .. } = write;
                 let is_it = |one: &Resource| one.route() == Some((table, *cidr));
-                (self.group_with(is_it), self.owner(interface))
+                (self.group_with(is_it), via.interface().and_then(|one| self.owner(one)))
             }
             Action::Assign { assignment, .. } => {
                 let is_it = |one: &Resource| *one == assignment.resource;

@@ -90,6 +90,9 @@ metrics! {
     AT_HOME: Gauge "natha_group_at_home" ["group"] "0 or 1"
         from "EC2 and Route 53":
         "Whether the group is where it belongs. No value for a group that goes to no home.";
+    AT_FALLBACK: Gauge "natha_group_at_fallback" ["group"] "0 or 1"
+        from "EC2":
+        "Whether a route of the group is at its fallback, because no node could serve the group.";
     ROUTE_MATCH: Gauge "natha_group_route_match" ["group"] "0 or 1"
         from "EC2 and Route 53":
         "Whether the last answer shows every resource of the group on one member. Also 0 while a \

@@ -95,6 +95,7 @@ fn add_group(page: &mut Page, report: &Report, name: &GroupName, group: &GroupVi
     page.put(&of::HELD, &one, holder == Some(&report.view.me));
     let home = group.home.as_ref().filter(|_| group.goes_home);
     page.put_if(&of::AT_HOME, &one, home.map(|home| holder == Some(home)));
+    page.put(&of::AT_FALLBACK, &one, group.fallback.is_some());
     page.put_if(&of::ROUTE_MATCH, &one, group.read_age.map(|_| holder.is_some()));
     page.put_if(&of::READ_AGE, &one, group.read_age);
     page.put(&of::GENERATION, &one, u64::from(group.generation));

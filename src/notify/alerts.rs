@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::failover::{Event, EventKind, Level};
+use crate::failover::{Event, EventKind, FALLBACK_REFUSED, Level};
 use crate::history::AlertChange;
 use crate::status::kind_name;
 use crate::types::InstanceId;
@@ -74,6 +74,7 @@ pub(super) fn of_event(event: &Event) -> Vec<Effect> {
         EventKind::Foreign => {
             vec![begin(&format!("foreign/{about}"), event, Scope::Shared(None), SETTLE)]
         }
+        EventKind::Fallback => of_fallback(event, &about),
         EventKind::RepairBlocked if event.level == Level::Alert => {
             let scope = Scope::Shared(event.node.clone());
             vec![begin(&format!("repair/{about}"), event, scope, SETTLE)]
@@ -111,6 +112,20 @@ fn of_verdict(event: &Event) -> Vec<Effect> {
     let is_own = event.text.starts_with("partitioned");
     let scope = if is_own { Scope::Own } else { Scope::Shared(Some(node.clone())) };
     vec![begin(&format!("node/{node}"), event, scope, SETTLE)]
+}
+
+/// The alert lasts while a route is at the fallback. What is written there is reported as changes.
+fn of_fallback(event: &Event, about: &str) -> Vec<Effect> {
+    let key = format!("fallback/{about}");
+    match event.level {
+        Level::Alert if event.text.starts_with(FALLBACK_REFUSED) => {
+            let key = format!("event/{key}");
+            vec![Effect::Once { key, level: event.level, text: event.text.clone() }]
+        }
+        Level::Alert => vec![begin(&key, event, Scope::Shared(None), SETTLE)],
+        Level::Info if event.took.is_none() => vec![end(&key)],
+        Level::Info | Level::Warning => Vec::new(),
+    }
 }
 
 fn of_call(event: &Event, about: &str) -> Vec<Effect> {

@@ -82,8 +82,13 @@ fn line(ms: u64, fact: Fact) -> Line {
 
 /// An event about node A; about the group too where it is about one.
 fn event(ms: u64, kind: EventKind, level: Level, text: &str) -> Line {
-    let of_group =
-        matches!(kind, EventKind::TakeoverBegun | EventKind::TakeoverDone | EventKind::Foreign);
+    let of_group = matches!(
+        kind,
+        EventKind::TakeoverBegun
+            | EventKind::TakeoverDone
+            | EventKind::Foreign
+            | EventKind::Fallback
+    );
     let (at, text, took) = (Time::from_millis(ms), text.to_owned(), None);
     let group = of_group.then(|| "web".parse().unwrap());
     line(ms, Fact::Event(Event { at, level, kind, node: Some(node(A)), group, text, took }))
@@ -188,6 +193,18 @@ fn an_alert_about_a_node_that_has_left_the_cluster_ends() {
     let ends = [ended("foreign/web"), ended(&format!("node/{A}"))].concat();
     assert_eq!(desk.poll(7_000), ends);
     assert_eq!(desk.0.next_deadline(), None, "the change is forgotten too");
+}
+
+#[test]
+fn a_group_at_its_fallback_is_an_alert_until_it_is_back() {
+    let mut desk = Desk::of(B);
+    desk.alive(&[B]);
+    desk.event(1_000, EventKind::Fallback, Level::Alert, "its routes are at its fallback nat-1");
+    assert_eq!(desk.poll(6_000), begun("fallback/web"));
+    desk.event(60_000, EventKind::Fallback, Level::Info, "none of its routes is there any more");
+    assert_eq!(desk.poll(60_000), ended("fallback/web"));
+    desk.event(61_000, EventKind::Fallback, Level::Alert, "EC2 refuses its fallback nat-1: gone");
+    assert_eq!(desk.poll(61_000), begun("event/fallback/web"));
 }
 
 #[test]

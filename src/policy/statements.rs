@@ -19,6 +19,13 @@ impl PolicyContext<'_> {
         self.monitors() && (self.settings.moves_default_routes() || vips)
     }
 
+    /// Whether a group may have a fallback: the settings name one, or tags may.
+    fn may_have_fallbacks(&self) -> bool {
+        let groups = &self.settings.groups;
+        groups.iter().any(|group| group.fallback.is_some())
+            || (groups.is_empty() && self.settings.moves_default_routes())
+    }
+
     fn moves_private_ips(&self) -> bool {
         let mut groups = self.settings.groups.iter();
         self.monitors() && groups.any(|group| group.private_ips().next().is_some())
@@ -171,6 +178,7 @@ fn read(context: &PolicyContext<'_>) -> Statement {
         ("ec2:DescribeAddresses", elastic_ips),
         ("ec2:DescribeInstances", true),
         ("ec2:DescribeInstanceStatus", context.monitors()),
+        ("ec2:DescribeNatGateways", context.options.doctor && context.may_have_fallbacks()),
         ("ec2:DescribeNetworkInterfaces", interfaces),
         ("ec2:DescribeRouteTables", routes),
         ("ec2:DescribeSecurityGroups", context.options.doctor),

@@ -10,7 +10,7 @@ use crate::config::Timing;
 use crate::failover::{Action, ActionId, Command, Event, EventKind, Input, Level, Outcome, Routes};
 use crate::types::{
     Beat, Claim, CloudFault, CloudFaultKind, Evidence, Fault, Fitness, Group, Hears, InstanceId,
-    Location, Member, PowerReport, Resource, Roster, RouteEntry, RouteTarget, RouteWrite,
+    Location, Member, PowerReport, Resource, Roster, RouteEntry, RouteTarget, RouteVia, RouteWrite,
     RouteWriteVerb, SessionId, StopOrigin, Time,
 };
 
@@ -142,7 +142,7 @@ fn actions(at: Time) -> Vec<Action> {
         verb: RouteWriteVerb::Create,
         table: "rtb-00000001".parse().unwrap(),
         cidr: "0.0.0.0/0".parse().unwrap(),
-        interface: "eni-00000001".parse().unwrap(),
+        via: RouteVia::Interface("eni-00000001".parse().unwrap()),
     };
     let not_after = at + Duration::from_nanos(300_000_001);
     let event = |took, at| Event {

@@ -7,7 +7,9 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{AllocationId, InstanceId, NetworkInterfaceId, RouteTableId, SubnetId, VpcId, Zone};
+use super::{
+    AllocationId, InstanceId, NatGatewayId, NetworkInterfaceId, RouteTableId, SubnetId, VpcId, Zone,
+};
 
 /// The kinds of API failure that natha treats differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -365,7 +367,37 @@ pub enum RouteWriteVerb {
     Create,
 }
 
-/// A route to write. The target is always an interface, never an instance.
+/// Where a route is pointed: to a node's interface, never to an instance, or to a fallback.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RouteVia {
+    /// A network interface.
+    Interface(NetworkInterfaceId),
+    /// A NAT gateway.
+    NatGateway(NatGatewayId),
+}
+
+impl RouteVia {
+    /// The interface, if it is one.
+    #[must_use]
+    pub const fn interface(&self) -> Option<&NetworkInterfaceId> {
+        match self {
+            Self::Interface(interface) => Some(interface),
+            Self::NatGateway(_) => None,
+        }
+    }
+
+    /// The target of the route once it is written.
+    #[must_use]
+    pub fn target(&self) -> RouteTarget {
+        match self {
+            Self::Interface(interface) => RouteTarget::Interface(interface.clone()),
+            Self::NatGateway(gateway) => RouteTarget::Other(gateway.to_string()),
+        }
+    }
+}
+
+/// A route to write.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RouteWrite {
     /// The call to use.
@@ -375,7 +407,8 @@ pub struct RouteWrite {
     /// Destination of the route.
     pub cidr: Ipv4Net,
     /// Target of the route.
-    pub interface: NetworkInterfaceId,
+    #[serde(flatten)]
+    pub via: RouteVia,
 }
 
 #[cfg(test)]

@@ -142,6 +142,12 @@ text_id!(
     |text| is_resource_id(text, "vpc-")
 );
 text_id!(
+    /// A NAT gateway.
+    NatGatewayId,
+    "a NAT gateway id such as nat-0123456789abcdef0",
+    |text| is_resource_id(text, "nat-")
+);
+text_id!(
     /// The allocation of an Elastic IP.
     AllocationId,
     "an allocation id such as eipalloc-0123456789abcdef0",

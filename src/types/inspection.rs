@@ -6,7 +6,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::NetworkInterfaceId;
+use super::{NatGatewayId, NetworkInterfaceId};
 
 /// An instance's options and addresses (`DescribeInstances`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -87,4 +87,17 @@ pub enum TrafficPeer {
     Group(String),
     /// A list of prefixes, whose contents are not read.
     PrefixList(String),
+}
+
+/// A NAT gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NatGatewayInfo {
+    /// Its id.
+    pub id: NatGatewayId,
+    /// Its VPC; none if EC2 does not say.
+    pub vpc: Option<String>,
+    /// Its state, as EC2 names it: `available` if it forwards.
+    pub state: String,
+    /// Whether it leads to the internet, and not only to other private networks.
+    pub is_public: bool,
 }

@@ -15,20 +15,20 @@ mod time;
 pub use beat::{Beat, Claim, Evidence, Fault, Fitness, Hears, SessionId};
 pub use cloud::{
     CloudFault, CloudFaultKind, ElasticIpInfo, InstanceInfo, InstanceState, InterfaceInfo,
-    PowerReport, RouteEntry, RouteTableInfo, RouteTarget, RouteWrite, RouteWriteVerb, StopOrigin,
-    SubnetInfo,
+    PowerReport, RouteEntry, RouteTableInfo, RouteTarget, RouteVia, RouteWrite, RouteWriteVerb,
+    StopOrigin, SubnetInfo,
 };
 pub use egress_id::EgressId;
 pub(crate) use ids::printable;
 #[cfg(feature = "host")]
 pub(crate) use ids::shown;
 pub use ids::{
-    AllocationId, DnsName, GroupName, HostedZoneId, IdError, InstanceId, NetworkInterfaceId,
-    RouteTableId, SubnetId, VpcId, Zone,
+    AllocationId, DnsName, GroupName, HostedZoneId, IdError, InstanceId, NatGatewayId,
+    NetworkInterfaceId, RouteTableId, SubnetId, VpcId, Zone,
 };
 pub use inspection::{
-    ClockDifference, InstanceOptions, MetadataOptions, PublicAddress, SecurityGroup, TrafficPeer,
-    TrafficRule,
+    ClockDifference, InstanceOptions, MetadataOptions, NatGatewayInfo, PublicAddress,
+    SecurityGroup, TrafficPeer, TrafficRule,
 };
 pub(crate) use location::Holder;
 pub use location::Location;

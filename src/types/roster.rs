@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::millis;
-use super::{GroupName, InstanceId, Member, Resource};
+use super::{GroupName, InstanceId, Member, NatGatewayId, Resource};
 
 /// Resources that move together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -77,6 +77,9 @@ pub struct Traits {
     /// Whether the receiver of a planned move must first put addresses on its host. The move is
     /// then announced to it shortly before.
     pub prepared: bool,
+    /// The NAT gateway that gets its default routes while no node can serve it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<NatGatewayId>,
 }
 
 impl Traits {

@@ -293,7 +293,10 @@ fn how_a_group_differs_is_told() {
     one.hand_back = Some(false);
     one.hold = Some(std::time::Duration::from_secs(7));
     let (hand_back, hold) = (one.hand_back, one.hold);
-    assert_eq!(traits(&one), Traits { checked: true, hand_back, hold, prepared: true });
+    assert_eq!(
+        traits(&one),
+        Traits { checked: true, hand_back, hold, prepared: true, ..Traits::default() }
+    );
 }
 
 #[test]

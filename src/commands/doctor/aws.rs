@@ -12,12 +12,12 @@ use crate::cluster::{Discovered, discover, forwarding_interface, inventory_query
 use crate::config::Settings;
 use crate::doctor::{
     ClusterFacts, Fact, Gap, MemberGroups, MonitorFacts, Permission, SecurityFacts, UplinkRoute,
-    needs_security_groups,
+    fallbacks_of, needs_security_groups,
 };
 use crate::kernel::journal::last_plan;
 use crate::types::{
-    ClockDifference, InstanceId, InstanceInfo, InstanceOptions, NetworkInterfaceId, Roster,
-    RouteTarget,
+    ClockDifference, InstanceId, InstanceInfo, InstanceOptions, NatGatewayInfo, NetworkInterfaceId,
+    Roster, RouteTarget,
 };
 
 /// What the metadata service says, or what is wrong with it.
@@ -44,6 +44,7 @@ pub(super) struct CloudFound {
     pub(super) source_dest: Fact<BTreeMap<NetworkInterfaceId, bool>>,
     pub(super) uplink_route: Fact<UplinkRoute>,
     pub(super) cluster: Fact<ClusterFacts>,
+    pub(super) gateways: Fact<Vec<NatGatewayInfo>>,
     pub(super) security: Fact<SecurityFacts>,
     pub(super) permissions: Fact<Vec<Permission>>,
 }
@@ -57,6 +58,7 @@ impl CloudFound {
             source_dest: Err(gap.clone()),
             uplink_route: Err(gap.clone()),
             cluster: Err(gap.clone()),
+            gateways: Err(gap.clone()),
             security: Err(gap.clone()),
             permissions: Err(gap.clone()),
         }
@@ -88,6 +90,10 @@ pub(super) async fn gather(asked: &Asked<'_>) -> CloudFound {
         Ok(me) => within("EC2", Box::pin(look(&clouds, asked.settings, identity, me))).await,
         Err(gap) => Err(gap.clone()),
     };
+    let gateways = match &cluster {
+        Ok(cluster) => within("EC2", gateways(&clouds, &cluster.roster)).await,
+        Err(gap) => Err(gap.clone()),
+    };
     let security = match &cluster {
         Ok(cluster) if needs_security_groups(asked.monitor) => {
             within("EC2", security(&clouds, &cluster.roster)).await
@@ -103,7 +109,16 @@ pub(super) async fn gather(asked: &Asked<'_>) -> CloudFound {
         pre: asked.pre,
     };
     let permissions = within("EC2", Box::pin(permissions::gather(&tried))).await;
-    CloudFound { instance, clock, source_dest, uplink_route, cluster, security, permissions }
+    CloudFound {
+        instance,
+        clock,
+        source_dest,
+        uplink_route,
+        cluster,
+        gateways,
+        security,
+        permissions,
+    }
 }
 
 async fn this_instance(clouds: &Clouds, id: &InstanceId) -> anyhow::Result<InstanceInfo> {
@@ -160,6 +175,14 @@ async fn look(
     let Discovered { roster, warnings, findings, .. } = discover(me, settings, &inventory)?;
     let tables = inventory.tables;
     Ok(ClusterFacts { me: me.id.clone(), roster, warnings, findings, tables })
+}
+
+/// The fallbacks of the groups.
+async fn gateways(clouds: &Clouds, roster: &Roster) -> anyhow::Result<Vec<NatGatewayInfo>> {
+    let ids: Vec<String> = fallbacks_of(roster).into_iter().map(ToString::to_string).collect();
+    let remedy = "cannot read the fallbacks: allow ec2:DescribeNatGateways \
+                  (`natha policy --doctor`)";
+    clouds.ec2().nat_gateways(&ids).await.context(remedy)
 }
 
 /// The security groups of the members' forwarding interfaces.

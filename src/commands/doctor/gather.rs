@@ -66,6 +66,7 @@ pub(super) async fn gather(flags: &Flags, pre: bool) -> Gathered {
         tun: found.tun,
         monitor,
         cluster: cloud.cluster,
+        gateways: cloud.gateways,
         security: cloud.security,
         clock: cloud.clock,
         units: found.units,

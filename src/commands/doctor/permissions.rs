@@ -16,7 +16,7 @@ use crate::doctor::{ClusterFacts, Permission, PermissionResult};
 use crate::policy::{NameOrRef, PolicyOptions, policy};
 use crate::types::{
     AllocationId, InstanceId, InstanceInfo, NetworkInterfaceId, Resource, RouteTableId,
-    RouteTableInfo, RouteWrite, RouteWriteVerb, printable,
+    RouteTableInfo, RouteVia, RouteWrite, RouteWriteVerb, printable,
 };
 
 /// The longest text of EC2 that is shown, in characters. A refusal may have an encoded message of
@@ -98,6 +98,7 @@ impl Tried<'_> {
             "ec2:DescribeAddresses" => return Ok(Attempt::DescribeAddresses),
             "ec2:DescribeInstances" => return Ok(Attempt::DescribeInstances),
             "ec2:DescribeInstanceStatus" => return Ok(Attempt::DescribeInstanceStatus),
+            "ec2:DescribeNatGateways" => return Ok(Attempt::DescribeNatGateways),
             "ec2:DescribeNetworkInterfaces" => return Ok(Attempt::DescribeNetworkInterfaces),
             "ec2:DescribeRouteTables" => return Ok(Attempt::DescribeRouteTables),
             "ec2:DescribeSecurityGroups" => return Ok(Attempt::DescribeSecurityGroups),
@@ -155,7 +156,7 @@ impl Tried<'_> {
             RouteWriteVerb::Create => DOCUMENTATION,
             RouteWriteVerb::Replace => there,
         };
-        Ok(RouteWrite { verb, table, cidr, interface })
+        Ok(RouteWrite { verb, table, cidr, via: RouteVia::Interface(interface) })
     }
 
     /// An Elastic IP of the cluster, and the private address of this node for it.
@@ -196,7 +197,7 @@ impl Tried<'_> {
             verb: RouteWriteVerb::Replace,
             table: table.id.clone(),
             cidr: Ipv4Net::default(),
-            interface: interface.id.clone(),
+            via: RouteVia::Interface(interface.id.clone()),
         };
         Some((table.id, Attempt::ReplaceRoute(write)))
     }

@@ -155,6 +155,7 @@ fn of_group(settings: &Settings, group: &GroupSetting) -> Vec<GroupFault> {
         }
     }
     found.extend(public_twice(group));
+    found.extend(fallback(group));
     found.extend(egress(settings, group));
     found.extend(timing(settings, group));
     found
@@ -180,6 +181,26 @@ fn egress(settings: &Settings, group: &GroupSetting) -> Option<GroupFault> {
     }
     if !group.egress_sources.is_empty() {
         return fault("egress_sources", "there is no egress IP for these networks", remedy);
+    }
+    None
+}
+
+/// A fallback of a group that it cannot serve.
+fn fallback(group: &GroupSetting) -> Option<GroupFault> {
+    group.fallback.as_ref()?;
+    let fault = |what: &str, remedy: &str| Some(("fallback", what.to_owned(), remedy.to_owned()));
+    let of_egress = |one: &ResourceSetting| matches!(one, ResourceSetting::EgressIp { .. });
+    if group.tables.is_empty() || !group.resources.iter().all(of_egress) {
+        return fault(
+            "a NAT gateway can take default routes only",
+            "remove it, or give the `tables` a group without other resources",
+        );
+    }
+    if group.egress == EgressMode::Strict {
+        return fault(
+            "the NAT gateway has its own address, and the group allows only its egress IPs",
+            "remove it, or set egress = \"eager\"",
+        );
     }
     None
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::daemon::inbox::{self, Inbox};
-use crate::types::{RouteWriteVerb, StopOrigin};
+use crate::types::{RouteVia, RouteWriteVerb, StopOrigin};
 
 const LONG: Duration = Duration::from_mins(1);
 
@@ -67,7 +67,7 @@ fn route() -> CloudChange {
         verb: RouteWriteVerb::Replace,
         table: "rtb-0123abcd".parse().unwrap(),
         cidr: "0.0.0.0/0".parse().unwrap(),
-        interface: "eni-0123abcd".parse().unwrap(),
+        via: RouteVia::Interface("eni-0123abcd".parse().unwrap()),
     })
 }
 

@@ -12,7 +12,7 @@ use crate::cloud::{Ec2, Gate};
 use crate::config::AcceptMode;
 use crate::daemon::discovery::Membership;
 use crate::types::{
-    CloudFaultKind, Member, NetworkInterfaceId, RouteTableId, RouteTableInfo, RouteWrite,
+    CloudFaultKind, Member, NetworkInterfaceId, RouteTableId, RouteTableInfo, RouteVia, RouteWrite,
     RouteWriteVerb,
 };
 
@@ -96,8 +96,9 @@ impl Route {
         verb: RouteWriteVerb,
         to: &NetworkInterfaceId,
     ) -> anyhow::Result<()> {
-        let (table, cidr, interface) = (self.table.clone(), scratch(), to.clone());
-        ec2.write_route(&RouteWrite { verb, table, cidr, interface }, &Gate::open()).await?;
+        let (table, cidr) = (self.table.clone(), scratch());
+        let via = RouteVia::Interface(to.clone());
+        ec2.write_route(&RouteWrite { verb, table, cidr, via }, &Gate::open()).await?;
         Ok(())
     }
 

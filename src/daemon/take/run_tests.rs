@@ -73,7 +73,7 @@ impl Cloud for Fake {
         }
         match change {
             CloudChange::Route(write) => {
-                let target = RouteTarget::Interface(write.interface.clone());
+                let target = write.via.target();
                 let entry = RouteEntry { target, blackhole: false };
                 state.tables.get_mut(&write.table).unwrap().0.insert(write.cidr, entry);
             }

@@ -3,6 +3,7 @@
 mod announcements;
 mod egress;
 mod evidence;
+mod fallback;
 mod incomplete;
 mod kinds;
 mod latch;

@@ -18,6 +18,8 @@ use crate::types::{
 pub(super) const SESSION: SessionId = SessionId(7);
 /// The digest of its settings.
 pub(super) const DIGEST: u64 = 1;
+/// Stands for a NAT gateway among the numbers of nodes.
+pub(super) const GATEWAY: usize = 99;
 /// How long EC2 takes for an answer, and how often the bench looks up.
 pub(super) const STEP: u64 = 10;
 
@@ -333,8 +335,7 @@ impl TestBench {
             }
             Action::WriteRoute { id, write, .. } => {
                 if matches!(self.writes, Answer::Yes | Answer::Lost) {
-                    let target = RouteTarget::Interface(write.interface);
-                    let entry = RouteEntry { target, blackhole: false };
+                    let entry = RouteEntry::active(write.via.target());
                     self.routes.insert(write.table, Some(entry));
                 }
                 self.answer_write(id, self.writes);
@@ -437,11 +438,11 @@ impl TestBench {
         self.told.iter().filter_map(write).collect()
     }
 
-    /// The tables it wrote, and to whose interface, as timing of nodes.
+    /// The tables it wrote, and to whose interface, as numbers of nodes or as [`GATEWAY`].
     pub(super) fn moved(&self) -> Vec<(usize, usize)> {
         let number = |write: &RouteWrite| {
             let of = (0..16).find(|n| table(*n) == write.table).unwrap();
-            (of, (0..16).find(|n| eni(*n) == write.interface).unwrap())
+            (of, (0..16).find(|n| write.via.interface() == Some(&eni(*n))).unwrap_or(GATEWAY))
         };
         self.writes().iter().map(number).collect()
     }

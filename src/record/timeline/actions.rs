@@ -55,8 +55,8 @@ pub(super) fn call(action: &Action, names: &Names) -> Option<String> {
         }
         Action::ReadPower { node, .. } => format!("read the power state of {}", names.node(node)),
         Action::WriteRoute { write, .. } => {
-            let RouteWrite { verb, table, cidr, interface } = write;
-            let to = names.interface(interface);
+            let RouteWrite { verb, table, cidr, via } = write;
+            let to = names.target(&via.target());
             match verb {
                 RouteWriteVerb::Replace => format!("point {cidr} of {table} to {to}"),
                 RouteWriteVerb::Create => format!("create {cidr} of {table}, pointing to {to}"),

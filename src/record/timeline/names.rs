@@ -67,7 +67,7 @@ impl Names {
         }
     }
 
-    fn target(&self, target: &RouteTarget) -> String {
+    pub(super) fn target(&self, target: &RouteTarget) -> String {
         match target {
             RouteTarget::Interface(id) => self.interface(id),
             RouteTarget::Address(address) => address.to_string(),

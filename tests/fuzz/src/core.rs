@@ -171,7 +171,7 @@ impl World {
                 Outcome::Power { result: Ok(report) }
             }
             Action::WriteRoute { write, .. } if !fails => {
-                let to = (0..self.nodes).find(|n| interface(*n) == write.interface);
+                let to = (0..self.nodes).find(|n| write.via.interface() == Some(&interface(*n)));
                 self.routes.insert(write.table, to.expect("judged before"));
                 Outcome::Written { result: Ok(()) }
             }
@@ -216,7 +216,7 @@ impl World {
                 assert!(!rushed, "two heartbeats at once to {to}");
             }
             Action::WriteRoute { write, .. } => {
-                let to = (0..self.nodes).find(|n| interface(*n) == write.interface);
+                let to = (0..self.nodes).find(|n| write.via.interface() == Some(&interface(*n)));
                 assert!(to.is_some(), "{write:?} leads out of the cluster");
                 let (Some((read, _)), Some(0)) = (&self.read, to) else { return };
                 let holder = read[&write.table];

@@ -38,7 +38,9 @@ fn a_panicked_node_is_stopped_started_and_gets_its_group_back_without_an_outage(
     assert!(matches!(&order[0], (1, Mutation::Route(_))));
     assert_eq!(order[1], (1, Mutation::Stop(id(0))));
     assert_eq!(order[2], (1, Mutation::Start(id(0))));
-    assert!(matches!(&order[3], (1, Mutation::Route(write)) if write.interface == eni(0)));
+    assert!(
+        matches!(&order[3], (1, Mutation::Route(write)) if write.via.interface() == Some(&eni(0)))
+    );
     assert_eq!(sim.outage_ms(0), outage, "the hand-back costs nothing");
     sim.run(5 * MINUTE);
     assert_eq!(sim.done.len(), 4, "and then there is rest: {order:?}");

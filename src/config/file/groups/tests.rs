@@ -307,7 +307,10 @@ fn the_reference_has_exactly_the_keys_that_serde_reads() {
     let found = settings(EVERYTHING);
     let listed = found.groups[0].resources.iter().map(listed_as);
     assert!(listed.eq(KINDS.map(|(kind, _)| kind)));
-    let group = serde_json::to_value(&found.groups[0]).unwrap();
+    let mut group = found.groups[0].clone();
+    // Settings refuse it beside all these resources.
+    group.fallback = Some("nat-0123abcd".parse().unwrap());
+    let group = serde_json::to_value(&group).unwrap();
     let keys = |known: &'static KeySet| known.keys.iter().map(|key| key.name);
     let inner = ["resource", "check"];
     assert_eq!(names(&group), keys(&GROUP).chain(inner).collect::<BTreeSet<_>>());

@@ -231,3 +231,25 @@ fn a_record_of_the_elastic_ip_would_never_change() {
     let on = format!("{EIP}, on = \"10.0.0.9\"");
     settings(&group("a", &[&on, PRIVATE, &public], ""));
 }
+
+#[test]
+fn a_fallback_is_for_default_routes_that_may_leave_by_its_address() {
+    let fallback = "fallback = \"nat-0123abcd\"";
+    let tables = "tables = [\"rtb-0123abcd\"]";
+    let found = settings(&format!("{TABLES}{fallback}\n"));
+    let gateway = found.groups[0].fallback.as_ref().map(ToString::to_string);
+    assert_eq!(gateway.as_deref(), Some("nat-0123abcd"));
+    let egress = "kind = \"egress-ip\", allocation = \"eipalloc-0123abcd\"";
+    settings(&group("a", &[egress], &format!("{tables}\n{fallback}")));
+    let strict = format!("{tables}\n{fallback}\negress = \"strict\"");
+    for (text, told) in [
+        (group("a", &[VIP], fallback), "default routes only"),
+        (group("a", &[VIP], &format!("{tables}\n{fallback}")), "default routes only"),
+        (group("a", &[egress], &strict), "allows only its egress IPs"),
+    ] {
+        let problem = only_problem(&text);
+        assert!(problem.contains(told), "{problem}");
+    }
+    let wrong = only_problem(&format!("{TABLES}fallback = \"igw-0123abcd\"\n"));
+    assert!(wrong.contains("is not a NAT gateway id"), "{wrong}");
+}

@@ -12,6 +12,7 @@ use super::gateways;
 use super::instances;
 use super::interfaces;
 use super::model::{Health, Instance, Phase, RouteTarget, find, find_mut};
+use super::nat_gateways;
 use super::params::Params;
 use super::power;
 use super::settings::IMAGE;
@@ -140,6 +141,20 @@ impl World {
             let params = Params::new().with("InternetGatewayId", &id).with("VpcId", vpc);
             gateways::attach(state, ctx, &params)?;
             Ok(id)
+        })
+    }
+
+    /// Makes a public NAT gateway of a subnet, with an Elastic IP of its own.
+    ///
+    /// # Errors
+    /// What EC2 would answer.
+    pub fn create_nat_gateway(&mut self, subnet: &str, now: Duration) -> Result<String, ApiError> {
+        let (allocation, _) = self.allocate_address(&[], now)?;
+        self.set_up(now, |state, ctx| {
+            let known: Vec<String> = state.nat_gateways.keys().cloned().collect();
+            let params = Params::new().with("SubnetId", subnet).with("AllocationId", allocation);
+            nat_gateways::create(state, ctx, &params)?;
+            Ok(newest(state.nat_gateways.keys(), &known))
         })
     }
 

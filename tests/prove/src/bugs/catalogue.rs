@@ -117,7 +117,7 @@ impl Catalogue {
 fn used_alone(text: &str) -> String {
     let is_unused = |line: &str| UNUSED.iter().any(|name| line == format!("pub mod {name};"));
     let used = text.lines().filter(|line| !is_unused(line));
-    used.map(|line| format!("{line}\n")).collect()
+    used.fold(String::new(), |text, line| text + line + "\n")
 }
 
 /// The module that says which bugs are on.

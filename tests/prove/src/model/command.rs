@@ -83,6 +83,7 @@ struct Custom {
 
 /// What its groups are.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 struct Groups {
     /// Each group is a virtual IP's routes and an Elastic IP.
     #[arg(long, requires = "kinds")]

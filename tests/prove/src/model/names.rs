@@ -59,7 +59,10 @@ fn number(id: &str) -> usize {
 
 /// What a machine's write does.
 pub(super) fn written(write: &RouteWrite) -> Change {
-    let (what, to) = (number(write.table.as_str()), number(write.interface.as_str()));
+    let (what, to) = (
+        number(write.table.as_str()),
+        write.via.interface().map_or(usize::MAX, |interface| number(interface.as_str())),
+    );
     Change { what, to, verb: Some(write.verb) }
 }
 

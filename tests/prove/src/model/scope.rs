@@ -118,6 +118,7 @@ impl Kind {
 
 /// What the groups of a run are, besides default routes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each adds something of its own to a group")]
 pub struct Pattern {
     /// The routes are those of virtual IPs, which hosts carry, and each group has an Elastic IP.
     pub eip: bool,

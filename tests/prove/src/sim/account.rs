@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use natha::types::{InstanceState, Member, Resource, Roster, RouteTarget, Time};
+use natha::types::{InstanceState, Member, NatGatewayId, Resource, Roster, RouteTarget, Time};
 use natha_lab::ec2::{ApiError, InstanceSpec, Principal, RouteVia, Timings, World, WorldSettings};
 
 use super::cluster::Sim;
@@ -23,8 +23,8 @@ pub struct Part {
 }
 
 /// An account with a running instance for each member and everything that the groups are made of,
-/// at their homes; and its gateway.
-pub(super) fn account(roster: &Roster, now: Time) -> (World, String) {
+/// at their homes; its gateway, and its public subnet.
+pub(super) fn account(roster: &Roster, now: Time) -> (World, String, String) {
     let timings = Timings {
         start_ms: 15_000,
         stop_ms: 20_000,
@@ -70,7 +70,7 @@ pub(super) fn account(roster: &Roster, now: Time) -> (World, String) {
         group.resources.iter().for_each(|one| put(&mut world, one, home, now));
     }
     world.settle();
-    (world, gateway)
+    (world, gateway, subnet)
 }
 
 fn zone(resource: &Resource) -> Option<&str> {
@@ -114,6 +114,30 @@ fn put(world: &mut World, resource: &Resource, member: &Member, now: Duration) {
 }
 
 impl Sim {
+    /// Makes a NAT gateway and has every group name it as its fallback.
+    ///
+    /// # Panics
+    /// Never: the account has the subnet.
+    pub fn give_fallback(&mut self) -> NatGatewayId {
+        let made = self.world.create_nat_gateway(&self.subnet, self.now.since_boot());
+        let id: NatGatewayId =
+            made.expect("the account has the subnet").parse().expect("EC2 makes ids of this kind");
+        let mut roster = self.roster.clone();
+        for group in roster.groups.iter_mut().chain(&mut self.groups) {
+            group.traits.fallback = Some(id.clone());
+        }
+        self.enrol(roster);
+        id
+    }
+
+    /// Whether all of group `of` leads to this NAT gateway.
+    #[must_use]
+    pub fn is_at(&self, of: usize, gateway: &NatGatewayId) -> bool {
+        let at = RouteVia::NatGateway(gateway.to_string());
+        let mut routes = self.parts(of).filter_map(|part| part.resource.route());
+        routes.all(|(table, cidr)| self.world.route(table.as_str(), cidr) == Some(at.clone()))
+    }
+
     /// The resources of group `of`, with where they are.
     pub fn parts(&self, of: usize) -> impl Iterator<Item = &Part> {
         self.parts.iter().filter(move |part| part.group == of)

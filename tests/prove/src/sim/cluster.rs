@@ -82,6 +82,8 @@ pub struct Sim {
     pub(super) world: World,
     pub(super) principals: Vec<Principal>,
     pub(super) gateway: String,
+    /// The public subnet of the account.
+    pub(super) subnet: String,
     /// When EC2 next does something by itself.
     pub(super) ec2_due: Option<Time>,
     /// The groups that the account was made for, and the nodes.
@@ -100,7 +102,7 @@ pub struct Sim {
     runs: u64,
     /// Time each group led, in whole or in part, to a node that does not forward.
     outage: Vec<Duration>,
-    roster: Roster,
+    pub(super) roster: Roster,
 }
 
 impl Sim {
@@ -129,7 +131,7 @@ impl Sim {
     #[must_use]
     pub fn of(roster: Roster, timing: Timing, seed: u64) -> Self {
         let now = Time::from_millis(1_000_000);
-        let (world, gateway) = account(&roster, now);
+        let (world, gateway, subnet) = account(&roster, now);
         let members = roster.members.clone();
         let ids: Vec<InstanceId> = members.iter().map(|member| member.id.clone()).collect();
         let parts = roster.groups.iter().enumerate().flat_map(|(group, spec)| {
@@ -170,6 +172,7 @@ impl Sim {
             world,
             principals: ids.iter().map(|id| Principal::Instance(id.to_string())).collect(),
             gateway,
+            subnet,
             ec2_due: None,
             parts: parts.collect(),
             members,

@@ -7,7 +7,8 @@ use std::time::Duration;
 use natha::failover::{ActionId, Outcome, Routes};
 use natha::types::{
     Assignment, CloudFault, CloudFaultKind, InstanceId, InstanceState, PowerReport, Resource,
-    RouteEntry, RouteTableId, RouteTarget, RouteWrite, RouteWriteVerb, StopOrigin, Time,
+    RouteEntry, RouteTableId, RouteTarget, RouteVia as WrittenVia, RouteWrite, RouteWriteVerb,
+    StopOrigin, Time,
 };
 use natha_lab::ec2::{
     ApiError, Conduct, Health, Params, Principal, RouteSeen, RouteVia, World, XmlBody,
@@ -94,8 +95,8 @@ impl fmt::Display for Mutation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Route(write) => {
-                let RouteWrite { verb, table, cidr, interface } = write;
-                write!(f, "{verb:?} {cidr} of {table} by {interface}")
+                let RouteWrite { verb, table, cidr, via } = write;
+                write!(f, "{verb:?} {cidr} of {table} by {}", via.target())
             }
             Self::Assign(Assignment { resource, interface, address }) => {
                 write!(f, "give {} {resource} to {interface}, {address}", resource.kind())
@@ -117,8 +118,11 @@ impl Mutation {
                 };
                 let params = Params::new()
                     .with("RouteTableId", write.table.as_str())
-                    .with("DestinationCidrBlock", write.cidr)
-                    .with("NetworkInterfaceId", write.interface.as_str());
+                    .with("DestinationCidrBlock", write.cidr);
+                let params = match &write.via {
+                    WrittenVia::Interface(id) => params.with("NetworkInterfaceId", id.as_str()),
+                    WrittenVia::NatGateway(id) => params.with("NatGatewayId", id.as_str()),
+                };
                 (action, params)
             }
             Self::Assign(assignment) => moved::request(assignment),

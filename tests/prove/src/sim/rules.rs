@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use natha::failover::{Action, ActionId, Input, Machine, Outcome};
 use natha::types::{
-    Assignment, Evidence, Fault, Fitness, InstanceState, NetworkInterfaceId, Resource,
-    ResourceKind, Time,
+    Assignment, Evidence, Fault, Fitness, InstanceState, NatGatewayId, NetworkInterfaceId,
+    Resource, ResourceKind, RouteVia, Time,
 };
 
 use super::account::Part;
@@ -174,7 +174,10 @@ impl Sim {
             Action::WriteRoute { write, .. } => {
                 let route = Some((&write.table, write.cidr));
                 let at = self.parts.iter().position(|part| part.resource.route() == route);
-                self.check_write(by, at, &write.interface, action);
+                match &write.via {
+                    RouteVia::Interface(interface) => self.check_write(by, at, interface, action),
+                    RouteVia::NatGateway(gateway) => self.check_fallback(by, at, gateway, action),
+                }
             }
             Action::Assign { assignment, .. } => {
                 let at = self.parts.iter().position(|part| part.resource == assignment.resource);
@@ -226,6 +229,27 @@ impl Sim {
             && self.is_theft(by, at, holder)
         {
             self.breach(&format!("node {by} robs node {holder}: {action:?}"));
+        }
+    }
+
+    /// Judges that a part is to be led to a fallback: its group must name it, and no node may have
+    /// been able to serve the group for long.
+    fn check_fallback(
+        &mut self,
+        by: usize,
+        at: Option<usize>,
+        gateway: &NatGatewayId,
+        action: &Action,
+    ) {
+        let group = at.map(|at| &self.groups[self.parts[at].group]);
+        if group.is_none_or(|group| group.traits.fallback.as_ref() != Some(gateway)) {
+            self.breach(&format!("node {by} writes to no fallback of its group: {action:?}"));
+        }
+        let is_blind = self.nodes[by].watch.unread.contains(&ResourceKind::Route);
+        self.check_blind(by, is_blind, action);
+        let serves = |n: &usize| self.is_calm(*n) && !self.nodes[*n].watch.leaving;
+        if let Some(n) = (0..self.nodes.len()).find(serves) {
+            self.breach(&format!("node {by} gives away what node {n} can serve: {action:?}"));
         }
     }
 

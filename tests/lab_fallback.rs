@@ -1,0 +1,132 @@
+//! The fallback of a group: when no node can serve, private hosts keep the internet through a NAT
+//! gateway, and come back to a node.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use natha_lab::net::internet::{INTERNET_HOST, WHOAMI_PORT};
+use natha_lab::scene::{self, QUICK, Scene, element, has_event};
+use serde_json::Value;
+
+const NATHA: &str = env!("CARGO_BIN_EXE_natha");
+const NODES: [&str; 2] = ["nat-a", "nat-b"];
+const HOSTS: [&str; 2] = ["host-a", "host-b"];
+/// A firewall of another program, which natha does not repair.
+const BREAK: &str = "nft add table inet other && nft add chain inet other forward \
+                     '{ type filter hook forward priority 0; policy drop; }'";
+const MEND: &str = "nft delete table inet other";
+
+/// A pair whose tables name a NAT gateway as their fallback; and that gateway.
+fn start() -> (Scene, String) {
+    let spec = scene::spec(2, NATHA, QUICK).with_address("gateway", None);
+    let scene = Scene::start(&spec).unwrap();
+    let account = scene.account().unwrap();
+    let subnet = scene.zone(0).unwrap().public_subnet;
+    let params = [("SubnetId", &*subnet), ("AllocationId", &account.elastic["gateway"].allocation)];
+    let gateway = element(&scene.ec2("CreateNatGateway", &params).unwrap(), "natGatewayId");
+    let shown = || scene.ec2("DescribeNatGateways", &[("NatGatewayId.1", &gateway)]);
+    scene.wait_for(|| Ok(element(&shown()?, "state") == "available")).unwrap();
+    for zone in 0..2 {
+        let table = scene.zone(zone).unwrap().private_table;
+        let tag = [("Tag.1.Key", "natha:fallback"), ("Tag.1.Value", &gateway)];
+        scene.ec2("CreateTags", &[&[("ResourceId.1", &*table)][..], &tag].concat()).unwrap();
+    }
+    // The tags are read at the start.
+    for node in NODES {
+        scene.terminate(node).unwrap();
+        scene.wait_status(node, Value::is_null).unwrap();
+        scene.spawn(node, &["natha", "monitor"]).unwrap();
+        scene.wait_status(node, |status| status.pointer("/view/groups").is_some()).unwrap();
+    }
+    scene.wait_well().unwrap();
+    (scene, gateway)
+}
+
+/// The address from which the internet sees a private host.
+fn seen_as(scene: &Scene, host: &str) -> String {
+    let ask = format!(
+        "bash -c 'exec 3<>/dev/tcp/{INTERNET_HOST}/{WHOAMI_PORT}; \
+         printf \"GET / HTTP/1.0\\r\\n\\r\\n\" >&3; tail -n1 <&3'"
+    );
+    scene.sh(host, &ask).unwrap().trim().to_owned()
+}
+
+/// Waits until every table leads to the gateway, and sees that all hosts reach the internet by it.
+fn all_at(scene: &Scene, gateway: &str) {
+    for zone in 0..2 {
+        scene.wait_route(zone, gateway).unwrap();
+    }
+    let address = scene.account().unwrap().elastic["gateway"].address.to_string();
+    for host in HOSTS {
+        assert_eq!(seen_as(scene, host), address);
+    }
+}
+
+#[test]
+fn hosts_behind_two_nodes_that_cannot_forward_use_the_fallback_until_these_can() {
+    let (scene, gateway) = start();
+    let checked = scene.natha("nat-a", &["doctor", "--only", "fallback-ready"]).unwrap();
+    assert_eq!(checked.code, 0, "{}{}", checked.stdout, checked.stderr);
+    for node in NODES {
+        scene.sh(node, BREAK).unwrap();
+    }
+    all_at(&scene, &gateway);
+    for node in NODES {
+        let told = |status: &Value| has_event(status, "fallback", "its routes are at its fallback");
+        scene.wait_status(node, told).unwrap();
+        let status = scene.natha(node, &["status"]).unwrap();
+        assert_eq!(status.code, 3, "{}", status.stdout);
+        assert!(status.stdout.contains(&format!("{gateway} (fallback)")), "{}", status.stdout);
+    }
+    let writes = scene.route_writes().unwrap();
+    let stays = || scene::ensure(scene.route_writes()? == writes, "something moved again");
+    scene.watch(Duration::from_secs(10), stays).unwrap();
+    for node in NODES {
+        scene.sh(node, MEND).unwrap();
+    }
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_route(1, "nat-b").unwrap();
+    scene.wait_well().unwrap();
+    scene.nobody_stopped().unwrap();
+}
+
+#[test]
+fn a_drained_node_leaves_its_groups_and_a_dead_peer_s_to_the_fallback() {
+    let (scene, gateway) = start();
+    scene.panic("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    scene.wait_verdict("nat-b", "nat-a", "unreachable").unwrap();
+    scene.drain("nat-b").unwrap();
+    all_at(&scene, &gateway);
+    let done = scene.natha("nat-b", &["undrain"]).unwrap();
+    assert_eq!(done.code, 0, "{}{}", done.stdout, done.stderr);
+    scene.wait_route(0, "nat-b").unwrap();
+    scene.wait_route(1, "nat-b").unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+}
+
+#[test]
+fn a_fallback_that_was_deleted_raises_an_alert_and_leaves_the_routes_to_nodes() {
+    let (scene, gateway) = start();
+    scene.ec2("DeleteNatGateway", &[("NatGatewayId", &gateway)]).unwrap();
+    let shown = || scene.ec2("DescribeNatGateways", &[("NatGatewayId.1", &gateway)]);
+    scene.wait_for(|| Ok(element(&shown()?, "state") == "deleted")).unwrap();
+    let checked = scene.natha("nat-a", &["doctor", "--only", "fallback-ready"]).unwrap();
+    assert_eq!(checked.code, 3, "{}{}", checked.stdout, checked.stderr);
+    for node in NODES {
+        scene.sh(node, BREAK).unwrap();
+    }
+    let told = |status: &Value| has_event(status, "fallback", "EC2 refuses its fallback");
+    scene.wait_status("nat-a", told).unwrap();
+    scene.wait_status("nat-b", told).unwrap();
+    // The second node may have taken the group of the first one before it was broken itself.
+    for zone in 0..2 {
+        let holder = scene.route(zone).unwrap();
+        assert!(NODES.contains(&&*holder), "{holder}");
+    }
+    for node in NODES {
+        scene.sh(node, MEND).unwrap();
+    }
+    scene.wait_well().unwrap();
+}
