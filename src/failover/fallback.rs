@@ -25,21 +25,6 @@ const REFUSED: Duration = Duration::from_mins(1);
 /// How the alert about a fallback that EC2 refuses begins.
 pub const FALLBACK_REFUSED: &str = "EC2 refuses its fallback";
 
-/// What a node keeps about the fallback of a group.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub(super) struct Fallback {
-    /// Until when it is not used, because EC2 refused it.
-    pub(super) refused_until: Option<Time>,
-    /// Whether the refusal was reported.
-    pub(super) refusal_reported: bool,
-    /// Whether it was reported that a route is there.
-    pub(super) reported: bool,
-    /// When this node last took the group back from it, and how often the group went there again
-    /// soon after that.
-    pub(super) returned_at: Option<Time>,
-    pub(super) flaps: u32,
-}
-
 /// Since when a member has been out, and whether only probes found that.
 #[derive(Debug, Clone, Copy)]
 struct Out {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use ipnet::Ipv4Net;
 
-use super::fallback::Fallback;
 use super::slot::Slot;
 use crate::types::{Egress, Group, GroupName, InstanceId, NatGatewayId, Time, Traits};
 
@@ -99,6 +98,21 @@ pub struct Relay {
     pub peer: InstanceId,
     /// Whether this node gives the group to it. Otherwise it gets the group.
     pub gives: bool,
+}
+
+/// What a node keeps about the fallback of a group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(super) struct Fallback {
+    /// Until when it is not used, because EC2 refused it.
+    pub(super) refused_until: Option<Time>,
+    /// Whether the refusal was reported.
+    pub(super) refusal_reported: bool,
+    /// Whether it was reported that a route is there.
+    pub(super) reported: bool,
+    /// When this node last took the group back from it, and how often the group went there again
+    /// soon after that.
+    pub(super) returned_at: Option<Time>,
+    pub(super) flaps: u32,
 }
 
 /// All groups, by name.

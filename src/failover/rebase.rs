@@ -7,8 +7,7 @@
 
 use std::time::Duration;
 
-use super::fallback::Fallback;
-use super::group::GroupState;
+use super::group::{Fallback, GroupState};
 use super::known::Known;
 use super::machine::Machine;
 use super::outbox::Outbox;

@@ -20,6 +20,7 @@ fn a_dead_node_and_an_unfit_one_leave_their_groups_to_the_fallback_until_one_is_
     sim.impair(1, true);
     sim.run_until(2 * MINUTE, |sim| sim.is_at(0, &gateway) && sim.is_at(1, &gateway));
     assert_eq!(sim.stops().len(), 0, "a node that is not fit repairs none");
+    sim.run(1_000);
     let quiet = sim.now;
     sim.run(10 * MINUTE);
     assert_eq!(sim.writes_since(quiet), 0, "{:?}", sim.done);

@@ -310,7 +310,7 @@ impl Rule {
     const fn of_egress(self) -> &'static str {
         match self {
             Self::Landing => {
-                "natha asks EC2 to move an egress IP only to a landing address that its receiver has"
+                "natha asks EC2 to move an egress IP only to a landing address of its receiver"
             }
             Self::SideBySide => {
                 "a node that takes over a route and an egress IP of a group asks for both in one \
