@@ -28,6 +28,9 @@ fn a_dead_node_and_an_unfit_one_leave_their_groups_to_the_fallback_until_one_is_
     sim.run(29_000);
     assert_eq!(sim.writes_since(quiet), 0, "{:?}", sim.done);
     sim.run_until(2 * MINUTE, |sim| (sim.holder(0), sim.holder(1)) == (Some(0), Some(0)));
+    // A node that was not fit all the time repairs none: a person starts the other one.
+    sim.impair(1, false);
+    sim.boot(1);
     sim.run_until(10 * MINUTE, |sim| sim.holder(1) == Some(1));
     assert!(!sim.events(0, EventKind::Fallback).is_empty());
 }
