@@ -127,7 +127,7 @@ pub(crate) enum Verb {
     Adopt(adopt::AdoptArgs),
     /// Point adopted route tables back to their old targets
     Retire(adopt::RetireArgs),
-    /// Measure how long EC2 takes to move a route or an Elastic IP, and until packets follow it
+    /// Measure how long EC2 takes to move a route or an Elastic IP
     Measure(measure::Args),
     /// Take over a group once, by hand or from a keepalived notify script
     Take(take::Args),

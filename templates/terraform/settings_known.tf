@@ -54,6 +54,8 @@ locals {
     "replicate.share_percent"  = { kind = "number", list = 0, min = 0, max = 100, default = 10, words = "0 to 100" }
     "replicate.min_rate"       = { kind = "number", list = 0, min = 16, max = 1000000, default = 1024, words = "16 to 1000000" }
     "replicate.max_rate"       = { kind = "number", list = 0, min = 16, max = 1000000, default = 16384, words = "16 to 1000000" }
+    "replicate.relay"          = { kind = "bool", list = 0, min = 0, max = 0, default = null, words = "true or false" }
+    "replicate.relay_port"     = { kind = "number", list = 0, min = 1, max = 65535, default = 6286, words = "1 to 65535" }
     "metrics.listen"           = { kind = "listener", list = 0, min = 0, max = 0, default = null, words = "ADDRESS:PORT or off" }
     "metrics.talkers"          = { kind = "number", list = 0, min = 1, max = 200, default = 20, words = "1 to 200" }
     "metrics.cloudwatch"       = { kind = "bool", list = 0, min = 0, max = 0, default = null, words = "true or false" }

@@ -40,11 +40,18 @@ locals {
     !can(regex("^(127\\.|\\[::1\\])", local.metrics_listen))
   )
 
+  shares_udp_port = (
+    lookup(local.settings, "replicate.enabled", "false") == "true" &&
+    lookup(local.settings, "replicate.relay", "true") == "true" &&
+    local.relay_port == local.heartbeat_port
+  )
+
   broken_rules = concat(
     [
       for it in local.least_values : "  ${it.key}: it must be at least ${it.least}${it.unit}, by ${it.of}."
       if local.effective[it.key] < it.least
     ],
     local.shares_port ? ["  metrics.listen: replicated connections have TCP port ${local.replication_port}; use another one."] : [],
+    local.shares_udp_port ? ["  replicate.relay_port: heartbeats have UDP port ${local.heartbeat_port}; use another one."] : [],
   )
 }

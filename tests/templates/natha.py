@@ -27,6 +27,12 @@ def heartbeat_port():
     return int(re.search(r"^\| `heartbeat.port` \| `(\d+)` \|", text, re.M)[1])
 
 
+def relay_port():
+    """The default of replicate.relay_port, in the same way."""
+    text = (ROOT / "docs/config.md").read_text(encoding="utf-8")
+    return int(re.search(r"^\| `replicate.relay_port` \| `(\d+)` \|", text, re.M)[1])
+
+
 def metrics_port():
     """The port of the default of metrics.listen, in the same way."""
     text = (ROOT / "docs/config.md").read_text(encoding="utf-8")

@@ -27,7 +27,7 @@ import boto3
 from moto import mock_aws
 
 from cloudformation import TEMPLATES, Stack, read
-from natha import ROOT, heartbeat_port, metrics_port, policy
+from natha import ROOT, heartbeat_port, metrics_port, policy, relay_port
 from settings import known
 
 FILES = {"pair.yaml": "AB", "three-zones.yaml": "ABC"}
@@ -188,6 +188,7 @@ class Agreed(unittest.TestCase):
             }
             port = heartbeat_port()
             between = {("udp", port, port), ("tcp", port, port), ("icmp", 8, -1)}
+            between.add(("udp", relay_port(), relay_port()))
             expected = between | {("icmp", 3, 4), ("-1", None, None)}
             self.assertEqual(set(rules), expected, file)
             for (protocol, first, _), rule in rules.items():
@@ -373,7 +374,7 @@ class Nodes(unittest.TestCase):
     def test_only_settings_that_natha_knows_and_the_stack_does_not_set_are_taken(self):
         # The ports are those of the security group.
         own = {"cluster", "api.region", "notify.sns_topic", "repair.enabled"}
-        ports = {"heartbeat.port", "replicate.port", "metrics.listen"}
+        ports = {"heartbeat.port", "replicate.port", "replicate.relay_port", "metrics.listen"}
         names = {key for key, _ in known()}
         self.assertLess(own | ports, names)
         for file in FILES:
@@ -500,6 +501,7 @@ class Deployed(unittest.TestCase):
         own = [outputs["SecurityGroupId"]]
         expected = {
             ("udp", heartbeat_port()): own,
+            ("udp", relay_port()): own,
             ("tcp", heartbeat_port()): own,
             ("icmp", 8): own,
             ("icmp", 3): ["0.0.0.0/0"],

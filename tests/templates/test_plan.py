@@ -9,7 +9,7 @@ import unittest
 import yaml
 
 from inputs import DATA, KEY, REGION, TOPIC, ModuleCase, given, named, zone, zones
-from natha import heartbeat_port, metrics_port
+from natha import heartbeat_port, metrics_port, relay_port
 
 ZONE, OTHER = REGION + "a", REGION + "b"
 
@@ -77,7 +77,9 @@ class Instances(ModuleCase):
         rules = [self.made.of("aws_security_group_rule", it)[""] for it in names]
         ports = [(it["protocol"], it["from_port"], it["to_port"]) for it in rules]
         port = heartbeat_port()
-        self.assertEqual(ports, [("udp", port, port), ("tcp", port, port), ("icmp", 8, -1)])
+        copies = ("udp", relay_port(), relay_port())
+        wanted = [("udp", port, port), ("tcp", port, port), copies, ("icmp", 8, -1)]
+        self.assertEqual(ports, wanted)
         self.assertTrue(all(it["self"] and it["type"] == "ingress" for it in rules))
         too_large = self.made.of("aws_security_group_rule", "path_mtu")[""]
         shown = [too_large[it] for it in ("type", "protocol", "from_port", "to_port")]
