@@ -99,8 +99,9 @@ class Settings(ModuleCase):
                 self.assertFalse(by_natha(key, value), f"natha takes {key} = {value!r}")
         for number in range(max(len(right) for right, _ in given.values())):
             chosen = {key: right[number % len(right)] for key, (right, _) in given.items()}
-            # With repair, the extremes of the others break rules.
+            # With repair, the extremes of the others break rules, and the ports are equal.
             chosen["repair.enabled"] = "false"
+            chosen["replicate.relay"] = "false"
             tags = self.planned(settings=chosen).of("aws_instance").popitem()[1]["tags"]
             self.assertEqual({key: tags[f"natha:{key}"] for key in chosen}, chosen)
         for number in range(max(len(wrong) for _, wrong in given.values())):
@@ -146,6 +147,10 @@ class Settings(ModuleCase):
             (
                 {**replicated, "metrics.listen": "0.0.0.0:7000"},
                 {**replicated, "metrics.listen": "127.0.0.1:7000"},
+            ),
+            (
+                {"replicate.enabled": "true", "replicate.relay_port": "6284"},
+                {"replicate.enabled": "true", "replicate.relay_port": "6285"},
             ),
         ]
         for wrong, right in cases:

@@ -217,9 +217,12 @@ impl Insertions {
     /// Whether an egress IP is here, as far as is known, and its earlier holder opens no more
     /// connections by it: the planned move that brought it, if one did, has taken effect.
     fn is_settled(&self, id: EgressId) -> bool {
+        // Never two borrows at once: the event loop may wait for the first to end, and the second
+        // for the loop.
+        let is_planned = self.is_planned(id);
         let published = self.published.borrow();
         let mut ips = published.iter().flatten().flat_map(|group| &group.ips);
-        !self.is_planned(id) && ips.any(|ip| ip.id == id && ip.is_here)
+        !is_planned && ips.any(|ip| ip.id == id && ip.is_here)
     }
 
     /// Whether this node gets an egress IP by a planned move that is taking effect.
@@ -376,5 +379,29 @@ mod tests {
         };
         assert!(is_settled(group(true)) && !is_settled(group(false)));
         assert!(!is_settled(moving(true, false)) && is_settled(moving(true, true)));
+    }
+
+    /// The event loop publishes from another thread, at any moment.
+    #[test]
+    fn what_is_published_meanwhile_holds_nobody_up() {
+        let (sender, published) = watch::channel(Some(vec![group(true)]));
+        let parts = Insertions {
+            shared: shared(38, 1, "one"),
+            published,
+            inserting: watch::channel(Inserting::new()).0,
+            waiting: watch::channel(Inserting::new()).1,
+            notes: inbox::channel().unwrap().0,
+        };
+        let publishing = std::thread::spawn(move || {
+            for turn in 0..20_000 {
+                sender.send_replace(Some(vec![group(turn % 2 == 0)]));
+            }
+        });
+        while !publishing.is_finished() {
+            parts.is_settled(egress());
+            let _ = is_used(&parts.published, landing(1));
+            Places::of(&parts.published);
+        }
+        publishing.join().unwrap();
     }
 }
