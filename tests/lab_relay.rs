@@ -14,11 +14,12 @@ const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 const NODES: [&str; 2] = ["nat-a", "nat-b"];
 /// After both have taken effect.
 const AFTER: Duration = Duration::from_secs(5);
+/// A hand-back begins once the last move has taken effect, as with the defaults.
+const LATER: &str = "[hand_back]\nhold = \"25s\"\nhold_max = \"25s\"\n";
 
 /// A cluster whose changes take effect so much later than EC2 accepts them.
 fn start(settings: &str, propagation_ms: u64, elastic_ms: u64) -> Scene {
-    let more = format!("{settings}{QUICK}");
-    let mut spec = Egress { strict: false, replicate: true, more: &more }.spec(NATHA);
+    let mut spec = Egress { strict: false, replicate: true, more: settings }.spec(NATHA);
     spec.ec2.propagation_ms = propagation_ms;
     spec.ec2.elastic_ms = Some(elastic_ms);
     let scene = Scene::start(&spec).unwrap();
@@ -53,7 +54,7 @@ fn moved(scene: &Scene, longest_ms: u64) -> u64 {
 
 /// No packet is lost, and no other address is seen.
 fn loses_nothing(propagation_ms: u64, elastic_ms: u64) {
-    let scene = start("", propagation_ms, elastic_ms);
+    let scene = start(LATER, propagation_ms, elastic_ms);
     wait_copies(&scene, Some(true));
     let meter = moved(&scene, propagation_ms.max(elastic_ms));
     scene.lost_nothing(meter).unwrap();
@@ -63,17 +64,17 @@ fn loses_nothing(propagation_ms: u64, elastic_ms: u64) {
 
 #[test]
 fn a_planned_move_loses_no_packet_where_the_route_takes_effect_first() {
-    loses_nothing(500, 3_000);
+    loses_nothing(1_500, 4_000);
 }
 
 #[test]
 fn a_planned_move_loses_no_packet_where_the_elastic_ip_takes_effect_first() {
-    loses_nothing(3_000, 500);
+    loses_nothing(4_000, 1_500);
 }
 
 #[test]
 fn without_copies_packets_are_lost_meanwhile() {
-    let scene = start("replicate.relay = false\n", 500, 3_000);
+    let scene = start(&format!("replicate.relay = false\n{QUICK}"), 500, 3_000);
     wait_copies(&scene, None);
     let meter = moved(&scene, 3_000);
     let report = scene.pinged(meter).unwrap();
@@ -86,7 +87,7 @@ fn without_copies_packets_are_lost_meanwhile() {
 
 #[test]
 fn a_peer_that_the_tunnel_does_not_reach_is_an_alert_and_moves_go_as_without_copies() {
-    let scene = start("", 500, 1_000);
+    let scene = start(QUICK, 500, 1_000);
     wait_copies(&scene, Some(true));
     scene.block(NODES[0], NODES[1], Traffic::Udp(6286)).unwrap();
     wait_copies(&scene, Some(false));
@@ -106,7 +107,7 @@ fn a_peer_that_the_tunnel_does_not_reach_is_an_alert_and_moves_go_as_without_cop
 
 #[test]
 fn only_members_reach_the_tunnel_and_nothing_but_the_groups_packets_leaves_it() {
-    let scene = start("", 0, 0);
+    let scene = start(QUICK, 0, 0);
     wait_copies(&scene, Some(true));
     // The tunnel is made again, and its rules are put back, if another program removes them.
     let before = cluster::status(&scene, NODES[0]).unwrap()["pid"].clone();
