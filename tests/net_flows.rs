@@ -321,19 +321,24 @@ fn what_an_earlier_time_of_the_address_has_left_makes_room() {
     of_another.flow.tuple.source_port += 1;
     let mut as_before = wanted[2];
     as_before.flow.translated_port += 1;
-    let mut elsewhere = wanted[1];
+    let mut elsewhere = Entry { landing: LANDING, ..wanted[1] };
     elsewhere.flow.tuple.source_port += 2;
-    elsewhere.landing = LANDING;
     requests(&heir, |all| {
         let left = [of_another, as_before, elsewhere];
         assert_eq!(all.insert(&left).unwrap(), [Inserted::New; 3]);
         assert_eq!(all.insert_over(&wanted).unwrap(), [Inserted::New; 3]);
-        assert_eq!(all.insert_over(&wanted).unwrap(), [Inserted::Exists; 3]);
+        assert_eq!(all.insert_over(&wanted).unwrap(), [Inserted::New; 3]);
     });
     let mut found: Vec<Entry> = dump(&heir).into_iter().map(shown).collect();
     found.retain(|entry| entry.landing != LANDING);
     assert_eq!(found, wanted.iter().copied().map(shown).collect::<Vec<_>>());
     assert_eq!(dump(&heir).len(), 4, "of another address");
+    // A datagram opens a connection by another address, a segment does so on purpose.
+    let heir = Netns::new().unwrap();
+    let opened: Vec<Entry> = wanted.iter().map(|one| Entry { landing: LANDING, ..*one }).collect();
+    let results = requests(&heir, |all| (all.insert(&opened), all.insert_over(&wanted)).1.unwrap());
+    let taken: Vec<bool> = results.iter().map(|result| *result == Inserted::PortTaken).collect();
+    assert_eq!(taken, [false, true, false]);
 }
 
 /// Connections with distinct sources and ports.
