@@ -17,6 +17,7 @@ use super::clock;
 use super::inbox::{Note, Notes};
 use super::looks::{LEAST, Looks};
 use super::peers::{EchoMark, PeerSocket};
+use super::published::publish;
 use super::relay::{Answering, Copying, Ends};
 use super::resets::{EgressHere, Resets, within};
 use crate::config::{Probe, Settings};
@@ -246,9 +247,9 @@ impl Keeper {
         }
         // Only now: copies of packets that the host would treat wrongly must not be admitted.
         if let Some(Ends { copying: told, .. }) = &self.relay {
-            tell(told, copying);
+            publish(told, copying);
         }
-        tell(&self.waits, waiting);
+        publish(&self.waits, waiting);
         Ok(())
     }
 
@@ -387,15 +388,6 @@ fn log_resets(before: Option<&EgressTable>, table: &EgressTable) {
     }
 }
 
-/// Tells a value where it is a new one.
-fn tell<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
-    sender.send_if_modified(|before| {
-        let changed = *before != value;
-        *before = value;
-        changed
-    });
-}
-
 /// The egress IPs whose new connections wait by this table.
 fn waiting(groups: &[EgressGroup], table: &EgressTable) -> Inserting {
     let waits: BTreeSet<Ipv4Addr> = table
@@ -428,12 +420,11 @@ impl Here<'_> {
         let relay = self.relay(group);
         Some(EgressRules {
             sources: egress.sources.clone(),
-            // Whoever gives a group translates until its packets certainly go elsewhere.
+            // The owner translates until its packets certainly go elsewhere.
             arrived: self.has_arrived(group) || relay.is_some_and(|relay| relay.gives),
             landings: ips.iter().map(|ip| ip.landing).collect(),
             strict: egress.strict,
-            // Whoever gets a group leaves new connections to the other node until they have
-            // arrived.
+            // The receiver leaves new connections to the owner until they have arrived.
             inserting: ips.iter().any(|ip| self.inserting.contains(&ip.id))
                 || (relay.is_some_and(|relay| !relay.gives) && !self.has_arrived(group)),
         })

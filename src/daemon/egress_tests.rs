@@ -125,9 +125,9 @@ fn the_receiver_of_a_planned_move_leaves_new_connections_to_the_owner_until_all_
 
 #[test]
 fn nothing_changes_with_a_peer_that_does_not_answer_through_the_tunnel() {
-    let nobody = Answering::new();
+    let none = Answering::new();
     for gives in [true, false] {
-        assert_eq!(moving(gives, &[], &nobody), (false, false, false));
-        assert_eq!(moving(gives, &LANDINGS, &nobody), (true, false, false));
+        assert_eq!(moving(gives, &[], &none), (false, false, false));
+        assert_eq!(moving(gives, &LANDINGS, &none), (true, false, false));
     }
 }

@@ -15,6 +15,7 @@
 //! - `looks`: when to look at the host again: the kernel's news, and intervals.
 //! - `carrier`: the addresses that this host must carry for its groups.
 //! - `egress`: the translation to the egress IPs that are here.
+//! - `published`: values that one task publishes for others.
 //! - `relay`: the tunnel for copies of packets during planned moves.
 //! - `resets`: which private hosts get a TCP reset for connections that were idle for too long.
 //! - `flows`: the replication of connections.
@@ -47,6 +48,7 @@ mod looks;
 mod measure;
 mod notices;
 mod peers;
+mod published;
 mod relay;
 mod reload;
 mod resets;

@@ -15,6 +15,7 @@ use super::alerts::Alert;
 use super::clock;
 use super::inbox::Notes;
 use super::peers::{EchoMark, PeerSocket};
+use super::published::publish;
 use crate::config::Settings;
 use crate::kernel::nft::Nft;
 use crate::kernel::relay::{self, Tunnel};
@@ -84,6 +85,9 @@ pub(super) fn start(
 /// Removes what an earlier run of the monitor has left. Without the tunnel, its rules do nothing.
 pub(super) async fn clear() {
     let cleared = async {
+        if !relay::is_there().await? {
+            return Ok(());
+        }
         relay::remove().await?;
         Ok::<_, anyhow::Error>(Nft::find()?.replace(&RelayTable::default()).await?)
     };
@@ -110,11 +114,7 @@ async fn keep(mut keeper: Keeper, answers: watch::Sender<Answering>, mut alert: 
         let now = clock::now();
         let result = keeper.round(is_round, now).await;
         let found = if result.is_ok() { keeper.answering(now) } else { Answering::new() };
-        answers.send_if_modified(|before| {
-            let changed = *before != found;
-            *before = found;
-            changed
-        });
+        publish(&answers, found);
         let text = result
             .err()
             .map(|error| format!("packets cannot be copied during planned moves: {error:#}"));

@@ -2,7 +2,7 @@
 //! interface (RFC 7348) whose forwarding database, neighbours and routes are all static, so that
 //! nothing is learnt from packets.
 //!
-//! It needs `CAP_NET_ADMIN` and the kernel's `vxlan`, which the kernel loads by itself.
+//! It needs `CAP_NET_ADMIN` and the VXLAN driver, which the kernel loads when it is needed.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,8 +1,7 @@
 //! What the loop tells other threads after each turn. Without anything new, it sends nothing.
 
-use tokio::sync::watch;
-
 use super::EventLoop;
+use crate::daemon::published::publish;
 use crate::types::Time;
 
 impl EventLoop {
@@ -46,13 +45,4 @@ impl EventLoop {
             changed
         });
     }
-}
-
-/// Publishes a value. Without anything new, nothing is sent.
-fn publish<T: PartialEq>(sender: &watch::Sender<T>, value: T) {
-    sender.send_if_modified(|published| {
-        let changed = *published != value;
-        *published = value;
-        changed
-    });
 }

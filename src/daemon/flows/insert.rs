@@ -136,7 +136,7 @@ impl Insertions {
     /// Inserts what is held of an egress IP, and what still arrives of it until it is settled here.
     async fn take(mut self, ip: EgressIp) {
         let is_planned = self.is_planned(ip.id);
-        if is_planned || !self.due(&ip, Time::default()).is_empty() {
+        if is_planned || self.has_records(ip.id) {
             self.inserting.send_if_modified(|held| held.insert(ip.id));
             let limit = if is_planned { READY_IF_PLANNED } else { READY };
             let _ = timeout(limit, self.waiting.wait_for(|held| held.contains(&ip.id))).await;
@@ -176,6 +176,13 @@ impl Insertions {
         for held in self.shared.held.borrow_mut().values_mut() {
             held.replica.forget(ip.id);
         }
+    }
+
+    /// Whether connections of an egress IP are held.
+    fn has_records(&self, id: EgressId) -> bool {
+        let held = self.shared.held.borrow();
+        let mut records = held.values().flat_map(|held| held.replica.records());
+        records.any(|record| record.egress == id)
     }
 
     /// What is to be inserted of each owner, the one that was heard last first.
@@ -304,13 +311,7 @@ mod tests {
     async fn connections_of_an_egress_ip_are_removed_after_it_has_left_also_before_this_run() {
         let test = async {
             let (sender, published) = watch::channel(None);
-            let parts = Insertions {
-                shared: shared(35, 1, "one"),
-                published,
-                inserting: watch::channel(Inserting::new()).0,
-                waiting: watch::channel(Inserting::new()).1,
-                notes: inbox::channel().unwrap().0,
-            };
+            let parts = parts(35, published);
             let mut takeovers = Takeovers::default();
             takeovers.update(&parts);
             assert!(takeovers.left.is_empty(), "it is not known yet where the egress IP is");
@@ -325,6 +326,17 @@ mod tests {
         LocalSet::new().run_until(test).await;
     }
 
+    /// What the insertions of the node need whose addresses are of this test.
+    fn parts(test: u8, published: watch::Receiver<Published>) -> Insertions {
+        Insertions {
+            shared: shared(test, 1, "one"),
+            published,
+            inserting: watch::channel(Inserting::new()).0,
+            waiting: watch::channel(Inserting::new()).1,
+            notes: inbox::channel().unwrap().0,
+        }
+    }
+
     /// A planned move in which this node gives or gets the group.
     fn moving(is_here: bool, gives: bool) -> EgressGroup {
         let peer = "i-00000002".parse().unwrap();
@@ -337,13 +349,7 @@ mod tests {
     async fn an_egress_ip_that_comes_back_while_its_move_takes_effect_is_taken_anew() {
         let test = async {
             let (sender, published) = watch::channel(None);
-            let parts = Insertions {
-                shared: shared(37, 1, "one"),
-                published,
-                inserting: watch::channel(Inserting::new()).0,
-                waiting: watch::channel(Inserting::new()).1,
-                notes: inbox::channel().unwrap().0,
-            };
+            let parts = parts(37, published);
             let mut takeovers = Takeovers::default();
             for (group, is_begun) in [
                 (group(true), true),
@@ -368,13 +374,7 @@ mod tests {
     #[test]
     fn an_egress_ip_is_settled_once_the_move_that_brought_it_has_taken_effect() {
         let is_settled = |group| {
-            let parts = Insertions {
-                shared: shared(36, 1, "one"),
-                published: watch::channel(Some(vec![group])).1,
-                inserting: watch::channel(Inserting::new()).0,
-                waiting: watch::channel(Inserting::new()).1,
-                notes: inbox::channel().unwrap().0,
-            };
+            let parts = parts(36, watch::channel(Some(vec![group])).1);
             parts.is_settled(egress())
         };
         assert!(is_settled(group(true)) && !is_settled(group(false)));
@@ -385,13 +385,7 @@ mod tests {
     #[test]
     fn what_is_published_meanwhile_holds_nobody_up() {
         let (sender, published) = watch::channel(Some(vec![group(true)]));
-        let parts = Insertions {
-            shared: shared(38, 1, "one"),
-            published,
-            inserting: watch::channel(Inserting::new()).0,
-            waiting: watch::channel(Inserting::new()).1,
-            notes: inbox::channel().unwrap().0,
-        };
+        let parts = parts(38, published);
         let publishing = std::thread::spawn(move || {
             for turn in 0..20_000 {
                 sender.send_replace(Some(vec![group(turn % 2 == 0)]));

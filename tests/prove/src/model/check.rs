@@ -127,7 +127,7 @@ impl Model for Space {
         for _ in 0..100 {
             world.tick();
         }
-        // A rule that is broken already is told as any other.
+        // A rule that is already broken is reported as any other.
         let is_at_rest = world.broken.is_some() || world.is_at_home();
         assert!(is_at_rest, "the cluster is at rest: {NOW:?}");
         vec![world]
