@@ -184,6 +184,18 @@ impl Scene {
         .with_context(|| format!("{heir} does not hold {least} connections of {owner}"))
     }
 
+    /// Waits until no node copies packets to another one: the last planned move has taken effect.
+    ///
+    /// # Errors
+    /// When that is not so in time.
+    pub fn wait_copies_ended(&self, nodes: &[&str]) -> Result<()> {
+        let rules = "nft list chain ip natha_relay copy 2>/dev/null || true";
+        let copies = |node: &&str| Ok(self.sh(node, rules)?.contains("dup to"));
+        let none = || nodes.iter().map(copies).collect::<Result<Vec<_>>>();
+        let waited = self.wait_for(|| Ok(!none()?.contains(&true)));
+        waited.context("the nodes still copy packets to each other")
+    }
+
     /// Has a node hand a group over to another one, as soon as the node does not refuse that for
     /// now.
     ///

@@ -102,6 +102,7 @@ impl Trial {
         let sessions = Application::ALL.into_iter().map(open).collect::<Result<Vec<_>>>()?;
         let load = Load::open(&self.scene, &mix(self.flows, self.first_port()))?;
         self.wait_replicated(from, to)?;
+        self.scene.wait_copies_ended(&NODES)?;
         if event == Move::HardKill {
             self.scene.panic(from)?;
         } else {

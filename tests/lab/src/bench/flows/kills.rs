@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::{replicating, wait_own_address};
+use super::{EARLY, replicating, wait_own_address};
 use crate::bench::figures::Figures;
 use crate::bench::pair::{PACE_MS, api, outage, power_cycle, spread};
 use crate::bench::{Bench, summary};
@@ -32,7 +32,7 @@ pub(in crate::bench) fn slow_effects() -> Ec2Spec {
 }
 
 pub(in crate::bench) fn slow(bench: &Bench<'_>) -> Result<Figures> {
-    let scene = replicating(bench, slow_effects())?;
+    let scene = replicating(bench, slow_effects(), EARLY)?;
     let aim = Aim {
         port: ECHO_PORT,
         name: None,

@@ -179,7 +179,7 @@ impl By {
     fn settings(self) -> &'static str {
         match self {
             Self::Natha => SETTINGS,
-            Self::Conntrackd => super::HAND_BACK,
+            Self::Conntrackd => super::EARLY,
         }
     }
 }

@@ -24,17 +24,18 @@ pub(super) use lag::{LAG, lags};
 pub(super) use survive::{SURVIVED, survived};
 pub(super) use transfer::{TRANSFER, transfer};
 
-/// Long enough for a resync, and shorter than the default: nothing else waits for it.
-const HAND_BACK: &str = "
+/// Long enough for a resync. The default is longer: it also lets the copies of an earlier planned
+/// move end.
+const EARLY: &str = "
 [hand_back]
 hold = \"5s\"
 hold_max = \"5s\"
 ";
 
-/// A cluster that replicates connections, with two private hosts in the first zone, once they are
-/// seen by their egress IP.
-fn replicating(bench: &Bench<'_>, ec2: Ec2Spec) -> Result<Scene> {
-    let settings = Egress { strict: false, replicate: true, more: HAND_BACK };
+/// A cluster that replicates connections, with these settings and two private hosts in the first
+/// zone, once they are seen by their egress IP.
+fn replicating(bench: &Bench<'_>, ec2: Ec2Spec, more: &'static str) -> Result<Scene> {
+    let settings = Egress { strict: false, replicate: true, more };
     let mut spec = egress::with_second_host(settings.spec(&bench.options.natha));
     spec.ec2 = ec2;
     let scene = Scene::start(&spec)?;

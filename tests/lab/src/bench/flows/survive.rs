@@ -49,7 +49,7 @@ impl Sums {
 }
 
 pub(in crate::bench) fn survived(bench: &Bench<'_>) -> Result<Figures> {
-    let scene = replicating(bench, api(50))?;
+    let scene = replicating(bench, api(50), "")?;
     let (mut sums, rounds) = (Sums::default(), bench.scale.flow_rounds);
     for round in 1..=rounds {
         killed(bench, &scene, &mut sums)?;
@@ -102,6 +102,7 @@ fn killed(bench: &Bench<'_>, scene: &Scene, sums: &mut Sums) -> Result<()> {
 fn moved(bench: &Bench<'_>, scene: &Scene, sums: &mut Sums) -> Result<()> {
     let load = sums.open(bench, scene)?;
     scene.wait_replicated("nat-a", "nat-b", 2 * usize::from(bench.scale.flows))?;
+    scene.wait_copies_ended(&["nat-a", "nat-b"])?;
     scene.hand_over("nat-a", "a", "nat-b")?;
     for holder in ["nat-b", "nat-a"] {
         scene.wait_route(0, holder)?;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::replicating;
+use super::{EARLY, replicating};
 use crate::applications::Download;
 use crate::bench::figures::Figures;
 use crate::bench::pair::api;
@@ -18,7 +18,7 @@ const RATE: u64 = 60_000_000;
 const MIB: u64 = 1 << 20;
 
 pub(in crate::bench) fn transfer(bench: &Bench<'_>) -> Result<Figures> {
-    let scene = replicating(bench, api(50))?;
+    let scene = replicating(bench, api(50), EARLY)?;
     let download = Download::start(&scene, RATE)?;
     for round in 1..=FAILOVERS {
         scene.fail_over_and_back("nat-a", "nat-b")?;
