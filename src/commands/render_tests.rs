@@ -59,6 +59,7 @@ fn group(home: &str, holder: Option<&str>) -> GroupView {
         read_age: Some(Duration::from_millis(4_200)),
         generation: 2,
         doing: None,
+        copies_end: None,
     }
 }
 

@@ -132,6 +132,7 @@ fn group_view(known: &Known, group: &GroupState, now: Time) -> GroupView {
         read_age: group.read_age(now),
         generation: group.generation,
         doing,
+        copies_end: group.copies_end(now),
     }
 }
 

@@ -122,6 +122,15 @@ pub struct GroupView {
     pub generation: u32,
     /// What is being done with it, in words; none when it rests.
     pub doing: Option<String>,
+    /// How much longer the giver of the last planned move to this node copies packets to it. It is
+    /// not handed over before that.
+    #[serde(
+        default,
+        rename = "copies_end_ms",
+        with = "millis::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub copies_end: Option<Duration>,
 }
 
 /// Of a group that says nothing about it: that of a monitor from before this was told.

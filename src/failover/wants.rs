@@ -344,6 +344,7 @@ fn may_hand_back(
         && now.since(moved) >= hold
         && peer.hears(&known.me.id, known.session, &known.timing)
         && !peer.settings_differ(known.settings_digest)
+        && group.copies_end(now).is_none()
         && heard.beat.holds.iter().all(|claim| claim.group != group.name);
     ready.then(|| format!("{home} has been alive and fit for {}", words(alive_for)))
 }

@@ -1,7 +1,7 @@
 //! Checks operators' commands before they reach the machine.
 
 use crate::failover::{Command, Verdict, View};
-use crate::types::{GroupName, InstanceId, Roster};
+use crate::types::{GroupName, InstanceId, Roster, display_duration};
 
 /// Refuses a command that the machine would ignore, with the reason.
 pub(super) fn check(command: &Command, view: &View, roster: &Roster) -> Result<(), String> {
@@ -24,6 +24,13 @@ pub(super) fn check(command: &Command, view: &View, roster: &Roster) -> Result<(
             ));
         }
         None => return Err(format!("group {group} is not held by a single node now")),
+    }
+    if let Some(left) = found.copies_end {
+        return Err(format!(
+            "group {group} cannot be handed over now: the last planned move to this node takes \
+             effect for another {}; run the command again then",
+            display_duration(left)
+        ));
     }
     match to {
         Some(to) if *to == view.me => Err(format!("this node already holds group {group}")),

@@ -280,6 +280,30 @@ fn the_receiver_of_a_planned_move_copies_while_it_is_announced_and_a_while_longe
 }
 
 #[test]
+fn a_group_goes_home_once_the_copies_of_the_move_to_this_node_have_ended() {
+    let mut roster = roster(&[0, 1]);
+    roster.groups[0].traits.prepared = true;
+    roster.groups[0].traits.hold = Some(secs(1));
+    let mut bench = TestBench::of(0, &roster, timing());
+    bench.routes.insert(table(1), to(1));
+    bench.holders.insert(egress_ip(), on(landing(1)));
+    bench.run(3_000);
+    let mut claim = Claim { group: group(1).name, generation: 1, to: Some(id(0)) };
+    bench.beat_mut(1).holds = vec![claim.clone()];
+    bench.run(300);
+    claim.to = None;
+    bench.beat_mut(1).holds = Vec::new();
+    bench.routes.insert(table(1), to(0));
+    bench.holders.insert(egress_ip(), on(landing(0)));
+    bench.run(18_000);
+    assert_eq!(relay(&bench), Some((1, false)));
+    assert!(bench.machine.view(bench.now).groups[&group(1).name].copies_end.is_some());
+    assert_eq!(bench.holders[&egress_ip()], on(landing(0)), "{:?}", bench.told);
+    let is_back = |bench: &TestBench| bench.holders[&egress_ip()] == on(landing(1));
+    bench.run_until(10_000, is_back);
+}
+
+#[test]
 fn nothing_is_copied_to_a_node_that_is_not_alive() {
     let mut bench = prepared(0);
     bench.beat_mut(1).holds = vec![Claim { group: group(1).name, generation: 1, to: Some(id(0)) }];
