@@ -52,6 +52,13 @@ locals {
     for key, node in local.nodes : { for table, id in node.route_table_ids : "${key}/${table}" => id }
   ]...)
 
+  fallbacks = merge([
+    for key, node in local.nodes : {
+      for table, id in node.route_table_ids :
+      "${key}/${table}" => { table = id, gateway = node.fallback.nat_gateway_id } if node.fallback != null
+    }
+  ]...)
+
   # The group of the tables in a zone has the zone's name.
   egress_made = merge([
     for key, node in local.nodes : { for name in node.egress_ips : "${key}/${name}" => node.az }
@@ -206,6 +213,11 @@ resource "aws_launch_template" "this" {
     precondition {
       condition     = var.use_autoscaling_groups || !var.use_spot_instances
       error_message = "Spot instances need use_autoscaling_groups = true: EC2 terminates them, and natha cannot start terminated instances."
+    }
+
+    precondition {
+      condition     = each.value.fallback == null || var.egress_mode != "strict" || length(each.value.egress_ips) + length(each.value.egress_allocation_ids) == 0
+      error_message = "${each.key} has a fallback, whose address is not that of its egress IPs: use egress_mode = \"eager\", or leave the fallback out."
     }
 
     precondition {

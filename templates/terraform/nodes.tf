@@ -113,6 +113,15 @@ resource "aws_ec2_tag" "egress" {
   value       = each.value.value
 }
 
+resource "aws_ec2_tag" "fallback" {
+  for_each = var.tag_route_tables ? local.fallbacks : {}
+
+  region      = var.region
+  resource_id = each.value.table
+  key         = "natha:fallback"
+  value       = each.value.gateway
+}
+
 # From here on natha manages the table's default route.
 resource "aws_ec2_tag" "table" {
   for_each = var.tag_route_tables ? local.tables : {}

@@ -24,7 +24,7 @@ variable "vpc_id" {
 }
 
 variable "vpc_az_maps" {
-  description = "The nodes, two to sixteen, by keys of your own. The key is the zone unless `az` names it. Each has a public subnet, and the route tables of the private subnets whose home it is, by keys of your own. To keep a node's public address outside the module, give it an eip_allocation_id. instance_type and ami_id override the inputs of the same name. egress_ips names fixed public addresses of the private hosts, which the module allocates; egress_allocation_ids are existing ones, by keys of your own."
+  description = "The nodes, two to sixteen, by keys of your own. The key is the zone unless `az` names it. Each has a public subnet, and the route tables of the private subnets whose home it is, by keys of your own. To keep a node's public address outside the module, give it an eip_allocation_id. instance_type and ami_id override the inputs of the same name. egress_ips names fixed public addresses of the private hosts, which the module allocates; egress_allocation_ids are existing ones, by keys of your own. fallback names a NAT gateway, which gets the default routes of the node's tables while no node can serve them."
   type = map(object({
     az                    = optional(string)
     public_subnet_id      = string
@@ -34,6 +34,7 @@ variable "vpc_az_maps" {
     ami_id                = optional(string)
     egress_ips            = optional(set(string), [])
     egress_allocation_ids = optional(map(string), {})
+    fallback              = optional(object({ nat_gateway_id = string }))
   }))
 
   validation {
@@ -49,6 +50,11 @@ variable "vpc_az_maps" {
   validation {
     condition     = alltrue([for key, node in var.vpc_az_maps : can(regex("^[a-zA-Z0-9._-]{1,32}$", key))])
     error_message = "Use keys of 1 to 32 letters, digits, dots, underscores and hyphens, as in \"eu-west-1a\"."
+  }
+
+  validation {
+    condition     = alltrue([for key, node in var.vpc_az_maps : node.fallback == null ? true : can(regex("^nat-[0-9a-f]+$", node.fallback.nat_gateway_id))])
+    error_message = "Use the id of a NAT gateway as a fallback, such as { nat_gateway_id = \"nat-0123456789abcdef0\" }."
   }
 }
 

@@ -384,7 +384,19 @@ class Inputs(ModuleCase):
         wanted = {**tags, "natha:group": OTHER}
         self.assertEqual({it["key"]: it["value"] for it in tagged.values()}, wanted)
 
+    def test_a_fallback_is_tagged_on_each_table_of_its_node(self):
+        gateway = {"nat_gateway_id": "nat-0123456789abcdef0"}
+        nodes = {ZONE: zone("a", egress_ips=["web"], fallback=gateway), OTHER: zone("b")}
+        tagged = self.planned(vpc_az_maps=nodes).of("aws_ec2_tag", "fallback")
+        found = {it["resource_id"]: (it["key"], it["value"]) for it in tagged.values()}
+        tag = ("natha:fallback", "nat-0123456789abcdef0")
+        self.assertEqual(found, {"rtb-a1": tag, "rtb-a2": tag})
+        untagged = self.planned(vpc_az_maps=nodes, tag_route_tables=False)
+        self.assertEqual(untagged.of("aws_ec2_tag", "fallback"), {})
+
     def test_inputs_that_cannot_be_are_refused(self):
+        strict = zone("a", egress_ips=["web"], fallback={"nat_gateway_id": "nat-0123"})
+        vpn = zone("a", fallback={"nat_gateway_id": "vgw-0123"})
         x86 = zone("a", instance_type="c6in.large", ami_id="ami-1")
         arm = {"vpc_az_maps": {ZONE: x86, OTHER: zone("b")}}
         twice = {"a": zone("a", az=ZONE), "b": zone("b", az=ZONE)}
@@ -400,6 +412,11 @@ class Inputs(ModuleCase):
             ({"vpc_az_maps": zones("abcdefghijklmnopq")}, "Use 2 to 16 zones"),
             ({"vpc_az_maps": twice}, "Use each zone only once"),
             ({"vpc_az_maps": {"a/b": zone("a", az=ZONE), OTHER: zone("b")}}, "Use keys of 1 to 32"),
+            (
+                {"vpc_az_maps": {ZONE: strict, OTHER: zone("b")}, "egress_mode": "strict"},
+                f"{ZONE} has a fallback",
+            ),
+            ({"vpc_az_maps": {ZONE: vpn, OTHER: zone("b")}}, "Use the id of a NAT gateway"),
             ({"credit_specification": "none"}, "Use standard or unlimited"),
             ({"ami_owners": []}, "Name at least one account"),
             ({"iam_path": "net"}, "Begin and end the path with a slash"),
