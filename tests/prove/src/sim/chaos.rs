@@ -76,6 +76,8 @@ struct Chaos {
     faults: usize,
     /// What is broken, and when it is mended.
     troubles: Vec<(u64, Trouble)>,
+    /// Whether all nodes are latched while faults come.
+    latched: bool,
 }
 
 impl Chaos {
@@ -106,7 +108,22 @@ impl Chaos {
         sim.read_lag = Duration::from_millis(noise.pick(&[0, 0, 500, 3_000]));
         sim.guest_boot = Duration::from_millis(noise.pick(&[0, 5_000, 40_000]));
         let jitter = sim.jitter;
-        Self { sim, noise, made, jitter, faults: 0, troubles: Vec::new() }
+        let latched = made == Made::Several && seed % 8 == 6;
+        Self { sim, noise, made, jitter, faults: 0, troubles: Vec::new(), latched }
+    }
+
+    fn latch(&mut self) {
+        for n in 0..self.sim.nodes.len() {
+            let command = Command::Latch { by: "ann".to_owned(), reason: "storm".to_owned() };
+            self.sim.command(n, command);
+        }
+        self.sim.run(10);
+    }
+
+    fn unlatch(&mut self) {
+        for n in 0..self.sim.nodes.len() {
+            self.sim.command(n, Command::Unlatch);
+        }
     }
 
     fn pick(&mut self, below: usize) -> usize {
@@ -121,6 +138,9 @@ impl Chaos {
     }
 
     fn storm(&mut self) {
+        if self.latched {
+            self.latch();
+        }
         let mut left = STORM;
         while left > 0 {
             let pause = (self.span() / 4).min(left);
@@ -345,6 +365,9 @@ impl Chaos {
             if power == InstanceState::Running && sim.nodes[n].machine.is_none() {
                 sim.boot(n);
             }
+        }
+        if self.latched {
+            self.unlatch();
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use natha::failover::{Action, ActionId, Input, Machine, Outcome};
+use natha::failover::{Action, ActionId, EventKind, Input, Machine, Outcome};
 use natha::types::{
     Assignment, Evidence, Fault, Fitness, InstanceState, NatGatewayId, NetworkInterfaceId,
     Resource, ResourceKind, RouteVia, Time,
@@ -184,7 +184,11 @@ impl Sim {
                 self.check_guard(by, assignment, action);
                 self.check_write(by, at, &assignment.interface, action);
             }
+            Action::Report { event } if event.kind == EventKind::TakeoverBegun => {
+                self.check_latch(by, action);
+            }
             Action::Stop { .. } => {
+                self.check_latch(by, action);
                 let is_blind = !self.nodes[by].watch.unread.is_empty();
                 self.check_blind(by, is_blind, action);
                 self.check_fit(by, action);
@@ -272,6 +276,13 @@ impl Sim {
         let mut ips = groups.iter().flatten().flat_map(|group| &group.ips);
         if !ips.any(|ip| ip.address == address && (ip.is_here || ip.is_coming)) {
             self.breach(&format!("node {by} has no guard for what it asks for: {action:?}"));
+        }
+    }
+
+    /// Judges what a node begins on its own account.
+    fn check_latch(&mut self, by: usize, action: &Action) {
+        if self.nodes[by].latches.is_latched() {
+            self.breach(&format!("node {by} acts in spite of the latch: {action:?}"));
         }
     }
 
