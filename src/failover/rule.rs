@@ -49,10 +49,10 @@ pub(super) fn may_stop(
     if !peer.listed {
         return Err(Blocked::For("it is not listed as a member any more"));
     }
-    let suspected = peer.suspected_since.ok_or(Blocked::Quiet)?;
-    if known.fit_since.is_none_or(|fit| fit > suspected) {
-        return Err(Blocked::For("this node was not fit throughout"));
+    if peer.suspected_since.is_none() {
+        return Err(Blocked::Quiet);
     }
+    let since = suspects_since(peer, known).ok_or(Blocked::For("this node is not fit"))?;
     let power = peer.power.as_ref().filter(|(_, at)| recent(*at));
     let (power, _) = power.ok_or(Blocked::For("EC2 has not reported its state"))?;
     if power.state != Some(InstanceState::Running) {
@@ -88,10 +88,16 @@ pub(super) fn may_stop(
     }
     may_stop_by_resources(peer, known, groups, now)?;
     let place = rank(&known.me.id, known.everyone());
-    if now.since(suspected) < rules.after + rules.stagger.saturating_mul(place) {
+    if now.since(since) < rules.after + rules.stagger.saturating_mul(place) {
         return Err(Blocked::Quiet);
     }
     Ok(())
+}
+
+/// Since when this node has suspected the peer and been fit itself: what it did not hear before that
+/// says nothing.
+pub(super) fn suspects_since(peer: &Peer, known: &Known) -> Option<Time> {
+    Some(peer.suspected_since?.max(known.fit_since?))
 }
 
 /// Whether a stopped peer is natha's to start.

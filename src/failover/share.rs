@@ -8,7 +8,7 @@ use super::group::{GroupState, Groups};
 use super::known::Known;
 use super::order::rank;
 use super::peer::{Peer, max_request_age};
-use super::rule::is_my_turn_after;
+use super::rule::{is_my_turn_after, suspects_since};
 use crate::types::{InstanceId, Time};
 
 /// Pace of reads by a node that may have to act, while one peer is not well.
@@ -59,7 +59,8 @@ impl<'a> Share<'a> {
     pub(super) fn own_power(&self) -> Option<Duration> {
         let may_stop_soon = |since: Time| self.is_keeper() || self.may_stop_soon(since);
         let suspects = self.known.peers.values();
-        let mine = suspects.filter(|peer| peer.suspected_since.is_some_and(may_stop_soon));
+        let mine =
+            suspects.filter(|peer| suspects_since(peer, self.known).is_some_and(may_stop_soon));
         mine.map(|peer| self.pace_of(peer)).min()
     }
 
@@ -125,11 +126,11 @@ impl<'a> Share<'a> {
         let is_mine_to_start = |stop: Time| is_my_turn_after(stop, known, self.now);
         known.stopped.contains(&peer.member.id)
             || peer.stopped_by_other.is_some_and(is_mine_to_start)
-            || peer.suspected_since.is_some_and(|since| self.may_stop_soon(since))
+            || suspects_since(peer, known).is_some_and(|since| self.may_stop_soon(since))
             || (peer.power_since_heard().is_none() && self.is_heir_of(peer))
     }
 
-    /// Whether it is this node's turn to stop a peer that has been suspected since then.
+    /// Whether it is this node's turn to stop a peer that it has suspected since then.
     fn may_stop_soon(&self, since: Time) -> bool {
         let rules = &self.known.timing.repair;
         let place = rank(&self.known.me.id, self.known.everyone());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::group::{GroupState, Groups, MoveKind};
 use super::known::Known;
 use super::repair::Repairs;
+use super::rule::suspects_since;
 use super::slot::Slot;
 use super::wants::{hands_back, hold};
 use super::{GroupView, PeerView, View};
@@ -149,7 +150,7 @@ fn timers(known: &Known, groups: &Groups, now: Time) -> BTreeMap<String, Duratio
         let left = |since: Option<Time>, wait: Duration| {
             since.map(|at| wait.saturating_sub(now.since(at))).filter(|left| !left.is_zero())
         };
-        let repair = left(peer.suspected_since, known.timing.repair.after);
+        let repair = left(suspects_since(peer, known), known.timing.repair.after);
         let away = groups.values().filter(|group| {
             let mut preferred = group.prefer.iter().take_while(|node| **node != known.me.id);
             preferred.any(|node| node == id) && known.holder(group) == Some(&known.me.id)

@@ -360,7 +360,7 @@ fn what_changes_while_the_note_is_written_is_heeded() {
     bench.give(Input::Done { id: note.unwrap(), outcome });
     bench.poll();
     assert_eq!((bench.stops().len(), bench.remembered()), (0, Some([].into())));
-    assert_eq!(held(&bench), ["it is not stopped: this node was not fit throughout"]);
+    assert_eq!(held(&bench), ["it is not stopped: this node is not fit"]);
 }
 
 #[test]
