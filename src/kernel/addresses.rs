@@ -12,7 +12,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
@@ -21,10 +20,8 @@ use nix::errno::Errno;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinHandle;
 
+use super::netlink::{self, LIMIT};
 use crate::plan::LOOPBACK;
-
-/// The kernel normally answers within a millisecond.
-const LIMIT: Duration = Duration::from_secs(5);
 
 /// Why addresses could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +69,8 @@ pub struct Own {
 /// # Errors
 /// If the kernel does not answer or refuses.
 pub async fn read() -> Result<Vec<Own>, AddressError> {
-    with_handle(async |handle| {
-        let found = dump(&handle).await?;
+    within_limit(async |handle| {
+        let found = dump(handle).await?;
         Ok(found.into_iter().map(|(own, _)| own).collect())
     })
     .await
@@ -85,12 +82,12 @@ pub async fn read() -> Result<Vec<Own>, AddressError> {
 /// # Errors
 /// If there is no such interface, or the kernel refuses.
 pub async fn add(link: &str, address: Ipv4Addr) -> Result<Option<String>, AddressError> {
-    with_handle(async |handle| {
-        let there = dump(&handle).await?.into_iter().find(|(own, _)| own.address == address);
+    within_limit(async |handle| {
+        let there = dump(handle).await?.into_iter().find(|(own, _)| own.address == address);
         if let Some((own, _)) = there {
             return Ok(Some(own.link));
         }
-        let links = links(&handle).await?;
+        let links = links(handle).await?;
         let index = links.iter().find(|(_, name)| *name == link).map(|(index, _)| *index);
         let index = index.ok_or_else(|| AddressError::NoLink(link.to_owned()))?;
         let mut request = handle.address().add(index, IpAddr::V4(address), 32);
@@ -112,8 +109,8 @@ pub async fn add(link: &str, address: Ipv4Addr) -> Result<Option<String>, Addres
 /// If the kernel refuses.
 pub async fn remove(link: &str, address: Ipv4Addr) -> Result<bool, AddressError> {
     let wanted = Own { address, link: link.to_owned(), prefix: 32 };
-    with_handle(async |handle| {
-        let there = dump(&handle).await?.into_iter().find(|(own, _)| *own == wanted);
+    within_limit(async |handle| {
+        let there = dump(handle).await?.into_iter().find(|(own, _)| *own == wanted);
         let Some((_, message)) = there else { return Ok(false) };
         match handle.address().del(message).execute().await {
             // Another program has just removed it.
@@ -162,14 +159,11 @@ impl<S: StreamExt + Unpin> Watch<S> {
 }
 
 /// Does some work with a netlink socket of its own and a time limit.
-async fn with_handle<T>(
-    work: impl AsyncFnOnce(Handle) -> Result<T, AddressError>,
+async fn within_limit<T>(
+    work: impl AsyncFnOnce(&Handle) -> Result<T, AddressError>,
 ) -> Result<T, AddressError> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(AddressError::Open)?;
-    let connection = tokio::spawn(connection);
-    let answer = tokio::time::timeout(LIMIT, work(handle)).await;
-    connection.abort();
-    answer.map_err(|_| AddressError::TimedOut)?
+    let outcome = netlink::ask(work).await.map_err(AddressError::Open)?;
+    outcome.ok_or(AddressError::TimedOut)?
 }
 
 /// The interfaces' names by index.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use ipnet::Ipv4Net;
@@ -13,10 +12,8 @@ use nix::errno::Errno;
 use rtnetlink::{Handle, RouteMessageBuilder};
 
 use super::addresses::is_refusal;
+use super::netlink::{self, LIMIT};
 use crate::plan::{Link, Route};
-
-/// The kernel normally answers within a millisecond.
-const LIMIT: Duration = Duration::from_secs(5);
 
 /// Why the interfaces could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -38,15 +35,11 @@ pub(crate) async fn read() -> Result<(Vec<Link>, Vec<Route>), LinksError> {
     within_limit(async |handle| ask(handle).await).await
 }
 
-/// Asks the kernel by a socket of its own.
 async fn within_limit<T>(
     question: impl AsyncFnOnce(&Handle) -> Result<T, rtnetlink::Error>,
 ) -> Result<T, LinksError> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(LinksError::Open)?;
-    let connection = tokio::spawn(connection);
-    let answer = tokio::time::timeout(LIMIT, question(&handle)).await;
-    connection.abort();
-    Ok(answer.map_err(|_| LinksError::TimedOut)??)
+    let answer = netlink::ask(question).await.map_err(LinksError::Open)?;
+    Ok(answer.ok_or(LinksError::TimedOut)??)
 }
 
 /// The packets that the kernel has received by an interface and sent by it; none if it does not

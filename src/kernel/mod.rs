@@ -16,6 +16,7 @@ pub mod forwarding;
 pub(crate) mod journal;
 pub(crate) mod links;
 pub(crate) mod lock;
+mod netlink;
 pub mod news;
 pub(crate) mod nft;
 pub(crate) mod privilege;

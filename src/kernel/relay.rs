@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use netlink_packet_route::neighbour::{NeighbourFlags, NeighbourState};
@@ -15,11 +14,10 @@ use nix::errno::Errno;
 use rtnetlink::{Handle, LinkVxlan, RouteMessageBuilder};
 
 use super::addresses::is_refusal;
+use super::netlink::{self, LIMIT};
 use super::sysctl::{self, SysctlError};
 use crate::plan::{RELAY_LINK, SysctlKey, tunnel_address};
 
-/// The kernel normally answers within a millisecond.
-const LIMIT: Duration = Duration::from_secs(5);
 /// The number of the virtual network, the same on all nodes.
 const NETWORK: u32 = 6286;
 /// The source ports of the packets that carry copies. The kernel chooses one by the hash of the
@@ -168,15 +166,11 @@ async fn index(handle: &Handle) -> Result<Option<u32>, RelayError> {
     }
 }
 
-/// Asks the kernel by a socket of its own.
 async fn within_limit<T>(
     work: impl AsyncFnOnce(&Handle) -> Result<T, RelayError>,
 ) -> Result<T, RelayError> {
-    let (connection, handle, _) = rtnetlink::new_connection().map_err(RelayError::Open)?;
-    let connection = tokio::spawn(connection);
-    let answer = tokio::time::timeout(LIMIT, work(&handle)).await;
-    connection.abort();
-    answer.map_err(|_| RelayError::TimedOut)?
+    let outcome = netlink::ask(work).await.map_err(RelayError::Open)?;
+    outcome.ok_or(RelayError::TimedOut)?
 }
 
 /// The hardware address of a node in the tunnel: a locally administered one (IEEE 802) with the
