@@ -145,8 +145,8 @@ pub fn needs_security_groups(monitor: &Fact<MonitorFacts>) -> bool {
 fn all_arrive(report: &Report) -> bool {
     let mut peers = report.view.peers.values();
     let mut heirs = report.flows.heirs.values();
-    peers.all(|peer| is_heard(peer) && peer.hears_me && has_echo(peer))
-        && heirs.all(HeirReport::is_connected)
+    let is_reached = |heir: &HeirReport| heir.is_connected() && heir.copies != Some(false);
+    peers.all(|peer| is_heard(peer) && peer.hears_me && has_echo(peer)) && heirs.all(is_reached)
 }
 
 /// `same-key`

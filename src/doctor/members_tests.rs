@@ -91,6 +91,13 @@ fn security_groups_are_read_only_if_something_does_not_arrive() {
         needs_security_groups(&running(report).monitor)
     };
     assert!(replicating("connecting") && !replicating("live") && !replicating("resync"));
+    let copying = |copies| {
+        let mut report = report();
+        let heir = HeirReport { state: "live".to_owned(), copies, ..HeirReport::default() };
+        report.flows.heirs.insert(node(2), heir);
+        needs_security_groups(&running(report).monitor)
+    };
+    assert!(copying(Some(false)) && !copying(Some(true)) && !copying(None));
     assert!(needs_security_groups(&Facts::default().monitor));
     assert_eq!(security(&deaf), Err(Gap::new("it was not read")));
     let unknown = Facts { security: Ok(SecurityFacts::default()), ..deaf };

@@ -15,6 +15,8 @@ const SETTLE_LONG: Duration = Duration::from_mins(1);
 
 /// What the alert about failing reads has in place of a group or node, in its key.
 pub(super) const READS: &str = "reads";
+/// What an alert about neither a group nor another node has in its key.
+pub(super) const THIS_NODE: &str = "this-node";
 /// How the alerts about undelivered notices begin. They reach people by other ways than this one.
 const OWN_DELIVERY: &str = "notify";
 /// The alert about a node that was drained.
@@ -151,5 +153,5 @@ fn end(key: &str) -> Effect {
 fn about(event: &Event) -> String {
     let group = event.group.as_ref().map(ToString::to_string);
     let node = || event.node.as_ref().map(ToString::to_string);
-    group.or_else(node).unwrap_or_else(|| "this-node".to_owned())
+    group.or_else(node).unwrap_or_else(|| THIS_NODE.to_owned())
 }

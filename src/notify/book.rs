@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::alerts::{Effect, READS, Scope, of_event, of_host};
+use super::alerts::{Effect, READS, Scope, THIS_NODE, of_event, of_host};
 use super::notice::{FORMAT, Notice, NoticeKind, change_text, subject};
 use crate::failover::Level;
 use crate::history::{Change, ChangeKind, ChangeResult, Fact, Ledger, Line, names_of, wall_text};
@@ -153,7 +153,7 @@ impl Book {
                 Some("node" | "repair") => {
                     !about.parse::<InstanceId>().is_ok_and(|id| is_member(&id))
                 }
-                Some("foreign") => !names.any(|name| name == about),
+                Some("foreign" | "fallback") => !names.any(|name| name == about),
                 Some("change" | "api") if about != READS => {
                     let is_node = about.parse::<InstanceId>().is_ok_and(|id| is_member(&id));
                     !is_node && !names.any(|name| name == about)
@@ -432,7 +432,9 @@ impl Book {
         let last = rest.rsplit('/').next().unwrap_or(rest);
         match (kind, last.parse::<InstanceId>()) {
             (_, Ok(node)) => self.name(&node),
-            ("foreign" | "api", _) if last != READS => format!("group {last}"),
+            ("foreign" | "fallback" | "api" | "event", _) if ![READS, THIS_NODE].contains(&last) => {
+                format!("group {last}")
+            }
             _ => self.name(&self.sender.me),
         }
     }

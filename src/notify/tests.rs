@@ -186,11 +186,12 @@ fn an_alert_about_a_node_that_has_left_the_cluster_ends() {
     desk.alive(&[B]);
     desk.verdict(1_000, Level::Warning, DOWN);
     desk.event(1_000, EventKind::Foreign, Level::Alert, "it points elsewhere");
+    desk.event(1_000, EventKind::Fallback, Level::Alert, "its routes are at its fallback nat-1");
     let text = format!("taking it over (from {A} to {B}): {A} is down");
     desk.event(1_000, EventKind::TakeoverBegun, Level::Warning, &text);
-    assert_eq!(desk.poll(6_000).len(), 2);
+    assert_eq!(desk.poll(6_000).len(), 3);
     desk.0.enrol(&Roster::default(), Time::from_millis(7_000), wall(7_000));
-    let ends = [ended("foreign/web"), ended(&format!("node/{A}"))].concat();
+    let ends = [ended("fallback/web"), ended("foreign/web"), ended(&format!("node/{A}"))].concat();
     assert_eq!(desk.poll(7_000), ends);
     assert_eq!(desk.0.next_deadline(), None, "the change is forgotten too");
 }
@@ -200,11 +201,15 @@ fn a_group_at_its_fallback_is_an_alert_until_it_is_back() {
     let mut desk = Desk::of(B);
     desk.alive(&[B]);
     desk.event(1_000, EventKind::Fallback, Level::Alert, "its routes are at its fallback nat-1");
-    assert_eq!(desk.poll(6_000), begun("fallback/web"));
+    let notice = desk.notices(6_000).remove(0);
+    assert_eq!(notice.key, "fallback/web");
+    assert!(notice.subject.contains("group web: its routes"), "{}", notice.subject);
     desk.event(60_000, EventKind::Fallback, Level::Info, "none of its routes is there any more");
     assert_eq!(desk.poll(60_000), ended("fallback/web"));
     desk.event(61_000, EventKind::Fallback, Level::Alert, "EC2 refuses its fallback nat-1: gone");
-    assert_eq!(desk.poll(61_000), begun("event/fallback/web"));
+    let refused = desk.notices(61_000).remove(0);
+    assert_eq!(refused.key, "event/fallback/web");
+    assert!(refused.subject.contains("group web: EC2 refuses"), "{}", refused.subject);
 }
 
 #[test]
