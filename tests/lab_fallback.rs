@@ -78,6 +78,8 @@ fn hosts_behind_two_nodes_that_cannot_forward_use_the_fallback_until_these_can()
         assert_eq!(status.code, 3, "{}", status.stdout);
         assert!(status.stdout.contains(&format!("{gateway} (fallback)")), "{}", status.stdout);
     }
+    let plan = scene.natha("nat-a", &["adopt"]).unwrap();
+    assert!(plan.stdout.contains("that is the group's fallback"), "{}", plan.stdout);
     let writes = scene.route_writes().unwrap();
     let stays = || scene::ensure(scene.route_writes()? == writes, "something moved again");
     scene.watch(Duration::from_secs(10), stays).unwrap();

@@ -8,7 +8,6 @@ use ipnet::Ipv4Net;
 
 use super::group::{GroupState, Relay};
 use super::known::Known;
-use super::peer::Peer;
 use super::slot::Slot;
 use crate::types::{Egress, EgressId, GroupName, InstanceId, Resource, RouteTarget, Time};
 
@@ -118,8 +117,11 @@ impl GroupState {
         if let Some(relay) = gives.or_else(gets) {
             self.relay = Some((relay, now + RELAY));
         }
-        let is_alive = |peer: &InstanceId| known.peers.get(peer).is_some_and(Peer::is_alive);
-        self.relay.take_if(|(relay, until)| now >= *until || !is_alive(&relay.peer));
+        // Not whether it is alive: a giver that is being drained is leaving, and forwards.
+        let is_heard = |peer: &InstanceId| {
+            known.peers.get(peer).is_some_and(|peer| peer.is_fresh(now, &known.timing))
+        };
+        self.relay.take_if(|(relay, until)| now >= *until || !is_heard(&relay.peer));
     }
 
     /// How much longer the giver of the last planned move to this node copies packets to it; none if

@@ -19,6 +19,9 @@ use crate::types::{
 const SURE: Duration = Duration::from_secs(10);
 /// The same where only probes found that a member is out.
 const PROBED: Duration = Duration::from_secs(30);
+/// The same for what a drained node holds: its host may shut down in seconds. Of two nodes that are
+/// drained together for planned work, one takes part again within this time.
+const DRAINED: Duration = Duration::from_secs(5);
 /// How long a fallback that EC2 refused is not used.
 const REFUSED: Duration = Duration::from_mins(1);
 
@@ -85,10 +88,9 @@ impl LastWay {
         if holder.is_some_and(|holder| holder.verdict == Verdict::Unmet) {
             return None;
         }
-        // A host that shuts down has no time to wait.
         let is_given = known.leaving && from.as_ref() == Some(&known.me.id);
         let turn = HEIR_PATIENCE.saturating_mul(place(known, group, now));
-        if now < if is_given { self.since } else { self.due + turn } {
+        if now < if is_given { self.since + DRAINED } else { self.due + turn } {
             return None;
         }
         let reason = "no node can serve it".to_owned();

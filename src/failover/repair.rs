@@ -218,7 +218,8 @@ impl Repairs {
     ) {
         let node = &peer.member.id;
         let rules = &known.timing.repair;
-        let suspected_for = peer.suspected_since.map_or(Duration::ZERO, |at| now.since(at));
+        let since = rule::suspects_since(peer, known).or(peer.suspected_since);
+        let suspected_for = since.map_or(Duration::ZERO, |at| now.since(at));
         if suspected_for < rules.after || !self.is_free(node, rules.patience, now) {
             return;
         }

@@ -31,8 +31,8 @@ const BEFORE_FILTER: i32 = -20;
 /// The counters of copies: made here, and taken from the other node.
 const COPIED: &str = "copied";
 const TAKEN: &str = "taken";
-/// The first half of the addresses in the tunnel. 198.18.0.0/15 is for tests of devices (RFC 2544)
-/// and used by no network that a private host would want to reach.
+/// The first half of the addresses in the tunnel: 198.18.0.0/15 is for tests of devices (RFC 2544).
+/// Only a route of 32 bits for each peer leads there.
 const TUNNEL: [u8; 2] = [198, 19];
 
 /// A node's address in the tunnel: the last two octets are those of its address in the VPC.

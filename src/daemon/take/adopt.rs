@@ -18,12 +18,15 @@ use crate::config::{Flags, Settings, load};
 use crate::daemon::discovery::Membership;
 use crate::daemon::waiting::Waiting;
 use crate::types::{
-    Group, GroupName, Holder, InstanceId, Location, Resource, RouteTableId, RouteTableInfo,
+    Group, GroupName, Holder, InstanceId, Location, NatGatewayId, Resource, RouteTableId, RouteTableInfo,
     RouteTarget,
 };
 
 /// A read may take several calls, each with the API's time limit: its limit in units of that.
 const CALL_LIMITS: u32 = 3;
+/// Why a table is not moved from or to the fallback of its group.
+const FALLBACK_TARGET: &str = "that is the group's fallback: the monitors take back what is there. \
+                               Remove the fallback first (`fallback`, or the tag natha:fallback)";
 /// How long one change may take until reads show it.
 const CHANGE: Duration = Duration::from_secs(30);
 
@@ -134,8 +137,12 @@ pub(crate) async fn retire(
         adopted.routes().clone().into_iter().filter(|(it, _)| is_meant(it)).collect();
     let mut steps = Vec::new();
     for (route, before) in routes {
-        let group = group_of(&found, &route).map(|group| group.name.clone());
-        let (result, note) = if yes {
+        let group = group_of(&found, &route);
+        let is_fallback = group.is_some_and(|group| is_fallback(group, &before));
+        let group = group.map(|group| group.name.clone());
+        let (result, note) = if is_fallback {
+            (AdoptResult::LeftAlone, FALLBACK_TARGET.to_owned())
+        } else if yes {
             give_back(&found, &route, &before, &mut adopted).await?
         } else {
             (AdoptResult::WouldMove, String::new())
@@ -202,6 +209,9 @@ fn plan(
             };
             let home = group.home.as_ref().filter(|home| **home != found.cluster.me.id);
             let (result, note) = match home {
+                _ if is_fallback(group, &target) => {
+                    (AdoptResult::LeftAlone, FALLBACK_TARGET.to_owned())
+                }
                 None => (AdoptResult::WouldMove, String::new()),
                 Some(home) => {
                     let home = roster.node_name(home);
@@ -332,6 +342,13 @@ async fn give_back(
 fn is_members(found: &Membership, target: &RouteTarget) -> bool {
     let is_its = |interface| matches!(target, RouteTarget::Interface(id) if id == interface);
     found.cluster.roster.members.iter().any(|member| is_its(&member.interface))
+}
+
+/// Whether `target` is the group's fallback. A node that is proven takes a table from there, whoever
+/// led it there.
+fn is_fallback(group: &Group, target: &RouteTarget) -> bool {
+    let fallback = group.traits.fallback.as_ref().map(NatGatewayId::as_str);
+    matches!(target, RouteTarget::Other(id) if Some(id.as_str()) == fallback)
 }
 
 fn group_of<'a>(found: &'a Membership, route: &AdoptedRoute) -> Option<&'a Group> {

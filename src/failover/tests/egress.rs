@@ -303,6 +303,22 @@ fn a_group_goes_home_once_the_copies_of_the_move_to_this_node_have_ended() {
     bench.run_until(10_000, is_back);
 }
 
+/// A drained giver says in one heartbeat that it is leaving and to whom it gives the group.
+#[test]
+fn the_receiver_copies_with_a_giver_that_is_being_drained_as_long_as_it_is_heard() {
+    let mut bench = prepared(0);
+    let beat = bench.beat_mut(1);
+    beat.leaving = true;
+    beat.holds = vec![Claim { group: group(1).name, generation: 1, to: Some(id(0)) }];
+    bench.run(300);
+    assert_eq!(relay(&bench), Some((1, false)));
+    bench.run(10_000);
+    assert_eq!(relay(&bench), Some((1, false)));
+    bench.beats.remove(&1);
+    bench.run(1_000);
+    assert_eq!(relay(&bench), None, "its host is off");
+}
+
 #[test]
 fn nothing_is_copied_to_a_node_that_is_not_alive() {
     let mut bench = prepared(0);

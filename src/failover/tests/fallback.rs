@@ -177,16 +177,32 @@ fn the_next_member_writes_where_the_one_before_it_does_not() {
 }
 
 #[test]
-fn a_node_that_is_drained_gives_its_group_to_the_fallback_at_once() {
+fn a_node_that_is_drained_gives_its_group_to_the_fallback_after_a_moment() {
     let mut bench = bench(2);
     stop(&mut bench, 1);
     bench.run(1_000);
     assert_eq!(bench.moved(), [(1, 0)]);
     bench.command(Command::Leave);
-    bench.run(500);
+    bench.run(3_000);
+    assert_eq!(bench.moved().len(), 1);
+    bench.run(2_000);
     assert_eq!(bench.moved()[1..], [(0, GATEWAY), (1, GATEWAY)]);
     bench.run(100);
     assert!(bench.count(|action| matches!(action, crate::failover::Action::MayExit)) > 0);
+}
+
+/// Both begin planned work at one moment, and hear it; the second one takes part again.
+#[test]
+fn of_two_nodes_that_are_drained_together_the_fallback_gets_nothing() {
+    let mut bench = bench(2);
+    bench.beat_mut(1).leaving = true;
+    bench.run(200);
+    bench.command(Command::Leave);
+    bench.run(4_000);
+    assert_eq!(bench.moved(), []);
+    bench.beat_mut(1).leaving = false;
+    bench.run(2_000);
+    assert_eq!(bench.moved(), [(0, 1)]);
 }
 
 #[test]
