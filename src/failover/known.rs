@@ -13,8 +13,8 @@ use super::slot::Slot;
 use super::{Action, EventKind, Level, Verdict};
 use crate::config::Timing;
 use crate::types::{
-    Beat, Fitness, GroupName, Holder, InstanceId, InstanceState, Location, Member, PowerReport,
-    Roster, RouteEntry, SessionId, Time,
+    Beat, Fault, Fitness, GroupName, Holder, InstanceId, InstanceState, Location, Member,
+    PowerReport, Roster, RouteEntry, SessionId, Time,
 };
 
 /// How long after its start a node leaves gaps to others that may be about to fill them.
@@ -215,28 +215,42 @@ impl Known {
         self.peers.get(node).map(|peer| &peer.member)
     }
 
-    /// How long this node's reads have shown every resource of every group on nodes that
-    /// `accept` agrees with, or outside the cluster, where natha leaves it alone; none where they
-    /// do not.
-    pub(super) fn all_settled_on<'a>(
+    /// How long this node's reads have shown no resource on `peer`, and every one of the peer's and
+    /// this node's groups on a node that `accept` agrees with, or where natha leaves it alone; none
+    /// where they do not.
+    pub(super) fn settled_without<'a>(
         &self,
+        peer: &InstanceId,
         groups: impl Iterator<Item = &'a GroupState>,
         accept: impl Fn(&InstanceId) -> bool,
         now: Time,
     ) -> Option<Duration> {
         let read_since = now - self.timing.read_valid;
         let mut settled = Duration::MAX;
-        for slot in groups.flat_map(|group| &group.slots) {
-            let location = self.location(slot)?;
-            if !(self.is_left_alone(slot) || location.member().is_some_and(&accept))
-                || !slot.is_read_since(read_since)
-                || slot.pending.is_some()
-            {
-                return None;
+        for group in groups {
+            let is_of_a_third =
+                group.home.as_ref().is_some_and(|home| *home != self.me.id && home != peer);
+            for slot in &group.slots {
+                let location = self.location(slot)?;
+                let holder = location.member();
+                let is_well = if is_of_a_third {
+                    holder != Some(peer)
+                } else {
+                    self.is_left_alone(slot)
+                        || holder.is_some_and(|node| accept(node) || self.is_mute(node, now))
+                };
+                if !is_well || !slot.is_read_since(read_since) || slot.pending.is_some() {
+                    return None;
+                }
+                settled = settled.min(now.since(slot.since));
             }
-            settled = settled.min(now.since(slot.since));
         }
         Some(settled)
+    }
+
+    /// Whether `node` is a member that never said that it runs natha.
+    fn is_mute(&self, node: &InstanceId, now: Time) -> bool {
+        self.peers.get(node).is_some_and(|peer| peer.is_mute(now, &self.timing))
     }
 
     /// Takes over the members of a roster that contains this node, and keeps what is known of
@@ -308,22 +322,25 @@ impl Known {
             let lines = beat.hears.iter().filter(|line| line.stopped);
             lines.map(|line| line.node.clone()).collect()
         };
+        let may_start = !beat.fitness.faults.contains(&Fault::Uplink);
         peer.heard = Some(Heard { session, beat, at });
         if !self.ever_heard.contains(from) {
             self.ever_heard.insert(from.clone());
         }
         for node in stopped {
-            self.note_stop_by_other(&node, at);
+            self.note_stop_by_other(&node, may_start, at);
         }
         self.note_latch_of(from, latched);
         moved
     }
 
-    /// Notes that another member said at `at` that it had stopped `node`. A heartbeat of `node`
-    /// that came later says that it runs.
-    fn note_stop_by_other(&mut self, node: &InstanceId, at: Time) {
+    /// Notes that another member said at `at` that it had stopped `node`, and whether it may reach
+    /// EC2 to start it: the time of the last one that may counts. A heartbeat of `node` that came
+    /// later says that it runs.
+    fn note_stop_by_other(&mut self, node: &InstanceId, may_start: bool, at: Time) {
         let Some(peer) = self.peers.get_mut(node) else { return };
-        if peer.heard.as_ref().is_none_or(|heard| heard.at < at) {
+        let is_new = may_start || peer.stopped_by_other.is_none();
+        if is_new && peer.heard.as_ref().is_none_or(|heard| heard.at < at) {
             peer.stopped_by_other = peer.stopped_by_other.max(Some(at));
         }
     }

@@ -164,7 +164,7 @@ fn may_stop_by_resources(
     };
     let mut slots = groups.values().flat_map(|group| &group.slots);
     let has_any = slots.any(|slot| !known.is_left_alone(slot));
-    let settled = known.all_settled_on(groups.values(), agrees, now).filter(|_| has_any);
+    let settled = known.settled_without(node, groups.values(), agrees, now).filter(|_| has_any);
     if settled.is_none_or(|settled| settled < known.timing.repair.settle) {
         return Err(Blocked::For(
             "not every resource has been observed on this side for repair.settle yet",

@@ -432,7 +432,9 @@ impl Book {
         let last = rest.rsplit('/').next().unwrap_or(rest);
         match (kind, last.parse::<InstanceId>()) {
             (_, Ok(node)) => self.name(&node),
-            ("foreign" | "fallback" | "api" | "event", _) if ![READS, THIS_NODE].contains(&last) => {
+            ("foreign" | "fallback" | "api" | "event", _)
+                if ![READS, THIS_NODE].contains(&last) =>
+            {
                 format!("group {last}")
             }
             _ => self.name(&self.sender.me),

@@ -18,8 +18,8 @@ use crate::config::{Flags, Settings, load};
 use crate::daemon::discovery::Membership;
 use crate::daemon::waiting::Waiting;
 use crate::types::{
-    Group, GroupName, Holder, InstanceId, Location, NatGatewayId, Resource, RouteTableId, RouteTableInfo,
-    RouteTarget,
+    Group, GroupName, Holder, InstanceId, Location, NatGatewayId, Resource, RouteTableId,
+    RouteTableInfo, RouteTarget,
 };
 
 /// A read may take several calls, each with the API's time limit: its limit in units of that.

@@ -3,7 +3,7 @@
 use super::repairs::{held, repair};
 use super::test_bench::*;
 use crate::failover::Action;
-use crate::types::{Hears, InstanceState, SessionId, StopOrigin};
+use crate::types::{Fault, Fitness, Hears, InstanceState, SessionId, StopOrigin};
 
 /// What node 2 says of node 1: that it stopped it, or not.
 fn line(stopped: bool) -> Hears {
@@ -48,6 +48,14 @@ fn when_that_member_is_silent_for_longer_than_a_restart_takes_another_starts_it_
 fn a_leaving_member_leaves_its_stop_to_the_others() {
     let mut bench = with_a_stop_by_another();
     bench.beat_mut(2).leaving = true;
+    bench.run(20_000);
+    assert_eq!(bench.starts(), 1);
+}
+
+#[test]
+fn a_member_that_cannot_reach_ec2_leaves_its_stop_to_the_others() {
+    let mut bench = with_a_stop_by_another();
+    bench.beat_mut(2).fitness = Fitness::unfit(Fault::Uplink);
     bench.run(20_000);
     assert_eq!(bench.starts(), 1);
 }
