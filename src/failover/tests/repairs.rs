@@ -365,11 +365,11 @@ fn what_points_to_a_member_that_never_spoke_does_not_keep_a_peer_from_being_repa
     let mut bench = TestBench::starting(0, 3, timing());
     // It answers echo, as another NAT does.
     bench.beats.remove(&2);
-    bench.routes.insert(table(0), to(2));
+    bench.routes.insert(table(1), to(2));
     bench.run(60_000);
     bench.lose(1);
     bench.run(MINUTES);
-    assert_eq!(bench.routes[&table(0)], to(2), "it stays there");
+    assert_eq!(bench.routes[&table(1)], to(2), "it stays there");
     assert_eq!(bench.stops(), [(1, false)], "{:?}", held(&bench));
 }
 
