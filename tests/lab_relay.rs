@@ -14,8 +14,6 @@ const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 const NODES: [&str; 2] = ["nat-a", "nat-b"];
 /// After both have taken effect.
 const AFTER: Duration = Duration::from_secs(5);
-/// A hand-back begins once the last move has taken effect, as with the defaults.
-const LATER: &str = "[hand_back]\nhold = \"25s\"\nhold_max = \"25s\"\n";
 
 /// A cluster whose changes take effect so much later than EC2 accepts them.
 fn start(settings: &str, propagation_ms: u64, elastic_ms: u64) -> Scene {
@@ -54,7 +52,8 @@ fn moved(scene: &Scene, longest_ms: u64) -> u64 {
 
 /// No packet is lost, and no other address is seen.
 fn loses_nothing(propagation_ms: u64, elastic_ms: u64) {
-    let scene = start(LATER, propagation_ms, elastic_ms);
+    // However short the hold is, the hand-back begins once the copies of the hand-over have ended.
+    let scene = start(QUICK, propagation_ms, elastic_ms);
     wait_copies(&scene, Some(true));
     let meter = moved(&scene, propagation_ms.max(elastic_ms));
     scene.lost_nothing(meter).unwrap();
@@ -70,6 +69,29 @@ fn a_planned_move_loses_no_packet_where_the_route_takes_effect_first() {
 #[test]
 fn a_planned_move_loses_no_packet_where_the_elastic_ip_takes_effect_first() {
     loses_nothing(4_000, 1_500);
+}
+
+/// No packet is lost where a node goes down as soon as its drain has ended, as in a reboot.
+fn a_drain_loses_nothing(propagation_ms: u64, elastic_ms: u64) {
+    let scene = start(QUICK, propagation_ms, elastic_ms);
+    wait_copies(&scene, Some(true));
+    let meter = scene.ping("host-a", 10).unwrap();
+    scene.wait_replicated(NODES[0], NODES[1], 1).unwrap();
+    scene.drain(NODES[0]).unwrap();
+    scene.sh(NODES[0], "ip link set ens5 down").unwrap();
+    scene.pass(AFTER);
+    scene.lost_nothing(meter).unwrap();
+    assert_eq!(scene.seen("host-a"), Some(scene.public("out-a").unwrap()));
+}
+
+#[test]
+fn a_drain_loses_no_packet_where_the_route_takes_effect_first() {
+    a_drain_loses_nothing(1_500, 4_000);
+}
+
+#[test]
+fn a_drain_loses_no_packet_where_the_elastic_ip_takes_effect_first() {
+    a_drain_loses_nothing(4_000, 1_500);
 }
 
 #[test]
