@@ -59,7 +59,7 @@ impl Scale {
             broken: 5,
             patterns: 5,
             hand_backs: 3,
-            flow_rounds: 3,
+            flow_rounds: 2,
             flows: 2_500,
             transfer_mib: 10_240,
             dataplane: 21,

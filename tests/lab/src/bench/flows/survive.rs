@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use super::{replicating, wait_own_address};
+use super::{replicating, slow_effects, wait_own_address};
 use crate::bench::figures::Figures;
-use crate::bench::pair::{api, power_cycle};
+use crate::bench::pair::power_cycle;
 use crate::bench::{Bench, stats};
 use crate::egress::Load;
 use crate::scene::Scene;
+use crate::spec::Ec2Spec;
 use crate::survival::mix;
 
 /// The figures of [`survived`].
@@ -48,17 +49,30 @@ impl Sums {
     }
 }
 
+/// What takes effect first, and what later: the routes, or the Elastic IPs.
+fn effects() -> [Ec2Spec; 2] {
+    let route_first = slow_effects();
+    let elastic_first =
+        Ec2Spec { propagation_ms: 3_000, elastic_ms: Some(1_000), ..slow_effects() };
+    [route_first, elastic_first]
+}
+
 pub(in crate::bench) fn survived(bench: &Bench<'_>) -> Result<Figures> {
-    let scene = replicating(bench, api(50), "")?;
     let (mut sums, rounds) = (Sums::default(), bench.scale.flow_rounds);
-    for round in 1..=rounds {
-        killed(bench, &scene, &mut sums)?;
-        moved(bench, &scene, &mut sums)?;
-        let Sums { opened, alive, broken, .. } = sums;
-        Bench::say(&format!(
-            "connections, round {round} of {rounds}: {alive} of {opened} survived the kills, \
-             {broken} broken by planned moves"
-        ));
+    for ec2 in effects() {
+        let (route_ms, elastic_ms) = (ec2.propagation_ms, ec2.elastic_ms.unwrap_or_default());
+        let scene = replicating(bench, ec2, "")?;
+        sums.loads = 0;
+        for round in 1..=rounds {
+            killed(bench, &scene, &mut sums)?;
+            moved(bench, &scene, &mut sums)?;
+            let Sums { opened, alive, broken, .. } = sums;
+            Bench::say(&format!(
+                "connections, route after {route_ms} ms, Elastic IP after {elastic_ms} ms, round \
+                 {round} of {rounds}: {alive} of {opened} survived the kills, {broken} broken by \
+                 planned moves"
+            ));
+        }
     }
     let ratio = stats::count(sums.alive) / stats::count(sums.opened).max(1.0);
     let sent = usize::try_from(sums.replicated)?;
