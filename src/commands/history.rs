@@ -232,7 +232,7 @@ impl History {
             change.kind.name().to_owned(),
             of,
             node(&change.from),
-            node(&change.to),
+            change.gateway.clone().unwrap_or_else(|| node(&change.to)),
             change.result.name().to_owned(),
             display_duration(change.took),
             noticed.map_or("-".to_owned(), |before| format!("{} before", display_duration(before))),

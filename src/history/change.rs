@@ -25,6 +25,9 @@ pub struct Change {
     pub from: Option<InstanceId>,
     /// The node that was to have it.
     pub to: Option<InstanceId>,
+    /// The NAT gateway that was to have it, of a move to the group's fallback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<String>,
     /// Why, in the words of the log.
     pub reason: String,
     /// What was reported of `from` since it was last alive, oldest first.
@@ -55,6 +58,10 @@ pub enum ChangeKind {
     HandOver,
     /// A resource of an own group was written again.
     Correction,
+    /// A group that no node could serve was given to its fallback.
+    Fallback,
+    /// It was taken back from there.
+    Return,
     /// A failed node was stopped and started.
     Repair,
 }
@@ -67,6 +74,8 @@ impl ChangeKind {
             Self::Takeover => "takeover",
             Self::HandOver => "hand-over",
             Self::Correction => "correction",
+            Self::Fallback => "fallback",
+            Self::Return => "return",
             Self::Repair => "repair",
         }
     }
@@ -198,6 +207,11 @@ impl Change {
             ChangeKind::HandOver if self.to.is_none() => format!("{by} hands {group} over"),
             ChangeKind::HandOver => format!("{by} hands {group} over to {to}"),
             ChangeKind::Correction => format!("{by} corrects {group}"),
+            ChangeKind::Fallback => {
+                let gateway = self.gateway.as_deref().unwrap_or("its fallback");
+                format!("{by} gives {group} to {gateway}, its fallback")
+            }
+            ChangeKind::Return => format!("{by} takes {group} back from its fallback"),
             ChangeKind::Repair => format!("{by} stops and starts {from}"),
         };
         match self.result {

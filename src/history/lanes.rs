@@ -230,7 +230,8 @@ impl Draft {
         let Some(group) = &change.group else { return };
         let key = (LaneKind::Group, group.to_string());
         let decided = change.decided();
-        let (from, to) = (self.holder(change.from.as_ref()), self.holder(change.to.as_ref()));
+        let from = self.holder(change.from.as_ref());
+        let to = change.gateway.clone().unwrap_or_else(|| self.holder(change.to.as_ref()));
         let label = change.headline(|id| self.name(id));
         let (begin, end) = (self.from, self.to);
         let spans = &mut self.lane(key).spans;
@@ -246,7 +247,8 @@ impl Draft {
         spans.push(Span { from: decided, to: change.end().max(decided), tone, label });
         if change.result == ChangeResult::Done && change.end() < end {
             let label = format!("on {to}");
-            spans.push(Span { from: change.end(), to: end, tone: Tone::Good, label });
+            let tone = if change.gateway.is_some() { Tone::Bad } else { Tone::Good };
+            spans.push(Span { from: change.end(), to: end, tone, label });
         }
     }
 

@@ -149,7 +149,10 @@ impl Ledger {
             ChangeKind::Takeover | ChangeKind::Repair => {
                 event.node.as_ref().and_then(|node| self.reports.get(node))
             }
-            ChangeKind::HandOver | ChangeKind::Correction => None,
+            ChangeKind::HandOver
+            | ChangeKind::Correction
+            | ChangeKind::Fallback
+            | ChangeKind::Return => None,
         };
         let noticed = reports.and_then(|reports| reports.first()).map(|report| report.at);
         let at = noticed.unwrap_or(line.at).min(line.at);
@@ -159,8 +162,8 @@ impl Ledger {
             .flatten()
             .map(|report| Evidence { after: report.at.since(at), text: report.text.clone() });
         let to = match kind {
-            ChangeKind::Takeover | ChangeKind::Correction => Some(by.clone()),
-            ChangeKind::HandOver | ChangeKind::Repair => None,
+            ChangeKind::Takeover | ChangeKind::Correction | ChangeKind::Return => Some(by.clone()),
+            ChangeKind::HandOver | ChangeKind::Fallback | ChangeKind::Repair => None,
         };
         self.serial += 1;
         let mut change = Change {
@@ -171,6 +174,7 @@ impl Ledger {
             group: event.group.clone(),
             from: event.node.clone(),
             to,
+            gateway: receiver(&event.text).filter(|_| kind == ChangeKind::Fallback),
             reason: reason(&event.text).to_owned(),
             evidence: evidence.collect(),
             result: ChangeResult::UnderWay,
@@ -193,9 +197,9 @@ impl Ledger {
             (Some(_), Level::Info) => self.end(ChangeResult::Done, event, line.at),
             (Some(_), _) => self.end(ChangeResult::Failed, event, line.at),
             (None, Level::Warning) if event.text.starts_with("taking it back") => {
-                self.begin(ChangeKind::Correction, event, line)
+                self.begin(ChangeKind::Return, event, line)
             }
-            (None, Level::Warning) => self.begin(ChangeKind::HandOver, event, line),
+            (None, Level::Warning) => self.begin(ChangeKind::Fallback, event, line),
             (None, _) => None,
         }
     }
@@ -298,6 +302,13 @@ fn is_here(change: &Change) -> bool {
 fn subject(event: &Event) -> Option<Subject> {
     let group = event.group.clone().map(Subject::Group);
     group.or_else(|| event.node.clone().map(Subject::Node))
+}
+
+/// The receiver in the text of a change that begins.
+fn receiver(text: &str) -> Option<String> {
+    let (_, inner) = text.split_once(" (from ")?;
+    let (_, to) = inner.split_once("): ")?.0.split_once(" to ")?;
+    Some(to.to_owned())
 }
 
 /// The reason in the text of a change that begins: `taking it over (from i-… to i-…): the reason`.

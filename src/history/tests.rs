@@ -359,3 +359,34 @@ proptest::proptest! {
         proptest::prop_assert!(roxmltree::Document::parse_with_options(&text, options).is_ok());
     }
 }
+
+#[test]
+fn a_move_to_the_fallback_names_the_gateway_and_the_way_back_the_node() {
+    let ended = |ms: u64, text: &str| {
+        let mut line = event(ms, EventKind::Fallback, Level::Info, text);
+        if let Fact::Event(event) = &mut line.fact {
+            event.took = Some(Duration::from_secs(1));
+        }
+        line
+    };
+    let warns = |ms: u64, text: &str| event(ms, EventKind::Fallback, Level::Warning, text);
+    let there = format!("moving it to its fallback (from {PEER} to nat-0123abcd): no node serves");
+    let back = format!("taking it back from its fallback (from nowhere to {ME}): it is fit");
+    let found = changes(&[
+        run(0, false),
+        warns(1_000, &there),
+        ended(2_000, "moved to its fallback"),
+        event(2_000, EventKind::Fallback, Level::Alert, "its routes are at its fallback"),
+        warns(60_000, &back),
+        ended(61_000, "taken back"),
+    ]);
+    let [away, home] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((away.kind, away.result), (ChangeKind::Fallback, ChangeResult::Done));
+    assert_eq!((away.gateway.as_deref(), &away.to), (Some("nat-0123abcd"), &None));
+    assert_eq!(
+        away.headline(ToString::to_string),
+        format!("{ME} gives group a to nat-0123abcd, its fallback: done in 1 s")
+    );
+    assert_eq!((home.kind, home.result), (ChangeKind::Return, ChangeResult::Done));
+    assert_eq!((&home.gateway, &home.to), (&None, &Some(node(ME))));
+}
