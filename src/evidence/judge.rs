@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Evidence, Time};
+use crate::types::{Evidence, Fitness, Time};
 
 /// How long rounds follow at the quick pace while something is in doubt. What lasts longer is
 /// probed at the usual pace.
@@ -278,3 +278,16 @@ pub struct Proven {
 #[cfg(test)]
 #[path = "judge_tests.rs"]
 mod tests;
+impl Proven {
+    /// What a host knows of itself that has these proofs and has sent no probe yet.
+    #[must_use]
+    pub fn fitness(self) -> Fitness {
+        let lacks = |kind: &Evidence| match kind {
+            Evidence::Uplink => !self.uplink,
+            Evidence::Transit => self.transit == Some(false),
+        };
+        let unproven = Evidence::ALL.into_iter().filter(lacks).collect();
+        Fitness { unproven, ..Fitness::fit() }
+    }
+}
+

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 
 const PACE: Duration = Duration::from_millis(90);
@@ -204,4 +206,14 @@ fn where_forwarding_is_not_tested_only_the_uplink_is_news() {
     judge.own_answered(round, Time::from_millis(15));
     assert_eq!(judge.take_news(), [(Evidence::Uplink, Time::from_millis(5))]);
     assert_eq!(judge.take_news(), []);
+}
+
+#[test]
+fn a_host_that_has_sent_no_probe_lacks_what_is_tested_and_not_proven() {
+    let fitness = |uplink, transit| Proven { uplink, transit }.fitness();
+    assert_eq!(fitness(true, Some(true)), Fitness::fit());
+    assert_eq!(fitness(true, None), Fitness::fit());
+    assert_eq!(fitness(true, Some(false)), Fitness::unproven(Evidence::Transit));
+    assert_eq!(fitness(false, None), Fitness::unproven(Evidence::Uplink));
+    assert_eq!(fitness(false, Some(false)).unproven, BTreeSet::from(Evidence::ALL));
 }
