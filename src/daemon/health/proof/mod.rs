@@ -121,8 +121,6 @@ struct Watch {
     own: OwnProbes,
     link: Link,
     alert: Alert,
-    /// Whether a target has ever answered by ICMP, so that TCP targets need not be asked.
-    icmp_works: bool,
 }
 
 /// The interface of the transit probes.
@@ -156,7 +154,6 @@ impl Watch {
             own,
             link: if parts.transit { closed } else { Link::Off },
             alert,
-            icmp_works: false,
             parts,
         }
     }
@@ -167,7 +164,9 @@ impl Watch {
         if let Some(round) = own.round() {
             self.judge.own_answered(round, now);
         }
-        self.icmp_works |= own.icmp.is_some();
+        if own.icmp.is_some() {
+            self.judge.icmp_replied();
+        }
         if let Link::Open(probes) = &mut self.link
             && let Some(round) = probes.answered().round()
         {
@@ -228,7 +227,7 @@ impl Watch {
     /// Sends a round if it is time for one.
     fn ask(&mut self, now: Time) {
         let Some(round) = self.judge.due(now) else { return };
-        let all = round == Round::All || !self.icmp_works;
+        let all = round == Round::All;
         let number = self.judge.sent(now, matches!(self.link, Link::Open(_)));
         self.own.ask(number, all);
         if let Link::Open(probes) = &mut self.link {
