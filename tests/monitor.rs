@@ -386,6 +386,38 @@ fn a_recording_made_by_the_flag_replays_and_holds_no_key() {
     });
 }
 
+/// The first line of the recording of a run that is ended as soon as it has a status.
+async fn header_of_a_run(cluster: &mut Cluster, targets: &str, file: &Path) -> String {
+    let targets = format!("uplink.targets={targets}");
+    cluster.start(0, &["--set", &targets, "--record", file.to_str().unwrap()]);
+    let has_evidence =
+        |report: &Report| targets.contains("192.0.2.1") || report.view.fitness.unproven.is_empty();
+    cluster.until(0, "it runs", has_evidence).await;
+    cluster.signal(0, Signal::SIGTERM);
+    assert_eq!(cluster.ended(0).await, Some(0), "{}", cluster.log(0));
+    let mut recording = String::new();
+    let file = std::fs::File::open(file).unwrap();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut recording).unwrap();
+    recording.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn the_first_heartbeat_claims_only_what_earlier_runs_have_proven() {
+    const UNPROVEN: &str = r#""fitness":{"faults":[],"unproven":["uplink"]}"#;
+    in_own_network(async || {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |n: u8| directory.path().join(format!("{n}.jsonl.gz"));
+        let mut cluster = Cluster::new().await;
+        // The first target never replies, and the second one always does.
+        let first = header_of_a_run(&mut cluster, "icmp:192.0.2.1", &file(1)).await;
+        assert!(first.contains(UNPROVEN), "{first}");
+        let second = header_of_a_run(&mut cluster, "icmp:127.0.0.1", &file(2)).await;
+        assert!(second.contains(UNPROVEN), "{second}");
+        let third = header_of_a_run(&mut cluster, "icmp:192.0.2.1", &file(3)).await;
+        assert!(!third.contains("unproven"), "{third}");
+    });
+}
+
 #[test]
 fn a_recording_that_cannot_be_made_does_not_keep_the_monitor_from_its_work() {
     in_own_network(async || {

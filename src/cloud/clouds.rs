@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_config::SdkConfig;
 
@@ -12,7 +12,9 @@ use super::holders::Primaries;
 use super::route53::Route53;
 use super::writes::{Gate, Sent};
 use crate::config::Api;
-use crate::types::{Assignment, CloudFault, Location, Member, Resource, ResourceKind, VpcId};
+use crate::types::{
+    Assignment, CloudFault, Location, Member, NetworkInterfaceId, Resource, ResourceKind, VpcId,
+};
 
 /// Clients of EC2 and Route 53, and the cluster's VPC. Clones are cheap and share connections,
 /// credentials, and the pending changes of DNS records.
@@ -21,8 +23,18 @@ pub(crate) struct Clouds {
     ec2: Ec2,
     route53: Route53,
     vpc: VpcId,
-    primaries: Arc<Mutex<Primaries>>,
-    landings: Arc<Mutex<BTreeSet<Ipv4Addr>>>,
+    known: Arc<Mutex<Known>>,
+}
+
+/// What discovery has found out about the members.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    /// Primary private IPs of interfaces.
+    primaries: Primaries,
+    /// The members' forwarding interfaces.
+    interfaces: BTreeSet<NetworkInterfaceId>,
+    /// Their landing addresses.
+    landings: BTreeSet<Ipv4Addr>,
 }
 
 impl Clouds {
@@ -40,28 +52,27 @@ impl Clouds {
     /// Clients with this region and these credentials.
     pub(super) fn with(shared: &SdkConfig, api: &Api, vpc: VpcId) -> Self {
         let (ec2, route53) = (Ec2::with(shared, api), Route53::with(shared, api));
-        Self { ec2, route53, vpc, primaries: Arc::default(), landings: Arc::default() }
+        Self { ec2, route53, vpc, known: Arc::default() }
     }
 
     /// Remembers the primary private IPs of interfaces, which never change. They show whether an
     /// Elastic IP is on its holder's primary private IP.
     pub(super) fn remember(&self, primaries: Primaries) {
-        self.primaries.lock().unwrap_or_else(PoisonError::into_inner).extend(primaries);
+        self.lock().primaries.extend(primaries);
     }
 
-    /// Remembers the landing addresses of all members, in place of those before. They show whether
-    /// an egress IP is where its holder uses it.
-    pub(crate) fn remember_landings(&self, members: &[Member]) {
-        let all = members.iter().flat_map(|member| member.landings.values().copied()).collect();
-        *self.landings.lock().unwrap_or_else(PoisonError::into_inner) = all;
+    /// Remembers the interfaces and the landing addresses of all members, in place of those before.
+    /// The landing addresses show whether an egress IP is where its holder uses it. The interfaces
+    /// are asked by id for a private IP that a list lacks.
+    pub(crate) fn remember_members(&self, members: &[Member]) {
+        let mut known = self.lock();
+        known.interfaces = members.iter().map(|member| member.interface.clone()).collect();
+        let landings = members.iter().flat_map(|member| member.landings.values());
+        known.landings = landings.copied().collect();
     }
 
-    fn landings(&self) -> BTreeSet<Ipv4Addr> {
-        self.landings.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn primaries(&self) -> Primaries {
-        self.primaries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[must_use]
@@ -85,12 +96,14 @@ impl Clouds {
         &self,
         resources: &[Resource],
     ) -> Result<Vec<(Resource, Location)>, CloudFault> {
+        let known = self.lock().clone();
         match resources.first().map(Resource::kind) {
             None => Ok(Vec::new()),
-            Some(ResourceKind::PrivateIp) => self.ec2.private_ips(&self.vpc, resources).await,
+            Some(ResourceKind::PrivateIp) => {
+                self.ec2.private_ips(&self.vpc, resources, &known.interfaces).await
+            }
             Some(ResourceKind::Eip) => {
-                let (primaries, landings) = (self.primaries(), self.landings());
-                self.ec2.elastic_ips(resources, &primaries, &landings).await
+                self.ec2.elastic_ips(resources, &known.primaries, &known.landings).await
             }
             Some(ResourceKind::Dns) => self.route53.records(resources).await,
             Some(ResourceKind::Route) => {
@@ -109,7 +122,8 @@ impl Clouds {
         let interface = &assignment.interface;
         match &assignment.resource {
             Resource::PrivateIp { address } => {
-                self.ec2.assign_private_ip(*address, interface, gate).await
+                let only_if_free = assignment.only_if_free;
+                self.ec2.assign_private_ip(*address, interface, only_if_free, gate).await
             }
             Resource::Eip { allocation, on, .. } => {
                 self.ec2.associate(allocation, *on, interface, gate).await

@@ -1,10 +1,14 @@
 //! The EC2 client: reads and writes of private and Elastic IPs.
+//!
+//! EC2 answers a list with a filter from an index that lags. So nothing counts as missing because
+//! such a list lacks it: it is asked for by id.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::net::Ipv4Addr;
 
 use aws_sdk_ec2::operation::describe_addresses::builders::DescribeAddressesFluentBuilder;
-use aws_sdk_ec2::types::Filter;
+use aws_sdk_ec2::types::{Filter, NetworkInterface};
 
 use super::convert::{field, tags};
 use super::ec2::{Ec2, MAX_FILTER_VALUES, PAGE_SIZE, Pages, call, filter};
@@ -17,6 +21,8 @@ use crate::types::{
 
 /// The call that reads Elastic IPs.
 const ADDRESSES: &str = "DescribeAddresses";
+/// The call that reads private IPs.
+const INTERFACES: &str = "DescribeNetworkInterfaces";
 
 /// The known primary private IPs of interfaces.
 pub(super) type Primaries = BTreeMap<NetworkInterfaceId, Ipv4Addr>;
@@ -72,14 +78,65 @@ fn info((id, elastic): (AllocationId, Elastic)) -> ElasticIpInfo {
     ElasticIpInfo { id, address: elastic.public, tags: elastic.tags }
 }
 
+/// Adds the private IPs of an interface to `found`.
+fn note_private(
+    interface: &NetworkInterface,
+    found: &mut BTreeMap<Ipv4Addr, RouteTarget>,
+) -> Result<(), CloudFault> {
+    let id = field(INTERFACES, "networkInterfaceId", interface.network_interface_id())?;
+    for private in interface.private_ip_addresses() {
+        let address = private.private_ip_address();
+        let address: Ipv4Addr = field(INTERFACES, "privateIpAddress", address)?;
+        let target = if private.primary() == Some(true) {
+            RouteTarget::Other(format!("{id}, whose primary address it is"))
+        } else {
+            RouteTarget::Interface(NetworkInterfaceId::clone(&id))
+        };
+        let before = found.insert(address, target.clone());
+        if let Some(other) = before.filter(|before| *before != target) {
+            let text = format!("{address} is on {other} and on {target} at once");
+            return Err(unexpected(INTERFACES, text));
+        }
+    }
+    Ok(())
+}
+
+/// Reads all of `ids` in one call; if EC2 does not know one of them, which fails the whole call,
+/// one by one. What EC2 does not know is missing from the result. No ids, no call.
+async fn by_ids<Id: Ord + Clone, T, Answer>(
+    ids: &BTreeSet<Id>,
+    read: impl Fn(Vec<Id>) -> Answer,
+) -> Result<Vec<T>, CloudFault>
+where
+    Answer: Future<Output = Result<Vec<T>, CloudFault>>,
+{
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    match read(ids.iter().cloned().collect()).await {
+        Err(fault) if fault.kind == CloudFaultKind::NotFound => {}
+        other => return other,
+    }
+    let mut found = Vec::new();
+    for id in ids.iter().filter(|_| ids.len() > 1) {
+        match read(vec![id.clone()]).await {
+            Err(fault) if fault.kind == CloudFaultKind::NotFound => {}
+            other => found.extend(other?),
+        }
+    }
+    Ok(found)
+}
+
 impl Ec2 {
     /// Which interfaces of a VPC have these private IPs. (Other VPCs may have the same addresses.)
-    /// Fails with `Other` if an address is on two interfaces, which an answer of several pages can
-    /// show while the address moves.
+    /// An address is vacant if the list lacks it and, asked by id, no interface of `members` has
+    /// it: a third one may. Fails with `Other` if an address is on two interfaces, which an answer
+    /// of several pages can show while the address moves.
     pub(crate) async fn private_ips(
         &self,
         vpc: &VpcId,
         resources: &[Resource],
+        members: &BTreeSet<NetworkInterfaceId>,
     ) -> Result<Vec<(Resource, Location)>, CloudFault> {
         let wanted: Vec<(&Resource, Ipv4Addr)> = resources
             .iter()
@@ -92,6 +149,11 @@ impl Ec2 {
         for some in wanted.chunks(MAX_FILTER_VALUES) {
             self.read_private(vpc, some, &mut found).await?;
         }
+        if wanted.iter().any(|(_, address)| !found.contains_key(address)) {
+            for (address, target) in self.private_ips_on(members).await? {
+                found.entry(address).or_insert(target);
+            }
+        }
         let seen = |address| found.get(&address).cloned().map_or(Location::Vacant, Location::At);
         Ok(wanted.into_iter().map(|(one, address)| (one.clone(), seen(address))).collect())
     }
@@ -102,7 +164,6 @@ impl Ec2 {
         wanted: &[(&Resource, Ipv4Addr)],
         found: &mut BTreeMap<Ipv4Addr, RouteTarget>,
     ) -> Result<(), CloudFault> {
-        const CALL: &str = "DescribeNetworkInterfaces";
         let addresses: Vec<String> = wanted.iter().map(|(_, one)| one.to_string()).collect();
         let named = filter("addresses.private-ip-address", addresses.iter().map(String::as_str));
         let request = self
@@ -111,30 +172,47 @@ impl Ec2 {
             .filters(filter("vpc-id", [vpc.as_str()]))
             .filters(named)
             .max_results(PAGE_SIZE);
-        let mut pages = Pages::new(CALL);
+        let mut pages = Pages::new(INTERFACES);
         while pages.more()? {
-            let page = call(CALL, request.clone().set_next_token(pages.token()).send()).await?;
+            let request = request.clone().set_next_token(pages.token());
+            let page = call(INTERFACES, request.send()).await?;
             for interface in page.network_interfaces() {
-                let id: NetworkInterfaceId =
-                    field(CALL, "networkInterfaceId", interface.network_interface_id())?;
-                for private in interface.private_ip_addresses() {
-                    let address = private.private_ip_address();
-                    let address: Ipv4Addr = field(CALL, "privateIpAddress", address)?;
-                    let target = if private.primary() == Some(true) {
-                        RouteTarget::Other(format!("{id}, whose primary address it is"))
-                    } else {
-                        RouteTarget::Interface(id.clone())
-                    };
-                    let before = found.insert(address, target.clone());
-                    if let Some(other) = before.filter(|before| *before != target) {
-                        let text = format!("{address} is on {other} and on {target} at once");
-                        return Err(unexpected(CALL, text));
-                    }
-                }
+                note_private(interface, found)?;
             }
             pages.after(page.next_token());
         }
         Ok(())
+    }
+
+    /// The private IPs of these interfaces, asked for by id. One that EC2 does not know has none.
+    pub(super) async fn private_ips_on(
+        &self,
+        interfaces: &BTreeSet<NetworkInterfaceId>,
+    ) -> Result<BTreeMap<Ipv4Addr, RouteTarget>, CloudFault> {
+        let mut found = BTreeMap::new();
+        for interface in by_ids(interfaces, |ids| self.interfaces_by_id(ids)).await? {
+            note_private(&interface, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// These interfaces, each of which EC2 must know.
+    async fn interfaces_by_id(
+        &self,
+        ids: Vec<NetworkInterfaceId>,
+    ) -> Result<Vec<NetworkInterface>, CloudFault> {
+        let names = ids.iter().map(ToString::to_string).collect();
+        let request =
+            self.client.describe_network_interfaces().set_network_interface_ids(Some(names));
+        let answer = call(INTERFACES, request.send()).await?;
+        let found = answer.network_interfaces.unwrap_or_default();
+        let has = |id: &NetworkInterfaceId| {
+            found.iter().any(|one| one.network_interface_id() == Some(id.as_str()))
+        };
+        match ids.iter().find(|id| !has(id)) {
+            Some(id) => Err(unexpected(INTERFACES, format!("{id} is not in the answer"))),
+            None => Ok(found),
+        }
     }
 
     /// Which interfaces these Elastic IPs are associated with. One on a private IP other than the
@@ -200,13 +278,12 @@ impl Ec2 {
         &self,
         id: &AllocationId,
     ) -> Result<Option<(ElasticIpInfo, Option<Association>)>, CloudFault> {
-        let request = self.client.describe_addresses().allocation_ids(id.as_str());
-        let mut found = match self.elastic(request).await {
+        let found = match self.elastic_by_id(vec![id.clone()]).await {
             Err(error) if error.kind == CloudFaultKind::NotFound => return Ok(None),
             found => found?,
         };
         let lacks = |what| unexpected(ADDRESSES, format!("{what} is not in the answer"));
-        let mut elastic = found.remove(id).ok_or_else(|| lacks(id.as_str()))?;
+        let (_, mut elastic) = found.into_iter().next().ok_or_else(|| lacks(id.as_str()))?;
         let association = match elastic.at.take() {
             None => None,
             Some((interface, private)) => {
@@ -217,17 +294,33 @@ impl Ec2 {
         Ok(Some((info((id.clone(), elastic)), association)))
     }
 
-    /// Reads by filter, because an id that does not exist would fail the whole call.
+    /// These Elastic IPs. One that EC2 does not know is missing from the result.
     async fn read_elastic(
         &self,
         ids: &[AllocationId],
     ) -> Result<BTreeMap<AllocationId, Elastic>, CloudFault> {
         let mut found = BTreeMap::new();
         for some in ids.chunks(MAX_FILTER_VALUES) {
+            // By filter first, because an id that does not exist fails a whole call by ids.
             let named = filter("allocation-id", some.iter().map(AllocationId::as_str));
             found.append(&mut self.elastic_where(vec![named]).await?);
+            let missing = some.iter().filter(|id| !found.contains_key(*id)).cloned().collect();
+            found.extend(by_ids(&missing, |ids| self.elastic_by_id(ids)).await?);
         }
         Ok(found)
+    }
+
+    /// These Elastic IPs, each of which EC2 must know.
+    async fn elastic_by_id(
+        &self,
+        ids: Vec<AllocationId>,
+    ) -> Result<Vec<(AllocationId, Elastic)>, CloudFault> {
+        let names = ids.iter().map(ToString::to_string).collect();
+        let request = self.client.describe_addresses().set_allocation_ids(Some(names));
+        let mut found = self.elastic(request).await?;
+        let lacks = |id| unexpected(ADDRESSES, format!("{id} is not in the answer"));
+        let entry = |id| found.remove_entry(&id).ok_or_else(|| lacks(id));
+        ids.into_iter().map(entry).collect()
     }
 
     /// The Elastic IPs that match all filters.
@@ -279,11 +372,13 @@ impl Ec2 {
         call("AssignPrivateIpAddresses", request.send()).await.map(drop)
     }
 
-    /// Assigns a secondary private IP to an interface, even if another has it.
+    /// Assigns a secondary private IP to an interface, even if another has it; with `only_if_free`,
+    /// fails with `Exists` then.
     pub(crate) async fn assign_private_ip(
         &self,
         address: Ipv4Addr,
         interface: &NetworkInterfaceId,
+        only_if_free: bool,
         gate: &Gate,
     ) -> Result<Sent, CloudFault> {
         let request = self
@@ -291,7 +386,7 @@ impl Ec2 {
             .assign_private_ip_addresses()
             .network_interface_id(interface.as_str())
             .private_ip_addresses(address.to_string())
-            .allow_reassignment(true);
+            .allow_reassignment(!only_if_free);
         let answer = send!("AssignPrivateIpAddresses", gate, request)?;
         Ok(sent(answer.as_ref()))
     }

@@ -9,24 +9,16 @@ use super::errors::unexpected;
 use crate::types::{AllocationId, CloudFault, CloudFaultKind, NetworkInterfaceId, SubnetId};
 
 impl Ec2 {
-    /// The private IPs of all interfaces in a subnet.
+    /// The private IPs of all interfaces in a subnet, as far as a list with a filter shows them.
     pub(crate) async fn private_ips_in(
         &self,
         subnet: &SubnetId,
-    ) -> Result<BTreeSet<Ipv4Addr>, CloudFault> {
-        self.private_ips_where("subnet-id", subnet.as_str()).await
-    }
-
-    async fn private_ips_where(
-        &self,
-        name: &str,
-        value: &str,
     ) -> Result<BTreeSet<Ipv4Addr>, CloudFault> {
         const CALL: &str = "DescribeNetworkInterfaces";
         let request = self
             .client
             .describe_network_interfaces()
-            .filters(filter(name, [value]))
+            .filters(filter("subnet-id", [subnet.as_str()]))
             .max_results(PAGE_SIZE);
         let mut found = BTreeSet::new();
         let mut pages = Pages::new(CALL);
@@ -74,8 +66,8 @@ impl Ec2 {
             _ => return Ok(()),
         };
         // EC2 has no error code of its own for an address that the interface does not have.
-        let left = self.private_ips_where("network-interface-id", interface.as_str()).await?;
-        if left.contains(&address) { Err(fault) } else { Ok(()) }
+        let left = self.private_ips_on(&BTreeSet::from([interface.clone()])).await?;
+        if left.contains_key(&address) { Err(fault) } else { Ok(()) }
     }
 
     /// Associates an Elastic IP with a private IP of an interface, even if it is associated

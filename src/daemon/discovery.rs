@@ -151,7 +151,7 @@ impl Discovery {
             DiscoveryError::Refused(problems) => NotFound::Ever(problems),
         });
         let Discovered { roster, warnings, findings, unassigned } = found?;
-        clouds.remember_landings(&roster.members);
+        clouds.remember_members(&roster.members);
         let member = roster.member(&me.id).cloned().ok_or_else(unknown)?;
         let name = match &query.tables {
             Selector::Tagged(cluster) => cluster.clone(),

@@ -38,7 +38,7 @@ use crate::failover::{Command, Input};
 use crate::history::{FORMAT, Run, Scribe, names_of};
 use crate::kernel::journal;
 use crate::record::Header;
-use crate::types::{Member, SessionId};
+use crate::types::{InstanceId, Member, SessionId};
 use crate::wire::{HeartbeatKey, Sender};
 
 /// How long the loop may take to end, besides the time for the last heartbeats.
@@ -155,17 +155,13 @@ fn start(
         now,
     );
     let stopped_peers = StoppedPeersFile::in_directory(&settings.state_dir);
-    header.stopped = stopped_peers.load().unwrap_or_else(|error| {
-        // A peer may then stay stopped; a node without a monitor would be worse.
-        tracing::error!(
-            "unknown which peers an earlier monitor stopped; start them by hand if any: {error:#}"
-        );
-        BTreeSet::default()
-    });
+    header.stopped = stopped_before(&stopped_peers);
     let (before, heard) = heard_peers::start(&settings.state_dir);
     (header.heard, header.heard_long_ago) = (before.heard, before.long_ago);
     let (latch, latches) = latch::start(&settings.state_dir);
     header.latches = latch.latches();
+    header.fitness = proof::recall(settings);
+    let board = FitnessBoard::new(notes.clone(), header.fitness.clone());
     let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
     exporter::start(settings, must_carry.as_ref().map(watch::Sender::subscribe), &notes);
     let (egress, members) = start_egress(settings, cluster, &notes)?;
@@ -199,10 +195,21 @@ fn start(
     let ended = spawn_loop(event_loop)?;
     endpoint.set_running(notes.clone());
 
-    watch_host(found, hurry_probes, &notes)?;
+    watch_host(found, hurry_probes, &notes, board)?;
     watch_cluster(found, rediscover, &notes);
     log_start(cluster);
     Ok(Running { notes, carrier, ended })
+}
+
+/// The peers that an earlier run stopped.
+fn stopped_before(file: &StoppedPeersFile) -> BTreeSet<InstanceId> {
+    file.load().unwrap_or_else(|error| {
+        // A peer may then stay stopped; a node without a monitor would be worse.
+        tracing::error!(
+            "unknown which peers an earlier monitor stopped; start them by hand if any: {error:#}"
+        );
+        BTreeSet::default()
+    })
 }
 
 fn log_start(cluster: &Cluster) {
@@ -268,9 +275,13 @@ fn watch_cluster(found: &Membership, rediscover: Rediscover, notes: &Notes) {
 }
 
 /// Starts the checks of this host.
-fn watch_host(found: &Membership, hurry_probes: Arc<Notify>, notes: &Notes) -> anyhow::Result<()> {
+fn watch_host(
+    found: &Membership,
+    hurry_probes: Arc<Notify>,
+    notes: &Notes,
+    board: FitnessBoard,
+) -> anyhow::Result<()> {
     let Membership { discovery: Discovery { clouds, settings, .. }, cluster, .. } = found;
-    let board = FitnessBoard::new(notes.clone());
     if !settings.uplink.targets.is_empty() {
         let parts = ProofParts::new(settings, random()?, hurry_probes);
         tokio::spawn(proof::watch(parts, Alert::new("transit", notes), board.clone()));

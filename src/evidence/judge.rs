@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Evidence, Time};
+use crate::types::{Evidence, Fitness, Time};
 
-/// How long rounds follow at the quick pace while something is in doubt. What lasts longer is
-/// probed at the usual pace.
+/// How long rounds follow at the quick pace while a way is in doubt. What lasts longer is probed at
+/// the usual pace, and all targets are still asked.
 const DOUBT_LIMIT: Duration = Duration::from_secs(30);
 /// Rounds of which it is known when they were sent.
 const ROUNDS_KNOWN: usize = 64;
@@ -40,9 +40,9 @@ pub struct Pacing {
 /// Which targets a round of probes asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Round {
-    /// Those that usually reply.
+    /// Those that are asked by ICMP.
     Usual,
-    /// All of them: something is in doubt.
+    /// All of them: something is in doubt, or no target replies by ICMP.
     All,
 }
 
@@ -57,6 +57,8 @@ struct Replies {
     newest: Option<Time>,
     /// About the longest time that recent replies took.
     slowest: Duration,
+    /// Since when it has been in doubt without a break, as of the last look.
+    doubt_since: Option<Time>,
 }
 
 impl Replies {
@@ -77,6 +79,16 @@ impl Replies {
     fn silent_for(&self, now: Time) -> Duration {
         self.unanswered.map_or(Duration::ZERO, |sent| now.since(sent))
     }
+
+    /// How long it has been in doubt: a probe should have been answered by now. None if it is not.
+    /// A way that nothing is sent on is not in doubt, proven or not.
+    fn doubted_for(&mut self, pace: Duration, now: Time) -> Option<Duration> {
+        if self.silent_for(now) < pace.max(self.slowest) {
+            self.doubt_since = None;
+            return None;
+        }
+        Some(now.since(*self.doubt_since.get_or_insert(now)))
+    }
 }
 
 /// Judges the uplink by this host's own probes, and forwarding by those that go the way of a
@@ -95,7 +107,8 @@ pub struct Judge {
     own: Replies,
     /// None where forwarding is not tested.
     transit: Option<Replies>,
-    doubt_since: Option<Time>,
+    /// Whether a target has replied by ICMP since the uplink was last in doubt.
+    icmp_replies: bool,
 }
 
 impl Judge {
@@ -115,17 +128,20 @@ impl Judge {
             news: None,
             own,
             transit,
-            doubt_since: None,
+            icmp_replies: false,
         }
     }
 
     /// The round of probes to send now, if it is time for one.
     pub fn due(&mut self, now: Time) -> Option<Round> {
-        if self.doubts(now) || std::mem::take(&mut self.hurried) {
+        let doubts = self.doubts(now);
+        let is_quick = doubts.iter().any(|lasted| *lasted < DOUBT_LIMIT);
+        if is_quick || std::mem::take(&mut self.hurried) {
             return Some(Round::All);
         }
-        let due = self.asked.is_none_or(|at| now.since(at) >= self.pacing.interval);
-        due.then_some(Round::Usual)
+        let is_due = self.asked.is_none_or(|at| now.since(at) >= self.pacing.interval);
+        let asks_all = !doubts.is_empty() || !self.icmp_replies;
+        is_due.then_some(if asks_all { Round::All } else { Round::Usual })
     }
 
     /// Makes a round due now, and [`Judge::take_news`] report the first answer of each kind to it
@@ -165,6 +181,11 @@ impl Judge {
             transit.sent(now);
         }
         self.count
+    }
+
+    /// Records that a target has replied to one of this host's own probes by ICMP.
+    pub fn icmp_replied(&mut self) {
+        self.icmp_replies = true;
     }
 
     /// Records a reply to one of this host's own probes of the round with this number.
@@ -241,18 +262,13 @@ impl Judge {
         self.rounds.iter().rev().nth(later).copied()
     }
 
-    /// Whether the next round should follow at the quick pace.
-    fn doubts(&mut self, now: Time) -> bool {
-        let ways = [Some(&self.own), self.transit.as_ref()];
-        let in_doubt = ways
-            .into_iter()
-            .flatten()
-            .any(|way| !way.proven || way.silent_for(now) >= self.pacing.pace.max(way.slowest));
-        if !in_doubt {
-            self.doubt_since = None;
-            return false;
-        }
-        now.since(*self.doubt_since.get_or_insert(now)) < DOUBT_LIMIT
+    /// How long each way in doubt has been so.
+    fn doubts(&mut self, now: Time) -> Vec<Duration> {
+        let pace = self.pacing.pace;
+        let own = self.own.doubted_for(pace, now);
+        self.icmp_replies &= own.is_none();
+        let transit = self.transit.as_mut().and_then(|transit| transit.doubted_for(pace, now));
+        own.into_iter().chain(transit).collect()
     }
 
     fn is_lost(&self, replies: &Replies, now: Time) -> bool {
@@ -273,6 +289,19 @@ pub struct Proven {
     pub uplink: bool,
     /// The forward path; none where it is not tested.
     pub transit: Option<bool>,
+}
+
+impl Proven {
+    /// What a host knows of itself that has these proofs and has sent no probe yet.
+    #[must_use]
+    pub fn fitness(self) -> Fitness {
+        let lacks = |kind: &Evidence| match kind {
+            Evidence::Uplink => !self.uplink,
+            Evidence::Transit => self.transit == Some(false),
+        };
+        let unproven = Evidence::ALL.into_iter().filter(lacks).collect();
+        Fitness { unproven, ..Fitness::fit() }
+    }
 }
 
 #[cfg(test)]

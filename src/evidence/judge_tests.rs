@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 
 const PACE: Duration = Duration::from_millis(90);
@@ -118,19 +120,112 @@ fn an_outage_does_not_make_later_ones_take_longer_to_notice() {
 #[test]
 fn what_is_in_doubt_is_probed_quickly_for_a_while() {
     let mut judge = judge();
-    assert!(judge.doubts(Time::from_millis(0)), "nothing is proven");
+    assert_eq!(judge.due(Time::default()), Some(Round::All), "nothing was sent yet");
     let now = rounds(&mut judge, 0, 1, true, true);
-    assert!(!judge.doubts(now));
+    judge.icmp_replied();
+    assert_eq!(judge.due(now), None);
     judge.sent(now, true);
-    assert!(!judge.doubts(now + Duration::from_millis(89)), "the reply may be under way");
-    assert!(judge.doubts(now + PACE));
+    let soon = now + Duration::from_millis(89);
+    assert_eq!(judge.due(soon), None, "the reply may be under way");
+    assert_eq!(judge.due(now + PACE), Some(Round::All));
     let later = now + PACE + DOUBT_LIMIT;
-    assert!(!judge.doubts(later), "it lasts");
-    judge.own_answered(2, later);
-    judge.transit_answered(2, later);
-    assert!(!judge.doubts(later));
-    judge.sent(later, true);
-    assert!(judge.doubts(later + PACE), "a new doubt");
+    judge.sent(later - PACE, true);
+    assert_eq!(judge.due(later), None, "it lasts");
+    judge.own_answered(3, later);
+    judge.transit_answered(3, later);
+    judge.icmp_replied();
+    let usual = later - PACE + pacing().interval;
+    assert_eq!(judge.due(usual), Some(Round::Usual));
+    judge.sent(usual, true);
+    assert_eq!(judge.due(usual + PACE), Some(Round::All), "a new doubt");
+}
+
+/// Rounds as they become due from `from` on, for this long, at the ticks of the monitor. Those that
+/// ask all targets are answered by TCP, the others get no answer. Returns how many were
+/// of each kind.
+fn icmp_is_filtered(judge: &mut Judge, from: Time, lasts: Duration) -> (u32, u32) {
+    let (mut all, mut usual) = (0, 0);
+    let mut now = from;
+    while now.since(from) < lasts {
+        let kind = judge.due(now);
+        all += u32::from(kind == Some(Round::All));
+        usual += u32::from(kind == Some(Round::Usual));
+        if kind.is_some() {
+            let round = judge.sent(now, false);
+            if kind == Some(Round::All) {
+                judge.own_answered(round, now + Duration::from_millis(10));
+            }
+        }
+        now = now + PACE;
+        assert_ne!(judge.uplink(now), Proof::Fails, "after {:?}", now.since(from));
+    }
+    (all, usual)
+}
+
+#[test]
+fn where_icmp_is_dropped_tcp_is_asked_however_long_the_forward_path_cannot_be_tested() {
+    let mut judge = Judge::new(pacing(), Proven { uplink: true, transit: Some(false) });
+    let quarter = Duration::from_mins(15);
+    let mut now = Time::default();
+    while now.since(Time::default()) < quarter {
+        if judge.due(now).is_some() {
+            let round = judge.sent(now, false);
+            judge.own_answered(round, now + Duration::from_millis(10));
+            judge.icmp_replied();
+        }
+        now = now + PACE;
+    }
+    let (all, usual) = icmp_is_filtered(&mut judge, now, quarter);
+    assert_eq!(usual, 1, "the round in which ICMP ended");
+    assert!(all > 1000, "{all} rounds");
+}
+
+#[test]
+fn a_way_on_which_nothing_is_sent_is_not_in_doubt() {
+    let mut judge = Judge::new(pacing(), Proven { uplink: true, transit: Some(false) });
+    let round = judge.sent(Time::default(), false);
+    judge.own_answered(round, Time::from_millis(10));
+    judge.icmp_replied();
+    assert_eq!(judge.due(Time::from_millis(90)), None);
+    assert_eq!(judge.due(Time::from_millis(499)), None);
+    assert_eq!(judge.due(Time::from_millis(500)), Some(Round::Usual));
+}
+
+#[test]
+fn a_lasting_doubt_about_one_way_does_not_slow_a_new_one_about_the_other() {
+    let mut judge = judge();
+    // The forward path is dead, and the uplink works.
+    let now = rounds(&mut judge, 0, 1000, true, false);
+    judge.icmp_replied();
+    assert_eq!(judge.due(now), Some(Round::All), "its doubt begins with the first look");
+    let now = now + DOUBT_LIMIT;
+    let round = judge.sent(now, true);
+    judge.own_answered(round, now + Duration::from_millis(10));
+    assert_eq!(judge.due(now + PACE), None);
+    let next = now + pacing().interval;
+    assert_eq!(judge.due(next), Some(Round::All), "all targets, at the usual pace");
+    judge.sent(next, true);
+    assert_eq!(judge.due(next + PACE), Some(Round::All), "the uplink is in doubt, too");
+}
+
+#[test]
+fn silence_beyond_the_limit_that_ends_with_tcp_alone_ends() {
+    let mut judge = Judge::new(pacing(), Proven { uplink: true, transit: None });
+    rounds(&mut judge, 0, 10, true, false);
+    judge.icmp_replied();
+    let from = Time::from_millis(900);
+    let mut now = from;
+    while now.since(from) < DOUBT_LIMIT * 2 {
+        if judge.due(now).is_some() {
+            judge.sent(now, false);
+        }
+        now = now + PACE;
+    }
+    assert_eq!(judge.uplink(now), Proof::Fails);
+    let round = judge.sent(now, false);
+    judge.own_answered(round, now);
+    let (all, usual) = icmp_is_filtered(&mut judge, now, DOUBT_LIMIT * 4);
+    assert!(all > 100 && usual == 0, "{all} rounds to all targets, {usual} by ICMP alone");
 }
 
 #[test]
@@ -204,4 +299,14 @@ fn where_forwarding_is_not_tested_only_the_uplink_is_news() {
     judge.own_answered(round, Time::from_millis(15));
     assert_eq!(judge.take_news(), [(Evidence::Uplink, Time::from_millis(5))]);
     assert_eq!(judge.take_news(), []);
+}
+
+#[test]
+fn a_host_that_has_sent_no_probe_lacks_what_is_tested_and_not_proven() {
+    let fitness = |uplink, transit| Proven { uplink, transit }.fitness();
+    assert_eq!(fitness(true, Some(true)), Fitness::fit());
+    assert_eq!(fitness(true, None), Fitness::fit());
+    assert_eq!(fitness(true, Some(false)), Fitness::unproven(Evidence::Transit));
+    assert_eq!(fitness(false, None), Fitness::unproven(Evidence::Uplink));
+    assert_eq!(fitness(false, Some(false)).unproven, BTreeSet::from(Evidence::ALL));
 }

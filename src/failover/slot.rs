@@ -194,8 +194,16 @@ impl Slot {
                     RouteTarget::Address(address) => address,
                     _ => member.address,
                 },
+                only_if_free: self.is_free(),
             }),
         })
+    }
+
+    /// Whether it is a private IP that no interface has. A read may not have seen the interface of
+    /// an outsider, so its write is made on the condition that EC2 knows none either.
+    fn is_free(&self) -> bool {
+        let is_private = matches!(self.resource, Resource::PrivateIp { .. });
+        is_private && self.current() == Some(Location::Vacant)
     }
 
     /// The request that points this resource, a route, to a NAT gateway.

@@ -234,3 +234,24 @@ fn an_older_read_that_comes_late_changes_nothing() {
     assert_eq!(slot.observe(at(1), Time::from_millis(20), SETTLE), Observed::Nothing);
     assert_eq!(slot.current(), Some(at(2)));
 }
+
+/// Whether the request that assigns a resource which reads show there is made on condition.
+fn assigned_only_if_free(resource: Resource, seen: Location<RouteEntry>) -> bool {
+    let mut slot = Slot::new(resource, Time::default());
+    slot.observe(seen, Time::from_millis(10), SETTLE);
+    match slot.write_to(&member(2)).unwrap() {
+        Write::Assign(assignment) => assignment.only_if_free,
+        Write::Route(write) => panic!("an address is a route: {write:?}"),
+    }
+}
+
+#[test]
+fn only_a_private_ip_that_reads_show_nowhere_is_assigned_on_condition() {
+    let private = || Resource::PrivateIp { address: [10, 0, 0, 99].into() };
+    let allocation = "eipalloc-00000001".parse().unwrap();
+    let eip = Resource::Eip { allocation, address: [203, 0, 113, 7].into(), on: None };
+    assert!(assigned_only_if_free(private(), Location::Vacant));
+    assert!(!assigned_only_if_free(private(), at(1)), "it is taken from its holder");
+    // It may be on another private IP of a member, from which it is taken.
+    assert!(!assigned_only_if_free(eip, Location::Vacant));
+}

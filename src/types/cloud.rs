@@ -30,7 +30,7 @@ pub enum CloudFaultKind {
     OutOfDate,
     /// The resource does not exist (`*.NotFound`, or no such route).
     NotFound,
-    /// The resource to create already exists (`RouteAlreadyExists`).
+    /// The resource to create already exists (`RouteAlreadyExists`), or the private IP is in use.
     Exists,
     /// The instance is in the wrong state for this call (`IncorrectInstanceState`).
     State,
@@ -91,6 +91,8 @@ impl CloudFaultKind {
             "InvalidParameterValue" if text.contains("no route defined") => Self::NotFound,
             // Route 53 has a code per kind of resource.
             "NoSuchHostedZone" | "NoSuchChange" => Self::NotFound,
+            // AssignPrivateIpAddresses without `AllowReassignment`: another interface has it.
+            "InvalidParameterValue" if text.contains("move is not allowed") => Self::Exists,
             _ if code.ends_with(".NotFound") => Self::NotFound,
             _ => Self::of_status(status),
         }
@@ -453,5 +455,7 @@ mod tests {
         let absent = "There is no route defined for '0.0.0.0/0' in the route table.";
         assert_eq!(Kind::of_error("InvalidParameterValue", absent, 400), Kind::NotFound);
         assert_eq!(Kind::of_error("InvalidParameterValue", "bad CIDR", 400), Kind::Other);
+        let used = "[10.0.0.9] assigned, but move is not allowed.";
+        assert_eq!(Kind::of_error("InvalidParameterValue", used, 400), Kind::Exists);
     }
 }

@@ -286,4 +286,8 @@ pub struct Assignment {
     /// The new value of a DNS record; the landing address that an egress IP is associated with; for
     /// others, the member's own address.
     pub address: Ipv4Addr,
+    /// Only if no other interface has it: reads showed this private IP on none. EC2 checks that
+    /// when it applies the request.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_if_free: bool,
 }

@@ -21,15 +21,17 @@
 //! | 1 + n | `holds`: a count, then names, each with generation (4) and, with flag 8, a receiver |
 //! | 32 | tag: HMAC-SHA256 over all bytes before it; absent without a key |
 //!
-//! The flags are 1 = tag, 2 = leaving, 4 = entries omitted, 8 = services, 16 = restarting and
-//! 32 = latched. A name is its length (1) and its text. The flags of a `hears` line are 1 =
-//! considered failed and 2 = stopped by the sender, which will start it again. A receiver is the
-//! instance that a planned move goes to, or one byte 0 for none.
+//! The flags are 1 = tag, 2 = leaving, 4 = entries omitted, 8 = services, 16 = restarting,
+//! 32 = latched, and 64 and 128 = reserved. A name is its length (1) and its text. The flags of a
+//! `hears` line are 1 = considered failed and 2 = stopped by the sender, which will start it again.
+//! A receiver is the instance that a planned move goes to, or one byte 0 for none.
 //!
 //! A receiver ignores the bits that it does not know in the fitness and in the flags of a `hears`
-//! line, so that a later version can add some. To a node that knows none of the sender's faults,
-//! the sender is fit. A version that adds a fault which earlier versions must act on therefore sets
-//! the bit of an earlier fault as well. Any other unknown value makes the packet malformed.
+//! line, so that a later version can add some. It also ignores the reserved flags: a later version
+//! may use them for what changes nothing in the layout and earlier versions need not know. To a
+//! node that knows none of the sender's faults, the sender is fit. A version that adds a fault
+//! which earlier versions must act on therefore sets the bit of an earlier fault as well. Any other
+//! unknown value makes the packet malformed.
 //!
 //! The first version knew five bits of the fitness, and this one knows all eight: what comes later
 //! needs another place.
@@ -37,8 +39,8 @@
 //! A sender sets flag 8 only if it has a failed service check or announces a planned move. Without
 //! the flag the body is that of the versions before it, so that old and new nodes hear each other
 //! until one of them uses these features. Flag 16 is only in the last heartbeats of a monitor that
-//! will be back, and flag 32 only in those of a latched node. Versions that do not know them reject
-//! these heartbeats.
+//! will be back, and flag 32 only in those of a latched node. Versions that do not know flag 8, 16
+//! or 32 reject these heartbeats.
 //!
 //! The tag's key is derived from the cluster key (HMAC-SHA256 of a fixed label), so that the
 //! cluster key can serve other purposes later without confusion between them.

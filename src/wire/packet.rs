@@ -27,12 +27,20 @@ const FLAG_SERVICES: u8 = 8;
 const FLAG_RESTARTING: u8 = 16;
 /// Older versions reject these, too.
 const FLAG_LATCHED: u8 = 32;
-const FLAGS_KNOWN: u8 = FLAG_TAGGED
-    + FLAG_LEAVING
-    + FLAG_CLAIMS_OMITTED
-    + FLAG_SERVICES
-    + FLAG_RESTARTING
-    + FLAG_LATCHED;
+/// Reserved for what later versions say without a change of the layout. Ignored: a version that
+/// does not know a flag reads the rest of the heartbeat.
+const FLAGS_RESERVED: u8 = 64 + 128;
+const _: () = assert!(
+    FLAG_TAGGED
+        + FLAG_LEAVING
+        + FLAG_CLAIMS_OMITTED
+        + FLAG_SERVICES
+        + FLAG_RESTARTING
+        + FLAG_LATCHED
+        + FLAGS_RESERVED
+        == u8::MAX,
+    "every flag is known or reserved"
+);
 const HEARS_FAILED: u8 = 1;
 const HEARS_STOPPED: u8 = 2;
 const CLUSTER_LABEL: &[u8] = b"natha cluster 1\0";
@@ -186,9 +194,6 @@ impl Sender {
             return Err(Rejected::ForeignCluster);
         }
         let tag_len = self.check_tag(datagram, flags, header.clone(), worth_it)?;
-        if flags & !FLAGS_KNOWN != 0 {
-            return Err(Rejected::Malformed);
-        }
         let body_len = header.0.len().checked_sub(tag_len).ok_or(Rejected::Truncated)?;
         let mut body = Reader(header.take(body_len)?);
         let session = SessionId(body.u64()?);

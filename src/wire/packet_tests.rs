@@ -64,9 +64,29 @@ fn each_defect_has_its_own_reason() {
     let mut longer = plain.clone();
     longer.push(0);
     assert_eq!(check(&without_key, &longer), Err(Rejected::TrailingBytes));
-    let mut flagged = plain.clone();
-    flagged[5] |= 0x80;
-    assert_eq!(check(&without_key, &flagged), Err(Rejected::Malformed));
+}
+
+/// A later version may use them for what changes nothing in the layout.
+#[test]
+fn reserved_flags_are_ignored_and_never_sent() {
+    let mut beat = serving_beat();
+    (beat.restarting, beat.latched) = (true, true);
+    for key in [None, Some(KEY)] {
+        let mut from = sender("nat", key);
+        let bytes = from.encode(&beat).bytes;
+        assert_eq!(bytes[5] & FLAGS_RESERVED, 0);
+        for flags in [0x40, 0x80, 0xc0] {
+            let mut later = bytes.clone();
+            later[5] |= flags;
+            if let Some(key) = &from.key {
+                let untagged = later.len() - TAG_LEN;
+                let tag = key.tag(&[&later[..untagged]]);
+                later[untagged..].copy_from_slice(&tag);
+            }
+            let packet = from.decode(&later).unwrap();
+            assert_eq!((packet.beat, packet.claims_omitted), (beat.clone(), false));
+        }
+    }
 }
 
 /// A version that knows only the first five faults, and ignores the other bits.

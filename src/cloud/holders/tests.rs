@@ -89,9 +89,13 @@ async fn many_addresses_are_asked_for_in_as_many_calls_as_filters_take() {
     let privates: Vec<Resource> = (4..=204).map(private).collect();
     assert_eq!(seen(&fake, &privates).await, vec![Location::Vacant; 201]);
     assert_eq!(fake.seen().len(), 2);
-    let elastic: Vec<Resource> = (0..401).map(|n| eip(&format!("{n:08x}"), None)).collect();
-    assert_eq!(seen(&fake, &elastic).await, vec![Location::Absent; 401]);
-    assert_eq!(fake.seen().len(), 5);
+    let many: Vec<_> = (0..401).map(|n| format!("eipalloc-{n:08x}").parse().unwrap()).collect();
+    let fault = clouds(&fake.url).await.ec2().elastic_addresses(&many).await.unwrap_err();
+    assert!(fault.message.contains("eipalloc-00000000 is not in the answer"), "{fault}");
+    // By filter, then by id.
+    let calls = fake.seen().split_off(2);
+    let values = |call: &String| call.matches("eipalloc-").count();
+    assert_eq!(calls.iter().map(values).collect::<Vec<_>>(), [200, 200]);
 }
 
 #[tokio::test]
@@ -104,6 +108,134 @@ async fn an_address_on_two_interfaces_at_once_is_no_answer() {
     .await;
     let fault = clouds(&fake.url).await.holders(&[private(99)]).await.unwrap_err();
     assert!(fault.message.contains("10.0.0.99 is on eni-0000000a and on eni-0000000b"), "{fault}");
+}
+
+/// The members' interfaces are those of nodes 1 and 2.
+async fn clouds_of_two(fake: &Fake) -> Clouds {
+    let clouds = clouds(&fake.url).await;
+    clouds.remember_members(&[member(1), member(2)]);
+    clouds
+}
+
+fn member(n: u8) -> Member {
+    Member {
+        id: format!("i-0000000{n}").parse().unwrap(),
+        interface: format!("eni-0000000{n}").parse().unwrap(),
+        address: [10, 0, 0, n].into(),
+        zone: None,
+        name: None,
+        public: None,
+        loses_public: false,
+        landings: BTreeMap::new(),
+    }
+}
+
+fn interfaces(all: &str) -> Answer {
+    reply("DescribeNetworkInterfaces", &format!("<networkInterfaceSet>{all}</networkInterfaceSet>"))
+}
+
+/// Where 10.0.0.99 is if lists lack the interfaces that exist: those of these nodes, the last of
+/// which has the address. And how many calls that took.
+async fn hidden_private(exist: &'static [u8]) -> (Location, usize) {
+    let fake = Fake::start(|request| {
+        if request.contains("Filter.1") {
+            return interfaces("");
+        }
+        let asked = (1..=9).filter(|n| request.contains(&format!("=eni-0000000{n}")));
+        let asked: Vec<u8> = asked.collect();
+        if asked.iter().any(|n| !exist.contains(n)) {
+            return error(400, "InvalidNetworkInterfaceID.NotFound", "does not exist");
+        }
+        let secondary = |n: u8| if exist.last() == Some(&n) { &[99][..] } else { &[] };
+        let shown = asked.iter().map(|n| interface(&format!("eni-0000000{n}"), *n, secondary(*n)));
+        interfaces(&shown.collect::<String>())
+    })
+    .await;
+    let found = clouds_of_two(&fake).await.holders(&[private(99)]).await.unwrap();
+    (found[0].1.clone(), fake.seen().len())
+}
+
+#[tokio::test]
+async fn a_private_ip_that_a_list_lacks_is_where_the_members_interfaces_show_it() {
+    assert_eq!(hidden_private(&[2, 1]).await, (at("eni-00000001"), 2));
+    // The other member was terminated, and its interface is gone.
+    assert_eq!(hidden_private(&[2]).await, (at("eni-00000002"), 4));
+    // An outsider's interface is not asked: EC2 itself then refuses to assign the address.
+    assert_eq!(hidden_private(&[1, 2, 3]).await, (Location::Vacant, 2));
+    assert_eq!(hidden_private(&[]).await, (Location::Vacant, 4));
+}
+
+#[tokio::test]
+async fn a_private_ip_is_not_vacant_if_an_answer_by_id_fails_or_lacks_an_interface() {
+    let answers: [fn() -> Answer; 3] = [
+        || error(500, "InternalError", "try again"),
+        || interfaces(""),
+        || interfaces(&interface("eni-00000001", 1, &[])),
+    ];
+    for answer in answers {
+        let fake =
+            Fake::start(
+                move |request| {
+                    if request.contains("Filter.1") { interfaces("") } else { answer() }
+                },
+            )
+            .await;
+        clouds_of_two(&fake).await.holders(&[private(99)]).await.unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn what_a_list_has_is_not_asked_for_by_id() {
+    let fake = Fake::start(|request| {
+        if request.contains("DescribeAddresses") {
+            let item = elastic("0000000a", Some(("eni-00000001", 1)));
+            reply("DescribeAddresses", &format!("<addressesSet>{item}</addressesSet>"))
+        } else {
+            interfaces(&interface("eni-00000001", 1, &[99]))
+        }
+    })
+    .await;
+    let clouds = clouds_of_two(&fake).await;
+    for resource in [private(99), eip("0000000a", None)] {
+        let found = clouds.holders(std::slice::from_ref(&resource)).await.unwrap();
+        assert_eq!(found[0].1, at("eni-00000001"));
+    }
+    assert_eq!(fake.seen().len(), 2);
+}
+
+/// Elastic IPs of which lists lack all, and of which EC2 knows `exist` by id.
+async fn hidden_elastic(exist: &'static [&'static str]) -> Fake {
+    Fake::start(|request| {
+        let asked = ["0000000a", "0000000b"].into_iter();
+        let asked = asked.filter(|id| request.contains(&format!("=eipalloc-{id}")));
+        let asked: Vec<&str> = asked.filter(|_| !request.contains("Filter.1")).collect();
+        if asked.iter().any(|id| !exist.contains(id)) {
+            return error(400, "InvalidAllocationID.NotFound", "does not exist");
+        }
+        let shown = asked.iter().map(|id| elastic(id, Some(("eni-00000001", 1))));
+        let shown: String = shown.collect();
+        reply("DescribeAddresses", &format!("<addressesSet>{shown}</addressesSet>"))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_elastic_ip_that_a_list_lacks_is_absent_only_if_ec2_does_not_know_its_id() {
+    let wanted = [eip("0000000a", None), eip("0000000b", None)];
+    let (here, absent) = (at("eni-00000001"), Location::Absent);
+    let all = hidden_elastic(&["0000000a", "0000000b"]).await;
+    assert_eq!(seen(&all, &wanted).await, [here.clone(), here.clone()]);
+    assert_eq!(all.seen().len(), 2);
+    let one = hidden_elastic(&["0000000b"]).await;
+    assert_eq!(seen(&one, &wanted).await, [absent.clone(), here]);
+    let none = hidden_elastic(&[]).await;
+    assert_eq!(seen(&none, &wanted).await, [absent.clone(), absent]);
+    // Discovery asks in the same way.
+    let ids = ["eipalloc-0000000a", "eipalloc-0000000b"].map(|id| id.parse().unwrap());
+    for (fake, known) in [(all, 2), (one, 1), (none, 0)] {
+        let found = clouds(&fake.url).await.ec2().elastic_addresses(&ids).await.unwrap();
+        assert_eq!(found.len(), known);
+    }
 }
 
 /// An Elastic IP, free or on a private IP of an interface.
@@ -122,7 +254,10 @@ fn elastic(id: &str, on: Option<(&str, u8)>) -> String {
 
 #[tokio::test]
 async fn an_egress_ip_is_held_by_the_landing_address_that_it_is_on() {
-    let fake = Fake::start(|_| {
+    let fake = Fake::start(|request| {
+        if request.contains("AllocationId.1") {
+            return error(400, "InvalidAllocationID.NotFound", "does not exist");
+        }
         let all = [
             elastic("0000000a", Some(("eni-0000000a", 99))),
             elastic("0000000b", Some(("eni-0000000b", 5))),
@@ -140,18 +275,9 @@ async fn an_egress_ip_is_held_by_the_landing_address_that_it_is_on() {
     let members = ["eni-0000000a", "eni-0000000b"].map(|one| one.parse().unwrap());
     clouds
         .remember(members.into_iter().zip([[10, 0, 0, 4].into(), [10, 0, 0, 5].into()]).collect());
-    let mut member = Member {
-        id: "i-0000000a".parse().unwrap(),
-        interface: "eni-0000000a".parse().unwrap(),
-        address: [10, 0, 0, 4].into(),
-        zone: None,
-        name: None,
-        public: None,
-        loses_public: false,
-        landings: BTreeMap::new(),
-    };
+    let mut member = member(4);
     member.landings.insert("eipalloc-0000000a".parse().unwrap(), [10, 0, 0, 99].into());
-    clouds.remember_landings(&[member]);
+    clouds.remember_members(&[member]);
     let wanted = ["0000000a", "0000000b", "0000000c", "0000000d", "0000000e"].map(egress);
     let found = clouds.holders(&wanted).await.unwrap();
     let found: Vec<Location> = found.into_iter().map(|(_, seen)| seen).collect();
@@ -163,7 +289,10 @@ async fn an_egress_ip_is_held_by_the_landing_address_that_it_is_on() {
 
 #[tokio::test]
 async fn an_elastic_ip_is_held_where_it_is_on_the_private_ip_that_it_belongs_to() {
-    let fake = Fake::start(|_| {
+    let fake = Fake::start(|request| {
+        if request.contains("AllocationId.1") {
+            return error(400, "InvalidAllocationID.NotFound", "does not exist");
+        }
         let all = [
             elastic("0000000a", Some(("eni-0000000a", 99))),
             elastic("0000000b", Some(("eni-0000000b", 5))),
@@ -223,8 +352,8 @@ async fn an_elastic_ip_without_a_private_ip_belongs_to_a_members_primary_one() {
 }
 
 async fn assign(clouds: &Clouds, resource: Resource, gate: &Gate) -> Result<Sent, Kind> {
-    let interface = "eni-0000000b".parse().unwrap();
-    let assignment = Assignment { resource, interface, address: [10, 0, 0, 5].into() };
+    let (interface, address) = ("eni-0000000b".parse().unwrap(), [10, 0, 0, 5].into());
+    let assignment = Assignment { resource, interface, address, only_if_free: false };
     clouds.assign(&assignment, gate).await.map_err(|fault| fault.kind)
 }
 
@@ -253,6 +382,18 @@ async fn addresses_are_moved_away_from_whoever_has_them_and_once() {
         assert!(request.contains("NetworkInterfaceId=eni-0000000b"), "{request}");
         assert!(!request.contains("InstanceId"), "{request}");
     }
+}
+
+#[tokio::test]
+async fn a_private_ip_that_reads_showed_nowhere_is_not_taken_from_another_interface() {
+    let used = "[10.0.0.99] assigned, but move is not allowed.";
+    let fake = Fake::start(|_| error(400, "InvalidParameterValue", used)).await;
+    let (interface, address) = ("eni-0000000b".parse().unwrap(), [10, 0, 0, 5].into());
+    let resource = private(99);
+    let assignment = Assignment { resource, interface, address, only_if_free: true };
+    let refused = clouds(&fake.url).await.assign(&assignment, &Gate::open()).await.unwrap_err();
+    assert_eq!(refused.kind, Kind::Exists);
+    assert!(fake.seen()[0].contains("AllowReassignment=false"), "{:?}", fake.seen());
 }
 
 #[tokio::test]

@@ -133,7 +133,8 @@ async fn an_answer_that_is_cut_off_is_no_absent_record() {
 async fn give(clouds: &crate::cloud::Clouds, gate: &Gate) -> Result<Sent, CloudFault> {
     let resource = record("db.example.com");
     let interface = "eni-0000000b".parse().unwrap();
-    let assignment = Assignment { resource, interface, address: [10, 0, 0, 5].into() };
+    let address = [10, 0, 0, 5].into();
+    let assignment = Assignment { resource, interface, address, only_if_free: false };
     clouds.assign(&assignment, gate).await
 }
 

@@ -18,8 +18,9 @@ pub(crate) struct FitnessBoard {
 }
 
 impl FitnessBoard {
-    pub(crate) fn new(notes: Notes) -> Self {
-        Self { fitness: Arc::default(), notes }
+    /// A board with `fitness`, which the loop knows already.
+    pub(crate) fn new(notes: Notes, fitness: Fitness) -> Self {
+        Self { fitness: Arc::new(Mutex::new(fitness)), notes }
     }
 
     /// Records whether a fault is present.

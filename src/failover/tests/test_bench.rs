@@ -369,7 +369,7 @@ impl TestBench {
 
     /// What EC2 and Route 53 do: an Elastic IP goes along with the private IP that it is on.
     fn assign(&mut self, assignment: Assignment) {
-        let Assignment { resource, interface, address } = assignment;
+        let Assignment { resource, interface, address, only_if_free: _ } = assignment;
         let target = match resource {
             Resource::Dns { .. } | Resource::EgressIp { .. } => RouteTarget::Address(address),
             _ => RouteTarget::Interface(interface),

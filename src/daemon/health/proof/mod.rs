@@ -7,7 +7,7 @@
 mod own;
 mod transit;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::daemon::clock;
 use crate::evidence::{Judge, Pacing, Proven, Round};
 use crate::kernel::tun::TransitLink;
 use crate::kernel::{journal, links};
-use crate::types::{Evidence, Time};
+use crate::types::{Evidence, Fitness, Time};
 
 /// Time between two attempts to make the interface: it doubles from the first value to the second.
 const OPEN_EVERY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(10));
@@ -58,13 +58,37 @@ impl ProofParts {
         Self {
             uplink: settings.uplink.clone(),
             device: settings.host.uplink.clone(),
-            transit: settings.is_nat() && settings.host.transit_network.0.is_some(),
+            transit: tests_transit(settings),
             pacing,
             state_dir: settings.state_dir.clone(),
             token,
             hurry,
         }
     }
+}
+
+/// What the host knows of itself before the first probe, from what an earlier run of the monitor has
+/// proven since the host booted.
+pub(crate) fn recall(settings: &Settings) -> Fitness {
+    if settings.uplink.targets.is_empty() {
+        return Fitness::fit();
+    }
+    proven(&memory(&settings.state_dir), tests_transit(settings)).fitness()
+}
+
+/// Whether forwarding is tested.
+fn tests_transit(settings: &Settings) -> bool {
+    settings.is_nat() && settings.host.transit_network.0.is_some()
+}
+
+fn memory(state_dir: &Path) -> BootMemory<Proven> {
+    BootMemory::load(state_dir, MEMORY, |_| Proven::default())
+}
+
+/// What counts of it, where forwarding is tested or not.
+fn proven(memory: &BootMemory<Proven>, transit: bool) -> Proven {
+    let known = *memory.content();
+    Proven { transit: transit.then_some(known.transit.unwrap_or(false)), ..known }
 }
 
 /// Probes for as long as the runtime lives.
@@ -97,8 +121,6 @@ struct Watch {
     own: OwnProbes,
     link: Link,
     alert: Alert,
-    /// Whether a target has ever answered by ICMP, so that TCP targets need not be asked.
-    icmp_works: bool,
 }
 
 /// The interface of the transit probes.
@@ -120,10 +142,8 @@ impl Watch {
             None => default_uplink().await,
         };
         tracing::debug!(device, targets = parts.uplink.targets.len(), "watching the uplink");
-        let memory = BootMemory::<Proven>::load(&parts.state_dir, MEMORY, |_| Proven::default());
-        let known = *memory.content();
-        let transit = parts.transit.then_some(known.transit.unwrap_or(false));
-        let proven = Proven { uplink: known.uplink, transit };
+        let memory = memory(&parts.state_dir);
+        let proven = proven(&memory, parts.transit);
         let Pacing { interval, pace, lost_after } = parts.pacing;
         let limit = interval.max(pace * lost_after);
         let own = OwnProbes::new(parts.uplink.targets.clone(), limit, device, parts.token);
@@ -134,7 +154,6 @@ impl Watch {
             own,
             link: if parts.transit { closed } else { Link::Off },
             alert,
-            icmp_works: false,
             parts,
         }
     }
@@ -145,7 +164,9 @@ impl Watch {
         if let Some(round) = own.round() {
             self.judge.own_answered(round, now);
         }
-        self.icmp_works |= own.icmp.is_some();
+        if own.icmp.is_some() {
+            self.judge.icmp_replied();
+        }
         if let Link::Open(probes) = &mut self.link
             && let Some(round) = probes.answered().round()
         {
@@ -206,7 +227,7 @@ impl Watch {
     /// Sends a round if it is time for one.
     fn ask(&mut self, now: Time) {
         let Some(round) = self.judge.due(now) else { return };
-        let all = round == Round::All || !self.icmp_works;
+        let all = round == Round::All;
         let number = self.judge.sent(now, matches!(self.link, Link::Open(_)));
         self.own.ask(number, all);
         if let Link::Open(probes) = &mut self.link {

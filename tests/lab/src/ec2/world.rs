@@ -397,6 +397,8 @@ impl World {
             rest.instances.retain(|id, _| !conduct.omitted.contains(id));
             rest.tables.retain(|id, _| !conduct.omitted.contains(id));
             rest.subnets.retain(|id, _| !conduct.omitted.contains(id));
+            rest.interfaces.retain(|id, _| !conduct.omitted.contains(id));
+            rest.allocations.retain(|id, _| !conduct.omitted.contains(id));
             run(&rest, &ctx, params)?
         };
         if params.flag("DryRun")? == Some(true) { Err(ApiError::dry_run()) } else { Ok(body) }

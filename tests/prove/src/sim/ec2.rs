@@ -98,7 +98,7 @@ impl fmt::Display for Mutation {
                 let RouteWrite { verb, table, cidr, via } = write;
                 write!(f, "{verb:?} {cidr} of {table} by {}", via.target())
             }
-            Self::Assign(Assignment { resource, interface, address }) => {
+            Self::Assign(Assignment { resource, interface, address, .. }) => {
                 write!(f, "give {} {resource} to {interface}, {address}", resource.kind())
             }
             Self::Stop(node) => write!(f, "stop {node}"),

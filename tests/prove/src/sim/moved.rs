@@ -24,12 +24,12 @@ pub(super) fn listing(resources: &[Resource]) -> &'static str {
 
 /// The call that gives a resource away, and its parameters.
 pub(super) fn request(assignment: &Assignment) -> (&'static str, Params) {
-    let Assignment { resource, interface, address } = assignment;
+    let Assignment { resource, interface, address, only_if_free } = assignment;
     let to = Params::new().with("NetworkInterfaceId", interface.as_str());
     match resource {
         Resource::PrivateIp { address } => {
-            let params = to.with("PrivateIpAddress.1", address).with("AllowReassignment", true);
-            ("AssignPrivateIpAddresses", params)
+            let params = to.with("PrivateIpAddress.1", address);
+            ("AssignPrivateIpAddresses", params.with("AllowReassignment", !only_if_free))
         }
         Resource::Eip { allocation, on, .. } => {
             let params = to.with("AllocationId", allocation.as_str());
