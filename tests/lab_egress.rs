@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use natha_lab::Spec;
 use natha_lab::ec2::{Fault, FaultRule, Faults};
 use natha_lab::egress::{self, Egress};
 use natha_lab::scene::{self, QUICK, Scene, ensure};
+use natha_lab::Spec;
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 
@@ -99,8 +99,8 @@ fn an_elastic_ip_becomes_an_egress_ip_by_its_tags_alone() {
 
 /// The spec of strict groups, of which the routes and the egress IPs take effect so much later than
 /// EC2 accepts them.
-fn strict(propagation_ms: u64, elastic_ms: u64) -> Spec {
-    let mut spec = spec(true);
+fn strict(replicate: bool, propagation_ms: u64, elastic_ms: u64) -> Spec {
+    let mut spec = Egress { strict: true, replicate, more: QUICK }.spec(NATHA);
     spec.ec2.propagation_ms = propagation_ms;
     spec.ec2.elastic_ms = Some(elastic_ms);
     spec
@@ -109,7 +109,7 @@ fn strict(propagation_ms: u64, elastic_ms: u64) -> Spec {
 /// Whatever moves, and in whichever order EC2's changes take effect, the internet sees the hosts of
 /// a strict group by one address.
 fn nothing_foreign(propagation_ms: u64, elastic_ms: u64) {
-    let foreign = egress::foreign_packets(&strict(propagation_ms, elastic_ms)).unwrap();
+    let foreign = egress::foreign_packets(&strict(true, propagation_ms, elastic_ms)).unwrap();
     assert!(foreign.is_empty(), "{foreign:?}");
 }
 
@@ -131,7 +131,7 @@ const LIFT: &str = "
 /// The two tests above see foreign packets where there is no guard. `lifted` is the node that has
 /// the hosts' packets while it does not have the egress IP.
 fn something_foreign_without_the_guard(propagation_ms: u64, elastic_ms: u64, lifted: &str) {
-    let scene = egress::observed(&strict(propagation_ms, elastic_ms)).unwrap();
+    let scene = egress::observed(&strict(false, propagation_ms, elastic_ms)).unwrap();
     scene.wait_well().unwrap();
     let a = scene.public("out-a").unwrap();
     scene.wait_seen("host-a", a).unwrap();

@@ -113,10 +113,24 @@ impl Nft {
         Ok(found)
     }
 
+    /// Makes and seals a table, unless there is one.
+    pub(crate) async fn create<T: NftTable>(&self, spec: &T) -> Result<(), NftError> {
+        match self.load(&spec.render_new()).await {
+            Err(NftError::Run(error)) if is_presence(&error) => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => self.seal(spec).await,
+        }
+    }
+
     /// Replaces one of natha's tables in one transaction and then seals it with its digest; removes
     /// the table if `spec` is empty. A transaction that fails changes nothing.
     pub(crate) async fn replace<T: NftTable>(&self, spec: &T) -> Result<(), NftError> {
         self.load(&spec.render()).await?;
+        self.seal(spec).await
+    }
+
+    /// Stores the digests of a table that was just loaded from `spec` in it.
+    async fn seal<T: NftTable>(&self, spec: &T) -> Result<(), NftError> {
         match self.state(T::NAME).await? {
             TableState::Absent if spec.is_empty() => Ok(()),
             TableState::Absent => Err(NftError::Vanished(T::NAME.as_str())),
@@ -168,6 +182,11 @@ impl Nft {
         serde_json::from_slice(&printed)
             .map_err(|source| NftError::Parse { command: args.join(" "), source })
     }
+}
+
+/// Whether nft says that what it was to create exists (`EEXIST`).
+fn is_presence(error: &RunError) -> bool {
+    matches!(error, RunError::Failed { stderr, .. } if stderr.contains("File exists"))
 }
 
 /// Whether nft says that what it was to list does not exist (`ENOENT`). Its messages are in
