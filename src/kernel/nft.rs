@@ -113,6 +113,24 @@ impl Nft {
         Ok(found)
     }
 
+    /// Makes a table be as made from `spec`. Returns a sentence about how it was before; none if it
+    /// was right.
+    pub(crate) async fn ensure<T: NftTable>(
+        &self,
+        spec: &T,
+    ) -> Result<Option<&'static str>, NftError> {
+        let found = match self.state(T::NAME).await? {
+            TableState::Absent if spec.is_empty() => return Ok(None),
+            TableState::Absent => "it was absent",
+            TableState::Present(_) if spec.is_empty() => "it should be absent",
+            TableState::Present(listing) if listing.is(&spec.digest()) => return Ok(None),
+            TableState::Present(listing) if listing.intact() => "it was an earlier one of natha's",
+            TableState::Present(_) => "it was changed by another program",
+        };
+        self.replace(spec).await?;
+        Ok(Some(found))
+    }
+
     /// Makes and seals a table, unless there is one.
     pub(crate) async fn create<T: NftTable>(&self, spec: &T) -> Result<(), NftError> {
         match self.load(&spec.render_new()).await {
