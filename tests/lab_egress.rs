@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::bail;
 use natha_lab::ec2::{Fault, FaultRule, Faults};
 use natha_lab::egress::{self, Egress};
+use natha_lab::net::internet::{INTERNET_HOST, WHOAMI_PORT};
 use natha_lab::scene::{self, QUICK, Scene, ensure};
-use natha_lab::Spec;
+use natha_lab::{Spec, cluster};
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 
@@ -60,6 +61,24 @@ fn a_strict_group_never_leaves_by_another_address() {
             Ok(scene.seen("host-a") == Some(a))
         })
         .unwrap();
+}
+
+#[test]
+fn a_restart_of_the_monitor_takes_no_group_off_its_egress_ip_where_no_target_answers_icmp() {
+    let more = format!("uplink.targets = [\"tcp:{INTERNET_HOST}:{WHOAMI_PORT}\"]\n{QUICK}");
+    let scene = Scene::start(&Egress { strict: true, replicate: false, more: &more }.spec(NATHA));
+    let scene = scene.unwrap();
+    let a = scene.public("out-a").unwrap();
+    scene.wait_seen("host-a", a).unwrap();
+    let pid = |status: &serde_json::Value| status["pid"].as_u64();
+    let before = pid(&cluster::status(&scene, "nat-a").unwrap());
+    scene.terminate("nat-a").unwrap();
+    let has_arrived = |status: &serde_json::Value| {
+        pid(status).is_some() && pid(status) != before && !status["egress"][0]["arrival"].is_null()
+    };
+    scene.wait_status("nat-a", has_arrived).unwrap();
+    let keeps = || ensure(scene.seen("host-a") == Some(a), "host-a is off its egress IP");
+    scene.watch(Duration::from_secs(6), keeps).unwrap();
 }
 
 /// Sets tags of an Elastic IP.

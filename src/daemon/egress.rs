@@ -97,6 +97,7 @@ pub(super) fn start(
         resets: Resets::new(&settings.host),
         is_ripening: false,
         loaded: None,
+        has_inherited: false,
         put: BTreeSet::new(),
         status: LandingState::default(),
         notes: notes.clone(),
@@ -185,6 +186,8 @@ struct Keeper {
     /// Whether hosts are to get resets later.
     is_ripening: bool,
     loaded: Option<EgressTable>,
+    /// Whether it is known what an earlier run of the monitor left.
+    has_inherited: bool,
     /// The landing addresses that this run has found on the host, or put there.
     put: BTreeSet<Ipv4Addr>,
     /// For the status of the monitor.
@@ -219,12 +222,16 @@ impl Keeper {
     /// have changed the host.
     async fn round(&mut self, look: Option<Cause>, now: Time) -> anyhow::Result<()> {
         let Some((groups, known_since)) = self.known.clone() else { return Ok(()) };
+        if !self.has_inherited {
+            let translated = Nft::find()?.landings().await?;
+            self.inherit(&translated, now);
+        }
         if look.is_some() || self.coming.values().any(|coming| coming.socket.is_none()) {
             self.put_landings(&groups, look).await?;
         }
         self.probe(now)?;
         let settles = self.loaded.is_none() && now.since(known_since) < SETTLE;
-        if settles && !self.coming.is_empty() {
+        if settles && self.coming.keys().any(|landing| !self.arrived.contains_key(landing)) {
             return Ok(());
         }
         let table = self.table(&groups, now)?;
@@ -247,6 +254,17 @@ impl Keeper {
         }
         publish(&self.waits, waiting);
         Ok(())
+    }
+
+    /// Takes over from an earlier run of the monitor, in the first round: an egress IP that is here
+    /// and to which the kernel translates has arrived. Probes then only add the proof.
+    fn inherit(&mut self, translated: &BTreeSet<Ipv4Addr>, now: Time) {
+        self.has_inherited = true;
+        for (landing, coming) in self.coming.iter().filter(|(one, _)| translated.contains(one)) {
+            let address = coming.ip.address;
+            tracing::info!("egress IP {address} was in use on {landing} before this start");
+            self.arrived.insert(*landing, now);
+        }
     }
 
     /// Puts the landing addresses on the forwarding interface.

@@ -57,6 +57,7 @@ fn keeper(state_dir: &Path) -> (Keeper, Inbox) {
         resets: Resets::new(&Settings::default().host),
         is_ripening: false,
         loaded: None,
+        has_inherited: false,
         put: BTreeSet::new(),
         status: LandingState::default(),
         notes,
@@ -198,6 +199,45 @@ async fn settled(state_dir: &Path, now: Time) -> (Keeper, Inbox) {
     keeper.round(Some(Cause::Round), now).await.unwrap();
     assert!(keeper.loaded.as_ref().unwrap().groups[0].arrived);
     (keeper, inbox)
+}
+
+#[test]
+fn a_start_keeps_the_egress_ips_that_the_host_translates_to_without_any_reply() {
+    on_a_host(async |state_dir| {
+        let (now, nft) = (at(20), Nft::find().unwrap());
+        let (first, _) = settled(state_dir, now).await;
+        // A monitor that has run for long also resets idle connections, and the next one ends that.
+        let reset = vec!["10.0.100.0/24".parse().unwrap()];
+        nft.replace(&EgressTable { reset, ..first.loaded.unwrap() }).await.unwrap();
+        nft.stop_resets().await.unwrap();
+        let (mut next, _inbox) = keeper(state_dir);
+        next.take(Some(vec![group(&LANDINGS, true, true)]), now);
+        next.round(None, now).await.unwrap();
+        assert!(next.loaded.as_ref().unwrap().groups[0].arrived, "{:?}", next.loaded);
+        assert_eq!(nft.landings().await.unwrap(), LANDINGS.into());
+        assert!(next.status.here.values().all(|(_, proof)| *proof == EgressProof::None));
+        next.round(None, at(35)).await.unwrap();
+        assert!(next.status.here.values().all(|(_, proof)| *proof == EgressProof::Time));
+        assert!(next.coming.is_empty() && next.arrived == LANDINGS.map(|one| (one, now)).into());
+        // What comes later has to arrive.
+        next.take(Some(Vec::new()), at(40));
+        next.take(Some(vec![group(&LANDINGS, true, true)]), at(40));
+        next.round(None, at(41)).await.unwrap();
+        assert!(!next.loaded.as_ref().unwrap().groups[0].arrived, "{:?}", next.loaded);
+    });
+}
+
+#[test]
+fn a_start_on_a_host_that_translates_to_none_of_them_waits() {
+    on_a_host(async |state_dir| {
+        let (mut keeper, _inbox) = keeper(state_dir);
+        keeper.take(Some(vec![group(&LANDINGS, true, true)]), at(1));
+        keeper.round(Some(Cause::Round), at(1)).await.unwrap();
+        assert_eq!(keeper.loaded, None, "replies may come");
+        keeper.round(None, at(4)).await.unwrap();
+        assert!(!keeper.loaded.as_ref().unwrap().groups[0].arrived);
+        assert_eq!(Nft::find().unwrap().landings().await.unwrap(), BTreeSet::new());
+    });
 }
 
 /// The texts of the repairs that were reported.

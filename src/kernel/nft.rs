@@ -1,5 +1,7 @@
 //! Loads and reads nft tables through the `nft` program.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -137,6 +139,15 @@ impl Nft {
             Err(NftError::Run(error)) if is_presence(&error) => Ok(()),
             Err(error) => Err(error),
             Ok(()) => self.seal(spec).await,
+        }
+    }
+
+    /// The landing addresses to which the kernel translates private hosts now.
+    pub(crate) async fn landings(&self) -> Result<BTreeSet<Ipv4Addr>, NftError> {
+        match self.list(&["table", "ip", EgressTable::NAME.as_str()]).await {
+            Ok(listing) => Ok(EgressTable::translated(&listing)),
+            Err(NftError::Run(error)) if is_absence(&error) => Ok(BTreeSet::new()),
+            Err(error) => Err(error),
         }
     }
 
