@@ -5,10 +5,11 @@
 use std::time::Duration;
 
 use anyhow::bail;
-use natha_lab::Spec;
 use natha_lab::ec2::{Fault, FaultRule, Faults};
 use natha_lab::egress::{self, Egress};
+use natha_lab::net::internet::{INTERNET_HOST, WHOAMI_PORT};
 use natha_lab::scene::{self, QUICK, Scene, ensure};
+use natha_lab::{Spec, cluster};
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 
@@ -62,6 +63,24 @@ fn a_strict_group_never_leaves_by_another_address() {
         .unwrap();
 }
 
+#[test]
+fn a_restart_of_the_monitor_takes_no_group_off_its_egress_ip_where_no_target_answers_icmp() {
+    let more = format!("uplink.targets = [\"tcp:{INTERNET_HOST}:{WHOAMI_PORT}\"]\n{QUICK}");
+    let scene = Scene::start(&Egress { strict: true, replicate: false, more: &more }.spec(NATHA));
+    let scene = scene.unwrap();
+    let a = scene.public("out-a").unwrap();
+    scene.wait_seen("host-a", a).unwrap();
+    let pid = |status: &serde_json::Value| status["pid"].as_u64();
+    let before = pid(&cluster::status(&scene, "nat-a").unwrap());
+    scene.terminate("nat-a").unwrap();
+    let has_arrived = |status: &serde_json::Value| {
+        pid(status).is_some() && pid(status) != before && !status["egress"][0]["arrival"].is_null()
+    };
+    scene.wait_status("nat-a", has_arrived).unwrap();
+    let keeps = || ensure(scene.seen("host-a") == Some(a), "host-a is off its egress IP");
+    scene.watch(Duration::from_secs(6), keeps).unwrap();
+}
+
 /// Sets tags of an Elastic IP.
 fn tag(scene: &Scene, name: &str, tags: &[(&str, &str)]) {
     let id = scene.account().unwrap().elastic[name].allocation.clone();
@@ -99,8 +118,8 @@ fn an_elastic_ip_becomes_an_egress_ip_by_its_tags_alone() {
 
 /// The spec of strict groups, of which the routes and the egress IPs take effect so much later than
 /// EC2 accepts them.
-fn strict(propagation_ms: u64, elastic_ms: u64) -> Spec {
-    let mut spec = spec(true);
+fn strict(replicate: bool, propagation_ms: u64, elastic_ms: u64) -> Spec {
+    let mut spec = Egress { strict: true, replicate, more: QUICK }.spec(NATHA);
     spec.ec2.propagation_ms = propagation_ms;
     spec.ec2.elastic_ms = Some(elastic_ms);
     spec
@@ -109,7 +128,7 @@ fn strict(propagation_ms: u64, elastic_ms: u64) -> Spec {
 /// Whatever moves, and in whichever order EC2's changes take effect, the internet sees the hosts of
 /// a strict group by one address.
 fn nothing_foreign(propagation_ms: u64, elastic_ms: u64) {
-    let foreign = egress::foreign_packets(&strict(propagation_ms, elastic_ms)).unwrap();
+    let foreign = egress::foreign_packets(&strict(true, propagation_ms, elastic_ms)).unwrap();
     assert!(foreign.is_empty(), "{foreign:?}");
 }
 
@@ -131,7 +150,7 @@ const LIFT: &str = "
 /// The two tests above see foreign packets where there is no guard. `lifted` is the node that has
 /// the hosts' packets while it does not have the egress IP.
 fn something_foreign_without_the_guard(propagation_ms: u64, elastic_ms: u64, lifted: &str) {
-    let scene = egress::observed(&strict(propagation_ms, elastic_ms)).unwrap();
+    let scene = egress::observed(&strict(false, propagation_ms, elastic_ms)).unwrap();
     scene.wait_well().unwrap();
     let a = scene.public("out-a").unwrap();
     scene.wait_seen("host-a", a).unwrap();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use natha_lab::cluster;
 use natha_lab::egress::Egress;
-use natha_lab::scene::{QUICK, Scene};
+use natha_lab::scene::{self, QUICK, Scene};
 use natha_lab::{NetChange, Traffic};
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
@@ -134,7 +134,10 @@ fn only_members_reach_the_tunnel_and_nothing_but_the_groups_packets_leaves_it() 
     // The tunnel is made again, and its rules are put back, if another program removes them.
     let before = cluster::status(&scene, NODES[0]).unwrap()["pid"].clone();
     scene.sh(NODES[0], "ip link del natha1; nft delete table ip natha_relay").unwrap();
-    wait_copies(&scene, Some(false));
+    for part in ["interface `natha1`", "nft table ip natha_relay"] {
+        let told = |status: &serde_json::Value| scene::has_event(status, "host-drift", part);
+        scene.wait_status(NODES[0], told).unwrap();
+    }
     wait_copies(&scene, Some(true));
     assert_eq!(cluster::status(&scene, NODES[0]).unwrap()["pid"], before);
     let rules = scene.sh(NODES[0], "nft list table ip natha_relay").unwrap();

@@ -20,6 +20,7 @@ fn spec(links: &[&str], sources: &[&str], vpc_networks: &[&str], clamp_mss: bool
         sources: networks(sources),
         transit: None,
         vpc_networks: networks(vpc_networks),
+        address: None,
         clamp_mss,
         mss: 1460,
         flowtable: false,
@@ -61,6 +62,13 @@ fn with_a_source_of_the_monitor_s_own() {
     let spec = spec(&["ens5"], &["10.0.0.0/16"], &["10.0.0.0/16"], true);
     let transit = Some("198.18.255.252/30".parse().unwrap());
     compare("transit.json", &TableSpec { transit, ..spec });
+}
+
+#[test]
+fn with_the_primary_address_of_the_uplink() {
+    let spec = spec(&["ens5"], &["10.0.0.0/16"], &["10.0.0.0/16"], true);
+    let address = Some(Ipv4Addr::new(10, 0, 0, 10));
+    compare("primary.json", &TableSpec { address, ..spec });
 }
 
 #[test]
@@ -176,6 +184,7 @@ fn any_difference_in_the_plan_is_a_difference_in_the_digest() {
         spec(&["ens5"], &["10.0.2.0/24"], &["10.0.0.0/16"], true),
         spec(&["ens5"], &["10.0.0.0/16"], &["10.0.0.0/15"], true),
         spec(&["ens5"], &["10.0.0.0/16"], &["10.0.0.0/16"], false),
+        TableSpec { address: Some(VIP), ..base.clone() },
         TableSpec { nat: false, ..base.clone() },
         TableSpec { accept: [VIP].into(), ..base.clone() },
     ];

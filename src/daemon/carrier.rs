@@ -13,8 +13,9 @@ use tokio::time::timeout;
 
 use super::alerts::Alert;
 use super::inbox::Notes;
-use super::looks::{Cause, LEAST, Looks};
+use super::looks::{Cause, LEAST, Looks, found_how};
 use crate::config::{GroupSetting, Settings};
+use crate::kernel::carry::CarryError;
 use crate::kernel::{addresses, carry};
 use crate::plan::parts_of;
 use crate::types::GroupName;
@@ -69,15 +70,19 @@ impl Carrier {
 
 async fn keep(host: HostSide, mut must_carry: watch::Receiver<MustCarry>, mut alert: Alert) {
     let mut looks = Looks::new(EVERY, LEAST);
+    // What the host was made to carry last, without an error.
+    let mut applied = None;
     loop {
         let (last, cause) = tokio::select! {
             changed = must_carry.changed() => (changed.is_err(), None),
             cause = looks.next() => (false, Some(cause)),
         };
-        // What changes because of a new duty is no drift.
-        let cause = cause.filter(|_| must_carry.has_changed().is_ok_and(|changed| !changed));
         let due = must_carry.borrow_and_update().clone();
-        alert.set(host.round(&due, cause).await).await;
+        // What changes because of a new duty, or because an earlier round failed, is no drift.
+        let cause = cause.filter(|_| applied.as_ref() == Some(&due));
+        let (is_applied, text) = host.round(&due, cause).await;
+        applied = is_applied.then_some(due);
+        alert.set(text).await;
         if last {
             return;
         }
@@ -85,34 +90,39 @@ async fn keep(host: HostSide, mut must_carry: watch::Receiver<MustCarry>, mut al
 }
 
 impl HostSide {
-    /// One round, by a change of `due` or, if there is a cause, against drift. Returns the alert's
-    /// text if anything failed.
-    async fn round(&self, due: &MustCarry, cause: Option<Cause>) -> Option<String> {
-        let error = match timeout(LIMIT, self.reconcile(due, cause)).await {
-            Ok(Ok(errors)) if errors.is_empty() => return None,
-            Ok(Ok(errors)) => errors.join("; "),
-            Ok(Err(error)) => format!("{error:#}"),
-            Err(_) => format!("no result within {}", humantime::format_duration(LIMIT)),
+    /// One round, by a change of `due` or, if there is a cause, against drift. Returns whether the
+    /// host carries what follows from `due`, and the alert's text if anything is wrong.
+    async fn round(&self, due: &MustCarry, cause: Option<Cause>) -> (bool, Option<String>) {
+        let (is_applied, error) = match timeout(LIMIT, self.reconcile(due, cause)).await {
+            Ok(Ok(errors)) if errors.is_empty() => return (true, None),
+            Ok(Ok(errors)) => {
+                // natha leaves a stray address alone.
+                let is_applied = errors.iter().all(|e| matches!(e, CarryError::Stray { .. }));
+                let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                (is_applied, texts.join("; "))
+            }
+            Ok(Err(error)) => (false, format!("{error:#}")),
+            Err(_) => (false, format!("no result within {}", humantime::format_duration(LIMIT))),
         };
-        Some(format!("cannot carry or remove addresses of groups on this host: {error}"))
+        let text = format!("cannot carry or remove addresses of groups on this host: {error}");
+        (is_applied, Some(text))
     }
 
     async fn reconcile(
         &self,
         due: &MustCarry,
         cause: Option<Cause>,
-    ) -> anyhow::Result<Vec<String>> {
+    ) -> anyhow::Result<Vec<CarryError>> {
         let outcome = carry(&self.settings, self.address, due).await?;
         for change in &outcome.changes {
-            let Some(age) = cause.and_then(Cause::age) else {
+            let Some(cause) = cause else {
                 tracing::info!("{change}");
                 continue;
             };
-            let text =
-                format!("{change}, {} ms after the kernel announced a change", age.as_millis());
-            self.notes.drift(text, Some(age)).await;
+            let age = cause.age();
+            self.notes.drift(format!("{change}, {}", found_how(age)), age).await;
         }
-        Ok(outcome.errors.iter().map(ToString::to_string).collect())
+        Ok(outcome.errors)
     }
 }
 
@@ -127,4 +137,43 @@ pub(super) async fn carry(
     let link = own.into_iter().find(|own| own.address == address);
     let link = link.ok_or_else(|| anyhow!("no interface has {address}"))?.link;
     Ok(carry::reconcile(&settings.state_dir, &settings.groups, due, &link).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Local, ResourceSetting};
+    use crate::daemon::inbox::{self, Note};
+
+    #[test]
+    fn what_a_regular_check_finds_missing_is_an_event_and_a_new_duty_is_none() {
+        let in_own_network = async || {
+            let flags = nix::sched::CloneFlags::CLONE_NEWNET;
+            nix::sched::unshare(flags).expect("run the tests as root");
+            let state = tempfile::tempdir().unwrap();
+            addresses::add("lo", Ipv4Addr::LOCALHOST).await.unwrap();
+            let (name, vip): (GroupName, _) = ("g".parse().unwrap(), Ipv4Addr::new(10, 0, 9, 9));
+            let plain =
+                GroupSetting::of_tables(name.clone(), None, vec![], ipnet::Ipv4Net::default());
+            let resources = vec![ResourceSetting::Vip { address: vip, tables: vec![] }];
+            let settings = Settings {
+                groups: vec![GroupSetting { resources, local: Local::Lo, ..plain }],
+                state_dir: state.path().to_owned(),
+                ..Settings::default()
+            };
+            let (notes, mut inbox) = inbox::channel().unwrap();
+            let host = HostSide { settings, address: Ipv4Addr::LOCALHOST, notes };
+            let due = [(name, true)].into();
+            assert_eq!(host.round(&due, None).await, (true, None));
+            assert!(inbox.take().is_none());
+            assert!(addresses::remove("lo", vip).await.unwrap());
+            assert_eq!(host.round(&due, Some(Cause::Round)).await, (true, None));
+            let Some(Note::Event(event)) = inbox.take() else { panic!("no event") };
+            assert_eq!(event.text, "10.0.9.9 on lo added, found by a regular check");
+            assert_eq!(host.round(&due, Some(Cause::Round)).await, (true, None));
+            assert!(inbox.take().is_none(), "nothing is left to repair");
+        };
+        let builder = &mut tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap().block_on(in_own_network());
+    }
 }

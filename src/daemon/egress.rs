@@ -4,7 +4,7 @@
 //! new ones wait. The same nft table resets connections that were idle for too long.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::alerts::Alert;
 use super::clock;
+use super::egress_probes::{Coming, Probes};
 use super::inbox::{Note, Notes};
-use super::looks::{LEAST, Looks};
+use super::looks::{Cause, LEAST, Looks, found_how};
 use super::peers::{EchoMark, PeerSocket};
 use super::published::publish;
 use super::relay::{Answering, Copying, Ends};
@@ -41,8 +42,6 @@ const ASSUMED: Duration = Duration::from_secs(15);
 /// How long the first look waits for replies. Until then the host translates as an earlier run of
 /// the monitor left it.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Replies read in one round.
-const MAX_DRAIN: usize = 64;
 
 /// The egress IPs of the groups on this node; none until all of them are known.
 pub(super) type Published = Option<Vec<EgressGroup>>;
@@ -98,10 +97,12 @@ pub(super) fn start(
         resets: Resets::new(&settings.host),
         is_ripening: false,
         loaded: None,
+        has_inherited: false,
+        put: BTreeSet::new(),
         status: LandingState::default(),
+        notes: notes.clone(),
     };
-    let told = notes.clone();
-    tokio::spawn(keep(keeper, published, is_served, told, Alert::new("egress", notes)));
+    tokio::spawn(keep(keeper, published, is_served, Alert::new("egress", notes)));
     Publishers { ips, served }
 }
 
@@ -109,7 +110,6 @@ async fn keep(
     mut keeper: Keeper,
     mut published: watch::Receiver<Published>,
     mut served: watch::Receiver<Vec<ServedGroup>>,
-    notes: Notes,
     mut alert: Alert,
 ) {
     if let Err(error) = stop_resets().await {
@@ -122,26 +122,26 @@ async fn keep(
     paces.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ripenings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let check = tokio::select! {
+        let look = tokio::select! {
             changed = published.changed() => {
                 if changed.is_err() {
                     return;
                 }
                 let groups = published.borrow_and_update().clone();
                 keeper.take(groups, clock::now());
-                false
+                None
             }
             Ok(()) = served.changed() => {
                 keeper.resets.take(&served.borrow_and_update(), clock::now());
-                false
+                None
             }
-            Ok(()) = inserting.changed() => false,
-            Ok(()) = answers_changed(keeper.relay.as_mut()) => false,
-            _ = looks.next() => true,
-            _ = paces.tick(), if !keeper.coming.is_empty() => false,
-            _ = ripenings.tick(), if keeper.is_ripening => false,
+            Ok(()) = inserting.changed() => None,
+            Ok(()) = answers_changed(keeper.relay.as_mut()) => None,
+            cause = looks.next() => Some(cause),
+            _ = paces.tick(), if !keeper.coming.is_empty() => None,
+            _ = ripenings.tick(), if keeper.is_ripening => None,
         };
-        let result = keeper.round(check, clock::now()).await;
+        let result = keeper.round(look, clock::now()).await;
         let what = if keeper.has_groups() {
             "cannot translate private hosts to the group's egress IPs"
         } else {
@@ -151,7 +151,7 @@ async fn keep(
         alert.set(text).await;
         if keeper.known.is_some() && told.as_ref() != Some(&keeper.status) {
             told = Some(keeper.status.clone());
-            notes.send(Note::Landings(keeper.status.clone())).await;
+            keeper.notes.send(Note::Landings(keeper.status.clone())).await;
         }
     }
 }
@@ -169,21 +169,13 @@ async fn stop_resets() -> anyhow::Result<()> {
     Ok(Nft::find()?.stop_resets().await?)
 }
 
-/// An egress IP that EC2 shows here and that has not arrived yet.
-struct Coming {
-    ip: EgressIp,
-    since: Time,
-    /// None until its landing address is on this host.
-    socket: Option<PeerSocket>,
-}
-
 struct Keeper {
     state_dir: PathBuf,
     address: Ipv4Addr,
     probes: Probes,
     /// The groups, and when they became known first.
     known: Option<(Vec<EgressGroup>, Time)>,
-    /// By landing address.
+    /// By landing address: the egress IPs that EC2 shows here and that no probe has proven yet.
     coming: BTreeMap<Ipv4Addr, Coming>,
     /// Landing addresses, and when they got their egress IPs.
     arrived: BTreeMap<Ipv4Addr, Time>,
@@ -194,8 +186,13 @@ struct Keeper {
     /// Whether hosts are to get resets later.
     is_ripening: bool,
     loaded: Option<EgressTable>,
+    /// Whether it is known what an earlier run of the monitor left.
+    has_inherited: bool,
+    /// The landing addresses that this run has found on the host, or put there.
+    put: BTreeSet<Ipv4Addr>,
     /// For the status of the monitor.
     status: LandingState,
+    notes: Notes,
 }
 
 impl Keeper {
@@ -221,25 +218,31 @@ impl Keeper {
         self.known = Some((groups, since));
     }
 
-    /// Probes, and makes the host translate as the egress IPs are. `check`: the host may have been
-    /// changed by another program.
-    async fn round(&mut self, check: bool, now: Time) -> anyhow::Result<()> {
+    /// Probes, and makes the host translate as the egress IPs are. With a look, another program may
+    /// have changed the host.
+    async fn round(&mut self, look: Option<Cause>, now: Time) -> anyhow::Result<()> {
         let Some((groups, known_since)) = self.known.clone() else { return Ok(()) };
-        if check || self.coming.values().any(|coming| coming.socket.is_none()) {
-            self.put_landings(&groups).await?;
+        if !self.has_inherited {
+            let translated = Nft::find()?.landings().await?;
+            self.inherit(&translated, now);
+        }
+        if look.is_some() || self.coming.values().any(|coming| coming.socket.is_none()) {
+            self.put_landings(&groups, look).await?;
         }
         self.probe(now)?;
         let settles = self.loaded.is_none() && now.since(known_since) < SETTLE;
-        if settles && !self.coming.is_empty() {
+        if settles && self.coming.keys().any(|landing| !self.arrived.contains_key(landing)) {
             return Ok(());
         }
         let table = self.table(&groups, now)?;
         let copying = self.copying(&groups, &table);
         let waiting = waiting(&groups, &table);
-        if check || self.loaded.as_ref() != Some(&table) {
-            let nft = Nft::find()?;
-            if !nft.has(&table).await? {
-                nft.replace(&table).await?;
+        if look.is_some() || self.loaded.as_ref() != Some(&table) {
+            let was = Nft::find()?.ensure(&table).await?;
+            if let (Some(was), Some(cause)) = (was, look)
+                && self.loaded.as_ref() == Some(&table)
+            {
+                self.notes.table_drift::<EgressTable>(was, cause.age()).await;
             }
             EgressRecord::keep_guard(&self.state_dir, &table)?;
             log_resets(self.loaded.as_ref(), &table);
@@ -253,13 +256,31 @@ impl Keeper {
         Ok(())
     }
 
+    /// Takes over from an earlier run of the monitor, in the first round: an egress IP that is here
+    /// and to which the kernel translates has arrived. Probes then only add the proof.
+    fn inherit(&mut self, translated: &BTreeSet<Ipv4Addr>, now: Time) {
+        self.has_inherited = true;
+        for (landing, coming) in self.coming.iter().filter(|(one, _)| translated.contains(one)) {
+            let address = coming.ip.address;
+            tracing::info!("egress IP {address} was in use on {landing} before this start");
+            self.arrived.insert(*landing, now);
+        }
+    }
+
     /// Puts the landing addresses on the forwarding interface.
-    async fn put_landings(&mut self, groups: &[EgressGroup]) -> anyhow::Result<()> {
+    async fn put_landings(
+        &mut self,
+        groups: &[EgressGroup],
+        look: Option<Cause>,
+    ) -> anyhow::Result<()> {
         let own = addresses::read().await?;
+        let is_there = |landing: &Ipv4Addr| own.iter().any(|own| own.address == *landing);
         self.status.on_host = own.iter().map(|own| own.address).collect();
-        let missing = groups.iter().flat_map(|group| &group.ips).map(|ip| ip.landing);
-        let missing: BTreeSet<Ipv4Addr> =
-            missing.filter(|landing| own.iter().all(|own| own.address != *landing)).collect();
+        let wanted: BTreeSet<Ipv4Addr> =
+            groups.iter().flat_map(|group| &group.ips).map(|ip| ip.landing).collect();
+        self.put.retain(|landing| wanted.contains(landing));
+        self.put.extend(wanted.iter().filter(|landing| is_there(landing)));
+        let missing: Vec<Ipv4Addr> = wanted.into_iter().filter(|one| !is_there(one)).collect();
         if missing.is_empty() {
             return Ok(());
         }
@@ -278,7 +299,13 @@ impl Keeper {
             EgressRecord::keep_landing(&self.state_dir, landing, &link.link)?;
             addresses::add(&link.link, landing).await?;
             self.status.on_host.insert(landing);
-            tracing::info!("landing address {landing} added to {}", link.link);
+            let text = format!("landing address {landing} added to {}", link.link);
+            if self.put.insert(landing) {
+                tracing::info!("{text}");
+            } else {
+                let age = look.and_then(Cause::age);
+                self.notes.drift(format!("{text}, {}", found_how(age)), age).await;
+            }
         }
         Ok(())
     }
@@ -297,12 +324,16 @@ impl Keeper {
             let replied =
                 coming.socket.as_mut().is_some_and(|one| self.probes.is_answered(one, now));
             if replied || took >= ASSUMED {
-                let how = if replied { "a probe by it was answered" } else { "EC2 shows it here" };
-                let ms = took.as_millis();
-                tracing::info!(
-                    "egress IP {} has arrived on {landing}: {how}, {ms} ms after EC2 accepted it",
-                    coming.ip.address
-                );
+                if !self.arrived.contains_key(landing) {
+                    let how =
+                        if replied { "a probe by it was answered" } else { "EC2 shows it here" };
+                    let ms = took.as_millis();
+                    tracing::info!(
+                        "egress IP {} has arrived on {landing}: {how}, {ms} ms after EC2 accepted \
+                         it",
+                        coming.ip.address
+                    );
+                }
                 let proof = if replied { EgressProof::Probe } else { EgressProof::Time };
                 if let Some((_, known)) = self.status.here.get_mut(landing) {
                     *known = proof;
@@ -314,7 +345,7 @@ impl Keeper {
         }
         for landing in arrived {
             self.coming.remove(&landing);
-            self.arrived.insert(landing, now);
+            self.arrived.entry(landing).or_insert(now);
         }
         Ok(())
     }
@@ -439,32 +470,6 @@ impl Here<'_> {
     fn relay(self, group: &EgressGroup) -> Option<&Relay> {
         let relay = group.relay.as_ref().filter(|_| group.is_complete);
         relay.filter(|relay| self.answering.contains(&relay.peer))
-    }
-}
-
-/// Echo requests by landing addresses.
-struct Probes {
-    targets: Vec<Ipv4Addr>,
-    mark: EchoMark,
-    sequence: u16,
-}
-
-impl Probes {
-    fn ask(&self, socket: &PeerSocket) {
-        let request = self.mark.request(self.sequence);
-        for target in &self.targets {
-            // A request that cannot be sent gets no reply, which is what counts.
-            let _ = socket.send(&request, SocketAddrV4::new(*target, 0));
-        }
-    }
-
-    fn is_answered(&self, socket: &mut PeerSocket, now: Time) -> bool {
-        let mut answered = false;
-        socket.drain(now, MAX_DRAIN, |datagram| {
-            let asked = self.targets.contains(datagram.from.ip());
-            answered |= asked && self.mark.is_reply(datagram.bytes);
-        });
-        answered
     }
 }
 

@@ -9,7 +9,9 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock;
+use super::looks::found_how;
 use crate::failover::{ActionId, Event, EventKind, Input, Level, Outcome};
+use crate::plan::NftTable;
 use crate::status::{Allowances, FlowsReport, LandingState, PortUse, Report};
 
 /// Notes that may wait for the loop. When the inbox is full, the sender waits; the loop never does.
@@ -96,6 +98,12 @@ impl Notes {
     /// kernel announced the change, where it did.
     pub(super) async fn drift(&self, text: String, took: Option<Duration>) {
         self.event(Level::Warning, EventKind::HostDrift, text, took).await;
+    }
+
+    /// Reports that one of natha's nft tables was repaired. `was`: a sentence about how it was.
+    pub(super) async fn table_drift<T: NftTable>(&self, was: &str, took: Option<Duration>) {
+        let (name, how) = (T::NAME.as_str(), found_how(took));
+        self.drift(format!("repaired nft table ip {name}, {how}: {was}"), took).await;
     }
 
     /// Reports what happened on this host.

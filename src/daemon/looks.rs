@@ -35,6 +35,14 @@ impl Cause {
     }
 }
 
+/// How a difference came to light. `age`: how long ago the kernel announced a change, if it did.
+pub(super) fn found_how(age: Option<Duration>) -> String {
+    age.map_or_else(
+        || "found by a regular check".to_owned(),
+        |age| format!("{} ms after the kernel announced a change", age.as_millis()),
+    )
+}
+
 /// The kernel's news and an interval.
 #[derive(Debug)]
 pub(super) struct Looks {

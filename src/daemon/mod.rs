@@ -15,6 +15,7 @@
 //! - `looks`: when to look at the host again: the kernel's news, and intervals.
 //! - `carrier`: the addresses that this host must carry for its groups.
 //! - `egress`: the translation to the egress IPs that are here.
+//! - `egress_probes`: whether an egress IP has arrived.
 //! - `published`: values that one task publishes for others.
 //! - `relay`: the tunnel for copies of packets during planned moves.
 //! - `resets`: which private hosts get a TCP reset for connections that were idle for too long.
@@ -35,6 +36,7 @@ mod clock;
 mod control_socket;
 mod discovery;
 mod egress;
+mod egress_probes;
 mod event_loop;
 mod exporter;
 mod flows;

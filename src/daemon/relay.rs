@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::alerts::Alert;
 use super::clock;
 use super::inbox::Notes;
+use super::looks::{Cause, LEAST, Looks, found_how};
 use super::peers::{EchoMark, PeerSocket};
 use super::published::publish;
 use crate::config::Settings;
@@ -26,9 +27,9 @@ use crate::types::{InstanceId, Member, Time};
 const EVERY: Duration = Duration::from_secs(1);
 /// A peer that has not answered for so long gets no copies.
 const FRESH: Duration = Duration::from_secs(5);
-/// With every n-th request, natha looks whether another program has removed the tunnel or changed
-/// the rules.
-const LOOK_EVERY: u16 = 30;
+/// Time between two looks whether another program has removed the tunnel or changed the rules, if
+/// the kernel announces nothing.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Replies read in one round.
 const MAX_DRAIN: usize = 64;
 
@@ -64,20 +65,7 @@ pub(super) fn start(
 ) -> Ends {
     let (answers, answering) = watch::channel(Answering::new());
     let (copying, wanted) = watch::channel(Vec::new());
-    let keeper = Keeper {
-        me: me.id.clone(),
-        own: me.address,
-        port: settings.replicate.relay_port,
-        members,
-        wanted,
-        mark: EchoMark::new(token),
-        sequence: 0,
-        tunnel: None,
-        fault: None,
-        socket: None,
-        heard: BTreeMap::new(),
-        loaded: None,
-    };
+    let keeper = Keeper::new(settings, me, token, (members, wanted), notes.clone());
     tokio::spawn(keep(keeper, answers, Alert::new("tunnel", notes)));
     Ends { answering, copying }
 }
@@ -99,20 +87,22 @@ pub(super) async fn clear() {
 async fn keep(mut keeper: Keeper, answers: watch::Sender<Answering>, mut alert: Alert) {
     let mut rounds = interval(EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = Looks::new(LOOK_EVERY, LEAST);
     loop {
-        let is_round = tokio::select! {
+        let due = tokio::select! {
             changed = keeper.members.changed() => match changed {
-                Ok(()) => false,
+                Ok(()) => Due::Changes,
                 Err(_) => return,
             },
             changed = keeper.wanted.changed() => match changed {
-                Ok(()) => false,
+                Ok(()) => Due::Changes,
                 Err(_) => return,
             },
-            _ = rounds.tick() => true,
+            _ = rounds.tick() => Due::Probes,
+            cause = looks.next() => Due::Look(cause),
         };
         let now = clock::now();
-        let result = keeper.round(is_round, now).await;
+        let result = keeper.round(due, now).await;
         let found = if result.is_ok() { keeper.answering(now) } else { Answering::new() };
         publish(&answers, found);
         let text = result
@@ -139,27 +129,77 @@ struct Keeper {
     /// When each peer answered last.
     heard: BTreeMap<InstanceId, Time>,
     loaded: Option<RelayTable>,
+    notes: Notes,
+}
+
+/// Why a round is due.
+#[derive(Debug, Clone, Copy)]
+enum Due {
+    /// Other peers, or other groups.
+    Changes,
+    /// Probes.
+    Probes,
+    /// Another program may have changed the host.
+    Look(Cause),
 }
 
 impl Keeper {
-    /// Makes tunnel and rules as they should be. A round of probes is due if `is_round`.
-    async fn round(&mut self, is_round: bool, now: Time) -> anyhow::Result<()> {
-        let looks = is_round && self.sequence.is_multiple_of(LOOK_EVERY);
+    /// A keeper of the members' tunnel that has made nothing yet.
+    fn new(
+        settings: &Settings,
+        me: &Member,
+        token: u64,
+        (members, wanted): (watch::Receiver<Vec<Member>>, watch::Receiver<Vec<Copying>>),
+        notes: Notes,
+    ) -> Self {
+        Self {
+            me: me.id.clone(),
+            own: me.address,
+            port: settings.replicate.relay_port,
+            members,
+            wanted,
+            mark: EchoMark::new(token),
+            sequence: 0,
+            tunnel: None,
+            fault: None,
+            socket: None,
+            heard: BTreeMap::new(),
+            loaded: None,
+            notes,
+        }
+    }
+
+    /// Makes tunnel and rules as they should be, and probes if that is due.
+    async fn round(&mut self, due: Due, now: Time) -> anyhow::Result<()> {
+        let look = match due {
+            Due::Look(cause) => Some(cause),
+            Due::Changes | Due::Probes => None,
+        };
         let peers = self.peers();
         let wanted =
             Tunnel { own: self.own, peers: peers.values().copied().collect(), port: self.port };
-        if self.tunnel.as_ref() != Some(&wanted) || (looks && !relay::is_there().await?) {
-            self.make(wanted, looks).await?;
+        let table = self.table(&peers);
+        // Only what was as it should be can drift.
+        let drift = look.map(Cause::age).filter(|_| self.tunnel.as_ref() == Some(&wanted));
+        let rules_drift = drift.filter(|_| self.loaded.as_ref() == Some(&table));
+        if self.tunnel.as_ref() != Some(&wanted) {
+            self.make(wanted, matches!(look, Some(Cause::Round))).await?;
+        } else if look.is_some() && !wanted.peers.is_empty() && !relay::is_there().await? {
+            self.make(wanted, true).await?;
+            if let Some(age) = drift {
+                let how = found_how(age);
+                let text = format!("repaired interface `{RELAY_LINK}`, {how}: it was absent");
+                self.notes.drift(text, age).await;
+            }
         }
-        if is_round {
+        if matches!(due, Due::Probes) {
             self.sequence = self.sequence.wrapping_add(1);
             self.probe(&peers, now)?;
         }
-        let table = self.table(&peers);
-        if looks || self.loaded.as_ref() != Some(&table) {
-            let nft = Nft::find()?;
-            if !nft.has(&table).await? {
-                nft.replace(&table).await?;
+        if look.is_some() || self.loaded.as_ref() != Some(&table) {
+            let was = Nft::find()?.ensure(&table).await?;
+            if let (Some(was), Some(age)) = (was, rules_drift) {
+                self.notes.table_drift::<RelayTable>(was, age).await;
             }
             self.loaded = Some(table);
         }
@@ -279,3 +319,7 @@ impl Keeper {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "relay_tests.rs"]
+mod tests;

@@ -15,6 +15,7 @@ fn plan(clamp_mss: bool, mss: u16) -> HostPlan {
         sources: Vec::new(),
         transit: None,
         vpc_networks: Vec::new(),
+        address: None,
         clamp_mss,
         mss,
         flowtable: false,

@@ -1,6 +1,7 @@
 //! Applies one change at a time, and undoes it.
 
 use super::addresses::{self, AddressError};
+use super::egress::hold_back;
 use super::journal::{InstanceRecord, Journal, JournalEntry, JournalError, JournalStore};
 use super::nft::{Nft, NftError};
 use super::sysctl::{self, SysctlError};
@@ -95,7 +96,8 @@ impl Applier {
     }
 
     /// Applies the table, the sysctls and the addresses of the plan, as far as `items` say that
-    /// they differ. Returns the state of each just before its change.
+    /// they differ. Hosts of strict groups are held back before the table translates. Returns the
+    /// state of each item just before its change.
     ///
     /// # Errors
     /// At the first change that fails. To undo the changes before it, pass [`Self::done`] to
@@ -110,6 +112,7 @@ impl Applier {
             match &item.subject {
                 Subject::Table => {
                     self.record(&item.subject, item.found.clone(), &item.wanted)?;
+                    hold_back(self.store.directory(), &self.nft).await;
                     self.nft.replace(&plan.table).await?;
                     changed.push(item.clone());
                 }

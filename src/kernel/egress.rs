@@ -1,8 +1,8 @@
 //! What the monitor leaves for its next start and for `natha teardown`: the private hosts that must
 //! not leave by this node's own address, and the landing addresses that it put on the host.
 //!
-//! The nft table `ip natha_egress` is the monitor's, but it begins with a boot: `natha setup` loads
-//! the last guard before it translates anything.
+//! The nft table `ip natha_egress` is the monitor's. Where the kernel has none, after a boot or if
+//! another program has removed it, natha loads the last guard before it translates anything.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -122,19 +122,30 @@ impl EgressRecord {
         let is_current = boot_id()? == self.boot;
         Ok(if is_current { self.landings.clone() } else { BTreeMap::new() })
     }
-
-    /// Loads the recorded guard if the kernel has no table of the monitor's, as after a boot.
-    pub(crate) async fn guard(&self, nft: &Nft) -> Result<(), EgressRecordError> {
-        load_guard(nft, &self.guard).await
-    }
 }
 
 /// Loads a guard if the kernel has no table of the monitor's.
 pub(crate) async fn load_guard(nft: &Nft, guard: &EgressTable) -> Result<(), EgressRecordError> {
-    if !guard.is_empty() && nft.has(&EgressTable::default()).await? {
-        nft.replace(guard).await?;
+    if !guard.is_empty() {
+        // Not by replacing: the monitor may have loaded its own table just now.
+        nft.create(guard).await?;
     }
     Ok(())
+}
+
+/// Holds back what the last monitor of this host held back, if the kernel has no table of the
+/// monitor's, as after a boot or a flush of the ruleset. Call it before anything is translated. A
+/// failure is only logged: all other hosts need the translation.
+pub(crate) async fn hold_back(state_dir: &Path, nft: &Nft) {
+    let held = async {
+        match EgressRecord::load(state_dir)? {
+            Some(record) => load_guard(nft, &record.guard).await,
+            None => Ok(()),
+        }
+    };
+    if let Err(error) = held.await {
+        tracing::error!(%error, "cannot hold back the hosts of strict groups");
+    }
 }
 
 /// Removes the monitor's table, the landing addresses that it added, and the record. Returns the

@@ -168,6 +168,11 @@ impl JournalStore {
         Ok(Self { directory: directory.to_owned(), boot: boot_id()?, _lock: lock })
     }
 
+    /// The state directory.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     fn path(&self) -> PathBuf {
         self.directory.join(FILE)
     }

@@ -1,5 +1,7 @@
 //! Loads and reads nft tables through the `nft` program.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -113,10 +115,51 @@ impl Nft {
         Ok(found)
     }
 
+    /// Makes a table be as made from `spec`. Returns a sentence about how it was before; none if it
+    /// was right.
+    pub(crate) async fn ensure<T: NftTable>(
+        &self,
+        spec: &T,
+    ) -> Result<Option<&'static str>, NftError> {
+        let found = match self.state(T::NAME).await? {
+            TableState::Absent if spec.is_empty() => return Ok(None),
+            TableState::Absent => "it was absent",
+            TableState::Present(_) if spec.is_empty() => "it should be absent",
+            TableState::Present(listing) if listing.is(&spec.digest()) => return Ok(None),
+            TableState::Present(listing) if listing.intact() => "it was an earlier one of natha's",
+            TableState::Present(_) => "it was changed by another program",
+        };
+        self.replace(spec).await?;
+        Ok(Some(found))
+    }
+
+    /// Makes and seals a table, unless there is one.
+    pub(crate) async fn create<T: NftTable>(&self, spec: &T) -> Result<(), NftError> {
+        match self.load(&spec.render_new()).await {
+            Err(NftError::Run(error)) if is_presence(&error) => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => self.seal(spec).await,
+        }
+    }
+
+    /// The landing addresses to which the kernel translates private hosts now.
+    pub(crate) async fn landings(&self) -> Result<BTreeSet<Ipv4Addr>, NftError> {
+        match self.list(&["table", "ip", EgressTable::NAME.as_str()]).await {
+            Ok(listing) => Ok(EgressTable::translated(&listing)),
+            Err(NftError::Run(error)) if is_absence(&error) => Ok(BTreeSet::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Replaces one of natha's tables in one transaction and then seals it with its digest; removes
     /// the table if `spec` is empty. A transaction that fails changes nothing.
     pub(crate) async fn replace<T: NftTable>(&self, spec: &T) -> Result<(), NftError> {
         self.load(&spec.render()).await?;
+        self.seal(spec).await
+    }
+
+    /// Stores the digests of a table that was just loaded from `spec` in it.
+    async fn seal<T: NftTable>(&self, spec: &T) -> Result<(), NftError> {
         match self.state(T::NAME).await? {
             TableState::Absent if spec.is_empty() => Ok(()),
             TableState::Absent => Err(NftError::Vanished(T::NAME.as_str())),
@@ -168,6 +211,11 @@ impl Nft {
         serde_json::from_slice(&printed)
             .map_err(|source| NftError::Parse { command: args.join(" "), source })
     }
+}
+
+/// Whether nft says that what it was to create exists (`EEXIST`).
+fn is_presence(error: &RunError) -> bool {
+    matches!(error, RunError::Failed { stderr, .. } if stderr.contains("File exists"))
 }
 
 /// Whether nft says that what it was to list does not exist (`ENOENT`). Its messages are in

@@ -16,6 +16,7 @@
 //!   source was served here for so long that the connection was idle until it was forgotten. What
 //!   is held back is not reset. A packet with FIN is invalid to the kernel, and dropped as always.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -25,6 +26,7 @@ use nftables::schema::NfListObject;
 use nftables::stmt::{NAT, Reject, RejectType, Statement};
 use nftables::types::{NfChainType, NfHook};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::rules::{
     NftTable, TableName, address, count, ct, field, ip, is, is_in, is_not, list_of, meta, networks,
@@ -38,6 +40,8 @@ const BEFORE_SRCNAT: i32 = 90;
 const BEFORE_FILTER: i32 = -10;
 /// After the chain that holds packets back.
 const AFTER_HOLD: i32 = BEFORE_FILTER + 1;
+/// The chain that translates.
+const TRANSLATE: &str = "translate";
 /// The chain that resets connections, and the counter of the packets that it answered so.
 const RESETS: &str = "resets";
 /// Of the hash that spreads sources. It is the same on every node: a host keeps its egress IP when
@@ -101,6 +105,20 @@ impl EgressTable {
         Self { groups: groups.collect(), reset: Vec::new(), ..self.clone() }
     }
 
+    /// The landing addresses to which a table translates, by the output of `nft -j list table`.
+    #[must_use]
+    pub fn translated(listing: &Value) -> BTreeSet<Ipv4Addr> {
+        let mut found = BTreeSet::new();
+        let objects = listing["nftables"].as_array().map_or(&[][..], Vec::as_slice);
+        let rules = objects.iter().map(|object| &object["rule"]);
+        for rule in rules.filter(|rule| rule["chain"] == TRANSLATE) {
+            for statement in rule["expr"].as_array().into_iter().flatten() {
+                add_addresses(&statement["snat"]["addr"], &mut found);
+            }
+        }
+        found
+    }
+
     /// The commands after which no host gets a reset, if the kernel has a table that sends them.
     #[must_use]
     pub fn without_resets() -> String {
@@ -111,7 +129,7 @@ impl EgressTable {
         batch.add(TABLE.chain("guard", Some((NfChainType::Filter, NfHook::Input, BEFORE_FILTER))));
         batch.add(TABLE.chain("hold", Some((NfChainType::Filter, NfHook::Forward, BEFORE_FILTER))));
         let srcnat = (NfChainType::NAT, NfHook::Postrouting, BEFORE_SRCNAT);
-        batch.add(TABLE.chain("translate", Some(srcnat)));
+        batch.add(TABLE.chain(TRANSLATE, Some(srcnat)));
         for group in &self.groups {
             for landing in &group.landings {
                 batch.add(NfListObject::Rule(TABLE.rule("guard", self.admit(*landing))));
@@ -121,7 +139,7 @@ impl EgressTable {
                 continue;
             }
             if group.arrived && !group.inserting && !group.landings.is_empty() {
-                batch.add(NfListObject::Rule(TABLE.rule("translate", self.translate(group))));
+                batch.add(NfListObject::Rule(TABLE.rule(TRANSLATE, self.translate(group))));
             } else {
                 batch.add(NfListObject::Rule(TABLE.rule("hold", self.hold(group))));
             }
@@ -175,6 +193,16 @@ impl EgressTable {
         });
         rule.push(Statement::SNAT(Some(NAT { addr, family: None, port: None, flags: None })));
         rule
+    }
+}
+
+/// Adds every address in an expression: of a map, those that it leads to.
+fn add_addresses(expression: &Value, found: &mut BTreeSet<Ipv4Addr>) {
+    match expression {
+        Value::String(text) => found.extend(text.parse::<Ipv4Addr>()),
+        Value::Array(parts) => parts.iter().for_each(|part| add_addresses(part, found)),
+        Value::Object(parts) => parts.values().for_each(|part| add_addresses(part, found)),
+        _ => {}
     }
 }
 

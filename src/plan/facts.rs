@@ -150,6 +150,8 @@ pub struct CloudInterface {
     pub id: NetworkInterfaceId,
     /// MAC address, lower case with colons. Identifies the matching [`Link`].
     pub mac: String,
+    /// Its primary private address; `None` if the metadata lists no address.
+    pub primary: Option<Ipv4Addr>,
     /// Whether EC2 drops packets that are neither from nor to the interface's own addresses; `None`
     /// if not read.
     pub source_dest_check: Option<bool>,

@@ -334,6 +334,7 @@ mod tests {
             sources: vec!["10.0.0.0/16".parse().unwrap()],
             transit: None,
             vpc_networks: vec![],
+            address: None,
             clamp_mss: true,
             mss: 1460,
             flowtable: false,

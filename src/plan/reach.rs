@@ -116,6 +116,7 @@ mod tests {
             sources: sources.iter().map(|source| net(source)).collect(),
             transit: None,
             vpc_networks: vec![net("10.0.0.0/16")],
+            address: None,
             clamp_mss: true,
             mss: 1460,
             flowtable: false,

@@ -45,6 +45,17 @@ pub trait NftTable {
         serde_json::to_string_pretty(&batch.to_nftables()).expect("plain data becomes JSON")
     }
 
+    /// The commands that make the table, which fail and change nothing if there is one.
+    ///
+    /// # Panics
+    /// Never, as for [`Self::render`].
+    fn render_new(&self) -> String {
+        let mut batch = Batch::new();
+        batch.add_cmd(NfCmd::Create(Self::NAME.table()));
+        self.fill(&mut batch);
+        serde_json::to_string_pretty(&batch.to_nftables()).expect("plain data becomes JSON")
+    }
+
     /// The digest of what [`Self::render`] returns.
     fn digest(&self) -> Digest {
         Digest::of(self.render().as_bytes())

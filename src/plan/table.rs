@@ -2,7 +2,8 @@
 //!
 //! Which packets the table handles, and how:
 //!
-//! - *Translated*: packets that a source sends through the uplink, except to the VPC itself.
+//! - *Translated*: packets that a source sends through the uplink, except to the VPC itself. They
+//!   get the uplink's primary private address, in whatever order the host has its addresses.
 //!   Packets that this host itself sends keep their source address.
 //! - *Filtered*: only packets between the uplink and natha's own interfaces. The chain's policy is
 //!   accept. An accept here is not final, because every other table still applies, but a drop is. A
@@ -32,13 +33,13 @@ use nftables::expr::{
     TcpOption,
 };
 use nftables::schema::{FlowTable, NfListObject, Set, SetFlag, SetType, SetTypeValue};
-use nftables::stmt::{Flow, Mangle, SetOp, Statement};
+use nftables::stmt::{Flow, Mangle, NAT, SetOp, Statement};
 use nftables::types::{NfChainType, NfFamily, NfHook};
 use serde::{Deserialize, Serialize};
 
 use super::rules::{
-    NftTable, TableName, count, ct, field, ip, is, is_in, is_not, list_of, meta, prefix, set_of,
-    text,
+    NftTable, TableName, address, count, ct, field, ip, is, is_in, is_not, list_of, meta, prefix,
+    set_of, text,
 };
 use super::vips::{DSTNAT, redirection};
 
@@ -82,6 +83,11 @@ pub struct TableSpec {
     /// translated.
     #[serde(rename = "local")]
     pub vpc_networks: Vec<Ipv4Net>,
+    /// The address that packets to the internet are translated to: the uplink's primary private
+    /// address, the only one that EC2 is sure to give a public one. If none, the kernel takes the
+    /// first address of the uplink that is in the gateway's subnet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Ipv4Addr>,
     /// Whether the TCP MSS is clamped towards the internet, to the path MTU and to `mss`.
     pub clamp_mss: bool,
     /// The largest TCP segment towards the internet, in bytes.
@@ -224,9 +230,15 @@ impl TableSpec {
             is_not(ip("daddr"), text("@local")),
             is_not(Expression::Named(own), text("local")),
             count(NEW_FLOWS),
-            Statement::Masquerade(None),
+            self.address.map_or(Statement::Masquerade(None), snat),
         ]
     }
+}
+
+/// `snat to ADDRESS`: ports are kept and chosen as by `masquerade`.
+fn snat<'a>(to: Ipv4Addr) -> Statement<'a> {
+    let addr = Some(address(to));
+    Statement::SNAT(Some(NAT { addr, family: None, port: None, flags: None }))
 }
 
 fn set<'a>(name: &'static str, kind: SetType, elements: Vec<Expression<'a>>) -> NfListObject<'a> {

@@ -229,6 +229,39 @@ fn the_monitor_finds_drift_and_mends_it_without_asking_ec2() {
     assert_eq!(host.sysctl("net/ipv4/ip_forward"), "0");
 }
 
+/// What a monitor has recorded that translates hosts of a strict group.
+const STRICT: &str = r#"{"boot": "", "landings": {}, "guard": {"uplink": "ens5",
+    "vpc_networks": ["10.0.0.0/16"], "groups": [{"sources": ["10.0.100.0/24"],
+    "landings": ["10.0.0.201"], "arrived": false, "strict": true, "inserting": false}]}}"#;
+
+#[test]
+fn a_flushed_ruleset_translates_again_only_once_strict_hosts_are_held_back() {
+    let host = Netns::one_armed();
+    host.natha(SETUP).exits(0);
+    fs::write(host.state_dir().join("egress.json"), STRICT).unwrap();
+    let blocks = || vec!["100.64.0.0/16".parse().unwrap()];
+    for takes_in in [false, true] {
+        host.nft("flush ruleset");
+        inside(&host, move |state| async move {
+            if takes_in {
+                take_in(&state, &blocks(), true).await.unwrap();
+            } else {
+                reassert(&state).await.unwrap();
+            }
+        });
+        let hold = host.nft("list chain ip natha_egress hold");
+        assert!(hold.contains("10.0.100.0/24") && hold.contains("drop"), "{hold}");
+        // In the order in which they were made.
+        let tables = host.nft("list tables");
+        let guard = tables.find("natha_egress\n").unwrap();
+        assert!(guard < tables.find("natha\n").unwrap(), "{tables}");
+    }
+    // What the monitor has loaded itself stays.
+    host.nft("delete table ip natha; flush chain ip natha_egress hold");
+    inside(&host, |state| async move { reassert(&state).await }).unwrap();
+    assert!(!host.nft("list chain ip natha_egress hold").contains("drop"));
+}
+
 #[test]
 fn counting_packets_is_no_drift() {
     let host = Netns::one_armed();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt::TcpMaxSeg};
 
+use crate::fake_aws::FakeAws;
 use crate::netns::{Netns, must};
 
 /// A private host, a NAT and a host on the internet.
@@ -148,6 +149,33 @@ fn a_two_armed_nat_serves_and_lets_nobody_in() {
 #[test]
 fn a_one_armed_nat_serves_and_lets_nobody_in() {
     serves(&Net::one_armed());
+}
+
+#[test]
+fn packets_leave_by_the_primary_address_whichever_address_the_uplink_got_first() {
+    let mut net = Net::two_armed();
+    let mac = net.nat.exec(&["cat", "/sys/class/net/ens5/address"]);
+    // The kernel takes the first address of the subnet for the source.
+    for change in ["del 10.0.0.10/24", "add 10.0.0.5/24", "add 10.0.0.10/24"] {
+        net.nat.ip(&format!("addr {change} dev ens5"));
+    }
+    net.nat.ip("route replace default via 10.0.0.1");
+    let seen = |net: &Net| net.connect().0.ip().to_string();
+    assert_eq!(seen(&net), "10.0.0.5", "without metadata, the kernel chooses");
+    let aws;
+    (net.nat, aws) = FakeAws::start(net.nat, &[("eni-0000000000000000a", mac.trim())]);
+    net.nat.natha("setup").exits(0);
+    assert_eq!(seen(&net), "10.0.0.10");
+    // Of the plan of the last setup, this stays where the metadata do not answer.
+    aws.with(|state| state.no_metadata = true);
+    net.nat.nft("flush ruleset");
+    net.nat.natha("setup").exits(3);
+    assert_eq!(seen(&net), "10.0.0.10");
+    net.set_up();
+    assert_eq!(seen(&net), "10.0.0.10");
+    aws.with(|state| state.no_metadata = false);
+    net.nat.natha("teardown").exits(0);
+    assert_eq!(net.nat.nft("list tables"), "");
 }
 
 #[test]

@@ -184,6 +184,7 @@ fn minimal((_, routes): &(Vec<Link>, Vec<Route>)) -> Option<TableSpec> {
         sources: Vec::new(),
         transit: None,
         vpc_networks: Vec::new(),
+        address: None,
         clamp_mss: false,
         mss: 1460,
         flowtable: true,

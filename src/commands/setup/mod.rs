@@ -24,7 +24,6 @@ use super::report::{RowResult, SetupReport};
 use crate::config::{Flags, Host, load};
 use crate::kernel::addresses;
 use crate::kernel::apply::Applier;
-use crate::kernel::egress::EgressRecord;
 use crate::kernel::facts;
 use crate::kernel::forwarding::{check_plan, reassert};
 use crate::kernel::journal::JournalStore;
@@ -86,7 +85,6 @@ pub(crate) async fn run(args: Args, flags: &Flags) -> anyhow::Result<ExitCode> {
     let last = LastKnown::read(&settings.state_dir, &facts)?;
     let mut shown = Vec::new();
     if last.plan.is_some() && !args.dry_run {
-        hold_back(&settings.state_dir, &nft).await;
         shown = restore(&settings.state_dir).await;
         if !shown.is_empty() {
             facts = facts::gather(&nft).await?;
@@ -147,19 +145,6 @@ async fn restore(state_dir: &Path) -> Vec<Item> {
             tracing::warn!(%error, "cannot apply the plan of the last setup");
             Vec::new()
         }
-    }
-}
-
-/// Holds back what an earlier monitor of this host held back, before anything is translated.
-async fn hold_back(state_dir: &Path, nft: &Nft) {
-    let held = async {
-        match EgressRecord::load(state_dir)? {
-            Some(record) => record.guard(nft).await,
-            None => Ok(()),
-        }
-    };
-    if let Err(error) = held.await {
-        tracing::error!(%error, "cannot hold back the hosts of strict groups");
     }
 }
 

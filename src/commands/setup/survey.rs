@@ -163,9 +163,9 @@ impl HostSurvey {
         let told = Told::by_aws(args, flags, settings, &last).await?;
         facts.cloud = told.cloud;
         let (settings, host) = (&told.settings, args.over(&told.settings.host));
-        let plan = match last.plan {
-            Some(plan) if told.keeps_plan => plan,
-            _ => HostPlan::new(&host, settings.role(), &facts)?,
+        let plan = match &last.plan {
+            Some(plan) if told.keeps_plan => plan.clone(),
+            last => HostPlan::new(&host, settings.role(), &facts)?.after(last.as_ref(), &facts),
         };
         facts.sysctls = facts::readings(&plan.sysctls)?;
         let record = mac_of(&facts, &plan.table.uplink).map(|mac| InstanceRecord {
@@ -311,7 +311,8 @@ fn first_guard(table: &TableSpec, settings: &Settings, groups: Option<&[Group]>)
 }
 
 fn interface(own: OwnInterface) -> CloudInterface {
-    CloudInterface { id: own.id, mac: own.mac, source_dest_check: None }
+    let primary = own.addresses.first().copied();
+    CloudInterface { id: own.id, mac: own.mac, primary, source_dest_check: None }
 }
 
 /// The problem of tags that could not be read.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::FitnessBoard;
 use crate::daemon::inbox::Notes;
-use crate::daemon::looks::{Cause, LEAST, Looks};
+use crate::daemon::looks::{Cause, LEAST, Looks, found_how};
 use crate::kernel::forwarding::{
     ForwardingError, check_forwarding, check_plan, check_switches, reassert,
 };
@@ -186,11 +186,7 @@ async fn report_repair(notes: &Notes, changed: &[Item], cause: Cause) {
 /// `age`: how long ago the kernel announced a change, if it did.
 fn describe_repair(changed: &[Item], age: Option<Duration>) -> Option<String> {
     let found: Vec<String> = changed.iter().map(ToString::to_string).collect();
-    let how = age.map_or_else(
-        || "found by a regular check".to_owned(),
-        |age| format!("{} ms after the kernel announced a change", age.as_millis()),
-    );
-    let (count, found) = (found.len(), found.join("; "));
+    let (count, found, how) = (found.len(), found.join("; "), found_how(age));
     (count > 0).then(|| format!("repaired {count} differences from the plan, {how}: {found}"))
 }
 

@@ -23,6 +23,9 @@ const NEWCOMERS: &str = "
 /// After each event so many packets must arrive from the group's own address.
 const ENOUGH: u64 = 20;
 
+/// How often a ruleset is flushed: the monitor's tasks restore their tables in any order.
+const FLUSHES: usize = 5;
+
 /// After which events the internet host had received packets from other addresses than the group's,
 /// and how many from which; events without any are left out.
 pub type Foreign = Vec<(&'static str, BTreeMap<Ipv4Addr, u64>)>;
@@ -40,8 +43,8 @@ pub fn observed(spec: &Spec) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Stages boots, a kernel panic, a hand-back and a hand-over in a cluster of [`super::Egress`] with
-/// strict groups, while a host of group `a` sends.
+/// Stages boots, flushes of the holder's ruleset, a kernel panic, a hand-back and a hand-over in a
+/// cluster of [`super::Egress`] with strict groups, while a host of group `a` sends.
 ///
 /// # Errors
 /// When the lab does not start, an event does not come about in time, or the group's packets do not
@@ -52,6 +55,10 @@ pub fn foreign_packets(spec: &Spec) -> Result<Foreign> {
     let mut watch = Watch { scene: &scene, own, foreign: Foreign::new() };
     scene.wait_well()?;
     watch.after("the first boot")?;
+    for _ in 0..FLUSHES {
+        flush_ruleset(&scene, "nat-a")?;
+        watch.after("a flush of the ruleset")?;
+    }
     let boots = scene.boots("nat-a")?;
     scene.panic("nat-a")?;
     scene.wait_route(0, "nat-b")?;
@@ -71,6 +78,17 @@ pub fn foreign_packets(spec: &Spec) -> Result<Foreign> {
     scene.wait_well()?;
     watch.after("the end")?;
     Ok(watch.foreign)
+}
+
+/// Removes all rules on a node, and waits until natha has restored its own.
+fn flush_ruleset(scene: &Scene, node: &str) -> Result<()> {
+    scene.sh(node, "nft flush ruleset")?;
+    let translates = || {
+        let chain = "nft list chain ip natha_egress translate 2>/dev/null || true";
+        Ok(scene.sh(node, chain)?.contains("snat to")
+            && scene.sh(node, "nft list tables")?.contains("ip natha\n"))
+    };
+    scene.wait_for(translates).context("natha does not restore its tables")
 }
 
 /// The capture, and what it has shown so far.

@@ -1,0 +1,68 @@
+use super::*;
+use crate::daemon::inbox::{self, Inbox, Note};
+use crate::failover::EventKind;
+use crate::kernel::run::Program;
+
+const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
+const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
+
+fn member(id: &str, address: Ipv4Addr) -> Member {
+    Member {
+        id: id.parse().unwrap(),
+        interface: "eni-0000000000000000a".parse().unwrap(),
+        address,
+        zone: None,
+        name: None,
+        public: None,
+        loses_public: false,
+        landings: [("eipalloc-00000001".parse().unwrap(), address)].into(),
+    }
+}
+
+/// Runs a program in this thread's network namespace.
+async fn run(program: &'static str, args: &str) {
+    let args: Vec<&str> = args.split(' ').collect();
+    let program = Program::find(program, program).unwrap();
+    program.run(&args, b"", Duration::from_secs(10)).await.unwrap();
+}
+
+/// The texts of the repairs that were reported.
+fn repairs(inbox: &mut Inbox) -> Vec<String> {
+    let mut found = Vec::new();
+    while let Some(note) = inbox.take() {
+        let Note::Event(event) = note else { panic!("{note:?}") };
+        assert_eq!(event.kind, EventKind::HostDrift);
+        found.push(event.text);
+    }
+    found
+}
+
+#[test]
+fn what_another_program_removes_is_restored_with_an_event_each() {
+    let in_own_network = async || {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).expect("run the tests as root");
+        let (notes, mut inbox) = inbox::channel().unwrap();
+        let me = member("i-00000001", OWN);
+        let members = vec![me.clone(), member("i-00000002", PEER)];
+        let (_members, members) = watch::channel(members);
+        let (_wanted, wanted) = watch::channel(Vec::new());
+        let mut keeper = Keeper::new(&Settings::default(), &me, 0, (members, wanted), notes);
+        let look = Due::Look(Cause::Round);
+        keeper.round(look, clock::now()).await.unwrap();
+        keeper.round(look, clock::now()).await.unwrap();
+        assert_eq!(repairs(&mut inbox), [""; 0], "what is new is no drift");
+        run("nft", "flush ruleset").await;
+        run("ip", "link del natha1").await;
+        keeper.round(look, clock::now()).await.unwrap();
+        let wanted = [
+            "repaired interface `natha1`, found by a regular check: it was absent",
+            "repaired nft table ip natha_relay, found by a regular check: it was absent",
+        ];
+        assert_eq!(repairs(&mut inbox), wanted);
+        assert!(relay::is_there().await.unwrap());
+        keeper.round(look, clock::now()).await.unwrap();
+        assert_eq!(repairs(&mut inbox), [""; 0], "nothing is left to repair");
+    };
+    let builder = &mut tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap().block_on(in_own_network());
+}
