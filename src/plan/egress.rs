@@ -39,7 +39,7 @@ const BEFORE_FILTER: i32 = -10;
 /// After the chain that holds packets back.
 const AFTER_HOLD: i32 = BEFORE_FILTER + 1;
 /// The chain that resets connections, and the counter of the packets that it answered so.
-const RESETS: &str = "resets";
+pub(super) const RESETS: &str = "resets";
 /// Of the hash that spreads sources. It is the same on every node: a host keeps its egress IP when
 /// its group moves.
 const SEED: u32 = 0x6e61_7468;
