@@ -22,6 +22,10 @@ pub use meters::{EventCount, HeartbeatGaps, Histogram, Meters};
 /// The reject reasons that occur when two nodes have different keys.
 pub(crate) const KEY_REASONS: [&str; 3] = ["untagged", "unverifiable", "bad-tag"];
 
+/// The alerts of a node because of which planned work waits: an operator works on the cluster, or
+/// this node's settings are not those that it runs with.
+pub const BLOCKING_ALERTS: [&str; 4] = ["drain", "latch", "reload", "settings"];
+
 /// A snapshot of a running monitor: the JSON of `natha status --json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -323,13 +327,33 @@ impl Report {
     /// Everything that needs attention, one sentence each. Empty if there is nothing.
     #[must_use]
     pub fn findings(&self) -> Vec<String> {
+        self.findings_with(self.alerts.clone())
+    }
+
+    /// The findings because of which planned work on a node waits: those about the nodes and the
+    /// groups, and the alerts [`BLOCKING_ALERTS`].
+    #[must_use]
+    pub fn blockers(&self) -> Vec<String> {
+        let names = &self.counters.meters.alerts;
+        if names.len() != self.alerts.len() {
+            // A monitor of another version does not say which alert is which.
+            return self.findings();
+        }
+        let blocking = names
+            .iter()
+            .zip(&self.alerts)
+            .filter(|(name, _)| BLOCKING_ALERTS.contains(&name.as_str()));
+        self.findings_with(blocking.map(|(_, text)| text.clone()).collect())
+    }
+
+    fn findings_with(&self, alerts: Vec<String>) -> Vec<String> {
         let mut findings = Vec::new();
         if !self.view.fitness.is_fit() {
             findings.push(format!("this node is not fit: {}", self.view.fitness));
         } else if !self.view.fitness.is_proven() {
             findings.push(unproven("this node", &self.view.fitness));
         }
-        findings.extend(self.alerts.iter().cloned());
+        findings.extend(alerts);
         findings.extend(self.view.peers.iter().filter_map(|(id, peer)| self.of_peer(id, peer)));
         findings.extend(self.of_keys());
         findings

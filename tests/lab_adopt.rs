@@ -82,6 +82,23 @@ fn a_table_whose_hosts_get_no_reply_is_led_back() {
 }
 
 #[test]
+fn a_table_is_given_back_if_the_session_is_lost_before_the_proof() {
+    let scene = beside_another_nat();
+    // Its hosts send nothing, so there is no proof.
+    let run = ["natha", "adopt", "--yes", "--proof", "5m"];
+    for signal in ["HUP", "INT"] {
+        scene.spawn("nat-a", &run).unwrap();
+        scene.wait_route(0, "nat-a").unwrap();
+        scene.sh("nat-a", &format!("pkill -{signal} -f '[n]atha adopt'")).unwrap();
+        scene.wait_route(0, "nat-c").unwrap();
+        let has_ended = || Ok(scene.sh("nat-a", "! pgrep -f '[n]atha adopt'").is_ok());
+        scene.wait_for(has_ended).unwrap();
+    }
+    let again = scene.natha("nat-a", &["retire", "--yes"]).unwrap();
+    assert!(again.stdout.contains("nothing to move"), "{}", again.stdout);
+}
+
+#[test]
 fn a_table_whose_hosts_are_quiet_is_kept_only_on_request() {
     let scene = beside_another_nat();
     let done = scene.natha("nat-a", &["adopt", "--yes", "--proof", "1s"]).unwrap();

@@ -78,6 +78,9 @@ fn a_host_that_continues_an_idle_connection_gets_a_reset_within_a_second() {
     let busy = scene.flows("host-a", 5, 1_000).unwrap();
     wait_resets(&scene, "nat-a");
     assert_eq!(idle.go_on(), "a reset");
+    let counts = "curl --silent http://127.0.0.1:6285/metrics | \
+                  grep -E '^natha_idle_resets_total [1-9]'";
+    scene.wait_for(|| Ok(scene.sh("nat-a", counts).is_ok())).unwrap();
     let report = scene.flowed(busy).unwrap();
     assert_eq!(report.broken, 0, "{:?}", report.reasons);
     let new = Connection::open(&scene, "host-a", "new", 5);

@@ -84,6 +84,10 @@ fn a_measurement_that_is_killed_leaves_no_route_behind() {
         ["natha", "measure", "--table", &table, "--peer", "nat-b", "--rounds", "100", "--yes"];
     scene.spawn("nat-a", &argv).unwrap();
     scene.wait_for(|| Ok(is_left(&scene))).unwrap();
+    let second = scene.exec("nat-a", &argv, LIMIT).unwrap();
+    assert_eq!(second.code, 1, "{}", second.stdout);
+    assert!(second.stderr.contains("another `natha measure`"), "{}", second.stderr);
+    assert!(scene.sh("nat-a", "pgrep -f 'natha measure .*--yes$'").is_ok(), "the first goes on");
     // Not the second process, which has one flag more.
     scene.sh("nat-a", "pkill -KILL -f 'natha measure .*--yes$'").unwrap();
     scene.wait_for(|| Ok(!is_left(&scene))).unwrap();

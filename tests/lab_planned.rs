@@ -1,4 +1,4 @@
-//! Planned work: restarts, hand-overs and reboots, without an outage.
+//! Planned work: restarts, upgrades, drains and hand-overs, without an outage.
 
 use std::time::Duration;
 

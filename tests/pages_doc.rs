@@ -273,6 +273,18 @@ fn every_alert_has_a_runbook() {
 }
 
 #[test]
+fn every_rule_for_prometheus_has_a_place_to_look() {
+    let rules = text("observability/prometheus-rules.yaml");
+    let named: BTreeSet<&str> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(named.len() > 20, "{named:?}");
+    let page = text("docs/operations.md");
+    let (_, rest) = page.split_once("\n### Rules for Prometheus\n").unwrap();
+    let section = rest.split("\n## ").next().unwrap();
+    assert_eq!(first_column(section), named);
+}
+
+#[test]
 fn operations_lists_every_verdict_fault_and_event() {
     let page = text("docs/operations.md");
     for (heading, source, before) in [

@@ -21,7 +21,8 @@ Examples:
   natha adopt --yes                move all whose home this node is, one after the other
 
 Tag a table with natha:cluster first. natha moves one table at a time, and then waits until one of
-its hosts has an established connection. Without one, it restores the table's old target and stops.
+its hosts has an established connection. Without one, and after Ctrl-C or a lost session, it
+restores the table's old target and stops.
 `natha retire --yes` restores all of them later. Each move ends the hosts' open connections.
 
 Exit codes: 0 nothing to move, or all moved; 3 something would be moved, or was not moved.";

@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use humantime::parse_duration;
-use tokio::process;
-use tokio::signal::unix::{SignalKind, signal};
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use tokio::process::{self, Child};
 use tokio::time::Instant;
 
 use super::{control, drain, needs_attention, polls, print};
 use crate::failover::{Command, Verdict};
 use crate::kernel::run::{Program, RunError};
+use crate::kernel::signals::{Ending, Endings};
 use crate::status::Report;
 
 /// Time between two reads of the monitor's status.
@@ -89,11 +91,11 @@ pub(crate) async fn reboot(args: &RebootArgs, socket: &Path) -> anyhow::Result<E
         return Ok(ExitCode::SUCCESS);
     }
     let within = args.when_safe.then_some(args.within);
-    if let Err(reason) = interruptible(socket, begin(within, socket)).await? {
+    let mut endings = Endings::listen()?;
+    if let Err(reason) = interruptible(socket, &mut endings, begin(within, socket)).await? {
         print(&format!("Not rebooted: {reason}\n"))?;
         return Ok(needs_attention());
     }
-    print("Rebooting.\n")?;
     let asked = ask_for_reboot().await;
     if asked.is_err() {
         control::command(socket, &Command::Stay).await?;
@@ -102,6 +104,7 @@ pub(crate) async fn reboot(args: &RebootArgs, socket: &Path) -> anyhow::Result<E
 }
 
 async fn ask_for_reboot() -> anyhow::Result<()> {
+    print("Rebooting.\n")?;
     Program::find("systemctl", "systemd")?.run(&["reboot"], b"", ASK).await?;
     Ok(())
 }
@@ -111,11 +114,13 @@ async fn ask_for_reboot() -> anyhow::Result<()> {
 /// # Errors
 /// If no monitor is running, or the command cannot be run.
 pub(crate) async fn when_safe(args: &WhenSafeArgs, socket: &Path) -> anyhow::Result<ExitCode> {
-    if let Err(reason) = interruptible(socket, begin(Some(args.within), socket)).await? {
+    let mut endings = Endings::listen()?;
+    let begun = begin(Some(args.within), socket);
+    if let Err(reason) = interruptible(socket, &mut endings, begun).await? {
         print(&format!("Not run: {reason}\n"))?;
         return Ok(needs_attention());
     }
-    let ended = run(&args.command).await;
+    let ended = run(&args.command, &mut endings).await;
     // The command may have restarted the monitor, which then takes part already.
     if let Err(error) = control::command(socket, &Command::Stay).await {
         tracing::warn!("cannot end the drain, run `natha undrain`: {error:#}");
@@ -123,27 +128,42 @@ pub(crate) async fn when_safe(args: &WhenSafeArgs, socket: &Path) -> anyhow::Res
     Ok(ended?.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, Into::into))
 }
 
-async fn run(command: &[String]) -> anyhow::Result<ExitStatus> {
+/// Runs the command, and waits for its end in any case: until then, its work may need the drain.
+async fn run(command: &[String], endings: &mut Endings) -> anyhow::Result<ExitStatus> {
     let (program, arguments) = command.split_first().context("there is no command")?;
     #[expect(clippy::disallowed_methods, reason = "the operator's command ends when it likes")]
-    let status = process::Command::new(program).args(arguments).status().await;
-    status.with_context(|| format!("cannot run {program}"))
+    let child = process::Command::new(program).args(arguments).spawn();
+    let mut child = child.with_context(|| format!("cannot run {program}"))?;
+    loop {
+        tokio::select! {
+            ended = child.wait() => return ended.with_context(|| format!("cannot run {program}")),
+            ending = endings.next() => pass_on(ending, &child),
+        }
+    }
+}
+
+/// Passes a signal on to the command, which may be the only one that it did not reach. Ctrl-C has
+/// reached it: a terminal sends that to both.
+fn pass_on(ending: Ending, child: &Child) {
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    if let Some(id) = id.filter(|_| ending != Ending::Interrupt) {
+        // If it has ended meanwhile, the wait for it says so.
+        let _ = kill(Pid::from_raw(id), ending.signal());
+    }
 }
 
 /// Runs a part that drains this node. A signal ends it, and the node then takes part again.
 async fn interruptible<T>(
     socket: &Path,
+    endings: &mut Endings,
     work: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
     let error = tokio::select! {
         result = work => match result {
             Ok(done) => return Ok(done),
             Err(error) => error,
         },
-        _ = interrupt.recv() => anyhow::anyhow!("interrupted"),
-        _ = terminate.recv() => anyhow::anyhow!("terminated"),
+        ending = endings.next() => anyhow::anyhow!("{ending}"),
     };
     // Without a monitor there is no drain to end.
     if let Err(reason) = control::command(socket, &Command::Stay).await {
@@ -157,29 +177,33 @@ async fn interruptible<T>(
 async fn begin(within: Option<Duration>, socket: &Path) -> anyhow::Result<Result<(), String>> {
     let until = within.map(|within| Instant::now() + within);
     let mut ticks = polls(POLL);
-    let mut shown = String::new();
+    let (mut shown, mut is_remarked) = (String::new(), false);
     while let Some(until) = until {
         ticks.tick().await;
-        let waits_for = match control::running(socket).await {
-            Ok(report) => turn(&report).err(),
+        let turn = match control::running(socket).await {
+            Ok(report) => turn(&report),
             Err(error) if shown.is_empty() => return Err(error),
             // An upgrade restarts the monitor while this command waits.
-            Err(error) => Some(format!("{error:#}")),
+            Err(error) => Err(format!("{error:#}")),
         };
-        match waits_for {
-            None => {
+        match turn {
+            Ok(others) => {
+                for other in others.iter().filter(|_| !is_remarked) {
+                    print(&format!("This does not wait for: {other}\n"))?;
+                }
+                is_remarked = true;
                 if takes_its_turn(socket).await? {
                     break;
                 }
             }
-            Some(reason) if Instant::now() >= until => {
+            Err(reason) if Instant::now() >= until => {
                 return Ok(Err(format!("its turn has not come in time: {reason}")));
             }
-            Some(reason) if reason != shown => {
+            Err(reason) if reason != shown => {
                 print(&format!("Waiting for this node's turn: {reason}\n"))?;
                 shown = reason;
             }
-            Some(_) => {}
+            Err(_) => {}
         }
     }
     if drain::hand_over(socket, HAND_OVER).await?.is_empty() {
@@ -205,16 +229,18 @@ async fn takes_its_turn(socket: &Path) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// Whether this node may begin, or what it waits for.
-fn turn(report: &Report) -> Result<(), String> {
+/// Whether this node may begin, and then the findings that it does not wait for; else what it waits
+/// for.
+fn turn(report: &Report) -> Result<Vec<String>, String> {
     if report.view.peers.is_empty() {
         return Err("there is no other node that could take what this one holds".to_owned());
     }
-    if let Some(finding) = report.findings().first() {
+    let blockers = report.blockers();
+    if let Some(finding) = blockers.first() {
         return Err(finding.clone());
     }
     let moving = report.view.groups.iter().find(|(_, group)| group.doing.is_some());
-    moving.map_or(Ok(()), |(name, _)| Err(format!("group {name} is moving")))
+    moving.map_or_else(|| Ok(report.findings()), |(name, _)| Err(format!("group {name} is moving")))
 }
 
 /// Whether another node is being drained that goes first.
@@ -247,6 +273,13 @@ async fn is_reboot_required(root: &Path) -> anyhow::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
+    use nix::sys::signal::raise;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixListener;
+    use tokio::sync::mpsc;
+
     use super::super::render::tests::{B, id, well};
     use super::*;
 
@@ -268,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_node_begins_when_the_whole_cluster_is_well() {
-        assert_eq!(turn(&well()), Ok(()));
+        assert_eq!(turn(&well()), Ok(Vec::new()));
         let mut alone = well();
         alone.view.peers.clear();
         assert!(turn(&alone).unwrap_err().contains("no other node"));
@@ -278,6 +311,68 @@ mod tests {
         let mut moving = well();
         moving.view.groups.values_mut().next().unwrap().doing = Some("handing over".to_owned());
         assert!(turn(&moving).unwrap_err().contains("is moving"));
+    }
+
+    #[test]
+    fn alerts_that_say_nothing_of_safety_are_reported_and_not_waited_for() {
+        let raised = |name: &str| {
+            let mut report = well();
+            report.alerts = vec!["it is so".to_owned()];
+            report.counters.meters.alerts = [name.to_owned()].into();
+            report
+        };
+        for name in ["notices", "notify-webhook", "metrics", "allowances", "cluster", "egress"] {
+            assert_eq!(turn(&raised(name)), Ok(vec!["it is so".to_owned()]), "{name}");
+        }
+        for name in ["drain", "latch", "reload", "settings"] {
+            assert_eq!(turn(&raised(name)), Err("it is so".to_owned()), "{name}");
+        }
+        let mut unnamed = raised("metrics");
+        unnamed.counters.meters.alerts.clear();
+        assert!(turn(&unnamed).is_err(), "a monitor of another version may not name its alerts");
+    }
+
+    /// A monitor that accepts every command, and the commands that it gets.
+    fn accepting() -> (tempfile::TempDir, mpsc::UnboundedReceiver<String>) {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join("socket")).unwrap();
+        let (sender, commands) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (mut text, mut buffer) = (String::new(), [0; 4096]);
+                while text.split_once("\r\n\r\n").is_none_or(|(_, body)| body.is_empty()) {
+                    let read = stream.read(&mut buffer).await.unwrap();
+                    text.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+                }
+                let (_, body) = text.split_once("\r\n\r\n").unwrap();
+                sender.send(body.to_owned()).unwrap();
+                let reply = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(reply).await.unwrap();
+            }
+        });
+        (directory, commands)
+    }
+
+    #[tokio::test]
+    async fn a_lost_session_ends_the_drain_and_never_the_process() {
+        let (directory, mut commands) = accepting();
+        let mut endings = Endings::listen().unwrap();
+        raise(Ending::HangUp.signal()).unwrap();
+        let socket = directory.path().join("socket");
+        let drained = interruptible(&socket, &mut endings, pending::<anyhow::Result<()>>()).await;
+        assert_eq!(drained.unwrap_err().to_string(), "the session was lost");
+        let stay = serde_json::to_string(&Command::Stay).unwrap();
+        assert_eq!(commands.recv().await, Some(stay));
+    }
+
+    #[tokio::test]
+    async fn a_lost_session_reaches_the_command_whose_end_is_awaited() {
+        let mut endings = Endings::listen().unwrap();
+        let script = "trap 'exit 7' HUP; kill -HUP $PPID; while :; do sleep 0.1; done";
+        let command = ["sh", "-c", script].map(str::to_owned);
+        let ended = run(&command, &mut endings).await.unwrap();
+        assert_eq!(ended.code(), Some(7));
     }
 
     #[test]

@@ -149,14 +149,31 @@ pub(super) fn known<T>(fact: &Fact<T>) -> Result<&T, Gap> {
 }
 
 /// The file with the cluster key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KeyFile {
     /// Its path.
     pub path: PathBuf,
     /// Its permission bits.
     pub mode: u32,
+    /// The id of the user that owns it.
+    pub owner: u32,
+    /// The id of the service's user, which may own it: the owner of the state directory.
+    pub service: Option<u32>,
+    /// The directories on the way to it. A user who can write to one of them can replace the key.
+    pub directories: Vec<KeyDirectory>,
     /// The length of the key, in bytes; none if the settings name a file that is not there.
     pub length: Option<usize>,
+}
+
+/// A directory on the way to the key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyDirectory {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its permission bits, with the sticky bit.
+    pub mode: u32,
+    /// The id of the user that owns it.
+    pub owner: u32,
 }
 
 /// An action of IAM, and whether the role allows it.

@@ -88,7 +88,13 @@ pub(super) fn targets(facts: &Facts) -> Judged {
         return Ok(if facts.settings.timing.adopt {
             Outcome::warning(what, "the monitor replaces it, because failover.adopt is set")
         } else {
-            let remedy = format!("if natha is to hold it: {command}, or failover.adopt = true");
+            let adopt = if is_default(&cluster.roster, id, *cidr) {
+                format!("`natha adopt --yes {id}`, which has a way back, or ")
+            } else {
+                String::new()
+            };
+            let remedy =
+                format!("if natha is to hold it: {adopt}{command}, or failover.adopt = true");
             Outcome::failed(what, remedy)
         });
     }
@@ -189,6 +195,14 @@ fn routes(roster: &Roster) -> impl Iterator<Item = (&RouteTableId, Ipv4Net)> {
     roster.groups.iter().flat_map(|group| &group.resources).filter_map(Resource::route)
 }
 
+/// Whether it is a default route, which `natha adopt` moves, and no route to a virtual IP.
+fn is_default(roster: &Roster, id: &RouteTableId, to: Ipv4Net) -> bool {
+    let mut all = roster.groups.iter().flat_map(|group| &group.resources);
+    all.any(
+        |one| matches!(one, Resource::DefaultRoute { table, cidr } if table == id && *cidr == to),
+    )
+}
+
 /// Where a route leads.
 enum Lead {
     Member,
@@ -235,6 +249,9 @@ mod tests {
         let what = "0.0.0.0/0 of rtb-00000002 points to nat-0123abcd, outside the cluster";
         assert_eq!(outcome.what, what);
         let remedy = outcome.remedy.unwrap();
+        let adopt =
+            "if natha is to hold it: `natha adopt --yes rtb-00000002`, which has a way back";
+        assert!(remedy.starts_with(adopt), "{remedy}");
         assert!(remedy.contains("--route-table-id rtb-00000002"), "{remedy}");
         assert!(remedy.contains("--network-interface-id eni-00000001"), "{remedy}");
         facts.settings.timing.adopt = true;

@@ -22,6 +22,7 @@ pub(crate) mod nft;
 pub(crate) mod privilege;
 pub(crate) mod relay;
 pub(crate) mod run;
+pub(crate) mod signals;
 pub(crate) mod sysctl;
 pub(crate) mod tun;
 pub(crate) mod units;

@@ -96,13 +96,10 @@ impl Nft {
         })
     }
 
-    /// What the table that `natha setup` loads has let pass; nothing if it is absent.
+    /// What natha's tables have counted; nothing of one that is absent. One run of nft lists the
+    /// counters of all.
     pub(crate) async fn passing(&self) -> Result<Passing, NftError> {
-        match self.list(&["counters", "table", "ip", TableSpec::NAME.as_str()]).await {
-            Ok(listing) => Ok(Passing::of(&listing)),
-            Err(NftError::Run(error)) if is_absence(&error) => Ok(Passing::default()),
-            Err(error) => Err(error),
-        }
+        Ok(Passing::of(&self.list(&["counters"]).await?))
     }
 
     /// Other programs' chains at the forward hook.

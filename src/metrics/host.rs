@@ -121,7 +121,7 @@ fn add_conntrack(page: &mut Page, conntrack: &ConntrackReading) {
 
 /// natha's table counts a packet once, where it accepts it: what comes in goes out.
 fn add_passing(page: &mut Page, passing: &Passing) {
-    let Passing { to_uplink, from_uplink, new_flows, dropped } = passing;
+    let Passing { to_uplink, from_uplink, new_flows, dropped, idle_resets } = passing;
     for (metric, value) in [
         (&of::BYTES_FROM_SOURCE, to_uplink.bytes),
         (&of::BYTES_OUT, to_uplink.bytes),
@@ -133,6 +133,7 @@ fn add_passing(page: &mut Page, passing: &Passing) {
         (&of::PACKETS_TO_SOURCE, from_uplink.packets),
         (&of::ATTEMPTS, new_flows.packets),
         (&of::DROPPED, dropped.packets),
+        (&of::IDLE_RESETS, idle_resets.packets),
     ] {
         page.put(metric, &[], value);
     }

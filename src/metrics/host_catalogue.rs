@@ -32,6 +32,12 @@ metrics! {
         from "nft counter `dropped`":
         "Packets that natha's rules dropped: strangers' connections, invalid packets, link-local \
          addresses. PacketsDropCount of a managed gateway.";
+    IDLE_RESETS: Counter "natha_idle_resets_total" [] "packets"
+        from "nft counter `resets`":
+        "TCP packets from the middle of a connection that the kernel has forgotten, which natha \
+         answered with a reset. Always 0 with host.reset_idle = false. It begins again at 0 when \
+         the monitor loads its rules anew. IdleTimeoutCount of a managed gateway counts timeouts, \
+         and this does not.";
     ATTEMPTS: Counter "natha_connection_attempts_total" [] "connections"
         from "nft counter `new_flows`":
         "Connections of private hosts to the internet that were opened, including UDP and ICMP. \

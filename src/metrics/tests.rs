@@ -97,6 +97,7 @@ fn host() -> HostReading {
             from_uplink: tally(7),
             new_flows: tally(2),
             dropped: tally(1),
+            idle_resets: tally(4),
         }),
         links: BTreeMap::from([("ens5".to_owned(), LinkReading::default())]),
         peak: Some(Peak { bytes: 1_000, packets: 10 }),

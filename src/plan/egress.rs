@@ -43,7 +43,7 @@ const AFTER_HOLD: i32 = BEFORE_FILTER + 1;
 /// The chain that translates.
 const TRANSLATE: &str = "translate";
 /// The chain that resets connections, and the counter of the packets that it answered so.
-const RESETS: &str = "resets";
+pub(super) const RESETS: &str = "resets";
 /// Of the hash that spreads sources. It is the same on every node: a host keeps its egress IP when
 /// its group moves.
 const SEED: u32 = 0x6e61_7468;

@@ -9,8 +9,9 @@
 use serde_json::Value;
 
 use super::Digest;
-use super::rules::SEAL;
-use super::table::{DROPPED, FROM_UPLINK, NEW_FLOWS, TO_UPLINK};
+use super::egress::{EgressTable, RESETS};
+use super::rules::{NftTable, SEAL, TableName};
+use super::table::{DROPPED, FROM_UPLINK, NEW_FLOWS, TO_UPLINK, TableSpec};
 
 /// natha's table as found on the host.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,7 +23,7 @@ pub enum TableState {
     Present(Listing),
 }
 
-/// What natha's table has counted since it was loaded.
+/// What natha's tables have counted since each was loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Passing {
     /// From private hosts to the uplink.
@@ -31,8 +32,10 @@ pub struct Passing {
     pub from_uplink: Tally,
     /// Packets that opened a translated connection.
     pub new_flows: Tally,
-    /// What the table has dropped.
+    /// What `ip natha` has dropped.
     pub dropped: Tally,
+    /// Packets of forgotten connections that `ip natha_egress` has answered with a reset.
+    pub idle_resets: Tally,
 }
 
 /// The count of an nft counter.
@@ -45,23 +48,28 @@ pub struct Tally {
 }
 
 impl Passing {
-    /// Parses the output of `nft -j list counters table`.
+    /// Parses the output of `nft -j list counters`.
     #[must_use]
     pub fn of(listing: &Value) -> Self {
         let objects = listing["nftables"].as_array().map_or(&[][..], Vec::as_slice);
-        let tally = |name: &str| {
+        let tally = |table: TableName, name: &str| {
             let counters = objects.iter().map(|object| &object["counter"]);
-            let named: Vec<&Value> = counters.filter(|counter| counter["name"] == name).collect();
+            let is_it = |counter: &&Value| {
+                let of_table = counter["family"] == "ip" && counter["table"] == table.as_str();
+                of_table && counter["name"] == name
+            };
+            let named: Vec<&Value> = counters.filter(is_it).collect();
             let sum = |field: &str| -> u64 {
                 named.iter().filter_map(|counter| counter[field].as_u64()).sum()
             };
             Tally { packets: sum("packets"), bytes: sum("bytes") }
         };
         Self {
-            to_uplink: tally(TO_UPLINK),
-            from_uplink: tally(FROM_UPLINK),
-            new_flows: tally(NEW_FLOWS),
-            dropped: tally(DROPPED),
+            to_uplink: tally(TableSpec::NAME, TO_UPLINK),
+            from_uplink: tally(TableSpec::NAME, FROM_UPLINK),
+            new_flows: tally(TableSpec::NAME, NEW_FLOWS),
+            dropped: tally(TableSpec::NAME, DROPPED),
+            idle_resets: tally(EgressTable::NAME, RESETS),
         }
     }
 }
@@ -159,17 +167,20 @@ mod tests {
 
     #[test]
     fn what_has_passed_is_read_from_the_counters_by_name() {
-        let counter = |name: &str, packets: u64| {
+        let counter = |table: &str, name: &str, packets: u64| {
+            let bytes = packets * 100;
             let content = json!({
-                "family": "ip", "name": name, "packets": packets, "bytes": packets * 100
+                "family": "ip", "table": table, "name": name, "packets": packets, "bytes": bytes
             });
             json!({ "counter": content })
         };
         let objects = [
             json!({"metainfo": {"version": "1.0.6"}}),
-            counter("dropped", 5),
-            counter("from_uplink", 7),
-            counter("to_uplink", 9),
+            counter("natha", "dropped", 5),
+            counter("natha", "from_uplink", 7),
+            counter("natha", "to_uplink", 9),
+            counter("natha_egress", "resets", 3),
+            counter("other", "to_uplink", 1_000),
         ];
         let passing = Passing::of(&json!({ "nftables": objects }));
         let tally = |packets| Tally { packets, bytes: packets * 100 };
@@ -178,6 +189,7 @@ mod tests {
             from_uplink: tally(7),
             new_flows: Tally::default(),
             dropped: tally(5),
+            idle_resets: tally(3),
         };
         assert_eq!(passing, wanted);
         assert_eq!(Passing::of(&json!({})), Passing::default());

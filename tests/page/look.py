@@ -3,7 +3,8 @@
 Usage: look.py URL GROUP HOLDER HEIR DIRECTORY
 
 Waits until the page shows that all is well and HOLDER has GROUP, then prints `loaded` on a line.
-Waits until it shows that HEIR has GROUP, without loading it anew. Looks at it at two widths, light
+Waits until it shows that HEIR has GROUP, without loading it anew, and until it has been open for
+12 s. Looks at it at two widths, light
 and dark, and puts a picture of each into DIRECTORY. Ends with an error if the page logs one, has
 something without an accessible name, or is wider than the window.
 """
@@ -17,6 +18,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 import chromium
 
 PATIENCE_S = 30
+# The monitor ends the page's stream earlier, and the browser connects again.
+OPEN_MS = 12_000
 UNNAMED = """
 const named = (node) => node.getAttribute('aria-label') || node.getAttribute('aria-labelledby');
 const unnamed = [...document.querySelectorAll('section, svg[role=img]')].filter((n) => !named(n));
@@ -63,6 +66,8 @@ def main():
                 wide = driver.execute_script("return document.documentElement.scrollWidth")
                 assert wide <= width, f"{wide} pixels wide in a window of {width}"
                 driver.save_screenshot(str(Path(directory) / f"page-{scheme}-{width}.png"))
+        opened = lambda driver: driver.execute_script("return performance.now()")
+        wait(driver, "12 s are over", lambda driver: opened(driver) >= OPEN_MS)
         log = [line for line in driver.get_log("browser") if line["level"] != "INFO"]
         assert not log, log
     finally:

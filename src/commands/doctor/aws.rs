@@ -81,25 +81,28 @@ pub(super) async fn gather(asked: &Asked<'_>) -> CloudFound {
         within("EC2", this_instance(&clouds, id)),
     );
     let source_dest = me.as_ref().map_err(Clone::clone).map(|me| checks(asked.settings, me));
-    let uplink_route = match &me {
-        Ok(me) => within("EC2", Box::pin(uplink_route(&clouds, me))).await,
-        Err(gap) => Err(gap.clone()),
+    let uplink_route = async {
+        let me = me.as_ref().map_err(Clone::clone)?;
+        within("EC2", Box::pin(uplink_route(&clouds, me))).await
     };
-    let cluster = match &me {
-        _ if asked.pre => Err(Gap::new("there is no cluster before the installation")),
-        Ok(me) => within("EC2", Box::pin(look(&clouds, asked.settings, identity, me))).await,
-        Err(gap) => Err(gap.clone()),
-    };
-    let gateways = match &cluster {
-        Ok(cluster) => within("EC2", gateways(&clouds, &cluster.roster)).await,
-        Err(gap) => Err(gap.clone()),
-    };
-    let security = match &cluster {
-        Ok(cluster) if needs_security_groups(asked.monitor) => {
-            within("EC2", security(&clouds, &cluster.roster)).await
+    let cluster = async {
+        let me = me.as_ref().map_err(Clone::clone)?;
+        if asked.pre {
+            return Err(Gap::new("there is no cluster before the installation"));
         }
-        Ok(_) => Err(Gap::new("the rules were not read, because everything arrives")),
-        Err(gap) => Err(gap.clone()),
+        within("EC2", Box::pin(look(&clouds, asked.settings, identity, me))).await
+    };
+    let (uplink_route, cluster) = tokio::join!(uplink_route, cluster);
+    let gateways = async {
+        let cluster = cluster.as_ref().map_err(Clone::clone)?;
+        within("EC2", gateways(&clouds, &cluster.roster)).await
+    };
+    let security = async {
+        let cluster = cluster.as_ref().map_err(Clone::clone)?;
+        if !needs_security_groups(asked.monitor) {
+            return Err(Gap::new("the rules were not read, because everything arrives"));
+        }
+        within("EC2", security(&clouds, &cluster.roster)).await
     };
     let tried = permissions::Tried {
         settings: asked.settings,
@@ -108,7 +111,8 @@ pub(super) async fn gather(asked: &Asked<'_>) -> CloudFound {
         cluster: cluster.as_ref().ok(),
         pre: asked.pre,
     };
-    let permissions = within("EC2", Box::pin(permissions::gather(&tried))).await;
+    let permissions = Box::pin(permissions::gather(&tried));
+    let (gateways, security, permissions) = tokio::join!(gateways, security, permissions);
     CloudFound {
         instance,
         clock,

@@ -2,14 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use nix::fcntl::OFlag;
 use serde_json::{Value, json};
 
 use super::limit::within;
 use crate::config::Given;
+use crate::daemon::history_files;
 use crate::doctor::{Diagnosis, Fact, Facts, Gap, MonitorFacts, Secrets, shown_settings};
 use crate::kernel::nft::Nft;
 use crate::kernel::{links, sysctl};
@@ -27,6 +31,9 @@ const SYSCTLS: [&str; 6] = [
 
 /// Numbers that a recording has after its name if the file existed.
 const NUMBERS: std::ops::RangeInclusive<u32> = 1..=9;
+
+/// The most of each file of the history, in bytes: the end of it.
+const HISTORY_MAX: u64 = 2 * 1024 * 1024;
 
 /// A file of the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +77,8 @@ pub(super) async fn gather(
         bytes: secrets.cut_out(text.into_bytes()),
     };
     let recording = facts.settings.record.file.as_deref().and_then(last_recording);
-    Contents { parts: parts.into_iter().map(part).collect(), recording }
+    let parts = parts.into_iter().chain(history(&facts.settings.state_dir));
+    Contents { parts: parts.map(part).collect(), recording }
 }
 
 fn json_of(value: &impl serde::Serialize) -> String {
@@ -123,6 +131,35 @@ fn versions(facts: &Facts) -> String {
         name.unwrap_or("unknown").trim_matches('"'),
         kind.as_deref().unwrap_or("unknown"),
     )
+}
+
+/// The files of the history that are there.
+fn history(state_dir: &Path) -> Vec<(&'static str, &'static str, String)> {
+    let names = ["history.1.jsonl", "history.jsonl"];
+    let abouts = ["the history before that, or the end of it", "the history, or the end of it"];
+    let files = names.into_iter().zip(abouts).zip(history_files(state_dir));
+    let read = |((name, about), path): ((_, _), PathBuf)| match last_lines(&path, HISTORY_MAX) {
+        Ok(text) => Some((name, about, text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => Some((name, about, format!("{error}\n"))),
+    };
+    files.filter_map(read).collect()
+}
+
+/// The last lines of a file that is no link, in at most so many bytes.
+fn last_lines(path: &Path, most: u64) -> io::Result<String> {
+    let no_link = OFlag::O_NOFOLLOW.bits();
+    let mut file = OpenOptions::new().read(true).custom_flags(no_link).open(path)?;
+    let cut = file.metadata()?.len().saturating_sub(most);
+    file.seek(SeekFrom::Start(cut))?;
+    let mut bytes = Vec::new();
+    file.take(most).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(match text.split_once('\n') {
+        // The cut has probably torn the first line.
+        Some((_, whole)) if cut > 0 => whole.to_owned(),
+        _ => text.into_owned(),
+    })
 }
 
 /// natha's tables, as `nft list table` prints them.
@@ -224,6 +261,25 @@ mod tests {
         };
         assert!(text("settings.json").contains("\"has_key\": true"));
         assert!(text("doctor.json").contains("cannot parse [redacted]"));
+    }
+
+    #[test]
+    fn the_archive_has_the_end_of_each_history_in_whole_lines() {
+        let directory = tempfile::tempdir().unwrap();
+        let all =
+            |directory: &Path| history(directory).into_iter().map(|(name, ..)| name).collect();
+        let names: Vec<&str> = all(directory.path());
+        assert!(names.is_empty(), "{names:?}");
+        let [older, newer] = history_files(directory.path());
+        fs::write(&older, "one\ntwo\nthree\n").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &newer).unwrap();
+        for (most, wanted) in [(100, "one\ntwo\nthree\n"), (9, "three\n"), (2, "")] {
+            assert_eq!(last_lines(&older, most).unwrap(), wanted, "{most}");
+        }
+        let found = history(directory.path());
+        let texts: Vec<&str> = found.iter().map(|(_, _, text)| text.as_str()).collect();
+        assert_eq!(texts[0], "one\ntwo\nthree\n");
+        assert!(texts.len() == 2 && !texts[1].contains("root"), "{}", texts[1]);
     }
 
     #[test]

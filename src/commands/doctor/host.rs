@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 use super::limit::within;
 use crate::config::Settings;
 use crate::daemon::parse_allowances;
-use crate::doctor::{ConntrackFacts, Fact, Gap, KeyFile, LinkFacts, Ring};
+use crate::doctor::{ConntrackFacts, Fact, Gap, KeyDirectory, KeyFile, LinkFacts, Ring};
 use crate::kernel::forwarding::{ForwardingError, check_plan};
 use crate::kernel::journal::last_plan;
 use crate::kernel::nft::{Nft, NftError};
@@ -255,11 +255,11 @@ fn key(settings: &Settings) -> (Fact<Option<KeyFile>>, Option<Vec<u8>>) {
         None => CREDENTIALS.iter().map(PathBuf::from).collect(),
     };
     for path in paths {
-        match read_key(&path) {
+        match read_key(&path, &settings.state_dir) {
             Ok((file, secret)) => return (Ok(Some(file)), Some(secret)),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 if named.is_some() {
-                    return (Ok(Some(KeyFile { path, mode: 0, length: None })), None);
+                    return (Ok(Some(KeyFile { path, ..KeyFile::default() })), None);
                 }
             }
             Err(error) => {
@@ -271,14 +271,35 @@ fn key(settings: &Settings) -> (Fact<Option<KeyFile>>, Option<Vec<u8>>) {
     (Ok(None), None)
 }
 
-fn read_key(path: &Path) -> std::io::Result<(KeyFile, Vec<u8>)> {
-    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+fn read_key(path: &Path, state_dir: &Path) -> std::io::Result<(KeyFile, Vec<u8>)> {
+    let found = fs::metadata(path)?;
     let mut secret = fs::read(path)?;
     // As the settings read it: without the line break that editors add.
     while secret.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
         secret.pop();
     }
-    Ok((KeyFile { path: path.to_owned(), mode, length: Some(secret.len()) }, secret))
+    let file = KeyFile {
+        path: path.to_owned(),
+        mode: found.mode() & 0o777,
+        owner: found.uid(),
+        service: fs::metadata(state_dir).ok().map(|directory| directory.uid()),
+        directories: directories(path)?,
+        length: Some(secret.len()),
+    };
+    Ok((file, secret))
+}
+
+/// The directories on the way to a file: of its path, and of where links in it lead.
+fn directories(path: &Path) -> std::io::Result<Vec<KeyDirectory>> {
+    let (absolute, real) = (std::path::absolute(path)?, path.canonicalize()?);
+    let above = absolute.ancestors().skip(1).chain(real.ancestors().skip(1));
+    let above: BTreeSet<&Path> = above.collect();
+    let one = |path: &Path| {
+        let found = fs::metadata(path)?;
+        let (mode, owner) = (found.mode() & 0o1777, found.uid());
+        Ok(KeyDirectory { path: path.to_owned(), mode, owner })
+    };
+    above.into_iter().map(one).collect()
 }
 
 /// Free space for the state directory, or where it will be.
@@ -290,6 +311,8 @@ fn free(state_dir: &Path) -> Fact<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
     use super::*;
 
     fn at(path: &Path) -> (Fact<Option<KeyFile>>, Option<Vec<u8>>) {
@@ -308,8 +331,27 @@ mod tests {
         fs::write(&path, "short\n").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let (file, secret) = at(&path);
-        assert_eq!(file, Ok(Some(KeyFile { path: path.clone(), mode: 0o644, length: Some(5) })));
+        let file = file.unwrap().unwrap();
+        assert_eq!((&file.path, file.mode, file.length), (&path, 0o644, Some(5)));
+        assert_eq!(file.owner, fs::metadata(&path).unwrap().uid());
         assert_eq!(secret.as_deref(), Some(&b"short"[..]));
+    }
+
+    #[test]
+    fn every_directory_on_the_way_to_the_key_is_looked_at_through_links_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let [open, linked] = ["open", "linked"].map(|name| directory.path().join(name));
+        for path in [&open, &linked] {
+            fs::create_dir(path).unwrap();
+        }
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
+        fs::write(open.join("key"), "a key of 16 bytes").unwrap();
+        symlink(open.join("key"), linked.join("key")).unwrap();
+        let file = at(&linked.join("key")).0.unwrap().unwrap();
+        let mode =
+            |path: &Path| file.directories.iter().find(|one| one.path == path).map(|one| one.mode);
+        assert_eq!(mode(&open), Some(0o1777));
+        assert!(mode(&linked).is_some() && mode(Path::new("/")).is_some());
     }
 
     #[test]

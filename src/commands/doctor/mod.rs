@@ -2,8 +2,8 @@
 //!
 //! It only reads: files, the kernel, the monitor's status, EC2. Of the calls that change something
 //! it sends dry runs, one for each, so that hardly any of the account's requests are used up.
-//! Everything is read at the same time, each item with a time limit, and what cannot be read keeps
-//! nothing else from being checked.
+//! What needs no result of another read is read at the same time, each item with a time limit, and
+//! what cannot be read keeps nothing else from being checked.
 
 mod aws;
 mod bundle;

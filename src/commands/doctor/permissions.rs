@@ -9,10 +9,11 @@ use std::net::Ipv4Addr;
 use anyhow::Context;
 use ipnet::Ipv4Net;
 
+use super::limit::within;
 use crate::cloud::{Attempt, Clouds, DryRun};
 use crate::cluster::{CLUSTER_TAG, forwarding_interface};
 use crate::config::Settings;
-use crate::doctor::{ClusterFacts, Permission, PermissionResult};
+use crate::doctor::{ClusterFacts, Fact, Gap, Permission, PermissionResult};
 use crate::policy::{NameOrRef, PolicyOptions, policy};
 use crate::types::{
     AllocationId, InstanceId, InstanceInfo, NetworkInterfaceId, Resource, RouteTableId,
@@ -46,14 +47,34 @@ pub(super) struct Tried<'a> {
     pub(super) pre: bool,
 }
 
-/// What the role allows.
-///
-/// # Errors
-/// If the settings do not say what the policy must allow.
-pub(super) async fn gather(tried: &Tried<'_>) -> anyhow::Result<Vec<Permission>> {
-    let wanted = wanted(tried)?;
+/// What the role allows; unknown if the settings do not say what the policy must allow. What EC2
+/// answers within the time limit counts, even if it does not answer all.
+pub(super) async fn gather(tried: &Tried<'_>) -> Fact<Vec<Permission>> {
+    let wanted = wanted(tried).map_err(|error| Gap::new(format!("{error:#}")))?;
     let mut found = Vec::new();
-    for action in &wanted {
+    if let Err(gap) = within("EC2", Box::pin(attempts(tried, &wanted, &mut found))).await {
+        found.extend(unanswered(&wanted, &found, &gap));
+    }
+    Ok(found)
+}
+
+/// The actions of the policy that are not among those found.
+fn unanswered(wanted: &BTreeSet<&str>, found: &[Permission], gap: &Gap) -> Vec<Permission> {
+    let is_found = |action: &str| found.iter().any(|one| one.action == action);
+    let left = wanted.iter().filter(|action| !is_found(action));
+    let unclear = |action: &&str| {
+        let result = PermissionResult::Unclear(gap.to_string());
+        Permission { action: (*action).to_owned(), is_wanted: true, result }
+    };
+    left.map(unclear).collect()
+}
+
+async fn attempts(
+    tried: &Tried<'_>,
+    wanted: &BTreeSet<&'static str>,
+    found: &mut Vec<Permission>,
+) -> Result<(), Gap> {
+    for action in wanted {
         let result = match tried.attempt(action) {
             Ok(attempt) => tried.result(&attempt).await,
             Err(why) => PermissionResult::Untestable(why),
@@ -61,7 +82,7 @@ pub(super) async fn gather(tried: &Tried<'_>) -> anyhow::Result<Vec<Permission>>
         found.push(Permission { action: (*action).to_owned(), is_wanted: true, result });
     }
     if tried.pre {
-        return Ok(found);
+        return Ok(());
     }
     for action in CHANGES.into_iter().filter(|action| !wanted.contains(action)) {
         // Without anything to try it with, nothing is known of it.
@@ -75,7 +96,7 @@ pub(super) async fn gather(tried: &Tried<'_>) -> anyhow::Result<Vec<Permission>>
         let action = format!("ec2:ReplaceRoute of the foreign table {table}");
         found.push(Permission { action, is_wanted: false, result });
     }
-    Ok(found)
+    Ok(())
 }
 
 /// The actions that `natha policy` lists.
@@ -221,6 +242,20 @@ mod tests {
         let long = brief(&"é".repeat(TEXT_MAX + 1));
         assert_eq!(long.chars().count(), TEXT_MAX + 1);
         assert!(long.ends_with("é…"));
+    }
+
+    #[test]
+    fn what_ec2_did_not_answer_in_time_is_unclear_and_the_rest_counts() {
+        let allowed = Permission {
+            action: "ec2:CreateRoute".to_owned(),
+            is_wanted: true,
+            result: PermissionResult::Allowed,
+        };
+        let wanted = BTreeSet::from(["ec2:CreateRoute", "ec2:ReplaceRoute"]);
+        let left = unanswered(&wanted, &[allowed], &Gap::new("EC2 is slow"));
+        let unclear = PermissionResult::Unclear("EC2 is slow".to_owned());
+        let action = "ec2:ReplaceRoute".to_owned();
+        assert_eq!(left, [Permission { action, is_wanted: true, result: unclear }]);
     }
 
     #[test]

@@ -97,7 +97,7 @@ mod tests {
         well.tags = Ok(());
         well.settings.host.nat = Some(false);
         let (path, mode, length) = ("/etc/credstore/natha.key".into(), 0o600, Some(44));
-        well.key = Ok(Some(KeyFile { path, mode, length }));
+        well.key = Ok(Some(KeyFile { path, mode, length, ..KeyFile::default() }));
         let all = [shown(&facts), shown(&well)].join("\n---\n\n");
         insta::with_settings!({
             snapshot_path => "../../../tests/golden",

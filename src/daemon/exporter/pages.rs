@@ -11,6 +11,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, Header
 use hyper::{Response, StatusCode};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
+use tokio::time::timeout;
 
 use super::{Exporter, Gathered, rounds};
 use crate::daemon::clock;
@@ -21,10 +22,11 @@ use crate::metrics::Board;
 const PACE: Duration = Duration::from_secs(1);
 /// Streams at once. Prometheus and health checks must still get an answer.
 const VIEWERS: usize = 8;
+/// How long a stream lasts. It ends as HTTP has it, before the listener drops the connection.
+pub(super) const STREAM: Duration = Duration::from_secs(8);
 /// Messages that may wait for a slow reader.
 const WAITING: usize = 2;
-/// How long the browser waits before it connects again, in ms. The listener ends each connection
-/// after some seconds, also those of slow readers.
+/// How long the browser waits before it connects again, in ms.
 const RECONNECT: &str = "retry: 100\n\n";
 /// A comment, which keeps the stream open.
 const BUSY: &str = ": the event loop does not respond\n\n";
@@ -62,17 +64,23 @@ pub(super) fn places() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(VIEWERS))
 }
 
-/// A message each second (HTML standard, "Server-sent events").
-pub(super) fn events(exporter: &Rc<Exporter>, places: &Arc<Semaphore>) -> Response<Body> {
+/// A message each second (HTML standard, "Server-sent events"), for so long.
+pub(super) fn events(
+    exporter: &Rc<Exporter>,
+    places: &Arc<Semaphore>,
+    lasts: Duration,
+) -> Response<Body> {
     let Ok(place) = places.clone().try_acquire_owned() else {
         return text(StatusCode::SERVICE_UNAVAILABLE, "too many viewers\n").map(Either::Left);
     };
-    let (sender, body) = Channel::new(WAITING);
+    let (mut sender, body) = Channel::new(WAITING);
     let exporter = exporter.clone();
-    // It ends with the connection.
+    // It ends with the connection, if that ends earlier.
     drop(spawn_local(async move {
-        send(&exporter, sender).await;
+        let _ = timeout(lasts, send(&exporter, &mut sender)).await;
+        // Before the stream ends: the browser then connects again.
         drop(place);
+        drop(sender);
     }));
     let mut response = Response::new(Either::Right(body));
     let headers = response.headers_mut();
@@ -81,7 +89,7 @@ pub(super) fn events(exporter: &Rc<Exporter>, places: &Arc<Semaphore>) -> Respon
     response
 }
 
-async fn send(exporter: &Exporter, mut sender: Sender<Bytes>) {
+async fn send(exporter: &Exporter, sender: &mut Sender<Bytes>) {
     let mut rounds = rounds(PACE);
     let mut next = Bytes::from_static(RECONNECT.as_bytes());
     while sender.send_data(next).await.is_ok() {

@@ -102,7 +102,7 @@ async fn answer(
     }
     let path = request.uri().path();
     if path == "/events" {
-        return pages::events(exporter, viewers);
+        return pages::events(exporter, viewers, pages::STREAM);
     }
     if let Some(file) = pages::file(path) {
         return file;
@@ -157,6 +157,7 @@ fn readiness(gathered: &Gathered) -> Response<Full<Bytes>> {
 mod tests {
     use std::cell::{Cell, RefCell};
 
+    use http_body_util::BodyExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::Mutex;
     use tokio::task::LocalSet;
@@ -164,7 +165,7 @@ mod tests {
     use super::super::host::HostReader;
     use super::*;
     use crate::config::Settings;
-    use crate::daemon::inbox::{self, Inbox, Note};
+    use crate::daemon::inbox::{self, Inbox, Note, Notes};
     use crate::status::Report;
 
     /// A status as the program prints it.
@@ -174,19 +175,24 @@ mod tests {
         serde_json::from_str(json).unwrap()
     }
 
-    /// A listener for the metrics of a host that is no NAT, and the inbox of its event loop.
-    async fn serving() -> (SocketAddr, Inbox) {
-        let (notes, inbox) = inbox::channel().unwrap();
+    /// The exporter of a host that is no NAT.
+    fn exporter(notes: Notes) -> Rc<Exporter> {
         let mut settings = Settings::default();
         settings.host.nat = Some(false);
-        let exporter = Rc::new(Exporter {
+        Rc::new(Exporter {
             notes,
             reader: HostReader::new(&settings, None),
             peaks: RefCell::default(),
             talkers: RefCell::default(),
             asked: Cell::new(None),
             gathered: Mutex::new(None),
-        });
+        })
+    }
+
+    /// A listener for its metrics, and the inbox of its event loop.
+    async fn serving() -> (SocketAddr, Inbox) {
+        let (notes, inbox) = inbox::channel().unwrap();
+        let exporter = exporter(notes);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(spawn_local(accept(listener, exporter)));
@@ -280,6 +286,25 @@ mod tests {
             assert!(text.contains("\"findings\""), "{text}");
         };
         LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_by_itself_and_its_place_is_free_by_then() {
+        let test = async {
+            let (notes, inbox) = inbox::channel().unwrap();
+            let _asked = answer_in_its_place(inbox);
+            let exporter = exporter(notes);
+            let places = pages::places();
+            let all = places.available_permits();
+            let answer = pages::events(&exporter, &places, Duration::ZERO);
+            assert_eq!(places.available_permits(), all - 1);
+            let Either::Right(stream) = answer.into_body() else { panic!("it is no stream") };
+            let text = stream.collect().await.expect("it was not cut off").to_bytes();
+            assert!(text.starts_with(b"retry: "), "{text:?}");
+            assert_eq!(places.available_permits(), all);
+        };
+        LocalSet::new().run_until(test).await;
+        assert!(pages::STREAM + Duration::from_secs(1) < CONNECTION_LIMIT);
     }
 
     #[tokio::test]

@@ -99,18 +99,14 @@ pub(crate) async fn clean_up_when_stdin_ends(
         std::io::copy(&mut std::io::stdin(), &mut input).map(|_| input)
     });
     let was_killed = input.await?.context("cannot read standard input")? != DONE;
-    let _lock = match &made {
-        Made::Route(_) => None,
-        Made::Address(record) => {
-            let lock = wait_for_lock(&settings.state_dir, Instant::now() + LOCK_LIMIT).await?;
-            let now = Record::load(&settings.state_dir)?;
-            if now.as_ref().map(|now| now.run) != Some(record.run) {
-                // A later run has removed what this one made.
-                return Ok(());
-            }
-            Some(lock)
+    let _lock = wait_for_lock(&settings.state_dir, Instant::now() + LOCK_LIMIT).await?;
+    if let Made::Address(record) = &made {
+        let now = Record::load(&settings.state_dir)?;
+        if now.as_ref().map(|now| now.run) != Some(record.run) {
+            // A later run has removed what this one made.
+            return Ok(());
         }
-    };
+    }
     let ec2 = found.discovery.clouds.ec2();
     clean(ec2, &made).await?;
     if was_killed {

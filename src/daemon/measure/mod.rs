@@ -100,8 +100,9 @@ impl Plan {
             }
         };
         let measured = self.measure().await;
-        if let Moved::Address(address) = self.moved {
-            address.hand_over();
+        match self.moved {
+            Moved::Route(route) => route.hand_over(),
+            Moved::Address(address) => address.hand_over(),
         }
         guard.end().await?;
         measured

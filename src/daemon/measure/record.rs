@@ -1,5 +1,6 @@
 //! What a measurement of an Elastic IP is about to make, in the state directory: for the process
-//! that cleans up, and for the next run if that process was killed too.
+//! that cleans up, and for the next run if that process was killed too. And the lock of all
+//! measurements.
 
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
@@ -77,11 +78,13 @@ impl Record {
     }
 }
 
-/// Lets one run at a time use the record.
+/// Lets one run at a time measure: it uses the record, or the one address of scratch routes.
 ///
 /// # Errors
 /// If another one does.
 pub(super) fn lock(state_dir: &Path) -> anyhow::Result<FileLock> {
+    let shown = state_dir.display();
+    durable::make_directory(state_dir).with_context(|| format!("cannot create {shown}"))?;
     let path = state_dir.join(LOCK);
     let lock = FileLock::try_acquire(&path);
     match lock.with_context(|| format!("cannot lock {}", path.display()))? {

@@ -7,10 +7,12 @@ use anyhow::{Context, bail};
 use ipnet::Ipv4Net;
 
 use super::pinger::{PATIENCE, Pings};
+use super::record::lock;
 use super::samples::Change;
 use crate::cloud::{Ec2, Gate};
 use crate::config::AcceptMode;
 use crate::daemon::discovery::Membership;
+use crate::kernel::lock::FileLock;
 use crate::types::{
     CloudFaultKind, Member, NetworkInterfaceId, RouteTableId, RouteTableInfo, RouteVia, RouteWrite,
     RouteWriteVerb,
@@ -32,18 +34,21 @@ pub(super) struct Route {
     name: String,
     /// Whether an earlier run has left its route.
     has_left: bool,
+    lock: FileLock,
 }
 
 impl Route {
     /// Reads the table. Changes nothing.
     ///
     /// # Errors
-    /// If the table is not the one that this node's packets follow.
+    /// If the table is not the one that this node's packets follow, or another run measures.
     pub(super) async fn find(
         found: &Membership,
         id: &RouteTableId,
         peer: &Member,
     ) -> anyhow::Result<Self> {
+        // Before the read: a route of another run is not left over.
+        let lock = lock(&found.discovery.settings.state_dir)?;
         let table = found.discovery.clouds.ec2().route_table(id).await?;
         let table = table.with_context(|| format!("there is no table {id}"))?;
         check_table(found, &table).await?;
@@ -53,6 +58,7 @@ impl Route {
             own: found.cluster.me.interface.clone(),
             peer: peer.interface.clone(),
             name: found.cluster.roster.node_name(&peer.id),
+            lock,
         })
     }
 
@@ -100,6 +106,11 @@ impl Route {
         let via = RouteVia::Interface(to.clone());
         ec2.write_route(&RouteWrite { verb, table, cidr, via }, &Gate::open()).await?;
         Ok(())
+    }
+
+    /// Lets the process that cleans up delete the route.
+    pub(super) fn hand_over(self) {
+        drop(self.lock);
     }
 
     /// The error if pings are answered too early.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use ipnet::Ipv4Net;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use super::shared::{FIND, find};
 use crate::config::{Flags, Settings, load};
 use crate::daemon::discovery::Membership;
 use crate::daemon::waiting::Waiting;
+use crate::kernel::signals::Endings;
 use crate::types::{
     Group, GroupName, Holder, InstanceId, Location, NatGatewayId, Resource, RouteTableId,
     RouteTableInfo, RouteTarget,
@@ -100,14 +101,18 @@ pub(crate) async fn adopt(flags: &Flags, request: &AdoptRequest) -> anyhow::Resu
     let mut candidates = plan(&found, &tables, &request.tables)?;
     if request.yes {
         let mut adopted = AdoptedFile::load(&found.discovery.settings.state_dir)?;
+        // From here on, a signal ends no move half-way.
+        let mut endings = Endings::listen()?;
         let mut has_failed = false;
         for one in candidates.iter_mut().filter(|one| one.step.result == AdoptResult::WouldMove) {
-            if has_failed {
+            if has_failed || endings.pending().await.is_some() {
+                has_failed = true;
                 one.step.result = AdoptResult::Skipped;
                 continue;
             }
             let sources = sources(&found, &tables, &one.step.table).await?;
-            let (result, note) = move_one(&found, request, one, sources, &mut adopted).await?;
+            let (result, note) =
+                move_one(&found, request, one, sources, (&mut adopted, &mut endings)).await?;
             has_failed = !matches!(result, AdoptResult::Served | AdoptResult::Quiet);
             (one.step.result, one.step.note) = (result, note);
         }
@@ -249,20 +254,21 @@ async fn sources(
     Ok(subnets.into_iter().map(|subnet| subnet.cidr).collect())
 }
 
-/// Moves one route here, waits for the proof, and gives it back without one.
+/// Moves one route here, waits for the proof, and gives it back without one. A signal that ends the
+/// wait is no proof.
 async fn move_one(
     found: &Membership,
     request: &AdoptRequest,
     one: &Candidate,
     sources: Vec<Ipv4Net>,
-    adopted: &mut AdoptedFile,
+    (adopted, endings): (&mut AdoptedFile, &mut Endings),
 ) -> anyhow::Result<(AdoptResult, String)> {
     let route = AdoptedRoute { table: one.step.table.clone(), cidr: one.step.destination };
     let connections = Connections::of(sources).await?;
     // Before the change: a run that is killed leaves a way back.
     adopted.add(route.clone(), one.before.clone())?;
     let (is_here, why) = match point_here(found, one).await {
-        Ok(None) => match connections.wait(request.proof).await {
+        Ok(None) => match unless_ended(endings, connections.wait(request.proof)).await {
             Ok(Served::Quiet) if request.keep_quiet => {
                 return Ok((AdoptResult::Quiet, "no host has sent anything".to_owned()));
             }
@@ -284,6 +290,18 @@ async fn move_one(
             let note = format!("{why}; unknown whether it points back: {error:#}");
             Ok((AdoptResult::Failed, note))
         }
+    }
+}
+
+/// Waits for the proof, or for a signal, which is the error.
+async fn unless_ended<T>(
+    endings: &mut Endings,
+    proof: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    tokio::select! {
+        biased;
+        ending = endings.next() => Err(anyhow!("{ending} before the proof")),
+        proved = proof => proved,
     }
 }
 
@@ -354,4 +372,23 @@ fn is_fallback(group: &Group, target: &RouteTarget) -> bool {
 fn group_of<'a>(found: &'a Membership, route: &AdoptedRoute) -> Option<&'a Group> {
     let is_it = |one: &Resource| one.route() == Some((&route.table, route.cidr));
     found.cluster.roster.groups.iter().find(|group| group.resources.iter().any(is_it))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use nix::sys::signal::raise;
+
+    use super::*;
+    use crate::kernel::signals::Ending;
+
+    #[tokio::test]
+    async fn a_lost_session_ends_the_wait_for_the_proof() {
+        let mut endings = Endings::listen().unwrap();
+        raise(Ending::HangUp.signal()).unwrap();
+        let proof = pending::<anyhow::Result<Served>>();
+        let error = unless_ended(&mut endings, proof).await.unwrap_err();
+        assert_eq!(error.to_string(), "the session was lost before the proof");
+    }
 }
