@@ -124,9 +124,9 @@ impl GroupState {
         self.relay.take_if(|(relay, until)| now >= *until || !is_heard(&relay.peer));
     }
 
-    /// How much longer the giver of the last planned move to this node copies packets to it; none if
-    /// none does. A further planned move waits: it could not tell copies of the last one from its
-    /// own.
+    /// How much longer the giver of the last planned move to this node copies packets to it; none
+    /// if none does. A further planned move waits: it could not tell copies of the last one from
+    /// its own.
     pub(super) fn copies_end(&self, now: Time) -> Option<Duration> {
         let (_, until) = self.relay.as_ref().filter(|(relay, _)| !relay.gives)?;
         Some(until.since(now))

@@ -94,8 +94,8 @@ pub(super) fn may_stop(
     Ok(())
 }
 
-/// Since when this node has suspected the peer and been fit itself: what it did not hear before that
-/// says nothing.
+/// Since when this node has suspected the peer and been fit itself: what it did not hear before
+/// that says nothing.
 pub(super) fn suspects_since(peer: &Peer, known: &Known) -> Option<Time> {
     Some(peer.suspected_since?.max(known.fit_since?))
 }

@@ -67,8 +67,8 @@ impl ProofParts {
     }
 }
 
-/// What the host knows of itself before the first probe: what earlier runs of the monitor have proven
-/// since the host booted.
+/// What the host knows of itself before the first probe: what earlier runs of the monitor have
+/// proven since the host booted.
 pub(crate) fn recall(settings: &Settings) -> Fitness {
     if settings.uplink.targets.is_empty() {
         return Fitness::fit();
