@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::alerts::Alert;
 use super::clock;
 use super::inbox::Notes;
-use super::looks::{Cause, LEAST, Looks, found_how};
+use super::looks::{Cause, found_how};
 use super::peers::{EchoMark, PeerSocket};
 use super::published::publish;
 use crate::config::Settings;
@@ -27,8 +27,7 @@ use crate::types::{InstanceId, Member, Time};
 const EVERY: Duration = Duration::from_secs(1);
 /// A peer that has not answered for so long gets no copies.
 const FRESH: Duration = Duration::from_secs(5);
-/// Time between two looks whether another program has removed the tunnel or changed the rules, if
-/// the kernel announces nothing.
+/// Time between two looks whether another program has removed the tunnel or changed the rules.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Replies read in one round.
 const MAX_DRAIN: usize = 64;
@@ -87,7 +86,10 @@ pub(super) async fn clear() {
 async fn keep(mut keeper: Keeper, answers: watch::Sender<Answering>, mut alert: Alert) {
     let mut rounds = interval(EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut looks = Looks::new(LOOK_EVERY, LEAST);
+    // Not at the kernel's news: the tables change with each planned move, and nothing may hold up
+    // what is wanted then.
+    let mut looks = interval(LOOK_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let due = tokio::select! {
             changed = keeper.members.changed() => match changed {
@@ -99,7 +101,7 @@ async fn keep(mut keeper: Keeper, answers: watch::Sender<Answering>, mut alert: 
                 Err(_) => return,
             },
             _ = rounds.tick() => Due::Probes,
-            cause = looks.next() => Due::Look(cause),
+            _ = looks.tick() => Due::Look(Cause::Round),
         };
         let now = clock::now();
         let result = keeper.round(due, now).await;
