@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::cloud::fake::{Answer, Fake};
-use crate::cloud::tests::{clouds, error, reply};
-use crate::types::{Group, Member, Resource};
+use crate::cloud::tests::{clouds, error, member, reply};
+use crate::types::{Group, Resource};
 
 const TAG: &str = "<tagSet><item><key>natha:cluster</key><value>blue</value></item></tagSet>";
 
@@ -47,16 +47,6 @@ fn subnet() -> &'static str {
 
 /// Nodes 1 and 2, and one table.
 fn known() -> Roster {
-    let member = |n: u8| Member {
-        id: format!("i-0000000{n}").parse().unwrap(),
-        interface: format!("eni-0000000{n}").parse().unwrap(),
-        address: [10, 0, 0, n].into(),
-        zone: None,
-        name: None,
-        public: None,
-        loses_public: false,
-        landings: std::collections::BTreeMap::new(),
-    };
     let (table, cidr) = ("rtb-00000001".parse().unwrap(), Ipv4Net::default());
     let route = Resource::DefaultRoute { table, cidr };
     Roster {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::fake::{Answer, Fake};
 use super::*;
 use crate::config::Api;
 use crate::types::{
-    CloudFaultKind as Kind, InstanceId, InstanceState, RouteTarget, RouteVia, RouteWrite,
+    CloudFaultKind as Kind, InstanceId, InstanceState, Member, RouteTarget, RouteVia, RouteWrite,
     RouteWriteVerb, StopOrigin,
 };
 
@@ -59,6 +60,20 @@ pub(super) async fn clouds(endpoint: &str) -> Clouds {
 
 pub(super) async fn client(endpoint: &str) -> Ec2 {
     clouds(endpoint).await.ec2().clone()
+}
+
+/// Node `n`, without landing addresses.
+pub(super) fn member(n: u8) -> Member {
+    Member {
+        id: format!("i-0000000{n}").parse().unwrap(),
+        interface: format!("eni-0000000{n}").parse().unwrap(),
+        address: [10, 0, 0, n].into(),
+        zone: None,
+        name: None,
+        public: None,
+        loses_public: false,
+        landings: BTreeMap::new(),
+    }
 }
 
 pub(super) fn reply(action: &str, inside: &str) -> Answer {

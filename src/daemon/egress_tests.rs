@@ -4,10 +4,9 @@ use ipnet::Ipv4Net;
 
 use super::*;
 use crate::config::Role;
+use crate::daemon::host_fixture::{repairs, run};
 use crate::daemon::inbox::{self, Inbox};
-use crate::failover::EventKind;
 use crate::kernel::journal::JournalStore;
-use crate::kernel::run::Program;
 use crate::plan::{HostFacts, Link, Route};
 use crate::types::{Egress, InstanceId};
 
@@ -158,13 +157,6 @@ fn at(seconds: u64) -> Time {
     Time::from_boot(Duration::from_secs(seconds))
 }
 
-/// Runs a program in this thread's network namespace.
-async fn run(program: &'static str, args: &str) {
-    let args: Vec<&str> = args.split(' ').collect();
-    let program = Program::find(program, program).unwrap();
-    program.run(&args, b"", Duration::from_secs(10)).await.unwrap();
-}
-
 /// Runs a test in a network namespace of its own, as on a host with one interface that is set up.
 fn on_a_host(test: impl AsyncFnOnce(&Path)) {
     let in_own_network = async || {
@@ -238,17 +230,6 @@ fn a_start_on_a_host_that_translates_to_none_of_them_waits() {
         assert!(!keeper.loaded.as_ref().unwrap().groups[0].arrived);
         assert_eq!(Nft::find().unwrap().landings().await.unwrap(), BTreeSet::new());
     });
-}
-
-/// The texts of the repairs that were reported.
-fn repairs(inbox: &mut Inbox) -> Vec<String> {
-    let mut found = Vec::new();
-    while let Some(note) = inbox.take() {
-        let Note::Event(event) = note else { panic!("{note:?}") };
-        assert_eq!(event.kind, EventKind::HostDrift);
-        found.push(event.text);
-    }
-    found
 }
 
 #[test]

@@ -43,6 +43,8 @@ mod flows;
 mod health;
 mod heard_peers;
 mod history;
+#[cfg(test)]
+mod host_fixture;
 mod inbox;
 mod landings;
 mod latch;

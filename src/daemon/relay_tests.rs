@@ -1,7 +1,6 @@
 use super::*;
-use crate::daemon::inbox::{self, Inbox, Note};
-use crate::failover::EventKind;
-use crate::kernel::run::Program;
+use crate::daemon::host_fixture::{repairs, run};
+use crate::daemon::inbox;
 
 const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
@@ -17,24 +16,6 @@ fn member(id: &str, address: Ipv4Addr) -> Member {
         loses_public: false,
         landings: [("eipalloc-00000001".parse().unwrap(), address)].into(),
     }
-}
-
-/// Runs a program in this thread's network namespace.
-async fn run(program: &'static str, args: &str) {
-    let args: Vec<&str> = args.split(' ').collect();
-    let program = Program::find(program, program).unwrap();
-    program.run(&args, b"", Duration::from_secs(10)).await.unwrap();
-}
-
-/// The texts of the repairs that were reported.
-fn repairs(inbox: &mut Inbox) -> Vec<String> {
-    let mut found = Vec::new();
-    while let Some(note) = inbox.take() {
-        let Note::Event(event) = note else { panic!("{note:?}") };
-        assert_eq!(event.kind, EventKind::HostDrift);
-        found.push(event.text);
-    }
-    found
 }
 
 #[test]

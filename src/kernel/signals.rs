@@ -38,7 +38,7 @@ impl fmt::Display for Ending {
     }
 }
 
-/// Receives these signals. From its creation on, none of them ends the process by itself.
+/// Receives these signals. From its creation on, none of them ends the process.
 #[derive(Debug)]
 pub(crate) struct Endings {
     interrupt: Signal,

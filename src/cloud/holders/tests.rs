@@ -1,9 +1,7 @@
-use std::collections::BTreeMap;
-
 use crate::cloud::fake::{Answer, Fake};
-use crate::cloud::tests::{clouds, error, reply};
+use crate::cloud::tests::{clouds, error, member, reply};
 use crate::cloud::{Clouds, Gate, Sent};
-use crate::types::{Assignment, CloudFaultKind as Kind, Location, Member, Resource, RouteTarget};
+use crate::types::{Assignment, CloudFaultKind as Kind, Location, Resource, RouteTarget};
 
 fn private(last: u8) -> Resource {
     Resource::PrivateIp { address: [10, 0, 0, last].into() }
@@ -115,19 +113,6 @@ async fn clouds_of_two(fake: &Fake) -> Clouds {
     let clouds = clouds(&fake.url).await;
     clouds.remember_members(&[member(1), member(2)]);
     clouds
-}
-
-fn member(n: u8) -> Member {
-    Member {
-        id: format!("i-0000000{n}").parse().unwrap(),
-        interface: format!("eni-0000000{n}").parse().unwrap(),
-        address: [10, 0, 0, n].into(),
-        zone: None,
-        name: None,
-        public: None,
-        loses_public: false,
-        landings: BTreeMap::new(),
-    }
 }
 
 fn interfaces(all: &str) -> Answer {

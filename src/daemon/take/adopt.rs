@@ -362,8 +362,8 @@ fn is_members(found: &Membership, target: &RouteTarget) -> bool {
     found.cluster.roster.members.iter().any(|member| is_its(&member.interface))
 }
 
-/// Whether `target` is the group's fallback. A node that is proven takes a table from there,
-/// whoever led it there.
+/// Whether `target` is the group's fallback. A node that is proven takes a table from there, even
+/// if an operator pointed it there.
 fn is_fallback(group: &Group, target: &RouteTarget) -> bool {
     let fallback = group.traits.fallback.as_ref().map(NatGatewayId::as_str);
     matches!(target, RouteTarget::Other(id) if Some(id.as_str()) == fallback)

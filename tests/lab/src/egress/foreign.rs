@@ -84,9 +84,9 @@ pub fn foreign_packets(spec: &Spec) -> Result<Foreign> {
 fn flush_ruleset(scene: &Scene, node: &str) -> Result<()> {
     scene.sh(node, "nft flush ruleset")?;
     let translates = || {
-        let chain = "nft list chain ip natha_egress translate 2>/dev/null || true";
-        Ok(scene.sh(node, chain)?.contains("snat to")
-            && scene.sh(node, "nft list tables")?.contains("ip natha\n"))
+        let tables = scene.sh(node, "nft list tables")?;
+        Ok(["ip natha\n", "ip natha_egress\n"].iter().all(|table| tables.contains(table))
+            && scene.sh(node, "nft list table ip natha_egress")?.contains("snat to"))
     };
     scene.wait_for(translates).context("natha does not restore its tables")
 }

@@ -189,8 +189,7 @@ impl Scene {
     /// # Errors
     /// When that is not so in time.
     pub fn wait_copies_ended(&self, nodes: &[&str]) -> Result<()> {
-        let rules = "nft list chain ip natha_relay copy 2>/dev/null || true";
-        let copies = |node: &&str| Ok(self.sh(node, rules)?.contains("dup to"));
+        let copies = |node: &&str| Ok(self.sh(node, "nft list ruleset")?.contains("dup to"));
         let none = || nodes.iter().map(copies).collect::<Result<Vec<_>>>();
         let waited = self.wait_for(|| Ok(!none()?.contains(&true)));
         waited.context("the nodes still copy packets to each other")
