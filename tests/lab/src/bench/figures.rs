@@ -100,15 +100,21 @@ pub(super) const ALL: [Figure; 130] = [
     ),
     free("uplink_lost.outage_ms.median", "a node that loses its uplink: a private host's outage"),
     free("uplink_lost.outage_ms.max", "the worst of them"),
-    free("flush.outage_ms.median", "`nft flush ruleset` on a NAT: a private host's outage"),
+    within(
+        "flush.outage_ms.median",
+        1000.0,
+        "`nft flush ruleset` on a NAT: a private host's outage",
+    ),
     free("flush.outage_ms.max", "the worst of them"),
-    free(
+    within(
         "foreign_drop.outage_ms.median",
+        2000.0,
         "another program's table that drops what a NAT forwards: a private host's outage",
     ),
     free("foreign_drop.outage_ms.max", "the worst of them"),
-    free(
+    within(
         "conntrack_full.outage_ms.median",
+        2500.0,
         "a NAT's connection table that is full: the outage of new connections",
     ),
     free("conntrack_full.outage_ms.max", "the worst of them"),
