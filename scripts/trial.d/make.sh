@@ -48,8 +48,9 @@ choose() {
         *amd64* | *x86_64*) architecture=x86_64 ;;
     esac
     if [[ -z $type ]]; then
-        type=t4g.nano
-        [[ $architecture == arm64 ]] || type=t3.nano
+        # Smaller ones have two private addresses. A node needs its own and two for egress IPs.
+        type=t4g.small
+        [[ $architecture == arm64 ]] || type=t3.small
     fi
     if [[ -n $image ]]; then
         base=$image
