@@ -2,7 +2,8 @@
 //! takeover, and EC2's addresses rarely change.
 //!
 //! A connection tries the addresses in order, and gets no further than the first one that does not
-//! answer. So each result begins with another address: some of them may be in a zone that has failed.
+//! answer. So each result begins with another address: some of them may be in a zone that has
+//! failed.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
