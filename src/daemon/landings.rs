@@ -51,10 +51,19 @@ impl Landings {
 /// What an operator can do about a refusal of landing addresses.
 fn remedy(error: &CloudFault) -> &'static str {
     match error.kind {
+        CloudFaultKind::Denied => "Allow the node's role what `natha policy` prints",
         CloudFaultKind::Unsupported => {
             "The instance type allows no more private addresses on an interface: use a larger \
              type, or fewer egress IPs (docs/costs.md has the numbers)"
         }
-        _ => "Allow the node's role what `natha policy` prints",
+        CloudFaultKind::Unknown
+        | CloudFaultKind::Unreachable
+        | CloudFaultKind::Throttled
+        | CloudFaultKind::OutOfDate => "If it fails again and again, EC2's answer says why",
+        CloudFaultKind::NotFound
+        | CloudFaultKind::Exists
+        | CloudFaultKind::State
+        | CloudFaultKind::Capacity
+        | CloudFaultKind::Other => "Correct what EC2 reports",
     }
 }
