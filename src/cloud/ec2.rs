@@ -18,6 +18,7 @@ use ipnet::Ipv4Net;
 
 use super::convert;
 use super::errors::{fault, unexpected};
+use super::hedge::{self, Hedged};
 use super::resolver::Resolver;
 use super::whole::WholeReplies;
 use crate::config::Api;
@@ -40,7 +41,8 @@ pub(super) const PAGE_SIZE: i32 = 100;
 
 /// A client of the EC2 API. Clones are cheap and share connections.
 ///
-/// Each call has the time limit `api.timeout`, a paginated one per page, and is sent once.
+/// Each call has the time limit `api.timeout`, a paginated one per page. The SDK retries none; one
+/// that stays without a reply is sent again by a new connection ([`hedge`]).
 #[derive(Debug, Clone)]
 pub(crate) struct Ec2 {
     pub(super) client: aws_sdk_ec2::Client,
@@ -329,14 +331,23 @@ pub(crate) enum Connections {
 }
 
 impl Connections {
+    /// The HTTP client of all APIs: hedged, so that a connection that falls silent costs a second
+    /// and not the time limit of the call.
     pub(super) fn client(self) -> SharedHttpClient {
+        let resolver = Resolver::default();
+        let again = Self::Closed.plain(&resolver);
+        SharedHttpClient::new(Hedged::new(self.plain(&resolver), again, hedge::PATIENCE))
+    }
+
+    /// An HTTP client that sends each request once.
+    pub(super) fn plain(self, resolver: &Resolver) -> SharedHttpClient {
         let mut client = aws_smithy_http_client::Builder::new();
         if self == Self::Closed {
             client = client.pool_max_idle_per_host(0);
         }
         client
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
-            .build_with_resolver(Resolver::default())
+            .build_with_resolver(resolver.clone())
     }
 }
 

@@ -36,7 +36,8 @@ pub enum CloudFaultKind {
     State,
     /// EC2 has no capacity to start the instance now (`InsufficientInstanceCapacity`).
     Capacity,
-    /// Never possible for this instance or request (`UnsupportedOperation`, stop protection).
+    /// Never possible for this instance or request (`UnsupportedOperation`, stop protection, more
+    /// private addresses than the instance type allows).
     Unsupported,
     /// Any other error; see the message.
     Other,
@@ -85,7 +86,10 @@ impl CloudFaultKind {
             | "InsufficientReservedInstanceCapacity"
             | "InstanceLimitExceeded"
             | "VcpuLimitExceeded" => Self::Capacity,
-            "UnsupportedOperation" | "OperationNotPermitted" | "Unsupported" => Self::Unsupported,
+            "UnsupportedOperation"
+            | "OperationNotPermitted"
+            | "Unsupported"
+            | "PrivateIpAddressLimitExceeded" => Self::Unsupported,
             "RouteAlreadyExists" => Self::Exists,
             // ReplaceRoute returns this, not a NotFound code, if the table has no such route.
             "InvalidParameterValue" if text.contains("no route defined") => Self::NotFound,
@@ -433,6 +437,7 @@ mod tests {
             ("IncorrectSpotRequestState", 400, Kind::State),
             ("InsufficientInstanceCapacity", 500, Kind::Capacity),
             ("InsufficientCapacityOnHost", 400, Kind::Capacity),
+            ("PrivateIpAddressLimitExceeded", 400, Kind::Unsupported),
             ("UnsupportedOperation", 400, Kind::Unsupported),
             ("OperationNotPermitted", 400, Kind::Unsupported),
             ("InternalError", 500, Kind::Unknown),

@@ -74,6 +74,11 @@ class Stack:
             return not self.truth(value[0])
         if function == "Fn::And":
             return all(self.truth(one) for one in value)
+        if function == "Fn::Or":
+            return any(self.truth(one) for one in value)
+        if function == "Fn::Contains":
+            known, one = (self.value(it) for it in value)
+            return one in known
         raise AssertionError(f"a condition with {function}")
 
     def value(self, it):

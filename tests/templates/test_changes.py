@@ -20,7 +20,7 @@ class Entries(ModuleCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.applied(vpc_az_maps=cls.nodes())
+        cls.applied(vpc_az_maps=cls.nodes(), instance_type="t4g.medium")
 
     @staticmethod
     def nodes():
@@ -32,7 +32,7 @@ class Entries(ModuleCase):
         return nodes
 
     def changed(self, nodes):
-        return self.planned(vpc_az_maps=nodes).changes()
+        return self.planned(vpc_az_maps=nodes, instance_type="t4g.medium").changes()
 
     def test_no_change_is_no_change(self):
         self.assertEqual(self.changed(self.nodes()), {})
@@ -82,7 +82,7 @@ class Entries(ModuleCase):
 
     def test_a_type_or_an_image_replaces_no_node(self):
         nodes = self.nodes()
-        nodes[OTHER]["instance_type"] = "c7gn.medium"
+        nodes[OTHER]["instance_type"] = "c7gn.large"
         launch = f'aws_launch_template.this["{OTHER}"]'
         self.assertEqual(self.changed(nodes), {launch: ["update"]})
 

@@ -116,6 +116,12 @@ class Written(unittest.TestCase):
                             del kept[section][name]
             assertions = kept["Rules"]["Groups"]["Assertions"]
             kept["Rules"]["Groups"]["Assertions"] = assertions[:2]
+            rule = kept["Rules"]["EgressIps"]
+            rule["RuleCondition"] = rule["RuleCondition"].get("Fn::Or", [rule["RuleCondition"]])[0]
+            [default, *own] = rule["Assertions"]
+            own_types = default["Assert"]["Fn::Or"][1]["Fn::And"]
+            default["Assert"]["Fn::Or"][1]["Fn::And"] = own_types[:2]
+            rule["Assertions"] = [default, *own[:2]]
             return kept
 
         self.assertEqual(of_pair(read("three-zones.yaml")), of_pair(read("pair.yaml")))
@@ -419,6 +425,23 @@ class Nodes(unittest.TestCase):
             said = list(wrong.broken_rules())
             expected = [f"Auto Scaling groups need AvailabilityZone{it}." for it in letters]
             self.assertEqual(said, expected)
+
+    def test_a_small_type_has_no_room_for_two_fixed_addresses(self):
+        for file, letters in FILES.items():
+            template = read(file)
+
+            def said(**given):
+                return list(Stack(template, **values(letters, **given)).broken_rules())
+
+            last = letters[-1]
+            one, two = {"EgressGroupA": "a"}, {"EgressGroupA": "a", f"EgressGroup{last}": "b"}
+            own = {f"InstanceType{it}": "t4g.small" for it in letters}
+            for fits in (one, {**two, "InstanceType": "t4g.small"}, {**two, **own}):
+                self.assertEqual(said(**fits), [], file)
+            [told] = said(**two)
+            self.assertIn("use an InstanceType larger than micro", told)
+            [told] = said(**two, InstanceType="t4g.small", InstanceTypeB="t3.micro")
+            self.assertIn("use an InstanceTypeB larger than micro", told)
 
 
 NOT_IN_MOTO = {"AWS::EC2::EIPAssociation", "AWS::CloudWatch::Alarm"}

@@ -373,7 +373,8 @@ class Inputs(ModuleCase):
             "one": zone("a", az=ZONE, egress_ips=["web", "mail"]),
             "two": zone("b", az=OTHER, egress_allocation_ids={"old": "eipalloc-1"}),
         }
-        plan = self.planned(vpc_az_maps=nodes, egress_mode="strict", tags={"team": "net"})
+        more = {"egress_mode": "strict", "tags": {"team": "net"}}
+        plan = self.planned(vpc_az_maps=nodes, instance_type="t4g.medium", **more)
         tags = {"natha:cluster": "blue", "natha:group": ZONE, "natha:egress": "strict"}
         found = {key: it["tags"] for key, it in plan.of("aws_eip", "egress").items()}
         names = {it: f"blue-egress-{it}" for it in ("one/mail", "one/web")}
@@ -400,7 +401,13 @@ class Inputs(ModuleCase):
         x86 = zone("a", instance_type="c6in.large", ami_id="ami-1")
         arm = {"vpc_az_maps": {ZONE: x86, OTHER: zone("b")}}
         twice = {"a": zone("a", az=ZONE), "b": zone("b", az=ZONE)}
+        fixed = {ZONE: zone("a", egress_ips=["web"]), OTHER: zone("b", egress_ips=["web"])}
         cases = [
+            (
+                {"vpc_az_maps": fixed},
+                f"t4g.micro of {ZONE} may have 2 private addresses, and needs one more than the "
+                "cluster has egress IPs (2)",
+            ),
             ({"egress_mode": "lazy"}, "Use eager or strict"),
             ({"use_spot_instances": True}, "Spot instances need use_autoscaling_groups"),
             ({"allocate_eips": False}, f"Give {ZONE} an eip_allocation_id"),

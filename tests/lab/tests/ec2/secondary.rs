@@ -149,6 +149,24 @@ fn a_count_takes_free_addresses_and_the_rate_is_the_larger_one() {
 }
 
 #[test]
+fn the_instance_type_limits_the_private_addresses_of_an_interface() {
+    let mut lab = Lab::new(timings());
+    let (node, a) = (lab.nodes[0].clone(), lab.interfaces[0].clone());
+    lab.call(2_000, "StopInstances", &[("InstanceId.1", &node)]).unwrap();
+    assert_eq!(lab.state(8_000, 0), "stopped");
+    let small = [("InstanceId", node.as_str()), ("InstanceType.Value", "t4g.micro")];
+    lab.call(8_000, "ModifyInstanceAttribute", &small).unwrap();
+    let two = [("NetworkInterfaceId", &*a), ("SecondaryPrivateIpAddressCount", "2")];
+    let code = lab.code(9_000, "AssignPrivateIpAddresses", &two);
+    assert_eq!(code, "PrivateIpAddressLimitExceeded");
+    assign(&mut lab, 9_000, &a, FREE, false).unwrap();
+    assign(&mut lab, 9_000, &a, FREE, false).unwrap();
+    let refused = assign(&mut lab, 9_000, &a, "10.0.0.99", false).unwrap_err();
+    assert!(refused.starts_with("PrivateIpAddressLimitExceeded"), "{refused}");
+    assert_eq!(lab.world.private_addresses(&a).unwrap().len(), 2);
+}
+
+#[test]
 fn a_virtual_address_is_routed_from_the_subnets_of_every_table_that_has_it() {
     let mut lab = Lab::new(Timings { propagation_ms: 500, ..timings() });
     lab.world.advance(at(3_000));
