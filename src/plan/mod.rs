@@ -10,6 +10,7 @@ mod facts;
 mod host;
 mod listing;
 mod others;
+mod protect;
 mod reach;
 mod relay;
 mod rules;
@@ -25,6 +26,7 @@ pub use facts::{CloudFacts, CloudInterface, HostFacts, Link, Reading, Route, Sys
 pub use host::{HostPlan, PlanError, TRANSIT_LINK, Unchecked};
 pub use listing::{Listing, Passing, TableState, Tally};
 pub use others::{OtherChain, Owner, endangering, warnings};
+pub use protect::Protection;
 pub use reach::misrouted;
 pub use relay::{RELAY_LINK, RelayRules, RelayTable, tunnel_address};
 pub use rules::{NftTable, TableName};

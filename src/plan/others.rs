@@ -339,6 +339,7 @@ mod tests {
             mss: 1460,
             flowtable: false,
             nat: true,
+            protect: None,
             accept: [].into(),
         }
     }
