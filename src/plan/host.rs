@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{CloudInterface, HostFacts, Link, Route};
-use super::table::is_wide;
+use super::table::{TRANSIT_LINK, is_wide};
 use super::{Protection, RELAY_LINK, Sysctl, TableSpec, sysctl};
 use crate::config::{AcceptMode, Host, Role, Settings};
 use crate::types::NetworkInterfaceId;
@@ -95,9 +95,6 @@ fn list(names: &[String]) -> String {
 
 /// The loopback interface, which no fact lists.
 const LOOPBACK: &str = "lo";
-
-/// The interface through which the monitor sends the packets that test forwarding.
-pub const TRANSIT_LINK: &str = "natha0";
 
 /// An interface whose source/dest check must be off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

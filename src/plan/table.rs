@@ -46,6 +46,8 @@ use super::rules::{
 use super::vips::{DSTNAT, redirection};
 
 pub(super) const TABLE: TableName = TableName::new("natha");
+/// The interface through which the monitor sends the packets that test forwarding.
+pub const TRANSIT_LINK: &str = "natha0";
 /// Name of the flowtable.
 const FAST: &str = "fast";
 /// The counter of packets to the uplink.
@@ -176,7 +178,7 @@ impl TableSpec {
     }
 
     /// The sources, without overlaps, with the monitor's own.
-    fn translated(&self) -> Vec<Ipv4Net> {
+    pub(super) fn translated(&self) -> Vec<Ipv4Net> {
         let all: Vec<Ipv4Net> = self.sources.iter().copied().chain(self.transit).collect();
         Ipv4Net::aggregate(&all)
     }
