@@ -54,6 +54,34 @@ fn whatever_keeps_packets_from_passing_is_noticed_and_relieved() {
     scene.nobody_stopped().unwrap();
 }
 
+/// The commands of the page for operators that let packets pass the rules of iptables-legacy.
+fn remedy_of_the_page() -> String {
+    let page = include_str!("../docs/troubleshooting.md");
+    let (_, section) = page.split_once("\n### Rules of iptables-legacy\n").unwrap();
+    let remedy = section.split("```sh\n").nth(2).unwrap().split("```").next().unwrap();
+    assert_eq!(remedy.matches("sudo iptables-legacy -I FORWARD").count(), 2, "{remedy}");
+    remedy.replace("sudo ", "")
+}
+
+/// The policy stays as it was: the remedy lets the probes pass, and not only private hosts.
+#[test]
+fn what_iptables_drops_is_noticed_and_passes_after_the_remedy_for_its_kind() {
+    let scene = scene();
+    // The kernel shows these rules to iptables-legacy alone.
+    let drop = "iptables-legacy -P FORWARD DROP";
+    let unnamed = "natha setup --dry-run | grep 'drops packets' && exit 1; set -e\n";
+    assert_eq!(is_relieved_while(&scene, drop, &(unnamed.to_owned() + &remedy_of_the_page())), 1);
+    let rules = scene.sh("nat-a", "iptables-legacy -S FORWARD").unwrap();
+    assert!(rules.contains("-P FORWARD DROP"), "{rules}");
+
+    let told = "natha setup --dry-run --json | jq -r '.warnings[]' | grep '^  iptables ' > /tmp/it";
+    let remedy = format!("{told} && sh -e /tmp/it");
+    assert_eq!(is_relieved_while(&scene, "iptables -P FORWARD DROP", &remedy), 1);
+    let rules = scene.sh("nat-a", "iptables -S FORWARD").unwrap();
+    assert!(rules.contains("-P FORWARD DROP"), "{rules}");
+    scene.nobody_stopped().unwrap();
+}
+
 #[test]
 fn what_drops_the_packets_of_private_hosts_and_spares_the_probes_raises_an_alert() {
     let scene = scene();
