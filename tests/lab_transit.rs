@@ -2,10 +2,12 @@
 //! though the NAT itself reaches the internet and its rules are as `natha setup` made them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use natha_lab::net::internet::{INTERNET_HOST, RESOLVERS};
 use natha_lab::scene::{self, QUICK, Scene};
+use natha_lab::spec::AddressSpec;
 use natha_lab::{NetChange, Traffic};
 use serde_json::Value;
 
@@ -121,6 +123,46 @@ fn a_restart_of_the_monitor_does_not_make_a_broken_nat_fit() {
     scene.wait_status("nat-a", is_broken).unwrap();
     let stays = || scene::ensure(scene.route(0)? == "nat-b", "nat-a was handed its group back");
     scene.watch(Duration::from_secs(10), stays).unwrap();
+}
+
+/// EC2 gives such a node no other address: one of its secondary private addresses has an Elastic IP
+/// of its own. The internet gateway drops what has no public address, and takes the node's own
+/// packets and those of private hosts alike.
+#[test]
+fn a_node_that_loses_its_public_address_is_relieved_until_it_has_one_again() {
+    let second = Ipv4Addr::new(10, 0, 0, 201);
+    let mut spec = scene::spec(2, NATHA, QUICK).with_address("own", Some("nat-a"));
+    let (name, on) = ("other".to_owned(), Some("nat-a".to_owned()));
+    spec.addresses.push(AddressSpec { name, on, private: Some(second) });
+    spec.hosts.iter_mut().find(|one| one.name == "nat-a").unwrap().secondary = vec![second];
+    let scene = Scene::start(&spec).unwrap();
+    let own = [("Filter.1.Name", "tag:Name"), ("Filter.1.Value.1", "own")];
+    let shown = scene.ec2("DescribeAddresses", &own).unwrap();
+    let of_it = |item: &str| scene::element(&shown, item);
+
+    let meter = scene.ping("host-a", 10).unwrap();
+    let association = of_it("associationId");
+    scene.ec2("DisassociateAddress", &[("AssociationId", &association)]).unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    let told = scene.natha("nat-a", &["status"]).unwrap();
+    assert_eq!(told.code, 3, "{}", told.stdout);
+    for part in ["this node is not fit", "uplink lost"] {
+        assert!(told.stdout.contains(part), "no `{part}` in {}", told.stdout);
+    }
+    let status = scene.wait_verdict("nat-b", "nat-a", "sick").unwrap();
+    let faults = format!("/view/peers/{}/fitness/faults", scene.host("nat-a").unwrap().instance);
+    let faults = status.pointer(&faults).and_then(Value::as_array);
+    assert!(faults.is_some_and(|faults| faults.contains(&"uplink".into())), "{status}");
+    let covered = scene.pinged(meter).unwrap();
+    assert_eq!(covered.outages.len(), 1, "{:?}", covered.outages);
+    assert!(covered.probes.last().is_some_and(|(_, answer)| answer.is_some()), "served by nat-b");
+
+    let (allocation, interface) = (of_it("allocationId"), scene.host("nat-a").unwrap().interface);
+    let back = [("AllocationId", &*allocation), ("NetworkInterfaceId", &*interface)];
+    scene.ec2("AssociateAddress", &back).unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+    scene.nobody_stopped().unwrap();
 }
 
 /// The way to the internet is gone, and EC2's API is reached all the same, as through an endpoint
