@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use natha::plan::{
-    EgressRules, EgressTable, NftTable, RelayRules, RelayTable, TableSpec, VipTable,
+    EgressRules, EgressTable, NftTable, Protection, RelayRules, RelayTable, TableSpec, VipTable,
 };
 
 fn spec(links: &[&str], sources: &[&str], vpc_networks: &[&str], clamp_mss: bool) -> TableSpec {
@@ -25,6 +25,7 @@ fn spec(links: &[&str], sources: &[&str], vpc_networks: &[&str], clamp_mss: bool
         mss: 1460,
         flowtable: false,
         nat: true,
+        protect: None,
         accept: BTreeSet::new(),
     }
 }
@@ -69,6 +70,17 @@ fn with_the_primary_address_of_the_uplink() {
     let spec = spec(&["ens5"], &["10.0.0.0/16"], &["10.0.0.0/16"], true);
     let address = Some(Ipv4Addr::new(10, 0, 0, 10));
     compare("primary.json", &TableSpec { address, ..spec });
+}
+
+#[test]
+fn closed_to_private_hosts() {
+    let spec = spec(&["ens5"], &["10.0.0.0/16"], &["10.0.0.0/16"], true);
+    let protect = Some(Protection {
+        udp: [6284, 6286].into(),
+        tcp: [6284].into(),
+        except: vec!["10.0.0.0/24".parse().unwrap()],
+    });
+    compare("protected.json", &TableSpec { protect, ..spec });
 }
 
 #[test]
@@ -178,6 +190,8 @@ fn connections_are_reset_with_and_without_egress_ips() {
 #[test]
 fn any_difference_in_the_plan_is_a_difference_in_the_digest() {
     let base = spec(&["ens5"], &["10.0.0.0/16"], &["10.0.0.0/16"], true);
+    let protect = Protection { udp: [6284].into(), tcp: BTreeSet::new(), except: Vec::new() };
+    let except = vec!["10.0.0.0/24".parse().unwrap()];
     let others = [
         spec(&["ens6"], &["10.0.0.0/16"], &["10.0.0.0/16"], true),
         spec(&["ens5", "ens6"], &["10.0.0.0/16"], &["10.0.0.0/16"], true),
@@ -187,6 +201,8 @@ fn any_difference_in_the_plan_is_a_difference_in_the_digest() {
         TableSpec { address: Some(VIP), ..base.clone() },
         TableSpec { nat: false, ..base.clone() },
         TableSpec { accept: [VIP].into(), ..base.clone() },
+        TableSpec { protect: Some(protect.clone()), ..base.clone() },
+        TableSpec { protect: Some(Protection { except, ..protect }), ..base.clone() },
     ];
     for other in others {
         assert_ne!(base.digest(), other.digest(), "{other:?}");

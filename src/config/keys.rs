@@ -205,6 +205,21 @@ static KEYS: &[SettingKey] = &[
          `host.established_timeout` gets a TCP reset, as behind a managed NAT gateway."
     ),
     key!(
+        "host.protect",
+        host.protect,
+        BOOL,
+        "Whether a NAT accepts nothing from private hosts for itself but echo requests, and what \
+         the nodes of the cluster send to each other. Forwarding is not affected. Private hosts \
+         are all networks of `host.sources`: without that setting, the whole VPC."
+    ),
+    key!(
+        "host.protect_except",
+        host.protect_except,
+        Range::Words("IPv4 networks"),
+        "Networks of private hosts from which a NAT with `host.protect` accepts everything: those \
+         of a bastion, of Prometheus, of a load balancer's health checks."
+    ),
+    key!(
         "heartbeat.port",
         heartbeat.port,
         Range::Number(1, 65_535),

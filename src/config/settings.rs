@@ -156,6 +156,10 @@ pub struct Host {
     pub established_timeout: Duration,
     /// Whether a private host that continues a TCP connection after that gets a reset.
     pub reset_idle: bool,
+    /// Whether a NAT accepts nothing from private hosts but echo, for itself.
+    pub protect: bool,
+    /// Networks from which it accepts everything all the same.
+    pub protect_except: Vec<Ipv4Net>,
 }
 
 /// The network, a /30, of the packets with which the monitor tests that this host forwards; none if

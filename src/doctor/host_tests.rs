@@ -20,6 +20,7 @@ fn plan(clamp_mss: bool, mss: u16) -> HostPlan {
         mss,
         flowtable: false,
         nat: true,
+        protect: None,
         accept: BTreeSet::new(),
     };
     HostPlan { table, sysctls: Vec::new(), unchecked: Vec::new(), addresses: BTreeSet::new() }

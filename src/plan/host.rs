@@ -9,9 +9,9 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{CloudInterface, HostFacts, Link, Route};
-use super::table::is_wide;
-use super::{RELAY_LINK, Sysctl, TableSpec, sysctl};
-use crate::config::{AcceptMode, Host, Role};
+use super::table::{TRANSIT_LINK, is_wide};
+use super::{Protection, RELAY_LINK, Sysctl, TableSpec, sysctl};
+use crate::config::{AcceptMode, Host, Role, Settings};
 use crate::types::NetworkInterfaceId;
 
 /// Why no plan can be made. Nothing has been changed at this point.
@@ -95,9 +95,6 @@ fn list(names: &[String]) -> String {
 
 /// The loopback interface, which no fact lists.
 const LOOPBACK: &str = "lo";
-
-/// The interface through which the monitor sends the packets that test forwarding.
-pub const TRANSIT_LINK: &str = "natha0";
 
 /// An interface whose source/dest check must be off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +184,7 @@ impl HostPlan {
                 mss: host.mss,
                 flowtable: host.flowtable && role.nat,
                 nat: role.nat,
+                protect: None,
                 accept,
             },
         })
@@ -212,6 +210,14 @@ impl HostPlan {
     #[must_use]
     pub fn established_timeout(&self) -> Option<Duration> {
         sysctl::established_timeout(&self.sysctls)
+    }
+
+    /// This plan with the protection from private hosts that the settings ask for, if this host is
+    /// a NAT.
+    #[must_use]
+    pub fn protected(mut self, settings: &Settings) -> Self {
+        self.table.protect = Protection::of(settings).filter(|_| self.table.nat);
+        self
     }
 
     /// This plan with what only the metadata says and `last`, an earlier plan of this instance,

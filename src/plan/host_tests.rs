@@ -1,5 +1,4 @@
 use super::*;
-use crate::config::Settings;
 use crate::plan::{CloudFacts, NftTable, Reading, SysctlKey};
 
 const ENI: [&str; 2] = ["eni-0000000000000000a", "eni-0000000000000000b"];

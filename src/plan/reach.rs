@@ -121,6 +121,7 @@ mod tests {
             mss: 1460,
             flowtable: false,
             nat: true,
+            protect: None,
             accept: BTreeSet::new(),
         }
     }

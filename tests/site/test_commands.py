@@ -27,8 +27,8 @@ INLINE = re.compile(r"`((?:sudo )?natha [a-z][^`]*)`")
 OPTION = re.compile(r"--?[a-zA-Z][\w-]*")
 # Programs of a Unix system and of its shell. Their options are not checked.
 PLAIN = set(
-    "awk cat cp curl echo gpg gpgv grep ip jq journalctl less mktemp openssl pcs read sha256sum "
-    "sleep tee zcat".split()
+    "awk cat cp curl echo gpg gpgv grep ip iptables-legacy iptables-legacy-save jq journalctl less "
+    "mktemp openssl pcs read sha256sum sleep tee zcat".split()
 )
 # Commands of programs that are not here to be asked, as their documentation has them.
 VERBS = {

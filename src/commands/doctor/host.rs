@@ -189,6 +189,7 @@ fn minimal((_, routes): &(Vec<Link>, Vec<Route>)) -> Option<TableSpec> {
         mss: 1460,
         flowtable: true,
         nat: true,
+        protect: None,
         accept: BTreeSet::new(),
     })
 }

@@ -165,8 +165,13 @@ impl HostSurvey {
         let (settings, host) = (&told.settings, args.over(&told.settings.host));
         let plan = match &last.plan {
             Some(plan) if told.keeps_plan => plan.clone(),
-            last => HostPlan::new(&host, settings.role(), &facts)?.after(last.as_ref(), &facts),
+            last => {
+                let plan = HostPlan::new(&host, settings.role(), &facts)?;
+                plan.after(last.as_ref(), &facts).protected(settings)
+            }
         };
+        let mut notes = told.notes;
+        notes.extend(plan.table.newly_closed(last.plan.as_ref().map(|plan| &plan.table)));
         facts.sysctls = facts::readings(&plan.sysctls)?;
         let record = mac_of(&facts, &plan.table.uplink).map(|mac| InstanceRecord {
             uplink: plan.table.uplink.clone(),
@@ -180,7 +185,7 @@ impl HostSurvey {
             checks: None,
             state_dir: settings.state_dir.clone(),
             problems: told.problems,
-            notes: told.notes,
+            notes,
             groups: settings.groups.iter().map(GroupRow::from).collect(),
             record,
             guard,
