@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 use natha_lab::cluster;
-use natha_lab::egress::Egress;
-use natha_lab::scene::{self, QUICK, Scene};
+use natha_lab::egress::{self, Egress, Load};
+use natha_lab::meter::mixed::{Kind, Mix};
+use natha_lab::scene::{self, QUICK, Scene, ensure};
 use natha_lab::{NetChange, Traffic};
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
@@ -92,6 +93,56 @@ fn a_drain_loses_no_packet_where_the_route_takes_effect_first() {
 #[test]
 fn a_drain_loses_no_packet_where_the_elastic_ip_takes_effect_first() {
     a_drain_loses_nothing(4_000, 1_500);
+}
+
+/// Connections of each kind, of each of two hosts.
+const COUNT: u16 = 5;
+
+/// The metadata that announces the end of a Spot instance, and what it says.
+const SPOT: &str = "spot/instance-action";
+const NOTICE: &str = r#"{"action": "terminate", "time": "2026-01-02T03:04:05Z"}"#;
+
+#[test]
+fn an_announced_interruption_costs_no_packet_and_no_connection_and_neither_does_its_end() {
+    let spec = Egress { strict: true, replicate: true, more: QUICK }.spec(NATHA);
+    let mut spec = egress::with_second_host(spec);
+    spec.ec2.propagation_ms = 1_500;
+    spec.ec2.elastic_ms = Some(4_000);
+    let scene = Scene::start(&spec).unwrap();
+    let address = scene.public("out-a").unwrap();
+    scene.wait_seen("host-a", address).unwrap();
+    wait_copies(&scene, Some(true));
+    let mix = Mix {
+        flows: Kind::ALL.map(|kind| (kind, COUNT)).into(),
+        interval_ms: 200,
+        download_rate: 50_000,
+        source_ports: Some(10_000),
+        newcomers_ms: None,
+    };
+    let load = Load::open(&scene, &mix).unwrap();
+    let meter = scene.ping("host-a", 10).unwrap();
+    let flows = 2 * Kind::ALL.len() * usize::from(COUNT);
+    scene.wait_replicated(NODES[0], NODES[1], flows).unwrap();
+    let takeovers = || scene.console(NODES[1]).unwrap().matches("taking it over").count();
+    let before = takeovers();
+    scene.metadata(NODES[0], SPOT, Some(NOTICE)).unwrap();
+    scene.wait_route(0, NODES[1]).unwrap();
+    scene.wait_verdict(NODES[1], NODES[0], "sick").unwrap();
+    // A hand-back could begin now, if the node were not about to be interrupted.
+    scene.wait_copies_ended(&NODES).unwrap();
+    let stays = || ensure(scene.route(0)? == NODES[1], "the group is back before the notice ends");
+    scene.watch(AFTER, stays).unwrap();
+    scene.metadata(NODES[0], SPOT, None).unwrap();
+    scene.wait_route(0, NODES[0]).unwrap();
+    scene.pass(AFTER);
+    scene.lost_nothing(meter).unwrap();
+    let ended = load.close(&scene).unwrap();
+    assert_eq!((ended.flows(), ended.broken()), (flows, 0), "{ended:#?}");
+    assert_eq!(ended.seen(), [address].into());
+    let giver = scene.console(NODES[0]).unwrap();
+    assert!(giver.contains("AWS is about to interrupt this node"), "{giver}");
+    assert_eq!(takeovers(), before, "the heir took nothing");
+    scene.wait_well().unwrap();
 }
 
 #[test]
