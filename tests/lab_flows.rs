@@ -7,6 +7,7 @@ use anyhow::Result;
 use natha_lab::cluster;
 use natha_lab::egress::{self, Egress, Ended, Load};
 use natha_lab::meter::mixed::{Kind, Mix};
+use natha_lab::net::internet::INTERNET_HOST;
 use natha_lab::scene::{self, QUICK, Scene};
 use serde_json::Value;
 
@@ -185,4 +186,43 @@ fn a_hand_over_on_request_and_the_hand_back_break_nothing() {
     cluster.assert_alive(load);
     // A minute after the group has left, its connections occupy no ports there any more.
     cluster.wait_removed("nat-b");
+}
+
+/// No node is repaired, so that none comes back meanwhile.
+const NO_REPAIR: &str = "
+api.timeout = \"3s\"
+failover.read_valid = \"3s\"
+repair.enabled = false
+";
+
+#[test]
+fn connections_survive_the_death_of_their_node_and_then_that_of_its_heir() {
+    let egress = Egress { strict: true, replicate: true, more: NO_REPAIR };
+    let mut spec = egress.spec_with_two_heirs(NATHA).with_ingress(INTERNET_HOST.into());
+    spec.ec2.elastic_ms = Some(1_000);
+    let scene = Scene::start_unwell(&spec).unwrap();
+    scene.capture().unwrap();
+    scene.wait_well().unwrap();
+    let address = scene.public("out-a").unwrap();
+    scene.wait_seen("host-a", address).unwrap();
+    let meter = scene.mixed("host-a", mix(&Kind::ALL, OTHER_PORTS)).unwrap();
+    let opened = Kind::ALL.len() * usize::from(COUNT);
+    let heirs = ["nat-b", "nat-c"];
+    for heir in heirs {
+        scene.wait_replicated("nat-a", heir, opened).unwrap();
+    }
+    scene.panic("nat-a").unwrap();
+    scene.wait_for(|| Ok(heirs.contains(&scene.route(0)?.as_str()))).unwrap();
+    let first = scene.route(0).unwrap();
+    let second = if first == heirs[0] { heirs[1] } else { heirs[0] };
+    scene.wait_seen("host-a", address).unwrap();
+    scene.wait_replicated(&first, second, opened).unwrap();
+    scene.panic(&first).unwrap();
+    scene.wait_route(0, second).unwrap();
+    scene.wait_seen("host-a", address).unwrap();
+    let report = scene.mixed_done(meter).unwrap();
+    assert_eq!((report.flows(), report.broken()), (opened, 0), "{report:#?}");
+    assert_eq!(report.seen, [address].into());
+    let captured = scene.captured().unwrap();
+    assert!(captured.keys().all(|by| *by == address), "{captured:?}");
 }

@@ -77,9 +77,20 @@ allocation = \"{{{{eip.out-{name}}}}}\"
     /// The same with these commands in place of those that run the monitor.
     #[must_use]
     pub fn spec_with(&self, natha: impl Into<PathBuf>, commands: &str) -> Spec {
+        self.spec_of(2, natha, commands)
+    }
+
+    /// The same with a third node and its private host, and the same two groups: each has two
+    /// heirs.
+    #[must_use]
+    pub fn spec_with_two_heirs(&self, natha: impl Into<PathBuf>) -> Spec {
+        self.spec_of(3, natha, SERVICE)
+    }
+
+    fn spec_of(&self, nodes: u8, natha: impl Into<PathBuf>, commands: &str) -> Spec {
         let config = self.config();
         let user_data = scene::user_data(&config, &format!("{KEY}\n{commands}"));
-        let spec = scene::spec(2, natha, &config).with_node_user_data(&user_data);
+        let spec = scene::spec(nodes, natha, &config).with_node_user_data(&user_data);
         let spec = with_landings(spec);
         spec.with_address("out-a", None).with_address("out-b", None)
     }
