@@ -2,6 +2,7 @@
 //! whichever of route and Elastic IP takes effect first.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -99,13 +100,12 @@ fn a_drain_loses_no_packet_where_the_elastic_ip_takes_effect_first() {
 
 /// Connections of each kind, of each of two hosts.
 const COUNT: u16 = 5;
+/// All of them.
+const FLOWS: usize = 2 * Kind::ALL.len() * COUNT as usize;
 
-/// The metadata that announces the end of a Spot instance, and what it says.
-const SPOT: &str = "spot/instance-action";
-const NOTICE: &str = r#"{"action": "terminate", "time": "2026-01-02T03:04:05Z"}"#;
-
-#[test]
-fn an_announced_interruption_costs_no_packet_and_no_connection_and_neither_does_its_end() {
+/// A cluster with a strict group whose two hosts have connections of all kinds by the first node,
+/// which the second one holds. Returns the address by which they reach the internet, too.
+fn start_loaded() -> (Scene, Ipv4Addr, Load) {
     let spec = Egress { strict: true, replicate: true, more: QUICK }.spec(NATHA);
     let mut spec = egress::with_second_host(spec);
     spec.ec2.propagation_ms = 1_500;
@@ -122,9 +122,26 @@ fn an_announced_interruption_costs_no_packet_and_no_connection_and_neither_does_
         newcomers_ms: None,
     };
     let load = Load::open(&scene, &mix).unwrap();
+    scene.wait_replicated(NODES[0], NODES[1], FLOWS).unwrap();
+    (scene, address, load)
+}
+
+/// All connections live, seen by the same address.
+fn assert_alive(scene: &Scene, address: Ipv4Addr, load: Load) {
+    let ended = load.close(scene).unwrap();
+    assert_eq!((ended.flows(), ended.broken()), (FLOWS, 0), "{ended:#?}");
+    assert_eq!(ended.seen(), [address].into());
+}
+
+/// The metadata that announces the end of a Spot instance, and what it says.
+const SPOT: &str = "spot/instance-action";
+const NOTICE: &str = r#"{"action": "terminate", "time": "2026-01-02T03:04:05Z"}"#;
+
+#[test]
+fn an_announced_interruption_costs_no_packet_and_no_connection_and_neither_does_its_end() {
+    let (scene, address, load) = start_loaded();
     let meter = scene.ping("host-a", 10).unwrap();
-    let flows = 2 * Kind::ALL.len() * usize::from(COUNT);
-    scene.wait_replicated(NODES[0], NODES[1], flows).unwrap();
+    scene.wait_replicated(NODES[0], NODES[1], FLOWS + 1).unwrap();
     let takeovers = || scene.console(NODES[1]).unwrap().matches("taking it over").count();
     let before = takeovers();
     scene.metadata(NODES[0], SPOT, Some(NOTICE)).unwrap();
@@ -138,9 +155,7 @@ fn an_announced_interruption_costs_no_packet_and_no_connection_and_neither_does_
     scene.wait_route(0, NODES[0]).unwrap();
     scene.pass(AFTER);
     scene.lost_nothing(meter).unwrap();
-    let ended = load.close(&scene).unwrap();
-    assert_eq!((ended.flows(), ended.broken()), (flows, 0), "{ended:#?}");
-    assert_eq!(ended.seen(), [address].into());
+    assert_alive(&scene, address, load);
     let giver = scene.console(NODES[0]).unwrap();
     assert!(giver.contains("AWS is about to interrupt this node"), "{giver}");
     assert_eq!(takeovers(), before, "the heir took nothing");
@@ -211,8 +226,6 @@ enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 3] = [Self::Announced, Self::Route, Self::ElasticIp];
-
     /// The calls that do not reach EC2, so that the hand-over gets no further.
     const fn held_up(self) -> &'static [&'static str] {
         match self {
@@ -247,8 +260,9 @@ fn rests(scene: &Scene, node: &str) -> Result<bool> {
     Ok(!moves && scene.natha(node, &["status"])?.code == 0)
 }
 
-/// Begins a hand-over, and kills a node's monitor when it has come as far as `step`.
-fn crash(scene: &Scene, killed: &str, step: Step) {
+/// Begins a hand-over, and waits until it has come as far as `step`. It gets no further until EC2 is
+/// reached again.
+fn begin(scene: &Scene, step: Step) {
     let rules = step.held_up().iter().map(|action| FaultRule::on(action, Fault::Unreachable));
     scene.api_faults(Faults { rules: rules.collect() }).unwrap();
     let written = || step.written().map_or(Ok(0), |action| scene.count(action));
@@ -261,6 +275,11 @@ fn crash(scene: &Scene, killed: &str, step: Step) {
     scene.wait_status(NODES[0], moves).unwrap();
     let is_written = || Ok(step.written().is_none() || written()? > before);
     scene.wait_for(is_written).unwrap();
+}
+
+/// Kills a node's monitor when a hand-over has come as far as `step`, and waits until it runs again.
+fn crash(scene: &Scene, killed: &str, step: Step) {
+    begin(scene, step);
     let pid = || cluster::status(scene, killed).unwrap_or_default()["pid"].clone();
     let last = pid();
     scene.kill(killed, "natha").unwrap();
@@ -268,23 +287,23 @@ fn crash(scene: &Scene, killed: &str, step: Step) {
     scene.wait_for(|| Ok(!pid().is_null() && pid() != last)).unwrap();
 }
 
-/// A monitor is killed and started again at each step of a hand-over. Each time, one node serves
-/// the group in the end, and no packet of the strict group leaves by another address.
-fn a_kill_at_any_step_leaves_one_node_that_serves(killed: &str) {
+/// A monitor is killed and started again at each of these steps of a hand-over. Each time, one node
+/// serves the group in the end, and no packet of the strict group leaves by another address.
+fn a_kill_leaves_one_node_that_serves(killed: &str, steps: &[Step]) {
     let mut spec = Egress { strict: true, replicate: true, more: QUICK }.spec(NATHA);
     spec.ec2.propagation_ms = 1_000;
     spec.ec2.elastic_ms = Some(3_000);
     let scene = egress::observed(&spec).unwrap();
     scene.wait_well().unwrap();
     let address = scene.public("out-a").unwrap();
-    for step in Step::ALL {
-        scene.wait_seen("host-a", address).unwrap();
+    scene.wait_seen("host-a", address).unwrap();
+    for step in steps {
         wait_copies(&scene, Some(true));
         scene.wait_replicated(NODES[0], NODES[1], 1).unwrap();
         let is_free = |status: &Value| status["view"]["groups"]["a"]["copies_end_ms"].is_null();
         scene.wait_status(NODES[0], is_free).unwrap();
         let meter = scene.ping("host-a", 10).unwrap();
-        crash(&scene, killed, step);
+        crash(&scene, killed, *step);
         for node in NODES {
             scene.wait_for(|| rests(&scene, node)).unwrap();
         }
@@ -295,6 +314,7 @@ fn a_kill_at_any_step_leaves_one_node_that_serves(killed: &str) {
         assert!(worst < LONGEST_OUTAGE, "{step:?}: {worst} ms: {:?}", report.outages);
         let captured = scene.captured().unwrap();
         assert!(captured.keys().all(|by| *by == address), "{step:?}: {captured:?}");
+        scene.wait_replicated(NODES[0], NODES[1], 1).unwrap();
         scene.wait_copies_ended(&NODES).unwrap();
     }
     scene.nobody_stopped().unwrap();
@@ -302,10 +322,23 @@ fn a_kill_at_any_step_leaves_one_node_that_serves(killed: &str) {
 
 #[test]
 fn a_giver_whose_monitor_is_killed_during_a_hand_over_leaves_one_node_that_serves() {
-    a_kill_at_any_step_leaves_one_node_that_serves(NODES[0]);
+    let steps = [Step::Announced, Step::Route, Step::ElasticIp];
+    a_kill_leaves_one_node_that_serves(NODES[0], &steps);
 }
 
 #[test]
 fn a_receiver_whose_monitor_is_killed_during_a_hand_over_leaves_one_node_that_serves() {
-    a_kill_at_any_step_leaves_one_node_that_serves(NODES[1]);
+    a_kill_leaves_one_node_that_serves(NODES[1], &[Step::Route, Step::ElasticIp]);
+}
+
+/// The route has moved, and the Elastic IP has not.
+#[test]
+fn a_giver_that_dies_during_a_hand_over_costs_no_connection() {
+    let (scene, address, load) = start_loaded();
+    begin(&scene, Step::Route);
+    scene.panic(NODES[0]).unwrap();
+    scene.api_faults(Faults::none()).unwrap();
+    scene.wait_route(0, NODES[1]).unwrap();
+    scene.wait_seen("host-a", address).unwrap();
+    assert_alive(&scene, address, load);
 }
