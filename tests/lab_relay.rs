@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use natha_lab::cluster;
 use natha_lab::ec2::{Fault, FaultRule, Faults};
 use natha_lab::egress::{self, Egress, Load};
@@ -129,8 +129,8 @@ fn start_loaded() -> (Scene, Ipv4Addr, Load) {
 /// All connections live, seen by the same address.
 fn assert_alive(scene: &Scene, address: Ipv4Addr, load: Load) {
     let ended = load.close(scene).unwrap();
-    assert_eq!((ended.flows(), ended.broken()), (FLOWS, 0), "{ended:#?}");
-    assert_eq!(ended.seen(), [address].into());
+    assert_eq!(ended.broken(), 0, "{:?}", scene.explain(anyhow!("{ended:#?}")));
+    assert_eq!((ended.flows(), ended.seen()), (FLOWS, [address].into()));
 }
 
 /// The metadata that announces the end of a Spot instance, and what it says.
@@ -260,8 +260,8 @@ fn rests(scene: &Scene, node: &str) -> Result<bool> {
     Ok(!moves && scene.natha(node, &["status"])?.code == 0)
 }
 
-/// Begins a hand-over, and waits until it has come as far as `step`. It gets no further until EC2 is
-/// reached again.
+/// Begins a hand-over, and waits until it has come as far as `step`. It gets no further until the
+/// faults of the API end.
 fn begin(scene: &Scene, step: Step) {
     let rules = step.held_up().iter().map(|action| FaultRule::on(action, Fault::Unreachable));
     scene.api_faults(Faults { rules: rules.collect() }).unwrap();
@@ -277,7 +277,8 @@ fn begin(scene: &Scene, step: Step) {
     scene.wait_for(is_written).unwrap();
 }
 
-/// Kills a node's monitor when a hand-over has come as far as `step`, and waits until it runs again.
+/// Kills a node's monitor when a hand-over has come as far as `step`, and waits until the monitor
+/// runs again.
 fn crash(scene: &Scene, killed: &str, step: Step) {
     begin(scene, step);
     let pid = || cluster::status(scene, killed).unwrap_or_default()["pid"].clone();
