@@ -30,6 +30,8 @@ pub mod egress;
 #[cfg(feature = "host")]
 pub mod first;
 #[cfg(feature = "host")]
+pub mod full;
+#[cfg(feature = "host")]
 pub mod greet;
 #[cfg(feature = "host")]
 pub mod guest;
