@@ -245,6 +245,7 @@ fn start_egress(
         None
     };
     let answering = relay.as_ref().map(|ends| ends.answering.clone());
+    let copies = relay.as_ref().map(|ends| ends.state.clone());
     let address = cluster.me.address;
     let others = egress::Others { inserting: is_inserting, waits, relay };
     let publishers = egress::start(settings, address, random()?, others, notes);
@@ -252,7 +253,7 @@ fn start_egress(
         return Ok((Some(publishers), None));
     }
     let published = publishers.ips.subscribe();
-    let inputs = flows::Inputs { members: receiver, published, waiting, answering };
+    let inputs = flows::Inputs { members: receiver, published, waiting, answering, copies };
     flows::start(settings, cluster, inputs, inserting, notes)?;
     Ok((Some(publishers), Some(members)))
 }
