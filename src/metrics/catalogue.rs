@@ -94,6 +94,10 @@ metrics! {
          added when it is heard again.";
     GAP: Histogram "natha_peer_heartbeat_gap_seconds" ["peer", "name"] "seconds"
         from "the kernel's receive times": "The time between two heartbeats of the peer.";
+    JITTER: Histogram "natha_peer_heartbeat_jitter_seconds" ["peer", "name"] "seconds"
+        from "the kernel's receive times":
+        "By how much that time differs from heartbeat.interval. A missing heartbeat adds an \
+         interval.";
 
     HOLDER: Gauge "natha_group_holder" ["group", "holder", "name"] "1"
         from "EC2 and Route 53" aged READ_AGE:

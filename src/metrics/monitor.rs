@@ -179,6 +179,7 @@ fn meters(page: &mut Page, meters: &Meters, report: &Report) {
         let peer = [id.as_str(), &report.node_name(id)];
         page.put(&of::MISSED, &peer, known.missed);
         page.put(&of::GAP, &peer, &known.gaps);
+        page.put(&of::JITTER, &peer, &known.jitter);
     }
 }
 
