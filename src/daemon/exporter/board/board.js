@@ -68,9 +68,9 @@ function condition(report, member) {
 
 const nameOf = (member) => member.name || member.id;
 
-// Groups on the left, nodes and fallbacks in use on the right, and an arrow from each group to where
-// its routes lead. What is drawn is kept while there are the same of all three, so that an arrow
-// glides to its new end.
+// Groups on the left, nodes and fallbacks in use on the right, and an arrow from each group to the
+// one that its routes lead to. What is drawn is kept while there are the same of all three, so that
+// an arrow glides to its new end.
 let drawn = null;
 
 function box(of, name, x, y, width) {
