@@ -308,6 +308,7 @@ fn a_stream_says_whether_packets_are_copied_or_can_be() {
     assert_eq!([cell(Some(true), true), cell(Some(true), false)], ["now", "yes"]);
     assert_eq!([cell(Some(false), false), cell(None, false)], ["no answer", "-"]);
     let mut report = troubled();
+    assert!(!super::report(&report, false).contains(" now "));
     report.flows.heirs.get_mut(&id(B)).unwrap().copying = true;
     assert!(super::report(&report, false).contains(" now "));
 }
