@@ -1,5 +1,6 @@
 //! The status report of a running monitor, and the findings that need attention. Pure.
 
+mod ages;
 mod flows;
 mod meters;
 
@@ -15,7 +16,8 @@ use crate::types::{
     AllocationId, Fitness, GroupName, InstanceId, Resource, Roster, RouteTarget, Time,
 };
 
-pub use flows::{FlowsReport, HeirReport, OwnerReport};
+pub use ages::ReadingAges;
+pub use flows::{CopiesReport, FlowsReport, HeirReport, OwnerReport, PacketCount};
 pub(crate) use meters::label;
 pub use meters::{EventCount, HeartbeatGaps, Histogram, Meters};
 
@@ -67,6 +69,9 @@ pub struct Report {
     /// The replication of connections. Empty if it is off.
     #[serde(default, skip_serializing_if = "FlowsReport::is_empty")]
     pub flows: FlowsReport,
+    /// How old the readings are that other tasks than the event loop make.
+    #[serde(default, skip_serializing_if = "ReadingAges::is_empty")]
+    pub ages: ReadingAges,
     /// Recent events, oldest first.
     pub events: Vec<Event>,
     /// Counts since the monitor started.
@@ -137,6 +142,14 @@ pub struct EgressStatus {
     pub landing: Option<Ipv4Addr>,
     /// Whether the landing address is on this host; none before the monitor has looked.
     pub landing_on_host: Option<bool>,
+    /// How long ago the monitor looked, in ms; none before it has.
+    #[serde(
+        rename = "landing_age_ms",
+        with = "millis::option",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub landing_age: Option<Duration>,
 }
 
 /// How far an egress IP has arrived on this node.
@@ -166,6 +179,8 @@ pub enum EgressProof {
 pub struct LandingState {
     /// Those that are on the host.
     pub on_host: BTreeSet<Ipv4Addr>,
+    /// When that was read; none if it was not.
+    pub read: Option<Time>,
     /// Those whose egress IP is here: since when, and what shows it.
     pub here: BTreeMap<Ipv4Addr, (Time, EgressProof)>,
 }
@@ -205,6 +220,10 @@ impl EgressStatus {
                     landing_on_host: landing
                         .zip(landings)
                         .map(|(own, all)| all.on_host.contains(&own)),
+                    landing_age: landing
+                        .and(landings)
+                        .and_then(|all| all.read)
+                        .map(|read| now.since(read)),
                 });
             }
         }

@@ -46,12 +46,35 @@ fn moved(scene: &Scene, longest_ms: u64) -> u64 {
     let meter = scene.ping("host-a", 10).unwrap();
     scene.wait_replicated(NODES[0], NODES[1], 1).unwrap();
     scene.hand_over(NODES[0], "a", NODES[1]).unwrap();
+    if copies(scene, NODES[0], NODES[1]).unwrap() == Some(true) {
+        wait_copying(scene);
+    }
     for holder in [NODES[1], NODES[0]] {
         scene.wait_route(0, holder).unwrap();
         scene.pass(Duration::from_millis(longest_ms));
     }
     scene.pass(AFTER);
     meter
+}
+
+/// Waits until both nodes report that they copy packets to each other now.
+fn wait_copying(scene: &Scene) {
+    for (from, to) in [(NODES[0], NODES[1]), (NODES[1], NODES[0])] {
+        scene.wait_for(|| Ok(scene.sent(from, to)?["copying"] == true)).unwrap();
+    }
+}
+
+/// Waits until a node reports what it has copied in two moves, of which it gave a group in one and
+/// got it in the other. Each took effect for longer than a second, with a ping every 10 ms.
+fn wait_counted(scene: &Scene, node: &str) {
+    let counted = |status: &serde_json::Value| {
+        ["made", "sent_on"].iter().all(|part| {
+            let of = |what: &str| status["flows"]["copies"][part][what].as_u64().unwrap_or(0);
+            // The headers of a ping have 28 bytes.
+            of("packets") >= 50 && of("bytes") >= 28 * of("packets")
+        })
+    };
+    scene.wait_status(node, counted).unwrap();
 }
 
 /// No packet is lost, and no other address is seen.
@@ -63,6 +86,9 @@ fn loses_nothing(propagation_ms: u64, elastic_ms: u64) {
     scene.lost_nothing(meter).unwrap();
     let address = scene.public("out-a").unwrap();
     assert_eq!(scene.seen("host-a"), Some(address));
+    for node in NODES {
+        wait_counted(&scene, node);
+    }
 }
 
 #[test]

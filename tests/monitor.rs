@@ -8,6 +8,8 @@ mod history;
 mod support;
 #[path = "monitor/take.rs"]
 mod take;
+#[path = "monitor/watch.rs"]
+mod watch;
 
 use std::fs::Permissions;
 use std::io::{BufRead, Read};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use comfy_table::{Table, presets};
 
 use crate::failover::{Event, Level, Verdict};
-use crate::status::{EgressProof, PortSpace, PortUse, Report, kind_name};
+use crate::status::{EgressProof, HeirReport, PortSpace, PortUse, Report, kind_name};
 use crate::types::{Fitness, Group, Member, Resource, RouteTarget, display_duration, printable};
 
 /// Number of recent events shown.
@@ -310,9 +310,7 @@ fn flows(report: &Report) -> Table {
             heir.state.clone(),
             format!("{} of {}", heir.held, heir.flows),
             heir.lag.map_or_else(|| NOTHING.to_owned(), display_duration),
-            heir.copies
-                .map_or(NOTHING, |copies| if copies { "yes" } else { "no answer" })
-                .to_owned(),
+            copies(heir).to_owned(),
             counts(lost.into_iter()),
             NOTHING.to_owned(),
         ]);
@@ -330,6 +328,16 @@ fn flows(report: &Report) -> Table {
         ]);
     }
     table
+}
+
+/// Whether packets are or can be copied to the heir.
+const fn copies(heir: &HeirReport) -> &'static str {
+    match heir.copies {
+        _ if heir.copying => "now",
+        Some(true) => "yes",
+        Some(false) => "no answer",
+        None => NOTHING,
+    }
 }
 
 /// Those that are not zero.

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::failover::{EventKind, GroupView, Latches, PeerView, View};
 use crate::status::{
-    Allowances, Counters, EgressStatus, FlowsReport, HeirReport, KEY_REASONS, LandingState,
-    OwnerReport,
+    Allowances, Counters, EgressStatus, FlowsReport, KEY_REASONS, LandingState, OwnerReport,
+    ReadingAges,
 };
 use crate::types::{
     AllocationId, Evidence, Fault, GroupName, InstanceId, InstanceState, PowerReport, Roster,
@@ -94,6 +94,7 @@ pub(in crate::commands) fn well() -> Report {
         latch: None,
         drained: false,
         flows: FlowsReport::default(),
+        ages: ReadingAges::default(),
     }
 }
 
@@ -268,6 +269,7 @@ fn with_egress() -> Report {
     let since = report.now - Duration::from_secs(90);
     let state = LandingState {
         on_host: [landing(0, 1)].into(),
+        read: Some(since),
         here: [(landing(0, 1), (since, EgressProof::Probe))].into(),
     };
     report.egress = EgressStatus::of(&report.roster, &report.view, Some(&state), report.now);
@@ -301,6 +303,17 @@ fn the_port_space_is_shown_once_it_is_half_full_or_was_too_small() {
 }
 
 #[test]
+fn a_stream_says_whether_packets_are_copied_or_can_be() {
+    let cell = |copies, copying| super::copies(&HeirReport { copies, copying, ..heir() });
+    assert_eq!([cell(Some(true), true), cell(Some(true), false)], ["now", "yes"]);
+    assert_eq!([cell(Some(false), false), cell(None, false)], ["no answer", "-"]);
+    let mut report = troubled();
+    assert!(!super::report(&report, false).contains(" now "));
+    report.flows.heirs.get_mut(&id(B)).unwrap().copying = true;
+    assert!(super::report(&report, false).contains(" now "));
+}
+
+#[test]
 fn egress_ips_are_shown_with_where_they_are_and_what_is_here_for_them() {
     as_reviewed("status_egress", &report(&with_egress(), false));
     let json = serde_json::to_value(with_egress()).unwrap();
@@ -314,6 +327,7 @@ fn egress_ips_are_shown_with_where_they_are_and_what_is_here_for_them() {
             "arrival": {"here_ms": 90_000, "proof": "probe"},
             "landing": "10.0.0.201",
             "landing_on_host": true,
+            "landing_age_ms": 90_000,
         })
     );
     let text = serde_json::to_string(&with_egress()).unwrap();

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::alerts::Alert;
-use super::inbox::Notes;
+use super::inbox::{Note, Notes};
 use super::landings::Landings;
 use super::waiting::Obstacle;
 use crate::cloud::{Clouds, Connections, Expected, Identity, Imds};
@@ -327,11 +327,11 @@ pub(super) async fn keep_looking(
                 warn(&cluster.warnings, &warnings);
                 warnings = cluster.warnings;
                 take_in_blocks(&discovery.settings, &cluster.vpc_blocks).await;
-                if cluster.roster == roster {
-                    continue;
+                if cluster.roster != roster {
+                    roster = cluster.roster;
+                    notes.input(Input::Roster { roster: roster.clone() }).await;
                 }
-                roster = cluster.roster;
-                if !notes.input(Input::Roster { roster: roster.clone() }).await {
+                if !notes.send(Note::Discovered).await {
                     return;
                 }
             }

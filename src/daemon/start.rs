@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::alerts::Alert;
 use super::calls::{Executors, StoppedPeersFile};
-use super::carrier::{self, Carrier};
+use super::carrier::{self, Carrier, MustCarry};
 use super::control_socket::{self, StatusEndpoint};
 use super::discovery::{self, Cluster, Discovery, DiscoveryAlerts, Membership, Rediscover};
 use super::event_loop::{
@@ -163,9 +163,9 @@ fn start(
     header.fitness = proof::recall(settings);
     let board = FitnessBoard::new(notes.clone(), header.fitness.clone());
     let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
-    exporter::start(settings, must_carry.as_ref().map(watch::Sender::subscribe), &notes);
     let (egress, members) = start_egress(settings, cluster, &notes)?;
-    let (observers, tally) = observe(settings, cluster, &notes);
+    let carries = must_carry.as_ref().map(watch::Sender::subscribe);
+    let (observers, tally) = observe(settings, cluster, carries, &notes);
     let rediscover = Rediscover::default();
     let hurry_probes = Arc::new(Notify::new());
     let event_loop = EventLoop {
@@ -245,6 +245,7 @@ fn start_egress(
         None
     };
     let answering = relay.as_ref().map(|ends| ends.answering.clone());
+    let copies = relay.as_ref().map(|ends| ends.state.clone());
     let address = cluster.me.address;
     let others = egress::Others { inserting: is_inserting, waits, relay };
     let publishers = egress::start(settings, address, random()?, others, notes);
@@ -252,7 +253,7 @@ fn start_egress(
         return Ok((Some(publishers), None));
     }
     let published = publishers.ips.subscribe();
-    let inputs = flows::Inputs { members: receiver, published, waiting, answering };
+    let inputs = flows::Inputs { members: receiver, published, waiting, answering, copies };
     flows::start(settings, cluster, inputs, inserting, notes)?;
     Ok((Some(publishers), Some(members)))
 }
@@ -302,11 +303,12 @@ fn watch_host(
     Ok(())
 }
 
-/// Starts the threads that write the history and send notices. The monitor runs without one that
-/// cannot be started.
+/// Starts the threads that write the history, send notices and serve the metrics. The monitor runs
+/// without one that cannot be started.
 fn observe(
     settings: &Settings,
     cluster: &Cluster,
+    must_carry: Option<watch::Receiver<MustCarry>>,
     notes: &Notes,
 ) -> (Observers, Option<Arc<Tally>>) {
     let run = Run {
@@ -325,6 +327,8 @@ fn observe(
     if let Err(error) = history::start(place, run.clone(), scribe.clone(), &mut observers) {
         tracing::warn!("no history is kept: cannot start its thread: {error}");
     }
+    let changes = exporter::Changes::new(run.clone(), scribe.clone());
+    exporter::start(settings, must_carry, changes, notes, &mut observers);
     let ways = notices::ways(settings);
     if ways.is_empty() {
         return (observers, None);
