@@ -310,6 +310,13 @@ pub static CHECKS: &[Check] = &[
         "nodes with different settings do not repair each other, and hand nothing back",
     ),
     check(
+        "same-version",
+        Section::Members,
+        INSTALLED,
+        members::same_version,
+        "versions may differ in their defaults, and then the nodes do not repair each other",
+    ),
+    check(
         "tables-found",
         Section::Tables,
         INSTALLED,
