@@ -121,6 +121,20 @@ pub static CHECKS: &[Check] = &[
         "the monitor tests by a TUN interface that packets of private hosts get out and back",
     ),
     check(
+        "kernel-conntrack",
+        Section::Kernel,
+        PRE,
+        kernel::conntrack,
+        "natha reads and inserts connections by netlink, to replicate them and to look at them",
+    ),
+    check(
+        "kernel-copies",
+        Section::Kernel,
+        PRE,
+        kernel::copies,
+        "until a planned move has taken effect everywhere, both nodes need the hosts' packets",
+    ),
+    check(
         "setup-done",
         Section::Host,
         INSTALLED,

@@ -26,7 +26,7 @@ pub use host::{HostPlan, PlanError, TRANSIT_LINK, Unchecked};
 pub use listing::{Listing, Passing, TableState, Tally};
 pub use others::{OtherChain, Owner, endangering, warnings};
 pub use reach::misrouted;
-pub use relay::{RELAY_LINK, RelayRules, RelayTable, tunnel_address};
+pub use relay::{CopyTrial, RELAY_LINK, RelayRules, RelayTable, tunnel_address};
 pub use rules::{NftTable, TableName};
 pub use sysctl::{Sysctl, SysctlValue, conntrack_max};
 pub use table::TableSpec;
