@@ -3,6 +3,7 @@
 mod ages;
 mod flows;
 mod meters;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -47,6 +48,10 @@ pub struct Report {
     pub roster: Roster,
     /// State of the failover machine.
     pub view: View,
+    /// The version of natha in each peer's last heartbeat. A peer whose build sends none is not in
+    /// it. None in the report of such a build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versions: Option<BTreeMap<InstanceId, String>>,
     /// Active alerts about this host that the view does not contain.
     #[serde(default)]
     pub alerts: Vec<String>,

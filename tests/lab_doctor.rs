@@ -180,6 +180,26 @@ fn a_host_is_checked_before_the_installation_and_nothing_is_changed() {
 }
 
 #[test]
+fn what_replication_needs_of_the_kernel_is_checked_before_the_installation() {
+    let mut spec = Spec::nodes(1);
+    spec.natha = Some(NATHA.into());
+    let scene = Scene::start_unwell(&spec).unwrap();
+    let asked = ["--pre", "--only", "kernel", "--set", "replicate.enabled=true", "--json"];
+    let output = doctor(&scene, &asked);
+    assert_eq!((output.code, complaints(&output).len()), (0, 0), "{}", output.stdout);
+    let result: Value = serde_json::from_str(&output.stdout).unwrap();
+    let findings = result["findings"].as_array().unwrap();
+    for (name, what) in [
+        ("kernel-conntrack", "the kernel lists tracked connections by netlink"),
+        ("kernel-copies", "this kernel can copy packets to another node"),
+    ] {
+        let found = findings.iter().find(|one| one["name"] == name).unwrap();
+        assert_eq!(found["state"], "passed", "{found}");
+        assert_eq!(found["what"], what, "{found}");
+    }
+}
+
+#[test]
 fn without_ec2_everything_else_is_checked() {
     let scene = well();
     let node = scene.host("nat-a").unwrap().instance;

@@ -88,6 +88,32 @@ fn a_drained_node_leaves_its_groups_and_a_dead_peer_s_to_the_fallback() {
 }
 
 #[test]
+fn planned_work_on_a_pair_needs_the_fallback_only_when_the_other_node_dies_meanwhile() {
+    let (scene, gateway) = start();
+    let work = "mkfifo /root/go
+natha when-safe -- sh -c 'echo begun >/root/work; read x </root/go'
+echo $? >/root/ended";
+    scene.spawn("nat-a", &["sh", "-c", work]).unwrap();
+    let holds = |path: &str, text: &str| -> anyhow::Result<bool> {
+        Ok(scene.sh("nat-a", &format!("cat {path} 2>/dev/null || true"))? == text)
+    };
+    scene.wait_for(|| holds("/root/work", "begun\n")).unwrap();
+    let served = || {
+        let all_here = scene.route(0)? == "nat-b" && scene.route(1)? == "nat-b";
+        scene::ensure(all_here, "the other node does not serve all")
+    };
+    scene.watch(Duration::from_secs(5), served).unwrap();
+    scene.panic("nat-b").unwrap();
+    all_at(&scene, &gateway);
+    scene.sh("nat-a", "echo go >/root/go").unwrap();
+    scene.wait_for(|| holds("/root/ended", "0\n")).unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_route(1, "nat-a").unwrap();
+    scene.wait_route(1, "nat-b").unwrap();
+    scene.wait_well().unwrap();
+}
+
+#[test]
 fn a_fallback_that_was_deleted_raises_an_alert_and_leaves_the_routes_to_nodes() {
     let (scene, gateway) = start();
     scene.ec2("DeleteNatGateway", &[("NatGatewayId", &gateway)]).unwrap();

@@ -7,7 +7,9 @@ use comfy_table::{Table, presets};
 
 use crate::failover::{Event, Level, Verdict};
 use crate::status::{EgressProof, HeirReport, PortSpace, PortUse, Report, kind_name};
-use crate::types::{Fitness, Group, Member, Resource, RouteTarget, display_duration, printable};
+use crate::types::{
+    Fitness, Group, InstanceId, Member, Resource, RouteTarget, display_duration, printable,
+};
 
 /// Number of recent events shown.
 const EVENTS: usize = 10;
@@ -105,7 +107,7 @@ pub(super) fn paint(text: &str, colour: u8, colours: bool) -> String {
 }
 
 fn nodes(report: &Report) -> Table {
-    let header = [
+    let mut header = vec![
         "NODE",
         "ZONE",
         "ADDRESS",
@@ -116,11 +118,27 @@ fn nodes(report: &Report) -> Table {
         "HEARS THIS NODE",
         "EC2",
     ];
+    let differ = report.versions_differ();
+    header.extend(differ.then_some("VERSION"));
     let mut table = table(&header);
     for member in &report.roster.members {
-        table.add_row(node(report, member));
+        let mut row = node(report, member);
+        row.extend(differ.then(|| version(report, &member.id)));
+        table.add_row(row);
     }
     table
+}
+
+/// What a node runs, as far as its heartbeats say it.
+fn version(report: &Report, id: &InstanceId) -> String {
+    if *id == report.view.me {
+        return report.own_version();
+    }
+    match report.peer_versions().and_then(|versions| versions.get(id).copied()) {
+        Some(Some(version)) => version.to_owned(),
+        Some(None) => "earlier".to_owned(),
+        None => NOTHING.to_owned(),
+    }
 }
 
 fn node(report: &Report, member: &Member) -> Vec<String> {

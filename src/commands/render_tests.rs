@@ -84,6 +84,7 @@ pub(in crate::commands) fn well() -> Report {
             latches: Latches::default(),
             timers: BTreeMap::new(),
         },
+        versions: None,
         alerts: Vec::new(),
         allowances: BTreeMap::new(),
         egress: Vec::new(),
@@ -311,6 +312,26 @@ fn a_stream_says_whether_packets_are_copied_or_can_be() {
     assert!(!super::report(&report, false).contains(" now "));
     report.flows.heirs.get_mut(&id(B)).unwrap().copying = true;
     assert!(super::report(&report, false).contains(" now "));
+}
+
+#[test]
+fn versions_are_shown_only_while_they_differ() {
+    let shown = |versions: Option<BTreeMap<InstanceId, String>>| {
+        let text = report(&Report { versions, ..well() }, false);
+        let rows = text.lines().take_while(|line| !line.starts_with("GROUP"));
+        rows.filter_map(|row| row.split_whitespace().next_back().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    let of_b = |version: &str| Some(BTreeMap::from([(id(B), version.to_owned())]));
+    assert_eq!(shown(None), shown(of_b("1.2.3")), "an earlier monitor knows no versions");
+    assert!(!shown(None).contains(&"VERSION".to_owned()));
+    assert_eq!(shown(of_b("1.3.0"))[1..], ["VERSION", "1.2.3", "1.3.0"]);
+    assert_eq!(shown(Some(BTreeMap::new()))[1..], ["VERSION", "1.2.3", "earlier"]);
+    let mut unmet = Report { versions: Some(BTreeMap::new()), ..well() };
+    unmet.view.peers.get_mut(&id(B)).unwrap().heartbeat_age = None;
+    assert!(!unmet.versions_differ(), "a peer that was never heard has no version");
+    let differ = Report { versions: of_b("1.3.0"), ..well() };
+    assert_eq!(differ.findings(), well().findings(), "planned work does not wait for it");
 }
 
 #[test]

@@ -38,7 +38,7 @@ use crate::failover::{Command, Input};
 use crate::history::{FORMAT, Run, Scribe, names_of};
 use crate::kernel::journal;
 use crate::record::Header;
-use crate::types::{InstanceId, Member, SessionId};
+use crate::types::{InstanceId, Member, ProgramVersion, SessionId};
 use crate::wire::{HeartbeatKey, Sender};
 
 /// How long the loop may take to end, besides the time for the last heartbeats.
@@ -376,7 +376,9 @@ fn open_exchange(
     }
     let (me, port) = (cluster.me.id.clone(), settings.heartbeat.port);
     let address = settings.heartbeat.bind.unwrap_or(cluster.me.address);
-    let sender = Sender::new(me.clone(), session, &cluster.name, key).accepting(second);
+    let sender = Sender::new(me.clone(), session, &cluster.name, key)
+        .accepting(second)
+        .with_version(ProgramVersion::own());
     let parts = ExchangeParts { me, address, port, session, sender };
     let now = clock::now();
     let (mut exchange, echo_fault) = Exchange::open(parts, now)

@@ -121,6 +121,20 @@ pub static CHECKS: &[Check] = &[
         "the monitor tests by a TUN interface that packets of private hosts get out and back",
     ),
     check(
+        "kernel-conntrack",
+        Section::Kernel,
+        PRE,
+        kernel::conntrack,
+        "natha reads and inserts connections by netlink, to replicate them and to look at them",
+    ),
+    check(
+        "kernel-copies",
+        Section::Kernel,
+        PRE,
+        kernel::copies,
+        "until a planned move has taken effect everywhere, both nodes need the hosts' packets",
+    ),
+    check(
         "setup-done",
         Section::Host,
         INSTALLED,
@@ -308,6 +322,13 @@ pub static CHECKS: &[Check] = &[
         INSTALLED,
         members::same_settings,
         "nodes with different settings do not repair each other, and hand nothing back",
+    ),
+    check(
+        "same-version",
+        Section::Members,
+        INSTALLED,
+        members::same_version,
+        "versions may differ in their defaults, and then the nodes do not repair each other",
     ),
     check(
         "tables-found",

@@ -65,6 +65,12 @@ pub struct Facts {
     pub timeouts: Fact<bool>,
     /// Why no TUN interface can be made; none if one can.
     pub tun: Fact<Option<String>>,
+    /// Why tracked connections cannot be listed by netlink; none if they can.
+    pub conntrack_netlink: Fact<Option<String>>,
+    /// Whether the kernel has the VXLAN driver.
+    pub vxlan: Fact<bool>,
+    /// Whether the kernel takes nft rules that copy packets.
+    pub dup: Fact<bool>,
     /// The monitor of this host.
     pub monitor: Fact<MonitorFacts>,
     /// The cluster according to EC2.
@@ -112,6 +118,9 @@ impl Default for Facts {
             flowtable: unread(),
             timeouts: unread(),
             tun: unread(),
+            conntrack_netlink: unread(),
+            vxlan: unread(),
+            dup: unread(),
             monitor: unread(),
             cluster: unread(),
             gateways: unread(),

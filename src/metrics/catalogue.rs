@@ -82,6 +82,9 @@ metrics! {
     SETTINGS_DIFFER: Gauge "natha_peer_settings_differ" ["peer", "name"] "0 or 1"
         from "heartbeats" aged HEARTBEAT_AGE:
         "Whether the peer runs with other settings, so that neither repairs the other.";
+    PEER_INFO: Gauge "natha_peer_info" ["peer", "name", "version"] "1"
+        from "heartbeats":
+        "The version of natha in the peer's last heartbeat. No value for a build that sends none.";
     POWER: Gauge "natha_peer_power_state" ["peer", "name", "state"] "1"
         from "DescribeInstances" aged POWER_AGE:
         "The instance state that EC2 last reported of the peer.";

@@ -22,6 +22,9 @@ pub(super) fn add(page: &mut Page, report: &Report) {
     for (id, peer) in &report.view.peers {
         add_peer(page, [id.as_str(), &report.node_name(id)], peer);
     }
+    for (id, version) in report.versions.iter().flatten() {
+        page.put(&of::PEER_INFO, &[id.as_str(), &report.node_name(id), version], true);
+    }
     for (name, group) in &report.view.groups {
         add_group(page, report, name, group);
     }

@@ -41,6 +41,7 @@ fn full() -> Report {
         reason: None,
     });
     view.power_age = Some(AGE);
+    report.versions = Some(BTreeMap::from([(id.clone(), "1.3.0".to_owned())]));
     for group in report.view.groups.values_mut() {
         (group.holder, group.home, group.goes_home) =
             (Some(node.clone()), Some(node.clone()), true);
@@ -229,6 +230,7 @@ fn lines() -> Vec<String> {
 fn the_values_are_those_of_the_readings() {
     let lines = lines();
     for wanted in [
+        "natha_peer_info{peer=\"i-0bbbbbbbbbbbbbbbb\",name=\"nat-b\",version=\"1.3.0\"} 1",
         "natha_takeovers_total{reason=\"unreachable\"} 1",
         "natha_takeovers_total{reason=\"sick\"} 0",
         "natha_events_total{kind=\"takeover-begun\"} 1",

@@ -148,6 +148,33 @@ impl RelayRules {
     }
 }
 
+/// A table with one rule, to ask the kernel whether it takes rules that copy packets. It needs no
+/// tunnel, and is never loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyTrial {
+    /// Whether the rule copies. The kernel takes the other one in any case.
+    pub copies: bool,
+}
+
+impl NftTable for CopyTrial {
+    const NAME: TableName = TableName::new("natha_trial");
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+
+    fn fill<'a>(&'a self, batch: &mut Batch<'a>) {
+        batch.add(Self::NAME.chain("copy", Some((NfChainType::Filter, NfHook::Prerouting, RAW))));
+        let statement = if self.copies {
+            // A device that every host has: nft looks for it.
+            Statement::Dup(Dup { addr: address(Ipv4Addr::LOCALHOST), dev: Some(text("lo")) })
+        } else {
+            Statement::Accept(None)
+        };
+        batch.add(NfListObject::Rule(Self::NAME.rule("copy", vec![statement])));
+    }
+}
+
 fn from_tunnel<'a>() -> Statement<'a> {
     is(meta(MetaKey::Iifname), text(RELAY_LINK))
 }

@@ -89,6 +89,7 @@ impl EventLoop {
             egress: EgressStatus::of(&roster, &view, self.state.landings.as_ref(), now),
             roster,
             view,
+            versions: Some(self.exchange.versions()),
             alerts: self.state.alerts.values().cloned().collect(),
             allowances: self.state.allowances.clone(),
             latch: self.state.latch.clone(),

@@ -214,6 +214,16 @@ pub(super) fn guest_shut_down(
     instance.enter(Phase::Stopping, now, Some(settings.timings.force()));
 }
 
+/// The guest reboots. One that EC2 is stopping does not come up again.
+pub(super) fn guest_reboots(state: &mut State, id: &str) {
+    let Some(instance) = state.instances.get_mut(id) else { return };
+    if instance.phase == Phase::Running {
+        instance.boot += 1;
+    } else {
+        instance.guest_off = true;
+    }
+}
+
 /// EC2 stops an instance on its own account.
 pub(super) fn stop_by_service(instance: &mut Instance, ctx: &Ctx<'_>) {
     if instance.phase != Phase::Running {
