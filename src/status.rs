@@ -148,12 +148,8 @@ pub struct EgressStatus {
     /// Whether the landing address is on this host; none before the monitor has looked.
     pub landing_on_host: Option<bool>,
     /// How long ago the monitor looked, in ms; none before it has.
-    #[serde(
-        rename = "landing_age_ms",
-        with = "millis::option",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "landing_age_ms", with = "millis::option", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub landing_age: Option<Duration>,
 }
 

@@ -28,9 +28,7 @@ pub use listing::{Listing, Passing, TableState, Tally};
 pub use others::{OtherChain, Owner, endangering, warnings};
 pub use protect::Protection;
 pub use reach::misrouted;
-pub use relay::{
-    CopyTrial, RELAY_LINK, RelayCounts, RelayRules, RelayTable, tunnel_address,
-};
+pub use relay::{CopyTrial, RELAY_LINK, RelayCounts, RelayRules, RelayTable, tunnel_address};
 pub use rules::{NftTable, TableName};
 pub use sysctl::{Sysctl, SysctlValue, conntrack_max};
 pub use table::{TRANSIT_LINK, TableSpec};
