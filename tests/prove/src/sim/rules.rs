@@ -37,6 +37,12 @@ pub struct Watch {
     unread: BTreeSet<ResourceKind>,
     /// The latest read of each kind since then.
     asked: BTreeMap<ResourceKind, ActionId>,
+    /// The reads without an outcome so far: their kinds, and when they were requested.
+    reading: BTreeMap<ActionId, (ResourceKind, Time)>,
+    /// When the last read of each kind was requested that succeeded.
+    read_at: BTreeMap<ResourceKind, Time>,
+    /// Since when its monitor has run without a pause.
+    pub(super) awake_since: Time,
     pub(super) leaving: bool,
     /// Whether its monitor was told what its service checks find.
     checked: bool,
@@ -70,6 +76,7 @@ impl Watch {
         detection: Duration,
         kinds: impl Iterator<Item = ResourceKind>,
     ) {
+        self.awake_since = now;
         let paused_at = self.paused_at.take();
         if paused_at.is_some_and(|at| now.since(at) > detection) {
             self.blind = true;
@@ -78,16 +85,31 @@ impl Watch {
         }
     }
 
-    /// Notes that the first read of a kind after a pause has come in, and service checks.
+    /// When the last read of this kind was requested that has come in.
+    pub(super) fn read_at(&self, kind: ResourceKind) -> Option<Time> {
+        self.read_at.get(&kind).copied()
+    }
+
+    /// Notes that the monitor requests a read.
+    fn note_request(&mut self, kind: ResourceKind, id: ActionId, now: Time) {
+        self.asked.insert(kind, id);
+        self.reading.insert(id, (kind, now));
+    }
+
+    /// Notes what has come in: reads, the first of a kind after a pause among them, and service
+    /// checks.
     pub(super) fn note_input(&mut self, input: &Input) {
         match input {
             Input::ServiceChecks { .. } => self.checked = true,
-            Input::Done {
-                id,
-                outcome: Outcome::Routes { result: Ok(_) } | Outcome::Holders { result: Ok(_) },
-            } => {
-                self.unread.retain(|kind| self.asked.get(kind) != Some(id));
-                self.blind &= !self.asked.values().any(|asked| asked == id);
+            Input::Done { id, outcome } => {
+                let read = self.reading.remove(id);
+                if let Outcome::Routes { result: Ok(_) } | Outcome::Holders { result: Ok(_) } =
+                    outcome
+                {
+                    self.read_at.extend(read);
+                    self.unread.retain(|kind| self.asked.get(kind) != Some(id));
+                    self.blind &= !self.asked.values().any(|asked| asked == id);
+                }
             }
             _ => {}
         }
@@ -163,13 +185,16 @@ impl Sim {
 
     /// Judges what a machine has just decided.
     pub(super) fn check_sent(&mut self, by: usize, action: &Action) {
+        let now = self.now;
         match action {
+            Action::SendBeat { beat, .. } => self.check_proof(by, &beat.fitness),
             Action::ReadRoutes { id, .. } => {
-                self.nodes[by].watch.asked.insert(ResourceKind::Route, *id);
+                self.nodes[by].watch.note_request(ResourceKind::Route, *id, now);
             }
             Action::ReadHolders { id, resources } => {
-                let kind = resources.first().map(natha::types::Resource::kind);
-                self.nodes[by].watch.asked.extend(kind.map(|kind| (kind, *id)));
+                if let Some(kind) = resources.first().map(Resource::kind) {
+                    self.nodes[by].watch.note_request(kind, *id, now);
+                }
             }
             Action::WriteRoute { write, .. } => {
                 let route = Some((&write.table, write.cidr));
@@ -182,6 +207,7 @@ impl Sim {
             Action::Assign { assignment, .. } => {
                 let at = self.parts.iter().position(|part| part.resource == assignment.resource);
                 self.check_guard(by, assignment, action);
+                self.check_outside(by, assignment, action);
                 self.check_write(by, at, &assignment.interface, action);
             }
             Action::Report { event } if event.kind == EventKind::TakeoverBegun => {
@@ -194,6 +220,7 @@ impl Sim {
                 self.check_fit(by, action);
             }
             Action::Start { .. } => self.check_blind(by, self.nodes[by].watch.blind, action),
+            Action::MayExit => self.check_goodbye(by),
             _ => {}
         }
     }
@@ -279,6 +306,19 @@ impl Sim {
         }
     }
 
+    /// Judges what a heartbeat says of the forward path by what the world let through: a node that
+    /// calls itself proven has had an answer on that way a moment ago, not counting the time for
+    /// which its monitor did not run.
+    fn check_proof(&mut self, by: usize, said: &Fitness) {
+        let node = &self.nodes[by];
+        let Some((prober, _)) = node.prober.as_ref().filter(|_| said.is_proven()) else { return };
+        let counts_from = node.watch.awake_since;
+        let age = node.passed.map(|at| self.now.since(at.max(counts_from)));
+        if age.is_none_or(|age| age > prober.oldest_proof()) {
+            self.breach(&format!("node {by} calls itself proven, by a proof that is {age:?} old"));
+        }
+    }
+
     /// Judges what a node begins on its own account.
     fn check_latch(&mut self, by: usize, action: &Action) {
         if self.nodes[by].latches.is_latched() {
@@ -301,6 +341,24 @@ impl Sim {
         let may = self.nodes[by].watch.leaving || !self.is_connected(by, to);
         if is_proven && told && !may {
             self.breach(&format!("node {by} is proven, node {to} is not: {action:?}"));
+        }
+    }
+
+    /// Judges what a drained node still holds when its monitor ends: nothing that another node has
+    /// been able to take for long, as both knew.
+    fn check_goodbye(&mut self, by: usize) {
+        let is_long = |since: Time| self.now.since(since) >= SURELY_CALM;
+        let can_take = |n: &usize, of: usize| {
+            let is_other = *n != by && !self.nodes[*n].watch.leaving;
+            is_other && self.surely_serves(*n, of) && self.is_connected(by, *n)
+        };
+        let left = self.parts.iter().find_map(|part| {
+            let is_left = part.holder == Some(by) && is_long(part.since);
+            let heir = (0..self.nodes.len()).find(|n| can_take(n, part.group));
+            heir.filter(|_| is_left).map(|heir| (part.resource.clone(), heir))
+        });
+        if let Some((resource, heir)) = left.filter(|_| is_long(self.nodes[by].watch.awake_since)) {
+            self.breach(&format!("node {by} leaves {resource} behind, and not to node {heir}"));
         }
     }
 
