@@ -91,7 +91,7 @@ pub(super) fn quick() -> Vec<Scope> {
         lasting(&FEW, scope("n2-lists", 2, 2, &[Unlisted, NoEcho, Crash])),
         egress(scope("n2-egress-one", 2, 1, &[&Kind::ALLOWED[..], &EGRESS].concat())),
         lasting(&FEW, egress(scope("n2-egress", 2, 2, &[Crash, HalfRefused, HalfDelayed]))),
-        lasting(&FEW, egress(scope("n2-drain", 2, 2, &[Drain, Crash, HalfRefused]))),
+        lasting(&FEW, egress(scope("n2-drain", 2, 2, &[Drain, Crash, Freeze, HalfRefused]))),
         halves(),
     ]
 }
@@ -142,7 +142,12 @@ pub(super) fn full() -> Vec<Scope> {
         lasting(&FEW, booting(egress(scope("n2-egress-boot", 2, 1, &[Crash, Cut, HalfRefused])))),
         lasting(
             &FEW,
-            egress(scope("n2-drain", 2, 2, &[Drain, Crash, Restart, HalfRefused, HalfDelayed])),
+            egress(scope(
+                "n2-drain",
+                2,
+                2,
+                &[Drain, Crash, Restart, Freeze, HalfRefused, HalfDelayed],
+            )),
         ),
         lasting(&FEW, scope("n2-drain-plain", 2, 2, &[Drain, Crash, Hangs, NoProbe])),
         lasting(&FEW, egress(scope("n3-drain", 3, 2, &[Drain, Crash]))),
