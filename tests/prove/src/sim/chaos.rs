@@ -10,7 +10,7 @@ use natha_lab::ec2::{Fault as CallFault, FaultRule};
 
 use super::cluster::Sim;
 use super::ec2::Api;
-use super::names::{documented, egress, many, roster};
+use super::names::{documented, egress, many, replicated, roster};
 use super::net::Burst;
 use super::noise::Noise;
 
@@ -105,6 +105,7 @@ impl Chaos {
         let roster = match made {
             Made::Plain => roster(nodes),
             Made::Several if seed % 8 == 5 => egress(nodes),
+            Made::Several if seed % 8 == 7 => replicated(nodes),
             Made::Several if some.is_multiple_of(3) => many(nodes, noise.pick(&[1, 5, 9])),
             Made::Several => documented(nodes),
         };

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use natha::failover::{Action, ActionId, EventKind, Input, Machine, Outcome};
 use natha::types::{
-    Assignment, Evidence, Fault, Fitness, InstanceState, NatGatewayId, NetworkInterfaceId,
-    Resource, ResourceKind, RouteVia, Time,
+    Evidence, Fault, Fitness, InstanceState, Member, NatGatewayId, NetworkInterfaceId, Resource,
+    ResourceKind, RouteVia, Time,
 };
 
 use super::account::Part;
@@ -206,7 +206,10 @@ impl Sim {
             }
             Action::Assign { assignment, .. } => {
                 let at = self.parts.iter().position(|part| part.resource == assignment.resource);
-                self.check_guard(by, assignment, action);
+                let of = |member: &Member| member.interface == assignment.interface;
+                if let Some(to) = self.members.iter().position(of) {
+                    self.check_guard(by, at, to, action);
+                }
                 self.check_outside(by, assignment, action);
                 self.check_write(by, at, &assignment.interface, action);
             }
@@ -292,18 +295,32 @@ impl Sim {
         }
     }
 
-    /// Judges that a node asks EC2 for an egress IP: from that turn on its host must hold back what
-    /// would be translated anew, and insert what is replicated.
-    fn check_guard(&mut self, by: usize, assignment: &Assignment, action: &Action) {
-        let Resource::EgressIp { address, .. } = assignment.resource else { return };
-        if assignment.interface != self.members[by].interface {
+    /// Judges that a node asks EC2 for an egress IP, or to give one to another node: from that turn
+    /// on the receiver's host must hold back what would be translated anew, and insert what is
+    /// replicated. Of a planned move it has heard, where there is time for that.
+    fn check_guard(&mut self, by: usize, at: Option<usize>, to: usize, action: &Action) {
+        let Some(part) = at.map(|at| &self.parts[at]) else { return };
+        let Resource::EgressIp { address, .. } = part.resource else { return };
+        let must_hear = self.groups[part.group].traits.prepared;
+        if to != by && !(must_hear && self.is_told(by, to)) {
             return;
         }
-        let groups = self.nodes[by].machine.as_ref().and_then(|machine| machine.egress(self.now));
+        let groups = self.nodes[to].machine.as_ref().and_then(|machine| machine.egress(self.now));
+        let is_known = to == by || groups.is_some();
         let mut ips = groups.iter().flatten().flat_map(|group| &group.ips);
-        if !ips.any(|ip| ip.address == address && (ip.is_here || ip.is_coming)) {
-            self.breach(&format!("node {by} has no guard for what it asks for: {action:?}"));
+        if is_known && !ips.any(|ip| ip.address == address && (ip.is_here || ip.is_coming)) {
+            self.breach(&format!("node {to} has no guard for what node {by} asks for: {action:?}"));
         }
+    }
+
+    /// Whether two nodes have been well and have heard each other for so long that each knows what
+    /// the other says now.
+    fn is_told(&self, a: usize, b: usize) -> bool {
+        let is_well = |n: usize| {
+            let since = self.nodes[n].watch.well_since;
+            since.is_some_and(|since| self.now.since(since) >= SURELY_TOLD)
+        };
+        is_well(a) && is_well(b) && self.is_linked(a, b, SURELY_TOLD)
     }
 
     /// Judges what a heartbeat says of the forward path by what the world let through: a node that
@@ -404,8 +421,12 @@ impl Sim {
 
     /// Whether two nodes have heard each other for so long that each knows the other.
     pub(super) fn is_connected(&self, a: usize, b: usize) -> bool {
+        self.is_linked(a, b, SURELY_CALM)
+    }
+
+    fn is_linked(&self, a: usize, b: usize, least: Duration) -> bool {
         let trouble = self.nodes[a].watch.trouble.get(&b).copied().unwrap_or_default();
-        self.now.since(trouble) >= SURELY_CALM
+        self.now.since(trouble) >= least
     }
 
     /// A live holder that can serve a group is never robbed of any part of it.
