@@ -209,8 +209,7 @@ fn may_be_sent_again(request: &HttpRequest) -> bool {
 fn together(first: Reply, again: Option<Reply>) -> Reply {
     let succeeded = |reply: &HttpResponse| reply.status().is_success();
     match (first, again) {
-        (Ok(reply), _) if succeeded(&reply) => Ok(reply),
-        (_, Some(Ok(reply))) if succeeded(&reply) => Ok(reply),
+        (Ok(reply), _) | (_, Some(Ok(reply))) if succeeded(&reply) => Ok(reply),
         (Err(error), Some(again)) if never_connected(&error) => again,
         (Ok(_), Some(Err(error))) if !never_connected(&error) => Err(error),
         (first, _) => first,

@@ -164,8 +164,8 @@ fn start(
     let board = FitnessBoard::new(notes.clone(), header.fitness.clone());
     let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
     let (egress, members) = start_egress(settings, cluster, &notes)?;
-    let carries = must_carry.as_ref().map(watch::Sender::subscribe);
-    let (observers, tally) = observe(settings, cluster, carries, &notes);
+    let carried = must_carry.as_ref().map(watch::Sender::subscribe);
+    let (watchers, tally) = observe(settings, cluster, carried, &notes);
     let rediscover = Rediscover::default();
     let hurry_probes = Arc::new(Notify::new());
     let event_loop = EventLoop {
@@ -177,7 +177,7 @@ fn start(
         notifier: Notifier::start().context("cannot start the thread that writes the log")?,
         dropped_lines,
         recorder: record(settings, header),
-        observers,
+        observers: watchers,
         tally,
         must_carry,
         egress,

@@ -239,16 +239,19 @@ impl Peer {
         not_shared.values_mut().for_each(&mut *visit);
         if !has_left {
             visit(excused);
-            heard.iter_mut().for_each(|heard| visit(&mut heard.at));
+            if let Some(heard) = heard {
+                visit(&mut heard.at);
+            }
         }
         if let Some((_, asked)) = power {
             visit(asked);
         }
-        [echo_at, echo_asked, moved_at, alive_since, deaf_since, handed_back_at]
-            .into_iter()
-            .chain([probes_fail_since, proven_since, relieved_at])
-            .flatten()
-            .for_each(visit);
+        let others = [echo_at, echo_asked, moved_at, alive_since, deaf_since, handed_back_at];
+        for time in
+            others.into_iter().chain([probes_fail_since, proven_since, relieved_at]).flatten()
+        {
+            visit(time);
+        }
     }
 }
 

@@ -76,7 +76,9 @@ impl Kernel {
     fn remove_where(&mut self, is_gone: impl Fn(&Row) -> bool) {
         let gone: Vec<Tuple> =
             self.rows.iter().filter(|(_, row)| is_gone(row)).map(|(tuple, _)| *tuple).collect();
-        gone.iter().for_each(|tuple| self.remove(tuple));
+        for tuple in &gone {
+            self.remove(tuple);
+        }
     }
 
     fn announce(&mut self, change: Change) {

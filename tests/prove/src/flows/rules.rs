@@ -144,7 +144,9 @@ impl World {
         }
         self.tried.compared += 1;
         self.tried.connections += u64::try_from(connections).unwrap_or_default();
-        wrong.iter().for_each(|rule| self.breach(rule));
+        for rule in &wrong {
+            self.breach(rule);
+        }
     }
 
     /// Judges what node `n` inserts for egress IP `e` of what it holds of `owner`.
@@ -167,7 +169,9 @@ impl World {
         for _ in 0..PATIENCE {
             let (quiet, others) =
                 left.into_iter().partition::<Vec<_>, _>(|pair| self.is_quiet(*pair));
-            quiet.into_iter().for_each(|pair| self.compare(pair));
+            for pair in quiet {
+                self.compare(pair);
+            }
             left = others;
             self.run(TICK, 0);
         }

@@ -225,7 +225,7 @@ impl World {
     fn end(&mut self, pair: Pair, end: End, fault: StreamFault) {
         let (owner, heir) = pair;
         *self.tried.faults.entry(format!("{fault:?}")).or_default() += 1;
-        let (sent, received) = (self.clock(owner), self.clock(heir));
+        let (at_owner, at_heir) = (self.clock(owner), self.clock(heir));
         if end == End::Heir {
             let monitor = self.nodes[heir].monitor.as_mut();
             let receiver = monitor.and_then(|monitor| monitor.receivers.get_mut(&owner));
@@ -234,14 +234,14 @@ impl World {
                 && let Some(sender) = monitor.senders.get_mut(&heir)
             {
                 // Whatever it makes of that, the stream ends.
-                let _ = sender.receive(&said, sent);
+                let _ = sender.receive(&said, at_owner);
             }
         } else {
             let monitor = self.nodes[owner].monitor.as_mut();
             let sender = monitor.and_then(|monitor| monitor.senders.get_mut(&heir));
             let said = sender.and_then(Sender::refusal).unwrap_or_default();
             if let Some(monitor) = &mut self.nodes[heir].monitor {
-                let _ = monitor.take(owner, &said, received);
+                let _ = monitor.take(owner, &said, at_heir);
             }
         }
         self.close(pair);
@@ -260,7 +260,7 @@ impl World {
         if let Some(monitor) = &mut self.nodes[heir].monitor {
             monitor.receivers.remove(&owner);
         }
-        let pause = RETRY.0 + self.noise.up_to(RETRY.1 - RETRY.0);
+        let pause = RETRY.0 + self.noise.up_to(RETRY.1.saturating_sub(RETRY.0));
         self.calls.insert(pair, self.now + pause);
     }
 
@@ -268,7 +268,7 @@ impl World {
     fn end_silent(&mut self, pair: Pair) {
         let (owner, heir) = pair;
         let Some(stream) = self.streams.get(&pair) else { return };
-        let (sent, received) = stream.opened;
+        let (called, taken) = stream.opened;
         let is_silent = |now: Time, heard: Option<Time>, opened: Time| {
             now.since(heard.unwrap_or(opened).max(opened)) > SILENCE
         };
@@ -278,8 +278,8 @@ impl World {
         let receiver = self.nodes[heir].monitor.as_ref();
         let receiver = receiver.and_then(|monitor| monitor.receivers.get(&owner));
         let heard = receiver.and_then(Receiver::heard);
-        let is_unanswered = !stream.is_orphaned && is_silent(self.clock(owner), answered, sent);
-        if is_unanswered || is_silent(self.clock(heir), heard, received) {
+        let is_unanswered = !stream.is_orphaned && is_silent(self.clock(owner), answered, called);
+        if is_unanswered || is_silent(self.clock(heir), heard, taken) {
             self.close(pair);
         }
     }
