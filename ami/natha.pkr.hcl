@@ -62,6 +62,12 @@ variable "subnet" {
   description = "The subnet of the builder, with access to the distribution's mirrors. Empty: the default VPC."
 }
 
+variable "amazon_linux_kernel" {
+  type        = string
+  default     = "6.12"
+  description = "The line of Amazon Linux's kernel. Amazon publishes an image for each."
+}
+
 variable "with_aws_cli" {
   type        = bool
   default     = false
@@ -131,7 +137,7 @@ build {
     instance_type = "t4g.small"
     ssh_username  = "ec2-user"
     source_ami_filter {
-      filters     = { name = "al2023-ami-minimal-2023.*-arm64", root-device-type = "ebs", virtualization-type = "hvm" }
+      filters     = { name = "al2023-ami-minimal-2023.*-kernel-${var.amazon_linux_kernel}-arm64", root-device-type = "ebs", virtualization-type = "hvm" }
       owners      = ["amazon"]
       most_recent = true
     }
@@ -177,7 +183,7 @@ build {
     instance_type = "t3.small"
     ssh_username  = "ec2-user"
     source_ami_filter {
-      filters     = { name = "al2023-ami-minimal-2023.*-x86_64", root-device-type = "ebs", virtualization-type = "hvm" }
+      filters     = { name = "al2023-ami-minimal-2023.*-kernel-${var.amazon_linux_kernel}-x86_64", root-device-type = "ebs", virtualization-type = "hvm" }
       owners      = ["amazon"]
       most_recent = true
     }
