@@ -165,7 +165,7 @@ pub(super) fn address_refresh(facts: &Facts) -> Judged {
     if !changes_addresses(facts) {
         return Ok(Outcome::passed(
             "amazon-ec2-net-utils looks for secondary private addresses every minute: this matters \
-             only with egress IPs, or if groups move private IPs",
+             only with egress IPs, if groups move private IPs, and to measure an Elastic IP",
         ));
     }
     Ok(Outcome::warning(
