@@ -393,12 +393,13 @@ fn open_exchange(
 /// Starts the thread. The receiver resolves when the loop ends and errors if the loop panicked.
 fn spawn_loop(event_loop: EventLoop) -> anyhow::Result<oneshot::Receiver<()>> {
     let (sender, ended) = oneshot::channel();
+    // The node works without either, but a busy host then delays its heartbeats.
     if let Err(reason) = stay_in_memory() {
-        tracing::debug!("{reason}");
+        tracing::info!("{reason}");
     }
     let body = move || {
         if let Err(reason) = prioritise() {
-            tracing::debug!("{reason}");
+            tracing::info!("{reason}");
         }
         event_loop.run();
         // The receiver is gone if the process is already exiting.

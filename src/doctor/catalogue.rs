@@ -177,6 +177,13 @@ pub static CHECKS: &[Check] = &[
         "connections hang once a packet is larger than its path carries",
     ),
     check(
+        "address-refresh",
+        Section::Host,
+        PRE,
+        host::address_refresh,
+        "a node that loses its own address for a moment is taken over by its peers",
+    ),
+    check(
         "clock-skew",
         Section::Host,
         PRE,

@@ -47,6 +47,9 @@ pub struct Facts {
     pub firewalls: Fact<Vec<String>>,
     /// Private hosts that this host reaches by a wrong interface, or by none.
     pub misrouted: Fact<Vec<String>>,
+    /// Whether amazon-ec2-net-utils has systemd-networkd reconfigure an interface whenever EC2 has
+    /// changed its secondary private addresses.
+    pub refresh: Fact<bool>,
     /// EC2's source/dest check of each forwarding interface.
     pub source_dest: Fact<BTreeMap<NetworkInterfaceId, bool>>,
     /// The default route of this node's own subnet.
@@ -109,6 +112,7 @@ impl Default for Facts {
             drift: unread(),
             firewalls: unread(),
             misrouted: unread(),
+            refresh: unread(),
             source_dest: unread(),
             uplink_route: unread(),
             links: unread(),

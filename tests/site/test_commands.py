@@ -27,8 +27,8 @@ INLINE = re.compile(r"`((?:sudo )?natha [a-z][^`]*)`")
 OPTION = re.compile(r"--?[a-zA-Z][\w-]*")
 # Programs of a Unix system and of its shell. Their options are not checked.
 PLAIN = set(
-    "awk cat cp curl echo gpg gpgv grep ip iptables-legacy iptables-legacy-save jq journalctl less "
-    "mktemp openssl pcs read sha256sum sleep tee zcat".split()
+    "awk cat cp curl echo gpg gpgv grep install ip iptables-legacy iptables-legacy-save jq "
+    "journalctl less mktemp openssl pcs printf read sha256sum sleep tee zcat".split()
 )
 # Commands of programs that are not here to be asked, as their documentation has them.
 VERBS = {
@@ -38,7 +38,7 @@ VERBS = {
     "docker": "build run",
     "git": "clone fetch log pull push switch tag",
     "packer": "build console fmt init validate",
-    "systemctl": "disable enable is-active reload restart start status stop",
+    "systemctl": "daemon-reload disable enable is-active reload restart start status stop",
     "terraform": "apply destroy fmt import init output plan state validate",
 }
 OPTIONS = {

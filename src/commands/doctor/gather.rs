@@ -55,6 +55,7 @@ pub(super) async fn gather(flags: &Flags, pre: bool) -> Gathered {
         drift: found.drift,
         firewalls: found.firewalls,
         misrouted: found.misrouted,
+        refresh: found.refresh,
         source_dest: cloud.source_dest,
         uplink_route: cloud.uplink_route,
         links: found.links,

@@ -12,6 +12,7 @@ use nix::sys::statvfs::statvfs;
 use tokio::task::spawn_blocking;
 
 use super::limit::within;
+use super::refresh;
 use crate::config::Settings;
 use crate::daemon::parse_allowances;
 use crate::doctor::{ConntrackFacts, Fact, Gap, KeyDirectory, KeyFile, LinkFacts, Ring};
@@ -59,6 +60,7 @@ pub(super) struct HostFound {
     pub(super) drift: Fact<Vec<Item>>,
     pub(super) firewalls: Fact<Vec<String>>,
     pub(super) misrouted: Fact<Vec<String>>,
+    pub(super) refresh: Fact<bool>,
     pub(super) links: Fact<BTreeMap<String, LinkFacts>>,
     pub(super) conntrack: Fact<Option<ConntrackFacts>>,
     pub(super) memory: Fact<u64>,
@@ -98,6 +100,7 @@ pub(super) async fn gather(settings: &Settings, state_dir: &Path, pre: bool) -> 
         drift,
         firewalls,
         misrouted: misrouted_hosts(known_plan, &network),
+        refresh: refresh::is_on(Path::new("/"), pre),
         links,
         conntrack: conntrack(),
         memory: facts::memory().map_err(Gap::new),
