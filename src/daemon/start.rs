@@ -162,7 +162,8 @@ fn start(
     header.latches = latch.latches();
     header.fitness = proof::recall(settings);
     let board = FitnessBoard::new(notes.clone(), header.fitness.clone());
-    let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
+    let (must_carry, carrier) =
+        carrier::start(settings, cluster.me.address, &cluster.primaries, &notes);
     let (egress, members) = start_egress(settings, cluster, &notes)?;
     let carries = must_carry.as_ref().map(watch::Sender::subscribe);
     let (observers, tally) = observe(settings, cluster, carries, &notes);

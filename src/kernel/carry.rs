@@ -22,7 +22,7 @@ use super::lock::FileLock;
 use super::nft::{Nft, NftError};
 use super::run::RunError;
 use crate::config::{GroupSetting, Local};
-use crate::plan::{Carried, NftTable, VipTable, carried, vip_table};
+use crate::plan::{Carried, NftTable, Primaries, VipTable, carried, vip_table};
 use crate::types::GroupName;
 
 /// How long to wait for another run on this host.
@@ -124,7 +124,8 @@ pub struct CarryOutcome {
 }
 
 /// Makes the host carry what follows from `must_carry`, see [`carried`]: addresses by rtnetlink,
-/// the table by nft, which is not needed if no group is redirected.
+/// the table by nft, which is not needed if no group is redirected. `primaries` are the primary
+/// addresses of the host's interfaces, as far as they are known.
 ///
 /// # Errors
 /// If the record of what natha added cannot be read. Nothing is changed then.
@@ -133,13 +134,14 @@ pub async fn reconcile(
     groups: &[GroupSetting],
     must_carry: &BTreeMap<GroupName, bool>,
     forwarding: &str,
+    primaries: &Primaries,
 ) -> Result<CarryOutcome, CarryError> {
     let store = CarryStore::open(state_dir).await?;
     let mut record = store.load()?;
     let wanted = carried(groups, must_carry, forwarding, &record.put);
     let mut outcome = CarryOutcome::default();
     update_addresses(&store, &mut record, &wanted, &mut outcome).await?;
-    let table = vip_table(groups, forwarding, &wanted);
+    let table = vip_table(groups, forwarding, primaries, &wanted);
     if let Err(error) = update_table(&store, &mut record, &wanted, &table, &mut outcome).await {
         outcome.errors.push(error);
     }

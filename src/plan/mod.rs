@@ -32,4 +32,4 @@ pub use relay::{CopyTrial, RELAY_LINK, RelayCounts, RelayRules, RelayTable, tunn
 pub use rules::{NftTable, TableName};
 pub use sysctl::{Sysctl, SysctlValue, conntrack_max};
 pub use table::{TRANSIT_LINK, TableSpec};
-pub use vips::VipTable;
+pub use vips::{Primaries, VipTable};

@@ -343,6 +343,7 @@ mod tests {
             nat: true,
             protect: None,
             accept: [].into(),
+            primaries: BTreeMap::new(),
         }
     }
 

@@ -123,6 +123,7 @@ mod tests {
             nat: true,
             protect: None,
             accept: BTreeSet::new(),
+            primaries: crate::plan::Primaries::new(),
         }
     }
 
