@@ -285,6 +285,48 @@ fn an_address_that_was_there_before_is_left_alone() {
 }
 
 #[test]
+fn a_private_ip_that_another_program_added_goes_once_another_node_has_it() {
+    // As amazon-ec2-net-utils has it added, and as cloud-init does.
+    for prefix in [32, 24] {
+        let net = Net::new();
+        let there = format!("{FLOATING}/{prefix}");
+        net.host.ip(&format!("addr add {there} dev ens5"));
+        let group = floating();
+        for held in [Some(true), None] {
+            assert!(net.carry(&group, held).is_empty(), "{there}, {held:?}");
+            assert!(net.addresses("ens5").contains(&there), "{held:?}");
+        }
+        let off = GroupSetting { local: Local::Off, ..group.clone() };
+        assert!(net.carry(&off, Some(false)).is_empty(), "it is another program's");
+        assert!(net.addresses("ens5").contains(&there));
+        assert_eq!(net.carry(&group, Some(false)), ["10.0.1.200 on ens5 removed"]);
+        let left = net.addresses("ens5");
+        assert!(left.contains("10.0.1.10/24") && !left.contains("10.0.1.200"), "{left}");
+        assert!(net.carry(&group, Some(false)).is_empty());
+        assert_eq!(net.carry(&group, Some(true)), ["10.0.1.200 on ens5 added"]);
+    }
+}
+
+#[test]
+fn the_other_addresses_stay_where_the_one_that_goes_is_the_first_of_their_subnet() {
+    let net = Net::new();
+    // The kernel's default; most systems set it to 1.
+    let promotes = "net/ipv4/conf/ens5/promote_secondaries";
+    for scope in ["all", "ens5"] {
+        net.host.set_sysctl(&format!("net/ipv4/conf/{scope}/promote_secondaries"), "0");
+    }
+    net.host.ip("addr del 10.0.1.10/24 dev ens5");
+    for address in [FLOATING, OWN] {
+        net.host.ip(&format!("addr add {address}/24 dev ens5"));
+    }
+    assert!(net.host.ip("address show dev ens5").contains("10.0.1.10/24 scope global secondary"));
+    assert_eq!(net.carry(&floating(), Some(false)), ["10.0.1.200 on ens5 removed"]);
+    let left = net.addresses("ens5");
+    assert!(left.contains("10.0.1.10/24") && !left.contains("10.0.1.200"), "{left}");
+    assert_eq!(net.host.sysctl(promotes), "0");
+}
+
+#[test]
 fn drift_is_mended() {
     let net = Net::new();
     let (on_lo, redirected) = (vip(Local::Lo), vip(Local::Redirect));
