@@ -285,7 +285,7 @@ fn watch_host(
 ) -> anyhow::Result<()> {
     let Membership { discovery: Discovery { clouds, settings, .. }, cluster, .. } = found;
     if !settings.uplink.targets.is_empty() {
-        let parts = ProofParts::new(settings, random()?, hurry_probes);
+        let parts = ProofParts::new(settings, random()?, hurry_probes, notes.clone());
         tokio::spawn(proof::watch(parts, Alert::new("transit", notes), board.clone()));
     }
     service_checks::start(settings, notes);
