@@ -100,15 +100,22 @@ fn a_web_server_answers_on_its_primary_address_though_a_secondary_one_comes_firs
     let listener = host.inside(|| TcpListener::bind("10.0.0.10:0").unwrap());
     let to = SocketAddr::new(VIP.parse().unwrap(), listener.local_addr().unwrap().port());
     let answers = || balancer.inside(move || TcpStream::connect_timeout(&to, PATIENCE).is_ok());
+    let set_up =
+        || host.natha(&format!("setup {BACKEND} --set host.accept_mode=redirect")).exits(0);
     // Without the metadata, the kernel chooses.
-    host.natha(&format!("setup {BACKEND} --set host.accept_mode=redirect")).exits(0);
+    aws.with(|state| state.no_metadata = true);
+    set_up();
     assert!(!answers());
-    let flags = "--set host.nat=false --set host.accept=192.168.20.11";
-    host.natha(&format!("setup {flags} --set host.accept_mode=redirect")).exits(0);
+    aws.with(|state| state.no_metadata = false);
+    set_up();
     assert!(answers(), "{}", host.nft("list table ip natha"));
     // A later setup keeps it while the metadata does not answer.
     aws.with(|state| state.no_metadata = true);
-    host.natha(&format!("setup {flags} --set host.accept_mode=redirect")).exits(3);
+    set_up();
+    assert!(answers());
+    aws.with(|state| state.no_metadata = false);
+    let with_check = "--set host.nat=false --set host.accept=192.168.20.11";
+    host.natha(&format!("setup {with_check} --set host.accept_mode=redirect")).exits(0);
     assert!(answers());
 }
 
