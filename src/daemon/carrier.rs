@@ -44,8 +44,8 @@ struct HostSide {
 pub(super) struct Carrier(Option<JoinHandle<()>>);
 
 /// Starts the task on the current runtime, if a group has or had an address to carry. When the loop
-/// drops the sender, the task applies the last value and ends. `address` and `primaries` as for
-/// [`carry`].
+/// drops the sender, the task applies the last value and ends. `address` is the primary address of
+/// the forwarding interface, and `primaries` are those of all interfaces.
 pub(super) fn start(
     settings: &Settings,
     address: Ipv4Addr,

@@ -6,12 +6,12 @@
 //! whose network contains the gateway. (Scope `host` there would make it the first address of the
 //! interface.) Services that bind the address still use it, and packets to it are answered from it.
 //!
+//! The kernel answers ARP requests for these addresses and announces none on loopback. In a VPC
+//! there are no such requests: the VPC answers ARP itself, from its route tables and interfaces.
+//!
 //! The order of an interface's addresses says nothing about which one is its primary address in
 //! EC2: amazon-ec2-net-utils, for example, has the secondary ones added at boot before the DHCP
 //! lease arrives. natha knows the primary addresses from EC2 and the instance metadata.
-//!
-//! The kernel answers ARP requests for these addresses and announces none on loopback. In a VPC
-//! there are no such requests: the VPC answers ARP itself, from its route tables and interfaces.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
