@@ -101,6 +101,19 @@ fn a_planned_move_loses_no_packet_where_the_elastic_ip_takes_effect_first() {
     loses_nothing(4_000, 1_500);
 }
 
+#[test]
+fn copies_pass_though_another_program_has_made_the_filter_of_the_tunnel_strict() {
+    let scene = start(QUICK, 1_500, 4_000);
+    wait_copies(&scene, Some(true));
+    for node in NODES {
+        scene.sh(node, "echo 1 > /proc/sys/net/ipv4/conf/natha1/rp_filter").unwrap();
+        let line = "net.ipv4.conf.natha1.rp_filter is 1, should be 2";
+        scene.wait_status(node, |status| scene::has_event(status, "host-drift", line)).unwrap();
+    }
+    let meter = moved(&scene, 4_000);
+    scene.lost_nothing(meter).unwrap();
+}
+
 /// No packet is lost where a node goes down as soon as its drain has ended, as in a reboot.
 fn a_drain_loses_nothing(propagation_ms: u64, elastic_ms: u64) {
     let scene = start(QUICK, propagation_ms, elastic_ms);

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use natha_lab::net::internet::{INTERNET_HOST, RESOLVERS};
-use natha_lab::scene::{self, QUICK, Scene};
+use natha_lab::scene::{self, QUICK, Scene, ensure};
 use natha_lab::spec::AddressSpec;
 use natha_lab::{NetChange, Traffic};
 use serde_json::Value;
@@ -54,6 +54,19 @@ fn whatever_keeps_packets_from_passing_is_noticed_and_relieved() {
     let rules = |verb| forwarded.each_ref().map(|rule| format!("ip rule {verb} {rule}")).join("; ");
     assert_eq!(is_relieved_while(&scene, &rules("add"), &rules("del")), 1);
     scene.nobody_stopped().unwrap();
+}
+
+/// systemd applies the files of sysctl.d to the interface of the probes, too.
+#[test]
+fn another_programs_settings_of_the_probes_interface_move_nothing() {
+    let scene = scene();
+    scene.sh("nat-a", "echo 0 > /proc/sys/net/ipv4/conf/natha0/forwarding").unwrap();
+    let line = "net.ipv4.conf.natha0.forwarding is 0, should be 1";
+    scene.wait_status("nat-a", |status| scene::has_event(status, "host-drift", line)).unwrap();
+    scene.sh("nat-a", "echo 1 > /proc/sys/net/ipv4/conf/natha0/rp_filter").unwrap();
+    let stays = || ensure(scene.route(0)? == "nat-a", "the group has moved");
+    scene.watch(Duration::from_secs(5), stays).unwrap();
+    scene.wait_well().unwrap();
 }
 
 /// The commands of the page for operators that let packets pass the rules of iptables-legacy.

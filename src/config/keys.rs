@@ -117,7 +117,7 @@ static KEYS: &[SettingKey] = &[
         host.accept_mode,
         Range::Words("lo or redirect"),
         "How the host accepts these packets. `lo`: the virtual IPs become addresses of `lo`. \
-         `redirect`: packets are redirected to the address of the interface they arrive on."
+         `redirect`: packets are redirected to the primary address of the interface they arrive on."
     ),
     key!(
         "host.uplink",

@@ -428,7 +428,7 @@ pub struct Record {
 pub enum AcceptMode {
     /// Each is an address of `lo`.
     Lo,
-    /// They are redirected to the address of the interface that they arrive on.
+    /// They are redirected to the primary address of the interface they arrive on.
     Redirect,
 }
 

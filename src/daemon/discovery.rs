@@ -48,6 +48,8 @@ pub(super) struct Cluster {
     pub(super) roster: Roster,
     /// This node.
     pub(super) me: Member,
+    /// The primary private addresses of its interfaces.
+    pub(super) primaries: BTreeSet<Ipv4Addr>,
     /// Problems for the operator that do not prevent operation.
     pub(super) warnings: Vec<Problem>,
     /// What keeps natha from covering a table or repairing a node. The status shows it.
@@ -159,7 +161,16 @@ impl Discovery {
         };
         let blocks = me.vpc.iter().flat_map(|vpc| inventory.vpc_blocks(vpc));
         let vpc_blocks = Ipv4Net::aggregate(&blocks.copied().collect());
-        Ok(Cluster { name, roster, me: member, warnings, findings, vpc_blocks, unassigned })
+        Ok(Cluster {
+            name,
+            roster,
+            me: member,
+            primaries: me.interfaces.iter().map(|interface| interface.address).collect(),
+            warnings,
+            findings,
+            vpc_blocks,
+            unassigned,
+        })
     }
 }
 

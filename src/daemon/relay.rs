@@ -235,7 +235,7 @@ impl Keeper {
         let peers = self.peers();
         let wanted =
             Tunnel { own: self.own, peers: peers.values().copied().collect(), port: self.port };
-        let table = self.table(&peers);
+        let (table, has_tunnel) = (self.table(&peers), !wanted.peers.is_empty());
         // Only what was as it should be can drift.
         let drift = look.map(Cause::age).filter(|_| self.tunnel.as_ref() == Some(&wanted));
         let rules_drift = drift.filter(|_| self.loaded.as_ref() == Some(&table));
@@ -248,6 +248,9 @@ impl Keeper {
                 let text = format!("repaired interface `{RELAY_LINK}`, {how}: it was absent");
                 self.notes.drift(text, age).await;
             }
+        }
+        if has_tunnel && let Some(text) = hold_sysctls()? {
+            self.notes.drift(text, None).await;
         }
         if matches!(due, Due::Probes) {
             self.sequence = self.sequence.wrapping_add(1);
@@ -401,6 +404,14 @@ impl Keeper {
             groups: wanted.iter().filter_map(rules).collect(),
         }
     }
+}
+
+/// Sets the tunnel's sysctls where another program has changed them, and returns what to report of
+/// that. Each round looks: the tunnel answers echo also while a filter drops every copy in it.
+fn hold_sysctls() -> anyhow::Result<Option<String>> {
+    let found: Vec<String> = relay::hold()?.iter().map(ToString::to_string).collect();
+    let (any, how, found) = (!found.is_empty(), found_how(None), found.join("; "));
+    Ok(any.then(|| format!("repaired interface `{RELAY_LINK}`, {how}: {found}")))
 }
 
 /// The peers with which a table copies packets.

@@ -1,6 +1,8 @@
 use super::*;
 use crate::daemon::host_fixture::{repairs, run};
 use crate::daemon::inbox;
+use crate::kernel::sysctl;
+use crate::plan::tunnel_sysctls;
 
 const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
@@ -43,6 +45,16 @@ fn what_another_program_removes_is_restored_with_an_event_each() {
         assert!(relay::is_there().await.unwrap());
         keeper.round(look, clock::now()).await.unwrap();
         assert_eq!(repairs(&mut inbox), [""; 0], "nothing is left to repair");
+        // As udev does, some time after the interface has appeared.
+        for one in tunnel_sysctls() {
+            sysctl::write(&one.key, u64::from(!one.forwards())).unwrap();
+        }
+        keeper.round(Due::Changes, clock::now()).await.unwrap();
+        let wanted = "repaired interface `natha1`, found by a regular check: \
+                      net.ipv4.conf.natha1.rp_filter is 1, should be 2; \
+                      net.ipv4.conf.natha1.forwarding is 0, should be 1";
+        assert_eq!(repairs(&mut inbox), [wanted]);
+        assert!(relay::hold().unwrap().is_empty());
     };
     let builder = &mut tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build().unwrap().block_on(in_own_network());

@@ -162,10 +162,11 @@ fn start(
     header.latches = latch.latches();
     header.fitness = proof::recall(settings);
     let board = FitnessBoard::new(notes.clone(), header.fitness.clone());
-    let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
+    let (must_carry, carrier) =
+        carrier::start(settings, cluster.me.address, &cluster.primaries, &notes);
     let (egress, members) = start_egress(settings, cluster, &notes)?;
-    let carried = must_carry.as_ref().map(watch::Sender::subscribe);
-    let (watchers, tally) = observe(settings, cluster, carried, &notes);
+    let wanted = must_carry.as_ref().map(watch::Sender::subscribe);
+    let (watchers, tally) = observe(settings, cluster, wanted, &notes);
     let rediscover = Rediscover::default();
     let hurry_probes = Arc::new(Notify::new());
     let event_loop = EventLoop {
@@ -284,7 +285,7 @@ fn watch_host(
 ) -> anyhow::Result<()> {
     let Membership { discovery: Discovery { clouds, settings, .. }, cluster, .. } = found;
     if !settings.uplink.targets.is_empty() {
-        let parts = ProofParts::new(settings, random()?, hurry_probes);
+        let parts = ProofParts::new(settings, random()?, hurry_probes, notes.clone());
         tokio::spawn(proof::watch(parts, Alert::new("transit", notes), board.clone()));
     }
     service_checks::start(settings, notes);

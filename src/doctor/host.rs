@@ -159,7 +159,7 @@ pub(super) fn mtu_mss(facts: &Facts) -> Judged {
 
 /// `address-refresh`
 pub(super) fn address_refresh(facts: &Facts) -> Judged {
-    if !known(&facts.refresh)? {
+    if !*known(&facts.refresh)? {
         return Ok(Outcome::passed("no other program reconfigures interfaces every minute"));
     }
     if !changes_addresses(facts) {

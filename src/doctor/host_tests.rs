@@ -25,6 +25,7 @@ fn plan(clamp_mss: bool, mss: u16) -> HostPlan {
         nat: true,
         protect: None,
         accept: BTreeSet::new(),
+        primaries: BTreeMap::new(),
     };
     HostPlan { table, sysctls: Vec::new(), unchecked: Vec::new(), addresses: BTreeSet::new() }
 }

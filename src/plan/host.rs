@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::facts::{CloudInterface, HostFacts, Link, Route};
 use super::table::{TRANSIT_LINK, is_wide};
-use super::{Protection, RELAY_LINK, Sysctl, TableSpec, sysctl};
+use super::{Primaries, Protection, RELAY_LINK, Sysctl, TableSpec, sysctl};
 use crate::config::{AcceptMode, Host, Role, Settings};
 use crate::types::NetworkInterfaceId;
 
@@ -169,6 +169,8 @@ impl HostPlan {
             AcceptMode::Lo => (accept, BTreeSet::new()),
             AcceptMode::Redirect => (BTreeSet::new(), accept),
         };
+        let primaries =
+            if accept.is_empty() { Primaries::new() } else { primaries(&taking_part, attached) };
         Ok(Self {
             sysctls: sysctl::wanted(host, role, facts, &links),
             unchecked,
@@ -186,6 +188,7 @@ impl HostPlan {
                 nat: role.nat,
                 protect: None,
                 accept,
+                primaries,
             },
         })
     }
@@ -225,8 +228,13 @@ impl HostPlan {
     #[must_use]
     pub fn after(mut self, last: Option<&Self>, facts: &HostFacts) -> Self {
         let same = last.filter(|last| last.table.uplink == self.table.uplink);
-        if let Some(last) = same.filter(|_| facts.cloud.is_none() && self.table.nat) {
-            self.table.address = last.table.address;
+        if let Some(last) = same.filter(|_| facts.cloud.is_none()) {
+            if self.table.nat {
+                self.table.address = last.table.address;
+            }
+            if !self.table.accept.is_empty() {
+                self.table.primaries.clone_from(&last.table.primaries);
+            }
         }
         self
     }
@@ -310,6 +318,12 @@ fn is_ours(link: &Link, attached: &[CloudInterface], sources: &[Ipv4Net]) -> boo
 /// The primary private address of an interface, if EC2 attached it.
 fn primary(link: &Link, attached: &[CloudInterface]) -> Option<Ipv4Addr> {
     attached.iter().find(|interface| interface.mac == link.mac)?.primary
+}
+
+/// The primary private addresses of those of these interfaces that EC2 attached.
+fn primaries(links: &[&Link], attached: &[CloudInterface]) -> Primaries {
+    let both = |link: &&Link| Some((link.name.clone(), primary(link, attached)?));
+    links.iter().filter_map(both).collect()
 }
 
 fn attached_ids(

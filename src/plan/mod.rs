@@ -30,6 +30,6 @@ pub use protect::Protection;
 pub use reach::misrouted;
 pub use relay::{CopyTrial, RELAY_LINK, RelayCounts, RelayRules, RelayTable, tunnel_address};
 pub use rules::{NftTable, TableName};
-pub use sysctl::{Sysctl, SysctlValue, conntrack_max};
+pub use sysctl::{Sysctl, SysctlValue, conntrack_max, transit_sysctls, tunnel_sysctls};
 pub use table::{TRANSIT_LINK, TableSpec};
-pub use vips::VipTable;
+pub use vips::{Primaries, VipTable};

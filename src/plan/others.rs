@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::relay::RELAY_LINK;
 use super::table::{TRANSIT_LINK, TableSpec};
 
 /// A rule with this comment accepts natha's traffic, and so does a chain with this word in its
@@ -241,7 +242,8 @@ fn warning(spec: &TableSpec, chain: &OtherChain) -> String {
 
 /// The commands that make a chain accept natha's traffic, by the program that owns it, and how the
 /// rules outlast a reboot. The monitor's probes are a part of that traffic: without them, this host
-/// would count as one that does not forward.
+/// would count as one that does not forward. So are the copies of hosts' packets that arrive by the
+/// tunnel during a planned move.
 fn remedy(spec: &TableSpec, chain: &OtherChain) -> (Vec<String>, &'static str) {
     match chain.owner {
         Owner::Docker => (
@@ -280,7 +282,7 @@ fn iptables(spec: &TableSpec, chain: &str) -> Vec<String> {
 
 /// ufw accepts replies by itself.
 fn ufw(spec: &TableSpec) -> Vec<String> {
-    let links = || spec.links.iter().map(String::as_str);
+    let links = || spec.links.iter().map(String::as_str).chain([RELAY_LINK]);
     let of_hosts = spec.sources.iter().flat_map(|net| links().map(move |link| (link, net)));
     let of_probes = spec.transit.iter().map(|net| (TRANSIT_LINK, net));
     let uplink = &spec.uplink;
@@ -343,6 +345,7 @@ mod tests {
             nat: true,
             protect: None,
             accept: [].into(),
+            primaries: BTreeMap::new(),
         }
     }
 
@@ -466,6 +469,9 @@ mod tests {
             assert!(text.contains(command), "{text}");
             let by_nft = text.contains("nft insert");
             assert_eq!(by_nft, owner == Owner::Nft, "{text}");
+            // The other programs' rules admit packets from any interface.
+            let copies = "in on natha1 out on ens5 from 10.0.0.0/16";
+            assert_eq!(text.contains(copies), owner == Owner::Ufw, "{text}");
             let transit = Some("198.18.255.252/30".parse().unwrap());
             let text = warnings(&TableSpec { transit, ..spec() }, &[chain]).remove(0);
             assert!(text.contains("198.18.255.252/30"), "the probes do not pass: {text}");

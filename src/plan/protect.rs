@@ -89,7 +89,7 @@ impl Protection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::TableSpec;
+    use crate::plan::{Primaries, TableSpec};
 
     fn net(text: &str) -> Ipv4Net {
         text.parse().unwrap()
@@ -109,6 +109,7 @@ mod tests {
             nat: true,
             protect,
             accept: BTreeSet::new(),
+            primaries: Primaries::new(),
         }
     }
 

@@ -43,7 +43,7 @@ use super::rules::{
     NftTable, TableName, address, count, ct, field, ip, is, is_in, is_not, list_of, meta, prefix,
     set_of, text,
 };
-use super::vips::{DSTNAT, redirection};
+use super::vips::{DSTNAT, Primaries, redirection};
 
 pub(super) const TABLE: TableName = TableName::new("natha");
 /// The interface through which the monitor sends the packets that test forwarding.
@@ -109,6 +109,9 @@ pub struct TableSpec {
     /// Addresses that this host does not have but accepts packets for.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub accept: BTreeSet<Ipv4Addr>,
+    /// Where packets for these addresses are redirected to, by the interface that they arrive on.
+    #[serde(default, skip_serializing_if = "Primaries::is_empty")]
+    pub primaries: Primaries,
 }
 
 /// Journals from versions that clamped to the path MTU alone have no field `mss`.
@@ -135,7 +138,8 @@ impl NftTable for TableSpec {
         if !self.accept.is_empty() {
             batch.add(TABLE.chain("accept", Some((NfChainType::NAT, NfHook::Prerouting, DSTNAT))));
         }
-        for body in self.accept.iter().flat_map(|address| redirection(*address, None)) {
+        let rules = |address: &Ipv4Addr| redirection(*address, None, &self.primaries);
+        for body in self.accept.iter().flat_map(rules) {
             batch.add(NfListObject::Rule(TABLE.rule("accept", body)));
         }
     }

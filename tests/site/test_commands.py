@@ -37,6 +37,7 @@ VERBS = {
     "dnf": "install update upgrade",
     "docker": "build run",
     "git": "clone fetch log pull push switch tag",
+    "nmcli": "connection device",
     "packer": "build console fmt init validate",
     "systemctl": "daemon-reload disable enable is-active reload restart start status stop",
     "terraform": "apply destroy fmt import init output plan state validate",

@@ -273,6 +273,7 @@ fn minimal((_, routes): &(Vec<Link>, Vec<Route>)) -> Option<TableSpec> {
         nat: true,
         protect: None,
         accept: BTreeSet::new(),
+        primaries: BTreeMap::new(),
     })
 }
 

@@ -217,7 +217,9 @@ fn an_address_that_somebody_else_moves_is_followed_as_the_kernel_tells_it() {
             GroupSetting { resources: vec![private], local: crate::config::Local::Lo, ..plain };
         ip("addr del 192.168.20.11/32 dev lo").await;
         let duties = [(group("g"), true)].into();
-        let carried = carry::reconcile(state.path(), &[setting], &duties, "ens5").await.unwrap();
+        let (settings, primaries) = ([setting], crate::plan::Primaries::new());
+        let carried =
+            carry::reconcile(state.path(), &settings, &duties, "ens5", &primaries).await.unwrap();
         assert_eq!(carried.changes.len(), 1, "{carried:?}");
         assert!(!is_here(vip, state.path()).await.unwrap());
     };
