@@ -222,6 +222,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands beside errors")]
     fn reply(status: u16) -> Reply {
         let status = StatusCode::try_from(status).unwrap();
         Ok(HttpResponse::new(status, "".into()))
