@@ -1,12 +1,13 @@
 # What the nodes may do: a role of the module's own, or one that exists. policy.tf has the policy.
 
+# EC2 has another name in China.
 data "aws_iam_policy_document" "assume" {
   statement {
     actions = ["sts:AssumeRole"]
 
     principals {
       type        = "Service"
-      identifiers = ["ec2.amazonaws.com"]
+      identifiers = [data.aws_partition.current.partition == "aws-cn" ? "ec2.amazonaws.com.cn" : "ec2.amazonaws.com"]
     }
   }
 }

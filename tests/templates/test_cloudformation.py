@@ -169,6 +169,17 @@ class Agreed(unittest.TestCase):
                 only_for_ec2 = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
                 self.assertEqual(statement["Condition"], only_for_ec2)
 
+    def test_ec2_may_assume_the_role_in_each_partition(self):
+        for partition, principal in (
+            ("aws", "ec2.amazonaws.com"),
+            ("aws-us-gov", "ec2.amazonaws.com"),
+            ("aws-cn", "ec2.amazonaws.com.cn"),
+        ):
+            for file, _, _, stack in stacks(partition=partition):
+                [role] = stack.of_type("AWS::IAM::Role").values()
+                [statement] = role["AssumeRolePolicyDocument"]["Statement"]
+                self.assertEqual(statement["Principal"], {"Service": principal}, file)
+
     def test_a_zone_gets_a_fixed_address_by_the_tags_that_natha_reads(self):
         config = (ROOT / "docs/config.md").read_text(encoding="utf-8")
         zone = REGION + "a"

@@ -214,6 +214,19 @@ class Role(ModuleCase):
         self.assertEqual(statement["Condition"], {"Bool": {"kms:GrantIsForAWSResource": "true"}})
         self.assertIn("StartWithVolumeKey", self.sids(plan))
 
+    def test_ec2_may_assume_it_in_each_partition(self):
+        data = self.workspace.provider.data
+        self.addCleanup(data.update, aws_partition=DATA["aws_partition"])
+        for partition, principal in (
+            ("aws", "ec2.amazonaws.com"),
+            ("aws-us-gov", "ec2.amazonaws.com"),
+            ("aws-cn", "ec2.amazonaws.com.cn"),
+        ):
+            data["aws_partition"] = {"partition": partition}
+            role = self.planned().of("aws_iam_role")["0"]
+            [statement] = json.loads(role["assume_role_policy"])["Statement"]
+            self.assertEqual(statement["Principal"], {"Service": principal})
+
     def test_it_can_have_a_boundary_a_path_and_further_policies(self):
         boundary = "arn:aws:iam::123456789012:policy/b"
         made = self.planned(
