@@ -51,8 +51,11 @@ class Stack:
             if it["Type"] == "CommaDelimitedList":
                 self.values[name] = self.values[name].split(",")
             pattern = it.get("AllowedPattern", "")
-            if pattern and not re.fullmatch(pattern, self.values[name]):
-                raise AssertionError(f"{name} cannot be {self.values[name]}")
+            # That of a list is for each value in it.
+            values = self.values[name]
+            for value in values if isinstance(values, list) else [values]:
+                if pattern and not re.fullmatch(pattern, value):
+                    raise AssertionError(f"{name} cannot be {value}")
         self.values["AWS::Partition"] = partition
         self.resources = self.kept("Resources")
         self.outputs = self.kept("Outputs")

@@ -157,17 +157,34 @@ class Agreed(unittest.TestCase):
                     tags = stack.of_type("AWS::EC2::Instance")[f"Instance{letter}"]["Tags"]
                 self.assertIn(tag, tags, (file, letter))
 
-    def test_nodes_that_start_each_other_may_use_a_key_of_one_s_own(self):
-        arn = "arn:aws:kms:eu-west-1:123456789012:key/blue"
-        for file, _, has_groups, stack in stacks(KmsKeyId=arn):
-            found = stack.of_type("AWS::IAM::Policy")
-            self.assertEqual(set(found) == {"Policy"}, has_groups, file)
-            if not has_groups:
-                [statement] = found["VolumeKeyPolicy"]["PolicyDocument"]["Statement"]
-                self.assertEqual(statement["Action"], ["kms:CreateGrant"])
-                self.assertEqual(statement["Resource"], [arn])
-                only_for_ec2 = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
-                self.assertEqual(statement["Condition"], only_for_ec2)
+    def test_nodes_that_start_each_other_may_use_the_keys_that_are_named(self):
+        """KmsKeyId is also the volumes' key. Keys that volumes have without it are only granted."""
+        chosen, given = (f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{it}" for it in ("blue", "default"))
+        more = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/image"
+        only_for_ec2 = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+        for inputs, wanted in (
+            ({}, []),
+            ({"KmsKeyId": chosen}, [[chosen]]),
+            ({"VolumeKeyArns": f"{given},{more}"}, [[given, more]]),
+            ({"KmsKeyId": chosen, "VolumeKeyArns": given}, [[chosen], [given]]),
+        ):
+            for file, _, has_groups, stack in stacks(**inputs):
+                found = stack.of_type("AWS::IAM::Policy")
+                is_granted = bool(wanted) and not has_groups
+                self.assertEqual("VolumeKeyPolicy" in found, is_granted, (file, inputs))
+                for launch in stack.of_type("AWS::EC2::LaunchTemplate").values():
+                    [volume] = launch["LaunchTemplateData"]["BlockDeviceMappings"]
+                    self.assertEqual(volume["Ebs"].get("KmsKeyId"), inputs.get("KmsKeyId"))
+                if is_granted:
+                    statements = found["VolumeKeyPolicy"]["PolicyDocument"]["Statement"]
+                    self.assertEqual([it["Resource"] for it in statements], wanted, file)
+                    self.assertEqual(len({it["Sid"] for it in statements}), len(wanted), file)
+                    for it in statements:
+                        self.assertEqual(it["Action"], ["kms:CreateGrant"])
+                        self.assertEqual(it["Condition"], only_for_ec2)
+        for wrong in ("alias/aws/ebs", f"{given},1234", given.replace(":key/", ":alias/")):
+            with self.assertRaisesRegex(AssertionError, "VolumeKeyArns cannot be"):
+                Stack(read("pair.yaml"), **values("AB", VolumeKeyArns=wrong))
 
     def test_ec2_may_assume_the_role_in_each_partition(self):
         for partition, principal in (

@@ -214,6 +214,26 @@ class Role(ModuleCase):
         self.assertEqual(statement["Condition"], {"Bool": {"kms:GrantIsForAWSResource": "true"}})
         self.assertIn("StartWithVolumeKey", self.sids(plan))
 
+    def test_keys_that_volumes_have_without_that_input_are_granted_too(self):
+        start = "arn:aws:kms:eu-west-1:123456789012:key/"
+        keys = [f"{start}default", f"{start}image"]
+        for inputs, wanted in (
+            ({"volume_key_arns": keys}, keys),
+            ({"volume_key_arns": keys, "kms_key_id": f"{start}k"}, [f"{start}k", *keys]),
+        ):
+            plan = self.planned(**inputs)
+            made = plan.of("aws_iam_role_policy", "volume_key")["0"]
+            [statement] = json.loads(made["policy"])["Statement"]
+            self.assertEqual(statement["Resource"], wanted)
+            launch = plan.of("aws_launch_template")[ZONE]
+            volume = launch["block_device_mappings"][0]["ebs"][0]
+            # It is not the key of the volumes.
+            self.assertEqual(volume["kms_key_id"] or None, inputs.get("kms_key_id"))
+        with_own_profile = self.planned(existing_instance_profile_name="ours", volume_key_arns=keys)
+        self.assertIn("StartWithVolumeKey", self.sids(with_own_profile))
+        replaced = self.planned(use_autoscaling_groups=True, volume_key_arns=keys)
+        self.assertEqual(replaced.of("aws_iam_role_policy", "volume_key"), {})
+
     def test_ec2_may_assume_it_in_each_partition(self):
         data = self.workspace.provider.data
         self.addCleanup(data.update, aws_partition=DATA["aws_partition"])
@@ -427,6 +447,10 @@ class Inputs(ModuleCase):
             ({"key_parameter": "natha/key"}, "Use a parameter name"),
             ({"sns_topic_arn": f"{TOPIC}.fifo"}, "Use the ARN of a standard topic"),
             ({"kms_key_id": "0123"}, "Use the key's ARN"),
+            (
+                {"volume_key_arns": ["arn:aws:kms:eu-west-1:123456789012:alias/aws/ebs"]},
+                "not of aliases",
+            ),
             ({"name": "a b"}, "Use 1 to 32 letters"),
             ({"vpc_az_maps": zones("a")}, "Use 2 to 16 zones"),
             ({"vpc_az_maps": zones("abcdefghijklmnopq")}, "Use 2 to 16 zones"),
