@@ -433,9 +433,16 @@ class Nodes(unittest.TestCase):
                     self.assertEqual(it["Roles"], ["ours"], file)
 
     def test_outputs_have_the_next_commands(self):
-        for file, letters, _, stack in stacks():
+        for file, letters, has_groups, stack in stacks():
             names = {f"StatusCommand{it}" for it in letters} | {"NodesCommand", "TagCommand"}
             self.assertLessEqual(names, set(stack.outputs), file)
+            # An interface of a group has its tag from the stack.
+            self.assertEqual("InterfaceTagCommand" in stack.outputs, not has_groups, file)
+            if not has_groups:
+                said = json.dumps(stack.outputs["InterfaceTagCommand"])
+                self.assertIn("aws ec2 create-tags ", said)
+                self.assertIn("--tags Key=natha:cluster,Value=blue ", said)
+                self.assertIn("Name=tag:natha:cluster,Values=blue ", said)
             for letter in letters:
                 said = json.dumps(stack.outputs[f"StatusCommand{letter}"])
                 self.assertIn(f"Name=tag:Name,Values=blue-{letter.lower()} ", said)

@@ -57,6 +57,10 @@ class Instances(ModuleCase):
             self.assertFalse(launch["user_data"])
             self.assertEqual(launch["instance_market_options"], [])
             self.assertEqual(launch["credit_specification"], [])
+            # EC2 need not give an interface what the launch template says.
+            tag = self.made.of("aws_ec2_tag", "interface")[key]
+            self.assertEqual(tag["resource_id"], instance["primary_network_interface_id"])
+            self.assertEqual((tag["key"], tag["value"]), ("natha:cluster", "blue"))
             eip = self.made.of("aws_eip_association")[key]
             own = self.made.of("aws_eip")[key]
             self.assertEqual(eip["allocation_id"], own["allocation_id"])
@@ -141,6 +145,7 @@ class Groups(ModuleCase):
 
     def test_each_holds_one_instance_with_the_interface_that_stays(self):
         self.assertEqual(self.made.of("aws_instance"), {})
+        self.assertEqual(self.made.of("aws_ec2_tag", "interface"), {})
         groups = self.made.of("aws_autoscaling_group")
         self.assertEqual(len(groups), 3)
         settings = {"natha:hand_back.hold": "1m", "natha:repair.enabled": "false"}
@@ -152,6 +157,7 @@ class Groups(ModuleCase):
             self.assertEqual([group[it] for it in ("min_size", "max_size")], [1, 1])
             interface = self.made.of("aws_network_interface")[key]
             self.assertEqual(interface["subnet_id"], f"subnet-{letter}")
+            self.assertEqual(interface["tags"]["natha:cluster"], "blue")
             self.assertIs(interface["source_dest_check"], False)
             self.assertEqual(set(interface["security_groups"]), {security, "sg-9"})
             [found] = launch["network_interfaces"]
