@@ -28,9 +28,12 @@ from moto import mock_aws
 
 from cloudformation import TEMPLATES, Stack, read
 from natha import ROOT, heartbeat_port, metrics_port, policy, relay_port
-from settings import known
+from settings import OF_STACK, known, pattern
 
 FILES = {"pair.yaml": "AB", "three-zones.yaml": "ABC"}
+# Bytes of a template that a request may have in it (CloudFormation guide, quotas). A larger one
+# goes by a bucket. The room is for what the next change adds.
+INLINE, ROOM = 51_200, 2_048
 VPC, KEY, TOPIC = "vpc-0123456789abcdef0", "/natha/blue/key", f"arn:aws:sns:{REGION}:{ACCOUNT}:t"
 
 
@@ -75,6 +78,17 @@ class Written(unittest.TestCase):
             done = lint(path)
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("does not match", done.stdout)
+
+    def test_the_documented_command_suits_the_size_of_each_template(self):
+        page = (ROOT / "docs/templates.md").read_text(encoding="utf-8")
+        commands = re.findall(r"^aws cloudformation deploy (?:.*\\\n)*.*\n", page, re.M)
+        by_bucket = {}
+        for command in commands:
+            [file] = re.findall(r"templates/cloudformation/(\S+\.yaml)", command)
+            by_bucket[file] = "--s3-bucket " in command
+        sizes = {file: (TEMPLATES / file).stat().st_size for file in FILES}
+        self.assertEqual(by_bucket, {file: it > INLINE for file, it in sizes.items()}, sizes)
+        self.assertLessEqual(sizes["pair.yaml"], INLINE - ROOM)
 
     def test_nodes_differ_in_their_letter_only(self):
         """The templates repeat themselves, as CloudFormation has no better way: B and C are A."""
@@ -409,16 +423,23 @@ class Nodes(unittest.TestCase):
         # The ports are those of the security group.
         own = {"cluster", "api.region", "notify.sns_topic", "repair.enabled"}
         ports = {"heartbeat.port", "replicate.port", "replicate.relay_port", "metrics.listen"}
+        self.assertEqual(OF_STACK, own | ports)
         names = {key for key, _ in known()}
-        self.assertLess(own | ports, names)
+        self.assertLess(OF_STACK, names)
+        allowed = pattern()
+        taken = {it for it in names if re.fullmatch(allowed, f"{it}=1")}
+        self.assertEqual(taken, names - OF_STACK)
+        self.assertTrue(re.fullmatch(allowed, ""))
+        wrong = ["hand_back.holds=1m", "hand_backxhold=1m", "host.nat", "host.nat=", "hold=1m"]
+        # A name of another section, a section alone, and two settings in one.
+        wrong += ["repair.hold=1m", "host=1", "host.=1", "host.nat=true=false", "members.nat=1"]
+        for it in wrong:
+            self.assertFalse(re.fullmatch(allowed, it), it)
         for file in FILES:
+            parameters = read(file)["Parameters"]
             for number in range(1, 5):
-                pattern = read(file)["Parameters"][f"Setting{number}"]["AllowedPattern"]
-                taken = {it for it in names if re.fullmatch(pattern, f"{it}=1")}
-                self.assertEqual(taken, names - own - ports, file)
-                self.assertTrue(re.fullmatch(pattern, ""))
-                for wrong in ("hand_back.holds=1m", "hand_backxhold=1m", "host.nat", "host.nat="):
-                    self.assertFalse(re.fullmatch(pattern, wrong), wrong)
+                found = parameters[f"Setting{number}"]["AllowedPattern"]
+                self.assertEqual(found, allowed, f"{file}: run tests/templates/settings.py")
 
     def test_the_role_can_be_bounded_or_exist(self):
         boundary = f"arn:aws:iam::{ACCOUNT}:policy/b"
