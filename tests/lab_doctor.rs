@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use natha_lab::ec2::{Fault, FaultRule, Faults, Principal};
+use natha_lab::egress::Egress;
 use natha_lab::scene::{self, QUICK, Scene};
 use natha_lab::{Output, Spec, Traffic};
 use serde_json::Value;
@@ -160,6 +161,29 @@ fn a_source_dest_check_that_is_on_is_found_with_the_command() {
     assert_eq!(found.keys().collect::<Vec<_>>(), ["source-dest-check"], "{found:#?}");
     let remedy = found["source-dest-check"]["remedy"].to_string();
     assert!(remedy.contains(&interface), "{remedy}");
+}
+
+#[test]
+fn an_interface_that_egress_ips_cannot_move_to_is_found_with_the_command() {
+    let spec = Egress { strict: false, replicate: false, more: QUICK }.spec(NATHA);
+    let scene = Scene::start(&spec).unwrap();
+    scene.wait_seen("host-a", scene.public("out-a").unwrap()).unwrap();
+    let interface = scene.host("nat-a").unwrap().interface;
+    let asked = ["--only", "interface-tag", "--json"];
+    let tag = [("ResourceId.1", &*interface), ("Tag.1.Key", "natha:cluster")];
+    scene.ec2("DeleteTags", &tag).unwrap();
+    // The lab's roles have no policy: this is what the one of `natha policy` refuses.
+    let denied = FaultRule::on("AssociateAddress", Fault::Deny);
+    scene.api_faults(Faults { rules: vec![denied] }).unwrap();
+    let output = doctor(&scene, &asked);
+    let found = complaints(&output);
+    assert_eq!((output.code, &found["interface-tag"]["state"]), (3, &Value::from("failed")));
+    let remedy = found["interface-tag"]["remedy"].to_string();
+    assert!(remedy.contains(&format!("create-tags --resources {interface} ")), "{remedy}");
+    assert!(remedy.contains("'Key=natha:cluster,Value=lab'"), "{remedy}");
+    scene.ec2("CreateTags", &[&tag[..], &[("Tag.1.Value", "lab")]].concat()).unwrap();
+    let output = doctor(&scene, &asked);
+    assert_eq!((output.code, complaints(&output).len()), (0, 0), "{}", output.stdout);
 }
 
 #[test]

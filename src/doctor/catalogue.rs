@@ -93,6 +93,13 @@ pub static CHECKS: &[Check] = &[
         "a host that is taken over can do what its role allows",
     ),
     check(
+        "interface-tag",
+        Section::Permissions,
+        INSTALLED,
+        permissions::interface_tag,
+        "the role's policy lets addresses move only to interfaces with the cluster's tag",
+    ),
+    check(
         "kernel-nft",
         Section::Kernel,
         PRE,

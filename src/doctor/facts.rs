@@ -39,6 +39,8 @@ pub struct Facts {
     pub instance: Fact<InstanceOptions>,
     /// What the role allows.
     pub permissions: Fact<Vec<Permission>>,
+    /// The cluster's tag on the forwarding interface.
+    pub interface_tag: Fact<InterfaceTag>,
     /// The plan that `natha setup` last applied; none if it never did.
     pub plan: Fact<Option<HostPlan>>,
     /// What differs from the plan.
@@ -108,6 +110,7 @@ impl Default for Facts {
             metadata: unread(),
             instance: unread(),
             permissions: unread(),
+            interface_tag: unread(),
             plan: unread(),
             drift: unread(),
             firewalls: unread(),
@@ -211,6 +214,18 @@ pub enum PermissionResult {
     Untestable(&'static str),
     /// EC2 gave another answer, or none.
     Unclear(String),
+}
+
+/// The forwarding interface, and the cluster's tag on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceTag {
+    /// The interface.
+    pub interface: NetworkInterfaceId,
+    /// The cluster, by the settings or by this instance's tag `natha:cluster`; none if neither
+    /// names one.
+    pub cluster: Option<String>,
+    /// The value of the interface's tag `natha:cluster`; none without that tag.
+    pub found: Option<String>,
 }
 
 /// The route table of this node's own subnet, and its default route.

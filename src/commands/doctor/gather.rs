@@ -51,6 +51,7 @@ pub(super) async fn gather(flags: &Flags, pre: bool) -> Gathered {
         metadata: metadata.map(|answer| answer.map(|identity| identity.instance)),
         instance: cloud.instance,
         permissions: cloud.permissions,
+        interface_tag: cloud.interface_tag,
         plan: found.plan,
         drift: found.drift,
         firewalls: found.firewalls,
