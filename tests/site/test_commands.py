@@ -282,7 +282,7 @@ class TheChecks(unittest.TestCase):
     def test_what_exists_is_accepted(self):
         for command in (
             "sudo natha status --json | jq .view",
-            "natha when-safe --within 1h -- apt-get -y install --only-upgrade natha",
+            "natha when-safe --within 1h -- apt-get -y install /root/natha.deb",
             "natha notify test --json",
             'X=$(aws ec2 describe-route-tables --filters "Name=a,Values=b" --query Z)',
             "aws cloudformation deploy --stack-name a --template-file b",

@@ -266,8 +266,6 @@ class Eks(Valid, ExampleCase):
         self.assertEqual({it["value"] for it in tags.values()}, {"eks-apps"})
         [rule] = plan.of("aws_security_group_rule", "source", NATHA).values()
         self.assertEqual(rule["cidr_blocks"], ["10.0.0.0/16", "100.64.0.0/16"])
-        addon = plan.of("aws_eks_addon", "vpc_cni")[""]
-        self.assertIn('"AWS_VPC_K8S_CNI_EXTERNALSNAT":"true"', addon["configuration_values"])
 
 
 class All(unittest.TestCase):
