@@ -171,14 +171,14 @@ pub(super) fn address_refresh(facts: &Facts) -> Judged {
     Ok(Outcome::warning(
         "natha has EC2 change this node's secondary private addresses; within a minute of each \
          change, amazon-ec2-net-utils takes away the primary address for 1 to 2 s",
-        "printf '[Unit]\\nConditionPathExists=!/usr/bin/natha\\n' | sudo install -D -m 644 /dev/stdin \
-         /etc/systemd/system/refresh-policy-routes@.service.d/natha.conf && sudo systemctl \
+        "printf '[Unit]\\nConditionPathExists=!/usr/bin/natha\\n' | sudo install -D -m 644 \
+         /dev/stdin /etc/systemd/system/refresh-policy-routes@.service.d/natha.conf && sudo systemctl \
          daemon-reload",
     ))
 }
 
-/// Whether natha has EC2 give this node further private addresses, or take them away, while it runs:
-/// landing addresses that the settings do not list, or private IPs that groups move.
+/// Whether natha has EC2 give this node further private addresses, or take them away, while it
+/// runs: landing addresses that the settings do not list, or private IPs that groups move.
 fn changes_addresses(facts: &Facts) -> bool {
     let groups = &facts.settings.groups;
     if groups.is_empty() {

@@ -66,8 +66,9 @@ pub(crate) struct TransitLink {
 }
 
 impl TransitLink {
-    /// Makes the interface and sets its sysctls. The host has the network's first address on it, and
-    /// the packets that are sent through it come from the second. Must be called on a tokio runtime.
+    /// Makes the interface and sets its sysctls. The host has the network's first address on it,
+    /// and the packets that are sent through it come from the second. Must be called on a tokio
+    /// runtime.
     ///
     /// # Errors
     /// If the kernel refuses, or an interface of this name exists. This includes an earlier result

@@ -1,27 +1,8 @@
 //! Every metric of the monitor itself: what it knows, decides and does.
 
+use super::declare::metrics;
 use super::host_catalogue::HOST_AGE;
 use super::metric::{Kind, Metric};
-
-/// Makes a static of each metric, and the list of all.
-macro_rules! metrics {
-    ($($ident:ident: $kind:ident $name:literal [$($label:literal),*] $unit:literal
-       from $source:literal $(aged $($age:ident)+)?: $help:literal;)+) => {
-        $(pub(super) static $ident: Metric = Metric {
-            name: $name,
-            kind: Kind::$kind,
-            labels: &[$($label),*],
-            unit: $unit,
-            source: $source,
-            help: $help,
-            ages: &[$($(&$age),+)?],
-        };)+
-
-        /// All of them, in the order of the reference.
-        pub(super) static ALL: &[&Metric] = &[$(&$ident),+];
-    };
-}
-pub(super) use metrics;
 
 metrics! {
     BUILD: Gauge "natha_build_info" ["version"] "1"
@@ -83,7 +64,7 @@ metrics! {
         from "heartbeats" aged HEARTBEAT_AGE:
         "Whether the peer runs with other settings, so that neither repairs the other.";
     PEER_INFO: Gauge "natha_peer_info" ["peer", "name", "version"] "1"
-        from "heartbeats":
+        from "heartbeats" aged HEARTBEAT_AGE:
         "The version of natha in the peer's last heartbeat. No value for a build that sends none.";
     POWER: Gauge "natha_peer_power_state" ["peer", "name", "state"] "1"
         from "DescribeInstances" aged POWER_AGE:

@@ -1,6 +1,6 @@
 //! Every metric of the host: what the kernel and the network driver have counted.
 
-use super::catalogue::metrics;
+use super::declare::metrics;
 use super::metric::{Kind, Metric};
 
 metrics! {

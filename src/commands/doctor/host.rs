@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::fs;
 use std::io::ErrorKind;
-use std::net::Ipv4Addr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +15,6 @@ use super::refresh;
 use crate::config::Settings;
 use crate::daemon::parse_allowances;
 use crate::doctor::{ConntrackFacts, Fact, Gap, KeyDirectory, KeyFile, LinkFacts, Ring};
-use crate::flows::{Protocol, Tuple};
 use crate::kernel::conntrack::{ConntrackError, Requests};
 use crate::kernel::forwarding::{ForwardingError, check_plan};
 use crate::kernel::journal::last_plan;
@@ -35,15 +33,6 @@ const KEY_FROM_SSM: &str = "/etc/natha/key.ssm";
 
 /// The timeout of connections that natha sets.
 const TIMEOUT: &str = "net/netfilter/nf_conntrack_tcp_timeout_established";
-
-/// A connection that no host has: its addresses are those of documentation (RFC 5737).
-const NO_CONNECTION: Tuple = Tuple {
-    protocol: Protocol::Udp,
-    source: Ipv4Addr::new(192, 0, 2, 1),
-    destination: Ipv4Addr::new(192, 0, 2, 2),
-    source_port: 9,
-    destination_port: 9,
-};
 
 /// The driver of the tunnel for copies.
 const VXLAN: &str = "vxlan";
@@ -226,7 +215,7 @@ async fn conntrack_netlink() -> Fact<Option<String>> {
     if let Some(gap) = without_privilege() {
         return Err(gap);
     }
-    let ask = || -> Result<(), ConntrackError> { Requests::open()?.find(&NO_CONNECTION).map(drop) };
+    let ask = || -> Result<(), ConntrackError> { Requests::open()?.probe() };
     let answer = spawn_blocking(ask).await.map_err(Gap::new)?;
     Ok(answer.err().map(|error| format!("{:#}", anyhow::Error::new(error))))
 }

@@ -15,9 +15,9 @@ const PRIORITY: u8 = 20;
 /// it, every thread's whole stack would be made resident.
 const ON_FAULT: i32 = 4;
 
-/// Gives the calling thread real-time priority, or the nice value -20 if the kernel refuses that. A
-/// kernel with `CONFIG_RT_GROUP_SCHED`, such as Amazon Linux's, refuses it even to root in a control
-/// group without a share of real time, and control groups of version 2 cannot have one.
+/// Gives the calling thread real-time priority, or the nice value -20 if the kernel refuses that.
+/// A kernel with `CONFIG_RT_GROUP_SCHED`, such as Amazon Linux's, refuses it even to root in a
+/// control group without a share of real time, and control groups of version 2 cannot have one.
 ///
 /// # Errors
 /// If the thread has no real-time priority: the reason, and what it has instead.
@@ -48,8 +48,8 @@ fn instead(refused: &str, nice: Result<(), String>) -> String {
     match nice {
         Ok(()) => format!("no real-time priority ({refused}): the event loop runs at nice -20"),
         Err(error) => format!(
-            "no real-time priority ({refused}), and no nice value of -20 ({error}): on a busy host, \
-             the event loop may run late"
+            "no real-time priority ({refused}), and no nice value of -20 ({error}): on a busy \
+             host, the event loop may run late"
         ),
     }
 }
