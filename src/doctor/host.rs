@@ -172,8 +172,8 @@ pub(super) fn address_refresh(facts: &Facts) -> Judged {
         "natha has EC2 change this node's secondary private addresses; within a minute of each \
          change, amazon-ec2-net-utils takes away the primary address for 1 to 2 s",
         "printf '[Unit]\\nConditionPathExists=!/usr/bin/natha\\n' | sudo install -D -m 644 \
-         /dev/stdin /etc/systemd/system/refresh-policy-routes@.service.d/natha.conf && sudo systemctl \
-         daemon-reload",
+         /dev/stdin /etc/systemd/system/refresh-policy-routes@.service.d/natha.conf && sudo \
+         systemctl daemon-reload",
     ))
 }
 

@@ -136,9 +136,8 @@ fn a_notice_soon_after_a_hand_back_doubles_the_hold() {
     bench.run_until(60_000, |bench| !bench.events(EventKind::HandOverDone).is_empty());
     assert_eq!(bench.moved(), [(1, 1)]);
     given(&mut bench);
-    // Its heir has had the group for a while by then.
-    bench.run(15_000);
     well(&mut bench, 1);
     let took = bench.run_until(120_000, |bench| bench.moved() == [(1, 1), (1, 1)]);
-    assert!((secs(60)..=secs(61)).contains(&took), "{took:?}");
+    // The heir must have had the group for as long, since it read that: at most 10 s later.
+    assert!((secs(60)..=secs(71)).contains(&took), "{took:?}");
 }

@@ -243,7 +243,8 @@ impl Requests {
     /// Asks for a connection that no host has.
     ///
     /// # Errors
-    /// If the kernel answers no such requests: it lacks `nf_conntrack_netlink`, or the right to ask.
+    /// If the kernel answers no such requests, because it lacks `nf_conntrack_netlink` or this
+    /// process the right to ask.
     pub fn probe(&mut self) -> Result<(), ConntrackError> {
         self.find(&NO_CONNECTION).map(drop)
     }
