@@ -27,9 +27,6 @@ use crate::types::{
     PowerReport, RouteTableId, RouteTableInfo, StopOrigin, SubnetId, SubnetInfo, VpcId,
 };
 
-/// Time limit for opening a TCP and TLS connection.
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
-
 /// The most pages read of one list: 20,000 items, far above EC2's own limits for a VPC.
 const MAX_PAGES: usize = 200;
 
@@ -373,7 +370,7 @@ pub(super) async fn shared(
 /// The time limits of one call.
 pub(super) fn limits(api: &Api) -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(CONNECT_LIMIT.min(api.timeout))
+        .connect_timeout(hedge::CONNECT_LIMIT.min(api.timeout))
         .operation_timeout(api.timeout)
         .build()
 }

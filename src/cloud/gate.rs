@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use aws_sdk_ec2::config::interceptors::{
     BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef,
@@ -15,27 +16,30 @@ use aws_sdk_ec2::config::{ConfigBag, Intercept, RuntimeComponents};
 /// Between the decision for a change and its sending, credentials are fetched and this process may
 /// be paused for any length of time. The gate keeps outdated changes from being sent. After the
 /// gate there is only one poll of an open connection, or opening a new one; and EC2 rejects a
-/// request whose signature is older than five minutes. A request that is sent again passes the gate
-/// again.
+/// request whose signature is older than five minutes.
+///
+/// A request that is sent again passes the gate again, which then stays open for as much longer as
+/// that request has waited for its reply: a pause of this process closes it nevertheless.
 #[derive(Clone)]
-pub(crate) struct Gate(Arc<dyn Fn() -> bool + Send + Sync>);
+pub(crate) struct Gate(Arc<dyn Fn(Duration) -> bool + Send + Sync>);
 
 impl Gate {
-    /// A gate that is open while `may_send` returns true.
+    /// A gate that is open while `may_send` returns true. It is given the time for which the change
+    /// has waited on purpose.
     #[must_use]
-    pub(crate) fn new(may_send: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(may_send: impl Fn(Duration) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(may_send))
     }
 
-    /// Whether the change may be sent now.
-    pub(super) fn is_open(&self) -> bool {
-        (self.0)()
+    /// Whether the change may be sent now, after it has waited for so long on purpose.
+    pub(super) fn is_open(&self, waited: Duration) -> bool {
+        (self.0)(waited)
     }
 
     /// A gate that is always open: for a change that an operator waits for.
     #[must_use]
     pub(crate) fn open() -> Self {
-        Self::new(|| true)
+        Self::new(|_| true)
     }
 }
 
@@ -74,7 +78,7 @@ impl Intercept for Gatekeeper {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), aws_sdk_ec2::error::BoxError> {
-        if self.gate.is_open() {
+        if self.gate.is_open(Duration::ZERO) {
             return Ok(());
         }
         self.stopped.store(true, Ordering::Relaxed);

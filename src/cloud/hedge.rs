@@ -35,6 +35,9 @@ use super::gate::Gate;
 /// How long a request waits for its reply until it is sent again. EC2 usually answers in less.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Time limit for opening a TCP and TLS connection.
+pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+
 /// Requests that are being sent again at the same time, so that a slow API gets few more requests
 /// than before. Others wait for their turn.
 const AT_ONCE: usize = 8;
@@ -168,10 +171,13 @@ impl Connector {
     async fn send_again(&self, copy: HttpRequest, gate: Option<Gate>) -> Option<Reply> {
         let _turn = self.common.turns.acquire().await.ok()?;
         let mut last = None;
+        let mut waited = self.common.patience;
         for _ in 0..CONNECTIONS {
-            if gate.as_ref().is_some_and(|gate| !gate.is_open()) {
+            if gate.as_ref().is_some_and(|gate| !gate.is_open(waited)) {
                 break;
             }
+            // As long as a connection may take.
+            waited += CONNECT_LIMIT;
             tracing::debug!(uri = copy.uri(), "no reply: sending the request again");
             match self.fresh.call(copy.try_clone()?).await {
                 Err(error) if never_connected(&error) => last = Some(Err(error)),

@@ -1,6 +1,7 @@
 //! Hedged requests, between a client of EC2 and a server of which some connections are silent.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region};
@@ -67,7 +68,15 @@ async fn server(silent: usize, answer: impl Fn() -> Answer + Send + Sync + 'stat
 async fn a_change_without_a_reply_is_sent_again_over_a_new_connection() {
     let server = server(1, || reply("ReplaceRoute", "")).await;
     let ec2 = client(&server, AMPLE).await;
-    assert_eq!(ec2.write_route(&write(), &Gate::open()).await, Ok(Sent::Accepted));
+    // The deadline of a change moves by the time for which it waits for the first reply.
+    let deadline = Arc::new(Mutex::new(Vec::new()));
+    let asked = deadline.clone();
+    let gate = Gate::new(move |waited| {
+        asked.lock().unwrap().push(waited);
+        true
+    });
+    assert_eq!(ec2.write_route(&write(), &gate).await, Ok(Sent::Accepted));
+    assert_eq!(*deadline.lock().unwrap(), [Duration::ZERO, PATIENCE]);
     let seen = server.seen();
     assert_eq!((seen.len(), server.connections()), (2, 2), "{seen:?}");
     assert_eq!(seen[0], seen[1]);
@@ -88,7 +97,7 @@ async fn a_change_whose_gate_has_closed_is_not_sent_again() {
     let server = server(1, || reply("ReplaceRoute", "")).await;
     let ec2 = client(&server, SHORT).await;
     let was_asked = AtomicBool::new(false);
-    let gate = Gate::new(move || !was_asked.swap(true, Ordering::Relaxed));
+    let gate = Gate::new(move |_| !was_asked.swap(true, Ordering::Relaxed));
     let fault = ec2.write_route(&write(), &gate).await.unwrap_err();
     assert_eq!((fault.kind, server.seen().len()), (Kind::Unknown, 1));
 }

@@ -56,7 +56,11 @@ const ENDS: [(&str, &str); 2] =
 /// When the lab does not start, an event does not come about in time, or the group's packets do not
 /// arrive after it.
 pub fn foreign_packets(spec: &Spec) -> Result<Foreign> {
-    let scene = observed(spec)?;
+    // EC2 assigns no address to a node that has an egress IP when it starts.
+    let nodes = ["nat-a", "nat-b"];
+    let own = |spec: Spec, node: &&str| spec.with_address(&format!("own-{node}"), Some(node));
+    let spec = nodes.iter().fold(spec.clone(), own);
+    let scene = observed(&spec)?;
     let own = scene.public("out-a")?;
     let mut watch = Watch { scene: &scene, own, foreign: Foreign::new() };
     scene.wait_well()?;
@@ -76,7 +80,7 @@ pub fn foreign_packets(spec: &Spec) -> Result<Foreign> {
     scene.drain("nat-a")?;
     scene.wait_route(0, "nat-b")?;
     watch.after("a hand-over")?;
-    let nodes = ["nat-a", "nat-b"].map(|name| scene.host(name));
+    let nodes = nodes.map(|name| scene.host(name));
     let nodes = nodes.into_iter().collect::<Result<Vec<_>>>()?;
     scene.stop_nodes(&nodes)?;
     scene.start_nodes(&nodes)?;
