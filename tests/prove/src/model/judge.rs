@@ -112,7 +112,6 @@ impl World {
                 let unknown = (!is_known).then_some(Rule::Unknown);
                 unknown.into_iter().chain(notes.is_blind(false).then_some(Rule::Blind)).collect()
             }
-            Action::MayExit => self.judge_goodbye(n).into_iter().collect(),
             _ => Vec::new(),
         };
         for rule in broken {
@@ -214,12 +213,10 @@ impl World {
         }
         let shares =
             self.parts_of(home).into_iter().any(|t| self.cloud.now.routes[t] == Target::Node(to));
-        // Who leaves cannot wait.
-        let is_hand_back = to == home && !shares && !self.is_leaving(n);
-        if is_hand_back {
+        if to == home && !shares {
             Rule::EarlyHandBack.try_it();
         }
-        if is_hand_back && self.nodes[to].notes.up < surely_up {
+        if to == home && !shares && self.nodes[to].notes.up < surely_up {
             broken.push(Rule::EarlyHandBack);
         }
         broken
@@ -234,8 +231,7 @@ impl World {
         let served = !self.pattern.checked
             || self.nodes[holder].notes.serves[self.home(at)].0 >= SURELY_CALM;
         let led = self.led[at] >= SURELY_CALM;
-        let stays = !self.is_leaving(holder);
-        holder != n && calm(n) && calm(holder) && linked && served && led && stays
+        holder != n && calm(n) && calm(holder) && linked && served && led
     }
 
     /// Whether node `n` would take this table from a healthy node of which it has heard nothing
@@ -318,7 +314,6 @@ impl World {
             }
             self.note_blindness(n);
             self.note_services(n);
-            self.note_drain(n);
         }
         let rows = self.nodes.len();
         for pair in 0..rows * rows {
@@ -391,7 +386,7 @@ impl World {
         let mut working = (0..self.nodes.len()).filter(|n| self.nodes[*n].forwards());
         let sole = working.next().filter(|n| {
             let runs = self.cloud.now.power[*n].state == InstanceState::Running;
-            let may_serve = runs && self.nodes[*n].may_forward() && !self.is_leaving(*n);
+            let may_serve = runs && self.nodes[*n].may_forward();
             working.next().is_none() && may_serve && self.nodes[*n].failing.is_empty()
         });
         let is_stale = self.is_any_stale();

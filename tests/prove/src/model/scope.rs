@@ -33,7 +33,6 @@ pub enum Kind {
     HalfDelayed,
     HalfStale,
     Landless,
-    Drain,
 }
 
 impl Kind {
@@ -99,7 +98,6 @@ impl Kind {
             Self::HalfDelayed => halves(Api::DelaysHalf),
             Self::HalfStale => Half::ALL.map(Fault::HalfStale).to_vec(),
             Self::Landless => each(Fault::Landless),
-            Self::Drain => each(Fault::Drain),
             Self::Unlisted => {
                 pairs.filter(|(a, b)| a != b).map(|(a, b)| Fault::Unlisted(a, b)).collect()
             }

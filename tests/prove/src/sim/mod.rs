@@ -13,7 +13,6 @@ mod names;
 mod net;
 mod node;
 mod noise;
-mod outside;
 mod plot;
 mod prober;
 mod queue;
