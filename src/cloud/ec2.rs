@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
