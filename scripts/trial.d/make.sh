@@ -315,7 +315,7 @@ scratch_address() {
 
 # allow_measuring_address ID: what `natha measure` needs besides, on this Elastic IP alone.
 allow_measuring_address() {
-    local arn=arn:$partition:ec2:*:*: cluster=natha-trial-$name
+    local arn="arn:$partition:ec2:*:*:" cluster=natha-trial-$name
     soon iam put-role-policy --role-name "$cluster" --policy-name natha-measure \
         --policy-document '{"Version":"2012-10-17","Statement":[
             {"Sid":"MeasureElasticIp","Effect":"Allow",
