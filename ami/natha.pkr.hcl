@@ -4,6 +4,8 @@
 #   packer build -var version=0.1.0 -var natha_arm64=… -var natha_x86_64=… ami/
 #   packer build -only='natha.amazon-ebs.debian-arm64' …     # one of them
 #
+# Run packer in the directory above this one: the paths below are relative to it.
+#
 # Debian 12's Packer 1.6 has the plugin built in and can parse neither plugins.pkr.hcl nor the lines
 # marked below. tests/boot/check uses it to validate the rest.
 
@@ -58,6 +60,12 @@ variable "subnet" {
   type        = string
   default     = ""
   description = "The subnet of the builder, with access to the distribution's mirrors. Empty: the default VPC."
+}
+
+variable "amazon_linux_kernel" {
+  type        = string
+  default     = "6.12"
+  description = "The line of Amazon Linux's kernel. Amazon publishes an image for each."
 }
 
 variable "with_aws_cli" {
@@ -129,7 +137,7 @@ build {
     instance_type = "t4g.small"
     ssh_username  = "ec2-user"
     source_ami_filter {
-      filters     = { name = "al2023-ami-minimal-2023.*-arm64", root-device-type = "ebs", virtualization-type = "hvm" }
+      filters     = { name = "al2023-ami-minimal-2023.*-kernel-${var.amazon_linux_kernel}-arm64", root-device-type = "ebs", virtualization-type = "hvm" }
       owners      = ["amazon"]
       most_recent = true
     }
@@ -175,7 +183,7 @@ build {
     instance_type = "t3.small"
     ssh_username  = "ec2-user"
     source_ami_filter {
-      filters     = { name = "al2023-ami-minimal-2023.*-x86_64", root-device-type = "ebs", virtualization-type = "hvm" }
+      filters     = { name = "al2023-ami-minimal-2023.*-kernel-${var.amazon_linux_kernel}-x86_64", root-device-type = "ebs", virtualization-type = "hvm" }
       owners      = ["amazon"]
       most_recent = true
     }
@@ -215,8 +223,18 @@ build {
     run_tags      = { Name = "packer natha debian12 x86_64" }
   }
 
+  # cloud-init writes the archive's addresses and its own state until its first boot is over. The
+  # directory must exist: packer's upload by sftp does not make it.
+  provisioner "shell" {
+    inline = [
+      "timeout 300 cloud-init status --wait || echo 'cloud-init has not ended as it should'",
+      "mkdir -p /tmp/natha-image",
+    ]
+  }
+
+  # The slash is important. Without it, packer makes a directory ami in the destination.
   provisioner "file" {
-    source      = "ami"
+    source      = "ami/"
     destination = "/tmp/natha-image"
   }
 

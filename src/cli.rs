@@ -220,7 +220,7 @@ async fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
     match &cli.verb {
         Verb::Setup(args) => setup::run(args.clone(), &cli.flags).await,
         Verb::Teardown(args) => teardown::run(args.clone(), &local()?).await,
-        Verb::Monitor(args) => monitor::run(args, &cli.flags).await,
+        Verb::Monitor(args) => Box::pin(monitor::run(args, &cli.flags)).await,
         Verb::Status(args) => status::run(args, &socket_of(&cli.flags).await?).await,
         Verb::Doctor(args) => doctor::run(args, &cli.flags).await,
         Verb::Handover(args) => handover::run(args, &socket_of(&cli.flags).await?).await,

@@ -1,7 +1,9 @@
 //! The status report of a running monitor, and the findings that need attention. Pure.
 
+mod ages;
 mod flows;
 mod meters;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -15,7 +17,8 @@ use crate::types::{
     AllocationId, Fitness, GroupName, InstanceId, Resource, Roster, RouteTarget, Time,
 };
 
-pub use flows::{FlowsReport, HeirReport, OwnerReport};
+pub use ages::ReadingAges;
+pub use flows::{CopiesReport, FlowsReport, HeirReport, OwnerReport, PacketCount};
 pub(crate) use meters::label;
 pub use meters::{EventCount, HeartbeatGaps, Histogram, Meters};
 
@@ -45,6 +48,10 @@ pub struct Report {
     pub roster: Roster,
     /// State of the failover machine.
     pub view: View,
+    /// The version of natha in each peer's last heartbeat. A peer whose build sends none is not in
+    /// it. None in the report of such a build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub versions: Option<BTreeMap<InstanceId, String>>,
     /// Active alerts about this host that the view does not contain.
     #[serde(default)]
     pub alerts: Vec<String>,
@@ -67,6 +74,9 @@ pub struct Report {
     /// The replication of connections. Empty if it is off.
     #[serde(default, skip_serializing_if = "FlowsReport::is_empty")]
     pub flows: FlowsReport,
+    /// How old the readings are that other tasks than the event loop make.
+    #[serde(default, skip_serializing_if = "ReadingAges::is_empty")]
+    pub ages: ReadingAges,
     /// Recent events, oldest first.
     pub events: Vec<Event>,
     /// Counts since the monitor started.
@@ -137,6 +147,10 @@ pub struct EgressStatus {
     pub landing: Option<Ipv4Addr>,
     /// Whether the landing address is on this host; none before the monitor has looked.
     pub landing_on_host: Option<bool>,
+    /// How long ago the monitor looked, in ms; none before it has.
+    #[serde(rename = "landing_age_ms", with = "millis::option", default)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub landing_age: Option<Duration>,
 }
 
 /// How far an egress IP has arrived on this node.
@@ -166,6 +180,8 @@ pub enum EgressProof {
 pub struct LandingState {
     /// Those that are on the host.
     pub on_host: BTreeSet<Ipv4Addr>,
+    /// When that was read; none if it was not.
+    pub read: Option<Time>,
     /// Those whose egress IP is here: since when, and what shows it.
     pub here: BTreeMap<Ipv4Addr, (Time, EgressProof)>,
 }
@@ -205,6 +221,10 @@ impl EgressStatus {
                     landing_on_host: landing
                         .zip(landings)
                         .map(|(own, all)| all.on_host.contains(&own)),
+                    landing_age: landing
+                        .and(landings)
+                        .and_then(|all| all.read)
+                        .map(|read| now.since(read)),
                 });
             }
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use natha_lab::ec2::{Fault, FaultRule, Faults, Principal};
+use natha_lab::egress::Egress;
 use natha_lab::scene::{self, QUICK, Scene};
 use natha_lab::{Output, Spec, Traffic};
 use serde_json::Value;
@@ -163,6 +164,29 @@ fn a_source_dest_check_that_is_on_is_found_with_the_command() {
 }
 
 #[test]
+fn an_interface_that_egress_ips_cannot_move_to_is_found_with_the_command() {
+    let spec = Egress { strict: false, replicate: false, more: QUICK }.spec(NATHA);
+    let scene = Scene::start(&spec).unwrap();
+    scene.wait_seen("host-a", scene.public("out-a").unwrap()).unwrap();
+    let interface = scene.host("nat-a").unwrap().interface;
+    let asked = ["--only", "interface-tag", "--json"];
+    let tag = [("ResourceId.1", &*interface), ("Tag.1.Key", "natha:cluster")];
+    scene.ec2("DeleteTags", &tag).unwrap();
+    // The lab's roles have no policy: this is what the one of `natha policy` refuses.
+    let denied = FaultRule::on("AssociateAddress", Fault::Deny);
+    scene.api_faults(Faults { rules: vec![denied] }).unwrap();
+    let output = doctor(&scene, &asked);
+    let found = complaints(&output);
+    assert_eq!((output.code, &found["interface-tag"]["state"]), (3, &Value::from("failed")));
+    let remedy = found["interface-tag"]["remedy"].to_string();
+    assert!(remedy.contains(&format!("create-tags --resources {interface} ")), "{remedy}");
+    assert!(remedy.contains("'Key=natha:cluster,Value=lab'"), "{remedy}");
+    scene.ec2("CreateTags", &[&tag[..], &[("Tag.1.Value", "lab")]].concat()).unwrap();
+    let output = doctor(&scene, &asked);
+    assert_eq!((output.code, complaints(&output).len()), (0, 0), "{}", output.stdout);
+}
+
+#[test]
 fn a_host_is_checked_before_the_installation_and_nothing_is_changed() {
     let mut spec = Spec::nodes(1);
     spec.natha = Some(NATHA.into());
@@ -177,6 +201,26 @@ fn a_host_is_checked_before_the_installation_and_nothing_is_changed() {
     assert!(!output.stdout.contains("monitor-runs"));
     assert_eq!(scene.sh("nat-a", look).unwrap(), before);
     assert_eq!(scene.route_writes().unwrap(), 0);
+}
+
+#[test]
+fn what_replication_needs_of_the_kernel_is_checked_before_the_installation() {
+    let mut spec = Spec::nodes(1);
+    spec.natha = Some(NATHA.into());
+    let scene = Scene::start_unwell(&spec).unwrap();
+    let asked = ["--pre", "--only", "kernel", "--set", "replicate.enabled=true", "--json"];
+    let output = doctor(&scene, &asked);
+    assert_eq!((output.code, complaints(&output).len()), (0, 0), "{}", output.stdout);
+    let result: Value = serde_json::from_str(&output.stdout).unwrap();
+    let findings = result["findings"].as_array().unwrap();
+    for (name, what) in [
+        ("kernel-conntrack", "the kernel lists tracked connections by netlink"),
+        ("kernel-copies", "this kernel can copy packets to another node"),
+    ] {
+        let found = findings.iter().find(|one| one["name"] == name).unwrap();
+        assert_eq!(found["state"], "passed", "{found}");
+        assert_eq!(found["what"], what, "{found}");
+    }
 }
 
 #[test]

@@ -94,3 +94,31 @@ fn a_takeover_goes_through_once_ec2_stops_refusing() {
     }
     calm(&scene);
 }
+
+/// Calls that may take long, as `api.timeout`.
+const LIMIT: Duration = Duration::from_secs(20);
+const LONG_CALLS: &str = "
+api.timeout = \"20s\"
+failover.read_valid = \"20s\"
+
+[repair]
+enabled = false
+after = \"3m\"
+settle = \"2m\"
+stagger = \"1m\"
+";
+
+#[test]
+fn a_takeover_does_not_wait_for_a_connection_that_fell_silent() {
+    let scene = Scene::start(&scene::spec(2, NATHA, LONG_CALLS)).unwrap();
+    let taker = Principal::Instance(scene.host("nat-b").unwrap().instance);
+    // As on a kept connection to an address of EC2 in the zone that has just failed.
+    let mut silence = FaultRule::on("ReplaceRoute", Fault::Hang).times(1);
+    silence.principal = Some(taker);
+    scene.api_faults(Faults { rules: vec![silence] }).unwrap();
+    scene.freeze("nat-a").unwrap();
+    let moved = scene.holds_within(LIMIT / 2, || Ok(scene.route(0)? == "nat-b")).unwrap();
+    assert!(moved, "the takeover waits for the time limit of its first call");
+    scene.thaw("nat-a").unwrap();
+    scene.nobody_stopped().unwrap();
+}

@@ -2,11 +2,14 @@
 //! their group.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, Result, bail};
 use natha_lab::ec2::{Fault, FaultRule, Faults};
-use natha_lab::egress::{self, Egress};
+use natha_lab::egress::{self, Egress, Load};
+use natha_lab::meter::mixed::{Kind, Mix};
 use natha_lab::net::internet::{INTERNET_HOST, WHOAMI_PORT};
 use natha_lab::scene::{self, QUICK, Scene, ensure};
 use natha_lab::{Spec, cluster};
@@ -114,6 +117,94 @@ fn an_elastic_ip_becomes_an_egress_ip_by_its_tags_alone() {
     // A tag that changes is taken in by running monitors.
     tag(&scene, "out-a", &[("natha:group", "elsewhere")]);
     scene.wait_for(|| Ok(scene.seen("host-a").is_some_and(|by| by != a))).unwrap();
+}
+
+/// Private addresses of host-a, among which natha's hash divides three egress IPs 2 : 1 : 2.
+const SOURCES: [Ipv4Addr; 5] = [source(201), source(202), source(203), source(204), source(205)];
+
+const fn source(last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 100, last)
+}
+
+/// Asks the internet host by which address it sees a connection from a private address, and prints
+/// both.
+const WHO: &str = "
+    use IO::Socket::INET;
+    my ($from, $to) = @ARGV;
+    my $s = IO::Socket::INET->new(LocalAddr => $from, PeerAddr => $to, Timeout => 2) or exit 1;
+    print $s \"GET / HTTP/1.0\\r\\n\\r\\n\";
+    my $last;
+    while (<$s>) { $last = $_ }
+    print \"$from $last\\n\"";
+
+/// The public addresses by which the internet sees the private addresses of host-a: those of
+/// [`SOURCES`] that reach it.
+fn seen_by_source(scene: &Scene) -> Result<BTreeMap<Ipv4Addr, Ipv4Addr>> {
+    let sources = SOURCES.map(|source| source.to_string()).join(" ");
+    let ask = format!(
+        "for from in {sources}; do perl -e '{WHO}' $from {INTERNET_HOST}:{WHOAMI_PORT} & done; wait"
+    );
+    let told = scene.sh("host-a", &ask)?;
+    let mut seen = BTreeMap::new();
+    for (from, by) in told.lines().filter_map(|line| line.trim().split_once(' ')) {
+        seen.insert(from.parse()?, by.parse()?);
+    }
+    Ok(seen)
+}
+
+#[test]
+fn each_private_host_keeps_its_address_of_three_in_planned_moves_and_when_its_node_dies() {
+    let egress = Egress { strict: true, replicate: true, more: QUICK };
+    let mut spec = egress::with_second_host(egress.spec_with_several(NATHA, 3));
+    spec.ec2.elastic_ms = Some(1_000);
+    let host = spec.hosts.iter_mut().find(|host| host.name == "host-a").unwrap();
+    host.secondary = SOURCES.into();
+    let scene = Scene::start_unwell(&spec).unwrap();
+    scene.capture().unwrap();
+    scene.wait_well().unwrap();
+    let names = ["out-a", "out-a2", "out-a3"];
+    let own: BTreeSet<Ipv4Addr> = names.map(|name| scene.public(name).unwrap()).into();
+    let add = SOURCES.map(|source| format!("ip address add {source}/32 dev ens5")).join(" && ");
+    scene.sh("host-a", &add).unwrap();
+    let all = || Ok(seen_by_source(&scene)?.len() == SOURCES.len());
+    scene.wait_for(all).unwrap();
+    let before = seen_by_source(&scene).unwrap();
+    assert_eq!(before.values().copied().collect::<BTreeSet<_>>(), own, "{before:?}");
+    let keep = || {
+        let now = seen_by_source(&scene)?;
+        for (source, by) in &now {
+            let was = before.get(source).context("another source")?;
+            ensure(was == by, &format!("{source} is seen as {by}, before as {was}"))?;
+        }
+        Ok(now.len() == before.len())
+    };
+    let mix = Mix {
+        flows: Kind::ALL.map(|kind| (kind, 5)).into(),
+        interval_ms: 200,
+        download_rate: 50_000,
+        source_ports: Some(10_000),
+        newcomers_ms: None,
+    };
+    let load = Load::open(&scene, &mix).unwrap();
+    let flows = 2 * 5 * Kind::ALL.len();
+    scene.wait_replicated("nat-a", "nat-b", flows).unwrap();
+    scene.hand_over("nat-a", "a", "nat-b").unwrap();
+    for holder in ["nat-b", "nat-a"] {
+        scene.wait_route(0, holder).unwrap();
+        scene.wait_for(keep).unwrap();
+    }
+    scene.wait_well().unwrap();
+    scene.wait_replicated("nat-a", "nat-b", flows).unwrap();
+    scene.panic("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    scene.wait_for(keep).unwrap();
+    let ended = load.close(&scene).unwrap();
+    assert_eq!((ended.flows(), ended.broken()), (flows, 0), "{ended:#?}");
+    for report in [&ended.kept, &ended.changed] {
+        assert_eq!(report.seen.len(), 1, "one host, one address: {ended:#?}");
+    }
+    let captured = scene.captured().unwrap();
+    assert!(captured.keys().all(|by| own.contains(by)), "{captured:?}, not only {own:?}");
 }
 
 /// The spec of strict groups, of which the routes and the egress IPs take effect so much later than

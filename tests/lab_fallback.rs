@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use natha_lab::fallback::{BREAK, GATEWAY, MEND};
 use natha_lab::net::internet::{INTERNET_HOST, WHOAMI_PORT};
 use natha_lab::scene::{self, QUICK, Scene, element, has_event};
 use serde_json::Value;
@@ -11,34 +12,12 @@ use serde_json::Value;
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 const NODES: [&str; 2] = ["nat-a", "nat-b"];
 const HOSTS: [&str; 2] = ["host-a", "host-b"];
-/// A firewall of another program, which natha does not repair.
-const BREAK: &str = "nft add table inet other && nft add chain inet other forward \
-                     '{ type filter hook forward priority 0; policy drop; }'";
-const MEND: &str = "nft delete table inet other";
 
 /// A pair whose tables name a NAT gateway as their fallback; and that gateway.
 fn start() -> (Scene, String) {
-    let spec = scene::spec(2, NATHA, QUICK).with_address("gateway", None);
+    let spec = scene::spec(2, NATHA, QUICK).with_address(GATEWAY, None);
     let scene = Scene::start(&spec).unwrap();
-    let account = scene.account().unwrap();
-    let subnet = scene.zone(0).unwrap().public_subnet;
-    let params = [("SubnetId", &*subnet), ("AllocationId", &account.elastic["gateway"].allocation)];
-    let gateway = element(&scene.ec2("CreateNatGateway", &params).unwrap(), "natGatewayId");
-    let shown = || scene.ec2("DescribeNatGateways", &[("NatGatewayId.1", &gateway)]);
-    scene.wait_for(|| Ok(element(&shown()?, "state") == "available")).unwrap();
-    for zone in 0..2 {
-        let table = scene.zone(zone).unwrap().private_table;
-        let tag = [("Tag.1.Key", "natha:fallback"), ("Tag.1.Value", &gateway)];
-        scene.ec2("CreateTags", &[&[("ResourceId.1", &*table)][..], &tag].concat()).unwrap();
-    }
-    // The tags are read at the start.
-    for node in NODES {
-        scene.terminate(node).unwrap();
-        scene.wait_status(node, Value::is_null).unwrap();
-        scene.spawn(node, &["natha", "monitor"]).unwrap();
-        scene.wait_status(node, |status| status.pointer("/view/groups").is_some()).unwrap();
-    }
-    scene.wait_well().unwrap();
+    let gateway = scene.add_fallback(&NODES).unwrap();
     (scene, gateway)
 }
 
@@ -56,7 +35,7 @@ fn all_at(scene: &Scene, gateway: &str) {
     for zone in 0..2 {
         scene.wait_route(zone, gateway).unwrap();
     }
-    let address = scene.account().unwrap().elastic["gateway"].address.to_string();
+    let address = scene.account().unwrap().elastic[GATEWAY].address.to_string();
     for host in HOSTS {
         assert_eq!(seen_as(scene, host), address);
     }
@@ -105,6 +84,32 @@ fn a_drained_node_leaves_its_groups_and_a_dead_peer_s_to_the_fallback() {
     scene.wait_route(0, "nat-b").unwrap();
     scene.wait_route(1, "nat-b").unwrap();
     scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+}
+
+#[test]
+fn planned_work_on_a_pair_needs_the_fallback_only_when_the_other_node_dies_meanwhile() {
+    let (scene, gateway) = start();
+    let work = "mkfifo /root/go
+natha when-safe -- sh -c 'echo begun >/root/work; read x </root/go'
+echo $? >/root/ended";
+    scene.spawn("nat-a", &["sh", "-c", work]).unwrap();
+    let holds = |path: &str, text: &str| -> anyhow::Result<bool> {
+        Ok(scene.sh("nat-a", &format!("cat {path} 2>/dev/null || true"))? == text)
+    };
+    scene.wait_for(|| holds("/root/work", "begun\n")).unwrap();
+    let served = || {
+        let all_here = scene.route(0)? == "nat-b" && scene.route(1)? == "nat-b";
+        scene::ensure(all_here, "the other node does not serve all")
+    };
+    scene.watch(Duration::from_secs(5), served).unwrap();
+    scene.panic("nat-b").unwrap();
+    all_at(&scene, &gateway);
+    scene.sh("nat-a", "echo go >/root/go").unwrap();
+    scene.wait_for(|| holds("/root/ended", "0\n")).unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_route(1, "nat-a").unwrap();
+    scene.wait_route(1, "nat-b").unwrap();
     scene.wait_well().unwrap();
 }
 

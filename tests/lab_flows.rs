@@ -7,6 +7,7 @@ use anyhow::Result;
 use natha_lab::cluster;
 use natha_lab::egress::{self, Egress, Ended, Load};
 use natha_lab::meter::mixed::{Kind, Mix};
+use natha_lab::net::internet::INTERNET_HOST;
 use natha_lab::scene::{self, QUICK, Scene};
 use serde_json::Value;
 
@@ -16,8 +17,10 @@ const NATHA: &str = env!("CARGO_BIN_EXE_natha");
 const COUNT: u16 = 20;
 /// Where the ports begin that only one host uses.
 const OTHER_PORTS: u16 = 9_000;
-/// All of them.
-const ALL: usize = 2 * Kind::ALL.len() * COUNT as usize;
+/// All of one host.
+const OF_ONE_HOST: usize = Kind::ALL.len() * COUNT as usize;
+/// All of both.
+const ALL: usize = 2 * OF_ONE_HOST;
 
 /// Connections of these kinds, from ports that follow each other.
 fn mix(kinds: &[Kind], first_port: u16) -> Mix {
@@ -185,4 +188,132 @@ fn a_hand_over_on_request_and_the_hand_back_break_nothing() {
     cluster.assert_alive(load);
     // A minute after the group has left, its connections occupy no ports there any more.
     cluster.wait_removed("nat-b");
+}
+
+/// No node is repaired, so that none comes back meanwhile.
+const NO_REPAIR: &str = "
+api.timeout = \"3s\"
+failover.read_valid = \"3s\"
+repair.enabled = false
+";
+
+#[test]
+fn connections_survive_the_death_of_their_node_and_then_that_of_its_heir() {
+    let egress = Egress { strict: true, replicate: true, more: NO_REPAIR };
+    let mut spec = egress.spec_with_two_heirs(NATHA).with_ingress(INTERNET_HOST.into());
+    spec.ec2.elastic_ms = Some(1_000);
+    let scene = Scene::start_unwell(&spec).unwrap();
+    scene.capture().unwrap();
+    scene.wait_well().unwrap();
+    let address = scene.public("out-a").unwrap();
+    scene.wait_seen("host-a", address).unwrap();
+    let meter = scene.mixed("host-a", mix(&Kind::ALL, OTHER_PORTS)).unwrap();
+    let heirs = ["nat-b", "nat-c"];
+    for heir in heirs {
+        scene.wait_replicated("nat-a", heir, OF_ONE_HOST).unwrap();
+    }
+    scene.panic("nat-a").unwrap();
+    scene.wait_for(|| Ok(heirs.contains(&scene.route(0)?.as_str()))).unwrap();
+    let first = scene.route(0).unwrap();
+    let second = if first == heirs[0] { heirs[1] } else { heirs[0] };
+    scene.wait_seen("host-a", address).unwrap();
+    scene.wait_replicated(&first, second, OF_ONE_HOST).unwrap();
+    scene.panic(&first).unwrap();
+    scene.wait_route(0, second).unwrap();
+    scene.wait_seen("host-a", address).unwrap();
+    let report = scene.mixed_done(meter).unwrap();
+    assert_eq!((report.flows(), report.broken()), (OF_ONE_HOST, 0), "{report:#?}");
+    assert_eq!(report.seen, [address].into());
+    let captured = scene.captured().unwrap();
+    assert!(captured.keys().all(|by| *by == address), "{captured:?}");
+}
+
+/// Two nodes with a strict group whose host has connections of all kinds by the first one, which
+/// the second one holds. Returns the address by which the host reaches the internet, too.
+fn replicated(mix: Mix) -> (Scene, Ipv4Addr, u64) {
+    let spec = Egress { strict: true, replicate: true, more: QUICK }.spec(NATHA);
+    let scene = Scene::start(&spec.with_ingress(INTERNET_HOST.into())).unwrap();
+    let address = scene.public("out-a").unwrap();
+    scene.wait_seen("host-a", address).unwrap();
+    let meter = scene.mixed("host-a", mix).unwrap();
+    scene.wait_replicated("nat-a", "nat-b", OF_ONE_HOST).unwrap();
+    (scene, address, meter)
+}
+
+/// Has a node drop what arrives of the streams from another one, by this port of TCP.
+fn drop_stream(scene: &Scene, node: &str, from: &str, port: &str) {
+    let from = scene.host(from).unwrap().private[0];
+    let rules = format!(
+        "nft add table ip other && nft add chain ip other in \
+         '{{ type filter hook input priority 0; }}' && \
+         nft add rule ip other in ip saddr {from} tcp {port} 6284 drop"
+    );
+    scene.sh(node, &rules).unwrap();
+}
+
+#[test]
+fn a_stream_that_is_lost_in_one_direction_is_an_alert_and_nothing_is_missing_once_it_is_back() {
+    let come_and_go = Mix { newcomers_ms: Some(20), ..mix(&Kind::ALL, 10_000) };
+    let (scene, address, first) = replicated(come_and_go);
+    let mut meters = vec![first];
+    let sent = || scene.sent("nat-a", "nat-b");
+    let alerts =
+        |status: &Value| status["alerts"].to_string().contains("connections are not replicated");
+    // What the owner sends, then what the heir answers.
+    let directions = [("nat-b", "nat-a", "dport"), ("nat-a", "nat-b", "sport")];
+    for (ports, (node, from, port)) in [11_000, 12_000].into_iter().zip(directions) {
+        let resyncs = sent().unwrap()["resyncs"].as_u64();
+        drop_stream(&scene, node, from, port);
+        meters.push(scene.mixed("host-a", mix(&Kind::ALL, ports)).unwrap());
+        scene.wait_status("nat-a", alerts).unwrap();
+        assert_ne!(sent().unwrap()["state"], "live");
+        scene.sh(node, "nft delete table ip other").unwrap();
+        scene.wait_status("nat-a", |status| !alerts(status)).unwrap();
+        scene.wait_replicated("nat-a", "nat-b", meters.len() * OF_ONE_HOST).unwrap();
+        let agrees = || {
+            let sent = sent()?;
+            Ok(sent["resyncs"].as_u64() > resyncs && sent["flows"] == sent["held"])
+        };
+        scene.wait_for(agrees).unwrap();
+    }
+    scene.panic("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    scene.wait_seen("host-a", address).unwrap();
+    for meter in meters {
+        let report = scene.mixed_done(meter).unwrap();
+        assert_eq!((report.flows(), report.broken()), (OF_ONE_HOST, 0), "{report:#?}");
+        assert_eq!(report.seen, [address].into());
+    }
+}
+
+/// For so many connections the heir has room, and not for all that it is to insert.
+const ROOM: u32 = 60;
+
+#[test]
+fn connections_that_find_no_room_at_the_heir_are_counted_and_the_others_survive() {
+    let (scene, address, meter) = replicated(mix(&Kind::ALL, 10_000));
+    let owner = scene.host("nat-a").unwrap().instance;
+    let pid = |status: &Value| status["pid"].as_u64();
+    let before = pid(&cluster::status(&scene, "nat-b").unwrap());
+    scene.fill_connections("nat-b", ROOM).unwrap();
+    scene.wait_verdict("nat-a", "nat-b", "alive").unwrap();
+    scene.panic("nat-a").unwrap();
+    let inserted = |status: &Value, result: &str| {
+        status["flows"]["owners"][owner.as_str()]["inserted"][result].as_u64().unwrap_or(0)
+    };
+    let is_full = |status: &Value| inserted(status, "table-full") > 0;
+    scene.wait_status("nat-b", is_full).unwrap();
+    let told = |status: &Value| scene::has_event(status, "connections", "table-full");
+    let status = scene.wait_status("nat-b", told).unwrap();
+    assert_eq!(pid(&status), before, "the monitor goes on");
+    let (new, lost) = (inserted(&status, "new"), inserted(&status, "table-full"));
+    assert!(new > 0, "none was inserted: {status:#}");
+    // Until there is room, no host can open a connection, whatever natha does.
+    scene.free_connections("nat-b").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    scene.wait_seen("host-a", address).unwrap();
+    let report = scene.mixed_done(meter).unwrap();
+    let broken = u64::try_from(report.broken()).unwrap();
+    assert!(broken <= lost, "{lost} found no room: {report:#?}");
+    assert_eq!(report.seen, [address].into());
 }

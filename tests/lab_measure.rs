@@ -72,8 +72,13 @@ fn the_delays_of_the_lab_are_found_to_within_a_tenth() {
     let measured = |key: &str| peers[0][key].as_u64().unwrap();
     assert!(peers[0]["node"].as_str().unwrap().contains("nat-b"), "{peers:#}");
     assert!(measured("gaps") > 20 && measured("p50_ms") <= measured("max_ms"), "{peers:#}");
+    assert!(measured("jitter_p50_ms") <= measured("jitter_max_ms"), "{peers:#}");
+    // Half of all heartbeats come within half an interval of their time.
+    assert!(measured("jitter_p50_ms") <= 50, "{peers:#}");
     let shown = scene.natha("nat-a", &["measure", "--heartbeats"]).unwrap();
-    assert!(shown.stdout.contains("p99 UP TO"), "{}", shown.stdout);
+    for part in ["p99 UP TO", "JITTER p99"] {
+        assert!(shown.stdout.contains(part), "{}", shown.stdout);
+    }
 }
 
 #[test]

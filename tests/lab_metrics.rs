@@ -230,6 +230,9 @@ fn a_prometheus_finds_what_the_dashboard_and_the_rules_ask_for_through_a_takeove
             assert!(!query(&scene, left_side(expression)).is_empty(), "{expression}");
         }
     }
+    for expression in ["natha_copies_ready > 0", "natha_replication_age_seconds < 5"] {
+        assert!(!query(&scene, expression).is_empty(), "{expression}");
+    }
     let takeover = "natha_takeovers_total{reason!=\"vacant\"} > 0";
     assert!(!query(&scene, takeover).is_empty(), "nat-b has taken over");
     let detection = "natha_phase_seconds_count{phase=\"detection\"} > 0";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use natha_lab::daemon::shared::HostView;
 use natha_lab::ec2::{Fault, FaultRule, Faults, Principal};
-use natha_lab::scene::{self, Scene};
+use natha_lab::scene::{self, QUICK, Scene};
 use natha_lab::{Lab, Spec};
 
 const NATHA: &str = env!("CARGO_BIN_EXE_natha");
@@ -215,6 +215,31 @@ fn private_hosts_behind_an_interface_that_takes_no_part_are_named() {
     assert!(done.stdout.contains(part), "{}", done.stdout);
     scene.sh("nat-a", "ip link delete v0").unwrap();
     scene.wait_status("nat-a", |status| !status.is_null() && !alerted(status)).unwrap();
+}
+
+/// Every member is in the VPC, and so one of the hosts that a protected node is closed to.
+#[test]
+fn protected_nodes_hear_each_other_after_a_reboot_and_are_closed_to_private_hosts() {
+    let config = format!("metrics.listen = \"0.0.0.0:6285\"\nhost.protect = true\n{QUICK}");
+    let scene = Scene::start(&scene::spec(2, NATHA, &config)).unwrap();
+    let node = scene.host("nat-a").unwrap().private[0];
+    let opens = |host: &str| {
+        let open = format!("timeout 2 bash -c 'exec 3<>/dev/tcp/{node}/6285'");
+        scene.exec(host, &["sh", "-c", &open], Duration::from_secs(10)).unwrap().code == 0
+    };
+    assert!(opens("nat-a") && !opens("nat-b") && !opens("host-a"));
+    scene.sh("host-a", &format!("ping -c1 -W5 {node}")).unwrap();
+    let meter = scene.ping("host-b", 20).unwrap();
+    let boots = scene.boots("nat-a").unwrap();
+    scene.panic("nat-a").unwrap();
+    scene.wait_boot("nat-a", boots).unwrap();
+    scene.wait_verdict("nat-b", "nat-a", "alive").unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+    scene.lost_nothing(meter).unwrap();
+    assert!(!opens("host-a"));
+    scene.sh("nat-a", "NATHA_HOST_PROTECT=false natha setup").unwrap();
+    assert!(opens("host-a"));
 }
 
 /// Docker and k3s turn forwarding on, too.

@@ -2,10 +2,12 @@
 //! though the NAT itself reaches the internet and its rules are as `natha setup` made them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use natha_lab::net::internet::{INTERNET_HOST, RESOLVERS};
-use natha_lab::scene::{self, QUICK, Scene};
+use natha_lab::scene::{self, QUICK, Scene, ensure};
+use natha_lab::spec::AddressSpec;
 use natha_lab::{NetChange, Traffic};
 use serde_json::Value;
 
@@ -54,6 +56,47 @@ fn whatever_keeps_packets_from_passing_is_noticed_and_relieved() {
     scene.nobody_stopped().unwrap();
 }
 
+/// systemd applies the files of sysctl.d to the interface of the probes, too.
+#[test]
+fn another_programs_settings_of_the_probes_interface_move_nothing() {
+    let scene = scene();
+    scene.sh("nat-a", "echo 0 > /proc/sys/net/ipv4/conf/natha0/forwarding").unwrap();
+    let line = "net.ipv4.conf.natha0.forwarding is 0, should be 1";
+    scene.wait_status("nat-a", |status| scene::has_event(status, "host-drift", line)).unwrap();
+    scene.sh("nat-a", "echo 1 > /proc/sys/net/ipv4/conf/natha0/rp_filter").unwrap();
+    let stays = || ensure(scene.route(0)? == "nat-a", "the group has moved");
+    scene.watch(Duration::from_secs(5), stays).unwrap();
+    scene.wait_well().unwrap();
+}
+
+/// The commands of the page for operators that let packets pass the rules of iptables-legacy.
+fn remedy_of_the_page() -> String {
+    let page = include_str!("../docs/troubleshooting.md");
+    let (_, section) = page.split_once("\n### Rules of iptables-legacy\n").unwrap();
+    let remedy = section.split("```sh\n").nth(2).unwrap().split("```").next().unwrap();
+    assert_eq!(remedy.matches("sudo iptables-legacy -I FORWARD").count(), 2, "{remedy}");
+    remedy.replace("sudo ", "")
+}
+
+/// The policy stays as it was: the remedy lets the probes pass, and not only private hosts.
+#[test]
+fn what_iptables_drops_is_noticed_and_passes_after_the_remedy_for_its_kind() {
+    let scene = scene();
+    // The kernel shows these rules to iptables-legacy alone.
+    let drop = "iptables-legacy -P FORWARD DROP";
+    let unnamed = "natha setup --dry-run | grep 'drops packets' && exit 1; set -e\n";
+    assert_eq!(is_relieved_while(&scene, drop, &(unnamed.to_owned() + &remedy_of_the_page())), 1);
+    let rules = scene.sh("nat-a", "iptables-legacy -S FORWARD").unwrap();
+    assert!(rules.contains("-P FORWARD DROP"), "{rules}");
+
+    let told = "natha setup --dry-run --json | jq -r '.warnings[]' | grep '^  iptables ' > /tmp/it";
+    let remedy = format!("{told} && sh -e /tmp/it");
+    assert_eq!(is_relieved_while(&scene, "iptables -P FORWARD DROP", &remedy), 1);
+    let rules = scene.sh("nat-a", "iptables -S FORWARD").unwrap();
+    assert!(rules.contains("-P FORWARD DROP"), "{rules}");
+    scene.nobody_stopped().unwrap();
+}
+
 #[test]
 fn what_drops_the_packets_of_private_hosts_and_spares_the_probes_raises_an_alert() {
     let scene = scene();
@@ -93,6 +136,46 @@ fn a_restart_of_the_monitor_does_not_make_a_broken_nat_fit() {
     scene.wait_status("nat-a", is_broken).unwrap();
     let stays = || scene::ensure(scene.route(0)? == "nat-b", "nat-a was handed its group back");
     scene.watch(Duration::from_secs(10), stays).unwrap();
+}
+
+/// EC2 gives such a node no other address: one of its secondary private addresses has an Elastic IP
+/// of its own. The internet gateway drops what has no public address, and takes the node's own
+/// packets and those of private hosts alike.
+#[test]
+fn a_node_that_loses_its_public_address_is_relieved_until_it_has_one_again() {
+    let second = Ipv4Addr::new(10, 0, 0, 201);
+    let mut spec = scene::spec(2, NATHA, QUICK).with_address("own", Some("nat-a"));
+    let (name, on) = ("other".to_owned(), Some("nat-a".to_owned()));
+    spec.addresses.push(AddressSpec { name, on, private: Some(second) });
+    spec.hosts.iter_mut().find(|one| one.name == "nat-a").unwrap().secondary = vec![second];
+    let scene = Scene::start(&spec).unwrap();
+    let own = [("Filter.1.Name", "tag:Name"), ("Filter.1.Value.1", "own")];
+    let shown = scene.ec2("DescribeAddresses", &own).unwrap();
+    let of_it = |item: &str| scene::element(&shown, item);
+
+    let meter = scene.ping("host-a", 10).unwrap();
+    let association = of_it("associationId");
+    scene.ec2("DisassociateAddress", &[("AssociationId", &association)]).unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    let told = scene.natha("nat-a", &["status"]).unwrap();
+    assert_eq!(told.code, 3, "{}", told.stdout);
+    for part in ["this node is not fit", "uplink lost"] {
+        assert!(told.stdout.contains(part), "no `{part}` in {}", told.stdout);
+    }
+    let status = scene.wait_verdict("nat-b", "nat-a", "sick").unwrap();
+    let faults = format!("/view/peers/{}/fitness/faults", scene.host("nat-a").unwrap().instance);
+    let faults = status.pointer(&faults).and_then(Value::as_array);
+    assert!(faults.is_some_and(|faults| faults.contains(&"uplink".into())), "{status}");
+    let covered = scene.pinged(meter).unwrap();
+    assert_eq!(covered.outages.len(), 1, "{:?}", covered.outages);
+    assert!(covered.probes.last().is_some_and(|(_, answer)| answer.is_some()), "served by nat-b");
+
+    let (allocation, interface) = (of_it("allocationId"), scene.host("nat-a").unwrap().interface);
+    let back = [("AllocationId", &*allocation), ("NetworkInterfaceId", &*interface)];
+    scene.ec2("AssociateAddress", &back).unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.wait_well().unwrap();
+    scene.nobody_stopped().unwrap();
 }
 
 /// The way to the internet is gone, and EC2's API is reached all the same, as through an endpoint

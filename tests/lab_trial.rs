@@ -27,7 +27,7 @@ const QUICK: [&str; 6] = [
     "api.timeout=3s",
     "failover.read_valid=3s",
 ];
-const STORY: [&str; 11] = [
+const STORY: [&str; 12] = [
     "steady",
     "takeover",
     "repair",
@@ -39,6 +39,7 @@ const STORY: [&str; 11] = [
     "role",
     "doctor",
     "measure",
+    "measure-elastic-ip",
 ];
 
 /// An account without anything of a trial.
@@ -197,6 +198,10 @@ fn a_trial_tells_its_whole_story_and_leaves_nothing() {
     assert!(!doctor.contains("failed=") && doctor.contains("warning=key-present"), "{doctor}");
     let measure = steps[10]["detail"].as_str().unwrap();
     assert_eq!(measure.matches("exit=0 rounds=5").count(), 2, "{measure}");
+    let measure = steps[11]["detail"].as_str().unwrap();
+    assert_eq!(measure.matches("exit=0 rounds=5").count(), 1, "{measure}");
+    let text = fs::read_to_string(account.out().join("measure-elastic-ip-node-a.txt")).unwrap();
+    assert_eq!(text.lines().count(), 20, "{text}");
     for part in ["node-a", "node-b"] {
         let text = fs::read_to_string(account.out().join(format!("measure-{part}.txt"))).unwrap();
         assert_eq!(text.lines().count(), 20, "{text}");

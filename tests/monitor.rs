@@ -8,6 +8,8 @@ mod history;
 mod support;
 #[path = "monitor/take.rs"]
 mod take;
+#[path = "monitor/watch.rs"]
+mod watch;
 
 use std::fs::Permissions;
 use std::io::{BufRead, Read};
@@ -55,6 +57,8 @@ fn two_monitors_meet_and_say_that_all_is_well() {
             let report = cluster.until(node, "all is well", sees_all_well).await;
             assert_eq!(report.cluster, "test");
             assert!(report.counters.peers.beats_received > 0);
+            let (versions, own) = (report.peer_versions().unwrap(), report.own_version());
+            assert_eq!(versions.into_values().collect::<Vec<_>>(), [Some(own.as_str())]);
         }
         let wrong = cluster.run(0, &["status", "--cluster", "other"]).await;
         let reason = String::from_utf8(wrong.stderr).unwrap();

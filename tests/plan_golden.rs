@@ -9,7 +9,8 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use natha::plan::{
-    EgressRules, EgressTable, NftTable, RelayRules, RelayTable, TableSpec, VipTable,
+    EgressRules, EgressTable, NftTable, Primaries, Protection, RelayRules, RelayTable, TableSpec,
+    VipTable,
 };
 
 fn spec(links: &[&str], sources: &[&str], vpc_networks: &[&str], clamp_mss: bool) -> TableSpec {
@@ -25,7 +26,9 @@ fn spec(links: &[&str], sources: &[&str], vpc_networks: &[&str], clamp_mss: bool
         mss: 1460,
         flowtable: false,
         nat: true,
+        protect: None,
         accept: BTreeSet::new(),
+        primaries: BTreeMap::new(),
     }
 }
 
@@ -72,6 +75,17 @@ fn with_the_primary_address_of_the_uplink() {
 }
 
 #[test]
+fn closed_to_private_hosts() {
+    let spec = spec(&["ens5"], &["10.0.0.0/16"], &["10.0.0.0/16"], true);
+    let protect = Some(Protection {
+        udp: [6284, 6286].into(),
+        tcp: [6284].into(),
+        except: vec!["10.0.0.0/24".parse().unwrap()],
+    });
+    compare("protected.json", &TableSpec { protect, ..spec });
+}
+
+#[test]
 fn two_armed_with_a_flowtable() {
     let spec = spec(&["ens5", "ens6"], &["10.0.0.0/16"], &["10.0.0.0/16"], true);
     compare("flowtable.json", &TableSpec { flowtable: true, ..spec });
@@ -88,7 +102,9 @@ fn a_nat_that_answers_on_a_virtual_ip() {
 #[test]
 fn a_backend_that_answers_on_a_virtual_ip() {
     let spec = spec(&["ens5"], &[], &["10.0.0.0/16"], true);
-    compare("backend.json", &TableSpec { nat: false, accept: [VIP].into(), ..spec });
+    let backend = TableSpec { nat: false, accept: [VIP].into(), ..spec };
+    compare("backend.json", &backend);
+    compare("backend_primaries.json", &TableSpec { primaries: primaries(), ..backend });
 }
 
 #[test]
@@ -103,7 +119,17 @@ fn a_host_that_is_no_nat_has_no_table() {
 fn virtual_ips_that_are_redirected_and_one_that_is_no_longer() {
     let (second, third) = (Ipv4Addr::new(192, 168, 20, 12), Ipv4Addr::new(192, 168, 20, 13));
     let redirected = BTreeMap::from([(VIP, None), (second, Some(5432))]);
-    compare("vips.json", &VipTable { redirected, closed: [third].into() });
+    let table = VipTable { redirected, primaries: BTreeMap::new(), closed: [third].into() };
+    compare("vips.json", &table);
+    let primaries = primaries();
+    compare("vips_primaries.json", &VipTable { primaries, closed: BTreeSet::new(), ..table });
+}
+
+/// The primary addresses of a two-armed host.
+fn primaries() -> Primaries {
+    [("ens5", 0), ("ens6", 1)]
+        .map(|(link, subnet)| (link.to_owned(), Ipv4Addr::new(10, 0, subnet, 10)))
+        .into()
 }
 
 /// The egress IPs of two groups, of which one is elsewhere.
@@ -178,6 +204,8 @@ fn connections_are_reset_with_and_without_egress_ips() {
 #[test]
 fn any_difference_in_the_plan_is_a_difference_in_the_digest() {
     let base = spec(&["ens5"], &["10.0.0.0/16"], &["10.0.0.0/16"], true);
+    let protect = Protection { udp: [6284].into(), tcp: BTreeSet::new(), except: Vec::new() };
+    let except = vec!["10.0.0.0/24".parse().unwrap()];
     let others = [
         spec(&["ens6"], &["10.0.0.0/16"], &["10.0.0.0/16"], true),
         spec(&["ens5", "ens6"], &["10.0.0.0/16"], &["10.0.0.0/16"], true),
@@ -187,6 +215,9 @@ fn any_difference_in_the_plan_is_a_difference_in_the_digest() {
         TableSpec { address: Some(VIP), ..base.clone() },
         TableSpec { nat: false, ..base.clone() },
         TableSpec { accept: [VIP].into(), ..base.clone() },
+        TableSpec { accept: [VIP].into(), primaries: primaries(), ..base.clone() },
+        TableSpec { protect: Some(protect.clone()), ..base.clone() },
+        TableSpec { protect: Some(Protection { except, ..protect }), ..base.clone() },
     ];
     for other in others {
         assert_ne!(base.digest(), other.digest(), "{other:?}");

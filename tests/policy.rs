@@ -240,6 +240,15 @@ fn what_only_the_doctor_reads_is_allowed_only_where_that_is_asked_for() {
     let printed = |arguments: &[&str]| String::from_utf8(natha(arguments).stdout).unwrap();
     assert!(!printed(&["--cluster", "blue"]).contains(action));
     assert!(printed(&["--cluster", "blue", "--doctor"]).contains(action));
+    // A node that forwards nothing reads no source/dest check. The doctor reads the tags of the
+    // interface that an Elastic IP moves to.
+    let file = "cluster = \"blue\"\n[[group]]\nname = \"web\"\n\
+                [[group.resource]]\nkind = \"eip\"\nallocation = \"eipalloc-0123456789abcdef0\"\n";
+    for doctor in [false, true] {
+        let options = PolicyOptions { doctor, ..PolicyOptions::default() };
+        let actions = made(file, &options).actions();
+        assert_eq!(actions.contains(&"ec2:DescribeNetworkInterfaces"), doctor, "{actions:?}");
+    }
 }
 
 #[test]

@@ -76,6 +76,10 @@ fn the_page_names_the_permissions_that_the_script_needs() {
     let named = quoted.filter(|word| services.iter().any(|service| word.starts_with(service)));
     let mut named: BTreeSet<String> = named.map(str::to_owned).collect();
     assert!(named.remove("iam:PassRole"), "what RunInstances needs for the profile");
+    // A call that creates something with `--tags` needs these too.
+    for action in ["iam:TagRole", "iam:TagInstanceProfile"] {
+        assert!(named.remove(action), "{action}");
+    }
     assert_eq!(named, needed);
 }
 

@@ -48,8 +48,9 @@ choose() {
         *amd64* | *x86_64*) architecture=x86_64 ;;
     esac
     if [[ -z $type ]]; then
-        type=t4g.nano
-        [[ $architecture == arm64 ]] || type=t3.nano
+        # Smaller ones have two private addresses. A node needs its own and two for egress IPs.
+        type=t4g.small
+        [[ $architecture == arm64 ]] || type=t3.small
     fi
     if [[ -n $image ]]; then
         base=$image
@@ -96,10 +97,12 @@ there:
     and 3 security groups
   5 instances of $type from $base: 2 NAT nodes, 2 private hosts without any other way out, and
     1 server that they reach through the nodes
-  5 public IPv4 addresses: 3 of instances, and 2 Elastic IPs that the private hosts keep
+  5 public IPv4 addresses: 3 of instances, and 2 Elastic IPs that the private hosts keep. One more
+    Elastic IP exists for some minutes: natha measure moves it
   1 role with an instance profile for the nodes, with the policy of \`natha policy --doctor\`, and
-    for natha measure the right to change routes of the public subnets' table
-It stops and starts one of its own nodes, takes about 15 minutes, and removes everything.
+    for natha measure the right to change routes of the public subnets' table, and to move that
+    Elastic IP
+It stops and starts one of its own nodes, takes about 20 minutes, and removes everything.
 PLAN
     if [[ -n $instance && -n $address ]]; then
         say "An hour costs $(awk -v i="$instance" -v a="$address" \
@@ -299,6 +302,30 @@ allow_measuring() {
         --policy-document '{"Version":"2012-10-17","Statement":[{"Sid":"Measure","Effect":"Allow",
             "Action":["ec2:CreateRoute","ec2:ReplaceRoute","ec2:DeleteRoute"],
             "Resource":"arn:'"$partition"':ec2:*:*:route-table/'"$public"'"}]}' >/dev/null
+}
+
+# scratch_address: an Elastic IP that only the measurement uses.
+scratch_address() {
+    local id
+    id=$(found elastic-ip scratch) || return
+    [[ -n $id ]] || id=$(ec2 allocate-address --domain vpc --query AllocationId \
+        --tag-specifications "[$(specification elastic-ip scratch)]")
+    printf '%s' "$id"
+}
+
+# allow_measuring_address ID: what `natha measure` needs besides, on this Elastic IP alone.
+allow_measuring_address() {
+    local arn="arn:$partition:ec2:*:*:" cluster=natha-trial-$name
+    soon iam put-role-policy --role-name "$cluster" --policy-name natha-measure \
+        --policy-document '{"Version":"2012-10-17","Statement":[
+            {"Sid":"MeasureElasticIp","Effect":"Allow",
+            "Action":["ec2:AssociateAddress","ec2:DisassociateAddress"],
+            "Resource":"'"${arn}elastic-ip/$1"'"},
+            {"Sid":"MeasureOnInterfaces","Effect":"Allow",
+            "Action":["ec2:DisassociateAddress","ec2:UnassignPrivateIpAddresses"],
+            "Resource":"'"$arn"'network-interface/*",
+            "Condition":{"StringEquals":{"aws:ResourceTag/natha:cluster":"'"$cluster"'"}}}]}' \
+        >/dev/null
 }
 
 forbid_measuring() {

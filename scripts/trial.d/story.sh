@@ -237,6 +237,16 @@ measure() {
     return "$status"
 }
 
+# measure_address: the same with an Elastic IP, which is released afterwards.
+measure_address() {
+    local status=0 scratch node=natha-trial-$name-node
+    measured '' && scratch=$(scratch_address) && allow_measuring_address "$scratch" || return
+    tool node-a "measure-elastic-ip:$scratch:$node-b" || status=1
+    forbid_measuring || status=1
+    ec2 release-address --allocation-id "$scratch" >/dev/null || status=1
+    return "$status"
+}
+
 tell_story() {
     step 01-steady "20 seconds in which nothing happens" steady &&
         step 02-takeover "node-a's kernel panics, and node-b takes over" takeover &&
@@ -248,5 +258,6 @@ tell_story() {
         step 08-flush "another program deletes all packet rules of node-b" flush &&
         step 09-role "the nodes ask EC2 what their role may do" check_role &&
         step 10-doctor "natha doctor on both nodes" diagnose &&
-        step 11-measure "natha measure on both nodes" measure
+        step 11-measure "natha measure on both nodes" measure &&
+        step 12-measure-elastic-ip "natha measure with an Elastic IP" measure_address
 }

@@ -8,9 +8,10 @@ use aws_config::SdkConfig;
 
 use super::ec2::{self, Connections, Ec2};
 use super::errors::unexpected;
+use super::gate::Gate;
 use super::holders::Primaries;
 use super::route53::Route53;
-use super::writes::{Gate, Sent};
+use super::writes::Sent;
 use crate::config::Api;
 use crate::types::{
     Assignment, CloudFault, Location, Member, NetworkInterfaceId, Resource, ResourceKind, VpcId,

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::future::Future;
-use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
@@ -18,6 +17,7 @@ use ipnet::Ipv4Net;
 
 use super::convert;
 use super::errors::{fault, unexpected};
+use super::hedge::{self, Hedged};
 use super::resolver::Resolver;
 use super::whole::WholeReplies;
 use crate::config::Api;
@@ -25,9 +25,6 @@ use crate::types::{
     CloudFault, CloudFaultKind, InstanceId, InstanceInfo, InstanceState, NetworkInterfaceId,
     PowerReport, RouteTableId, RouteTableInfo, StopOrigin, SubnetId, SubnetInfo, VpcId,
 };
-
-/// Time limit for opening a TCP and TLS connection.
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 
 /// The most pages read of one list: 20,000 items, far above EC2's own limits for a VPC.
 const MAX_PAGES: usize = 200;
@@ -40,7 +37,8 @@ pub(super) const PAGE_SIZE: i32 = 100;
 
 /// A client of the EC2 API. Clones are cheap and share connections.
 ///
-/// Each call has the time limit `api.timeout`, a paginated one per page, and is sent once.
+/// Each call has the time limit `api.timeout`, a paginated one per page. The SDK retries none; one
+/// that stays without a reply is sent again by a new connection ([`hedge`]).
 #[derive(Debug, Clone)]
 pub(crate) struct Ec2 {
     pub(super) client: aws_sdk_ec2::Client,
@@ -329,14 +327,23 @@ pub(crate) enum Connections {
 }
 
 impl Connections {
+    /// The HTTP client of all APIs: hedged, so that a connection that falls silent costs a second
+    /// and not the time limit of the call.
     pub(super) fn client(self) -> SharedHttpClient {
+        let resolver = Resolver::default();
+        let again = Self::Closed.plain(&resolver);
+        SharedHttpClient::new(Hedged::new(self.plain(&resolver), again, hedge::PATIENCE))
+    }
+
+    /// An HTTP client that sends each request once.
+    pub(super) fn plain(self, resolver: &Resolver) -> SharedHttpClient {
         let mut client = aws_smithy_http_client::Builder::new();
         if self == Self::Closed {
             client = client.pool_max_idle_per_host(0);
         }
         client
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
-            .build_with_resolver(Resolver::default())
+            .build_with_resolver(resolver.clone())
     }
 }
 
@@ -362,7 +369,7 @@ pub(super) async fn shared(
 /// The time limits of one call.
 pub(super) fn limits(api: &Api) -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(CONNECT_LIMIT.min(api.timeout))
+        .connect_timeout(hedge::CONNECT_LIMIT.min(api.timeout))
         .operation_timeout(api.timeout)
         .build()
 }

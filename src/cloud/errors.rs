@@ -98,9 +98,7 @@ where
     if in_chain::<CredentialsError>(error).is_some() {
         return CloudFaultKind::Denied;
     }
-    if in_chain::<hyper_util::client::legacy::Error>(error)
-        .is_some_and(hyper_util::client::legacy::Error::is_connect)
-    {
+    if never_connected(error) {
         return CloudFaultKind::Unreachable;
     }
     match error {
@@ -108,6 +106,12 @@ where
         // Once connected, a missing answer does not show what EC2 did.
         _ => CloudFaultKind::Unknown,
     }
+}
+
+/// Whether there was no connection, so that nothing was sent.
+pub(super) fn never_connected(error: &(dyn Error + 'static)) -> bool {
+    in_chain::<hyper_util::client::legacy::Error>(error)
+        .is_some_and(hyper_util::client::legacy::Error::is_connect)
 }
 
 /// The first error of type `T` among an error and its sources.

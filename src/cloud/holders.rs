@@ -13,7 +13,8 @@ use aws_sdk_ec2::types::{Filter, NetworkInterface};
 use super::convert::{field, tags};
 use super::ec2::{Ec2, MAX_FILTER_VALUES, PAGE_SIZE, Pages, call, filter};
 use super::errors::unexpected;
-use super::writes::{Gate, Sent, send, sent};
+use super::gate::Gate;
+use super::writes::{Sent, send, sent};
 use crate::types::{
     AllocationId, CloudFault, CloudFaultKind, ElasticIpInfo, Location, NetworkInterfaceId,
     Resource, RouteTarget, VpcId,

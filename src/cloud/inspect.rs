@@ -1,5 +1,6 @@
 //! The EC2 client: what only a diagnosis reads.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,12 +9,12 @@ use aws_sdk_ec2::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_ec2::types as sdk;
 use ipnet::Ipv4Net;
 
-use super::convert::{EC2_OWNS, field};
+use super::convert::{EC2_OWNS, field, tags};
 use super::ec2::{Ec2, call};
 use super::errors::{difference, unexpected, wall_clock};
 use crate::types::{
     ClockDifference, CloudFault, InstanceId, InstanceOptions, MetadataOptions, NatGatewayInfo,
-    PublicAddress, SecurityGroup, TrafficPeer, TrafficRule,
+    NetworkInterfaceId, PublicAddress, SecurityGroup, TrafficPeer, TrafficRule,
 };
 
 impl Ec2 {
@@ -23,6 +24,22 @@ impl Ec2 {
         let found = self.raw_instance(id).await?;
         let found = found.ok_or_else(|| unexpected(CALL, format!("there is no {id}")))?;
         options(CALL, &found)
+    }
+
+    /// The tags of an interface, which a description of its instance lacks. Fails with `NotFound`
+    /// if there is no such interface.
+    pub(crate) async fn interface_tags(
+        &self,
+        interface: &NetworkInterfaceId,
+    ) -> Result<BTreeMap<String, String>, CloudFault> {
+        const CALL: &str = "DescribeNetworkInterfaces";
+        let request =
+            self.client.describe_network_interfaces().network_interface_ids(interface.as_str());
+        let answer = call(CALL, request.send()).await?;
+        let mut all = answer.network_interfaces().iter();
+        let found = all.find(|one| one.network_interface_id() == Some(interface.as_str()));
+        let missing = || unexpected(CALL, format!("{interface} is not in the answer"));
+        Ok(tags(found.ok_or_else(missing)?.tag_set()))
     }
 
     /// These security groups.
@@ -190,6 +207,29 @@ fn rule(call: &str, from: &sdk::IpPermission) -> Result<TrafficRule, CloudFault>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cloud::fake::Fake;
+    use crate::cloud::tests::{client, reply};
+
+    #[tokio::test]
+    async fn the_tags_are_those_of_the_interface_that_is_asked_for() {
+        let fake = Fake::start(|_| {
+            let item = |id: &str, cluster: &str| {
+                format!(
+                    "<item><networkInterfaceId>{id}</networkInterfaceId><tagSet><item><key>\
+                     natha:cluster</key><value>{cluster}</value></item></tagSet></item>"
+                )
+            };
+            let all = item("eni-00000009", "red") + &item("eni-00000001", "blue");
+            let set = format!("<networkInterfaceSet>{all}</networkInterfaceSet>");
+            reply("DescribeNetworkInterfaces", &set)
+        })
+        .await;
+        let ec2 = client(&fake.url).await;
+        let found = ec2.interface_tags(&"eni-00000001".parse().unwrap()).await.unwrap();
+        assert_eq!(found, BTreeMap::from([("natha:cluster".to_owned(), "blue".to_owned())]));
+        let fault = ec2.interface_tags(&"eni-00000002".parse().unwrap()).await.unwrap_err();
+        assert_eq!(fault.message, "eni-00000002 is not in the answer");
+    }
 
     fn association(address: &str, owner: &str) -> sdk::InstanceNetworkInterfaceAssociation {
         let made = sdk::InstanceNetworkInterfaceAssociation::builder();

@@ -1,8 +1,13 @@
 //! Resolves the API's name, and remembers the result: a resolver that is down must not delay a
 //! takeover, and EC2's addresses rarely change.
+//!
+//! A connection tries the addresses in order, and gets no further than the first one that does not
+//! answer. So each result begins with another address: some of them may be in a zone that has
+//! failed.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +25,7 @@ const NAMES_MAX: usize = 16;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Resolver {
     known: Arc<Mutex<BTreeMap<String, Vec<IpAddr>>>>,
+    turn: Arc<AtomicUsize>,
 }
 
 impl Resolver {
@@ -55,6 +61,22 @@ impl Resolver {
         }
     }
 
+    /// The addresses, of which another one comes first each time. Those of the family that the
+    /// system prefers come before the others.
+    fn in_turn(&self, found: Vec<IpAddr>) -> Vec<IpAddr> {
+        let is_six = found.first().is_some_and(IpAddr::is_ipv6);
+        let (mut first, others): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|address| address.is_ipv6() == is_six);
+        // The system's order changes from one result to the next.
+        first.sort_unstable();
+        if !first.is_empty() {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % first.len();
+            first.rotate_left(turn);
+        }
+        first.extend(others);
+        first
+    }
+
     fn recall(&self, name: &str) -> Option<Vec<IpAddr>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
@@ -74,7 +96,8 @@ impl ResolveDns for Resolver {
             Ok(found.map(|address| address.ip()).collect())
         };
         DnsFuture::new(async move {
-            self.resolve(name, ask, PATIENCE).await.map_err(ResolveDnsError::new)
+            let found = self.resolve(name, ask, PATIENCE).await.map_err(ResolveDnsError::new)?;
+            Ok(self.in_turn(found))
         })
     }
 }
@@ -117,5 +140,20 @@ mod tests {
         assert!(learnt.is_ok());
         let other = resolver.resolve("other.example", ready(failure()), Duration::ZERO).await;
         assert!(other.is_err());
+    }
+
+    #[test]
+    fn each_result_begins_with_another_address_of_the_preferred_family() {
+        let resolver = Resolver::default();
+        let six = IpAddr::V6("2001:db8::1".parse().unwrap());
+        let mut begun_with = Vec::new();
+        for shuffled in [[1, 2, 3], [3, 1, 2], [2, 3, 1]] {
+            let four = shuffled.into_iter().flat_map(at);
+            let found = resolver.in_turn(four.chain([six]).collect());
+            assert_eq!((found.len(), found[3]), (4, six));
+            begun_with.push(found[0]);
+        }
+        assert_eq!(begun_with, [at(1), at(2), at(3)].concat());
+        assert_eq!(resolver.in_turn(Vec::new()), Vec::<IpAddr>::new());
     }
 }

@@ -14,8 +14,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::ec2::{call, limits};
 use super::errors::unexpected;
+use super::gate::Gate;
 use super::whole::WholeReplies;
-use super::writes::{Gate, Sent, send};
+use super::writes::{Sent, send};
 use crate::config::Api;
 use crate::types::{
     CloudFault, CloudFaultKind, DnsName, HostedZoneId, Location, Resource, RouteTarget, shown,

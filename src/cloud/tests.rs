@@ -131,7 +131,7 @@ async fn a_route_is_written_by_interface_and_once() {
 async fn a_closed_gate_sends_nothing() {
     let fake = Fake::start(|_| reply("StopInstances", "")).await;
     let ec2 = client(&fake.url).await;
-    let shut = Gate::new(|| false);
+    let shut = Gate::new(|_| false);
     assert_eq!(ec2.stop(&node(), false, &shut).await, Ok(Sent::Expired));
     assert_eq!(ec2.start(&node(), &shut).await, Ok(Sent::Expired));
     for verb in [RouteWriteVerb::Replace, RouteWriteVerb::Create] {

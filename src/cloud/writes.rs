@@ -1,50 +1,15 @@
 //! The EC2 client: changes.
 
-use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use aws_sdk_ec2::config::interceptors::BeforeTransmitInterceptorContextRef;
-use aws_sdk_ec2::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_ec2::types::AttributeBooleanValue;
 use ipnet::Ipv4Net;
 
 use super::ec2::{Ec2, call};
 use super::errors::unexpected;
+use super::gate::Gate;
 use crate::types::{
     CloudFault, CloudFaultKind, InstanceId, NetworkInterfaceId, RouteTableId, RouteTarget,
     RouteVia, RouteWrite, RouteWriteVerb,
 };
-
-/// Decides, right before a signed request is handed to the connection, whether it may still be
-/// sent.
-///
-/// Between the decision for a change and its sending, credentials are fetched and this process may
-/// be paused for any length of time. The gate keeps outdated changes from being sent. After the
-/// gate there is only one poll of an open connection, or opening a new one; and EC2 rejects a
-/// request whose signature is older than five minutes.
-#[derive(Clone)]
-pub(crate) struct Gate(Arc<dyn Fn() -> bool + Send + Sync>);
-
-impl Gate {
-    /// A gate that is open while `may_send` returns true.
-    #[must_use]
-    pub(crate) fn new(may_send: impl Fn() -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(may_send))
-    }
-
-    /// A gate that is always open: for a change that an operator waits for.
-    #[must_use]
-    pub(crate) fn open() -> Self {
-        Self::new(|| true)
-    }
-}
-
-impl fmt::Debug for Gate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Gate(…)")
-    }
-}
 
 /// The outcome of a change that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,47 +20,10 @@ pub(crate) enum Sent {
     Expired,
 }
 
-/// A gate as an interceptor of the SDK, which records whether it stopped a request.
-#[derive(Debug, Clone)]
-pub(super) struct Gatekeeper {
-    gate: Gate,
-    stopped: Arc<AtomicBool>,
-}
-
-impl Intercept for Gatekeeper {
-    fn name(&self) -> &'static str {
-        "natha::Gatekeeper"
-    }
-
-    fn read_before_transmit(
-        &self,
-        _: &BeforeTransmitInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), aws_sdk_ec2::error::BoxError> {
-        if (self.gate.0)() {
-            return Ok(());
-        }
-        self.stopped.store(true, Ordering::Relaxed);
-        Err("too late to send".into())
-    }
-}
-
-impl Gatekeeper {
-    pub(super) fn new(gate: &Gate) -> Self {
-        Self { gate: gate.clone(), stopped: Arc::default() }
-    }
-
-    /// Whether it stopped the request.
-    pub(super) fn has_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
-    }
-}
-
-/// Sends a request through a gate, once.
+/// Sends a request through a gate. Without a reply, it is sent again ([`super::hedge`]).
 macro_rules! send {
     ($name:expr, $gate:expr, $request:expr) => {{
-        let keeper = $crate::cloud::writes::Gatekeeper::new($gate);
+        let keeper = $crate::cloud::gate::Gatekeeper::new($gate);
         match call($name, $request.customize().interceptor(keeper.clone()).send()).await {
             Err(_) if keeper.has_stopped() => Ok(None),
             other => other.map(Some),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::inventory::{CLUSTER_TAG, Inventory, Selector, forwarding_interface, inventory_query};
 use super::resources::Context;
-use super::{egress, groups};
+use super::{egress, groups, transit};
 use crate::config::{Problem, Problems, Settings};
 use crate::types::{
     Group, InstanceId, InstanceInfo, InstanceState, InterfaceInfo, Member, Resource, Roster,
@@ -104,6 +104,7 @@ pub fn discover(
         let with_egress = groups.iter_mut().filter(|group| !group.egress.is_plain());
         with_egress.for_each(|group| group.traits.prepared = true);
     }
+    findings.extend(transit::finding(settings, vpc, &inventory.tables));
     if settings.timing.repair.enabled {
         findings.extend(members.iter().filter(|one| one.loses_public).map(not_repaired));
     }

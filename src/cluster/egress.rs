@@ -100,7 +100,7 @@ fn lacking(
         format!("has none of the landing addresses of egress IP {allocation}, and cannot hold it")
     };
     let before = if listed.is_empty() {
-        "its monitor has EC2 assign one if the role allows it. Else assign"
+        "its monitor has EC2 assign one if the role and the instance type allow it. Else assign"
     } else {
         "assign"
     };

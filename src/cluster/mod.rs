@@ -9,6 +9,7 @@ mod pace;
 mod resources;
 #[cfg(test)]
 mod tests;
+mod transit;
 mod uplinks;
 
 pub use discover::{Discovered, DiscoveryError, discover};

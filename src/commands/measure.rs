@@ -135,6 +135,13 @@ struct Heartbeats {
     most: Option<Duration>,
     #[serde(rename = "max_ms", with = "millis::option")]
     max: Option<Duration>,
+    /// How far the gaps are from the time between two heartbeats that are sent: likewise.
+    #[serde(rename = "jitter_p50_ms", with = "millis::option")]
+    jitter_median: Option<Duration>,
+    #[serde(rename = "jitter_p99_ms", with = "millis::option")]
+    jitter_most: Option<Duration>,
+    #[serde(rename = "jitter_max_ms", with = "millis::option")]
+    jitter_max: Option<Duration>,
     /// Heartbeats that did not come between two that did.
     missed: u64,
 }
@@ -147,7 +154,8 @@ async fn show_heartbeats(json: bool, socket: &Path) -> anyhow::Result<ExitCode> 
 
 fn heartbeats(report: &Report) -> Vec<Heartbeats> {
     let measured = report.counters.meters.heartbeats.iter();
-    let of_one = |(id, HeartbeatGaps { missed, gaps, .. }): (&InstanceId, &HeartbeatGaps)| {
+    let of_one = |(id, known): (&InstanceId, &HeartbeatGaps)| {
+        let HeartbeatGaps { missed, gaps, jitter, .. } = known;
         let member = report.roster.members.iter().find(|member| member.id == *id);
         Heartbeats {
             node: report.node_name(id),
@@ -156,6 +164,9 @@ fn heartbeats(report: &Report) -> Vec<Heartbeats> {
             median: gaps.quantile(0.5),
             most: gaps.quantile(0.99),
             max: gaps.quantile(1.0),
+            jitter_median: jitter.quantile(0.5),
+            jitter_most: jitter.quantile(0.99),
+            jitter_max: jitter.quantile(1.0),
             missed: *missed,
         }
     };
@@ -163,7 +174,18 @@ fn heartbeats(report: &Report) -> Vec<Heartbeats> {
 }
 
 fn heartbeats_to_text(peers: &[Heartbeats]) -> String {
-    let header = ["NODE", "ZONE", "GAPS", "p50 UP TO", "p99 UP TO", "MAX UP TO", "MISSED"];
+    let header = [
+        "NODE",
+        "ZONE",
+        "GAPS",
+        "p50 UP TO",
+        "p99 UP TO",
+        "MAX UP TO",
+        "JITTER p50",
+        "JITTER p99",
+        "JITTER MAX",
+        "MISSED",
+    ];
     let mut table = Table::new();
     table.load_style(NOTHING).set_header(header);
     let shown = |end: Option<Duration>| end.map_or_else(|| "-".to_owned(), display_duration);
@@ -171,6 +193,7 @@ fn heartbeats_to_text(peers: &[Heartbeats]) -> String {
         let zone = peer.zone.clone().unwrap_or_else(|| "-".to_owned());
         let mut row = vec![peer.node.clone(), zone, peer.gaps.to_string()];
         row.extend([peer.median, peer.most, peer.max].map(shown));
+        row.extend([peer.jitter_median, peer.jitter_most, peer.jitter_max].map(shown));
         row.push(peer.missed.to_string());
         table.add_row(row);
     }
@@ -206,7 +229,9 @@ fn to_text(measured: &Measured) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::render::tests::{B, id, well};
     use crate::daemon::Change;
+    use crate::types::{SessionId, Time};
 
     #[test]
     fn the_table_has_a_row_for_each_change() {
@@ -222,5 +247,34 @@ mod tests {
         assert!(back.contains("80 ms") && back.contains("780 ms"), "{text}");
         let delete = text.lines().find(|line| line.starts_with("delete")).unwrap();
         assert!(delete.trim_end().ends_with('1'), "{text}");
+    }
+
+    #[test]
+    fn heartbeats_are_shown_with_gaps_and_jitter_of_each_peer() {
+        let mut report = well();
+        let interval = Duration::from_millis(90);
+        for ms in [1_000, 1_090, 1_185, 1_270] {
+            let at = Time::from_millis(ms);
+            report.counters.meters.beat(&id(B), SessionId(1), at, interval);
+        }
+        let peers = heartbeats(&report);
+        let json = serde_json::to_value(&peers).unwrap();
+        let wanted = serde_json::json!([{
+            "node": report.node_name(&id(B)), "zone": "eu-west-1b", "gaps": 3,
+            "p50_ms": 100, "p99_ms": 100, "max_ms": 100,
+            "jitter_p50_ms": 5, "jitter_p99_ms": 5, "jitter_max_ms": 5,
+            "missed": 0,
+        }]);
+        assert_eq!(json, wanted);
+        let text = heartbeats_to_text(&peers);
+        let cells: Vec<Vec<&str>> = text.lines().map(split).collect();
+        let [header, row] = &cells[..] else { panic!("{text}") };
+        let cell = |name: &str| row[header.iter().position(|one| *one == name).unwrap()];
+        assert_eq!((cell("p99 UP TO"), cell("JITTER p99")), ("100 ms", "5 ms"), "{text}");
+    }
+
+    /// The cells of a line: two spaces or more are between them.
+    fn split(line: &str) -> Vec<&str> {
+        line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()
     }
 }

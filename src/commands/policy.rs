@@ -59,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) setup_only: bool,
 
-    /// Also allow what only `natha doctor` reads: the rules of security groups
+    /// Also allow what only `natha doctor` reads: security groups, NAT gateways, network interfaces
     #[arg(long)]
     pub(crate) doctor: bool,
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 use comfy_table::{Table, presets};
 
 use crate::failover::{Event, Level, Verdict};
-use crate::status::{EgressProof, PortSpace, PortUse, Report, kind_name};
-use crate::types::{Fitness, Group, Member, Resource, RouteTarget, display_duration, printable};
+use crate::status::{EgressProof, HeirReport, PortSpace, PortUse, Report, kind_name};
+use crate::types::{
+    Fitness, Group, InstanceId, Member, Resource, RouteTarget, display_duration, printable,
+};
 
 /// Number of recent events shown.
 const EVENTS: usize = 10;
@@ -105,7 +107,7 @@ pub(super) fn paint(text: &str, colour: u8, colours: bool) -> String {
 }
 
 fn nodes(report: &Report) -> Table {
-    let header = [
+    let mut header = vec![
         "NODE",
         "ZONE",
         "ADDRESS",
@@ -116,11 +118,27 @@ fn nodes(report: &Report) -> Table {
         "HEARS THIS NODE",
         "EC2",
     ];
+    let differ = report.versions_differ();
+    header.extend(differ.then_some("VERSION"));
     let mut table = table(&header);
     for member in &report.roster.members {
-        table.add_row(node(report, member));
+        let mut row = node(report, member);
+        row.extend(differ.then(|| version(report, &member.id)));
+        table.add_row(row);
     }
     table
+}
+
+/// What a node runs, as far as its heartbeats say it.
+fn version(report: &Report, id: &InstanceId) -> String {
+    if *id == report.view.me {
+        return report.own_version();
+    }
+    match report.peer_versions().and_then(|versions| versions.get(id).copied()) {
+        Some(Some(version)) => version.to_owned(),
+        Some(None) => "earlier".to_owned(),
+        None => NOTHING.to_owned(),
+    }
 }
 
 fn node(report: &Report, member: &Member) -> Vec<String> {
@@ -310,9 +328,7 @@ fn flows(report: &Report) -> Table {
             heir.state.clone(),
             format!("{} of {}", heir.held, heir.flows),
             heir.lag.map_or_else(|| NOTHING.to_owned(), display_duration),
-            heir.copies
-                .map_or(NOTHING, |copies| if copies { "yes" } else { "no answer" })
-                .to_owned(),
+            copies(heir).to_owned(),
             counts(lost.into_iter()),
             NOTHING.to_owned(),
         ]);
@@ -330,6 +346,16 @@ fn flows(report: &Report) -> Table {
         ]);
     }
     table
+}
+
+/// Whether packets are or can be copied to the heir.
+const fn copies(heir: &HeirReport) -> &'static str {
+    match heir.copies {
+        _ if heir.copying => "now",
+        Some(true) => "yes",
+        Some(false) => "no answer",
+        None => NOTHING,
+    }
 }
 
 /// Those that are not zero.

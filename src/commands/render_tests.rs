@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::failover::{EventKind, GroupView, Latches, PeerView, View};
 use crate::status::{
-    Allowances, Counters, EgressStatus, FlowsReport, HeirReport, KEY_REASONS, LandingState,
-    OwnerReport,
+    Allowances, Counters, EgressStatus, FlowsReport, KEY_REASONS, LandingState, OwnerReport,
+    ReadingAges,
 };
 use crate::types::{
     AllocationId, Evidence, Fault, GroupName, InstanceId, InstanceState, PowerReport, Roster,
@@ -84,6 +84,7 @@ pub(in crate::commands) fn well() -> Report {
             latches: Latches::default(),
             timers: BTreeMap::new(),
         },
+        versions: None,
         alerts: Vec::new(),
         allowances: BTreeMap::new(),
         egress: Vec::new(),
@@ -94,6 +95,7 @@ pub(in crate::commands) fn well() -> Report {
         latch: None,
         drained: false,
         flows: FlowsReport::default(),
+        ages: ReadingAges::default(),
     }
 }
 
@@ -268,6 +270,7 @@ fn with_egress() -> Report {
     let since = report.now - Duration::from_secs(90);
     let state = LandingState {
         on_host: [landing(0, 1)].into(),
+        read: Some(since),
         here: [(landing(0, 1), (since, EgressProof::Probe))].into(),
     };
     report.egress = EgressStatus::of(&report.roster, &report.view, Some(&state), report.now);
@@ -301,6 +304,37 @@ fn the_port_space_is_shown_once_it_is_half_full_or_was_too_small() {
 }
 
 #[test]
+fn a_stream_says_whether_packets_are_copied_or_can_be() {
+    let cell = |copies, copying| super::copies(&HeirReport { copies, copying, ..heir() });
+    assert_eq!([cell(Some(true), true), cell(Some(true), false)], ["now", "yes"]);
+    assert_eq!([cell(Some(false), false), cell(None, false)], ["no answer", "-"]);
+    let mut report = troubled();
+    assert!(!super::report(&report, false).contains(" now "));
+    report.flows.heirs.get_mut(&id(B)).unwrap().copying = true;
+    assert!(super::report(&report, false).contains(" now "));
+}
+
+#[test]
+fn versions_are_shown_only_while_they_differ() {
+    let shown = |versions: Option<BTreeMap<InstanceId, String>>| {
+        let text = report(&Report { versions, ..well() }, false);
+        let rows = text.lines().take_while(|line| !line.starts_with("GROUP"));
+        rows.filter_map(|row| row.split_whitespace().next_back().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    let of_b = |version: &str| Some(BTreeMap::from([(id(B), version.to_owned())]));
+    assert_eq!(shown(None), shown(of_b("1.2.3")), "an earlier monitor knows no versions");
+    assert!(!shown(None).contains(&"VERSION".to_owned()));
+    assert_eq!(shown(of_b("1.3.0"))[1..], ["VERSION", "1.2.3", "1.3.0"]);
+    assert_eq!(shown(Some(BTreeMap::new()))[1..], ["VERSION", "1.2.3", "earlier"]);
+    let mut unmet = Report { versions: Some(BTreeMap::new()), ..well() };
+    unmet.view.peers.get_mut(&id(B)).unwrap().heartbeat_age = None;
+    assert!(!unmet.versions_differ(), "a peer that was never heard has no version");
+    let differ = Report { versions: of_b("1.3.0"), ..well() };
+    assert_eq!(differ.findings(), well().findings(), "planned work does not wait for it");
+}
+
+#[test]
 fn egress_ips_are_shown_with_where_they_are_and_what_is_here_for_them() {
     as_reviewed("status_egress", &report(&with_egress(), false));
     let json = serde_json::to_value(with_egress()).unwrap();
@@ -314,6 +348,7 @@ fn egress_ips_are_shown_with_where_they_are_and_what_is_here_for_them() {
             "arrival": {"here_ms": 90_000, "proof": "probe"},
             "landing": "10.0.0.201",
             "landing_on_host": true,
+            "landing_age_ms": 90_000,
         })
     );
     let text = serde_json::to_string(&with_egress()).unwrap();

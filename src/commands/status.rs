@@ -15,6 +15,7 @@ Columns:
   HEARTBEAT, ECHO  age of the node's last heartbeat, and of its last reply to an ICMP echo
   HEARS THIS NODE  whether its heartbeats say that it hears this node
   EC2              its state by EC2, which is asked only while something is wrong
+  VERSION          its version of natha; shown only while the versions of the nodes differ
   HOME, HOLDER     the node that holds the group in normal operation, and the one that does now
   MOVES            how often the group has moved, as far as this node knows
   LAST READ        how long ago this node read from EC2 where the group is

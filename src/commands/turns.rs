@@ -62,7 +62,7 @@ pub(crate) struct RebootArgs {
 
 const AFTER_HELP_OF_WHEN_SAFE: &str = "\
 Examples:
-  natha when-safe -- apt-get -y install --only-upgrade natha
+  natha when-safe -- apt-get -y install /root/natha.deb
   natha when-safe -- systemctl restart nftables
 
 The exit code is the command's, or 3: the turn did not come in time, or no peer could take what this

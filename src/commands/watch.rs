@@ -12,6 +12,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 use ratatui::{DefaultTerminal, Frame};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::control::{self, MonitorStatus};
@@ -26,7 +27,8 @@ const EVENTS: usize = 200;
 /// Keys that may wait.
 const KEYS: usize = 16;
 
-/// Shows the status until the operator ends it. A monitor that stops meanwhile is shown as such.
+/// Shows the status until the operator or a signal ends it, and restores the terminal. A monitor
+/// that stops meanwhile is shown as such.
 ///
 /// # Errors
 /// If standard input or output is no terminal.
@@ -34,10 +36,38 @@ pub(super) async fn run(socket: &Path) -> anyhow::Result<ExitCode> {
     if !std::io::stdout().is_terminal() || !std::io::stdin().is_terminal() {
         bail!("--watch needs a terminal: use `natha status`, or `natha status --json` in a script");
     }
+    // From before the terminal changes: a signal must not end the program in between.
+    let mut signals = Signals::new().context("cannot wait for signals")?;
     let mut terminal = ratatui::try_init().context("cannot use the terminal")?;
-    let shown = show(&mut terminal, socket).await;
+    let shown = tokio::select! {
+        shown = show(&mut terminal, socket) => shown,
+        () = signals.any() => Ok(()),
+    };
     ratatui::restore();
     shown.map(|()| ExitCode::SUCCESS)
+}
+
+/// The signals that end it as its key does.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self([
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        ]))
+    }
+
+    /// Waits for one of them.
+    async fn any(&mut self) {
+        let Self([interrupt, terminate, hang_up]) = self;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hang_up.recv() => {}
+        }
+    }
 }
 
 async fn show(terminal: &mut DefaultTerminal, socket: &Path) -> anyhow::Result<()> {

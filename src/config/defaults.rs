@@ -39,6 +39,8 @@ impl Default for Settings {
                 // As a managed NAT gateway. RFC 5382, REQ-5: not less than 2 hours and 4 minutes.
                 established_timeout: Duration::from_secs(350),
                 reset_idle: true,
+                protect: false,
+                protect_except: Vec::new(),
             },
             heartbeat: Heartbeat {
                 port: 6284,

@@ -125,10 +125,10 @@ pub(super) static GROUP: KeySet = KeySet {
             ),
             Range::Words("lo, redirect, dnat:PORT or off"),
             "How the holder accepts packets to the group's virtual IPs. `lo`: they become \
-             addresses of `lo`. `redirect`: packets are redirected to the address of the interface \
-             they arrive on, port by port. `dnat:PORT`: all TCP and UDP ports are redirected to \
-             one port there. Private IPs become addresses of the forwarding interface. `off`: \
-             natha configures neither; other software does.",
+             addresses of `lo`. `redirect`: packets are redirected to the primary address of the \
+             interface they arrive on, port by port. `dnat:PORT`: all TCP and UDP ports are \
+             redirected to one port there. Private IPs become addresses of the forwarding \
+             interface. `off`: natha configures neither; other software does.",
         ),
         key(
             "egress",

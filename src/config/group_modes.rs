@@ -50,7 +50,7 @@ impl Serialize for EgressMode {
 pub enum Local {
     /// Each is an address of `lo`: services that listen on all addresses, or on it, answer.
     Lo,
-    /// They are redirected to the address of the interface that they arrive on, port by port.
+    /// They are redirected to the primary address of the interface they arrive on, port by port.
     Redirect,
     /// TCP and UDP are redirected to this port of that address.
     Dnat(u16),

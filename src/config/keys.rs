@@ -117,7 +117,7 @@ static KEYS: &[SettingKey] = &[
         host.accept_mode,
         Range::Words("lo or redirect"),
         "How the host accepts these packets. `lo`: the virtual IPs become addresses of `lo`. \
-         `redirect`: packets are redirected to the address of the interface they arrive on."
+         `redirect`: packets are redirected to the primary address of the interface they arrive on."
     ),
     key!(
         "host.uplink",
@@ -203,6 +203,21 @@ static KEYS: &[SettingKey] = &[
         BOOL,
         "Whether a private host that continues a TCP connection after \
          `host.established_timeout` gets a TCP reset, as behind a managed NAT gateway."
+    ),
+    key!(
+        "host.protect",
+        host.protect,
+        BOOL,
+        "Whether a NAT accepts nothing from private hosts for itself but echo requests, and what \
+         the nodes of the cluster send to each other. Forwarding is not affected. Private hosts \
+         are all networks of `host.sources`: without that setting, the whole VPC."
+    ),
+    key!(
+        "host.protect_except",
+        host.protect_except,
+        Range::Words("IPv4 networks"),
+        "Networks of private hosts from which a NAT with `host.protect` accepts everything: those \
+         of a bastion, of Prometheus, of a load balancer's health checks."
     ),
     key!(
         "heartbeat.port",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::group::GroupSetting;
 use super::problem::{LocatedGroup, Problem};
 use super::settings::Settings;
 
@@ -69,6 +70,7 @@ pub(super) fn breaches(settings: &Settings, groups: &[LocatedGroup]) -> Vec<Brea
     found.extend(repair_timing(settings));
     found.extend(membership(settings));
     found.extend(accepted(settings));
+    found.extend(protected(settings));
     found.extend(rates(settings));
     found.extend(webhook(settings));
     found.extend(ports(settings));
@@ -90,6 +92,20 @@ fn accepted(settings: &Settings) -> Option<Breach> {
         keys: &["host.accept"],
         what: format!("{unfit} cannot be routed to a host"),
         remedy: "list virtual IPs, which are outside the VPC".to_owned(),
+    })
+}
+
+/// Addresses that private hosts use, on a host that is closed to them.
+fn protected(settings: &Settings) -> Option<Breach> {
+    let host = &settings.host;
+    let closes = host.protect && host.protect_except.is_empty() && settings.is_nat();
+    let serves = !host.accept.is_empty() || settings.groups.iter().any(GroupSetting::has_addresses);
+    (closes && serves).then(|| Breach {
+        keys: &["host.protect", "host.protect_except"],
+        what: "private hosts could not use the virtual and private IPs of this host".to_owned(),
+        remedy: "set host.protect_except to the networks of the hosts that use them, or \
+                 host.protect to false"
+            .to_owned(),
     })
 }
 

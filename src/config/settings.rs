@@ -1,6 +1,6 @@
 //! Validated settings, as the rest of the program reads them.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -156,6 +156,10 @@ pub struct Host {
     pub established_timeout: Duration,
     /// Whether a private host that continues a TCP connection after that gets a reset.
     pub reset_idle: bool,
+    /// Whether a NAT accepts nothing from private hosts but echo, for itself.
+    pub protect: bool,
+    /// Networks from which it accepts everything all the same.
+    pub protect_except: Vec<Ipv4Net>,
 }
 
 /// The network, a /30, of the packets with which the monitor tests that this host forwards; none if
@@ -375,6 +379,18 @@ pub enum Probe {
     Tcp(SocketAddr),
 }
 
+impl Probe {
+    /// Whether one host may have this address, and this port be open.
+    fn can_be_answered(self) -> bool {
+        let (address, port) = match self {
+            Self::Icmp(address) => (IpAddr::V4(address), None),
+            Self::Tcp(address) => (address.ip(), Some(address.port())),
+        };
+        let is_broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+        !address.is_unspecified() && !address.is_multicast() && !is_broadcast && port != Some(0)
+    }
+}
+
 impl Value for Probe {
     fn read(text: &str, _: Range) -> Result<Self, String> {
         let (kind, target) = text.split_once(':').unwrap_or(("icmp", text));
@@ -383,7 +399,11 @@ impl Value for Probe {
             "tcp" => target.parse::<SocketAddr>().ok().map(Self::Tcp),
             _ => None,
         };
-        found.ok_or_else(|| format!("`{text}` is not a probe"))
+        let found = found.ok_or_else(|| format!("`{text}` is not a probe"))?;
+        if found.can_be_answered() {
+            return Ok(found);
+        }
+        Err(format!("no host can answer at `{target}`"))
     }
 
     fn show(&self) -> String {
@@ -408,7 +428,7 @@ pub struct Record {
 pub enum AcceptMode {
     /// Each is an address of `lo`.
     Lo,
-    /// They are redirected to the address of the interface that they arrive on.
+    /// They are redirected to the primary address of the interface they arrive on.
     Redirect,
 }
 
@@ -442,6 +462,17 @@ mod tests {
             Probe::read("192.0.2.1", Range::Words("")).unwrap(),
             Probe::Icmp(Ipv4Addr::new(192, 0, 2, 1))
         );
-        assert!(Probe::read("udp:192.0.2.1:53", Range::Words("")).is_err());
+        for wrong in [
+            "udp:192.0.2.1:53",
+            "tcp:192.0.2.1",
+            "tcp:192.0.2.1:0",
+            "tcp:0.0.0.0:443",
+            "tcp:[ff02::1]:443",
+            "icmp:0.0.0.0",
+            "icmp:224.0.0.1",
+            "icmp:255.255.255.255",
+        ] {
+            assert!(Probe::read(wrong, Range::Words("")).is_err(), "{wrong}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! at once when the loop publishes a change and when the kernel announces one, and every few
 //! seconds in case an announcement was missed, in a task of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use super::looks::{Cause, LEAST, Looks, found_how};
 use crate::config::{GroupSetting, Settings};
 use crate::kernel::carry::CarryError;
 use crate::kernel::{addresses, carry};
-use crate::plan::parts_of;
+use crate::plan::{Primaries, parts_of};
 use crate::types::GroupName;
 
 /// Time between two rounds while nothing changes.
@@ -32,8 +32,10 @@ pub(super) type MustCarry = BTreeMap<GroupName, bool>;
 #[derive(Debug)]
 struct HostSide {
     settings: Settings,
-    /// The first address of the forwarding interface, which identifies the interface.
+    /// The primary address of the forwarding interface, which identifies the interface.
     address: Ipv4Addr,
+    /// The primary addresses of all interfaces.
+    primaries: BTreeSet<Ipv4Addr>,
     notes: Notes,
 }
 
@@ -42,19 +44,23 @@ struct HostSide {
 pub(super) struct Carrier(Option<JoinHandle<()>>);
 
 /// Starts the task on the current runtime, if a group has or had an address to carry. When the loop
-/// drops the sender, the task applies the last value and ends.
+/// drops the sender, the task applies the last value and ends. `address` is the primary address of
+/// the forwarding interface, and `primaries` are those of all interfaces.
 pub(super) fn start(
     settings: &Settings,
     address: Ipv4Addr,
+    primaries: &BTreeSet<Ipv4Addr>,
     notes: &Notes,
 ) -> (Option<watch::Sender<MustCarry>>, Carrier) {
     let carries = |group: &GroupSetting| !parts_of(group, "").is_empty();
     if !settings.groups.iter().any(carries) && !carry::has_record(&settings.state_dir) {
         return (None, Carrier(None));
     }
-    let host = HostSide { settings: settings.clone(), address, notes: notes.clone() };
+    let (primaries, notes) = (primaries.clone(), notes.clone());
+    let alert = Alert::new("local", &notes);
+    let host = HostSide { settings: settings.clone(), address, primaries, notes };
     let (sender, must_carry) = watch::channel(MustCarry::new());
-    let task = tokio::spawn(keep(host, must_carry, Alert::new("local", notes)));
+    let task = tokio::spawn(keep(host, must_carry, alert));
     (Some(sender), Carrier(Some(task)))
 }
 
@@ -113,7 +119,7 @@ impl HostSide {
         due: &MustCarry,
         cause: Option<Cause>,
     ) -> anyhow::Result<Vec<CarryError>> {
-        let outcome = carry(&self.settings, self.address, due).await?;
+        let outcome = carry(&self.settings, self.address, &self.primaries, due).await?;
         for change in &outcome.changes {
             let Some(cause) = cause else {
                 tracing::info!("{change}");
@@ -126,17 +132,24 @@ impl HostSide {
     }
 }
 
-/// Makes the host carry what follows from `due`, once. `address` is the first address of the
-/// forwarding interface, which identifies the interface.
+/// Makes the host carry what follows from `due`, once. `address` is the primary address of the
+/// forwarding interface, and `primaries` are those of all interfaces: each identifies its
+/// interface.
 pub(super) async fn carry(
     settings: &Settings,
     address: Ipv4Addr,
+    primaries: &BTreeSet<Ipv4Addr>,
     due: &MustCarry,
 ) -> anyhow::Result<carry::CarryOutcome> {
     let own = addresses::read().await?;
+    let by_link: Primaries = own
+        .iter()
+        .filter(|own| primaries.contains(&own.address))
+        .map(|own| (own.link.clone(), own.address))
+        .collect();
     let link = own.into_iter().find(|own| own.address == address);
     let link = link.ok_or_else(|| anyhow!("no interface has {address}"))?.link;
-    Ok(carry::reconcile(&settings.state_dir, &settings.groups, due, &link).await?)
+    Ok(carry::reconcile(&settings.state_dir, &settings.groups, due, &link, &by_link).await?)
 }
 
 #[cfg(test)]
@@ -162,7 +175,8 @@ mod tests {
                 ..Settings::default()
             };
             let (notes, mut inbox) = inbox::channel().unwrap();
-            let host = HostSide { settings, address: Ipv4Addr::LOCALHOST, notes };
+            let primaries = BTreeSet::new();
+            let host = HostSide { settings, address: Ipv4Addr::LOCALHOST, primaries, notes };
             let due = [(name, true)].into();
             assert_eq!(host.round(&due, None).await, (true, None));
             assert!(inbox.take().is_none());

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use super::alerts::Alert;
-use super::inbox::Notes;
+use super::inbox::{Note, Notes};
 use super::landings::Landings;
 use super::waiting::Obstacle;
 use crate::cloud::{Clouds, Connections, Expected, Identity, Imds};
@@ -48,6 +48,8 @@ pub(super) struct Cluster {
     pub(super) roster: Roster,
     /// This node.
     pub(super) me: Member,
+    /// The primary private addresses of its interfaces.
+    pub(super) primaries: BTreeSet<Ipv4Addr>,
     /// Problems for the operator that do not prevent operation.
     pub(super) warnings: Vec<Problem>,
     /// What keeps natha from covering a table or repairing a node. The status shows it.
@@ -159,7 +161,16 @@ impl Discovery {
         };
         let blocks = me.vpc.iter().flat_map(|vpc| inventory.vpc_blocks(vpc));
         let vpc_blocks = Ipv4Net::aggregate(&blocks.copied().collect());
-        Ok(Cluster { name, roster, me: member, warnings, findings, vpc_blocks, unassigned })
+        Ok(Cluster {
+            name,
+            roster,
+            me: member,
+            primaries: me.interfaces.iter().map(|interface| interface.address).collect(),
+            warnings,
+            findings,
+            vpc_blocks,
+            unassigned,
+        })
     }
 }
 
@@ -327,11 +338,11 @@ pub(super) async fn keep_looking(
                 warn(&cluster.warnings, &warnings);
                 warnings = cluster.warnings;
                 take_in_blocks(&discovery.settings, &cluster.vpc_blocks).await;
-                if cluster.roster == roster {
-                    continue;
+                if cluster.roster != roster {
+                    roster = cluster.roster;
+                    notes.input(Input::Roster { roster: roster.clone() }).await;
                 }
-                roster = cluster.roster;
-                if !notes.input(Input::Roster { roster: roster.clone() }).await {
+                if !notes.send(Note::Discovered).await {
                     return;
                 }
             }

@@ -227,7 +227,7 @@ impl Keeper {
             self.inherit(&translated, now);
         }
         if look.is_some() || self.coming.values().any(|coming| coming.socket.is_none()) {
-            self.put_landings(&groups, look).await?;
+            self.put_landings(&groups, look, now).await?;
         }
         self.probe(now)?;
         let settles = self.loaded.is_none() && now.since(known_since) < SETTLE;
@@ -272,10 +272,12 @@ impl Keeper {
         &mut self,
         groups: &[EgressGroup],
         look: Option<Cause>,
+        now: Time,
     ) -> anyhow::Result<()> {
         let own = addresses::read().await?;
         let is_there = |landing: &Ipv4Addr| own.iter().any(|own| own.address == *landing);
         self.status.on_host = own.iter().map(|own| own.address).collect();
+        self.status.read = Some(now);
         let wanted: BTreeSet<Ipv4Addr> =
             groups.iter().flat_map(|group| &group.ips).map(|ip| ip.landing).collect();
         self.put.retain(|landing| wanted.contains(landing));

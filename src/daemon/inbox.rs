@@ -13,6 +13,7 @@ use super::looks::found_how;
 use crate::failover::{ActionId, Event, EventKind, Input, Level, Outcome};
 use crate::plan::NftTable;
 use crate::status::{Allowances, FlowsReport, LandingState, PortUse, Report};
+use crate::types::GroupName;
 
 /// Notes that may wait for the loop. When the inbox is full, the sender waits; the loop never does.
 const CAPACITY: usize = 1024;
@@ -44,6 +45,10 @@ pub(super) enum Note {
         /// Its text while it is raised.
         text: Option<String>,
     },
+    /// Members and groups were discovered again. An input precedes it if they have changed.
+    Discovered,
+    /// A group's service check has ended once more. An input precedes it if its result has changed.
+    Checked(GroupName),
     /// The state of the replication of connections.
     Flows(FlowsReport),
     /// A new reading of EC2's network allowances, by interface.

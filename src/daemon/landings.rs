@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::cloud::Clouds;
-use crate::types::NetworkInterfaceId;
+use crate::types::{CloudFault, CloudFaultKind, NetworkInterfaceId};
 
 /// Time between two calls. EC2's answers may lack what it has just assigned, and a call whose
 /// outcome is unknown may have been applied: one that follows at once would assign too many.
@@ -39,11 +39,31 @@ impl Landings {
             Err(error) => {
                 tracing::error!(
                     %error,
-                    "cannot have landing addresses assigned; natha tries again in a minute. Allow \
-                     the node's role what `natha policy` prints"
+                    "cannot have landing addresses assigned; natha tries again in a minute. {}",
+                    remedy(&error)
                 );
                 false
             }
         }
+    }
+}
+
+/// What an operator can do about a refusal of landing addresses.
+fn remedy(error: &CloudFault) -> &'static str {
+    match error.kind {
+        CloudFaultKind::Denied => "Allow the node's role what `natha policy` prints",
+        CloudFaultKind::Unsupported => {
+            "The instance type allows no more private addresses on an interface: use a larger \
+             type, or fewer egress IPs (docs/costs.md has the numbers)"
+        }
+        CloudFaultKind::Unknown
+        | CloudFaultKind::Unreachable
+        | CloudFaultKind::Throttled
+        | CloudFaultKind::OutOfDate => "If it fails again and again, EC2's answer says why",
+        CloudFaultKind::NotFound
+        | CloudFaultKind::Exists
+        | CloudFaultKind::State
+        | CloudFaultKind::Capacity
+        | CloudFaultKind::Other => "Correct what EC2 reports",
     }
 }

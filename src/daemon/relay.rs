@@ -1,6 +1,7 @@
 //! The tunnel for copies of packets during planned moves, and the rules that make and admit copies.
 //! `docs/connections.md` specifies both. Each second, this node asks every peer for an echo through
-//! the tunnel: copies are made only for peers that answer.
+//! the tunnel: copies are made only for peers that answer. While packets are copied, it reads each
+//! second what the kernel has counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -20,7 +21,8 @@ use super::published::publish;
 use crate::config::Settings;
 use crate::kernel::nft::Nft;
 use crate::kernel::relay::{self, Tunnel};
-use crate::plan::{RELAY_LINK, RelayRules, RelayTable, tunnel_address};
+use crate::plan::{RELAY_LINK, RelayCounts, RelayRules, RelayTable, Tally, tunnel_address};
+use crate::status::{CopiesReport, PacketCount};
 use crate::types::{InstanceId, Member, Time};
 
 /// Time between two echo requests to each peer.
@@ -46,10 +48,22 @@ pub(super) struct Copying {
     pub(super) vpc_networks: Vec<Ipv4Net>,
 }
 
+/// What the task does, for the status.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct CopyState {
+    /// When each peer answered through the tunnel last.
+    pub(super) heard: BTreeMap<InstanceId, Time>,
+    /// The peers with which packets are copied, as the kernel has it.
+    pub(super) active: BTreeSet<InstanceId>,
+    /// What was copied since the monitor started.
+    pub(super) copied: CopiesReport,
+}
+
 /// The ends of the task that the translation holds.
 #[derive(Debug)]
 pub(super) struct Ends {
     pub(super) answering: watch::Receiver<Answering>,
+    pub(super) state: watch::Receiver<CopyState>,
     pub(super) copying: watch::Sender<Vec<Copying>>,
 }
 
@@ -63,10 +77,11 @@ pub(super) fn start(
     notes: &Notes,
 ) -> Ends {
     let (answers, answering) = watch::channel(Answering::new());
+    let (states, state) = watch::channel(CopyState::default());
     let (copying, wanted) = watch::channel(Vec::new());
     let keeper = Keeper::new(settings, me, token, (members, wanted), notes.clone());
-    tokio::spawn(keep(keeper, answers, Alert::new("tunnel", notes)));
-    Ends { answering, copying }
+    tokio::spawn(keep(keeper, (answers, states), Alert::new("tunnel", notes)));
+    Ends { answering, state, copying }
 }
 
 /// Removes what an earlier run of the monitor has left. Without the tunnel, its rules do nothing.
@@ -83,7 +98,11 @@ pub(super) async fn clear() {
     }
 }
 
-async fn keep(mut keeper: Keeper, answers: watch::Sender<Answering>, mut alert: Alert) {
+async fn keep(
+    mut keeper: Keeper,
+    (answers, states): (watch::Sender<Answering>, watch::Sender<CopyState>),
+    mut alert: Alert,
+) {
     let mut rounds = interval(EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Not at the kernel's news: the tables change with each planned move, and nothing may hold up
@@ -107,6 +126,7 @@ async fn keep(mut keeper: Keeper, answers: watch::Sender<Answering>, mut alert: 
         let result = keeper.round(due, now).await;
         let found = if result.is_ok() { keeper.answering(now) } else { Answering::new() };
         publish(&answers, found);
+        publish(&states, keeper.state());
         let text = result
             .err()
             .map(|error| format!("packets cannot be copied during planned moves: {error:#}"));
@@ -131,7 +151,40 @@ struct Keeper {
     /// When each peer answered last.
     heard: BTreeMap<InstanceId, Time>,
     loaded: Option<RelayTable>,
+    /// The peers with which it copies packets.
+    active: BTreeSet<InstanceId>,
+    copied: Copied,
     notes: Notes,
+}
+
+/// What was copied. Each table counts from 0.
+#[derive(Debug, Default)]
+struct Copied {
+    /// By all tables since the monitor started.
+    total: CopiesReport,
+    /// By the table that is loaded, when it was read last.
+    of_table: RelayCounts,
+}
+
+impl Copied {
+    /// Takes in the counts of the table that is loaded.
+    fn read(&mut self, found: RelayCounts) {
+        let RelayCounts { made, sent_on } = std::mem::replace(&mut self.of_table, found);
+        add(&mut self.total.made, made, found.made);
+        add(&mut self.total.sent_on, sent_on, found.sent_on);
+    }
+
+    /// Another table was loaded.
+    fn restart(&mut self) {
+        self.of_table = RelayCounts::default();
+    }
+}
+
+/// Adds what a counter has grown by. One that is smaller has begun again at 0.
+fn add(total: &mut PacketCount, before: Tally, now: Tally) {
+    let growth = |before: u64, now: u64| now.checked_sub(before).unwrap_or(now);
+    total.packets += growth(before.packets, now.packets);
+    total.bytes += growth(before.bytes, now.bytes);
 }
 
 /// Why a round is due.
@@ -167,6 +220,8 @@ impl Keeper {
             socket: None,
             heard: BTreeMap::new(),
             loaded: None,
+            active: BTreeSet::new(),
+            copied: Copied::default(),
             notes,
         }
     }
@@ -180,7 +235,7 @@ impl Keeper {
         let peers = self.peers();
         let wanted =
             Tunnel { own: self.own, peers: peers.values().copied().collect(), port: self.port };
-        let table = self.table(&peers);
+        let (table, has_tunnel) = (self.table(&peers), !wanted.peers.is_empty());
         // Only what was as it should be can drift.
         let drift = look.map(Cause::age).filter(|_| self.tunnel.as_ref() == Some(&wanted));
         let rules_drift = drift.filter(|_| self.loaded.as_ref() == Some(&table));
@@ -194,18 +249,46 @@ impl Keeper {
                 self.notes.drift(text, age).await;
             }
         }
+        if has_tunnel && let Some(text) = hold_sysctls()? {
+            self.notes.drift(text, None).await;
+        }
         if matches!(due, Due::Probes) {
             self.sequence = self.sequence.wrapping_add(1);
             self.probe(&peers, now)?;
         }
         if look.is_some() || self.loaded.as_ref() != Some(&table) {
+            // The table that follows counts from 0.
+            self.count().await;
             let was = Nft::find()?.ensure(&table).await?;
-            if let (Some(was), Some(age)) = (was, rules_drift) {
-                self.notes.table_drift::<RelayTable>(was, age).await;
+            if let Some(was) = was {
+                self.copied.restart();
+                if let Some(age) = rules_drift {
+                    self.notes.table_drift::<RelayTable>(was, age).await;
+                }
             }
+            self.active = active(&table, &peers);
             self.loaded = Some(table);
+        } else if matches!(due, Due::Probes) {
+            self.count().await;
         }
         Ok(())
+    }
+
+    /// Reads what was copied. Without groups, the table counts nothing, and no program is run.
+    async fn count(&mut self) {
+        if self.active.is_empty() {
+            return;
+        }
+        let read = async { anyhow::Ok(Nft::find()?.copies().await?) };
+        match read.await {
+            Ok(found) => self.copied.read(found),
+            Err(error) => tracing::debug!("no counts of copies: {error:#}"),
+        }
+    }
+
+    fn state(&self) -> CopyState {
+        let (heard, active) = (self.heard.clone(), self.active.clone());
+        CopyState { heard, active, copied: self.copied.total }
     }
 
     /// The peers of the tunnel, and their addresses: those that can have egress IPs, if this node
@@ -236,6 +319,7 @@ impl Keeper {
         }
         (self.tunnel, self.socket, self.loaded) = (None, None, None);
         self.heard.clear();
+        self.active.clear();
         let made = async {
             if wanted.peers.is_empty() {
                 return Ok(relay::remove().await?);
@@ -320,6 +404,22 @@ impl Keeper {
             groups: wanted.iter().filter_map(rules).collect(),
         }
     }
+}
+
+/// Sets the tunnel's sysctls where another program has changed them, and returns what to report of
+/// that. Each round looks: the tunnel answers echo also while a filter drops every copy in it.
+fn hold_sysctls() -> anyhow::Result<Option<String>> {
+    let found: Vec<String> = relay::hold()?.iter().map(ToString::to_string).collect();
+    let (any, how, found) = (!found.is_empty(), found_how(None), found.join("; "));
+    Ok(any.then(|| format!("repaired interface `{RELAY_LINK}`, {how}: {found}")))
+}
+
+/// The peers with which a table copies packets.
+fn active(table: &RelayTable, peers: &BTreeMap<InstanceId, Ipv4Addr>) -> BTreeSet<InstanceId> {
+    let groups = table.groups.iter().filter(|group| !group.sources.is_empty());
+    let addresses: BTreeSet<Ipv4Addr> = groups.map(|group| group.peer).collect();
+    let copied = peers.iter().filter(|(_, address)| addresses.contains(*address));
+    copied.map(|(id, _)| id.clone()).collect()
 }
 
 #[cfg(test)]

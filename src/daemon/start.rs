@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::alerts::Alert;
 use super::calls::{Executors, StoppedPeersFile};
-use super::carrier::{self, Carrier};
+use super::carrier::{self, Carrier, MustCarry};
 use super::control_socket::{self, StatusEndpoint};
 use super::discovery::{self, Cluster, Discovery, DiscoveryAlerts, Membership, Rediscover};
 use super::event_loop::{
@@ -38,7 +38,7 @@ use crate::failover::{Command, Input};
 use crate::history::{FORMAT, Run, Scribe, names_of};
 use crate::kernel::journal;
 use crate::record::Header;
-use crate::types::{InstanceId, Member, SessionId};
+use crate::types::{InstanceId, Member, ProgramVersion, SessionId};
 use crate::wire::{HeartbeatKey, Sender};
 
 /// How long the loop may take to end, besides the time for the last heartbeats.
@@ -162,10 +162,11 @@ fn start(
     header.latches = latch.latches();
     header.fitness = proof::recall(settings);
     let board = FitnessBoard::new(notes.clone(), header.fitness.clone());
-    let (must_carry, carrier) = carrier::start(settings, cluster.me.address, &notes);
-    exporter::start(settings, must_carry.as_ref().map(watch::Sender::subscribe), &notes);
+    let (must_carry, carrier) =
+        carrier::start(settings, cluster.me.address, &cluster.primaries, &notes);
     let (egress, members) = start_egress(settings, cluster, &notes)?;
-    let (observers, tally) = observe(settings, cluster, &notes);
+    let wanted = must_carry.as_ref().map(watch::Sender::subscribe);
+    let (watchers, tally) = observe(settings, cluster, wanted, &notes);
     let rediscover = Rediscover::default();
     let hurry_probes = Arc::new(Notify::new());
     let event_loop = EventLoop {
@@ -177,7 +178,7 @@ fn start(
         notifier: Notifier::start().context("cannot start the thread that writes the log")?,
         dropped_lines,
         recorder: record(settings, header),
-        observers,
+        observers: watchers,
         tally,
         must_carry,
         egress,
@@ -245,6 +246,7 @@ fn start_egress(
         None
     };
     let answering = relay.as_ref().map(|ends| ends.answering.clone());
+    let copies = relay.as_ref().map(|ends| ends.state.clone());
     let address = cluster.me.address;
     let others = egress::Others { inserting: is_inserting, waits, relay };
     let publishers = egress::start(settings, address, random()?, others, notes);
@@ -252,7 +254,7 @@ fn start_egress(
         return Ok((Some(publishers), None));
     }
     let published = publishers.ips.subscribe();
-    let inputs = flows::Inputs { members: receiver, published, waiting, answering };
+    let inputs = flows::Inputs { members: receiver, published, waiting, answering, copies };
     flows::start(settings, cluster, inputs, inserting, notes)?;
     Ok((Some(publishers), Some(members)))
 }
@@ -283,7 +285,7 @@ fn watch_host(
 ) -> anyhow::Result<()> {
     let Membership { discovery: Discovery { clouds, settings, .. }, cluster, .. } = found;
     if !settings.uplink.targets.is_empty() {
-        let parts = ProofParts::new(settings, random()?, hurry_probes);
+        let parts = ProofParts::new(settings, random()?, hurry_probes, notes.clone());
         tokio::spawn(proof::watch(parts, Alert::new("transit", notes), board.clone()));
     }
     service_checks::start(settings, notes);
@@ -302,11 +304,12 @@ fn watch_host(
     Ok(())
 }
 
-/// Starts the threads that write the history and send notices. The monitor runs without one that
-/// cannot be started.
+/// Starts the threads that write the history, send notices and serve the metrics. The monitor runs
+/// without one that cannot be started.
 fn observe(
     settings: &Settings,
     cluster: &Cluster,
+    must_carry: Option<watch::Receiver<MustCarry>>,
     notes: &Notes,
 ) -> (Observers, Option<Arc<Tally>>) {
     let run = Run {
@@ -325,6 +328,8 @@ fn observe(
     if let Err(error) = history::start(place, run.clone(), scribe.clone(), &mut observers) {
         tracing::warn!("no history is kept: cannot start its thread: {error}");
     }
+    let changes = exporter::Changes::new(run.clone(), scribe.clone());
+    exporter::start(settings, must_carry, changes, notes, &mut observers);
     let ways = notices::ways(settings);
     if ways.is_empty() {
         return (observers, None);
@@ -372,7 +377,9 @@ fn open_exchange(
     }
     let (me, port) = (cluster.me.id.clone(), settings.heartbeat.port);
     let address = settings.heartbeat.bind.unwrap_or(cluster.me.address);
-    let sender = Sender::new(me.clone(), session, &cluster.name, key).accepting(second);
+    let sender = Sender::new(me.clone(), session, &cluster.name, key)
+        .accepting(second)
+        .with_version(ProgramVersion::own());
     let parts = ExchangeParts { me, address, port, session, sender };
     let now = clock::now();
     let (mut exchange, echo_fault) = Exchange::open(parts, now)
@@ -387,12 +394,13 @@ fn open_exchange(
 /// Starts the thread. The receiver resolves when the loop ends and errors if the loop panicked.
 fn spawn_loop(event_loop: EventLoop) -> anyhow::Result<oneshot::Receiver<()>> {
     let (sender, ended) = oneshot::channel();
+    // The node works without either, but a busy host then delays its heartbeats.
     if let Err(reason) = stay_in_memory() {
-        tracing::debug!("{reason}");
+        tracing::info!("{reason}");
     }
     let body = move || {
         if let Err(reason) = prioritise() {
-            tracing::debug!("{reason}");
+            tracing::info!("{reason}");
         }
         event_loop.run();
         // The receiver is gone if the process is already exiting.

@@ -93,6 +93,13 @@ pub static CHECKS: &[Check] = &[
         "a host that is taken over can do what its role allows",
     ),
     check(
+        "interface-tag",
+        Section::Permissions,
+        INSTALLED,
+        permissions::interface_tag,
+        "the role's policy lets addresses move only to interfaces with the cluster's tag",
+    ),
+    check(
         "kernel-nft",
         Section::Kernel,
         PRE,
@@ -119,6 +126,20 @@ pub static CHECKS: &[Check] = &[
         PRE,
         kernel::tun,
         "the monitor tests by a TUN interface that packets of private hosts get out and back",
+    ),
+    check(
+        "kernel-conntrack",
+        Section::Kernel,
+        PRE,
+        kernel::conntrack,
+        "natha reads and inserts connections by netlink, to replicate them and to look at them",
+    ),
+    check(
+        "kernel-copies",
+        Section::Kernel,
+        PRE,
+        kernel::copies,
+        "until a planned move has taken effect everywhere, both nodes need the hosts' packets",
     ),
     check(
         "setup-done",
@@ -161,6 +182,13 @@ pub static CHECKS: &[Check] = &[
         INSTALLED,
         host::mtu_mss,
         "connections hang once a packet is larger than its path carries",
+    ),
+    check(
+        "address-refresh",
+        Section::Host,
+        PRE,
+        host::address_refresh,
+        "a node that loses its own address for a moment is taken over by its peers",
     ),
     check(
         "clock-skew",
@@ -308,6 +336,13 @@ pub static CHECKS: &[Check] = &[
         INSTALLED,
         members::same_settings,
         "nodes with different settings do not repair each other, and hand nothing back",
+    ),
+    check(
+        "same-version",
+        Section::Members,
+        INSTALLED,
+        members::same_version,
+        "versions may differ in their defaults, and then the nodes do not repair each other",
     ),
     check(
         "tables-found",

@@ -130,10 +130,13 @@ mod tests {
         assert_eq!(diagnosis.findings.len(), CHECKS.len());
         assert!(!diagnosis.is_well);
         assert_eq!(diagnosis.count(State::Passed), 0);
-        // Settings without groups have no service check, and that is known.
+        // The default settings have no service check and no copies, and that is known.
+        let is_known =
+            |finding: &&Finding| ["kernel-copies", "service-checks"].contains(&finding.name);
         let (without, others): (Vec<&Finding>, Vec<&Finding>) =
-            diagnosis.findings.iter().partition(|finding| finding.name == "service-checks");
-        assert_eq!(without[0].state, State::NotNeeded);
+            diagnosis.findings.iter().partition(is_known);
+        assert_eq!(without.len(), 2);
+        assert!(without.iter().all(|finding| finding.state == State::NotNeeded), "{without:?}");
         for finding in others {
             assert_eq!(finding.state, State::Unchecked, "{finding:?}");
             assert!(finding.what.starts_with("could not be checked: "), "{finding:?}");

@@ -39,6 +39,8 @@ pub struct Facts {
     pub instance: Fact<InstanceOptions>,
     /// What the role allows.
     pub permissions: Fact<Vec<Permission>>,
+    /// The cluster's tag on the forwarding interface.
+    pub interface_tag: Fact<InterfaceTag>,
     /// The plan that `natha setup` last applied; none if it never did.
     pub plan: Fact<Option<HostPlan>>,
     /// What differs from the plan.
@@ -47,6 +49,9 @@ pub struct Facts {
     pub firewalls: Fact<Vec<String>>,
     /// Private hosts that this host reaches by a wrong interface, or by none.
     pub misrouted: Fact<Vec<String>>,
+    /// Whether amazon-ec2-net-utils has systemd-networkd reconfigure an interface whenever EC2 has
+    /// changed its secondary private addresses.
+    pub refresh: Fact<bool>,
     /// EC2's source/dest check of each forwarding interface.
     pub source_dest: Fact<BTreeMap<NetworkInterfaceId, bool>>,
     /// The default route of this node's own subnet.
@@ -65,6 +70,12 @@ pub struct Facts {
     pub timeouts: Fact<bool>,
     /// Why no TUN interface can be made; none if one can.
     pub tun: Fact<Option<String>>,
+    /// Why tracked connections cannot be listed by netlink; none if they can.
+    pub conntrack_netlink: Fact<Option<String>>,
+    /// Whether the kernel has the VXLAN driver.
+    pub vxlan: Fact<bool>,
+    /// Whether the kernel takes nft rules that copy packets.
+    pub dup: Fact<bool>,
     /// The monitor of this host.
     pub monitor: Fact<MonitorFacts>,
     /// The cluster according to EC2.
@@ -99,10 +110,12 @@ impl Default for Facts {
             metadata: unread(),
             instance: unread(),
             permissions: unread(),
+            interface_tag: unread(),
             plan: unread(),
             drift: unread(),
             firewalls: unread(),
             misrouted: unread(),
+            refresh: unread(),
             source_dest: unread(),
             uplink_route: unread(),
             links: unread(),
@@ -112,6 +125,9 @@ impl Default for Facts {
             flowtable: unread(),
             timeouts: unread(),
             tun: unread(),
+            conntrack_netlink: unread(),
+            vxlan: unread(),
+            dup: unread(),
             monitor: unread(),
             cluster: unread(),
             gateways: unread(),
@@ -198,6 +214,18 @@ pub enum PermissionResult {
     Untestable(&'static str),
     /// EC2 gave another answer, or none.
     Unclear(String),
+}
+
+/// The forwarding interface, and the cluster's tag on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterfaceTag {
+    /// The interface.
+    pub interface: NetworkInterfaceId,
+    /// The cluster, by the settings or by this instance's tag `natha:cluster`; none if neither
+    /// names one.
+    pub cluster: Option<String>,
+    /// The value of the interface's tag `natha:cluster`; none without that tag.
+    pub found: Option<String>,
 }
 
 /// The route table of this node's own subnet, and its default route.

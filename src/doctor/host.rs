@@ -2,8 +2,9 @@
 
 use super::facts::{Facts, UplinkRoute, known};
 use super::finding::{Gap, Judged, Outcome, joined};
+use crate::config::ResourceSetting;
 use crate::plan::HostPlan;
-use crate::types::NetworkInterfaceId;
+use crate::types::{NetworkInterfaceId, Resource};
 
 /// The largest packet that the internet carries everywhere, in bytes.
 const INTERNET_MTU: u32 = 1500;
@@ -154,6 +155,47 @@ pub(super) fn mtu_mss(facts: &Facts) -> Judged {
         String::new()
     };
     Ok(Outcome::passed(format!("MTU: {shown}{clamped}")))
+}
+
+/// `address-refresh`
+pub(super) fn address_refresh(facts: &Facts) -> Judged {
+    if !*known(&facts.refresh)? {
+        return Ok(Outcome::passed("no other program reconfigures interfaces every minute"));
+    }
+    if !changes_addresses(facts) {
+        return Ok(Outcome::passed(
+            "amazon-ec2-net-utils looks for secondary private addresses every minute: this matters \
+             only with egress IPs, if groups move private IPs, and to measure an Elastic IP",
+        ));
+    }
+    Ok(Outcome::warning(
+        "natha has EC2 change this node's secondary private addresses; within a minute of each \
+         change, amazon-ec2-net-utils takes away the primary address for 1 to 2 s",
+        "printf '[Unit]\\nConditionPathExists=!/usr/bin/natha\\n' | sudo install -D -m 644 \
+         /dev/stdin /etc/systemd/system/refresh-policy-routes@.service.d/natha.conf && sudo \
+         systemctl daemon-reload",
+    ))
+}
+
+/// Whether natha has EC2 give this node further private addresses, or take them away, while it
+/// runs: landing addresses that the settings do not list, or private IPs that groups move.
+fn changes_addresses(facts: &Facts) -> bool {
+    let groups = &facts.settings.groups;
+    if groups.is_empty() {
+        // The groups are found by tags, which only name routes and egress IPs.
+        return facts.roster().is_ok_and(|roster| {
+            let mut found = roster.groups.iter().flat_map(|group| &group.resources);
+            found.any(|one| matches!(one, Resource::EgressIp { .. }))
+        });
+    }
+    let mut moved = groups.iter().flat_map(|group| &group.resources);
+    moved.any(|one| match one {
+        ResourceSetting::PrivateIp { .. } => true,
+        ResourceSetting::EgressIp { landing, .. } => landing.is_empty(),
+        ResourceSetting::Vip { .. } | ResourceSetting::Eip { .. } | ResourceSetting::Dns { .. } => {
+            false
+        }
+    })
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 //! Tables of cases for the checks of the host.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 use super::super::facts::LinkFacts;
 use super::*;
+use crate::config::GroupSetting;
 use crate::doctor::finding::State;
+use crate::doctor::samples::{report, running};
 use crate::plan::{Item, ItemState, Subject, SysctlKey, TableSpec};
 use crate::types::{RouteEntry, RouteTarget};
 
@@ -20,7 +23,9 @@ fn plan(clamp_mss: bool, mss: u16) -> HostPlan {
         mss,
         flowtable: false,
         nat: true,
+        protect: None,
         accept: BTreeSet::new(),
+        primaries: BTreeMap::new(),
     };
     HostPlan { table, sysctls: Vec::new(), unchecked: Vec::new(), addresses: BTreeSet::new() }
 }
@@ -126,4 +131,49 @@ fn packets_that_the_internet_does_not_carry_are_a_warning() {
         assert_eq!(outcome.state, state, "{clamp} {mss} {mtus:?}");
         assert!(outcome.what.contains(part), "{}", outcome.what);
     }
+}
+
+/// A node on which another program follows EC2's addresses, with these groups in its settings.
+fn refreshed(resources: Vec<ResourceSetting>) -> Facts {
+    let cidr = "0.0.0.0/0".parse().unwrap();
+    let mut group = GroupSetting::of_tables("a".parse().unwrap(), None, Vec::new(), cidr);
+    group.resources = resources;
+    let mut facts = Facts { refresh: Ok(true), ..Facts::default() };
+    facts.settings.groups = vec![group];
+    facts
+}
+
+#[test]
+fn a_refresh_of_addresses_is_a_warning_where_natha_changes_them() {
+    let address = Ipv4Addr::new(10, 0, 0, 9);
+    let allocation = || "eipalloc-00000001".parse().unwrap();
+    let egress = |landing| ResourceSetting::EgressIp { allocation: allocation(), landing };
+    for (resource, state) in [
+        (ResourceSetting::PrivateIp { address }, State::Warning),
+        (egress(Vec::new()), State::Warning),
+        (egress(vec![address]), State::Passed),
+        (ResourceSetting::Eip { allocation: allocation(), on: Some(address) }, State::Passed),
+    ] {
+        let mut facts = refreshed(vec![resource]);
+        let outcome = address_refresh(&facts).unwrap();
+        assert_eq!(outcome.state, state, "{}", outcome.what);
+        let remedy = outcome.remedy.unwrap_or_default();
+        assert_eq!(remedy.contains("/refresh-policy-routes@.service.d/"), state == State::Warning);
+        facts.refresh = Ok(false);
+        assert_eq!(address_refresh(&facts).unwrap().state, State::Passed);
+    }
+}
+
+#[test]
+fn egress_ips_that_tags_name_count_as_well() {
+    let mut report = report();
+    let mut facts = running(report.clone());
+    facts.refresh = Ok(true);
+    assert_eq!(address_refresh(&facts).unwrap().state, State::Passed);
+    let allocation = "eipalloc-00000001".parse().unwrap();
+    let address = Ipv4Addr::new(203, 0, 113, 9);
+    report.roster.groups[0].resources.push(Resource::EgressIp { allocation, address });
+    let facts = Facts { refresh: Ok(true), ..running(report) };
+    assert_eq!(address_refresh(&facts).unwrap().state, State::Warning);
+    assert!(address_refresh(&Facts::default()).is_err());
 }

@@ -1,7 +1,7 @@
 //! What the kernel can do, and the program that sets its rules.
 
 use super::facts::{Facts, known};
-use super::finding::{Judged, Outcome};
+use super::finding::{Judged, Outcome, joined};
 
 /// `kernel-nft`
 pub(super) fn nft(facts: &Facts) -> Judged {
@@ -65,6 +65,58 @@ pub(super) fn tun(facts: &Facts) -> Judged {
     })
 }
 
+/// `kernel-conntrack`
+pub(super) fn conntrack(facts: &Facts) -> Judged {
+    if !facts.settings.is_nat() {
+        return Ok(Outcome::not_needed("this host is no NAT"));
+    }
+    Ok(match known(&facts.conntrack_netlink)? {
+        None => Outcome::passed("the kernel lists tracked connections by netlink"),
+        Some(why) => Outcome::warning(
+            format!(
+                "{why}. This host forwards and fails over without it. But it replicates no \
+                 connections, cannot prove that adopted tables are served, and does not see how \
+                 full its port space is or who uses the bandwidth"
+            ),
+            "boot a kernel with the module nf_conntrack_netlink",
+        ),
+    })
+}
+
+/// `kernel-copies`
+pub(super) fn copies(facts: &Facts) -> Judged {
+    if !facts.settings.is_nat() {
+        return Ok(Outcome::not_needed("this host is no NAT"));
+    }
+    let parts = [(&facts.vxlan, "vxlan"), (&facts.dup, "nft_dup_ipv4")];
+    let replicate = &facts.settings.replicate;
+    if !(replicate.enabled && replicate.relay) {
+        let has_all = parts.iter().all(|(fact, _)| matches!(fact, Ok(true)));
+        return Ok(if has_all {
+            Outcome::passed("this kernel can copy packets to another node; replication is off")
+        } else {
+            Outcome::not_needed("planned moves copy no packets with these settings")
+        });
+    }
+    let mut missing = Vec::new();
+    for (fact, module) in parts {
+        if !*known(fact)? {
+            missing.push(module);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(Outcome::passed("this kernel can copy packets to another node"));
+    }
+    Ok(Outcome::warning(
+        format!(
+            "this kernel lacks {}. Connections are replicated without it, but planned moves lose \
+             packets until they have taken effect",
+            joined(missing)
+        ),
+        "boot a kernel with these modules, or set replicate.relay = false on all nodes",
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,9 +141,48 @@ mod tests {
     fn a_host_that_is_no_nat_needs_none_of_it() {
         let mut facts = Facts::default();
         facts.settings.host.nat = Some(false);
-        for judge in [flowtable, timeouts, tun] {
+        for judge in [flowtable, timeouts, tun, conntrack, copies] {
             assert_eq!(judge(&facts).unwrap().state, State::NotNeeded);
         }
+    }
+
+    #[test]
+    fn what_copies_need_is_a_warning_only_where_they_are_on() {
+        let judged = |vxlan, dup, enabled, relay| {
+            let mut facts = Facts { vxlan: Ok(vxlan), dup: Ok(dup), ..Facts::default() };
+            (facts.settings.replicate.enabled, facts.settings.replicate.relay) = (enabled, relay);
+            copies(&facts).unwrap()
+        };
+        for (vxlan, dup, enabled, relay, state) in [
+            (true, true, true, true, State::Passed),
+            (true, true, false, true, State::Passed),
+            (false, true, false, true, State::NotNeeded),
+            (false, false, true, false, State::NotNeeded),
+            (false, true, true, true, State::Warning),
+            (true, false, true, true, State::Warning),
+        ] {
+            let found = judged(vxlan, dup, enabled, relay).state;
+            assert_eq!(found, state, "{vxlan} {dup} {enabled} {relay}");
+        }
+        let what = judged(false, false, true, true).what;
+        assert!(what.contains("lacks vxlan, nft_dup_ipv4"), "{what}");
+        let mut unread = Facts::default();
+        assert_eq!(copies(&unread).unwrap().state, State::NotNeeded);
+        unread.settings.replicate.enabled = true;
+        assert!(copies(&unread).is_err());
+    }
+
+    #[test]
+    fn a_kernel_that_lists_no_connections_is_a_warning_that_says_what_works() {
+        let found = |why: Option<&str>| {
+            let conntrack_netlink = Ok(why.map(str::to_owned));
+            conntrack(&Facts { conntrack_netlink, ..Facts::default() }).unwrap()
+        };
+        assert_eq!(found(None).state, State::Passed);
+        let missing = found(Some("it refuses"));
+        assert_eq!(missing.state, State::Warning);
+        assert!(missing.what.starts_with("it refuses. This host forwards"), "{}", missing.what);
+        assert!(conntrack(&Facts::default()).is_err());
     }
 
     #[test]

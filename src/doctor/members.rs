@@ -187,6 +187,32 @@ pub(super) fn same_settings(facts: &Facts) -> Judged {
     ))
 }
 
+/// `same-version`
+pub(super) fn same_version(facts: &Facts) -> Judged {
+    let report = facts.report()?;
+    if report.view.peers.is_empty() {
+        return Ok(Outcome::not_needed("this node has no peer"));
+    }
+    let unknown = || Gap::new("the monitor is of an earlier build than this program: restart it");
+    let versions = report.peer_versions().ok_or_else(unknown)?;
+    if versions.is_empty() {
+        return Err(Gap::new("no peer was heard yet"));
+    }
+    let own = report.own_version();
+    let others = versions.iter().filter(|(_, version)| **version != Some(own.as_str()));
+    let others = joined(others.map(|(id, version)| {
+        let version = version.unwrap_or("of an earlier build");
+        format!("{} runs natha {version}", report.node_name(id))
+    }));
+    if others.is_empty() {
+        return Ok(Outcome::passed(format!("every peer that was heard runs natha {own}")));
+    }
+    Ok(Outcome::warning(
+        format!("this node runs natha {own}, but {others}"),
+        "finish the upgrade: install the same version on all nodes, one after the other",
+    ))
+}
+
 #[cfg(test)]
 #[path = "members_tests.rs"]
 mod tests;

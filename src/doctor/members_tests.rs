@@ -54,7 +54,7 @@ fn a_peer_that_is_not_heard_or_does_not_hear_fails_by_name() {
     let mut alone = report();
     alone.view.peers.clear();
     let alone = running(alone);
-    for judge in [heard, echo, same_key, same_settings] {
+    for judge in [heard, echo, same_key, same_settings, same_version] {
         assert_eq!(judge(&alone).unwrap().state, State::NotNeeded);
         assert!(judge(&Facts::default()).is_err());
     }
@@ -125,4 +125,27 @@ fn other_settings_fail_by_name_and_an_unheard_peer_is_a_gap() {
     assert_eq!(outcome.what, "nat-b: other settings than this node");
     let unheard = with(|peer| peer.heartbeat_age = None);
     assert_eq!(same_settings(&unheard), Err(Gap::new("no peer was heard yet")));
+}
+
+#[test]
+fn another_version_is_a_warning_by_name_and_an_unknown_one_a_gap() {
+    let of_peer = |versions: &[&str]| {
+        let mut report = report();
+        let of_node = |version: &&str| (node(2), (*version).to_owned());
+        report.versions = Some(versions.iter().map(of_node).collect());
+        same_version(&running(report))
+    };
+    assert_eq!(of_peer(&["0.1.0"]).unwrap().state, State::Passed);
+    for (versions, what) in [
+        (&["0.2.0"][..], "this node runs natha 0.1.0, but nat-b runs natha 0.2.0"),
+        (&[][..], "this node runs natha 0.1.0, but nat-b runs natha of an earlier build"),
+    ] {
+        let outcome = of_peer(versions).unwrap();
+        assert_eq!((outcome.state, &*outcome.what), (State::Warning, what));
+    }
+    assert!(same_version(&running(report())).unwrap_err().to_string().contains("restart it"));
+    let mut unheard = report();
+    unheard.versions = Some(std::collections::BTreeMap::new());
+    unheard.view.peers.get_mut(&node(2)).unwrap().heartbeat_age = None;
+    assert_eq!(same_version(&running(unheard)), Err(Gap::new("no peer was heard yet")));
 }

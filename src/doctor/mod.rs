@@ -26,8 +26,8 @@ mod tables;
 pub use catalogue::{CHECKS, Check};
 pub use diagnosis::{Diagnosis, Selection, is_selectable};
 pub use facts::{
-    ClusterFacts, ConntrackFacts, Fact, Facts, KeyDirectory, KeyFile, LinkFacts, MemberGroups,
-    MonitorFacts, Permission, PermissionResult, Ring, SecurityFacts, UplinkRoute,
+    ClusterFacts, ConntrackFacts, Fact, Facts, InterfaceTag, KeyDirectory, KeyFile, LinkFacts,
+    MemberGroups, MonitorFacts, Permission, PermissionResult, Ring, SecurityFacts, UplinkRoute,
 };
 pub use finding::{Finding, Gap, Outcome, Section, State};
 pub use members::needs_security_groups;

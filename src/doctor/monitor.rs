@@ -60,7 +60,7 @@ const fn remedy(fault: Fault) -> Option<&'static str> {
              credits",
         ),
         Fault::Departing => {
-            Some("let its peers take over: AWS is about to interrupt this instance")
+            Some("wait: AWS is about to interrupt this node, and it hands its groups over")
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The permissions of the node's role, compared with `natha policy`.
 
-use super::facts::{Facts, Permission, PermissionResult, known};
+use super::facts::{Facts, InterfaceTag, Permission, PermissionResult, known};
 use super::finding::{Gap, Judged, Outcome, counted, joined};
+use crate::types::{Resource, printable};
 
 const REMEDY: &str = "replace the policy of the instance's role by what `natha policy` prints for \
                       this cluster";
@@ -47,6 +48,48 @@ pub(super) fn excess(facts: &Facts) -> Judged {
     Ok(Outcome::warning(what, REMEDY))
 }
 
+/// `interface-tag`
+pub(super) fn interface_tag(facts: &Facts) -> Judged {
+    let mut resources = facts.roster()?.groups.iter().flat_map(|group| &group.resources);
+    if !resources.any(is_on_interface) {
+        return Ok(Outcome::not_needed("no group has an address that an interface must receive"));
+    }
+    let InterfaceTag { interface, cluster, found } = known(&facts.interface_tag)?;
+    let Some(cluster) = cluster else {
+        return Ok(Outcome::not_needed("neither the settings nor a tag names the cluster"));
+    };
+    if found.as_ref() == Some(cluster) {
+        let what = format!("{interface} has the tag natha:cluster = {}", printable(cluster));
+        return Ok(Outcome::passed(what));
+    }
+    // The action was tried with this interface. Its policy is not the one of `natha policy`.
+    let is_allowed = |one: &Permission| {
+        one.action == "ec2:AssociateAddress" && one.result == PermissionResult::Allowed
+    };
+    if facts.permissions.as_ref().is_ok_and(|all| all.iter().any(is_allowed)) {
+        return Ok(Outcome::not_needed("the role may associate addresses without the tag"));
+    }
+    let what = match found {
+        Some(other) => {
+            format!("{interface} has the tag natha:cluster = {}, another one", printable(other))
+        }
+        None => format!("{interface} has no tag natha:cluster"),
+    };
+    let remedy = format!(
+        "aws ec2 create-tags --resources {interface} --tags 'Key=natha:cluster,Value={}'",
+        printable(cluster)
+    );
+    Ok(Outcome::failed(format!("{what}: no address of a group can move to it"), remedy))
+}
+
+/// Whether EC2 moves it to an interface, for which the role needs a permission on the interface.
+fn is_on_interface(resource: &Resource) -> bool {
+    match resource {
+        Resource::PrivateIp { .. } | Resource::Eip { .. } | Resource::EgressIp { .. } => true,
+        Resource::DefaultRoute { .. } | Resource::Vip { .. } | Resource::Dns { .. } => false,
+    }
+}
+
 fn denial(one: &Permission) -> Option<String> {
     match &one.result {
         PermissionResult::Denied(text) => Some(format!("{} ({text})", one.action)),
@@ -65,6 +108,7 @@ fn unclear(one: &Permission) -> Option<String> {
 mod tests {
     use super::*;
     use crate::doctor::finding::State;
+    use crate::doctor::samples;
 
     fn facts(all: &[(&str, bool, PermissionResult)]) -> Facts {
         let one = |(action, is_wanted, result): &(&str, bool, PermissionResult)| Permission {
@@ -101,6 +145,55 @@ mod tests {
         let outcome = allows(&facts(&[("ec2:Assign", true, untestable)])).unwrap();
         assert_eq!(outcome.state, State::Passed);
         assert!(outcome.what.ends_with("not tried: ec2:Assign (EC2 has no dry run of it)"));
+    }
+
+    /// A cluster with an egress IP, and the tag of node 1's interface.
+    fn tagged(cluster: Option<&str>, found: Option<&str>) -> Facts {
+        let mut cluster_facts = samples::cluster(Vec::new());
+        let allocation = "eipalloc-00000001".parse().unwrap();
+        let egress = Resource::EgressIp { allocation, address: [203, 0, 113, 1].into() };
+        cluster_facts.roster.groups[0].resources.push(egress);
+        let interface_tag = InterfaceTag {
+            interface: "eni-00000001".parse().unwrap(),
+            cluster: cluster.map(str::to_owned),
+            found: found.map(str::to_owned),
+        };
+        Facts { cluster: Ok(cluster_facts), interface_tag: Ok(interface_tag), ..Facts::default() }
+    }
+
+    #[test]
+    fn an_interface_without_the_cluster_s_tag_fails_with_the_command() {
+        for (cluster, found, state, part) in [
+            (Some("blue"), Some("blue"), State::Passed, "eni-00000001 has the tag"),
+            (Some("blue"), None, State::Failed, "eni-00000001 has no tag natha:cluster: no addr"),
+            (Some("blue"), Some("red"), State::Failed, "natha:cluster = red, another one: no"),
+            (None, None, State::NotNeeded, "neither the settings"),
+        ] {
+            let outcome = interface_tag(&tagged(cluster, found)).unwrap();
+            assert_eq!(outcome.state, state, "{outcome:?}");
+            assert!(outcome.what.contains(part), "{outcome:?}");
+            let command = "aws ec2 create-tags --resources eni-00000001 --tags \
+                           'Key=natha:cluster,Value=blue'";
+            let remedy = (state == State::Failed).then(|| command.to_owned());
+            assert_eq!(outcome.remedy, remedy);
+        }
+    }
+
+    #[test]
+    fn the_tag_is_not_needed_without_addresses_or_with_a_policy_that_does_not_ask_for_it() {
+        let routes = Facts { cluster: Ok(samples::cluster(Vec::new())), ..Facts::default() };
+        assert_eq!(interface_tag(&routes).unwrap().state, State::NotNeeded);
+        for (result, state) in [
+            (PermissionResult::Allowed, State::NotNeeded),
+            (denied(), State::Failed),
+            (PermissionResult::Unclear("throttled".to_owned()), State::Failed),
+        ] {
+            let permissions = facts(&[("ec2:AssociateAddress", true, result)]).permissions;
+            let untagged = Facts { permissions, ..tagged(Some("blue"), None) };
+            assert_eq!(interface_tag(&untagged).unwrap().state, state);
+        }
+        let unread = Facts { interface_tag: Err(Gap::new("slow")), ..tagged(None, None) };
+        assert_eq!(interface_tag(&unread), Err(Gap::new("slow")));
     }
 
     #[test]

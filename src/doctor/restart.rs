@@ -56,6 +56,13 @@ pub(super) fn public_address(facts: &Facts) -> Judged {
              interfaces, has no public address, so natha does not repair it"
         );
         Outcome::failed(what, remedy)
+    } else if instance.interfaces == 1 && assigned.len() < instance.public.len() {
+        // EC2 user guide, "Public IPv4 addresses".
+        let what = format!(
+            "EC2 assigned {addresses}; if this node is stopped while a secondary private address \
+             has an Elastic IP, as now, it has no public address after the start"
+        );
+        Outcome::warning(what, remedy)
     } else {
         let what = format!("EC2 assigned {addresses}; after a stop and a start it is another one");
         Outcome::warning(what, remedy)

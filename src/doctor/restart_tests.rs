@@ -46,11 +46,14 @@ fn an_address_that_a_stop_takes_away_or_changes_is_found() {
         (1, &[false], State::Warning),
         (2, &[false], State::Failed),
         (2, &[true, false], State::Warning),
+        (1, &[false, true], State::Warning),
         (1, &[], State::Warning),
     ] {
         let outcome = public_address(&instance(interfaces, public)).unwrap();
         assert_eq!(outcome.state, state, "{interfaces} {public:?}: {}", outcome.what);
     }
+    let outcome = public_address(&instance(1, &[false, true])).unwrap();
+    assert!(outcome.what.ends_with("it has no public address after the start"), "{}", outcome.what);
     let mut no_nat = instance(1, &[false]);
     no_nat.settings.host.nat = Some(false);
     assert_eq!(public_address(&no_nat).unwrap().state, State::NotNeeded);

@@ -403,6 +403,9 @@ impl Known {
             if !is_new {
                 continue;
             }
+            if verdict == Verdict::Sick && peer.fitness().is_some_and(Fitness::is_departing) {
+                peer.note_flap(&self.timing, now);
+            }
             let level = match verdict {
                 Verdict::Alive | Verdict::Leaving | Verdict::Unmet => Level::Info,
                 Verdict::Partitioned => Level::Alert,
@@ -474,15 +477,11 @@ impl Known {
         }
     }
 
-    /// Notes that a group is taken from `node`. Soon after a hand-back that is a flap.
+    /// Notes that a group is taken from `node`.
     pub(super) fn note_takeover(&mut self, node: &InstanceId, now: Time) {
-        let flap_window = self.timing.hand_back.hold_max;
         let Some(peer) = self.peers.get_mut(node) else { return };
         peer.note_relief(&self.timing, now);
-        if peer.handed_back_at.is_some_and(|at| now.since(at) < flap_window) {
-            peer.flaps += 1;
-            peer.handed_back_at = None;
-        }
+        peer.note_flap(&self.timing, now);
     }
 
     /// Forgets what may have changed while this node was paused until `now`.

@@ -52,7 +52,10 @@ pub(super) fn from_the_sick(
 ) -> Option<Time> {
     let fitness = peer.fitness()?;
     if !has_only_probe_faults(fitness) {
-        return from_the_living(known, group, peer.verdict_since, now);
+        // About to be interrupted, it gives its groups away on its own; what is left after that is
+        // taken.
+        let wait = if fitness.is_departing() { HEIR_PATIENCE } else { Duration::ZERO };
+        return from_the_living(known, group, peer.verdict_since + wait, now);
     }
     // Without evidence of the same kind, this node does not know that it fares better.
     let lacks = |kind: &Evidence| {
@@ -184,6 +187,14 @@ impl Peer {
         }
         self.reliefs += 1;
         self.relieved_at = Some(now);
+    }
+
+    /// Notes that its groups leave it because of itself. Soon after a hand-back that is a flap.
+    pub(super) fn note_flap(&mut self, timing: &Timing, now: Time) {
+        let is_soon = |at: &mut Time| now.since(*at) < timing.hand_back.hold_max;
+        if self.handed_back_at.take_if(is_soon).is_some() {
+            self.flaps += 1;
+        }
     }
 
     /// How long a takeover for a fault that its probes found waits because there were others.

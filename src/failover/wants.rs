@@ -216,6 +216,10 @@ fn want_of_mine(whole: &Whole<'_>, slot: &Slot, now: Time) -> Option<DesiredMove
         let peer = known.peers.get(to).filter(|peer| known.may_give(group, peer))?;
         return give(MoveKind::HandOver, &peer.member.id, "an operator ordered it".to_owned());
     }
+    if known.fitness.is_departing() {
+        let reason = "AWS is about to interrupt this node".to_owned();
+        return give(MoveKind::HandOver, known.best_heir(group)?, reason);
+    }
     for preferred in group.prefer.iter().take_while(|node| **node != known.me.id) {
         if let Some(reason) = may_hand_back(known, group, preferred, now) {
             return give(MoveKind::HandBack, preferred, reason);

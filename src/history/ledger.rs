@@ -275,7 +275,7 @@ pub fn changes<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Vec<Change> {
 }
 
 /// A probe may be answered after the read that ended the change.
-fn note_late_proof(found: &mut [Change], proof: &Proof, at: Time) {
+pub(super) fn note_late_proof(found: &mut [Change], proof: &Proof, at: Time) {
     let mut latest = found.iter_mut().rev();
     let of_group = |change: &&mut Change| change.group.is_some() && change.group == proof.group;
     let Some(change) = latest.find(of_group) else { return };

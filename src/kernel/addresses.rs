@@ -4,16 +4,20 @@
 //! would go to the node that holds the group. On loopback, scope `host` keeps the kernel from
 //! choosing it. On another interface, the prefix of 32 bits does: the kernel prefers an address
 //! whose network contains the gateway. (Scope `host` there would make it the first address of the
-//! interface, which is the target of a redirection.) Services that bind the address still use it,
-//! and packets to it are answered from it.
+//! interface.) Services that bind the address still use it, and packets to it are answered from it.
 //!
 //! The kernel answers ARP requests for these addresses and announces none on loopback. In a VPC
 //! there are no such requests: the VPC answers ARP itself, from its route tables and interfaces.
+//!
+//! The order of an interface's addresses says nothing about which one is its primary address in
+//! EC2: amazon-ec2-net-utils, for example, has the secondary ones added at boot before the DHCP
+//! lease arrives. natha knows the primary addresses from EC2 and the instance metadata.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use ipnet::Ipv4Net;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::link::LinkAttribute;
 use nix::errno::Errno;
@@ -21,7 +25,8 @@ use rtnetlink::{Handle, MulticastGroup};
 use tokio::task::JoinHandle;
 
 use super::netlink::{self, LIMIT};
-use crate::plan::LOOPBACK;
+use super::sysctl::{self, SysctlError};
+use crate::plan::{LOOPBACK, SysctlKey};
 
 /// Why addresses could not be read or changed.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +53,9 @@ pub enum AddressError {
         /// Why.
         source: rtnetlink::Error,
     },
+    /// What keeps the other addresses of a subnet cannot be set.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
     /// The kernel does not answer.
     #[error("the kernel did not answer about the host's addresses within {} s", LIMIT.as_secs())]
     TimedOut,
@@ -108,18 +116,57 @@ pub async fn add(link: &str, address: Ipv4Addr) -> Result<Option<String>, Addres
 /// # Errors
 /// If the kernel refuses.
 pub async fn remove(link: &str, address: Ipv4Addr) -> Result<bool, AddressError> {
-    let wanted = Own { address, link: link.to_owned(), prefix: 32 };
     within_limit(async |handle| {
-        let there = dump(handle).await?.into_iter().find(|(own, _)| *own == wanted);
-        let Some((_, message)) = there else { return Ok(false) };
-        match handle.address().del(message).execute().await {
-            // Another program has just removed it.
-            Err(error) if is_refusal(&error, Errno::EADDRNOTAVAIL) => Ok(false),
-            Err(source) => Err(refused("remove", address, link, source)),
-            Ok(()) => Ok(true),
-        }
+        delete(handle, &Own { address, link: link.to_owned(), prefix: 32 }).await
     })
     .await
+}
+
+/// Removes an address as it was read, with a prefix of any length. The other addresses of its
+/// interface stay. Returns whether it was there.
+///
+/// # Errors
+/// If the kernel refuses.
+pub async fn remove_own(own: &Own) -> Result<bool, AddressError> {
+    within_limit(async |handle| {
+        let all = dump(handle).await?;
+        let beside = |other: &Own| {
+            let same = other.link == own.link && other.prefix == own.prefix;
+            same && other.address != own.address && network(other) == network(own)
+        };
+        if !all.iter().any(|(other, _)| beside(other)) {
+            return delete(handle, own).await;
+        }
+        // Of the addresses of one subnet, the kernel takes the first one for the others' parent,
+        // and removes them with it unless this is set. Most systems set it.
+        let key = SysctlKey::conf(&own.link, "promote_secondaries");
+        let before = sysctl::read(&key)?.map(|reading| reading.value);
+        if before == Some(0) {
+            sysctl::write(&key, 1)?;
+        }
+        let removed = delete(handle, own).await;
+        if before == Some(0) {
+            sysctl::write(&key, 0)?;
+        }
+        removed
+    })
+    .await
+}
+
+/// The network that an address is in.
+fn network(own: &Own) -> Option<Ipv4Net> {
+    Ipv4Net::new(own.address, own.prefix).ok().map(|net| net.trunc())
+}
+
+async fn delete(handle: &Handle, wanted: &Own) -> Result<bool, AddressError> {
+    let there = dump(handle).await?.into_iter().find(|(own, _)| own == wanted);
+    let Some((_, message)) = there else { return Ok(false) };
+    match handle.address().del(message).execute().await {
+        // Another program has just removed it.
+        Err(error) if is_refusal(&error, Errno::EADDRNOTAVAIL) => Ok(false),
+        Err(source) => Err(refused("remove", wanted.address, &wanted.link, source)),
+        Ok(()) => Ok(true),
+    }
 }
 
 /// Watches addresses being added and removed by any program.

@@ -1,9 +1,14 @@
 //! Makes the host accept packets to the addresses of the groups that it must carry, and of no
 //! others.
 //!
-//! Only addresses that natha added are ever removed. They are recorded in a file before they are
-//! added, so that a run that dies leaves nothing unknown to the next one. The record counts only in
-//! the boot in which it was written: a reboot removes everything that it lists.
+//! Addresses that natha adds are recorded in a file before they are added, so that a run that dies
+//! leaves nothing unknown to the next one. The record counts only in the boot in which it was
+//! written: a reboot removes everything that it lists.
+//!
+//! Addresses that other programs added stay, with one exception: a private IP of a group is natha's
+//! by the settings, and nothing answers on it here while EC2 has it at another node. At boot, a
+//! system may add all private IPs that the instance metadata lists, before natha does
+//! (amazon-ec2-net-utils, cloud-init), and keep them after they have moved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -22,7 +27,7 @@ use super::lock::FileLock;
 use super::nft::{Nft, NftError};
 use super::run::RunError;
 use crate::config::{GroupSetting, Local};
-use crate::plan::{Carried, NftTable, VipTable, carried, vip_table};
+use crate::plan::{Carried, LOOPBACK, NftTable, Primaries, VipTable, carried, vip_table};
 use crate::types::GroupName;
 
 /// How long to wait for another run on this host.
@@ -74,14 +79,14 @@ pub enum CarryError {
     /// This host has an address of a group that another node holds, and natha did not add it.
     #[error(
         "another node holds group {group}, but {part} is on this host and natha did not add it: \
-         remove it (`ip address delete {}/32 dev {link}`) or, to keep it, set local = \"off\" for \
-         the group", part.address()
+         remove it (`ip address delete {}/{} dev {}`) or, to keep it, set local = \"off\" for \
+         the group", own.address, own.prefix, own.link
     )]
     Stray {
         /// The address and its interface.
         part: Carried,
-        /// The interface.
-        link: String,
+        /// The same as it was read.
+        own: addresses::Own,
         /// The group.
         group: GroupName,
     },
@@ -124,7 +129,8 @@ pub struct CarryOutcome {
 }
 
 /// Makes the host carry what follows from `must_carry`, see [`carried`]: addresses by rtnetlink,
-/// the table by nft, which is not needed if no group is redirected.
+/// the table by nft, which is not needed if no group is redirected. `primaries` are the primary
+/// addresses of the host's interfaces, as far as they are known.
 ///
 /// # Errors
 /// If the record of what natha added cannot be read. Nothing is changed then.
@@ -133,41 +139,58 @@ pub async fn reconcile(
     groups: &[GroupSetting],
     must_carry: &BTreeMap<GroupName, bool>,
     forwarding: &str,
+    primaries: &Primaries,
 ) -> Result<CarryOutcome, CarryError> {
     let store = CarryStore::open(state_dir).await?;
     let mut record = store.load()?;
     let wanted = carried(groups, must_carry, forwarding, &record.put);
     let mut outcome = CarryOutcome::default();
     update_addresses(&store, &mut record, &wanted, &mut outcome).await?;
-    let table = vip_table(groups, forwarding, &wanted);
+    let table = vip_table(groups, forwarding, primaries, &wanted);
     if let Err(error) = update_table(&store, &mut record, &wanted, &table, &mut outcome).await {
         outcome.errors.push(error);
     }
-    outcome.errors.extend(strays(&record.put, groups, must_carry).await?);
+    clear_strays(&record.put, groups, must_carry, &mut outcome).await?;
     Ok(outcome)
 }
 
-/// Addresses on this host of groups that other nodes hold and that natha must not remove, because
-/// it did not add them. Local programs that connect to such a group reach this host instead.
-async fn strays(
+/// Deals with addresses on this host of groups that other nodes hold and that natha did not add.
+/// Local programs that connect to such a group reach this host instead. Private IPs are removed:
+/// EC2 delivers no packets for them here. Virtual IPs are only reported: another program may have
+/// them here on purpose, and so are addresses of `lo`.
+async fn clear_strays(
     put: &BTreeSet<Carried>,
     groups: &[GroupSetting],
     must_carry: &BTreeMap<GroupName, bool>,
-) -> Result<Vec<CarryError>, CarryError> {
-    let elsewhere: BTreeMap<Ipv4Addr, &GroupName> = groups
+    outcome: &mut CarryOutcome,
+) -> Result<(), CarryError> {
+    let elsewhere: Vec<&GroupSetting> = groups
         .iter()
         .filter(|group| group.local != Local::Off && must_carry.get(&group.name) == Some(&false))
-        .flat_map(|group| group.vips().chain(group.private_ips()).map(|one| (one, &group.name)))
         .collect();
-    if elsewhere.is_empty() {
-        return Ok(Vec::new());
+    let groups = || elsewhere.iter().copied();
+    let vips: BTreeMap<Ipv4Addr, &GroupName> =
+        groups().flat_map(|group| group.vips().map(|one| (one, &group.name))).collect();
+    let private: BTreeMap<Ipv4Addr, &GroupName> =
+        groups().flat_map(|group| group.private_ips().map(|one| (one, &group.name))).collect();
+    if vips.is_empty() && private.is_empty() {
+        return Ok(());
     }
-    let stray = |own: addresses::Own| {
-        let group = (*elsewhere.get(&own.address)?).clone();
+    for own in addresses::read().await? {
         let part = Carried::Address { link: own.link.clone(), address: own.address };
-        (!put.contains(&part)).then_some(CarryError::Stray { part, link: own.link, group })
-    };
-    Ok(addresses::read().await?.into_iter().filter_map(stray).collect())
+        let group = vips.get(&own.address).or_else(|| private.get(&own.address));
+        let Some(group) = group.filter(|_| !put.contains(&part)) else { continue };
+        if !private.contains_key(&own.address) || own.link == LOOPBACK {
+            outcome.errors.push(CarryError::Stray { part, own, group: (*group).clone() });
+            continue;
+        }
+        match addresses::remove_own(&own).await {
+            Ok(true) => outcome.changes.push(CarriedChange { part, present: false }),
+            Ok(false) => {}
+            Err(error) => outcome.errors.push(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// The addresses that natha added to this host's interfaces.

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::run::{Program, RunError};
 use crate::plan::{
-    EgressTable, Listing, NftTable, OtherChain, Passing, RelayTable, TableName, TableSpec,
-    TableState, VipTable,
+    EgressTable, Listing, NftTable, OtherChain, Passing, RelayCounts, RelayTable, TableName,
+    TableSpec, TableState, VipTable,
 };
 
 /// A transaction takes about 20 ms, longer on a busy host.
@@ -100,6 +100,11 @@ impl Nft {
     /// counters of all.
     pub(crate) async fn passing(&self) -> Result<Passing, NftError> {
         Ok(Passing::of(&self.list(&["counters"]).await?))
+    }
+
+    /// What the table `ip natha_relay` has counted; nothing if it is absent.
+    pub(crate) async fn copies(&self) -> Result<RelayCounts, NftError> {
+        Ok(RelayCounts::of(&self.list(&["counters"]).await?))
     }
 
     /// Other programs' chains at the forward hook.

@@ -16,7 +16,7 @@ use rtnetlink::{Handle, LinkVxlan, RouteMessageBuilder};
 use super::addresses::is_refusal;
 use super::netlink::{self, LIMIT};
 use super::sysctl::{self, SysctlError};
-use crate::plan::{RELAY_LINK, SysctlKey, tunnel_address};
+use crate::plan::{Item, RELAY_LINK, tunnel_address, tunnel_sysctls};
 
 /// The number of the virtual network, the same on all nodes.
 const NETWORK: u32 = 6286;
@@ -44,9 +44,9 @@ pub(crate) enum RelayError {
         /// Why.
         source: rtnetlink::Error,
     },
-    /// The reverse path filter cannot be set.
+    /// The interface's sysctls cannot be set.
     #[error(transparent)]
-    Filter(#[from] SysctlError),
+    Sysctl(#[from] SysctlError),
     /// The kernel does not answer.
     #[error("the kernel did not answer about `{RELAY_LINK}` within {} s", LIMIT.as_secs())]
     TimedOut,
@@ -72,10 +72,7 @@ impl Tunnel {
     pub(crate) async fn make(&self) -> Result<(), RelayError> {
         remove().await?;
         let made = within_limit(async |handle| self.add(handle).await).await;
-        let made = made.and_then(|()| {
-            // The packets' sources have a route by another interface.
-            Ok(sysctl::write(&SysctlKey::conf(RELAY_LINK, "rp_filter"), 2)?)
-        });
+        let made = made.and_then(|()| hold().map(drop));
         if made.is_err() {
             // The first error is the one to report.
             let _ = remove().await;
@@ -129,6 +126,14 @@ impl Tunnel {
             .build();
         handle.route().add(route).execute().await
     }
+}
+
+/// Sets the interface's sysctls where another program has changed them. Returns how they were.
+///
+/// # Errors
+/// If one cannot be read or set.
+pub(crate) fn hold() -> Result<Vec<Item>, RelayError> {
+    Ok(sysctl::hold(&tunnel_sysctls())?)
 }
 
 /// Whether the interface is there.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
-use crate::plan::{Reading, SysctlKey};
+use crate::plan::{Item, ItemState, Reading, Sysctl, SysctlKey, diff_sysctl};
 
 /// Why a sysctl could not be read or set.
 #[derive(Debug, thiserror::Error)]
@@ -81,4 +81,25 @@ pub(crate) fn write(key: &SysctlKey, value: u64) -> Result<(), SysctlError> {
         Some(reading) => Err(SysctlError::Kept { key: key.clone(), value, found: reading.value }),
         None => Err(failed(ErrorKind::NotFound.into())),
     }
+}
+
+/// Sets those of an interface's sysctls that have another value than they should. Returns how they
+/// were; nothing where the interface is gone.
+///
+/// udev applies the files of sysctl.d to each interface some time after it has appeared
+/// (99-systemd.rules), and so after natha has set these sysctls.
+///
+/// # Errors
+/// If one cannot be read or set.
+pub(crate) fn hold(wanted: &[Sysctl]) -> Result<Vec<Item>, SysctlError> {
+    let mut changed = Vec::new();
+    for sysctl in wanted {
+        let Some(reading) = read(&sysctl.key)? else { continue };
+        let item = diff_sysctl(sysctl, Some(&reading));
+        if item.standing != ItemState::Right {
+            write(&sysctl.key, sysctl.want.value())?;
+            changed.push(item);
+        }
+    }
+    Ok(changed)
 }

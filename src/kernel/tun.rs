@@ -14,7 +14,8 @@ use std::path::Path;
 use ipnet::Ipv4Net;
 use tokio_tun::Tun;
 
-use crate::plan::TRANSIT_LINK;
+use super::sysctl::{self, SysctlError};
+use crate::plan::{Item, TRANSIT_LINK, transit_sysctls};
 
 /// The device that makes such interfaces.
 const DEVICE: &str = "/dev/net/tun";
@@ -32,6 +33,9 @@ pub(crate) enum TunError {
          CAP_NET_ADMIN are needed; `modprobe tun` loads the driver"
     )]
     Refused(#[from] tokio_tun::Error),
+    /// The interface's sysctls cannot be set.
+    #[error(transparent)]
+    Sysctl(#[from] SysctlError),
     /// The network has no room for two addresses.
     #[error("{0} has no two addresses for hosts")]
     TooSmall(Ipv4Net),
@@ -45,6 +49,14 @@ pub(crate) fn check() -> io::Result<()> {
     fs::OpenOptions::new().read(true).write(true).open(DEVICE).map(drop)
 }
 
+/// Sets the interface's sysctls where another program has changed them. Returns how they were.
+///
+/// # Errors
+/// If one cannot be read or set.
+pub(crate) fn hold() -> Result<Vec<Item>, SysctlError> {
+    sysctl::hold(&transit_sysctls())
+}
+
 /// The interface `natha0`.
 pub(crate) struct TransitLink {
     tun: Tun,
@@ -54,8 +66,9 @@ pub(crate) struct TransitLink {
 }
 
 impl TransitLink {
-    /// Makes the interface. The host has the network's first address on it, and the packets that
-    /// are sent through it come from the second. Must be called on a tokio runtime.
+    /// Makes the interface and sets its sysctls. The host has the network's first address on it,
+    /// and the packets that are sent through it come from the second. Must be called on a tokio
+    /// runtime.
     ///
     /// # Errors
     /// If the kernel refuses, or an interface of this name exists. This includes an earlier result
@@ -66,6 +79,7 @@ impl TransitLink {
             return Err(TunError::TooSmall(network));
         };
         let tun = make(TRANSIT_LINK, own, network.netmask()).inspect_err(|_| close_left_open())?;
+        hold()?;
         Ok(Self { tun, own, source, buffer: Box::new([0; MAX_PACKET]) })
     }
 

@@ -1,6 +1,6 @@
 //! Every metric of the host: what the kernel and the network driver have counted.
 
-use super::catalogue::metrics;
+use super::declare::metrics;
 use super::metric::{Kind, Metric};
 
 metrics! {
@@ -47,48 +47,50 @@ metrics! {
         "TCP connections whose handshake was completed, since the metrics were first read. Needs \
          host.accounting. ConnectionEstablishedCount of a managed gateway.";
     ACTIVE: Gauge "natha_active_connections" [] "connections"
-        from "nf_conntrack_count":
+        from "nf_conntrack_count" aged HOST_AGE:
         "Connections that the kernel tracks, including this host's own. ActiveConnectionCount of a \
          managed gateway counts only TCP.";
     PEAK_BYTES: Gauge "natha_peak_bytes_per_second" [] "bytes per second"
-        from "the interfaces' counters":
+        from "the interfaces' counters" aged HOST_AGE:
         "The maximum of any 10 s in the last minute, in both directions of the interface to the \
          internet. PeakBytesPerSecond of a managed gateway.";
     PEAK_PACKETS: Gauge "natha_peak_packets_per_second" [] "packets per second"
-        from "the interfaces' counters": "The same in packets. PeakPacketsPerSecond.";
+        from "the interfaces' counters" aged HOST_AGE: "The same in packets. PeakPacketsPerSecond.";
 
     ENTRIES: Gauge "node_nf_conntrack_entries" [] "connections"
-        from "nf_conntrack_count":
+        from "nf_conntrack_count" aged HOST_AGE:
         "Connections that the kernel tracks, named as node_exporter does.";
     ENTRIES_LIMIT: Gauge "node_nf_conntrack_entries_limit" [] "connections"
-        from "nf_conntrack_max": "The maximum that it tracks. New connections above it are \
-         dropped.";
+        from "nf_conntrack_max" aged HOST_AGE:
+        "The maximum that it tracks. New connections above it are dropped.";
     STAT_FOUND: Gauge "node_nf_conntrack_stat_found" [] "packets"
-        from "/proc/net/stat/nf_conntrack": "Searches that found a connection.";
+        from "/proc/net/stat/nf_conntrack" aged HOST_AGE: "Searches that found a connection.";
     STAT_INVALID: Gauge "node_nf_conntrack_stat_invalid" [] "packets"
-        from "/proc/net/stat/nf_conntrack": "Packets that belong to no connection.";
+        from "/proc/net/stat/nf_conntrack" aged HOST_AGE: "Packets that belong to no connection.";
     STAT_IGNORE: Gauge "node_nf_conntrack_stat_ignore" [] "packets"
-        from "/proc/net/stat/nf_conntrack": "Packets that already belong to a connection.";
+        from "/proc/net/stat/nf_conntrack" aged HOST_AGE:
+        "Packets that already belong to a connection.";
     STAT_INSERT: Gauge "node_nf_conntrack_stat_insert" [] "connections"
-        from "/proc/net/stat/nf_conntrack": "Connections that were entered.";
+        from "/proc/net/stat/nf_conntrack" aged HOST_AGE: "Connections that were entered.";
     STAT_INSERT_FAILED: Gauge "node_nf_conntrack_stat_insert_failed" [] "connections"
-        from "/proc/net/stat/nf_conntrack":
+        from "/proc/net/stat/nf_conntrack" aged HOST_AGE:
         "Connections that could not be entered: their port was taken.";
     STAT_DROP: Gauge "node_nf_conntrack_stat_drop" [] "packets"
-        from "/proc/net/stat/nf_conntrack":
+        from "/proc/net/stat/nf_conntrack" aged HOST_AGE:
         "Packets that were dropped because their connection could not be entered.";
     STAT_EARLY_DROP: Gauge "node_nf_conntrack_stat_early_drop" [] "connections"
-        from "/proc/net/stat/nf_conntrack":
+        from "/proc/net/stat/nf_conntrack" aged HOST_AGE:
         "Connections that were removed to make room, because the table was full.";
     STAT_SEARCH_RESTART: Gauge "node_nf_conntrack_stat_search_restart" [] "searches"
-        from "/proc/net/stat/nf_conntrack":
+        from "/proc/net/stat/nf_conntrack" aged HOST_AGE:
         "Searches that began again because the table was being resized.";
 
     EXCEEDED: Counter "natha_ena_allowance_exceeded_total" ["interface", "allowance"] "packets"
         from "the driver ENA":
         "Packets that EC2 dropped or delayed because the instance exceeded the allowance.";
     AVAILABLE: Gauge "natha_ena_conntrack_available" ["interface"] "connections"
-        from "the driver ENA": "How many more connections EC2 can track for the instance.";
+        from "the driver ENA" aged HOST_AGE:
+        "How many more connections EC2 can track for the instance.";
     LINK_BYTES: Counter "natha_interface_bytes_total" ["interface", "direction"] "bytes"
         from "/sys/class/net":
         "Bytes that passed the interface, including flows in a flowtable.";
@@ -113,13 +115,13 @@ metrics! {
         from "connection tracking":
         "The bytes of all hosts, including those not listed here: the total for shares.";
     UNFOLLOWED: Gauge "natha_unfollowed_connections" [] "connections"
-        from "connection tracking":
+        from "connection tracking" aged TALKERS_AGE:
         "Connections whose bytes are not counted, because more than 131,072 are open.";
     TALKERS_AGE: Gauge "natha_talkers_age_seconds" [] "seconds"
         from "connection tracking": "The age of the last listing of connections.";
 
     MEMORY: Gauge "process_resident_memory_bytes" [] "bytes"
-        from "/proc/self/statm": "Memory of the monitor.";
+        from "/proc/self/statm" aged HOST_AGE: "Memory of the monitor.";
     FDS: Gauge "process_open_fds" [] "files"
-        from "/proc/self/fd": "Open files of the monitor.";
+        from "/proc/self/fd" aged HOST_AGE: "Open files of the monitor.";
 }

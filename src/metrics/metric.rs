@@ -15,6 +15,9 @@ pub struct Metric {
     pub source: &'static str,
     /// What it means, in sentences.
     pub help: &'static str,
+    /// Of a gauge: how old its value is, or how long it has not changed. An age has none itself.
+    /// Each has some of the gauge's labels.
+    pub ages: &'static [&'static Metric],
 }
 
 /// How a metric behaves.

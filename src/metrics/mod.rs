@@ -4,6 +4,7 @@
 
 mod board;
 mod catalogue;
+mod declare;
 mod embedded;
 mod health;
 mod host;

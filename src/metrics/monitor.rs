@@ -8,7 +8,8 @@ use super::catalogue as of;
 use super::page::Page;
 use crate::failover::{EventKind, GroupView, PeerView, Verdict, View};
 use crate::status::{
-    Counters, EgressProof, HeirReport, Histogram, Meters, OwnerReport, Report, kind_name, label,
+    CopiesReport, Counters, EgressProof, HeirReport, Histogram, Meters, OwnerReport, Report,
+    kind_name, label,
 };
 use crate::types::{Evidence, Fault, Fitness, GroupName, InstanceId};
 
@@ -21,6 +22,9 @@ pub(super) fn add(page: &mut Page, report: &Report) {
     for (id, peer) in &report.view.peers {
         add_peer(page, [id.as_str(), &report.node_name(id)], peer);
     }
+    for (id, version) in report.versions.iter().flatten() {
+        page.put(&of::PEER_INFO, &[id.as_str(), &report.node_name(id), version], true);
+    }
     for (name, group) in &report.view.groups {
         add_group(page, report, name, group);
     }
@@ -28,11 +32,15 @@ pub(super) fn add(page: &mut Page, report: &Report) {
     counters(page, &report.counters);
     meters(page, &report.counters.meters, report);
     page.put(&of::LATENESS_MAX, &[], report.lateness_max);
+    page.put_if(&of::FLOWS_AGE, &[], report.ages.flows);
     for (id, heir) in &report.flows.heirs {
         replication(page, [id.as_str(), &report.node_name(id)], heir);
     }
     for (id, owner) in &report.flows.owners {
         replica(page, [id.as_str(), &report.node_name(id)], owner);
+    }
+    if let Some(copied) = &report.flows.copies {
+        copies(page, copied);
     }
     ports(page, report);
 }
@@ -45,6 +53,7 @@ fn node(page: &mut Page, report: &Report) {
     let name = report.node_name(me);
     page.put(&of::NODE, &[&report.cluster, me.as_str(), &name, &zone], true);
     page.put(&of::UPTIME, &[], report.uptime);
+    page.put_if(&of::DISCOVERY_AGE, &[], report.ages.discovery);
     page.put(&of::FIT, &[], fitness.is_fit());
     page.put(&of::DATAPATH, &[], fitness.is_proven());
     // Before the first change it is as old as the monitor.
@@ -100,7 +109,10 @@ fn add_group(page: &mut Page, report: &Report, name: &GroupName, group: &GroupVi
     page.put_if(&of::READ_AGE, &one, group.read_age);
     page.put(&of::GENERATION, &one, u64::from(group.generation));
     page.put(&of::MOVING, &one, group.doing.is_some());
-    page.put(&of::CHECK_FAILING, &one, report.view.failing.contains(name));
+    let check_age = report.ages.checks.get(name.as_str()).copied();
+    let failing = report.view.failing.contains(name);
+    page.put_if(&of::CHECK_FAILING, &one, check_age.map(|_| failing));
+    page.put_if(&of::CHECK_AGE, &one, check_age);
 }
 
 fn egress(page: &mut Page, report: &Report) {
@@ -112,6 +124,7 @@ fn egress(page: &mut Page, report: &Report) {
         page.put_if(&of::EGRESS_PROVEN, &labels, proven);
         page.put_if(&of::EGRESS_AGE, &labels, ip.arrival.map(|arrival| arrival.here));
         page.put_if(&of::LANDING, &labels, ip.landing_on_host);
+        page.put_if(&of::LANDING_AGE, &labels, ip.landing_age);
     }
 }
 
@@ -169,6 +182,7 @@ fn meters(page: &mut Page, meters: &Meters, report: &Report) {
         let peer = [id.as_str(), &report.node_name(id)];
         page.put(&of::MISSED, &peer, known.missed);
         page.put(&of::GAP, &peer, &known.gaps);
+        page.put(&of::JITTER, &peer, &known.jitter);
     }
 }
 
@@ -189,6 +203,21 @@ fn replication(page: &mut Page, peer: [&str; 2], heir: &HeirReport) {
     ] {
         page.put(&of::UNREPLICATED, &[id, name, reason], count);
     }
+    page.put_if(&of::COPIES_READY, &peer, heir.copies);
+    page.put_if(&of::COPIES_ANSWER_AGE, &peer, heir.copies_answer_age);
+    page.put_if(&of::COPIES_ACTIVE, &peer, heir.copies.map(|_| heir.copying));
+}
+
+fn copies(page: &mut Page, copied: &CopiesReport) {
+    let CopiesReport { made, sent_on } = copied;
+    for (metric, count) in [
+        (&of::COPIES_MADE, made.packets),
+        (&of::COPIES_MADE_BYTES, made.bytes),
+        (&of::COPIES_SENT_ON, sent_on.packets),
+        (&of::COPIES_SENT_ON_BYTES, sent_on.bytes),
+    ] {
+        page.put(metric, &[], count);
+    }
 }
 
 fn replica(page: &mut Page, peer: [&str; 2], owner: &OwnerReport) {
@@ -203,6 +232,7 @@ fn replica(page: &mut Page, peer: [&str; 2], owner: &OwnerReport) {
 fn ports(page: &mut Page, report: &Report) {
     let Some(ports) = &report.ports else { return };
     page.put(&of::PORT_ERRORS, &[], ports.failures);
+    page.put_if(&of::PORTS_AGE, &[], report.ages.ports);
     if let Some(space) = &ports.fullest {
         let (address, destination) = (space.address.to_string(), space.destination.to_string());
         let labels = [space.protocol.as_str(), &address, &destination];

@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     const fn metric(name: &'static str, kind: Kind, labels: &'static [&'static str]) -> Metric {
-        Metric { name, kind, labels, unit: "", source: "", help: "What it means." }
+        Metric { name, kind, labels, unit: "", source: "", help: "What it means.", ages: &[] }
     }
 
     static CALLS: Metric = metric("a_calls_total", Kind::Counter, &["call", "result"]);

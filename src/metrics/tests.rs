@@ -10,8 +10,8 @@ use crate::failover::{Event, EventKind, Level, Verdict};
 use crate::flows::{Entry, Flow, Protocol, Tuple, Usage};
 use crate::plan::{Passing, Tally};
 use crate::status::{
-    Allowances, EgressArrival, EgressProof, EgressStatus, HeirReport, OwnerReport, PortSpace,
-    PortUse,
+    Allowances, CopiesReport, EgressArrival, EgressProof, EgressStatus, HeirReport, OwnerReport,
+    PacketCount, PortSpace, PortUse, ReadingAges,
 };
 use crate::types::{Fitness, InstanceId, InstanceState, PowerReport, SessionId, StopOrigin, Time};
 
@@ -41,6 +41,7 @@ fn full() -> Report {
         reason: None,
     });
     view.power_age = Some(AGE);
+    report.versions = Some(BTreeMap::from([(id.clone(), "1.3.0".to_owned())]));
     for group in report.view.groups.values_mut() {
         (group.holder, group.home, group.goes_home) =
             (Some(node.clone()), Some(node.clone()), true);
@@ -53,14 +54,27 @@ fn full() -> Report {
         arrival: Some(EgressArrival { here: AGE, proof: EgressProof::Probe }),
         landing: Some(Ipv4Addr::new(10, 0, 0, 20)),
         landing_on_host: Some(true),
+        landing_age: Some(AGE),
     }];
     let destination = "203.0.113.10:443".parse().unwrap();
     let address = Ipv4Addr::new(10, 0, 0, 10);
     let protocol = "tcp".to_owned();
     let fullest = Some(PortSpace { protocol, address, destination, used: 40_000, of: 64_512 });
     report.ports = Some(PortUse { failures: 3, fullest });
-    let heir = HeirReport { lag: Some(AGE), state: "live".to_owned(), ..HeirReport::default() };
+    let heir = HeirReport {
+        state: "live".to_owned(),
+        lag: Some(AGE),
+        copies: Some(true),
+        copying: true,
+        copies_answer_age: Some(AGE),
+        ..HeirReport::default()
+    };
     report.flows.heirs.insert(id.clone(), heir);
+    let count = |packets| PacketCount { packets, bytes: packets * 100 };
+    report.flows.copies = Some(CopiesReport { made: count(8), sent_on: count(6) });
+    let checks = report.view.groups.keys().map(|name| (name.to_string(), AGE)).collect();
+    let (discovery, flows, ports) = (Some(AGE), Some(AGE), Some(AGE));
+    report.ages = ReadingAges { discovery, flows, ports, checks };
     let inserted = BTreeMap::from([("new".to_owned(), 5)]);
     let owner = OwnerReport { heard_age: Some(AGE), inserted, ..OwnerReport::default() };
     report.flows.owners.insert(id.clone(), owner);
@@ -163,23 +177,48 @@ fn names_keep_the_conventions_of_prometheus() {
     }
 }
 
+/// A gauge without an age is one itself.
 #[test]
-fn every_state_comes_with_its_age() {
-    let names: BTreeSet<&str> = all().map(|metric| metric.name).collect();
-    for (state, age) in [
-        ("natha_peer_verdict", "natha_peer_verdict_age_seconds"),
-        ("natha_peer_fit", "natha_peer_heartbeat_age_seconds"),
-        ("natha_peer_power_state", "natha_peer_power_age_seconds"),
-        ("natha_group_holder", "natha_group_read_age_seconds"),
-        ("natha_group_route_match", "natha_group_read_age_seconds"),
-        ("natha_group_address_match", "natha_host_age_seconds"),
-        ("natha_datapath_proven", "natha_fitness_age_seconds"),
-        ("natha_egress_ip_here", "natha_egress_ip_here_seconds"),
-        ("natha_source_bytes_total", "natha_talkers_age_seconds"),
-        ("node_nf_conntrack_entries", "natha_host_age_seconds"),
-        ("natha_fit", "natha_report_age_seconds"),
-    ] {
-        assert!(names.contains(state) && names.contains(age), "{state}, {age}");
+fn every_gauge_names_its_age() {
+    let named: BTreeSet<&str> =
+        all().flat_map(|metric| metric.ages.iter().map(|age| age.name)).collect();
+    for Metric { name, kind, labels, ages, .. } in all() {
+        let is_age = name.ends_with("_age_seconds") || named.contains(name);
+        let wants = *kind == Kind::Gauge && !is_age;
+        assert_eq!(!ages.is_empty(), wants, "{name}: give a gauge an age with `aged`");
+        for age in *ages {
+            assert_eq!((age.kind, age.unit), (Kind::Gauge, "seconds"), "{} of {name}", age.name);
+            let is_shared = |label: &&str| labels.contains(label);
+            assert!(age.labels.iter().all(is_shared), "{} of {name}", age.name);
+        }
+    }
+}
+
+/// The labels of a line of metrics, by name.
+fn labels(line: &str) -> BTreeMap<String, String> {
+    let (series, _) = line.rsplit_once(' ').unwrap();
+    let inside = series.split_once('{').and_then(|(_, rest)| rest.strip_suffix('}'));
+    let pairs = inside.into_iter().flat_map(|inside| inside.split("\","));
+    let pairs = pairs.filter_map(|pair| pair.split_once("=\""));
+    pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned())).collect()
+}
+
+#[test]
+fn every_gauge_that_has_a_value_has_an_age() {
+    let lines = lines();
+    let of = |name: &str| -> Vec<BTreeMap<String, String>> {
+        let is_it = |line: &&String| line.split(['{', ' ']).next() == Some(name);
+        lines.iter().filter(is_it).map(|line| labels(line)).collect()
+    };
+    for metric in all() {
+        for series in of(metric.name) {
+            let is_part = |part: &BTreeMap<String, String>| {
+                part.iter().all(|(name, value)| series.get(name) == Some(value))
+            };
+            for age in metric.ages {
+                assert!(of(age.name).iter().any(is_part), "{} of {series:?}", age.name);
+            }
+        }
     }
 }
 
@@ -191,6 +230,7 @@ fn lines() -> Vec<String> {
 fn the_values_are_those_of_the_readings() {
     let lines = lines();
     for wanted in [
+        "natha_peer_info{peer=\"i-0bbbbbbbbbbbbbbbb\",name=\"nat-b\",version=\"1.3.0\"} 1",
         "natha_takeovers_total{reason=\"unreachable\"} 1",
         "natha_takeovers_total{reason=\"sick\"} 0",
         "natha_events_total{kind=\"takeover-begun\"} 1",
@@ -204,6 +244,8 @@ fn the_values_are_those_of_the_readings() {
          {interface=\"ens5\",allowance=\"pps_allowance_exceeded\"} 2",
         "natha_group_route_match{group=\"db\"} 1",
         "natha_report_age_seconds 0.25",
+        "natha_copies_made_packets_total 8",
+        "natha_copies_sent_on_bytes_total 600",
     ] {
         assert!(lines.iter().any(|line| line == wanted), "{wanted}\nin\n{}", lines.join("\n"));
     }
@@ -236,6 +278,9 @@ fn what_is_not_known_has_no_value() {
         "natha_bytes_out_to_destination_total",
         "natha_source_bytes_total",
         "node_nf_conntrack_entries",
+        "natha_group_check_failing",
+        "natha_copies_ready",
+        "natha_copies_made_packets_total",
     ] {
         assert!(!told.contains(absent), "{absent}");
     }

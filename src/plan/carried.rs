@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
-use super::VipTable;
+use super::{Primaries, VipTable};
 use crate::config::{GroupSetting, Local, ResourceSetting};
 use crate::types::GroupName;
 
@@ -24,7 +24,7 @@ pub enum Carried {
         /// Assigned with a prefix length of 32.
         address: Ipv4Addr,
     },
-    /// Redirects packets for this address to the address of the interface they arrive on.
+    /// Redirects packets for this address to the primary address of the interface they arrive on.
     Redirect(Ipv4Addr),
     /// Like `Redirect`, but TCP and UDP go to this port.
     Port(Ipv4Addr, u16),
@@ -106,6 +106,7 @@ pub fn carried(
 pub fn vip_table(
     groups: &[GroupSetting],
     forwarding: &str,
+    primaries: &Primaries,
     carried: &BTreeSet<Carried>,
 ) -> VipTable {
     let mut table = VipTable::default();
@@ -121,6 +122,9 @@ pub fn vip_table(
         if is_rule && !table.redirected.contains_key(&part.address()) {
             table.closed.insert(part.address());
         }
+    }
+    if !table.redirected.is_empty() {
+        table.primaries.clone_from(primaries);
     }
     table
 }
@@ -196,8 +200,13 @@ mod tests {
             group("b", Local::Dnat(80), vec![second]),
             group("c", Local::Lo, vec![private()]),
         ];
-        let table = vip_table(&groups, "ens5", &[Carried::Port(other, 80)].into());
+        let primaries = Primaries::from([("ens5".to_owned(), Ipv4Addr::new(10, 0, 1, 10))]);
+        let of = |carried: &BTreeSet<Carried>| vip_table(&groups, "ens5", &primaries, carried);
+        let table = of(&[Carried::Port(other, 80)].into());
         assert_eq!(table.redirected, BTreeMap::from([(other, Some(80))]));
+        assert_eq!(table.primaries, primaries);
         assert_eq!(table.closed, BTreeSet::from([VIP]));
+        let nothing = of(&BTreeSet::new());
+        assert_eq!((nothing.primaries.len(), nothing.closed.len()), (0, 2));
     }
 }

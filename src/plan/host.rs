@@ -9,9 +9,9 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::facts::{CloudInterface, HostFacts, Link, Route};
-use super::table::is_wide;
-use super::{RELAY_LINK, Sysctl, TableSpec, sysctl};
-use crate::config::{AcceptMode, Host, Role};
+use super::table::{TRANSIT_LINK, is_wide};
+use super::{Primaries, Protection, RELAY_LINK, Sysctl, TableSpec, sysctl};
+use crate::config::{AcceptMode, Host, Role, Settings};
 use crate::types::NetworkInterfaceId;
 
 /// Why no plan can be made. Nothing has been changed at this point.
@@ -96,9 +96,6 @@ fn list(names: &[String]) -> String {
 /// The loopback interface, which no fact lists.
 const LOOPBACK: &str = "lo";
 
-/// The interface through which the monitor sends the packets that test forwarding.
-pub const TRANSIT_LINK: &str = "natha0";
-
 /// An interface whose source/dest check must be off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unchecked {
@@ -172,6 +169,8 @@ impl HostPlan {
             AcceptMode::Lo => (accept, BTreeSet::new()),
             AcceptMode::Redirect => (BTreeSet::new(), accept),
         };
+        let primaries =
+            if accept.is_empty() { Primaries::new() } else { primaries(&taking_part, attached) };
         Ok(Self {
             sysctls: sysctl::wanted(host, role, facts, &links),
             unchecked,
@@ -187,7 +186,9 @@ impl HostPlan {
                 mss: host.mss,
                 flowtable: host.flowtable && role.nat,
                 nat: role.nat,
+                protect: None,
                 accept,
+                primaries,
             },
         })
     }
@@ -214,13 +215,26 @@ impl HostPlan {
         sysctl::established_timeout(&self.sysctls)
     }
 
+    /// This plan with the protection from private hosts that the settings ask for, if this host is
+    /// a NAT.
+    #[must_use]
+    pub fn protected(mut self, settings: &Settings) -> Self {
+        self.table.protect = Protection::of(settings).filter(|_| self.table.nat);
+        self
+    }
+
     /// This plan with what only the metadata says and `last`, an earlier plan of this instance,
     /// knows, if the metadata was not read.
     #[must_use]
     pub fn after(mut self, last: Option<&Self>, facts: &HostFacts) -> Self {
         let same = last.filter(|last| last.table.uplink == self.table.uplink);
-        if let Some(last) = same.filter(|_| facts.cloud.is_none() && self.table.nat) {
-            self.table.address = last.table.address;
+        if let Some(last) = same.filter(|_| facts.cloud.is_none()) {
+            if self.table.nat {
+                self.table.address = last.table.address;
+            }
+            if !self.table.accept.is_empty() {
+                self.table.primaries.clone_from(&last.table.primaries);
+            }
         }
         self
     }
@@ -304,6 +318,12 @@ fn is_ours(link: &Link, attached: &[CloudInterface], sources: &[Ipv4Net]) -> boo
 /// The primary private address of an interface, if EC2 attached it.
 fn primary(link: &Link, attached: &[CloudInterface]) -> Option<Ipv4Addr> {
     attached.iter().find(|interface| interface.mac == link.mac)?.primary
+}
+
+/// The primary private addresses of those of these interfaces that EC2 attached.
+fn primaries(links: &[&Link], attached: &[CloudInterface]) -> Primaries {
+    let both = |link: &&Link| Some((link.name.clone(), primary(link, attached)?));
+    links.iter().filter_map(both).collect()
 }
 
 fn attached_ids(

@@ -1,5 +1,4 @@
 use super::*;
-use crate::config::Settings;
 use crate::plan::{CloudFacts, NftTable, Reading, SysctlKey};
 
 const ENI: [&str; 2] = ["eni-0000000000000000a", "eni-0000000000000000b"];
@@ -206,4 +205,24 @@ fn an_accepted_address_is_on_lo_or_redirected() {
     let redirected = accepting(AcceptMode::Redirect);
     assert!(redirected.addresses.is_empty() && !redirected.table.is_empty());
     assert_eq!(redirected.table.accept, BTreeSet::from([vip]));
+}
+
+#[test]
+fn an_accepted_address_is_redirected_to_the_primary_address_of_each_interface() {
+    let accepting = |accept_mode, facts: &HostFacts| {
+        let accept = vec![Ipv4Addr::new(192, 168, 20, 11)];
+        let host = Host { accept, accept_mode, source_dest_check: false, ..host() };
+        HostPlan::new(&host, VIPS, facts).unwrap()
+    };
+    let plan = accepting(AcceptMode::Redirect, &facts());
+    let wanted = [("ens5", 0), ("ens6", 1)]
+        .map(|(link, subnet)| (link.to_owned(), Ipv4Addr::new(10, 0, subnet, 10)));
+    assert_eq!(plan.table.primaries, Primaries::from(wanted));
+    assert!(accepting(AcceptMode::Lo, &facts()).table.primaries.is_empty());
+
+    // Without metadata, those of the last plan count.
+    let without = HostFacts { cloud: None, ..facts() };
+    let next = |mode| accepting(mode, &without).after(Some(&plan), &without).table.primaries;
+    assert_eq!(next(AcceptMode::Redirect), plan.table.primaries);
+    assert!(next(AcceptMode::Lo).is_empty());
 }

@@ -51,27 +51,29 @@ impl Passing {
     /// Parses the output of `nft -j list counters`.
     #[must_use]
     pub fn of(listing: &Value) -> Self {
-        let objects = listing["nftables"].as_array().map_or(&[][..], Vec::as_slice);
-        let tally = |table: TableName, name: &str| {
-            let counters = objects.iter().map(|object| &object["counter"]);
-            let is_it = |counter: &&Value| {
-                let of_table = counter["family"] == "ip" && counter["table"] == table.as_str();
-                of_table && counter["name"] == name
-            };
-            let named: Vec<&Value> = counters.filter(is_it).collect();
-            let sum = |field: &str| -> u64 {
-                named.iter().filter_map(|counter| counter[field].as_u64()).sum()
-            };
-            Tally { packets: sum("packets"), bytes: sum("bytes") }
-        };
         Self {
-            to_uplink: tally(TableSpec::NAME, TO_UPLINK),
-            from_uplink: tally(TableSpec::NAME, FROM_UPLINK),
-            new_flows: tally(TableSpec::NAME, NEW_FLOWS),
-            dropped: tally(TableSpec::NAME, DROPPED),
-            idle_resets: tally(EgressTable::NAME, RESETS),
+            to_uplink: tally(listing, TableSpec::NAME, TO_UPLINK),
+            from_uplink: tally(listing, TableSpec::NAME, FROM_UPLINK),
+            new_flows: tally(listing, TableSpec::NAME, NEW_FLOWS),
+            dropped: tally(listing, TableSpec::NAME, DROPPED),
+            idle_resets: tally(listing, EgressTable::NAME, RESETS),
         }
     }
+}
+
+/// What one of natha's counters has counted, in the output of `nft -j list counters`; nothing if
+/// there is no such counter.
+pub(super) fn tally(listing: &Value, table: TableName, name: &str) -> Tally {
+    let objects = listing["nftables"].as_array().map_or(&[][..], Vec::as_slice);
+    let counters = objects.iter().map(|object| &object["counter"]);
+    let is_it = |counter: &&Value| {
+        let of_table = counter["family"] == "ip" && counter["table"] == table.as_str();
+        of_table && counter["name"] == name
+    };
+    let named: Vec<&Value> = counters.filter(is_it).collect();
+    let sum =
+        |field: &str| -> u64 { named.iter().filter_map(|counter| counter[field].as_u64()).sum() };
+    Tally { packets: sum("packets"), bytes: sum("bytes") }
 }
 
 /// The digests in a listing of the table.

@@ -6,7 +6,8 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::TableSpec;
+use super::relay::RELAY_LINK;
+use super::table::{TRANSIT_LINK, TableSpec};
 
 /// A rule with this comment accepts natha's traffic, and so does a chain with this word in its
 /// name.
@@ -240,7 +241,9 @@ fn warning(spec: &TableSpec, chain: &OtherChain) -> String {
 }
 
 /// The commands that make a chain accept natha's traffic, by the program that owns it, and how the
-/// rules outlast a reboot.
+/// rules outlast a reboot. The monitor's probes are a part of that traffic: without them, this host
+/// would count as one that does not forward. So are the copies of hosts' packets that arrive by the
+/// tunnel during a planned move.
 fn remedy(spec: &TableSpec, chain: &OtherChain) -> (Vec<String>, &'static str) {
     match chain.owner {
         Owner::Docker => (
@@ -265,7 +268,7 @@ fn remedy(spec: &TableSpec, chain: &OtherChain) -> (Vec<String>, &'static str) {
 fn iptables(spec: &TableSpec, chain: &str) -> Vec<String> {
     let uplink = &spec.uplink;
     let marked = format!("-m comment --comment {ALLOWED} -j ACCEPT");
-    let both = spec.sources.iter().flat_map(|net| {
+    let both = spec.translated().into_iter().flat_map(|net| {
         [
             format!("iptables -I {chain} -s {net} -o {uplink} {marked}"),
             format!(
@@ -279,11 +282,12 @@ fn iptables(spec: &TableSpec, chain: &str) -> Vec<String> {
 
 /// ufw accepts replies by itself.
 fn ufw(spec: &TableSpec) -> Vec<String> {
+    let links = || spec.links.iter().map(String::as_str).chain([RELAY_LINK]);
+    let of_hosts = spec.sources.iter().flat_map(|net| links().map(move |link| (link, net)));
+    let of_probes = spec.transit.iter().map(|net| (TRANSIT_LINK, net));
     let uplink = &spec.uplink;
-    let each = spec.sources.iter().flat_map(|net| {
-        spec.links.iter().map(move |link| {
-            format!("ufw route allow in on {link} out on {uplink} from {net} comment {ALLOWED}")
-        })
+    let each = of_hosts.chain(of_probes).map(|(link, net)| {
+        format!("ufw route allow in on {link} out on {uplink} from {net} comment {ALLOWED}")
     });
     each.collect()
 }
@@ -296,7 +300,7 @@ fn firewalld(spec: &TableSpec) -> Vec<String> {
         command(format!("--policy {ALLOWED} --add-ingress-zone ANY")),
         command(format!("--policy {ALLOWED} --add-egress-zone ANY")),
     ];
-    commands.extend(spec.sources.iter().map(|net| {
+    commands.extend(spec.translated().iter().map(|net| {
         command(format!(
             "--policy {ALLOWED} --add-rich-rule 'rule family=ipv4 source address={net} accept'"
         ))
@@ -308,7 +312,7 @@ fn firewalld(spec: &TableSpec) -> Vec<String> {
 fn nft(spec: &TableSpec, chain: &OtherChain) -> Vec<String> {
     let OtherChain { family, table, name, .. } = chain;
     let uplink = &spec.uplink;
-    let sources = spec.sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let sources = spec.translated().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     vec![
         format!(
             "nft insert rule {family} {table} {name} oifname \"{uplink}\" ip saddr {{ {sources} }} \
@@ -339,7 +343,9 @@ mod tests {
             mss: 1460,
             flowtable: false,
             nat: true,
+            protect: None,
             accept: [].into(),
+            primaries: BTreeMap::new(),
         }
     }
 
@@ -459,10 +465,17 @@ mod tests {
             let chains: Vec<Value> = chains.into_iter().map(other).collect();
             let chain = base(table, name, "drop", &chains);
             assert_eq!(chain.owner, owner);
-            let text = warnings(&spec(), &[chain]).remove(0);
+            let text = warnings(&spec(), std::slice::from_ref(&chain)).remove(0);
             assert!(text.contains(command), "{text}");
             let by_nft = text.contains("nft insert");
             assert_eq!(by_nft, owner == Owner::Nft, "{text}");
+            // The other programs' rules admit packets from any interface.
+            let copies = "in on natha1 out on ens5 from 10.0.0.0/16";
+            assert_eq!(text.contains(copies), owner == Owner::Ufw, "{text}");
+            let transit = Some("198.18.255.252/30".parse().unwrap());
+            let text = warnings(&TableSpec { transit, ..spec() }, &[chain]).remove(0);
+            assert!(text.contains("198.18.255.252/30"), "the probes do not pass: {text}");
+            assert_eq!(text.contains("in on natha0"), owner == Owner::Ufw, "{text}");
         }
     }
 }

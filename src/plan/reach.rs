@@ -74,8 +74,8 @@ fn complaint(spec: &TableSpec, network: Ipv4Net, through: &BTreeSet<String>) -> 
     let ours = names(&spec.links);
     if through.is_empty() {
         Some(format!(
-            "this host has no route to the private hosts in {network}: add one through {ours}, or \
-             leave the network out of `host.sources`"
+            "this host has no route to the private hosts in {network}: add one through {ours}, in \
+             the system's network configuration too, or leave the network out of `host.sources`"
         ))
     } else if !strange.is_empty() {
         Some(format!(
@@ -121,7 +121,9 @@ mod tests {
             mss: 1460,
             flowtable: false,
             nat: true,
+            protect: None,
             accept: BTreeSet::new(),
+            primaries: crate::plan::Primaries::new(),
         }
     }
 

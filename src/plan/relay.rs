@@ -16,7 +16,9 @@ use nftables::expr::{Expression, MetaKey, NamedExpression, SetItem};
 use nftables::schema::NfListObject;
 use nftables::stmt::{Dup, Statement};
 use nftables::types::{NfChainType, NfHook};
+use serde_json::Value;
 
+use super::listing::{Tally, tally};
 use super::rules::{
     NftTable, TableName, address, count, field, ip, is, is_not, meta, networks, port, text,
 };
@@ -67,6 +69,23 @@ pub struct RelayRules {
     pub peer: Ipv4Addr,
     /// Whether this node copies packets to it. Copies from it are admitted in any case.
     pub copies: bool,
+}
+
+/// What the table `ip natha_relay` has counted since it was loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RelayCounts {
+    /// Packets of which this node made a copy for the other node.
+    pub made: Tally,
+    /// Copies from the other node that this node sent on to the internet.
+    pub sent_on: Tally,
+}
+
+impl RelayCounts {
+    /// Parses the output of `nft -j list counters`.
+    #[must_use]
+    pub fn of(listing: &Value) -> Self {
+        Self { made: tally(listing, TABLE, COPIED), sent_on: tally(listing, TABLE, TAKEN) }
+    }
 }
 
 impl NftTable for RelayTable {
@@ -129,6 +148,59 @@ impl RelayRules {
     }
 }
 
+/// A table with one rule, to ask the kernel whether it takes rules that copy packets. It needs no
+/// tunnel, and is never loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyTrial {
+    /// Whether the rule copies. The kernel takes the other one in any case.
+    pub copies: bool,
+}
+
+impl NftTable for CopyTrial {
+    const NAME: TableName = TableName::new("natha_trial");
+
+    fn is_empty(&self) -> bool {
+        false
+    }
+
+    fn fill<'a>(&'a self, batch: &mut Batch<'a>) {
+        batch.add(Self::NAME.chain("copy", Some((NfChainType::Filter, NfHook::Prerouting, RAW))));
+        let statement = if self.copies {
+            // A device that every host has: nft looks for it.
+            Statement::Dup(Dup { addr: address(Ipv4Addr::LOCALHOST), dev: Some(text("lo")) })
+        } else {
+            Statement::Accept(None)
+        };
+        batch.add(NfListObject::Rule(Self::NAME.rule("copy", vec![statement])));
+    }
+}
+
 fn from_tunnel<'a>() -> Statement<'a> {
     is(meta(MetaKey::Iifname), text(RELAY_LINK))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn copies_are_counted_by_the_tables_own_counters_alone() {
+        let counter = |table: &str, name: &str, packets: u64| {
+            let bytes = packets * 100;
+            json!({ "counter": {
+                "family": "ip", "table": table, "name": name, "packets": packets, "bytes": bytes
+            }})
+        };
+        let objects = [
+            counter("natha_relay", "copied", 5),
+            counter("natha_relay", "taken", 3),
+            counter("natha", "copied", 1_000),
+        ];
+        let tally = |packets| Tally { packets, bytes: packets * 100 };
+        let found = RelayCounts::of(&json!({ "nftables": objects }));
+        assert_eq!(found, RelayCounts { made: tally(5), sent_on: tally(3) });
+        assert_eq!(RelayCounts::of(&json!({ "nftables": [] })), RelayCounts::default());
+    }
 }

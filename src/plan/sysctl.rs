@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::relay::RELAY_LINK;
+use super::table::TRANSIT_LINK;
 use super::{HostFacts, Reading, SysctlKey};
 use crate::config::{Host, Role};
 
@@ -130,6 +132,21 @@ pub(super) fn wanted(
 pub(super) fn established_timeout(sysctls: &[Sysctl]) -> Option<Duration> {
     let found = sysctls.iter().find(|sysctl| sysctl.key.path() == CONNTRACK_ESTABLISHED);
     found.map(|sysctl| Duration::from_secs(sysctl.want.value()))
+}
+
+/// What the interface of the tunnel needs: its packets have sources to which the route leads by
+/// another interface, and are forwarded.
+#[must_use]
+pub fn tunnel_sysctls() -> [Sysctl; 2] {
+    let conf = |name, value| Sysctl::must(SysctlKey::conf(RELAY_LINK, name), value);
+    [conf("rp_filter", 2), conf("forwarding", 1)]
+}
+
+/// What the interface of the transit probes needs: they are forwarded. Any reverse path filter lets
+/// them pass, because the route to their source leads by this interface.
+#[must_use]
+pub fn transit_sysctls() -> [Sysctl; 1] {
+    [Sysctl::must(SysctlKey::conf(TRANSIT_LINK, "forwarding"), 1)]
 }
 
 fn conntrack(host: &Host, facts: &HostFacts) -> Vec<Sysctl> {

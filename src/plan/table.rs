@@ -20,6 +20,7 @@
 //!   TCP connection come before it is confirmed: these pass all rules.
 //! - *Offloaded* (optional): TCP and UDP flows between a source and the internet bypass the ruleset
 //!   through a flowtable once they have a reply. Every rule has accepted them by then.
+//! - *Refused* (optional): what private hosts send to this host itself; see `protect.rs`.
 //!
 //! On a host that is not a NAT the table holds only the redirections of `host.accept`, if any.
 
@@ -37,13 +38,16 @@ use nftables::stmt::{Flow, Mangle, NAT, SetOp, Statement};
 use nftables::types::{NfChainType, NfFamily, NfHook};
 use serde::{Deserialize, Serialize};
 
+use super::protect::{self, Protection};
 use super::rules::{
     NftTable, TableName, address, count, ct, field, ip, is, is_in, is_not, list_of, meta, prefix,
     set_of, text,
 };
-use super::vips::{DSTNAT, redirection};
+use super::vips::{DSTNAT, Primaries, redirection};
 
 pub(super) const TABLE: TableName = TableName::new("natha");
+/// The interface through which the monitor sends the packets that test forwarding.
+pub const TRANSIT_LINK: &str = "natha0";
 /// Name of the flowtable.
 const FAST: &str = "fast";
 /// The counter of packets to the uplink.
@@ -99,9 +103,15 @@ pub struct TableSpec {
     /// Whether the table translates and filters. If not, the fields above have no effect.
     #[serde(default = "is_nat", skip_serializing_if = "Clone::clone")]
     pub nat: bool,
+    /// What private hosts can reach of this host; none if the table leaves that to other rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protect: Option<Protection>,
     /// Addresses that this host does not have but accepts packets for.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub accept: BTreeSet<Ipv4Addr>,
+    /// Where packets for these addresses are redirected to, by the interface that they arrive on.
+    #[serde(default, skip_serializing_if = "Primaries::is_empty")]
+    pub primaries: Primaries,
 }
 
 /// Journals from versions that clamped to the path MTU alone have no field `mss`.
@@ -128,7 +138,8 @@ impl NftTable for TableSpec {
         if !self.accept.is_empty() {
             batch.add(TABLE.chain("accept", Some((NfChainType::NAT, NfHook::Prerouting, DSTNAT))));
         }
-        for body in self.accept.iter().flat_map(|address| redirection(*address, None)) {
+        let rules = |address: &Ipv4Addr| redirection(*address, None, &self.primaries);
+        for body in self.accept.iter().flat_map(rules) {
             batch.add(NfListObject::Rule(TABLE.rule("accept", body)));
         }
     }
@@ -160,10 +171,18 @@ impl TableSpec {
             batch.add(NfListObject::Rule(TABLE.rule("forward", body)));
         }
         batch.add(NfListObject::Rule(TABLE.rule("postrouting", self.translate())));
+        if let Some(protect) = &self.protect {
+            batch.add(TABLE.counter(protect::REFUSED));
+            let input = Some((NfChainType::Filter, NfHook::Input, 0));
+            batch.add(TABLE.chain(protect::CHAIN, input));
+            for body in protect.rules() {
+                batch.add(NfListObject::Rule(TABLE.rule(protect::CHAIN, body)));
+            }
+        }
     }
 
     /// The sources, without overlaps, with the monitor's own.
-    fn translated(&self) -> Vec<Ipv4Net> {
+    pub(super) fn translated(&self) -> Vec<Ipv4Net> {
         let all: Vec<Ipv4Net> = self.sources.iter().copied().chain(self.transit).collect();
         Ipv4Net::aggregate(&all)
     }
@@ -217,6 +236,46 @@ impl TableSpec {
         rules.push([[by_link(MetaKey::Iifname), out()].as_slice(), &drop()].concat());
         rules.push([[back(), by_link(MetaKey::Oifname)].as_slice(), &drop()].concat());
         rules
+    }
+
+    /// The networks of private hosts: the sources, without the internet where they contain it.
+    #[must_use]
+    pub fn private_networks(&self) -> Vec<Ipv4Net> {
+        let mut found = Vec::new();
+        for source in &self.sources {
+            for local in &self.vpc_networks {
+                // Of two networks that overlap, one contains the other.
+                if source.contains(local) {
+                    found.push(*local);
+                } else if local.contains(source) {
+                    found.push(*source);
+                }
+            }
+        }
+        Ipv4Net::aggregate(&found)
+    }
+
+    /// What this table closes and the one of the last setup, `before`, left open; none if nothing.
+    #[must_use]
+    pub fn newly_closed(&self, before: Option<&Self>) -> Option<String> {
+        fn list(networks: &[Ipv4Net]) -> String {
+            networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        }
+        let protect = self.protect.as_ref()?;
+        if before.is_some_and(|before| before.protect.as_ref() == Some(protect)) {
+            return None;
+        }
+        let except = match &protect.except[..] {
+            [] => "`host.protect_except` lists no network that stays open".to_owned(),
+            open => format!("{} stays open (`host.protect_except`)", list(open)),
+        };
+        Some(format!(
+            "`host.protect` closes this host to new connections from {}, SSH, metrics and health \
+             checks included: from there it accepts echo requests and what the nodes of the \
+             cluster send to each other. {except}. Open connections go on, and forwarding is not \
+             affected",
+            list(&self.private_networks())
+        ))
     }
 
     fn translate(&self) -> Vec<Statement<'_>> {

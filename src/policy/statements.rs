@@ -171,7 +171,8 @@ fn read(context: &PolicyContext<'_>) -> Statement {
     let elastic_ips = context.monitors() && context.settings.moves_elastic_ips();
     let measures = context.options.measure_elastic_ip.is_some();
     let elastic_ips = elastic_ips || context.finds_egress_ips() || measures;
-    let interfaces = context.reads_check() || private_ips || measures;
+    let tags = context.options.doctor && elastic_ips;
+    let interfaces = context.reads_check() || private_ips || measures || tags;
     let routes = routes || context.options.measure_table.is_some();
     let subnets = routes || private_ips || measures;
     let wanted = [

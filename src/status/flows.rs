@@ -17,6 +17,27 @@ pub struct FlowsReport {
     pub owners: BTreeMap<InstanceId, OwnerReport>,
     /// Connections to the TCP port from addresses of no member, which were closed.
     pub strangers: u64,
+    /// What was copied for planned moves; none if natha copies nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<CopiesReport>,
+}
+
+/// Packets copied between the two nodes of planned moves, since the monitor started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CopiesReport {
+    /// Packets of which this node made a copy for the other node.
+    pub made: PacketCount,
+    /// Copies from the other node that this node sent on to the internet.
+    pub sent_on: PacketCount,
+}
+
+/// Packets and their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PacketCount {
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes, IP headers included.
+    pub bytes: u64,
 }
 
 /// The stream to one heir. Counts are since the monitor started.
@@ -56,6 +77,18 @@ pub struct HeirReport {
     /// Whether packets can be copied to it during a planned move; none if natha copies none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copies: Option<bool>,
+    /// Whether packets are copied now, because a planned move from or to it takes effect.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub copying: bool,
+    /// How long ago it answered through the tunnel for copies; none if it has not since the tunnel
+    /// was made.
+    #[serde(
+        rename = "copies_answer_age_ms",
+        with = "millis::option",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub copies_answer_age: Option<Duration>,
 }
 
 /// The stream from one owner. Counts are since the monitor started.

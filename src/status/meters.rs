@@ -101,6 +101,9 @@ pub struct HeartbeatGaps {
     pub missed: u64,
     /// The times between two.
     pub gaps: Histogram,
+    /// By how much these differ from the time between two that are sent.
+    #[serde(default)]
+    pub jitter: Histogram,
     /// The session and the time of the last one.
     #[serde(skip)]
     last: Option<(SessionId, Time)>,
@@ -176,6 +179,7 @@ impl Meters {
         if let Some((_, before)) = known.last.filter(|(last, _)| *last == session) {
             let gap = at.since(before);
             known.gaps.observe(gap);
+            known.jitter.observe(gap.abs_diff(interval));
             let intervals = (gap + interval / 2).as_micros() / interval.as_micros().max(1);
             let missed = intervals.saturating_sub(1);
             known.missed = known.missed.saturating_add(u64::try_from(missed).unwrap_or(u64::MAX));
@@ -266,6 +270,19 @@ mod tests {
         let known = &meters.heartbeats[&peer(1)];
         assert_eq!(known.missed, 2, "of 270 ms; a restart is no gap");
         assert_eq!(known.gaps.count(), 3);
+    }
+
+    #[test]
+    fn jitter_is_how_far_gaps_are_from_the_interval_in_either_direction() {
+        let mut meters = Meters::default();
+        for ms in [1_000, 1_090, 1_199, 1_270, 1_450] {
+            meters.beat(&peer(1), SessionId(1), Time::from_millis(ms), INTERVAL);
+        }
+        let jitter = &meters.heartbeats[&peer(1)].jitter;
+        let differences = [0, 19, 19, 90];
+        assert_eq!(jitter.count(), 4);
+        assert_eq!(jitter.sum(), Duration::from_millis(differences.iter().sum()));
+        assert_eq!(jitter.quantile(0.5), Some(Duration::from_millis(20)));
     }
 
     #[test]

@@ -128,6 +128,13 @@ impl Fitness {
         self.faults.is_empty()
     }
 
+    /// Whether an announced interruption is all that is wrong: the node still serves, and gives its
+    /// groups away on its own.
+    #[must_use]
+    pub fn is_departing(&self) -> bool {
+        self.faults.len() == 1 && self.faults.contains(&Fault::Departing)
+    }
+
     /// Whether nothing is wrong and no evidence is missing.
     #[must_use]
     pub fn is_proven(&self) -> bool {
@@ -222,6 +229,16 @@ mod tests {
         fitness.faults = BTreeSet::from([Fault::Uplink]);
         assert_eq!(fitness.to_string(), "uplink lost, transit unproven");
         assert!(Fitness::fit().is_proven());
+    }
+
+    #[test]
+    fn a_node_departs_if_an_interruption_is_all_that_is_wrong() {
+        let mut fitness = Fitness::unfit(Fault::Departing);
+        fitness.unproven.insert(Evidence::Uplink);
+        assert!(fitness.is_departing() && !fitness.is_fit());
+        fitness.faults.insert(Fault::Uplink);
+        assert!(!fitness.is_departing());
+        assert!(!Fitness::fit().is_departing() && !Fitness::unfit(Fault::Late).is_departing());
     }
 
     /// Recordings and status reports from before this field existed have none.

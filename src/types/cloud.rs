@@ -36,7 +36,8 @@ pub enum CloudFaultKind {
     State,
     /// EC2 has no capacity to start the instance now (`InsufficientInstanceCapacity`).
     Capacity,
-    /// Never possible for this instance or request (`UnsupportedOperation`, stop protection).
+    /// Never possible for this instance or request (`UnsupportedOperation`, stop protection, more
+    /// private addresses than the instance type allows).
     Unsupported,
     /// Any other error; see the message.
     Other,
@@ -85,7 +86,10 @@ impl CloudFaultKind {
             | "InsufficientReservedInstanceCapacity"
             | "InstanceLimitExceeded"
             | "VcpuLimitExceeded" => Self::Capacity,
-            "UnsupportedOperation" | "OperationNotPermitted" | "Unsupported" => Self::Unsupported,
+            "UnsupportedOperation"
+            | "OperationNotPermitted"
+            | "Unsupported"
+            | "PrivateIpAddressLimitExceeded" => Self::Unsupported,
             "RouteAlreadyExists" => Self::Exists,
             // ReplaceRoute returns this, not a NotFound code, if the table has no such route.
             "InvalidParameterValue" if text.contains("no route defined") => Self::NotFound,
@@ -203,7 +207,8 @@ pub enum StopOrigin {
     User,
     /// `Client.InstanceInitiatedShutdown`: the guest shut itself down.
     Guest,
-    /// `Server.*`: EC2 stopped it.
+    /// `Server.*`: EC2 stopped it; or `Client.InternalError`: EC2 gave up a start, because the
+    /// caller may not use the key of a volume, for example.
     Service,
     /// No reason, or an unknown one.
     Unknown,
@@ -216,7 +221,9 @@ impl StopOrigin {
         match code {
             Some("Client.UserInitiatedShutdown" | "Client.UserInitiatedHibernate") => Self::User,
             Some("Client.InstanceInitiatedShutdown") => Self::Guest,
-            Some(code) if code.starts_with("Server.") => Self::Service,
+            Some(code) if code == "Client.InternalError" || code.starts_with("Server.") => {
+                Self::Service
+            }
             _ => Self::Unknown,
         }
     }
@@ -415,7 +422,22 @@ pub struct RouteWrite {
 
 #[cfg(test)]
 mod tests {
-    use super::CloudFaultKind as Kind;
+    use super::{CloudFaultKind as Kind, StopOrigin};
+
+    #[test]
+    fn who_stopped_an_instance_follows_from_ec2_s_code() {
+        for (code, origin) in [
+            (Some("Client.UserInitiatedShutdown"), StopOrigin::User),
+            (Some("Client.UserInitiatedHibernate"), StopOrigin::User),
+            (Some("Client.InstanceInitiatedShutdown"), StopOrigin::Guest),
+            (Some("Server.ScheduledStop"), StopOrigin::Service),
+            (Some("Client.InternalError"), StopOrigin::Service),
+            (Some("Client.SomethingNew"), StopOrigin::Unknown),
+            (None, StopOrigin::Unknown),
+        ] {
+            assert_eq!(StopOrigin::of_reason(code), origin, "{code:?}");
+        }
+    }
 
     #[test]
     fn error_codes_map_to_kinds() {
@@ -433,6 +455,7 @@ mod tests {
             ("IncorrectSpotRequestState", 400, Kind::State),
             ("InsufficientInstanceCapacity", 500, Kind::Capacity),
             ("InsufficientCapacityOnHost", 400, Kind::Capacity),
+            ("PrivateIpAddressLimitExceeded", 400, Kind::Unsupported),
             ("UnsupportedOperation", 400, Kind::Unsupported),
             ("OperationNotPermitted", 400, Kind::Unsupported),
             ("InternalError", 500, Kind::Unknown),

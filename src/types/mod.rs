@@ -11,6 +11,7 @@ pub(crate) mod millis;
 mod resource;
 mod roster;
 mod time;
+mod version;
 
 pub use beat::{Beat, Claim, Evidence, Fault, Fitness, Hears, SessionId};
 pub use cloud::{
@@ -36,3 +37,4 @@ pub use member::Member;
 pub use resource::{Assignment, Resource, ResourceKind};
 pub use roster::{Egress, Group, Roster, Traits};
 pub use time::{Time, display_duration, whole_millis};
+pub use version::ProgramVersion;

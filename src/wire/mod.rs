@@ -26,6 +26,13 @@
 //! `hears` line are 1 = considered failed and 2 = stopped by the sender, which will start it again.
 //! A receiver is the instance that a planned move goes to, or one byte 0 for none.
 //!
+//! The first `hears` line may be about the sender itself, with an age of 65,535 and without flags:
+//! its session is the sender's version of natha, [`ProgramVersion`]. Versions that do not know this
+//! keep it as a line about no peer and without an age, which decides nothing; so old and new nodes
+//! hear each other. No decision depends on the version: it is for people.
+//!
+//! [`ProgramVersion`]: crate::types::ProgramVersion
+//!
 //! A receiver ignores the bits that it does not know in the fitness and in the flags of a `hears`
 //! line, so that a later version can add some. It also ignores the reserved flags: a later version
 //! may use them for what changes nothing in the layout and earlier versions need not know. To a

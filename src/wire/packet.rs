@@ -8,7 +8,7 @@ use super::Rejected;
 use super::key::{HeartbeatKey, TAG_LEN};
 use super::reader::Reader;
 use crate::types::{
-    Beat, Claim, Evidence, Fault, Fitness, GroupName, Hears, InstanceId, SessionId,
+    Beat, Claim, Evidence, Fault, Fitness, GroupName, Hears, InstanceId, ProgramVersion, SessionId,
 };
 
 /// Maximum size of a packet, in bytes of UDP payload.
@@ -57,6 +57,8 @@ pub struct Sender {
     key: Option<HeartbeatKey>,
     /// Accepted, never used to send.
     second_key: Option<HeartbeatKey>,
+    /// Sent, if there is one.
+    version: Option<ProgramVersion>,
     sequence: u64,
 }
 
@@ -78,6 +80,8 @@ pub struct Packet {
     pub session: SessionId,
     /// Sequence number within the session.
     pub sequence: u64,
+    /// The sender's version of natha; none from a build that sends none.
+    pub version: Option<ProgramVersion>,
     /// The content of the heartbeat.
     pub beat: Beat,
     /// Whether `beat.holds` or `beat.unfit_for` is incomplete.
@@ -94,7 +98,13 @@ impl Sender {
         key: Option<HeartbeatKey>,
     ) -> Self {
         let cluster = cluster_digest(cluster);
-        Self { me, session, cluster, key, second_key: None, sequence: 0 }
+        Self { me, session, cluster, key, second_key: None, version: None, sequence: 0 }
+    }
+
+    /// Also sends this version of natha.
+    #[must_use]
+    pub fn with_version(self, version: ProgramVersion) -> Self {
+        Self { version: Some(version), ..self }
     }
 
     /// Also accepts packets with the tag of `key`, if packets are tagged at all: while a key is
@@ -134,7 +144,8 @@ impl Sender {
         put_instance(&mut out, &self.me);
         out.push(fitness_to_bits(&beat.fitness));
         out.extend(beat.settings_digest.to_be_bytes());
-        put_hears(&mut out, &beat.hears);
+        let itself = self.version.map(|version| line_of(&self.me, version));
+        put_hears(&mut out, itself.iter().chain(&beat.hears));
         // `unfit_for` comes first and leaves room for the count of `holds`.
         let services = uses_services(beat);
         let names_omitted =
@@ -200,7 +211,7 @@ impl Sender {
         let sequence = body.u64()?;
         let from = body.instance()?;
         let services = flags & FLAG_SERVICES != 0;
-        let beat = Beat {
+        let mut beat = Beat {
             fitness: bits_to_fitness(body.byte()?),
             leaving: flags & FLAG_LEAVING != 0,
             restarting: flags & FLAG_RESTARTING != 0,
@@ -213,8 +224,9 @@ impl Sender {
         if !body.0.is_empty() {
             return Err(Rejected::TrailingBytes);
         }
+        let version = take_version(&mut beat.hears, &from);
         let claims_omitted = flags & FLAG_CLAIMS_OMITTED != 0;
-        Ok(Packet { from, session, sequence, beat, claims_omitted })
+        Ok(Packet { from, session, sequence, version, beat, claims_omitted })
     }
 
     /// Checks the tag if there must be one, and returns its length in bytes.
@@ -266,17 +278,40 @@ const fn nibble(digit: u8) -> u8 {
     if digit.is_ascii_digit() { digit - b'0' } else { digit.wrapping_sub(b'a' - 10) & 0x0f }
 }
 
-fn put_hears(out: &mut Vec<u8>, hears: &[Hears]) {
-    let hears = hears.get(..MAX_HEARS).unwrap_or(hears);
-    out.push(u8::try_from(hears.len()).unwrap_or_default());
-    for one in hears {
+fn put_hears<'a>(out: &mut Vec<u8>, hears: impl Iterator<Item = &'a Hears>) {
+    let count_at = out.len();
+    out.push(0);
+    let mut count = 0_u8;
+    for one in hears.take(MAX_HEARS) {
         put_instance(out, &one.node);
         out.extend(one.session.0.to_be_bytes());
         out.extend(one.age_ms.to_be_bytes());
         let failed = if one.failed { HEARS_FAILED } else { 0 };
         let stopped = if one.stopped { HEARS_STOPPED } else { 0 };
         out.push(failed + stopped);
+        count += 1;
     }
+    if let Some(place) = out.get_mut(count_at) {
+        *place = count;
+    }
+}
+
+/// The `hears` line of a sender about itself, which has its version in place of a session. Builds
+/// that do not know it find no use for it: it is about no peer, and has no age.
+fn line_of(me: &InstanceId, version: ProgramVersion) -> Hears {
+    let session = SessionId(version.to_bits());
+    Hears { node: me.clone(), session, age_ms: u16::MAX, failed: false, stopped: false }
+}
+
+/// Takes that line out of a beat. It is always the first one.
+fn take_version(hears: &mut Vec<Hears>, from: &InstanceId) -> Option<ProgramVersion> {
+    let first = hears.first()?;
+    let version = ProgramVersion::from_bits(first.session.0);
+    if *first != line_of(from, version) {
+        return None;
+    }
+    hears.remove(0);
+    Some(version)
 }
 
 /// Whether the beat needs [`FLAG_SERVICES`].

@@ -52,13 +52,21 @@ fn any_beat() -> impl Strategy<Value = Beat> {
 
 proptest! {
     #[test]
-    fn what_is_encoded_is_decoded(beat in any_beat(), me in any_id(), keyed: bool) {
+    fn what_is_encoded_is_decoded(
+        beat in any_beat(),
+        me in any_id(),
+        keyed: bool,
+        version in prop::option::of(any::<u64>()),
+    ) {
         let key = keyed.then(|| HeartbeatKey::derive(KEY));
-        let mut from = Sender::new(me.clone(), SessionId(4), "nat", key);
+        let version = version.map(ProgramVersion::from_bits);
+        let from = Sender::new(me.clone(), SessionId(4), "nat", key);
+        let mut from = Sender { version, ..from };
         let encoded = from.encode(&beat);
         let packet = from.decode(&encoded.bytes).unwrap();
         prop_assert_eq!(packet.from, me);
         prop_assert_eq!(packet.session, SessionId(4));
+        prop_assert_eq!(packet.version, version);
         prop_assert_eq!(packet.beat, beat);
     }
 
@@ -95,7 +103,7 @@ proptest! {
             prop_assume!((flags & FLAG_SERVICES != 0) == uses_services(&packet.beat));
             clear_unknown_bits(&mut bytes, &packet);
             let mut same = Sender::new(packet.from, packet.session, "nat", None);
-            same.sequence = packet.sequence.wrapping_sub(1);
+            (same.sequence, same.version) = (packet.sequence.wrapping_sub(1), packet.version);
             let mut again = same.encode(&packet.beat).bytes;
             again[5] = bytes[5];
             prop_assert_eq!(again, bytes);

@@ -4,6 +4,8 @@ use super::*;
 
 #[path = "packet_random_tests.rs"]
 mod random;
+#[path = "packet_version_tests.rs"]
+mod version;
 
 fn id(text: &str) -> InstanceId {
     text.parse().unwrap()
@@ -101,9 +103,11 @@ fn fitness_at(from: &InstanceId) -> usize {
 /// Clears the bits that this version does not know.
 fn clear_unknown_bits(bytes: &mut [u8], packet: &Packet) {
     let mut at = fitness_at(&packet.from) + 1 + 8 + 1;
-    for hears in &packet.beat.hears {
-        at += 1 + (hears.node.as_str().len() - 2).div_ceil(2) + 8 + 2;
-        bytes[at] &= HEARS_FAILED;
+    let itself = packet.version.map(|_| &packet.from);
+    let peers = packet.beat.hears.iter().map(|hears| &hears.node);
+    for node in itself.into_iter().chain(peers) {
+        at += 1 + (node.as_str().len() - 2).div_ceil(2) + 8 + 2;
+        bytes[at] &= HEARS_FAILED + HEARS_STOPPED;
         at += 1;
     }
 }

@@ -34,6 +34,7 @@ impl Node {
             from: self.me.clone(),
             session: self.session,
             sequence: self.sequence,
+            version: None,
             beat,
             claims_omitted: false,
         }

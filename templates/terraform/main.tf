@@ -72,6 +72,9 @@ locals {
     )
   }
 
+  # Each node has a private address for each of the cluster's egress IPs, besides its own.
+  egress_count = sum([for node in local.nodes : length(node.egress_ips) + length(node.egress_allocation_ids)])
+
   egress_given = merge(flatten([
     for key, node in local.nodes : [
       for name, id in node.egress_allocation_ids : {
@@ -218,6 +221,11 @@ resource "aws_launch_template" "this" {
     precondition {
       condition     = each.value.fallback == null || var.egress_mode != "strict" || length(each.value.egress_ips) + length(each.value.egress_allocation_ids) == 0
       error_message = "${each.key} has a fallback, whose address is not that of its egress IPs: use egress_mode = \"eager\", or leave the fallback out."
+    }
+
+    precondition {
+      condition     = data.aws_ec2_instance_type.this[each.value.instance_type].maximum_ipv4_addresses_per_interface > local.egress_count
+      error_message = "${each.value.instance_type} of ${each.key} may have ${data.aws_ec2_instance_type.this[each.value.instance_type].maximum_ipv4_addresses_per_interface} private addresses, and needs one more than the cluster has egress IPs (${local.egress_count}): choose a larger instance_type, or fewer egress IPs."
     }
 
     precondition {

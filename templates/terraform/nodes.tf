@@ -24,6 +24,22 @@ resource "aws_instance" "this" {
   depends_on = [aws_iam_role_policy.natha, aws_vpc_endpoint.ec2]
 }
 
+# The role's permissions on an interface depend on this tag. A launch template's tags may be lost:
+# the provider launches an instance with tags of its own, and EC2 prefers what a request says. The
+# interface of a new instance has the tag before the old instance ends.
+resource "aws_ec2_tag" "interface" {
+  for_each = var.use_autoscaling_groups ? {} : local.nodes
+
+  region      = var.region
+  resource_id = aws_instance.this[each.key].primary_network_interface_id
+  key         = "natha:cluster"
+  value       = var.name
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
 # In a group: what each instance inherits from the previous one.
 resource "aws_network_interface" "this" {
   for_each = var.use_autoscaling_groups ? local.nodes : {}

@@ -1,12 +1,13 @@
 # What the nodes may do: a role of the module's own, or one that exists. policy.tf has the policy.
 
+# EC2 has another name in China.
 data "aws_iam_policy_document" "assume" {
   statement {
     actions = ["sts:AssumeRole"]
 
     principals {
       type        = "Service"
-      identifiers = ["ec2.amazonaws.com"]
+      identifiers = [data.aws_partition.current.partition == "aws-cn" ? "ec2.amazonaws.com.cn" : "ec2.amazonaws.com"]
     }
   }
 }
@@ -63,12 +64,13 @@ locals {
 
   # To start an instance whose volumes use such a key, the caller must be allowed to grant EC2 its
   # use.
-  needs_volume_key = var.kms_key_id != null && !contains(local.not_needed, "Repair")
+  volume_keys      = concat(var.kms_key_id == null ? [] : [var.kms_key_id], var.volume_key_arns)
+  needs_volume_key = length(local.volume_keys) > 0 && !contains(local.not_needed, "Repair")
   volume_key_statement = {
     Sid       = "StartWithVolumeKey"
     Effect    = "Allow"
     Action    = ["kms:CreateGrant"]
-    Resource  = [var.kms_key_id]
+    Resource  = local.volume_keys
     Condition = { Bool = { "kms:GrantIsForAWSResource" = "true" } }
   }
 }

@@ -23,6 +23,8 @@ locals {
     "host.accounting"          = { kind = "bool", list = 0, min = 0, max = 0, default = null, words = "true or false" }
     "host.established_timeout" = { kind = "duration", list = 0, min = 60000, max = 2592000000, default = 350000, words = "1m to 30days" }
     "host.reset_idle"          = { kind = "bool", list = 0, min = 0, max = 0, default = null, words = "true or false" }
+    "host.protect"             = { kind = "bool", list = 0, min = 0, max = 0, default = null, words = "true or false" }
+    "host.protect_except"      = { kind = "network", list = 1000, min = 0, max = 0, default = null, words = "IPv4 networks" }
     "heartbeat.port"           = { kind = "number", list = 0, min = 1, max = 65535, default = 6284, words = "1 to 65535" }
     "heartbeat.interval"       = { kind = "duration", list = 0, min = 20, max = 10000, default = 90, words = "20ms to 10s" }
     "heartbeat.lost_after"     = { kind = "number", list = 0, min = 2, max = 100, default = 5, words = "2 to 100" }

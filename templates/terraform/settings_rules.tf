@@ -46,6 +46,14 @@ locals {
     local.relay_port == local.heartbeat_port
   )
 
+  # The module's nodes are NATs unless a setting says otherwise.
+  closes_accepted = (
+    lookup(local.settings, "host.nat", "true") == "true" &&
+    lookup(local.settings, "host.protect", "false") == "true" &&
+    lookup(local.settings, "host.protect_except", "") == "" &&
+    lookup(local.settings, "host.accept", "") != ""
+  )
+
   broken_rules = concat(
     [
       for it in local.least_values : "  ${it.key}: it must be at least ${it.least}${it.unit}, by ${it.of}."
@@ -53,5 +61,6 @@ locals {
     ],
     local.shares_port ? ["  metrics.listen: replicated connections have TCP port ${local.replication_port}; use another one."] : [],
     local.shares_udp_port ? ["  replicate.relay_port: heartbeats have UDP port ${local.heartbeat_port}; use another one."] : [],
+    local.closes_accepted ? ["  host.protect: it closes the addresses of host.accept; let the hosts that use them in by host.protect_except."] : [],
   )
 }

@@ -152,13 +152,24 @@ variable "encryption" {
 }
 
 variable "kms_key_id" {
-  description = "The ARN of the KMS key for the root volumes. Null: the account's default key for EBS. With any other key, the role may start instances; an Auto Scaling group needs a grant for the key."
+  description = "The ARN of the KMS key for the root volumes. Null: the image's key, or the account's default key for EBS; if that key is customer managed, name it in volume_key_arns. An Auto Scaling group needs a grant for a customer managed key."
   type        = string
   default     = null
 
   validation {
     condition     = var.kms_key_id == null || can(regex("^arn:aws[a-z-]*:kms:", var.kms_key_id))
     error_message = "Use the key's ARN, such as \"arn:aws:kms:eu-west-1:123456789012:key/…\": the role's policy needs it."
+  }
+}
+
+variable "volume_key_arns" {
+  description = "The ARNs of customer managed KMS keys that root volumes have without kms_key_id. The role may grant them to EC2: a node whose key is missing here does not start after a repair."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for arn in var.volume_key_arns : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/", arn))])
+    error_message = "Use the ARNs of keys, such as \"arn:aws:kms:eu-west-1:123456789012:key/…\", not of aliases: the role's policy needs them."
   }
 }
 

@@ -229,6 +229,8 @@ fn s47_spot_notice_relieves_a_nat_before_it_is_ended() {
     scene.wait_verdict("nat-b", "nat-a", "sick").unwrap();
     let told = scene.natha("nat-a", &["status"]).unwrap();
     assert!(told.stdout.contains("EC2 will terminate this Spot instance"), "{}", told.stdout);
+    let console = scene.console("nat-a").unwrap();
+    assert!(console.contains("handing it over"), "nat-a gives its group away: {console}");
     scene.pass(Duration::from_secs(2));
     let nat = scene.host("nat-a").unwrap().instance;
     scene.ec2("TerminateInstances", &[("InstanceId.1", &nat)]).unwrap();

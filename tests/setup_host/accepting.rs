@@ -88,6 +88,38 @@ fn a_web_server_answers_by_redirection() {
 }
 
 #[test]
+fn a_web_server_answers_on_its_primary_address_though_a_secondary_one_comes_first() {
+    let (host, balancer) = (Netns::new(), Netns::new());
+    // As where the system adds secondary addresses before the lease arrives.
+    wire((&host, "ens5", "10.0.0.200/32"), (&balancer, "eth0", "10.0.0.20/24"));
+    host.ip("addr add 10.0.0.10/24 dev ens5");
+    host.ip(&format!("link set ens5 address {MAC}"));
+    host.ip("route add default via 10.0.0.20");
+    balancer.ip(&format!("route add {VIP}/32 via 10.0.0.10"));
+    let (host, aws) = FakeAws::start(host, &[(INTERFACE, MAC)]);
+    let listener = host.inside(|| TcpListener::bind("10.0.0.10:0").unwrap());
+    let to = SocketAddr::new(VIP.parse().unwrap(), listener.local_addr().unwrap().port());
+    let answers = || balancer.inside(move || TcpStream::connect_timeout(&to, PATIENCE).is_ok());
+    let set_up =
+        || host.natha(&format!("setup {BACKEND} --set host.accept_mode=redirect")).exits(0);
+    // Without the metadata, the kernel chooses.
+    aws.with(|state| state.no_metadata = true);
+    set_up();
+    assert!(!answers());
+    aws.with(|state| state.no_metadata = false);
+    set_up();
+    assert!(answers(), "{}", host.nft("list table ip natha"));
+    // A later setup keeps it while the metadata does not answer.
+    aws.with(|state| state.no_metadata = true);
+    set_up();
+    assert!(answers());
+    aws.with(|state| state.no_metadata = false);
+    let with_check = "--set host.nat=false --set host.accept=192.168.20.11";
+    host.natha(&format!("setup {with_check} --set host.accept_mode=redirect")).exits(0);
+    assert!(answers());
+}
+
+#[test]
 fn a_monitor_brings_back_what_a_host_is_to_answer_on() {
     let (host, balancer) = pair();
     for (mode, what) in [("lo", "interface with 192.168.20.11"), ("redirect", "nft table ip natha")]

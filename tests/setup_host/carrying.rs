@@ -10,6 +10,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use natha::config::{GroupSetting, Local, ResourceSetting};
 use natha::kernel::{addresses, carry};
+use natha::plan::Primaries;
 
 use crate::netns::Netns;
 use crate::traffic::wire;
@@ -49,11 +50,21 @@ impl Net {
     }
 
     fn outcome(&self, groups: Vec<GroupSetting>, held: Option<bool>) -> carry::CarryOutcome {
+        self.outcome_by(groups, held, primaries(&[("ens5", OWN)]))
+    }
+
+    /// The same with these primary addresses.
+    fn outcome_by(
+        &self,
+        groups: Vec<GroupSetting>,
+        held: Option<bool>,
+        primaries: Primaries,
+    ) -> carry::CarryOutcome {
         let state_dir = self.host.state_dir().to_owned();
         let duties: BTreeMap<_, _> =
             held.map(|held| ("db".parse().unwrap(), held)).into_iter().collect();
         let outcome = self.host.inside(move || {
-            block_on(async { carry::reconcile(&state_dir, &groups, &duties, "ens5").await })
+            block_on(carry::reconcile(&state_dir, &groups, &duties, "ens5", &primaries))
         });
         outcome.unwrap()
     }
@@ -90,6 +101,10 @@ impl Net {
     fn record(&self) -> PathBuf {
         self.host.state_dir().join("carried.json")
     }
+}
+
+fn primaries(list: &[(&str, Ipv4Addr)]) -> Primaries {
+    list.iter().map(|(link, address)| ((*link).to_owned(), *address)).collect()
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -186,6 +201,40 @@ fn a_redirected_address_reaches_a_service_on_the_interface_from_near_and_far() {
 }
 
 #[test]
+fn a_redirection_goes_to_the_primary_address_of_the_interface_though_another_one_comes_first() {
+    let net = Net::new();
+    // As where the system adds secondary addresses before the lease arrives.
+    net.host.ip("addr del 10.0.1.10/24 dev ens5");
+    net.host.ip(&format!("addr add {FLOATING}/32 dev ens5"));
+    net.host.ip("addr add 10.0.1.10/24 dev ens5");
+    let (other, second) = (Netns::new(), Ipv4Addr::new(10, 0, 2, 10));
+    wire((&net.host, "ens6", "10.0.2.10/24"), (&other, "eth0", "10.0.2.20/24"));
+    other.ip(&format!("route add {VIP}/32 via {second}"));
+    let listeners = [OWN, second].map(|address| net.listen(address));
+    let ports = listeners.each_ref().map(|one| one.local_addr().unwrap().port());
+    let serves = || {
+        let far = SocketAddr::from((VIP, ports[1]));
+        let far = other.inside(move || TcpStream::connect_timeout(&far, PATIENCE).is_ok());
+        (net.serves(&listeners[0], ports[0]), far)
+    };
+    let group = vip(Local::Redirect);
+    net.outcome_by(vec![group.clone()], Some(true), Primaries::new());
+    assert!(!serves().0, "the kernel takes the address that comes first");
+    let known = primaries(&[("ens5", OWN), ("ens6", second)]);
+    net.outcome_by(vec![group], Some(true), known.clone());
+    assert_eq!(serves(), (true, true));
+    // To one port, too.
+    for (address, port) in [OWN, second].into_iter().zip(ports) {
+        net.outcome_by(vec![vip(Local::Dnat(port))], Some(true), known.clone());
+        let is_first = address == OWN;
+        let to = SocketAddr::from((VIP, 5432));
+        let from = if is_first { &net.client } else { &other };
+        let answers = from.inside(move || TcpStream::connect_timeout(&to, PATIENCE).is_ok());
+        assert!(answers, "{address}");
+    }
+}
+
+#[test]
 fn a_connection_from_afar_ends_with_the_redirection() {
     let net = Net::new();
     let listener = net.listen(ANY);
@@ -233,6 +282,48 @@ fn an_address_that_was_there_before_is_left_alone() {
     net.carry(&group, Some(true));
     net.host.ip(&format!("addr del {VIP}/32 dev ens5"));
     assert_eq!(net.carry(&group, Some(true)), ["192.168.20.11 on lo added"]);
+}
+
+#[test]
+fn a_private_ip_that_another_program_added_goes_once_another_node_has_it() {
+    // As amazon-ec2-net-utils has it added, and as cloud-init does.
+    for prefix in [32, 24] {
+        let net = Net::new();
+        let there = format!("{FLOATING}/{prefix}");
+        net.host.ip(&format!("addr add {there} dev ens5"));
+        let group = floating();
+        for held in [Some(true), None] {
+            assert!(net.carry(&group, held).is_empty(), "{there}, {held:?}");
+            assert!(net.addresses("ens5").contains(&there), "{held:?}");
+        }
+        let off = GroupSetting { local: Local::Off, ..group.clone() };
+        assert!(net.carry(&off, Some(false)).is_empty(), "it is another program's");
+        assert!(net.addresses("ens5").contains(&there));
+        assert_eq!(net.carry(&group, Some(false)), ["10.0.1.200 on ens5 removed"]);
+        let left = net.addresses("ens5");
+        assert!(left.contains("10.0.1.10/24") && !left.contains("10.0.1.200"), "{left}");
+        assert!(net.carry(&group, Some(false)).is_empty());
+        assert_eq!(net.carry(&group, Some(true)), ["10.0.1.200 on ens5 added"]);
+    }
+}
+
+#[test]
+fn the_other_addresses_stay_where_the_one_that_goes_is_the_first_of_their_subnet() {
+    let net = Net::new();
+    // The kernel's default; most systems set it to 1.
+    let promotes = "net/ipv4/conf/ens5/promote_secondaries";
+    for scope in ["all", "ens5"] {
+        net.host.set_sysctl(&format!("net/ipv4/conf/{scope}/promote_secondaries"), "0");
+    }
+    net.host.ip("addr del 10.0.1.10/24 dev ens5");
+    for address in [FLOATING, OWN] {
+        net.host.ip(&format!("addr add {address}/24 dev ens5"));
+    }
+    assert!(net.host.ip("address show dev ens5").contains("10.0.1.10/24 scope global secondary"));
+    assert_eq!(net.carry(&floating(), Some(false)), ["10.0.1.200 on ens5 removed"]);
+    let left = net.addresses("ens5");
+    assert!(left.contains("10.0.1.10/24") && !left.contains("10.0.1.200"), "{left}");
+    assert_eq!(net.host.sysctl(promotes), "0");
 }
 
 #[test]
@@ -288,7 +379,8 @@ fn a_damaged_record_is_named_and_nothing_changed() {
     let (state_dir, groups) = (net.host.state_dir().to_owned(), vec![group]);
     let duties = BTreeMap::from([("db".parse().unwrap(), false)]);
     let error = net.host.inside(move || {
-        let work = carry::reconcile(&state_dir, &groups, &duties, "ens5");
+        let primaries = Primaries::new();
+        let work = carry::reconcile(&state_dir, &groups, &duties, "ens5", &primaries);
         block_on(work).unwrap_err().to_string()
     });
     assert!(error.contains("carried.json is damaged"), "{error}");
@@ -302,9 +394,10 @@ fn an_interface_that_is_gone_is_an_error_and_the_rest_is_done() {
     let both = group(Local::Lo, vec![vip, ResourceSetting::PrivateIp { address: FLOATING }]);
     let state_dir = net.host.state_dir().to_owned();
     let duties = BTreeMap::from([("db".parse().unwrap(), true)]);
-    let outcome = net
-        .host
-        .inside(move || block_on(carry::reconcile(&state_dir, &[both], &duties, "ens9")).unwrap());
+    let outcome = net.host.inside(move || {
+        let (groups, primaries) = ([both], Primaries::new());
+        block_on(carry::reconcile(&state_dir, &groups, &duties, "ens9", &primaries)).unwrap()
+    });
     let errors: Vec<String> = outcome.errors.iter().map(ToString::to_string).collect();
     assert_eq!(errors, ["there is no interface `ens9` to put an address on"]);
     assert!(net.addresses("lo").contains("192.168.20.11"));

@@ -1,6 +1,6 @@
 //! `natha setup` and `natha teardown`: the real program on a real kernel, each test in network
-//! namespaces of its own. Needs root, `ip`, `nft`, `iptables`, `ufw`, `unshare` and `ping`; a
-//! missing tool fails.
+//! namespaces of its own. Needs root, `bash`, `ip`, `nft`, `iptables`, `ufw`, `unshare` and
+//! `ping`; a missing tool fails.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
@@ -12,5 +12,6 @@ mod against_aws;
 mod carrying;
 mod changes;
 mod firewalls;
+mod protecting;
 mod refusals;
 mod traffic;

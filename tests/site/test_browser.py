@@ -120,7 +120,7 @@ class TheSite(unittest.TestCase):
         self.assertTrue(brightness > 200 if scheme == "light" else brightness < 60, brightness)
         shown = self.driver.execute_script(PICTURES)
         for url, width in shown:
-            self.assertIn(f"-{scheme}.svg", url)
+            self.assertRegex(url, rf"-{scheme}\.(png|svg)")
             self.assertGreater(width, 0, f"{url} is not loaded")
         pairs = self.js("document.querySelectorAll('article .picture').length")
         self.assertEqual(len(shown), pairs)

@@ -27,8 +27,8 @@ INLINE = re.compile(r"`((?:sudo )?natha [a-z][^`]*)`")
 OPTION = re.compile(r"--?[a-zA-Z][\w-]*")
 # Programs of a Unix system and of its shell. Their options are not checked.
 PLAIN = set(
-    "awk cat cp curl echo gpg gpgv grep ip jq journalctl less mktemp openssl pcs read sha256sum "
-    "sleep tee zcat".split()
+    "awk cat cp curl echo gpg gpgv grep install ip iptables-legacy iptables-legacy-save jq "
+    "journalctl less mktemp openssl pcs printf read sha256sum sleep tee zcat".split()
 )
 # Commands of programs that are not here to be asked, as their documentation has them.
 VERBS = {
@@ -37,8 +37,9 @@ VERBS = {
     "dnf": "install update upgrade",
     "docker": "build run",
     "git": "clone fetch log pull push switch tag",
+    "nmcli": "connection device",
     "packer": "build console fmt init validate",
-    "systemctl": "disable enable is-active reload restart start status stop",
+    "systemctl": "daemon-reload disable enable is-active reload restart start status stop",
     "terraform": "apply destroy fmt import init output plan state validate",
 }
 OPTIONS = {
@@ -281,7 +282,7 @@ class TheChecks(unittest.TestCase):
     def test_what_exists_is_accepted(self):
         for command in (
             "sudo natha status --json | jq .view",
-            "natha when-safe --within 1h -- apt-get -y install --only-upgrade natha",
+            "natha when-safe --within 1h -- apt-get -y install /root/natha.deb",
             "natha notify test --json",
             'X=$(aws ec2 describe-route-tables --filters "Name=a,Values=b" --query Z)',
             "aws cloudformation deploy --stack-name a --template-file b",

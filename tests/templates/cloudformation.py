@@ -36,9 +36,10 @@ def read(name):
 class Stack:
     """A template with values for its parameters: what is left once its conditions are worked out.
 
-    References to parameters become values, those to resources stay."""
+    References to parameters become values, those to resources stay. The partition is the one that
+    is given, as a condition depends on it."""
 
-    def __init__(self, template, **given):
+    def __init__(self, template, partition="aws", **given):
         self.template = template
         parameters = template["Parameters"]
         unknown = set(given) - set(parameters)
@@ -50,8 +51,12 @@ class Stack:
             if it["Type"] == "CommaDelimitedList":
                 self.values[name] = self.values[name].split(",")
             pattern = it.get("AllowedPattern", "")
-            if pattern and not re.fullmatch(pattern, self.values[name]):
-                raise AssertionError(f"{name} cannot be {self.values[name]}")
+            # That of a list is for each value in it.
+            values = self.values[name]
+            for value in values if isinstance(values, list) else [values]:
+                if pattern and not re.fullmatch(pattern, value):
+                    raise AssertionError(f"{name} cannot be {value}")
+        self.values["AWS::Partition"] = partition
         self.resources = self.kept("Resources")
         self.outputs = self.kept("Outputs")
 
@@ -74,6 +79,11 @@ class Stack:
             return not self.truth(value[0])
         if function == "Fn::And":
             return all(self.truth(one) for one in value)
+        if function == "Fn::Or":
+            return any(self.truth(one) for one in value)
+        if function == "Fn::Contains":
+            known, one = (self.value(it) for it in value)
+            return one in known
         raise AssertionError(f"a condition with {function}")
 
     def value(self, it):

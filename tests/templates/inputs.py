@@ -7,7 +7,9 @@ from plan import Case
 
 REGION, KEY, TOPIC = "eu-west-1", "/natha/blue/key", "arn:aws:sns:eu-west-1:123456789012:t"
 IMAGES = {"arm64": "ami-arm", "x86_64": "ami-x86"}
-ARM = ("t4g.micro", "c7gn.medium")
+ARM = ("t4g.micro", "t4g.medium", "c7gn.medium", "c7gn.large")
+# Private addresses that an interface may have (EC2 guide, IP addresses per network interface).
+ROOM = {"t4g.micro": 2, "c7gn.medium": 4, "t4g.medium": 6}
 
 
 def image(config):
@@ -20,7 +22,10 @@ def image(config):
 
 def instance_type(config):
     arm = config["instance_type"] in ARM
-    return {"supported_architectures": ["arm64"] if arm else ["i386", "x86_64"]}
+    return {
+        "supported_architectures": ["arm64"] if arm else ["i386", "x86_64"],
+        "maximum_ipv4_addresses_per_interface": ROOM.get(config["instance_type"], 10),
+    }
 
 
 def blocks(*networks):

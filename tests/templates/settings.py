@@ -1,11 +1,13 @@
 """Makes templates/terraform/settings_known.tf anew from the table in docs/config.md, which a test
-compares with the program.
+compares with the program, and the patterns of the parameters Setting1 to Setting4 in
+templates/cloudformation.
 
     target/venv/bin/python tests/templates/settings.py
 """
 
 import re
 
+import cloudformation
 from natha import ROOT
 from terraform import TEMPLATES
 
@@ -37,6 +39,11 @@ KINDS = {
     "a /30 or off": ("transit", 0),
     "ADDRESS:PORT or off": ("listener", 0),
 }
+# What a stack sets itself, and the ports, which are those of its security group.
+OF_STACK = {"cluster", "api.region", "notify.sns_topic", "repair.enabled"}
+OF_STACK |= {"heartbeat.port", "replicate.port", "replicate.relay_port", "metrics.listen"}
+PATTERN = re.compile(r'^    AllowedPattern: "\(\|\(.*\\\n(?:.*\\\n)*.*"\n', re.M)
+COLUMNS = 98
 UNITS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "day": 86_400_000, "days": 86_400_000}
 
 
@@ -84,5 +91,38 @@ def text():
     return HEAD + "".join(lines) + "  }\n}\n"
 
 
+def pattern():
+    """What a stack's parameters of settings take: KEY=VALUE, or nothing. The sections of the keys
+    are in it once, because the text of a template is limited (docs/templates.md)."""
+    sections = {}
+    for key, _ in known():
+        if key not in OF_STACK:
+            section, _, name = key.partition(".")
+            sections.setdefault(section, []).append(name)
+    keys = []
+    for section, names in sections.items():
+        within = names[0] if len(names) == 1 else f"({'|'.join(names)})"
+        keys.append(rf"{section}\.{within}" if within else section)
+    return f"(|({'|'.join(keys)})=[^=]{{1,200}})"
+
+
+def wrapped(regex):
+    """The pattern as lines of a parameter."""
+    lines, line = [], '    AllowedPattern: "'
+    for part in re.findall(r"[^|]*\||[^|]+$", regex.replace("\\", "\\\\")):
+        if len(line + part) > COLUMNS:
+            lines.append(line + "\\\n")
+            line = "      "
+        line += part
+    return "".join(lines) + line + '"\n'
+
+
 if __name__ == "__main__":
     PATH.write_text(text(), encoding="utf-8")
+    for path in sorted(cloudformation.TEMPLATES.glob("*.yaml")):
+        template, found = PATTERN.subn(
+            lambda _: wrapped(pattern()), path.read_text(encoding="utf-8")
+        )
+        if found != 4:
+            raise SystemExit(f"{path} has {found} patterns of settings, not 4")
+        path.write_text(template, encoding="utf-8")

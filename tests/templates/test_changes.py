@@ -2,7 +2,7 @@
 
 import unittest
 
-from inputs import REGION, ModuleCase, zone, zones
+from inputs import REGION, ModuleCase, given, zone, zones
 
 ZONE, OTHER, THIRD = (REGION + letter for letter in "abc")
 # What a node has. Each is named after its key.
@@ -11,6 +11,7 @@ OF_NODE = ("eip", "eip_association", "instance", "launch_template")
 
 def of_node(key, *tables):
     made = {f'aws_{it}.this["{key}"]' for it in OF_NODE}
+    made.add(f'aws_ec2_tag.interface["{key}"]')
     return made | {f'aws_ec2_tag.table["{key}/{table}"]' for table in tables}
 
 
@@ -20,7 +21,7 @@ class Entries(ModuleCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.applied(vpc_az_maps=cls.nodes())
+        cls.applied(vpc_az_maps=cls.nodes(), instance_type="t4g.medium")
 
     @staticmethod
     def nodes():
@@ -32,7 +33,7 @@ class Entries(ModuleCase):
         return nodes
 
     def changed(self, nodes):
-        return self.planned(vpc_az_maps=nodes).changes()
+        return self.planned(vpc_az_maps=nodes, instance_type="t4g.medium").changes()
 
     def test_no_change_is_no_change(self):
         self.assertEqual(self.changed(self.nodes()), {})
@@ -80,9 +81,17 @@ class Entries(ModuleCase):
         }
         self.assertEqual(self.changed(nodes), wanted)
 
+    def test_a_replaced_node_has_its_tags_before_the_old_one_ends(self):
+        replace = f'-replace=aws_instance.this["{OTHER}"]'
+        inputs = given(vpc_az_maps=self.nodes(), instance_type="t4g.medium")
+        plan = self.workspace.plan(replace, **inputs)
+        names = ("aws_instance.this", "aws_eip_association.this", "aws_ec2_tag.interface")
+        wanted = {f'{name}["{OTHER}"]': ["create", "delete"] for name in names}
+        self.assertEqual(plan.changes(), wanted)
+
     def test_a_type_or_an_image_replaces_no_node(self):
         nodes = self.nodes()
-        nodes[OTHER]["instance_type"] = "c7gn.medium"
+        nodes[OTHER]["instance_type"] = "c7gn.large"
         launch = f'aws_launch_template.this["{OTHER}"]'
         self.assertEqual(self.changed(nodes), {launch: ["update"]})
 

@@ -28,9 +28,12 @@ from moto import mock_aws
 
 from cloudformation import TEMPLATES, Stack, read
 from natha import ROOT, heartbeat_port, metrics_port, policy, relay_port
-from settings import known
+from settings import OF_STACK, known, pattern
 
 FILES = {"pair.yaml": "AB", "three-zones.yaml": "ABC"}
+# Bytes of a template that a request may have in it (CloudFormation guide, quotas). A larger one
+# goes by a bucket. The room is for what the next change adds.
+INLINE, ROOM = 51_200, 2_048
 VPC, KEY, TOPIC = "vpc-0123456789abcdef0", "/natha/blue/key", f"arn:aws:sns:{REGION}:{ACCOUNT}:t"
 
 
@@ -76,6 +79,17 @@ class Written(unittest.TestCase):
         self.assertNotEqual(done.returncode, 0)
         self.assertIn("does not match", done.stdout)
 
+    def test_the_documented_command_suits_the_size_of_each_template(self):
+        page = (ROOT / "docs/templates.md").read_text(encoding="utf-8")
+        commands = re.findall(r"^aws cloudformation deploy (?:.*\\\n)*.*\n", page, re.M)
+        by_bucket = {}
+        for command in commands:
+            [file] = re.findall(r"templates/cloudformation/(\S+\.yaml)", command)
+            by_bucket[file] = "--s3-bucket " in command
+        sizes = {file: (TEMPLATES / file).stat().st_size for file in FILES}
+        self.assertEqual(by_bucket, {file: it > INLINE for file, it in sizes.items()}, sizes)
+        self.assertLessEqual(sizes["pair.yaml"], INLINE - ROOM)
+
     def test_nodes_differ_in_their_letter_only(self):
         """The templates repeat themselves, as CloudFormation has no better way: B and C are A."""
 
@@ -116,6 +130,12 @@ class Written(unittest.TestCase):
                             del kept[section][name]
             assertions = kept["Rules"]["Groups"]["Assertions"]
             kept["Rules"]["Groups"]["Assertions"] = assertions[:2]
+            rule = kept["Rules"]["EgressIps"]
+            rule["RuleCondition"] = rule["RuleCondition"].get("Fn::Or", [rule["RuleCondition"]])[0]
+            [default, *own] = rule["Assertions"]
+            own_types = default["Assert"]["Fn::Or"][1]["Fn::And"]
+            default["Assert"]["Fn::Or"][1]["Fn::And"] = own_types[:2]
+            rule["Assertions"] = [default, *own[:2]]
             return kept
 
         self.assertEqual(of_pair(read("three-zones.yaml")), of_pair(read("pair.yaml")))
@@ -151,17 +171,45 @@ class Agreed(unittest.TestCase):
                     tags = stack.of_type("AWS::EC2::Instance")[f"Instance{letter}"]["Tags"]
                 self.assertIn(tag, tags, (file, letter))
 
-    def test_nodes_that_start_each_other_may_use_a_key_of_one_s_own(self):
-        arn = "arn:aws:kms:eu-west-1:123456789012:key/blue"
-        for file, _, has_groups, stack in stacks(KmsKeyId=arn):
-            found = stack.of_type("AWS::IAM::Policy")
-            self.assertEqual(set(found) == {"Policy"}, has_groups, file)
-            if not has_groups:
-                [statement] = found["VolumeKeyPolicy"]["PolicyDocument"]["Statement"]
-                self.assertEqual(statement["Action"], ["kms:CreateGrant"])
-                self.assertEqual(statement["Resource"], [arn])
-                only_for_ec2 = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
-                self.assertEqual(statement["Condition"], only_for_ec2)
+    def test_nodes_that_start_each_other_may_use_the_keys_that_are_named(self):
+        """KmsKeyId is also the volumes' key. Keys that volumes have without it are only granted."""
+        chosen, given = (f"arn:aws:kms:{REGION}:{ACCOUNT}:key/{it}" for it in ("blue", "default"))
+        more = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/image"
+        only_for_ec2 = {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+        for inputs, wanted in (
+            ({}, []),
+            ({"KmsKeyId": chosen}, [[chosen]]),
+            ({"VolumeKeyArns": f"{given},{more}"}, [[given, more]]),
+            ({"KmsKeyId": chosen, "VolumeKeyArns": given}, [[chosen], [given]]),
+        ):
+            for file, _, has_groups, stack in stacks(**inputs):
+                found = stack.of_type("AWS::IAM::Policy")
+                is_granted = bool(wanted) and not has_groups
+                self.assertEqual("VolumeKeyPolicy" in found, is_granted, (file, inputs))
+                for launch in stack.of_type("AWS::EC2::LaunchTemplate").values():
+                    [volume] = launch["LaunchTemplateData"]["BlockDeviceMappings"]
+                    self.assertEqual(volume["Ebs"].get("KmsKeyId"), inputs.get("KmsKeyId"))
+                if is_granted:
+                    statements = found["VolumeKeyPolicy"]["PolicyDocument"]["Statement"]
+                    self.assertEqual([it["Resource"] for it in statements], wanted, file)
+                    self.assertEqual(len({it["Sid"] for it in statements}), len(wanted), file)
+                    for it in statements:
+                        self.assertEqual(it["Action"], ["kms:CreateGrant"])
+                        self.assertEqual(it["Condition"], only_for_ec2)
+        for wrong in ("alias/aws/ebs", f"{given},1234", given.replace(":key/", ":alias/")):
+            with self.assertRaisesRegex(AssertionError, "VolumeKeyArns cannot be"):
+                Stack(read("pair.yaml"), **values("AB", VolumeKeyArns=wrong))
+
+    def test_ec2_may_assume_the_role_in_each_partition(self):
+        for partition, principal in (
+            ("aws", "ec2.amazonaws.com"),
+            ("aws-us-gov", "ec2.amazonaws.com"),
+            ("aws-cn", "ec2.amazonaws.com.cn"),
+        ):
+            for file, _, _, stack in stacks(partition=partition):
+                [role] = stack.of_type("AWS::IAM::Role").values()
+                [statement] = role["AssumeRolePolicyDocument"]["Statement"]
+                self.assertEqual(statement["Principal"], {"Service": principal}, file)
 
     def test_a_zone_gets_a_fixed_address_by_the_tags_that_natha_reads(self):
         config = (ROOT / "docs/config.md").read_text(encoding="utf-8")
@@ -375,16 +423,23 @@ class Nodes(unittest.TestCase):
         # The ports are those of the security group.
         own = {"cluster", "api.region", "notify.sns_topic", "repair.enabled"}
         ports = {"heartbeat.port", "replicate.port", "replicate.relay_port", "metrics.listen"}
+        self.assertEqual(OF_STACK, own | ports)
         names = {key for key, _ in known()}
-        self.assertLess(own | ports, names)
+        self.assertLess(OF_STACK, names)
+        allowed = pattern()
+        taken = {it for it in names if re.fullmatch(allowed, f"{it}=1")}
+        self.assertEqual(taken, names - OF_STACK)
+        self.assertTrue(re.fullmatch(allowed, ""))
+        wrong = ["hand_back.holds=1m", "hand_backxhold=1m", "host.nat", "host.nat=", "hold=1m"]
+        # A name of another section, a section alone, and two settings in one.
+        wrong += ["repair.hold=1m", "host=1", "host.=1", "host.nat=true=false", "members.nat=1"]
+        for it in wrong:
+            self.assertFalse(re.fullmatch(allowed, it), it)
         for file in FILES:
+            parameters = read(file)["Parameters"]
             for number in range(1, 5):
-                pattern = read(file)["Parameters"][f"Setting{number}"]["AllowedPattern"]
-                taken = {it for it in names if re.fullmatch(pattern, f"{it}=1")}
-                self.assertEqual(taken, names - own - ports, file)
-                self.assertTrue(re.fullmatch(pattern, ""))
-                for wrong in ("hand_back.holds=1m", "hand_backxhold=1m", "host.nat", "host.nat="):
-                    self.assertFalse(re.fullmatch(pattern, wrong), wrong)
+                found = parameters[f"Setting{number}"]["AllowedPattern"]
+                self.assertEqual(found, allowed, f"{file}: run tests/templates/settings.py")
 
     def test_the_role_can_be_bounded_or_exist(self):
         boundary = f"arn:aws:iam::{ACCOUNT}:policy/b"
@@ -399,9 +454,16 @@ class Nodes(unittest.TestCase):
                     self.assertEqual(it["Roles"], ["ours"], file)
 
     def test_outputs_have_the_next_commands(self):
-        for file, letters, _, stack in stacks():
+        for file, letters, has_groups, stack in stacks():
             names = {f"StatusCommand{it}" for it in letters} | {"NodesCommand", "TagCommand"}
             self.assertLessEqual(names, set(stack.outputs), file)
+            # An interface of a group has its tag from the stack.
+            self.assertEqual("InterfaceTagCommand" in stack.outputs, not has_groups, file)
+            if not has_groups:
+                said = json.dumps(stack.outputs["InterfaceTagCommand"])
+                self.assertIn("aws ec2 create-tags ", said)
+                self.assertIn("--tags Key=natha:cluster,Value=blue ", said)
+                self.assertIn("Name=tag:natha:cluster,Values=blue ", said)
             for letter in letters:
                 said = json.dumps(stack.outputs[f"StatusCommand{letter}"])
                 self.assertIn(f"Name=tag:Name,Values=blue-{letter.lower()} ", said)
@@ -419,6 +481,23 @@ class Nodes(unittest.TestCase):
             said = list(wrong.broken_rules())
             expected = [f"Auto Scaling groups need AvailabilityZone{it}." for it in letters]
             self.assertEqual(said, expected)
+
+    def test_a_small_type_has_no_room_for_two_fixed_addresses(self):
+        for file, letters in FILES.items():
+            template = read(file)
+
+            def said(**given):
+                return list(Stack(template, **values(letters, **given)).broken_rules())
+
+            last = letters[-1]
+            one, two = {"EgressGroupA": "a"}, {"EgressGroupA": "a", f"EgressGroup{last}": "b"}
+            own = {f"InstanceType{it}": "t4g.small" for it in letters}
+            for fits in (one, {**two, "InstanceType": "t4g.small"}, {**two, **own}):
+                self.assertEqual(said(**fits), [], file)
+            [told] = said(**two)
+            self.assertIn("use an InstanceType larger than micro", told)
+            [told] = said(**two, InstanceType="t4g.small", InstanceTypeB="t3.micro")
+            self.assertIn("use an InstanceTypeB larger than micro", told)
 
 
 NOT_IN_MOTO = {"AWS::EC2::EIPAssociation", "AWS::CloudWatch::Alarm"}

@@ -57,6 +57,10 @@ class Instances(ModuleCase):
             self.assertFalse(launch["user_data"])
             self.assertEqual(launch["instance_market_options"], [])
             self.assertEqual(launch["credit_specification"], [])
+            # EC2 need not give an interface what the launch template says.
+            tag = self.made.of("aws_ec2_tag", "interface")[key]
+            self.assertEqual(tag["resource_id"], instance["primary_network_interface_id"])
+            self.assertEqual((tag["key"], tag["value"]), ("natha:cluster", "blue"))
             eip = self.made.of("aws_eip_association")[key]
             own = self.made.of("aws_eip")[key]
             self.assertEqual(eip["allocation_id"], own["allocation_id"])
@@ -141,6 +145,7 @@ class Groups(ModuleCase):
 
     def test_each_holds_one_instance_with_the_interface_that_stays(self):
         self.assertEqual(self.made.of("aws_instance"), {})
+        self.assertEqual(self.made.of("aws_ec2_tag", "interface"), {})
         groups = self.made.of("aws_autoscaling_group")
         self.assertEqual(len(groups), 3)
         settings = {"natha:hand_back.hold": "1m", "natha:repair.enabled": "false"}
@@ -152,6 +157,7 @@ class Groups(ModuleCase):
             self.assertEqual([group[it] for it in ("min_size", "max_size")], [1, 1])
             interface = self.made.of("aws_network_interface")[key]
             self.assertEqual(interface["subnet_id"], f"subnet-{letter}")
+            self.assertEqual(interface["tags"]["natha:cluster"], "blue")
             self.assertIs(interface["source_dest_check"], False)
             self.assertEqual(set(interface["security_groups"]), {security, "sg-9"})
             [found] = launch["network_interfaces"]
@@ -213,6 +219,39 @@ class Role(ModuleCase):
         self.assertEqual((statement["Action"], statement["Resource"]), (["kms:CreateGrant"], [arn]))
         self.assertEqual(statement["Condition"], {"Bool": {"kms:GrantIsForAWSResource": "true"}})
         self.assertIn("StartWithVolumeKey", self.sids(plan))
+
+    def test_keys_that_volumes_have_without_that_input_are_granted_too(self):
+        start = "arn:aws:kms:eu-west-1:123456789012:key/"
+        keys = [f"{start}default", f"{start}image"]
+        for inputs, wanted in (
+            ({"volume_key_arns": keys}, keys),
+            ({"volume_key_arns": keys, "kms_key_id": f"{start}k"}, [f"{start}k", *keys]),
+        ):
+            plan = self.planned(**inputs)
+            made = plan.of("aws_iam_role_policy", "volume_key")["0"]
+            [statement] = json.loads(made["policy"])["Statement"]
+            self.assertEqual(statement["Resource"], wanted)
+            launch = plan.of("aws_launch_template")[ZONE]
+            volume = launch["block_device_mappings"][0]["ebs"][0]
+            # It is not the key of the volumes.
+            self.assertEqual(volume["kms_key_id"] or None, inputs.get("kms_key_id"))
+        with_own_profile = self.planned(existing_instance_profile_name="ours", volume_key_arns=keys)
+        self.assertIn("StartWithVolumeKey", self.sids(with_own_profile))
+        replaced = self.planned(use_autoscaling_groups=True, volume_key_arns=keys)
+        self.assertEqual(replaced.of("aws_iam_role_policy", "volume_key"), {})
+
+    def test_ec2_may_assume_it_in_each_partition(self):
+        data = self.workspace.provider.data
+        self.addCleanup(data.update, aws_partition=DATA["aws_partition"])
+        for partition, principal in (
+            ("aws", "ec2.amazonaws.com"),
+            ("aws-us-gov", "ec2.amazonaws.com"),
+            ("aws-cn", "ec2.amazonaws.com.cn"),
+        ):
+            data["aws_partition"] = {"partition": partition}
+            role = self.planned().of("aws_iam_role")["0"]
+            [statement] = json.loads(role["assume_role_policy"])["Statement"]
+            self.assertEqual(statement["Principal"], {"Service": principal})
 
     def test_it_can_have_a_boundary_a_path_and_further_policies(self):
         boundary = "arn:aws:iam::123456789012:policy/b"
@@ -373,7 +412,8 @@ class Inputs(ModuleCase):
             "one": zone("a", az=ZONE, egress_ips=["web", "mail"]),
             "two": zone("b", az=OTHER, egress_allocation_ids={"old": "eipalloc-1"}),
         }
-        plan = self.planned(vpc_az_maps=nodes, egress_mode="strict", tags={"team": "net"})
+        more = {"egress_mode": "strict", "tags": {"team": "net"}}
+        plan = self.planned(vpc_az_maps=nodes, instance_type="t4g.medium", **more)
         tags = {"natha:cluster": "blue", "natha:group": ZONE, "natha:egress": "strict"}
         found = {key: it["tags"] for key, it in plan.of("aws_eip", "egress").items()}
         names = {it: f"blue-egress-{it}" for it in ("one/mail", "one/web")}
@@ -400,13 +440,23 @@ class Inputs(ModuleCase):
         x86 = zone("a", instance_type="c6in.large", ami_id="ami-1")
         arm = {"vpc_az_maps": {ZONE: x86, OTHER: zone("b")}}
         twice = {"a": zone("a", az=ZONE), "b": zone("b", az=ZONE)}
+        fixed = {ZONE: zone("a", egress_ips=["web"]), OTHER: zone("b", egress_ips=["web"])}
         cases = [
+            (
+                {"vpc_az_maps": fixed},
+                f"t4g.micro of {ZONE} may have 2 private addresses, and needs one more than the "
+                "cluster has egress IPs (2)",
+            ),
             ({"egress_mode": "lazy"}, "Use eager or strict"),
             ({"use_spot_instances": True}, "Spot instances need use_autoscaling_groups"),
             ({"allocate_eips": False}, f"Give {ZONE} an eip_allocation_id"),
             ({"key_parameter": "natha/key"}, "Use a parameter name"),
             ({"sns_topic_arn": f"{TOPIC}.fifo"}, "Use the ARN of a standard topic"),
             ({"kms_key_id": "0123"}, "Use the key's ARN"),
+            (
+                {"volume_key_arns": ["arn:aws:kms:eu-west-1:123456789012:alias/aws/ebs"]},
+                "not of aliases",
+            ),
             ({"name": "a b"}, "Use 1 to 32 letters"),
             ({"vpc_az_maps": zones("a")}, "Use 2 to 16 zones"),
             ({"vpc_az_maps": zones("abcdefghijklmnopq")}, "Use 2 to 16 zones"),

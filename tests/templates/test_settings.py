@@ -124,6 +124,7 @@ class Settings(ModuleCase):
     def test_natha_and_the_module_have_the_same_rules_between_settings(self):
         """Each value that breaks one, and the nearest one that does not."""
         replicated = {"replicate.enabled": "true", "replicate.port": "7000"}
+        closed = {"host.protect": "true"}
         cases = [
             (
                 {"failover.first_contact": "1s", "heartbeat.interval": "200ms"},
@@ -152,6 +153,10 @@ class Settings(ModuleCase):
                 {"replicate.enabled": "true", "replicate.relay_port": "6284"},
                 {"replicate.enabled": "true", "replicate.relay_port": "6285"},
             ),
+            (
+                {**closed, "host.accept": "192.168.9.9"},
+                {**closed, "host.accept": "192.168.9.9", "host.protect_except": "10.0.5.0/24"},
+            ),
         ]
         for wrong, right in cases:
             with self.subTest(wrong=wrong):
@@ -159,7 +164,7 @@ class Settings(ModuleCase):
                 self.assertEqual(status, 2, said)
                 self.assertNotIn("it may be", said)
                 refused = self.refused_settings(wrong)
-                self.assertRegex(refused, r"it must be at least|use another one")
+                self.assertRegex(refused, r"it must be at least|use another one|let the hosts")
                 status, said = asked(right)
                 self.assertTrue(status == 0 or "no cluster key" in said, said)
                 self.planned(settings=right)

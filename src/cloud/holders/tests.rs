@@ -385,7 +385,7 @@ async fn a_private_ip_that_reads_showed_nowhere_is_not_taken_from_another_interf
 async fn a_closed_gate_moves_no_address_and_a_failure_is_not_sent_again() {
     let fake = Fake::start(|_| error(400, "InvalidAllocationID.NotFound", "no such")).await;
     let clouds = clouds(&fake.url).await;
-    let shut = Gate::new(|| false);
+    let shut = Gate::new(|_| false);
     for resource in [private(99), eip("0000000a", None)] {
         assert_eq!(assign(&clouds, resource, &shut).await, Ok(Sent::Expired));
     }

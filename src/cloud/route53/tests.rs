@@ -184,7 +184,7 @@ async fn a_change_settles_until_it_is_everywhere() {
 async fn a_closed_gate_changes_no_record_and_a_failure_is_not_sent_again() {
     let fake = Fake::start(|_| refusal(400, "PriorRequestNotComplete")).await;
     let clouds = clouds(&fake.url).await;
-    assert_eq!(give(&clouds, &Gate::new(|| false)).await, Ok(Sent::Expired));
+    assert_eq!(give(&clouds, &Gate::new(|_| false)).await, Ok(Sent::Expired));
     assert_eq!(fake.seen().len(), 0);
     let fault = give(&clouds, &Gate::open()).await.unwrap_err();
     assert_eq!((fault.kind, fake.seen().len()), (Kind::Throttled, 1), "{fault}");

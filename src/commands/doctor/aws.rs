@@ -8,11 +8,11 @@ use ipnet::Ipv4Net;
 use super::limit::within;
 use super::permissions;
 use crate::cloud::{Clouds, Connections, Expected, Identity};
-use crate::cluster::{Discovered, discover, forwarding_interface, inventory_query};
+use crate::cluster::{CLUSTER_TAG, Discovered, discover, forwarding_interface, inventory_query};
 use crate::config::Settings;
 use crate::doctor::{
-    ClusterFacts, Fact, Gap, MemberGroups, MonitorFacts, Permission, SecurityFacts, UplinkRoute,
-    fallbacks_of, needs_security_groups,
+    ClusterFacts, Fact, Gap, InterfaceTag, MemberGroups, MonitorFacts, Permission, SecurityFacts,
+    UplinkRoute, fallbacks_of, needs_security_groups,
 };
 use crate::kernel::journal::last_plan;
 use crate::types::{
@@ -43,6 +43,7 @@ pub(super) struct CloudFound {
     pub(super) clock: Fact<ClockDifference>,
     pub(super) source_dest: Fact<BTreeMap<NetworkInterfaceId, bool>>,
     pub(super) uplink_route: Fact<UplinkRoute>,
+    pub(super) interface_tag: Fact<InterfaceTag>,
     pub(super) cluster: Fact<ClusterFacts>,
     pub(super) gateways: Fact<Vec<NatGatewayInfo>>,
     pub(super) security: Fact<SecurityFacts>,
@@ -57,6 +58,7 @@ impl CloudFound {
             clock: Err(gap.clone()),
             source_dest: Err(gap.clone()),
             uplink_route: Err(gap.clone()),
+            interface_tag: Err(gap.clone()),
             cluster: Err(gap.clone()),
             gateways: Err(gap.clone()),
             security: Err(gap.clone()),
@@ -85,6 +87,10 @@ pub(super) async fn gather(asked: &Asked<'_>) -> CloudFound {
         let me = me.as_ref().map_err(Clone::clone)?;
         within("EC2", Box::pin(uplink_route(&clouds, me))).await
     };
+    let interface_tag = async {
+        let me = me.as_ref().map_err(Clone::clone)?;
+        within("EC2", Box::pin(interface_tag(&clouds, asked.settings, me))).await
+    };
     let cluster = async {
         let me = me.as_ref().map_err(Clone::clone)?;
         if asked.pre {
@@ -92,7 +98,7 @@ pub(super) async fn gather(asked: &Asked<'_>) -> CloudFound {
         }
         within("EC2", Box::pin(look(&clouds, asked.settings, identity, me))).await
     };
-    let (uplink_route, cluster) = tokio::join!(uplink_route, cluster);
+    let (uplink_route, interface_tag, cluster) = tokio::join!(uplink_route, interface_tag, cluster);
     let gateways = async {
         let cluster = cluster.as_ref().map_err(Clone::clone)?;
         within("EC2", gateways(&clouds, &cluster.roster)).await
@@ -118,6 +124,7 @@ pub(super) async fn gather(asked: &Asked<'_>) -> CloudFound {
         clock,
         source_dest,
         uplink_route,
+        interface_tag,
         cluster,
         gateways,
         security,
@@ -163,6 +170,21 @@ async fn uplink_route(clouds: &Clouds, me: &InstanceInfo) -> anyhow::Result<Upli
         RouteTarget::Address(_) | RouteTarget::Other(_) => false,
     });
     Ok(UplinkRoute { table: table.id, default, is_loop })
+}
+
+/// The cluster's tag on the forwarding interface.
+async fn interface_tag(
+    clouds: &Clouds,
+    settings: &Settings,
+    me: &InstanceInfo,
+) -> anyhow::Result<InterfaceTag> {
+    let interface = forwarding_interface(me)?.id.clone();
+    let remedy = "cannot read the tags of the forwarding interface: allow \
+                  ec2:DescribeNetworkInterfaces (`natha policy --doctor`)";
+    let tags = clouds.ec2().interface_tags(&interface).await.context(remedy)?;
+    let own = || me.tags.get(CLUSTER_TAG).cloned();
+    let cluster = settings.cluster.clone().or_else(own);
+    Ok(InterfaceTag { interface, cluster, found: tags.get(CLUSTER_TAG).cloned() })
 }
 
 /// Discovers the cluster as the monitor does.

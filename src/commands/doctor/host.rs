@@ -11,14 +11,18 @@ use nix::sys::statvfs::statvfs;
 use tokio::task::spawn_blocking;
 
 use super::limit::within;
+use super::refresh;
 use crate::config::Settings;
 use crate::daemon::parse_allowances;
 use crate::doctor::{ConntrackFacts, Fact, Gap, KeyDirectory, KeyFile, LinkFacts, Ring};
+use crate::kernel::conntrack::{ConntrackError, Requests};
 use crate::kernel::forwarding::{ForwardingError, check_plan};
 use crate::kernel::journal::last_plan;
 use crate::kernel::nft::{Nft, NftError};
 use crate::kernel::{ethtool, facts, links, privilege, sysctl, tun, units};
-use crate::plan::{HostPlan, Item, Link, Route, SysctlKey, TableSpec, misrouted, warnings};
+use crate::plan::{
+    CopyTrial, HostPlan, Item, Link, Route, SysctlKey, TableSpec, misrouted, warnings,
+};
 
 /// Where systemd looks for the credential `natha.key` (systemd.exec(5), `LoadCredential=`).
 const CREDENTIALS: [&str; 3] =
@@ -29,6 +33,9 @@ const KEY_FROM_SSM: &str = "/etc/natha/key.ssm";
 
 /// The timeout of connections that natha sets.
 const TIMEOUT: &str = "net/netfilter/nf_conntrack_tcp_timeout_established";
+
+/// The driver of the tunnel for copies.
+const VXLAN: &str = "vxlan";
 
 /// Statistics of the driver ENA that count packets for which the receive ring had no room.
 const OVERRUNS: [&str; 2] = ["rx_drops", "rx_overruns"];
@@ -42,6 +49,7 @@ pub(super) struct HostFound {
     pub(super) drift: Fact<Vec<Item>>,
     pub(super) firewalls: Fact<Vec<String>>,
     pub(super) misrouted: Fact<Vec<String>>,
+    pub(super) refresh: Fact<bool>,
     pub(super) links: Fact<BTreeMap<String, LinkFacts>>,
     pub(super) conntrack: Fact<Option<ConntrackFacts>>,
     pub(super) memory: Fact<u64>,
@@ -49,6 +57,9 @@ pub(super) struct HostFound {
     pub(super) flowtable: Fact<bool>,
     pub(super) timeouts: Fact<bool>,
     pub(super) tun: Fact<Option<String>>,
+    pub(super) conntrack_netlink: Fact<Option<String>>,
+    pub(super) vxlan: Fact<bool>,
+    pub(super) dup: Fact<bool>,
     pub(super) units: Fact<Option<BTreeMap<String, String>>>,
     pub(super) free: Fact<u64>,
 }
@@ -61,11 +72,13 @@ pub(super) async fn gather(settings: &Settings, state_dir: &Path, pre: bool) -> 
     let spec = known_plan.map(|plan| plan.table.clone());
     let spec = spec.or_else(|| minimal(network.as_ref().ok()?));
     let wanted = wanted_units();
-    let (drift, firewalls, nft, flowtable, links, units) = tokio::join!(
+    let (drift, firewalls, nft, flowtable, dup, conntrack_netlink, links, units) = tokio::join!(
         drift(state_dir, known_plan),
         firewalls(known_plan),
         nft(),
         flowtable(spec),
+        dup(),
+        conntrack_netlink(),
         of_links(forwarding(known_plan, &network, pre)),
         within("systemd", units::states(&wanted)),
     );
@@ -76,12 +89,16 @@ pub(super) async fn gather(settings: &Settings, state_dir: &Path, pre: bool) -> 
         drift,
         firewalls,
         misrouted: misrouted_hosts(known_plan, &network),
+        refresh: refresh::is_on(Path::new("/"), pre),
         links,
         conntrack: conntrack(),
         memory: facts::memory().map_err(Gap::new),
         nft,
         flowtable,
         timeouts: number(TIMEOUT).map(|found| found.is_some()),
+        conntrack_netlink,
+        vxlan: has_module(Path::new("/"), VXLAN),
+        dup,
         tun: Ok(tun::check().err().map(|error| format!("cannot open /dev/net/tun: {error}"))),
         units,
         free: free(state_dir),
@@ -175,6 +192,60 @@ async fn flowtable(spec: Option<TableSpec>) -> Fact<bool> {
     within("nft", asked).await
 }
 
+/// Whether the kernel takes a rule that copies packets. It is checked and not loaded.
+async fn dup() -> Fact<bool> {
+    if let Some(gap) = without_privilege() {
+        return Err(gap);
+    }
+    let asked = async {
+        let nft = Nft::find()?;
+        match nft.check(&CopyTrial { copies: true }).await {
+            Ok(()) => Ok(true),
+            Err(refused) => match nft.check(&CopyTrial { copies: false }).await {
+                Ok(()) => Ok(false),
+                Err(_) => Err(refused),
+            },
+        }
+    };
+    within("nft", asked).await
+}
+
+/// Why tracked connections cannot be listed; none if they can. Asks for one that is not there.
+async fn conntrack_netlink() -> Fact<Option<String>> {
+    if let Some(gap) = without_privilege() {
+        return Err(gap);
+    }
+    let ask = || -> Result<(), ConntrackError> { Requests::open()?.probe() };
+    let answer = spawn_blocking(ask).await.map_err(Gap::new)?;
+    Ok(answer.err().map(|error| format!("{:#}", anyhow::Error::new(error))))
+}
+
+/// Whether the kernel of the system below `root` has this module: loaded, built in, or on the disk.
+fn has_module(root: &Path, name: &str) -> Fact<bool> {
+    if root.join("sys/module").join(name).exists() {
+        return Ok(true);
+    }
+    let unknown = |error: std::io::Error| {
+        Gap::new(format!("cannot find out whether the kernel has the module {name}: {error}"))
+    };
+    let release = fs::read_to_string(root.join("proc/sys/kernel/osrelease")).map_err(unknown)?;
+    let modules = root.join("lib/modules").join(release.trim());
+    // As depmod(8) lists them: the path of a module, which may be compressed, and of those that it
+    // needs.
+    let is_it = |line: &str| {
+        let path = line.split(':').next().unwrap_or(line);
+        let file = path.rsplit('/').next().unwrap_or(path);
+        file.strip_prefix(name).is_some_and(|rest| rest.starts_with(".ko"))
+    };
+    for list in ["modules.builtin", "modules.dep"] {
+        let text = fs::read_to_string(modules.join(list)).map_err(unknown)?;
+        if text.lines().any(is_it) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// A table for a host that is not set up yet, to try a flowtable with.
 fn minimal((_, routes): &(Vec<Link>, Vec<Route>)) -> Option<TableSpec> {
     let uplink = routes.iter().find_map(Route::default_link)?;
@@ -189,7 +260,9 @@ fn minimal((_, routes): &(Vec<Link>, Vec<Route>)) -> Option<TableSpec> {
         mss: 1460,
         flowtable: true,
         nat: true,
+        protect: None,
         accept: BTreeSet::new(),
+        primaries: BTreeMap::new(),
     })
 }
 
@@ -352,6 +425,32 @@ mod tests {
             |path: &Path| file.directories.iter().find(|one| one.path == path).map(|one| one.mode);
         assert_eq!(mode(&open), Some(0o1777));
         assert!(mode(&linked).is_some() && mode(Path::new("/")).is_some());
+    }
+
+    #[test]
+    fn a_module_is_found_loaded_built_in_or_on_the_disk() {
+        let root = tempfile::tempdir().unwrap();
+        let put = |file: &str, text: &str| {
+            let path = root.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        let found = || has_module(root.path(), VXLAN);
+        put("proc/sys/kernel/osrelease", "6.1.0-9-cloud\n");
+        assert!(found().unwrap_err().to_string().contains("the module vxlan"), "no list");
+        let (net, other) = ("kernel/drivers/net", "kernel/net/openvswitch/vport-vxlan.ko");
+        put("lib/modules/6.1.0-9-cloud/modules.builtin", &format!("{net}/tun.ko\n"));
+        let list = "lib/modules/6.1.0-9-cloud/modules.dep";
+        put(list, &format!("{other}: {net}/vxlan/vxlan.ko\n"));
+        assert_eq!(found(), Ok(false), "another module that needs it");
+        put(list, &format!("{other}: {net}/vxlan/vxlan.ko\n{net}/vxlan/vxlan.ko.xz: a.ko\n"));
+        assert_eq!(found(), Ok(true));
+        put(list, "");
+        put("lib/modules/6.1.0-9-cloud/modules.builtin", &format!("{net}/vxlan/vxlan.ko\n"));
+        assert_eq!(found(), Ok(true));
+        put("lib/modules/6.1.0-9-cloud/modules.builtin", "");
+        put("sys/module/vxlan/parameters/udp_port", "0\n");
+        assert_eq!(found(), Ok(true));
     }
 
     #[test]

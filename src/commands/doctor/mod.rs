@@ -12,6 +12,7 @@ mod gather;
 mod host;
 mod limit;
 mod permissions;
+mod refresh;
 mod text;
 
 use std::io::IsTerminal;

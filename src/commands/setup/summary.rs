@@ -45,6 +45,9 @@ fn purpose(plan: &HostPlan) -> String {
     if table.nat {
         purposes.push(format!("translates {} through `{}`", list(&table.sources), table.uplink));
     }
+    if table.protect.is_some() {
+        purposes.push("is closed to private hosts (`host.protect`)".to_owned());
+    }
     let accepted = list(addresses.iter().chain(&table.accept));
     if !accepted.is_empty() {
         purposes.push(format!("accepts packets for {accepted}"));

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ipnet::Ipv4Net;
+use tokio::time::timeout;
 
 use super::Args;
 use crate::cloud::OwnInterface;
 use crate::commands::report::GroupRow;
 use crate::commands::source_dest::{SourceDestChecks, TagsFault, identity, is_needed, tags};
-use crate::config::{EgressMode, Flags, Settings, load};
+use crate::config::{AcceptMode, EgressMode, Flags, Host, Settings, load};
 use crate::daemon::{EgressOutlook, Outlook, outlook};
 use crate::kernel::apply::{Applier, Undone};
 use crate::kernel::egress::{EgressRecord, load_guard};
@@ -22,6 +24,9 @@ use crate::plan::{
     Link, Subject, TableSpec, diff,
 };
 use crate::types::Group;
+
+/// How long the instance metadata may take where setup works without it.
+const OPTIONAL_LIMIT: Duration = Duration::from_secs(2);
 
 /// What an earlier setup of this instance left on the disk.
 #[derive(Debug, Default)]
@@ -89,6 +94,7 @@ impl Told {
             outlook: Outlook::default(),
         };
         if !is_needed(&host, told.settings.role()) {
+            told.cloud = interfaces(&host).await;
             return Ok(told);
         }
         let identity = match identity().await {
@@ -165,8 +171,13 @@ impl HostSurvey {
         let (settings, host) = (&told.settings, args.over(&told.settings.host));
         let plan = match &last.plan {
             Some(plan) if told.keeps_plan => plan.clone(),
-            last => HostPlan::new(&host, settings.role(), &facts)?.after(last.as_ref(), &facts),
+            last => {
+                let plan = HostPlan::new(&host, settings.role(), &facts)?;
+                plan.after(last.as_ref(), &facts).protected(settings)
+            }
         };
+        let mut notes = told.notes;
+        notes.extend(plan.table.newly_closed(last.plan.as_ref().map(|plan| &plan.table)));
         facts.sysctls = facts::readings(&plan.sysctls)?;
         let record = mac_of(&facts, &plan.table.uplink).map(|mac| InstanceRecord {
             uplink: plan.table.uplink.clone(),
@@ -180,7 +191,7 @@ impl HostSurvey {
             checks: None,
             state_dir: settings.state_dir.clone(),
             problems: told.problems,
-            notes: told.notes,
+            notes,
             groups: settings.groups.iter().map(GroupRow::from).collect(),
             record,
             guard,
@@ -308,6 +319,17 @@ fn first_guard(table: &TableSpec, settings: &Settings, groups: Option<&[Group]>)
         .map(|sources| EgressRules { sources, strict: true, ..EgressRules::default() });
     let (uplink, vpc_networks) = (table.uplink.clone(), table.vpc_networks.clone());
     EgressTable { uplink, vpc_networks, groups: groups.collect(), reset: Vec::new() }
+}
+
+/// The interfaces as the instance metadata has them, if packets are redirected to their primary
+/// addresses. None if the metadata does not answer, as outside EC2.
+async fn interfaces(host: &Host) -> Option<CloudFacts> {
+    if host.accept.is_empty() || host.accept_mode != AcceptMode::Redirect {
+        return None;
+    }
+    let identity = timeout(OPTIONAL_LIMIT, identity()).await.ok()?.ok()?;
+    let interfaces = identity.interfaces.into_iter().map(interface).collect();
+    Some(CloudFacts { vpc_cidrs: Vec::new(), interfaces })
 }
 
 fn interface(own: OwnInterface) -> CloudInterface {

@@ -378,6 +378,22 @@ fn metrics_may_not_take_the_port_of_the_replication() {
 }
 
 #[test]
+fn a_nat_that_is_closed_to_private_hosts_serves_them_no_address_unless_some_are_let_in() {
+    let group = "[[group]]\nname = \"db\"\ntables = [\"rtb-00000001\"]\n\
+                 [[group.resource]]\nkind = \"private-ip\"\naddress = \"10.0.0.50\"";
+    let accepts = "host.protect = true\nhost.accept = [\"192.168.9.9\"]";
+    for closed in [accepts.to_owned(), format!("host.protect = true\n{group}")] {
+        let problem = only_problem(&closed);
+        assert!(problem.contains("set host.protect_except to the networks"), "{problem}");
+    }
+    let let_in = format!("host.protect_except = [\"10.0.5.0/24\"]\n{accepts}");
+    for fine in [let_in, format!("host.nat = false\n{accepts}"), "host.protect = true".to_owned()] {
+        let sources = Sources { file: Some(file(&fine)), ..Sources::default() };
+        assert!(resolve(&sources).is_ok(), "{fine}");
+    }
+}
+
+#[test]
 fn copies_of_packets_may_not_take_the_port_of_the_heartbeats() {
     let taken = "replicate.enabled = true\nreplicate.relay_port = 6284";
     let problem = only_problem(taken);

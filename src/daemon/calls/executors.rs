@@ -237,8 +237,8 @@ async fn run_change<C: Cloud>(
     not_after: Time,
     limit: Duration,
 ) -> Outcome {
-    let in_time = move || clock::now() <= not_after;
-    if !in_time() {
+    let in_time = move |waited| clock::now() <= not_after + waited;
+    if !in_time(Duration::ZERO) {
         return Outcome::Expired;
     }
     let gate = Gate::new(in_time);

@@ -44,6 +44,7 @@ use crate::status::{Allowances, Counters, FlowsReport, LandingState, LatchNote, 
 use crate::types::{Fault, Fitness, InstanceId, Member, Roster, SessionId, Time};
 use notifier::Notification;
 use observing::Observed;
+use report::ReadTimes;
 
 /// Events kept for the status.
 const HISTORY: usize = 200;
@@ -126,6 +127,7 @@ pub(crate) struct LoopState {
     allowances: BTreeMap<String, Allowances>,
     /// None before the first look, and on a host that is no NAT.
     ports: Option<PortUse>,
+    read_at: ReadTimes,
     /// None before the task for egress IPs has looked.
     landings: Option<LandingState>,
     counters: Counters,
@@ -158,6 +160,7 @@ impl LoopState {
             alerts: latch::alert(latch).map(|text| ("latch", text)).into_iter().collect(),
             allowances: BTreeMap::new(),
             ports: None,
+            read_at: ReadTimes::of_start(now),
             landings: None,
             counters: Counters::default(),
             lateness_max: Duration::ZERO,
@@ -300,8 +303,16 @@ impl EventLoop {
             Note::Event(event) => self.report_event(event),
             Note::Alert { name, text } => self.set_alert(name, text, now),
             Note::Allowances(found) => self.state.allowances = found,
-            Note::Flows(found) => self.state.flows = found,
-            Note::Ports(found) => self.state.ports = Some(found),
+            Note::Discovered => self.state.read_at.discovery = now,
+            Note::Checked(group) => self.state.read_at.note_check(group, now),
+            Note::Flows(found) => {
+                self.state.flows = found;
+                self.state.read_at.flows = Some(now);
+            }
+            Note::Ports(found) => {
+                self.state.ports = Some(found);
+                self.state.read_at.ports = Some(now);
+            }
             Note::Landings(found) => self.state.landings = Some(found),
             Note::Status(answer) => {
                 let _ = answer.send(Box::new(self.report(now)));

@@ -1,11 +1,48 @@
 //! What the loop measures of its own work, and its report of everything.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{EventLoop, Stage};
 use crate::failover::{Event, Outcome};
-use crate::status::{EgressStatus, Report};
-use crate::types::{InstanceId, Roster, SessionId, Time};
+use crate::status::{EgressStatus, ReadingAges, Report};
+use crate::types::{GroupName, InstanceId, Roster, SessionId, Time};
+
+/// When other tasks have read their sources last.
+#[derive(Debug)]
+pub(super) struct ReadTimes {
+    /// The members and the groups.
+    pub(super) discovery: Time,
+    /// None before the first report of the replication, and without it.
+    pub(super) flows: Option<Time>,
+    /// None before the first look at the port space.
+    pub(super) ports: Option<Time>,
+    /// When the service check of each group ended.
+    checks: BTreeMap<GroupName, Time>,
+}
+
+impl ReadTimes {
+    /// Of a monitor that starts now: it has just discovered its cluster.
+    pub(super) const fn of_start(now: Time) -> Self {
+        Self { discovery: now, flows: None, ports: None, checks: BTreeMap::new() }
+    }
+
+    /// Takes in that the service check of a group has ended.
+    pub(super) fn note_check(&mut self, group: GroupName, now: Time) {
+        self.checks.insert(group, now);
+    }
+
+    fn ages(&self, now: Time) -> ReadingAges {
+        let age = |at: Time| now.since(at);
+        let checks = self.checks.iter().map(|(group, at)| (group.to_string(), age(*at)));
+        ReadingAges {
+            discovery: Some(age(self.discovery)),
+            flows: self.flows.map(age),
+            ports: self.ports.map(age),
+            checks: checks.collect(),
+        }
+    }
+}
 
 impl EventLoop {
     /// Measures an event.
@@ -52,11 +89,13 @@ impl EventLoop {
             egress: EgressStatus::of(&roster, &view, self.state.landings.as_ref(), now),
             roster,
             view,
+            versions: Some(self.exchange.versions()),
             alerts: self.state.alerts.values().cloned().collect(),
             allowances: self.state.allowances.clone(),
             latch: self.state.latch.clone(),
             drained: self.state.stage == Stage::Drained,
             flows: self.state.flows.clone(),
+            ages: self.state.read_at.ages(now),
             events: self.state.events.iter().cloned().collect(),
             counters,
             lateness_max: self.state.lateness_max,

@@ -5,12 +5,14 @@
 //!
 //! - `server`: the listener;
 //! - `pages`: the page for people;
+//! - `changes`: the last changes, for that page;
 //! - `host`: reads the kernel and the network driver on request;
 //! - `peaks`: the greatest averages of the last minute;
 //! - `talkers`: the hosts with the most traffic.
 //!
 //! The event loop answers it as it answers `natha status`, at most once a second for all requests.
 
+mod changes;
 mod host;
 mod pages;
 mod peaks;
@@ -20,19 +22,22 @@ mod talkers;
 use std::cell::{Cell, RefCell};
 use std::io::Write;
 use std::rc::Rc;
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use hyper::body::Bytes;
 use tokio::runtime::Builder;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::{LocalSet, spawn_blocking, spawn_local};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+pub(super) use self::changes::Changes;
 use self::host::HostReader;
 use self::peaks::Peaks;
 use super::alerts::Alert;
 use super::carrier::MustCarry;
+use super::history::{CAPACITY, Observation, Observers, Queue};
 use super::inbox::Notes;
 use super::{clock, control_socket};
 use crate::config::{Metrics, Settings};
@@ -52,12 +57,14 @@ const BLOCKING: usize = 2;
 pub(super) fn start(
     settings: &Settings,
     must_carry: Option<watch::Receiver<MustCarry>>,
+    changes: Changes,
     notes: &Notes,
+    observers: &mut Observers,
 ) {
     if settings.metrics.listen.0.is_none() && !settings.metrics.cloudwatch {
         return;
     }
-    if let Err(error) = spawn(settings, must_carry, notes) {
+    if let Err(error) = spawn(settings, must_carry, changes, notes, observers) {
         tracing::error!("there are no metrics: {error:#}");
     }
 }
@@ -65,25 +72,42 @@ pub(super) fn start(
 fn spawn(
     settings: &Settings,
     must_carry: Option<watch::Receiver<MustCarry>>,
+    changes: Changes,
     notes: &Notes,
+    observers: &mut Observers,
 ) -> anyhow::Result<()> {
     let metrics = settings.metrics.clone();
+    let has_page = metrics.listen.0.is_some();
     let reader = HostReader::new(settings, must_carry);
     let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING).build();
     let (runtime, notes) = (runtime.context("no runtime")?, notes.clone());
-    let body = move || LocalSet::new().block_on(&runtime, run(metrics, reader, notes));
+    let (queue, observed) = mpsc::channel(CAPACITY);
+    let changes = (changes, observed);
+    let body = move || LocalSet::new().block_on(&runtime, run(metrics, reader, changes, notes));
     let thread = std::thread::Builder::new().name("natha-metrics".to_owned());
     thread.spawn(body).context("cannot start the thread that serves metrics")?;
+    if has_page {
+        // Nothing waits for the page when the monitor exits.
+        let (ended, finished) = sync_channel(1);
+        drop(ended);
+        observers.add(Queue::Task(queue), finished);
+    }
     Ok(())
 }
 
-async fn run(metrics: Metrics, reader: HostReader, notes: Notes) {
+async fn run(
+    metrics: Metrics,
+    reader: HostReader,
+    (changes, observed): (Changes, mpsc::Receiver<Observation>),
+    notes: Notes,
+) {
     let alert = Alert::new("metrics", &notes);
     let exporter = Rc::new(Exporter {
         notes,
         reader,
         peaks: RefCell::default(),
         talkers: RefCell::default(),
+        changes: RefCell::new(changes),
         asked: Cell::new(None),
         gathered: Mutex::new(None),
     });
@@ -94,6 +118,7 @@ async fn run(metrics: Metrics, reader: HostReader, notes: Notes) {
     }
     let Some(address) = metrics.listen.0 else { return std::future::pending().await };
     drop(spawn_local(talkers::follow(exporter.clone(), metrics.talkers)));
+    drop(spawn_local(changes::follow(exporter.clone(), observed)));
     server::serve(address, exporter, alert).await;
 }
 
@@ -105,6 +130,7 @@ struct Exporter {
     peaks: RefCell<Peaks>,
     /// The hosts with the most traffic, and when connections were listed last.
     talkers: RefCell<Option<(TopTalkers, Time)>>,
+    changes: RefCell<Changes>,
     /// When the metrics were asked for last.
     asked: Cell<Option<Time>>,
     gathered: Mutex<Option<Rc<Gathered>>>,

@@ -9,10 +9,12 @@ use http_body_util::{Either, Full};
 use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
+use serde::Serialize;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
+use super::changes::ShownChange;
 use super::{Exporter, Gathered, rounds};
 use crate::daemon::clock;
 use crate::daemon::control_socket::text;
@@ -101,13 +103,23 @@ async fn send(exporter: &Exporter, sender: &mut Sender<Bytes>) {
     }
 }
 
+/// What a message has.
+#[derive(Debug, Serialize)]
+struct Content<'a> {
+    #[serde(flatten)]
+    board: Board<'a>,
+    /// The newest first.
+    changes: Vec<ShownChange>,
+}
+
 /// A message; none if the event loop did not respond.
 fn message(exporter: &Exporter, gathered: &Gathered) -> Option<Bytes> {
     let report = gathered.report.as_deref()?;
     let talkers = exporter.talkers.borrow();
     let talkers = talkers.as_ref().map(|(top, _)| top);
     let board = Board::new(report, &gathered.host, talkers);
-    match serde_json::to_string(&board) {
+    let changes = exporter.changes.borrow().shown(|id| report.node_name(id));
+    match serde_json::to_string(&Content { board, changes }) {
         Ok(json) => Some(Bytes::from(format!("data: {json}\n\n"))),
         Err(error) => {
             tracing::warn!(%error, "cannot write what the page shows");

@@ -162,6 +162,7 @@ mod tests {
     use tokio::sync::Mutex;
     use tokio::task::LocalSet;
 
+    use super::super::changes::tests::changes;
     use super::super::host::HostReader;
     use super::*;
     use crate::config::Settings;
@@ -184,6 +185,7 @@ mod tests {
             reader: HostReader::new(&settings, None),
             peaks: RefCell::default(),
             talkers: RefCell::default(),
+            changes: RefCell::new(changes()),
             asked: Cell::new(None),
             gathered: Mutex::new(None),
         })
@@ -283,7 +285,9 @@ mod tests {
                 text.push_str(&String::from_utf8_lossy(&buffer[..read]));
             }
             assert!(text.contains("text/event-stream"), "{text}");
-            assert!(text.contains("\"findings\""), "{text}");
+            for part in ["\"findings\":", "\"changes\":[]"] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
         };
         LocalSet::new().run_until(test).await;
     }

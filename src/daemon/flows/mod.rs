@@ -34,7 +34,7 @@ use super::clock;
 use super::discovery::Cluster;
 use super::egress::{Inserting, Published};
 use super::inbox::{Note, Notes};
-use super::relay::Answering;
+use super::relay::{Answering, CopyState};
 use crate::config::{ClusterKey, Settings, settings_digest};
 use crate::flows::StreamKeys;
 use crate::kernel::{journal, links};
@@ -53,6 +53,8 @@ pub(super) struct Inputs {
     pub(super) waiting: watch::Receiver<Inserting>,
     /// The peers to which packets can be copied; none if natha copies none.
     pub(super) answering: Option<watch::Receiver<Answering>>,
+    /// What is copied, likewise.
+    pub(super) copies: Option<watch::Receiver<CopyState>>,
 }
 
 /// Starts the thread. It ends when the event loop does.
@@ -128,7 +130,9 @@ async fn run(insertions: Insertions, mut inputs: Inputs, state_dir: PathBuf) {
                     uncopied.set(report::uncopied(&shared, now)).await;
                 }
                 alert.set(report::complaint(&shared, now)).await;
-                insertions.notes.send(Note::Flows(report::report(&shared, now))).await
+                let copies = inputs.copies.as_ref().map(|copies| copies.borrow().clone());
+                let report = report::report(&shared, copies.as_ref(), now);
+                insertions.notes.send(Note::Flows(report)).await
             }
         };
         if !goes_on {

@@ -4,22 +4,42 @@ use std::time::Duration;
 
 use super::insert::by_result;
 use super::shared::{Held, Link, Shared};
+use crate::daemon::relay::CopyState;
 use crate::status::{FlowsReport, HeirReport, OwnerReport};
-use crate::types::Time;
+use crate::types::{InstanceId, Time};
 
 /// A stream that is not open for so long is an alert: a monitor that restarts takes less.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// A peer with a stream that does not answer through the tunnel for so long is an alert.
 const SILENT: Duration = Duration::from_mins(1);
 
-/// The whole report.
-pub(super) fn report(shared: &Shared, now: Time) -> FlowsReport {
+/// The whole report. `copies`: what is copied for planned moves; none if natha copies nothing.
+pub(super) fn report(shared: &Shared, copies: Option<&CopyState>, now: Time) -> FlowsReport {
     let links = shared.links.borrow();
     let held = shared.held.borrow();
+    let heirs =
+        links.iter().map(|(id, link)| (id.clone(), with_copies(heir(link), id, copies, now)));
     FlowsReport {
-        heirs: links.iter().map(|(id, link)| (id.clone(), heir(link))).collect(),
+        heirs: heirs.collect(),
         owners: held.iter().map(|(id, held)| (id.clone(), owner(held, now))).collect(),
         strangers: shared.strangers.get(),
+        copies: copies.map(|state| state.copied),
+    }
+}
+
+/// Adds whether packets are copied between this node and the heir.
+fn with_copies(
+    report: HeirReport,
+    id: &InstanceId,
+    copies: Option<&CopyState>,
+    now: Time,
+) -> HeirReport {
+    let Some(state) = copies else { return report };
+    let heard = state.heard.get(id);
+    HeirReport {
+        copying: state.active.contains(id),
+        copies_answer_age: heard.map(|heard| now.since(*heard)),
+        ..report
     }
 }
 
@@ -78,6 +98,8 @@ fn heir(link: &Link) -> HeirReport {
         no_room: counts.no_room,
         too_short: counts.too_short,
         copies: link.answers,
+        copying: false,
+        copies_answer_age: None,
     }
 }
 

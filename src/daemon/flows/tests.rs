@@ -110,7 +110,10 @@ async fn until(what: &str, owner: &Shared, ready: impl Fn() -> bool) {
 }
 
 fn is_live(owner: &Shared) -> bool {
-    report::report(owner, clock::now()).heirs.get(&node(2)).is_some_and(|it| it.state == "live")
+    report::report(owner, None, clock::now())
+        .heirs
+        .get(&node(2))
+        .is_some_and(|it| it.state == "live")
 }
 
 fn held(heir: &Shared) -> usize {
@@ -132,7 +135,7 @@ async fn connections_reach_the_heir_also_after_it_was_away() {
         *owner.served.borrow_mut() = served;
         links.update(&owner);
         until("no heir listens", &owner, || {
-            let report = report::report(&owner, clock::now());
+            let report = report::report(&owner, None, clock::now());
             report.heirs[&node(2)].state.contains("cannot connect to 127.31.0.2:6284")
         })
         .await;
@@ -161,7 +164,7 @@ async fn a_member_with_another_key_and_a_stranger_are_refused() {
         let mut links = owner::Links::default();
         links.update(&owner);
         until("the owner has the reason", &owner, || {
-            let report = report::report(&owner, clock::now());
+            let report = report::report(&owner, None, clock::now());
             report.heirs[&node(2)].state != "connecting" && !is_live(&owner)
         })
         .await;

@@ -1,5 +1,5 @@
 //! Watches for interruptions that AWS announces. A node that is about to be interrupted is unfit:
-//! its peers take over its groups while it still forwards, so that no packet is lost.
+//! it hands its groups over while it still forwards, so that no packet is lost.
 
 use std::time::{Duration, SystemTime};
 

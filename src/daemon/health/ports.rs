@@ -37,7 +37,6 @@ pub(crate) async fn watch(notes: Notes, mut alert: Alert) {
     let mut rounds = interval(EVERY);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failures = Growth::default();
-    let mut published = None;
     loop {
         rounds.tick().await;
         let fullest = match spawn_blocking(fullest).await {
@@ -51,12 +50,8 @@ pub(crate) async fn watch(notes: Notes, mut alert: Alert) {
         let Some(failed) = statistics().and_then(|all| all.get(FAILED).copied()) else { continue };
         failures.note(failed, clock::now());
         alert.set(complaint(fullest.as_ref(), failures.grown(), alert.is_raised())).await;
-        let found = PortUse { failures: failed, fullest };
-        if published.as_ref() != Some(&found) {
-            published = Some(found.clone());
-            if !notes.send(Note::Ports(found)).await {
-                return;
-            }
+        if !notes.send(Note::Ports(PortUse { failures: failed, fullest })).await {
+            return;
         }
     }
 }

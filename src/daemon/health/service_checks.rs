@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::config::{GroupSetting, ServiceCheck, ServiceProbe, Settings};
-use crate::daemon::inbox::Notes;
+use crate::daemon::inbox::{Note, Notes};
 use crate::failover::Input;
 use crate::kernel::addresses::{self, AddressError};
 use crate::kernel::{carry, run};
@@ -79,6 +79,11 @@ impl ServiceBoard {
             self.notes.input(Input::ServiceChecks { failing }).await;
         }
     }
+
+    /// Tells the loop that a check has ended, whatever its result.
+    async fn note_end(&self, group: &GroupName) {
+        self.notes.send(Note::Checked(group.clone())).await;
+    }
 }
 
 /// Counts rounds. Pure. The first round decides alone, since nothing is known before it.
@@ -121,12 +126,14 @@ async fn watch(group: GroupName, check: ServiceCheck, board: ServiceBoard) {
     loop {
         rounds.tick().await;
         let answer = ask(&check.probe, check.timeout).await;
-        let Some(works) = judge.round(answer.is_ok()) else { continue };
-        match &answer {
-            Ok(()) => tracing::info!(%group, "the service check succeeds"),
-            Err(why) => tracing::warn!(%group, "the service check fails: {why}"),
+        if let Some(works) = judge.round(answer.is_ok()) {
+            match &answer {
+                Ok(()) => tracing::info!(%group, "the service check succeeds"),
+                Err(why) => tracing::warn!(%group, "the service check fails: {why}"),
+            }
+            board.set(&group, works).await;
         }
-        board.set(&group, works).await;
+        board.note_end(&group).await;
     }
 }
 
@@ -191,7 +198,10 @@ async fn follow(group: GroupName, address: Ipv4Addr, state_dir: PathBuf, board: 
         }
         loop {
             match is_here(address, &state_dir).await {
-                Ok(here) => board.set(&group, here).await,
+                Ok(here) => {
+                    board.set(&group, here).await;
+                    board.note_end(&group).await;
+                }
                 Err(error) => {
                     tracing::warn!(%group, "cannot tell whether this host has {address}: {error}");
                 }

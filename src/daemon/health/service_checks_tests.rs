@@ -3,7 +3,7 @@ use std::net::TcpListener;
 
 use super::*;
 use crate::config::ResourceSetting;
-use crate::daemon::inbox::{self, Inbox, Note};
+use crate::daemon::inbox::{self, Inbox};
 
 const LIMIT: Duration = Duration::from_secs(10);
 const SHORT: Duration = Duration::from_millis(100);
@@ -160,13 +160,32 @@ async fn ip(args: &str) {
     program.run(&args, b"", LIMIT).await.unwrap();
 }
 
-/// Waits for the next news of the checks.
+/// Waits for the next news of the checks. The note of their end follows, with or without news.
 async fn next(inbox: &mut Inbox) -> usize {
-    let note = timeout(LOOK_EVERY / 2, inbox.next()).await.expect("the kernel tells at once");
-    match note {
-        Some(Note::Input(Input::ServiceChecks { failing })) => failing.len(),
-        other => panic!("{other:?}"),
+    loop {
+        let note = timeout(LOOK_EVERY / 2, inbox.next()).await.expect("the kernel tells at once");
+        match note {
+            Some(Note::Input(Input::ServiceChecks { failing })) => return failing.len(),
+            Some(Note::Checked(group)) => assert_eq!(group.as_str(), "g"),
+            other => panic!("{other:?}"),
+        }
     }
+}
+
+#[tokio::test]
+async fn every_check_that_ends_is_told_also_one_without_news() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let probe = ServiceProbe::Tcp(listener.local_addr().unwrap());
+    let (notes, mut inbox) = inbox::channel().unwrap();
+    let board = ServiceBoard::new([group("g")].into_iter(), notes);
+    let check = ServiceCheck { probe, interval: SHORT, timeout: LIMIT, fall: 2, rise: 2 };
+    let watching = tokio::spawn(watch(group("g"), check, board));
+    assert_eq!(next(&mut inbox).await, 0);
+    for _ in 0..3 {
+        let note = timeout(LIMIT, inbox.next()).await.expect("a check each round");
+        assert!(matches!(note, Some(Note::Checked(_))), "{note:?}");
+    }
+    watching.abort();
 }
 
 #[test]
@@ -198,7 +217,9 @@ fn an_address_that_somebody_else_moves_is_followed_as_the_kernel_tells_it() {
             GroupSetting { resources: vec![private], local: crate::config::Local::Lo, ..plain };
         ip("addr del 192.168.20.11/32 dev lo").await;
         let duties = [(group("g"), true)].into();
-        let carried = carry::reconcile(state.path(), &[setting], &duties, "ens5").await.unwrap();
+        let (settings, primaries) = ([setting], crate::plan::Primaries::new());
+        let carried =
+            carry::reconcile(state.path(), &settings, &duties, "ens5", &primaries).await.unwrap();
         assert_eq!(carried.changes.len(), 1, "{carried:?}");
         assert!(!is_here(vip, state.path()).await.unwrap());
     };

@@ -13,7 +13,7 @@ use super::icmp::EchoMark;
 use super::sockets::{Datagram, PeerSocket};
 use crate::failover::Input;
 use crate::status::PeerCounters;
-use crate::types::{Beat, InstanceId, Member, SessionId, Time};
+use crate::types::{Beat, InstanceId, Member, ProgramVersion, SessionId, Time};
 use crate::wire::{Packet, PacketGate, Sender};
 
 /// Datagrams read in one turn from each peer's socket and from the echo socket. Far more than a
@@ -53,6 +53,8 @@ pub(crate) struct Exchange {
     mark: EchoMark,
     echo_sequence: u16,
     counters: PeerCounters,
+    /// The version in each peer's last heartbeat, if it has one.
+    versions: BTreeMap<InstanceId, ProgramVersion>,
     /// Whether a packet in a peer's name was rejected in the last turn.
     disturbed: bool,
     /// Since when the kernel has refused every heartbeat because this host lacks the address to
@@ -81,6 +83,7 @@ impl Exchange {
             mark,
             echo_sequence: 0,
             counters: PeerCounters::default(),
+            versions: BTreeMap::new(),
             disturbed: false,
             severed_since: None,
         };
@@ -113,6 +116,7 @@ impl Exchange {
                 Err(error) => tracing::warn!(%address, %error, "cannot open a socket for a peer"),
             }
         }
+        self.versions.retain(|id, _| members.contains_key(id));
         self.members = members;
     }
 
@@ -156,7 +160,7 @@ impl Exchange {
     /// Reads what has arrived, oldest first per socket: up to [`MAX_DRAIN`] datagrams of each peer
     /// and up to [`MAX_STRANGERS`] of strangers.
     pub(crate) fn receive(&mut self, now: Time) -> Vec<Input> {
-        let Self { strangers, peers, echoes, gate, mark, counters, .. } = self;
+        let Self { strangers, peers, echoes, gate, mark, counters, versions, .. } = self;
         let mut inputs = Vec::new();
         gate.begin_turn();
         let mut admit = |datagram: Datagram<'_>| match gate.admit(
@@ -164,8 +168,9 @@ impl Exchange {
             *datagram.from.ip(),
             datagram.at,
         ) {
-            Ok(Packet { from, session, beat, .. }) => {
+            Ok(Packet { from, session, beat, version, .. }) => {
                 counters.beats_received += 1;
+                note_version(versions, &from, version);
                 inputs.push(Input::Beat { from, session, beat, at: datagram.at });
                 true
             }
@@ -208,11 +213,32 @@ impl Exchange {
         &self.counters
     }
 
+    /// The version in each peer's last heartbeat. A build that sends none is not in it.
+    pub(crate) fn versions(&self) -> BTreeMap<InstanceId, String> {
+        let versions = self.versions.iter();
+        versions.map(|(id, version)| (id.clone(), version.to_string())).collect()
+    }
+
     /// The sockets that wake the loop. Strangers do not: their socket is read at each turn, several
     /// times in a heartbeat interval.
     pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.peers.values().chain(&self.echoes).map(AsFd::as_fd)
     }
+}
+
+/// Keeps the version in a heartbeat. Nearly always it is the one of the heartbeat before.
+fn note_version(
+    versions: &mut BTreeMap<InstanceId, ProgramVersion>,
+    from: &InstanceId,
+    version: Option<ProgramVersion>,
+) {
+    if versions.get(from) == version.as_ref() {
+        return;
+    }
+    match version {
+        Some(version) => versions.insert(from.clone(), version),
+        None => versions.remove(from),
+    };
 }
 
 /// Whether none of this host's interfaces that are up has this address. The error from send(2) does

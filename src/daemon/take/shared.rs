@@ -62,7 +62,10 @@ pub(super) fn carries(settings: &Settings, group: &GroupName) -> bool {
 /// Makes this host carry the group's addresses, or stop carrying them.
 pub(super) async fn carry(found: &Membership, group: &GroupName, held: bool) -> Vec<HostChange> {
     let must_carry = MustCarry::from([(group.clone(), held)]);
-    match carrier::carry(&found.discovery.settings, found.cluster.me.address, &must_carry).await {
+    let (settings, cluster) = (&found.discovery.settings, &found.cluster);
+    let carried =
+        carrier::carry(settings, cluster.me.address, &cluster.primaries, &must_carry).await;
+    match carried {
         Ok(outcome) => {
             let made = outcome.changes.iter().map(|change| HostChange::Made(change.to_string()));
             let failed = outcome.errors.iter().map(|error| HostChange::Failed(error.to_string()));

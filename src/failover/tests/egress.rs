@@ -6,7 +6,8 @@ use super::kinds::{cluster, eip, seen_at};
 use super::test_bench::*;
 use crate::failover::{Action, Command, EventKind, Relay};
 use crate::types::{
-    AllocationId, Claim, Egress, Location, Resource, Roster, RouteTarget, Time, Traits,
+    AllocationId, Claim, Egress, Fault, Fitness, Location, Resource, Roster, RouteTarget, Time,
+    Traits,
 };
 
 const PUBLIC: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -317,6 +318,44 @@ fn the_receiver_copies_with_a_giver_that_is_being_drained_as_long_as_it_is_heard
     bench.beats.remove(&1);
     bench.run(1_000);
     assert_eq!(relay(&bench), None, "its host is off");
+}
+
+#[test]
+fn a_giver_about_to_be_interrupted_announces_and_copies_before_its_first_write() {
+    let mut bench = prepared(1);
+    bench.fitness(Fitness::unfit(Fault::Departing));
+    bench.run_until(1_000, |bench| relay(bench) == Some((0, true)));
+    assert_eq!((bench.writes().len(), &bench.holders[&egress_ip()]), (0, &on(landing(1))));
+    let done = |bench: &TestBench| !bench.events(EventKind::HandOverDone).is_empty();
+    bench.run_until(10_000, done);
+    assert_eq!(bench.holders[&egress_ip()], on(landing(0)));
+    assert_eq!(relay(&bench), Some((0, true)));
+}
+
+#[test]
+fn a_notice_that_is_withdrawn_before_the_first_write_moves_nothing() {
+    let mut bench = prepared(1);
+    // The giver waits until its announcement is confirmed.
+    bench.beat_mut(0).hears.clear();
+    bench.fitness(Fitness::unfit(Fault::Departing));
+    bench.run_until(1_000, |bench| relay(bench).is_some());
+    bench.fitness(Fitness::fit());
+    bench.run(60_000);
+    assert_eq!((bench.writes().len(), &bench.holders[&egress_ip()]), (0, &on(landing(1))));
+    assert_eq!(relay(&bench), None);
+}
+
+/// What the giver could not give is taken, and the copies go on.
+#[test]
+fn the_receiver_copies_with_a_giver_about_to_be_interrupted_and_takes_the_rest() {
+    let mut bench = prepared(0);
+    let beat = bench.beat_mut(1);
+    beat.fitness = Fitness::unfit(Fault::Departing);
+    beat.holds = vec![Claim { group: group(1).name, generation: 1, to: Some(id(0)) }];
+    bench.run(300);
+    assert_eq!((relay(&bench), is_coming(&bench)), (Some((1, false)), true));
+    bench.run_until(10_000, |bench| bench.holders[&egress_ip()] == on(landing(0)));
+    assert_eq!(relay(&bench), Some((1, false)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One machine at a time, fed every input by hand. `natha-prove` simulates whole clusters.
 
 mod announcements;
+mod departing;
 mod egress;
 mod evidence;
 mod fallback;

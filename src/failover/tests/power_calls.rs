@@ -78,6 +78,23 @@ fn a_peer_that_ec2_stops_after_each_start_is_started_less_and_less_often_and_tol
 }
 
 #[test]
+fn a_start_that_ec2_gives_up_is_repeated_whoever_stopped_the_peer() {
+    let mut bench = TestBench::new(2);
+    bench.lose(1);
+    bench.power.insert(id(1), stopped_by(StopOrigin::Guest));
+    bench.run_until(MINUTES, |bench| bench.starts() == 1);
+    let code = "Client.InternalError";
+    let reason = Some(format!("{code}: Client error on launch"));
+    let again = PowerReport { reason, ..stopped_by(StopOrigin::of_reason(Some(code))) };
+    bench.power.insert(id(1), again);
+    bench.run(600_000);
+    assert!(bench.starts() >= 3, "{}", bench.starts());
+    let told = bench.events(EventKind::RepairBlocked);
+    assert_eq!((told.len(), told[0].level), (1, Level::Alert), "{told:?}");
+    assert!(told[0].text.contains("kms:CreateGrant"), "{told:?}");
+}
+
+#[test]
 fn only_natha_s_own_stop_or_ec2_s_or_the_guest_s_is_followed_by_a_start() {
     for (origin, starts) in [
         (StopOrigin::User, 0),

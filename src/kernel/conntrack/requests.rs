@@ -30,6 +30,15 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 /// The kernel sends at most 32 KiB of a dump at once.
 const MAX_DATAGRAM: usize = 64 << 10;
 
+/// A connection that no host has: its addresses are those of documentation (RFC 5737).
+const NO_CONNECTION: Tuple = Tuple {
+    protocol: Protocol::Udp,
+    source: Ipv4Addr::new(192, 0, 2, 1),
+    destination: Ipv4Addr::new(192, 0, 2, 2),
+    source_port: 9,
+    destination_port: 9,
+};
+
 /// Why the kernel's table of connections could not be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConntrackError {
@@ -229,6 +238,15 @@ impl Requests {
             }
         })?;
         self.remove(&tuples)
+    }
+
+    /// Asks for a connection that no host has.
+    ///
+    /// # Errors
+    /// If the kernel answers no such requests, because it lacks `nf_conntrack_netlink` or this
+    /// process the right to ask.
+    pub fn probe(&mut self) -> Result<(), ConntrackError> {
+        self.find(&NO_CONNECTION).map(drop)
     }
 
     /// The connection with this tuple, if there is one and its source is translated.

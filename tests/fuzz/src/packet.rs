@@ -1,7 +1,7 @@
 //! One datagram: whatever its bytes are, decoding ends, in bounded memory, with a packet that is
 //! encoded to the same bytes, or with a reason. Nobody without the key gets anything accepted.
 
-use natha::types::{InstanceId, SessionId};
+use natha::types::{InstanceId, ProgramVersion, SessionId};
 use natha::wire::{HeartbeatKey, MAX_PACKET, Packet, Rejected, Sender};
 
 use crate::dice::Dice;
@@ -54,7 +54,11 @@ fn judge(datagram: &[u8]) {
 fn same_bytes(datagram: &[u8], packet: &Packet) {
     let mut datagram = datagram.to_vec();
     clear_unknown_bits(&mut datagram, packet);
-    let mut same = Sender::new(packet.from.clone(), packet.session, CLUSTER, None);
+    let same = Sender::new(packet.from.clone(), packet.session, CLUSTER, None);
+    let mut same = match packet.version {
+        Some(version) => same.with_version(version),
+        None => same,
+    };
     let mut again = same.encode(&packet.beat);
     assert_eq!(again.claims_omitted, 0, "a packet was decoded that is never sent");
     again.bytes[SEQUENCE].copy_from_slice(&datagram[SEQUENCE]);
@@ -69,9 +73,11 @@ fn clear_unknown_bits(datagram: &mut [u8], packet: &Packet) {
     let mut at = SEQUENCE.end + encoded(&packet.from);
     // The settings digest and the count of lines.
     at += 1 + 8 + 1;
-    for hears in &packet.beat.hears {
+    let itself = packet.version.map(|_| &packet.from);
+    let peers = packet.beat.hears.iter().map(|hears| &hears.node);
+    for node in itself.into_iter().chain(peers) {
         // The session and the age.
-        at += encoded(&hears.node) + 8 + 2;
+        at += encoded(node) + 8 + 2;
         datagram[at] &= 3;
         at += 1;
     }
@@ -80,15 +86,22 @@ fn clear_unknown_bits(datagram: &mut [u8], packet: &Packet) {
 /// A beat of any content comes back as it was; the tagged packet, changed in any way, does not.
 pub(crate) fn beats(input: &[u8]) {
     let mut dice = Dice::new(input);
-    let nodes = [node(), "i-89abcdef".parse().expect("an id")];
+    // A line of a sender about itself is its version, and not in the beat.
+    let nodes: [InstanceId; 2] =
+        ["i-0fedcba9876543210", "i-89abcdef"].map(|id| id.parse().expect("an id"));
     let long = "g".repeat(64);
     let beat = dice.beat(&nodes, &["g0", "zone-a", &long]);
-    for key in [None, Some(KEY)] {
-        let mut from = sender(key);
+    for (key, version) in [(None, None), (Some(KEY), Some(ProgramVersion::own()))] {
+        let plain = sender(key);
+        let mut from = match version {
+            Some(version) => plain.with_version(version),
+            None => plain,
+        };
         let encoded = from.encode(&beat);
         assert!(encoded.bytes.len() <= MAX_PACKET);
         let packet = from.decode(&encoded.bytes).expect("one's own packet");
         assert_eq!((&packet.from, packet.session), (&node(), SessionId(1)));
+        assert_eq!(packet.version, version);
         assert_eq!(
             (packet.claims_omitted, packet.beat),
             (encoded.claims_omitted > 0, beat.clone())

@@ -1,6 +1,6 @@
 //! Inputs to begin with: what is well formed, so that changes of it reach further than noise does.
 
-use natha::types::{Beat, Claim, Fault, Fitness, Hears, InstanceId, SessionId};
+use natha::types::{Beat, Claim, Fault, Fitness, Hears, InstanceId, ProgramVersion, SessionId};
 use natha::wire::{HeartbeatKey, Sender};
 
 /// None: the target draws its decisions from its input, and any bytes are good.
@@ -30,8 +30,10 @@ pub(crate) fn packets() -> Vec<Vec<u8>> {
         }],
         unfit_for: ["zone-b".parse().expect("a name")].into(),
     };
-    let whole = [None, Some(HeartbeatKey::derive(b"another key"))]
-        .map(|key| Sender::new(id.clone(), SessionId(1), "blue", key).encode(&beat).bytes);
+    let whole = [None, Some(HeartbeatKey::derive(b"another key"))].map(|key| {
+        let sender = Sender::new(id.clone(), SessionId(1), "blue", key);
+        sender.with_version(ProgramVersion::own()).encode(&beat).bytes
+    });
     let bodies = whole.clone().map(|packet| packet[14..].to_vec());
     whole.into_iter().chain(bodies).collect()
 }

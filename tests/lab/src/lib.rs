@@ -28,7 +28,11 @@ pub mod ec2;
 #[cfg(feature = "host")]
 pub mod egress;
 #[cfg(feature = "host")]
+pub mod fallback;
+#[cfg(feature = "host")]
 pub mod first;
+#[cfg(feature = "host")]
+pub mod full;
 #[cfg(feature = "host")]
 pub mod greet;
 #[cfg(feature = "host")]

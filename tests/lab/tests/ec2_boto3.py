@@ -45,7 +45,7 @@ def build():
     group = ec2.create_security_group(VpcId=vpc, GroupName="nat", Description="for the nodes")
     group = group["GroupId"]
     run = dict(
-        ImageId="ami-0123456789abcdef0", InstanceType="t4g.nano", MinCount=1, MaxCount=1,
+        ImageId="ami-0123456789abcdef0", InstanceType="t4g.large", MinCount=1, MaxCount=1,
         UserData="#!/bin/sh\n", IamInstanceProfile={"Name": "natha"},
         NetworkInterfaces=[{
             "DeviceIndex": 0, "SubnetId": public, "Groups": [group],

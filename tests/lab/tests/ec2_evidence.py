@@ -78,7 +78,7 @@ class Site:
     def run(self, settle="running", **more):
         place = {"DeviceIndex": 0, "SubnetId": self.subnet, "AssociatePublicIpAddress": True}
         wanted = dict(
-            ImageId=IMAGE, InstanceType="t4g.nano", MinCount=1, MaxCount=1,
+            ImageId=IMAGE, InstanceType="t4g.large", MinCount=1, MaxCount=1,
             IamInstanceProfile={"Name": "nodes"}, NetworkInterfaces=[place],
             TagSpecifications=named("instance", "node"))
         made = ec2.run_instances(**wanted | more)["Instances"][0]["InstanceId"]

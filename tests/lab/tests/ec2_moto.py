@@ -72,7 +72,7 @@ class Site:
 
     def run(self, subnet):
         made = self.ec2.run_instances(
-            ImageId=self.image, InstanceType="t4g.nano", MinCount=1, MaxCount=1, SubnetId=subnet)
+            ImageId=self.image, InstanceType="t4g.large", MinCount=1, MaxCount=1, SubnetId=subnet)
         node = made["Instances"][0]["InstanceId"]
         self.settle(node, "running")
         return node

@@ -76,6 +76,25 @@ fn a_guest_that_powers_itself_off_is_stopped_in_ec2() {
 }
 
 #[test]
+fn a_guest_that_reboots_itself_boots_again_and_runs_in_ec2_all_the_while() {
+    let lab = nat_lab(1);
+    lab.sh("nat-a", "echo kept > /root/kept; echo lost > /run/lost").unwrap();
+    let before = lab.host("nat-a").unwrap();
+    lab.spawn("nat-a", &["reboot"]).unwrap();
+    let again = |status: &Status| {
+        let found = status.hosts.iter().find(|it| it.name == before.name);
+        found.is_some_and(|it| it.boot > before.boot && it.power == Power::On)
+    };
+    lab.wait_until(LONG, again).unwrap();
+    assert_eq!(lab.sh("nat-a", "cat /root/kept; ls /run/lost || true").unwrap(), "kept\n");
+    let after = lab.host("nat-a").unwrap();
+    assert_eq!((after.boot, after.public), (before.boot + 1, before.public));
+    let answer = lab.ec2("DescribeInstances", &[("InstanceId.1", &before.instance)]).unwrap();
+    assert!(answer.contains("<name>running</name>"), "{answer}");
+    eventually("it forwards again", || reaches(&lab, "host-a"));
+}
+
+#[test]
 fn a_frozen_host_is_silent_and_resumes_where_it_was() {
     let lab = nat_lab(2);
     eventually("it forwards", || reaches(&lab, "host-a"));

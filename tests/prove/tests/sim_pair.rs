@@ -363,6 +363,59 @@ fn a_leaving_node_hands_over_first_and_gets_its_group_back_when_it_returns() {
 }
 
 #[test]
+fn a_node_about_to_be_interrupted_hands_over_first_and_gets_its_group_back_without_an_outage() {
+    let mut sim = Sim::new(2);
+    sim.run(10_000);
+    sim.set_fitness(0, Fitness::unfit(Fault::Departing));
+    sim.run(2_000);
+    assert_eq!(sim.holder(0), Some(1));
+    sim.run(MINUTE);
+    assert!(sim.done.iter().all(|done| done.by == 0), "given, not taken, and it stays there");
+    sim.set_fitness(0, Fitness::fit());
+    sim.run(MINUTE);
+    assert_eq!(sim.holder(0), Some(0));
+    assert_eq!((sim.outage_ms(0), sim.stops().len()), (0, 0));
+}
+
+#[test]
+fn the_groups_of_a_node_about_to_be_interrupted_that_cannot_write_are_taken() {
+    let mut sim = Sim::new(2);
+    sim.run(10_000);
+    sim.nodes[0].api = Api::Hangs;
+    sim.set_fitness(0, Fitness::unfit(Fault::Departing));
+    sim.run(5_000);
+    assert_eq!((sim.holder(0), sim.outage_ms(0)), (Some(1), 0));
+    assert!(sim.done.iter().all(|done| done.by == 1));
+}
+
+#[test]
+fn a_notice_that_is_withdrawn_at_any_moment_costs_no_outage() {
+    for ms in (0..4_000).step_by(170) {
+        let mut sim = Sim::new(2);
+        sim.run(10_000);
+        sim.set_fitness(0, Fitness::unfit(Fault::Departing));
+        sim.run(ms);
+        sim.set_fitness(0, Fitness::fit());
+        sim.run(2 * MINUTE);
+        assert_eq!((sim.holder(0), sim.outage_ms(0)), (Some(0), 0), "after {ms} ms");
+        assert_eq!((sim.holder(1), sim.stops().len()), (Some(1), 0), "after {ms} ms");
+    }
+}
+
+#[test]
+fn what_both_nodes_hold_stays_where_it_is_while_both_are_about_to_be_interrupted() {
+    let mut sim = Sim::new(2);
+    sim.run(10_000);
+    sim.set_fitness(0, Fitness::unfit(Fault::Departing));
+    sim.run(2_000);
+    sim.set_fitness(1, Fitness::unfit(Fault::Departing));
+    sim.run(10 * MINUTE);
+    assert_eq!([0, 1].map(|group| sim.holder(group)), [Some(1); 2]);
+    assert_eq!([0, 1].map(|group| sim.outage_ms(group)), [0; 2]);
+    assert_eq!(sim.done.len(), 1);
+}
+
+#[test]
 fn a_flapping_home_waits_longer_each_time() {
     let mut sim = Sim::new(2);
     let mut waits = Vec::new();

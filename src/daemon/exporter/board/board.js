@@ -68,8 +68,9 @@ function condition(report, member) {
 
 const nameOf = (member) => member.name || member.id;
 
-// Groups on the left, nodes on the right, and an arrow from each group to its holder. What is drawn is
-// kept while there are the same nodes and groups, so that an arrow glides to its new holder.
+// Groups on the left, nodes and fallbacks in use on the right, and an arrow from each group to the
+// one that its routes lead to. What is drawn is kept while there are the same of all three, so that
+// an arrow glides to its new end.
 let drawn = null;
 
 function box(of, name, x, y, width) {
@@ -79,8 +80,12 @@ function box(of, name, x, y, width) {
   return { group, detail };
 }
 
-function layOut(members, groups) {
-  const rows = Math.max(members.length, groups.length, 1);
+function layOut(members, gateways, groups) {
+  const ends = [
+    ...members.map((member) => [member.id, nameOf(member), "data-node"]),
+    ...gateways.map((gateway) => [gateway, gateway, "data-gateway"]),
+  ];
+  const rows = Math.max(ends.length, groups.length, 1);
   const at = (index, count) => 20 + ((index + 0.5) * rows * 64) / count - 24;
   const viewBox = `0 0 640 ${20 + rows * 64}`;
   const svg = shape("svg", { viewBox, class: "topology", role: "img" });
@@ -90,11 +95,11 @@ function layOut(members, groups) {
     orient: "auto",
   }, head)));
   const nodes = new Map();
-  members.forEach((member, index) => {
-    const y = at(index, members.length);
-    const made = box({ "data-node": member.id }, nameOf(member), 380, y, 250);
+  ends.forEach(([id, name, attribute], index) => {
+    const y = at(index, ends.length);
+    const made = box({ [attribute]: id }, name, 380, y, 250);
     svg.append(made.group);
-    nodes.set(member.id, { ...made, middle: y + 24 });
+    nodes.set(id, { ...made, middle: y + 24 });
   });
   const boxes = new Map();
   groups.forEach(([name], index) => {
@@ -110,10 +115,12 @@ function layOut(members, groups) {
 function drawTopology(report) {
   const members = report.roster.members;
   const groups = Object.entries(report.view.groups);
-  const key = JSON.stringify([members.map((member) => [member.id, nameOf(member)]),
+  const fallbacks = groups.map(([, group]) => group.fallback).filter(Boolean);
+  const gateways = [...new Set(fallbacks)];
+  const key = JSON.stringify([members.map((member) => [member.id, nameOf(member)]), gateways,
     groups.map(([name]) => name)]);
   if (!drawn || drawn.key !== key) {
-    drawn = { key, ...layOut(members, groups) };
+    drawn = { key, ...layOut(members, gateways, groups) };
     byId("topology").replaceChildren(drawn.svg);
   }
   const sentences = [];
@@ -124,23 +131,31 @@ function drawTopology(report) {
     detail.textContent = [member.zone, condition(report, member)].filter(Boolean).join(" · ");
     sentences.push(`${nameOf(member)} is ${well ? "well" : condition(report, member)}.`);
   }
+  for (const gateway of gateways) {
+    const { group, detail } = drawn.nodes.get(gateway);
+    group.setAttribute("class", "node gateway");
+    detail.textContent = "NAT gateway · fallback";
+  }
   for (const [name, group] of groups) {
     const { detail, arrow, middle } = drawn.boxes.get(name);
     const count = Object.keys(group.targets).length;
     detail.textContent = group.doing || `${count} ${count === 1 ? "resource" : "resources"}`;
     const holder = members.find((member) => member.id === group.holder);
-    arrow.setAttribute("data-holder", group.holder || "");
-    if (!holder) {
+    const end = holder ? holder.id : group.fallback;
+    arrow.setAttribute("data-holder", end || "");
+    if (!end) {
       arrow.setAttribute("class", "arrow none");
       sentences.push(`No single node holds ${name}.`);
       continue;
     }
-    const to = drawn.nodes.get(holder.id).middle;
-    const away = group.home && group.home !== group.holder;
+    const to = drawn.nodes.get(end).middle;
+    const away = !holder || (group.home && group.home !== group.holder);
     const classes = ["arrow", away ? "away" : "", group.doing ? "moving" : ""].filter(Boolean);
     arrow.setAttribute("class", classes.join(" "));
     arrow.setAttribute("d", `M210 ${middle} C300 ${middle} 290 ${to} 376 ${to}`);
-    sentences.push(`${nameOf(holder)} serves ${name}.`);
+    sentences.push(holder
+      ? `${nameOf(holder)} serves ${name}.`
+      : `The fallback ${end} serves ${name}.`);
   }
   drawn.svg.setAttribute("aria-label", sentences.join(" "));
 }
@@ -151,7 +166,33 @@ function drawFindings(findings) {
   byId("findings").replaceChildren(...(lines.length ? lines : [none]));
 }
 
-function drawChanges(report) {
+// The phases in the order of time. Each but the first has the time since the one before it.
+function phases(change) {
+  const inOrder = [...change.phases].sort((one, other) => one.after_ms - other.after_ms);
+  const steps = inOrder.map((step, index) => {
+    if (index === 0) return element("li", {}, step.phase);
+    const took = duration(step.after_ms - inOrder[index - 1].after_ms);
+    return element("li", {}, element("b", {}, step.phase), ` ${took} later`);
+  });
+  return element("ol", { class: "phases", "aria-label": "Phases" }, ...steps);
+}
+
+const LEVELS = { failed: "alert", dropped: "alert", interrupted: "warning", superseded: "warning" };
+
+function drawChanges(report, changes) {
+  const lines = changes.map((change) => element("li", {
+      class: LEVELS[change.result] || "info", "data-change": change.kind,
+    },
+    element("span", { class: "when" }, `${duration(report.now_ms - change.at_ms)} ago`),
+    element("span", { class: "kind" }, change.kind),
+    change.headline,
+    element("p", { class: "reason" }, change.reason),
+    phases(change)));
+  const none = element("li", { class: "nothing" }, "None since the monitor started.");
+  byId("changes").replaceChildren(...(lines.length ? lines : [none]));
+}
+
+function drawEvents(report) {
   const members = new Map(report.roster.members.map((member) => [member.id, nameOf(member)]));
   const latest = report.events.slice(-20).reverse();
   const lines = latest.map((event) => {
@@ -164,7 +205,7 @@ function drawChanges(report) {
       `${about.filter(Boolean).join(" ")} ${event.text}${took}`);
   });
   const none = element("li", { class: "nothing" }, "None since the monitor started.");
-  byId("changes").replaceChildren(...(lines.length ? lines : [none]));
+  byId("events").replaceChildren(...(lines.length ? lines : [none]));
 }
 
 function drawTraffic(board) {
@@ -235,7 +276,8 @@ function show(board) {
   drawTopology(report);
   drawFindings(board.findings);
   drawTraffic(board);
-  drawChanges(report);
+  drawChanges(report, board.changes);
+  drawEvents(report);
   drawTalkers("sources", board.talkers && board.talkers.sources);
   drawTalkers("destinations", board.talkers && board.talkers.destinations);
   lastAt = performance.now();

@@ -21,9 +21,12 @@ use crate::config::{Settings, Uplink};
 use crate::daemon::alerts::Alert;
 use crate::daemon::boot_memory::BootMemory;
 use crate::daemon::clock;
+use crate::daemon::inbox::Notes;
+use crate::daemon::looks::found_how;
 use crate::evidence::{Judge, Pacing, Proven, Round};
-use crate::kernel::tun::TransitLink;
+use crate::kernel::tun::{self, TransitLink};
 use crate::kernel::{journal, links};
+use crate::plan::TRANSIT_LINK;
 use crate::types::{Evidence, Fitness, Time};
 
 /// Time between two attempts to make the interface: it doubles from the first value to the second.
@@ -45,11 +48,12 @@ pub(crate) struct ProofParts {
     token: u64,
     /// Asks for a round at once, and for word of its replies.
     hurry: Arc<Notify>,
+    notes: Notes,
 }
 
 impl ProofParts {
     /// As the settings say. `token` must be random.
-    pub(crate) fn new(settings: &Settings, token: u64, hurry: Arc<Notify>) -> Self {
+    pub(crate) fn new(settings: &Settings, token: u64, hurry: Arc<Notify>, notes: Notes) -> Self {
         let pacing = Pacing {
             interval: settings.timing.probe_interval,
             pace: settings.timing.probe_pace(),
@@ -63,6 +67,7 @@ impl ProofParts {
             state_dir: settings.state_dir.clone(),
             token,
             hurry,
+            notes,
         }
     }
 }
@@ -174,14 +179,21 @@ impl Watch {
         }
     }
 
-    /// Makes the interface, and makes it anew where it was changed: what its absence breaks is not
-    /// forwarding.
+    /// Makes the interface, and repairs it or makes it anew where it was changed: what that breaks
+    /// is not forwarding.
     async fn tend_link(&mut self, now: Time) {
+        let mut repaired = None;
         if let Link::Open(probes) = &self.link
             && self.judge.transit_is_silent(now)
-            && !probes.is_intact()
         {
-            self.link = Link::Closed { retry: now, pause: OPEN_EVERY.0 };
+            if probes.is_intact() {
+                repaired = hold_sysctls();
+            } else {
+                self.link = Link::Closed { retry: now, pause: OPEN_EVERY.0 };
+            }
+        }
+        if let Some(text) = repaired {
+            self.parts.notes.drift(text, None).await;
         }
         let Link::Closed { retry, pause } = self.link else { return };
         if now < retry {
@@ -234,6 +246,21 @@ impl Watch {
             probes.ask(number, all);
         }
     }
+}
+
+/// Sets the interface's sysctls where another program has changed them, and returns what to report
+/// of that.
+fn hold_sysctls() -> Option<String> {
+    let found = match tun::hold() {
+        Ok(changed) => changed,
+        Err(error) => {
+            tracing::debug!(%error, "cannot repair interface `{TRANSIT_LINK}`");
+            return None;
+        }
+    };
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let (any, how, found) = (!found.is_empty(), found_how(None), found.join("; "));
+    any.then(|| format!("repaired interface `{TRANSIT_LINK}`, {how}: {found}"))
 }
 
 /// The interface with the best default route. Without one, the kernel chooses for each packet.

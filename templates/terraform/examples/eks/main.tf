@@ -1,5 +1,5 @@
 # natha for an EKS cluster whose pods have addresses of a secondary block of the VPC, such as
-# 100.64.0.0/16, in subnets of their own.
+# 100.64.0.0/16, in subnets of their own. The CNI's own setting is in README.md.
 #
 #   terraform init && terraform apply -var-file=my.tfvars
 
@@ -15,7 +15,7 @@ terraform {
 }
 
 variable "cluster_name" {
-  description = "The EKS cluster."
+  description = "The EKS cluster, for the name of natha's."
   type        = string
 }
 
@@ -31,18 +31,6 @@ variable "zones" {
     worker_route_table_id = string
     pod_route_table_id    = string
   }))
-}
-
-# Otherwise each worker translates its pods' addresses to its own, and natha's metrics and limits
-# for each private host are those of the worker.
-resource "aws_eks_addon" "vpc_cni" {
-  cluster_name                = var.cluster_name
-  addon_name                  = "vpc-cni"
-  resolve_conflicts_on_update = "PRESERVE"
-
-  configuration_values = jsonencode({
-    env = { AWS_VPC_K8S_CNI_EXTERNALSNAT = "true" }
-  })
 }
 
 # The nodes accept and translate all blocks of the VPC, the secondary ones among them.

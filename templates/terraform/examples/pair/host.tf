@@ -50,6 +50,8 @@ resource "aws_security_group_rule" "host_out" {
 resource "aws_ec2_instance_connect_endpoint" "this" {
   subnet_id          = aws_subnet.private["one"].id
   security_group_ids = [aws_security_group.endpoint.id]
+  # The host's security group admits the endpoint, not the operator's own address.
+  preserve_client_ip = false
   tags               = { "Name" = "${local.cluster}-connect" }
 }
 

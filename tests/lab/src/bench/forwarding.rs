@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::figures::Figures;
 use super::pair::{CONFIG, PACE_MS, PROBE, spread};
@@ -28,16 +28,6 @@ const SETTLED: Duration = Duration::from_secs(6);
 const CONNECT_LIMIT_MS: u64 = 250;
 const FOREIGN_TABLE: &str = "nft add table inet other && nft add chain inet other forward \
                              '{ type filter hook forward priority 0; policy drop; }'";
-/// Fills the table with flows that the kernel does not evict, and says how many it has. The last
-/// of them find no room: flows of the host's own are there already.
-const FILL: &str = "awk -v n=$(cat /proc/sys/net/netfilter/nf_conntrack_max) 'BEGIN {
-    for (i = 0; i < n; i++)
-        printf \"-I -p udp -s 192.0.2.%d -d 198.51.100.1 --sport %d --dport 9 --timeout 600 \
-         --status SEEN_REPLY,ASSURED\\n\", 1 + i / 60000, 1024 + i % 60000
-}' >/tmp/flows
-conntrack -R /tmp/flows >/dev/null 2>&1
-rm /tmp/flows
-echo $(conntrack -C) $(cat /proc/sys/net/netfilter/nf_conntrack_max)";
 
 /// `nft flush ruleset`, as a reload of nftables.service does it.
 pub(super) fn flushed(bench: &Bench<'_>) -> Result<Figures> {
@@ -59,9 +49,7 @@ pub(super) fn foreign_drop(bench: &Bench<'_>) -> Result<Figures> {
 /// new connections.
 pub(super) fn conntrack_full(bench: &Bench<'_>) -> Result<Figures> {
     let fill = |scene: &Scene| {
-        let counts = scene.sh("nat-a", FILL)?;
-        let (count, limit) = counts.trim().split_once(' ').context("no counts")?;
-        ensure!(count == limit, "the table is not full: {counts}");
+        scene.fill_connections("nat-a", 0)?;
         scene.wait_route(0, "nat-b")
     };
     let start = |scene: &Scene| {

@@ -314,7 +314,7 @@ pub const SCENARIOS: [Scenario; 50] = [
     staged(
         47,
         "AWS announces an interruption",
-        "The heir takes over before that, without a lost packet.",
+        "The node hands its groups over before that, without a lost packet.",
         &[
             "s47_spot_notice_relieves_a_nat_before_it_is_ended",
             "s47_scheduled_event_relieves_a_nat_shortly_before_and_until_it_is_over",

@@ -384,9 +384,11 @@ impl Conductor {
         let running = self.running.get(instance);
         let running = running.filter(|it| it.boot == boot && it.power != Power::Panicked);
         let Some(name) = running.map(|running| running.name.clone()) else { return };
+        let now = self.shared.clock.now();
         if halt == Halt::Off {
-            let now = self.shared.clock.now();
             self.shared.world.lock().guest_shut_down(instance, now);
+        } else if halt == Halt::Reboots {
+            self.shared.world.lock().guest_reboots(instance, now);
         } else if let Err(problem) = self.change_kernel(&name, Power::Panicked) {
             self.problem("a panic has no effect", &problem);
         }

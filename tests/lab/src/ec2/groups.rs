@@ -26,6 +26,8 @@ pub(super) fn create(
 ) -> Result<XmlBody, ApiError> {
     let name = params.need("GroupName")?;
     let description = params.need("GroupDescription")?;
+    permitted(name, "security group name")?;
+    permitted(description, "security group description")?;
     let vpc = params.need("VpcId")?;
     find(&state.vpcs, &error::VPC, vpc)?;
     if state.groups.values().any(|group| group.vpc == vpc && group.name == name) {
@@ -83,6 +85,19 @@ pub(super) fn add_default(state: &mut State, vpc: &str) -> String {
         group.ingress.insert(key, rule);
     }
     id
+}
+
+/// Checks a text about a group or a rule (EC2 API reference, CreateSecurityGroup and IpRange).
+fn permitted(text: &str, what: &str) -> Result<(), ApiError> {
+    const SIGNS: &str = ". _-:/()#,@[]+=&;{}!$*";
+    let fine = |c: char| c.is_ascii_alphanumeric() || SIGNS.contains(c);
+    if text.len() < 256 && text.chars().all(fine) {
+        return Ok(());
+    }
+    Err(ApiError::value(format!(
+        "Invalid {what}. Valid ones are strings less than 256 characters from the following set:  \
+         a-zA-Z0-9{SIGNS}"
+    )))
 }
 
 fn add(state: &mut State, vpc: &str, name: &str, description: &str, tags: Tags) -> String {
@@ -275,6 +290,7 @@ fn rules(state: &State, params: &Params) -> Result<Vec<(RuleKey, Option<String>)
             peers.push((Peer::Group(id.to_owned()), description));
         }
         for (peer, description) in peers {
+            permitted(description.as_deref().unwrap_or_default(), "rule description")?;
             let key = RuleKey { protocol: protocol.clone(), ports, peer };
             found.push((key, description));
         }

@@ -67,7 +67,7 @@ fn run_one(
     reservation: &str,
 ) -> Result<(), ApiError> {
     let id = state.new_id(error::INSTANCE.prefix);
-    let kind = params.get("InstanceType").unwrap_or("t4g.nano").to_owned();
+    let kind = params.get("InstanceType").unwrap_or("c7gn.4xlarge").to_owned();
     let mut zone = None;
     for plug in plugs {
         let tags = params.tags_for("network-interface");

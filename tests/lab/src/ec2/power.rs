@@ -214,6 +214,16 @@ pub(super) fn guest_shut_down(
     instance.enter(Phase::Stopping, now, Some(settings.timings.force()));
 }
 
+/// The guest reboots. One that EC2 is stopping does not come up again.
+pub(super) fn guest_reboots(state: &mut State, id: &str) {
+    let Some(instance) = state.instances.get_mut(id) else { return };
+    if instance.phase == Phase::Running {
+        instance.boot += 1;
+    } else {
+        instance.guest_off = true;
+    }
+}
+
 /// EC2 stops an instance on its own account.
 pub(super) fn stop_by_service(instance: &mut Instance, ctx: &Ctx<'_>) {
     if instance.phase != Phase::Running {
@@ -304,14 +314,15 @@ impl Instance {
 }
 
 /// A public address of EC2's own is given at every start, and it is another one each time. An
-/// instance whose primary address has an Elastic one, or that has several interfaces, gets none.
+/// instance that has an Elastic one, also on a secondary private address, or that has several
+/// interfaces, gets none (EC2 user guide, "Public IPv4 addresses").
 pub(super) fn give_public_address(state: &mut State, settings: &WorldSettings, id: &str) {
     let attached = state.interfaces.values().filter_map(|interface| interface.attachment.as_ref());
     let is_single = attached.filter(|attachment| attachment.instance == id).count() == 1;
     let is_auto = state.instances.get(id).is_some_and(|instance| instance.auto_public);
     let wants = is_auto && is_single;
     let Some(primary) = state.primary_of(id).filter(|_| wants) else { return };
-    let taken = |i: &super::model::Interface| i.public.contains_key(&i.address());
+    let taken = |i: &super::model::Interface| !i.public.is_empty();
     if state.interfaces.get(&primary).is_none_or(taken) {
         return;
     }

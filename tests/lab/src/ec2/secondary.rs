@@ -17,6 +17,14 @@ pub(super) fn assign(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<
     let may_move = params.flag("AllowReassignment")?.unwrap_or(false);
     let listed = params.list("PrivateIpAddress");
     let count: Option<usize> = params.parsed("SecondaryPrivateIpAddressCount")?;
+    let has = |text: &&String| text.parse().is_ok_and(|address| found.addresses.contains(&address));
+    let more = count.unwrap_or_default() + listed.iter().filter(|text| !has(text)).count();
+    if found.addresses.len() + more > limit(state, found) {
+        return Err(ApiError::client(
+            "PrivateIpAddressLimitExceeded",
+            "Number of private addresses will exceed limit.",
+        ));
+    }
     let assigned = match (listed.as_slice(), count) {
         ([], None) => {
             return Err(ApiError::client(
@@ -38,6 +46,23 @@ pub(super) fn assign(state: &mut State, _: &Ctx<'_>, params: &Params) -> Result<
         x.put("privateIpAddress", address);
     });
     Ok(body)
+}
+
+/// How many private addresses an interface may have, by its instance's type (EC2 guide, "IP
+/// addresses per network interface per instance type"). The sizes of the usual families agree.
+fn limit(state: &State, interface: &Interface) -> usize {
+    let instance = interface.attachment.as_ref().map(|attachment| &attachment.instance);
+    let Some(instance) = instance.and_then(|id| state.instances.get(id)) else { return usize::MAX };
+    let (family, size) = instance.kind.split_once('.').unwrap_or_default();
+    match (size, family.starts_with('t')) {
+        ("nano" | "micro", _) => 2,
+        ("small", _) | ("medium", false) => 4,
+        ("medium", true) => 6,
+        ("large", true) => 12,
+        ("large", false) => 10,
+        ("xlarge" | "2xlarge", _) => 15,
+        _ => 30,
+    }
 }
 
 fn add_free(

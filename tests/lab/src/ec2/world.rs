@@ -274,6 +274,14 @@ impl World {
         self.commit(draft, now);
     }
 
+    /// The guest of an instance has rebooted itself: EC2 goes on to call it `running`.
+    pub fn guest_reboots(&mut self, instance: &str, now: Duration) {
+        self.advance(now);
+        let mut draft = (*self.state).clone();
+        power::guest_reboots(&mut draft, instance);
+        self.commit(draft, now);
+    }
+
     /// The keys of an instance's role, valid for at least five more minutes; for IMDS.
     pub fn credentials_for(&mut self, instance: &str, now: Duration) -> Option<Credentials> {
         if !self.state.instances.contains_key(instance) {

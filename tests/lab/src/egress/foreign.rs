@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
+use crate::cluster;
 use crate::net::internet::{ECHO_PORT, INTERNET_HOST};
 use crate::scene::Scene;
 use crate::spec::Spec;
@@ -43,14 +44,23 @@ pub fn observed(spec: &Spec) -> Result<Scene> {
     Ok(scene)
 }
 
-/// Stages boots, flushes of the holder's ruleset, a kernel panic, a hand-back and a hand-over in a
-/// cluster of [`super::Egress`] with strict groups, while a host of group `a` sends.
+/// The signals that end a monitor, and what they stage.
+const ENDS: [(&str, &str); 2] =
+    [("TERM", "a restart of the monitor"), ("KILL", "a kill of the monitor")];
+
+/// Stages boots, flushes of the holder's ruleset, a kernel panic, a hand-back, a hand-over,
+/// restarts of the holder's monitor, and a teardown of the holder, in a cluster of
+/// [`super::Egress`] with strict groups, while a host of group `a` sends.
 ///
 /// # Errors
 /// When the lab does not start, an event does not come about in time, or the group's packets do not
 /// arrive after it.
 pub fn foreign_packets(spec: &Spec) -> Result<Foreign> {
-    let scene = observed(spec)?;
+    // EC2 assigns no address to a node that has an egress IP when it starts.
+    let nodes = ["nat-a", "nat-b"];
+    let own = |spec: Spec, node: &&str| spec.with_address(&format!("own-{node}"), Some(node));
+    let spec = nodes.iter().fold(spec.clone(), own);
+    let scene = observed(&spec)?;
     let own = scene.public("out-a")?;
     let mut watch = Watch { scene: &scene, own, foreign: Foreign::new() };
     scene.wait_well()?;
@@ -70,14 +80,42 @@ pub fn foreign_packets(spec: &Spec) -> Result<Foreign> {
     scene.drain("nat-a")?;
     scene.wait_route(0, "nat-b")?;
     watch.after("a hand-over")?;
-    let nodes = ["nat-a", "nat-b"].map(|name| scene.host(name));
+    let nodes = nodes.map(|name| scene.host(name));
     let nodes = nodes.into_iter().collect::<Result<Vec<_>>>()?;
     scene.stop_nodes(&nodes)?;
     scene.start_nodes(&nodes)?;
     watch.after("a boot of all nodes")?;
     scene.wait_well()?;
-    watch.after("the end")?;
+    for (signal, event) in ENDS {
+        end_monitor(&scene, "nat-a", signal)?;
+        watch.after(event)?;
+    }
+    scene.wait_well()?;
+    tear_down(&scene, "nat-a")?;
+    scene.wait_route(0, "nat-b")?;
+    watch.after("a teardown of the holder")?;
     Ok(watch.foreign)
+}
+
+/// Ends a node's monitor by a signal, and waits until it runs again.
+fn end_monitor(scene: &Scene, node: &str, signal: &str) -> Result<()> {
+    let pid = || cluster::status(scene, node).unwrap_or_default()["pid"].clone();
+    let before = pid();
+    scene.sh(node, &format!("kill -{signal} $(pidof natha)"))?;
+    let runs = || {
+        let now = pid();
+        Ok(!now.is_null() && now != before)
+    };
+    scene.wait_for(runs).with_context(|| format!("no monitor after SIG{signal}"))
+}
+
+/// Ends a node's monitor and the script that runs it again, and undoes what `natha setup` has done.
+fn tear_down(scene: &Scene, node: &str) -> Result<()> {
+    scene.sh(node, "m=$(pidof natha); kill -TERM $(awk '{ print $4 }' /proc/$m/stat) $m")?;
+    scene.wait_for(|| Ok(scene.sh(node, "pidof natha").is_err()))?;
+    let done = scene.natha(node, &["teardown"])?;
+    ensure!(done.code == 0, "natha teardown on {node}: {}{}", done.stdout, done.stderr);
+    Ok(())
 }
 
 /// Removes all rules on a node, and waits until natha has restored its own.

@@ -47,24 +47,27 @@ impl Egress<'_> {
     /// The settings file.
     #[must_use]
     pub fn config(&self) -> String {
+        self.config_of(GROUPS.map(|name| names(name, 1)))
+    }
+
+    /// The settings file of groups with these Elastic IPs.
+    fn config_of(&self, addresses: [Vec<String>; 2]) -> String {
         let mode = if self.strict { "strict" } else { "eager" };
         let replication = "heartbeat.key_file = \"/etc/natha/key\"\nreplicate.enabled = true\n";
         let replication = if self.replicate { replication } else { "" };
-        let group = |name: &str| {
+        let groups = GROUPS.iter().zip(addresses).map(|(name, addresses)| {
+            let resources: Vec<String> = addresses.iter().map(|name| resource(name)).collect();
             format!(
                 "[[group]]
 name = \"{name}\"
 home = \"nat-{name}\"
 tables = [\"{{{{table.private-{name}}}}}\"]
 egress = \"{mode}\"
-
-[[group.resource]]
-kind = \"egress-ip\"
-allocation = \"{{{{eip.out-{name}}}}}\"
-"
+{}",
+                resources.concat()
             )
-        };
-        format!("{replication}{}\n{}", self.more, GROUPS.map(group).concat())
+        });
+        format!("{replication}{}\n{}", self.more, groups.collect::<Vec<_>>().concat())
     }
 
     /// Two nodes with two landing addresses each, a private host for each, and an Elastic IP for
@@ -77,21 +80,64 @@ allocation = \"{{{{eip.out-{name}}}}}\"
     /// The same with these commands in place of those that run the monitor.
     #[must_use]
     pub fn spec_with(&self, natha: impl Into<PathBuf>, commands: &str) -> Spec {
-        let config = self.config();
+        self.spec_of(2, natha, commands)
+    }
+
+    /// The same with a third node and its private host, and the same two groups: each has two
+    /// heirs.
+    #[must_use]
+    pub fn spec_with_two_heirs(&self, natha: impl Into<PathBuf>) -> Spec {
+        self.spec_of(3, natha, SERVICE)
+    }
+
+    /// Two nodes, where group `a` has so many egress IPs: `out-a`, `out-a2`, and so on.
+    #[must_use]
+    pub fn spec_with_several(&self, natha: impl Into<PathBuf>, count: u8) -> Spec {
+        self.spec_like(2, natha, SERVICE, [names("a", count), names("b", 1)])
+    }
+
+    fn spec_of(&self, nodes: u8, natha: impl Into<PathBuf>, commands: &str) -> Spec {
+        self.spec_like(nodes, natha, commands, GROUPS.map(|name| names(name, 1)))
+    }
+
+    fn spec_like(
+        &self,
+        nodes: u8,
+        natha: impl Into<PathBuf>,
+        commands: &str,
+        addresses: [Vec<String>; 2],
+    ) -> Spec {
+        let all = addresses.concat();
+        let config = self.config_of(addresses);
         let user_data = scene::user_data(&config, &format!("{KEY}\n{commands}"));
-        let spec = scene::spec(2, natha, &config).with_node_user_data(&user_data);
-        let spec = with_landings(spec);
-        spec.with_address("out-a", None).with_address("out-b", None)
+        let mut spec = scene::spec(nodes, natha, &config).with_node_user_data(&user_data);
+        for host in spec.hosts.iter_mut().filter(|host| host.role == Role::Node) {
+            let zone = host.zone;
+            let landings = (201..).take(all.len()).map(|last| Ipv4Addr::new(10, 0, zone, last));
+            host.secondary = landings.collect();
+        }
+        all.iter().fold(spec, |spec, name| spec.with_address(name, None))
     }
 }
 
-/// Gives each node two secondary private addresses.
-fn with_landings(mut spec: Spec) -> Spec {
-    for host in spec.hosts.iter_mut().filter(|host| host.role == Role::Node) {
-        let zone = host.zone;
-        host.secondary = [201, 202].map(|last| Ipv4Addr::new(10, 0, zone, last)).into();
-    }
-    spec
+/// The names of so many Elastic IPs of a group.
+fn names(group: &str, count: u8) -> Vec<String> {
+    let name = |number| match number {
+        1 => format!("out-{group}"),
+        number => format!("out-{group}{number}"),
+    };
+    (1..=count).map(name).collect()
+}
+
+/// An egress IP in the settings of its group.
+fn resource(name: &str) -> String {
+    format!(
+        "
+[[group.resource]]
+kind = \"egress-ip\"
+allocation = \"{{{{eip.{name}}}}}\"
+"
+    )
 }
 
 /// Adds `host-c`, a second private host in the first zone, and lets the internet host into every

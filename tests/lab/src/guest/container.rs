@@ -97,7 +97,8 @@ pub fn insert(boot: &Boot, image: &Path, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The script that boots the image. It ends the instance when the image has powered off.
+/// The script that boots the image. It ends the instance when the image has powered off, and boots
+/// it again when the image reboots.
 #[must_use]
 pub fn script(boot: &Boot) -> String {
     // A control group of its own, or two images would be in one. It is the root of what the
@@ -126,8 +127,12 @@ unshare --cgroup sh -c '
         --timezone=off --link-journal=no --console=pipe --machine={name} --hostname={name}
 ' &
 image=$!
-while kill -0 $image 2>/dev/null; do wait $image; done
-kill -TERM 1
+while kill -0 $image 2>/dev/null; do wait $image; status=$?; done
+# With --keep-unit, systemd-nspawn does not boot the image again, but ends with 133.
+case $status in
+    133) kill -USR1 1 ;;
+    *) kill -TERM 1 ;;
+esac
 ",
         group = group.display(),
         name = boot.hostname,

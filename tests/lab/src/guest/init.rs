@@ -29,8 +29,9 @@ use crate::net::resolver::RESOLVER;
 pub const NATHA: &str = "usr/local/bin/natha";
 /// What user data is stored as inside.
 const USER_DATA: &str = "/var/lib/cloud/instance/user-data.txt";
-/// The lab's shutdown command inside, for what halts its own instance.
-const POWER_OFF: &str = "usr/local/sbin/poweroff";
+/// The lab's commands inside, for what halts or reboots its own instance, and their signals.
+const COMMANDS: [(&str, &str); 2] =
+    [("usr/local/sbin/poweroff", "TERM"), ("usr/local/sbin/reboot", "USR1")];
 /// Kernel settings at their defaults: a new namespace inherits some from the machine below.
 const FRESH: [(&str, &str); 9] = [
     ("net/ipv4/ip_forward", "0"),
@@ -46,6 +47,8 @@ const FRESH: [(&str, &str); 9] = [
 
 /// The exit code of the first process of an instance whose kernel has panicked.
 pub(super) const PANICKED: u8 = 70;
+/// The same of an instance that has ended in order to boot again.
+pub(super) const REBOOTS: u8 = 71;
 
 /// What is said on standard output once the instance has its own root.
 pub const UP: &str = "up";
@@ -76,7 +79,7 @@ pub struct Boot {
 }
 
 /// Boots, then reaps until something sends SIGTERM: then everything inside is told to end, and
-/// the instance is off. Never returns unless it cannot boot.
+/// the instance is off. After SIGUSR1 it boots again. Never returns unless it cannot boot.
 ///
 /// # Errors
 /// When a file system cannot be made, with which one.
@@ -100,15 +103,16 @@ pub fn run(boot: &Boot) -> Result<()> {
     fs::write("/etc/resolv.conf", format!("nameserver {RESOLVER}\n"))?;
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
-    signals.thread_block().context("cannot hold SIGTERM")?;
+    signals.add(Signal::SIGUSR1);
+    signals.thread_block().context("cannot hold SIGTERM and SIGUSR1")?;
     let environment = boot.image.is_none().then(|| boot.environment.clone());
     thread::spawn(move || {
-        if signals.wait().is_ok() {
+        if let Ok(signal) = signals.wait() {
             if let Some(environment) = environment {
                 drain(&environment);
             }
             let _ = kill(Pid::from_raw(-1), Signal::SIGTERM);
-            std::process::exit(0);
+            std::process::exit(if signal == Signal::SIGUSR1 { i32::from(REBOOTS) } else { 0 });
         }
     });
     let console = Console { file: Arc::new(Mutex::new(console)), clock: boot.clock };
@@ -175,9 +179,9 @@ fn make_root(boot: &Boot) -> Result<PathBuf> {
     show_checkout(&root)?;
     make_devices(&root)?;
     taps::make(&root)?;
-    fs::create_dir_all(inside("usr/local/sbin"))?;
-    fs::write(inside(POWER_OFF), "#!/bin/sh\nexec kill -TERM 1\n")?;
-    fs::set_permissions(inside(POWER_OFF), fs::Permissions::from_mode(0o755))?;
+    for (command, signal) in COMMANDS {
+        super::put_program(&inside(command), &format!("#!/bin/sh\nexec kill -{signal} 1\n"))?;
+    }
     if let Some(image) = &boot.image {
         let insert = if vm::is_disk(image) { vm::insert } else { container::insert };
         insert(boot, image, &root)?;

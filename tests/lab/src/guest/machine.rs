@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use super::init::{Boot, PANICKED, UP, login};
+use super::init::{Boot, PANICKED, REBOOTS, UP, login};
 use crate::net::netns::Netns;
 use crate::process::{self, Finished};
 
@@ -45,6 +45,8 @@ pub struct Machine {
 pub enum Halt {
     /// It powered itself off, or its plug was pulled.
     Off,
+    /// It boots again, which it asked for itself.
+    Reboots,
     /// Its kernel panicked.
     Panicked,
 }
@@ -128,6 +130,7 @@ impl Machine {
             };
             tell(match ended {
                 Ok(WaitStatus::Exited(_, code)) if code == i32::from(PANICKED) => Halt::Panicked,
+                Ok(WaitStatus::Exited(_, code)) if code == i32::from(REBOOTS) => Halt::Reboots,
                 _ => Halt::Off,
             });
         });

@@ -124,6 +124,20 @@ fn the_reason_tells_who_stopped_it() {
 }
 
 #[test]
+fn a_guest_that_reboots_keeps_its_state_and_one_that_is_stopping_does_not_come_up() {
+    let mut lab = Lab::new(timings());
+    let node = lab.nodes[0].clone();
+    let boot = |lab: &Lab, ms: u64| lab.world.dataplane(at(ms)).instances[&lab.nodes[0]].boot;
+    let before = boot(&lab, 2_000);
+    lab.world.guest_reboots(&node, at(2_000));
+    assert_eq!((lab.world.phase(&node), boot(&lab, 2_000)), (Some(Phase::Running), before + 1));
+    assert_eq!(power(&lab, 2_000), Power::On);
+    lab.call(3_000, "StopInstances", &one(&node)).unwrap();
+    lab.world.guest_reboots(&node, at(3_000));
+    assert_eq!((power(&lab, 3_000), boot(&lab, 3_000)), (Power::Off, before + 1));
+}
+
+#[test]
 fn protection_keeps_an_instance_from_being_stopped() {
     let mut lab = Lab::new(timings());
     let node = lab.nodes[0].clone();

@@ -20,6 +20,24 @@ fn rest(lab: &mut Lab) -> Rest {
     Rest { gateway, group: texts(&answer, "groupId")[0].to_owned() }
 }
 
+#[test]
+fn a_description_has_no_apostrophe() {
+    let mut lab = Lab::new(timings());
+    let vpc = lab.vpc.clone();
+    for (name, description) in [("one", "natha's nodes"), ("a'b", "the nodes of natha")] {
+        let named = [("VpcId", &*vpc), ("GroupName", name), ("GroupDescription", description)];
+        assert_eq!(lab.code(1_000, "CreateSecurityGroup", &named), "InvalidParameterValue");
+    }
+    let Rest { group, .. } = rest(&mut lab);
+    let rule = [
+        ("GroupId", &*group),
+        ("IpPermissions.1.IpProtocol", "-1"),
+        ("IpPermissions.1.IpRanges.1.CidrIp", "10.0.0.0/8"),
+        ("IpPermissions.1.IpRanges.1.Description", "the VPC's own"),
+    ];
+    assert_eq!(lab.code(1_000, "AuthorizeSecurityGroupIngress", &rule), "InvalidParameterValue");
+}
+
 /// The ids of the route tables that someone made, and of their associations.
 fn tables(lab: &mut Lab, ms: u64) -> (Vec<String>, Vec<String>) {
     let answer = lab.call(ms, "DescribeRouteTables", &[]).unwrap();

@@ -123,6 +123,25 @@ fn an_elastic_address_moves_with_the_private_one_and_falls_off_with_it() {
 }
 
 #[test]
+fn an_instance_with_an_elastic_address_on_a_secondary_one_gets_no_other_at_its_start() {
+    let mut lab = Lab::new(timings());
+    let (node, a) = (lab.nodes[0].clone(), lab.interfaces[0].clone());
+    assign(&mut lab, 1_000, &a, FREE, false).unwrap();
+    let (eip, public) = lab.world.allocate_address(&[], at(1_000)).unwrap();
+    let there =
+        [("AllocationId", eip.as_str()), ("NetworkInterfaceId", &a), ("PrivateIpAddress", FREE)];
+    lab.call(1_000, "AssociateAddress", &there).unwrap();
+    assert!(lab.world.public_address(&node).is_some());
+    let one = [("InstanceId.1", node.as_str())];
+    lab.call(2_000, "StopInstances", &one).unwrap();
+    lab.world.advance(at(8_000));
+    lab.call(9_000, "StartInstances", &one).unwrap();
+    lab.world.advance(at(12_000));
+    let left = lab.world.dataplane(at(12_000)).interfaces[&a].public.clone();
+    assert_eq!(Vec::from_iter(left), [(FREE.parse().unwrap(), public)]);
+}
+
+#[test]
 fn secondary_addresses_outlive_a_stop_and_are_free_after_a_termination() {
     let mut lab = Lab::new(timings());
     let (a, c) = (lab.interfaces[0].clone(), neighbour(&mut lab));
@@ -146,6 +165,24 @@ fn a_count_takes_free_addresses_and_the_rate_is_the_larger_one() {
     assert_eq!(texts(&answer, "privateIpAddress"), ["10.0.0.5", "10.0.0.6", "10.0.0.7"]);
     let served = (0..120).filter(|_| assign(&mut lab, 60_000, &a, FREE, true).is_ok()).count();
     assert_eq!(served, 100);
+}
+
+#[test]
+fn the_instance_type_limits_the_private_addresses_of_an_interface() {
+    let mut lab = Lab::new(timings());
+    let (node, a) = (lab.nodes[0].clone(), lab.interfaces[0].clone());
+    lab.call(2_000, "StopInstances", &[("InstanceId.1", &node)]).unwrap();
+    assert_eq!(lab.state(8_000, 0), "stopped");
+    let small = [("InstanceId", node.as_str()), ("InstanceType.Value", "t4g.micro")];
+    lab.call(8_000, "ModifyInstanceAttribute", &small).unwrap();
+    let two = [("NetworkInterfaceId", &*a), ("SecondaryPrivateIpAddressCount", "2")];
+    let code = lab.code(9_000, "AssignPrivateIpAddresses", &two);
+    assert_eq!(code, "PrivateIpAddressLimitExceeded");
+    assign(&mut lab, 9_000, &a, FREE, false).unwrap();
+    assign(&mut lab, 9_000, &a, FREE, false).unwrap();
+    let refused = assign(&mut lab, 9_000, &a, "10.0.0.99", false).unwrap_err();
+    assert!(refused.starts_with("PrivateIpAddressLimitExceeded"), "{refused}");
+    assert_eq!(lab.world.private_addresses(&a).unwrap().len(), 2);
 }
 
 #[test]

@@ -196,6 +196,7 @@ impl Node {
         self.sessions.acknowledge(to, &mut beat, now);
         self.sequence += 1;
         let (session, sequence) = (self.session, self.sequence);
-        Packet { from: me.clone(), session, sequence, beat, claims_omitted: false }
+        let (from, version) = (me.clone(), None);
+        Packet { from, session, sequence, version, beat, claims_omitted: false }
     }
 }
