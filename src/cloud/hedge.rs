@@ -210,8 +210,8 @@ fn may_be_sent_again(request: &HttpRequest) -> bool {
 
 /// The outcome of a request and of its copy, of which the one that ended first did not succeed.
 ///
-/// A success counts. Otherwise an error after which nobody knows what the API did comes before a
-/// failure that the API reports.
+/// A success counts. Otherwise an error that leaves open what the API did comes before a failure
+/// that the API reports.
 fn together(first: Reply, again: Option<Reply>) -> Reply {
     let succeeded = |reply: &HttpResponse| reply.status().is_success();
     match (first, again) {
@@ -234,7 +234,7 @@ mod tests {
         Ok(HttpResponse::new(status, "".into()))
     }
 
-    /// An error after which nobody knows what became of the request.
+    /// An error that leaves open what became of the request.
     fn lost() -> Reply {
         Err(ConnectorError::io("the connection was closed".into()))
     }
