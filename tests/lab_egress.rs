@@ -41,6 +41,35 @@ fn private_hosts_keep_their_public_address_when_their_node_dies_and_when_it_is_b
     ensure(scene.seen("host-b") == Some(b), "the other zone is as before").unwrap();
 }
 
+/// How long an Elastic IP takes to follow, and how long after a hand-back its receiver dies: while
+/// the hand-back of the egress IP has not taken effect yet.
+const FOLLOWS_MS: u64 = 8_000;
+const DIES: Duration = Duration::from_secs(4);
+
+#[test]
+fn an_egress_ip_that_left_a_moment_ago_is_not_used_before_it_is_back_for_good() {
+    let mut spec = spec(false);
+    spec.ec2.elastic_ms = Some(FOLLOWS_MS);
+    let scene = Scene::start(&spec).unwrap();
+    let a = scene.public("out-a").unwrap();
+    scene.wait_seen("host-a", a).unwrap();
+    let boots = scene.boots("nat-a").unwrap();
+    scene.panic("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    scene.wait_seen("host-a", a).unwrap();
+    scene.wait_boot("nat-a", boots).unwrap();
+    scene.wait_route(0, "nat-a").unwrap();
+    scene.pass(DIES);
+    scene.panic("nat-a").unwrap();
+    scene.wait_route(0, "nat-b").unwrap();
+    // Packets still go to the heir, but they will go to the dead node first.
+    let is_elsewhere = || Ok(scene.seen("host-a").is_some_and(|by| by != a));
+    scene.wait_for(is_elsewhere).unwrap();
+    scene.wait_seen("host-a", a).unwrap();
+    let told = scene.console("nat-b").unwrap();
+    assert!(told.contains("that it had left this node has taken effect only now"), "{told}");
+}
+
 #[test]
 fn a_strict_group_never_leaves_by_another_address() {
     let scene = Scene::start(&spec(true)).unwrap();

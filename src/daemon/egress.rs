@@ -8,16 +8,16 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::alerts::Alert;
 use super::clock;
-use super::egress_probes::{Coming, Probes};
+use super::egress_probes::{Arrivals, PACE, Probes};
 use super::inbox::{Note, Notes};
 use super::looks::{Cause, LEAST, Looks, found_how};
-use super::peers::{EchoMark, PeerSocket};
+use super::peers::EchoMark;
 use super::published::publish;
 use super::relay::{Answering, Copying, Ends};
 use super::resets::{EgressHere, Resets, within};
@@ -34,11 +34,6 @@ use crate::types::{EgressId, Time};
 const EVERY: Duration = Duration::from_secs(30);
 /// The same while hosts are soon to get resets: these begin late by as much.
 const RIPENING: Duration = Duration::from_secs(5);
-/// Time between two probes by an egress IP that is on its way.
-const PACE: Duration = Duration::from_millis(50);
-/// After this, an egress IP that EC2 shows here counts as arrived, whatever the probes say: their
-/// targets may answer no echo.
-const ASSUMED: Duration = Duration::from_secs(15);
 /// How long the first look waits for replies. Until then the host translates as an earlier run of
 /// the monitor left it.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -84,13 +79,12 @@ pub(super) fn start(
         Probe::Icmp(address) => Some(*address),
         Probe::Tcp(_) => None,
     });
+    let probes = Probes { targets: targets.collect(), mark: EchoMark::new(token), sequence: 0 };
     let keeper = Keeper {
         state_dir: settings.state_dir.clone(),
         address,
-        probes: Probes { targets: targets.collect(), mark: EchoMark::new(token), sequence: 0 },
         known: None,
-        coming: BTreeMap::new(),
-        arrived: BTreeMap::new(),
+        arrivals: Arrivals::new(probes),
         inserting,
         waits,
         relay,
@@ -138,7 +132,7 @@ async fn keep(
             Ok(()) = inserting.changed() => None,
             Ok(()) = answers_changed(keeper.relay.as_mut()) => None,
             cause = looks.next() => Some(cause),
-            _ = paces.tick(), if !keeper.coming.is_empty() => None,
+            _ = paces.tick(), if keeper.arrivals.is_probing() => None,
             _ = ripenings.tick(), if keeper.is_ripening => None,
         };
         let result = keeper.round(look, clock::now()).await;
@@ -172,13 +166,9 @@ async fn stop_resets() -> anyhow::Result<()> {
 struct Keeper {
     state_dir: PathBuf,
     address: Ipv4Addr,
-    probes: Probes,
     /// The groups, and when they became known first.
     known: Option<(Vec<EgressGroup>, Time)>,
-    /// By landing address: the egress IPs that EC2 shows here and that no probe has proven yet.
-    coming: BTreeMap<Ipv4Addr, Coming>,
-    /// Landing addresses, and when they got their egress IPs.
-    arrived: BTreeMap<Ipv4Addr, Time>,
+    arrivals: Arrivals,
     inserting: watch::Receiver<Inserting>,
     waits: watch::Sender<Inserting>,
     relay: Option<Ends>,
@@ -205,15 +195,11 @@ impl Keeper {
             .filter(|ip| ip.is_here)
             .map(|ip| (ip.landing, ip.clone()))
             .collect();
-        self.arrived.retain(|landing, _| here.contains_key(landing));
-        self.coming.retain(|landing, _| here.contains_key(landing));
         self.status.here.retain(|landing, _| here.contains_key(landing));
-        for (landing, ip) in here {
-            self.status.here.entry(landing).or_insert((now, EgressProof::None));
-            if !self.arrived.contains_key(&landing) {
-                self.coming.entry(landing).or_insert(Coming { ip, since: now, socket: None });
-            }
+        for landing in here.keys() {
+            self.status.here.entry(*landing).or_insert((now, EgressProof::None));
         }
+        self.arrivals.take(here, now);
         let since = self.known.as_ref().map_or(now, |(_, since)| *since);
         self.known = Some((groups, since));
     }
@@ -224,14 +210,19 @@ impl Keeper {
         let Some((groups, known_since)) = self.known.clone() else { return Ok(()) };
         if !self.has_inherited {
             let translated = Nft::find()?.landings().await?;
-            self.inherit(&translated, now);
+            self.has_inherited = true;
+            self.arrivals.inherit(&translated, now);
         }
-        if look.is_some() || self.coming.values().any(|coming| coming.socket.is_none()) {
+        if look.is_some() || self.arrivals.is_new() {
             self.put_landings(&groups, look, now).await?;
         }
-        self.probe(now)?;
+        for (landing, proof) in self.arrivals.probe(now)? {
+            if let Some((_, known)) = self.status.here.get_mut(&landing) {
+                *known = proof;
+            }
+        }
         let settles = self.loaded.is_none() && now.since(known_since) < SETTLE;
-        if settles && self.coming.keys().any(|landing| !self.arrived.contains_key(landing)) {
+        if settles && self.arrivals.awaits() {
             return Ok(());
         }
         let table = self.table(&groups, now)?;
@@ -254,17 +245,6 @@ impl Keeper {
         }
         publish(&self.waits, waiting);
         Ok(())
-    }
-
-    /// Takes over from an earlier run of the monitor, in the first round: an egress IP that is here
-    /// and to which the kernel translates has arrived. Probes then only add the proof.
-    fn inherit(&mut self, translated: &BTreeSet<Ipv4Addr>, now: Time) {
-        self.has_inherited = true;
-        for (landing, coming) in self.coming.iter().filter(|(one, _)| translated.contains(one)) {
-            let address = coming.ip.address;
-            tracing::info!("egress IP {address} was in use on {landing} before this start");
-            self.arrived.insert(*landing, now);
-        }
     }
 
     /// Puts the landing addresses on the forwarding interface.
@@ -312,46 +292,6 @@ impl Keeper {
         Ok(())
     }
 
-    /// Takes in replies, and sends the next probes.
-    fn probe(&mut self, now: Time) -> anyhow::Result<()> {
-        let mut arrived = Vec::new();
-        self.probes.sequence = self.probes.sequence.wrapping_add(1);
-        for (landing, coming) in &mut self.coming {
-            let took = now.since(coming.since);
-            if coming.socket.is_none() {
-                let socket = PeerSocket::echo(*landing, None, self.probes.mark, now)
-                    .with_context(|| format!("cannot probe by {landing}"))?;
-                coming.socket = Some(socket);
-            }
-            let replied =
-                coming.socket.as_mut().is_some_and(|one| self.probes.is_answered(one, now));
-            if replied || took >= ASSUMED {
-                if !self.arrived.contains_key(landing) {
-                    let how =
-                        if replied { "a probe by it was answered" } else { "EC2 shows it here" };
-                    let ms = took.as_millis();
-                    tracing::info!(
-                        "egress IP {} has arrived on {landing}: {how}, {ms} ms after EC2 accepted \
-                         it",
-                        coming.ip.address
-                    );
-                }
-                let proof = if replied { EgressProof::Probe } else { EgressProof::Time };
-                if let Some((_, known)) = self.status.here.get_mut(landing) {
-                    *known = proof;
-                }
-                arrived.push(*landing);
-            } else if let Some(socket) = &coming.socket {
-                self.probes.ask(socket);
-            }
-        }
-        for landing in arrived {
-            self.coming.remove(&landing);
-            self.arrived.entry(landing).or_insert(now);
-        }
-        Ok(())
-    }
-
     /// Whether a group has egress IPs.
     fn has_groups(&self) -> bool {
         self.known.as_ref().is_some_and(|(groups, _)| !groups.is_empty())
@@ -360,11 +300,12 @@ impl Keeper {
     /// The table that belongs to what is known.
     fn table(&mut self, groups: &[EgressGroup], now: Time) -> anyhow::Result<EgressTable> {
         let inserting = self.inserting.borrow().clone();
-        let here = EgressHere { groups, arrived: &self.arrived, inserting: &inserting };
+        let here = EgressHere { groups, arrived: self.arrivals.arrived(), inserting: &inserting };
         let reset = self.resets.networks(here, now);
         self.is_ripening = self.resets.are_coming(here, now);
         let answering = self.answering();
-        let here = Here { arrived: &self.arrived, inserting: &inserting, answering: &answering };
+        let here =
+            Here { arrived: self.arrivals.arrived(), inserting: &inserting, answering: &answering };
         let groups: Vec<EgressRules> =
             groups.iter().filter_map(|group| here.rules(group)).collect();
         let plan = if !groups.is_empty() {
@@ -390,7 +331,8 @@ impl Keeper {
     /// The groups of whose packets copies are taken, where this is the table of the translation.
     fn copying(&self, groups: &[EgressGroup], table: &EgressTable) -> Vec<Copying> {
         let (answering, inserting) = (self.answering(), Inserting::new());
-        let here = Here { arrived: &self.arrived, inserting: &inserting, answering: &answering };
+        let here =
+            Here { arrived: self.arrivals.arrived(), inserting: &inserting, answering: &answering };
         let copies = groups.iter().filter_map(|group| {
             let relay = here.relay(group)?;
             Some(Copying {

@@ -43,13 +43,12 @@ fn peer() -> InstanceId {
 /// A keeper that knows nothing yet, as after a start, and what it reports.
 fn keeper(state_dir: &Path) -> (Keeper, Inbox) {
     let (notes, inbox) = inbox::channel().unwrap();
+    let probes = Probes { targets: Vec::new(), mark: EchoMark::new(0), sequence: 0 };
     let keeper = Keeper {
         state_dir: state_dir.to_owned(),
         address: OWN,
-        probes: Probes { targets: Vec::new(), mark: EchoMark::new(0), sequence: 0 },
         known: None,
-        coming: BTreeMap::new(),
-        arrived: BTreeMap::new(),
+        arrivals: Arrivals::new(probes),
         inserting: watch::channel(Inserting::new()).1,
         waits: watch::channel(Inserting::new()).0,
         relay: None,
@@ -210,7 +209,8 @@ fn a_start_keeps_the_egress_ips_that_the_host_translates_to_without_any_reply() 
         assert!(next.status.here.values().all(|(_, proof)| *proof == EgressProof::None));
         next.round(None, at(35)).await.unwrap();
         assert!(next.status.here.values().all(|(_, proof)| *proof == EgressProof::Time));
-        assert!(next.coming.is_empty() && next.arrived == LANDINGS.map(|one| (one, now)).into());
+        assert!(!next.arrivals.is_probing());
+        assert_eq!(*next.arrivals.arrived(), LANDINGS.map(|one| (one, now)).into());
         // What comes later has to arrive.
         next.take(Some(Vec::new()), at(40));
         next.take(Some(vec![group(&LANDINGS, true, true)]), at(40));
