@@ -31,6 +31,9 @@ const READY_IF_PLANNED: Duration = Duration::from_secs(5);
 /// How long after an egress IP has left its connections are removed. Until EC2's effects are
 /// complete, packets of them still come.
 const LEAVE: Duration = Duration::from_mins(1);
+/// While a takeover inserts so many connections, the kernel's news are not read: messages about
+/// them would take more than 20 ms. A resync follows.
+const MANY: usize = 5_000;
 /// While an egress IP is on its way, its owner may still send changes: time between two looks.
 const PACE: Duration = Duration::from_millis(50);
 
@@ -145,7 +148,8 @@ impl Insertions {
         let first = self.due(&ip, Time::default());
         let count: usize = first.iter().map(|(_, entries)| entries.len()).sum();
         if count > 0 {
-            let mut work = spawn_local(self.clone().insert(first, true));
+            let is_urgent = !is_planned && count >= MANY;
+            let mut work = spawn_local(self.clone().insert_first(first, is_urgent));
             let in_time = timeout(HOLD, &mut work).await;
             self.lift(ip.id);
             let results = if let Ok(results) = in_time { results } else { work.await };
@@ -155,6 +159,17 @@ impl Insertions {
             self.lift(ip.id);
         }
         self.follow(&ip, begun).await;
+    }
+
+    /// Inserts what is held when an egress IP begins to come.
+    async fn insert_first(
+        self,
+        due: Vec<(InstanceId, Vec<Entry>)>,
+        is_urgent: bool,
+    ) -> anyhow::Result<InsertedCounts> {
+        let pauses = self.shared.pauses.clone();
+        let _pause = if is_urgent { Some(pauses.begin().await) } else { None };
+        self.insert(due, true).await
     }
 
     /// Inserts what arrives after `since`, until the egress IP is settled here.

@@ -6,6 +6,7 @@
 //! - `owner`: the kernel's news and dumps, and a stream to each heir;
 //! - `heir`: the streams from the other members;
 //! - `insert`: takeovers;
+//! - `pauses`: no news while many connections are inserted;
 //! - `report`: the status.
 //!
 //! The event loop publishes the members and where the egress IPs are, and waits for nothing here.
@@ -13,6 +14,7 @@
 mod heir;
 mod insert;
 mod owner;
+mod pauses;
 mod pipe;
 mod report;
 mod shared;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddrV4;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::pause;
 use super::pipe::Pipe;
 use super::shared::Shared;
 use crate::daemon::clock;
-use crate::flows::{Change, Entry, Role, Sender};
+use crate::flows::{Entry, Role, Sender};
 use crate::kernel::conntrack::{ConntrackError, Listener, Requests};
 use crate::types::{InstanceId, Member, Time};
 
@@ -55,14 +56,26 @@ pub(super) async fn news(shared: Rc<Shared>) {
 }
 
 async fn listen(shared: &Shared) -> io::Result<std::convert::Infallible> {
+    loop {
+        let (_listening, ends) = shared.pauses.listen().await;
+        read_news(shared, ends).await?;
+    }
+}
+
+/// Passes the kernel's news on until `ends`.
+async fn read_news(shared: &Shared, ends: impl Future<Output = ()>) -> io::Result<()> {
     let mut listener = Listener::open()?;
     // Nothing is known of what happened before.
     let now = clock::now();
-    shared.each_sender(|sender| sender.change(&Change::Overrun, now));
+    shared.each_sender(|sender| sender.missed(now));
     let mut changes = Vec::new();
+    let mut ends = pin!(ends);
     loop {
         changes.clear();
-        listener.next(&mut changes).await?;
+        tokio::select! {
+            result = listener.next(&mut changes) => result?,
+            () = &mut ends => return Ok(()),
+        }
         let now = clock::now();
         shared.each_sender(|sender| {
             for change in &changes {
