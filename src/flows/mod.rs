@@ -71,6 +71,7 @@ mod receiver;
 mod refusal;
 mod replica;
 mod sender;
+mod supersede;
 
 use std::time::Duration;
 
@@ -84,6 +85,7 @@ pub use receiver::Receiver;
 pub use refusal::Refusal;
 pub use replica::{InsertedCounts, Replica, ReplicaCounts};
 pub use sender::{LagCounts, Progress, Rate, Sender, SenderCounts, SenderLimits};
+pub use supersede::drop_superseded;
 
 /// How often the owner looks through the kernel's table for timeouts that were extended, which the
 /// kernel does not announce.

@@ -86,6 +86,7 @@ async fn receive(shared: Rc<Shared>, owner: InstanceId, stream: TcpStream) {
         }
         held.state = Err(reason);
     });
+    shared.supersede();
 }
 
 /// Receives until the stream ends.
@@ -140,7 +141,7 @@ fn take(
         Ok::<_, StreamFault>(held.replica.counts().resyncs > before)
     })?;
     if is_resynced {
-        shared.supersede(owner);
+        shared.supersede();
     }
     Ok(())
 }

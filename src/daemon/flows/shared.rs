@@ -8,9 +8,11 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 
+use super::pauses::Pauses;
 use crate::config::Replicate;
 use crate::flows::{
-    BootId, Channel, Hello, Nonce, Rate, Record, Replica, Role, Sender, SenderLimits, StreamKeys,
+    BootId, Channel, Hello, Nonce, Rate, Replica, Role, Sender, SenderLimits, StreamKeys,
+    drop_superseded,
 };
 use crate::types::{EgressId, InstanceId, Member, Time};
 
@@ -68,6 +70,7 @@ pub(super) struct Shared {
     pub(super) served: RefCell<Option<BTreeMap<Ipv4Addr, EgressId>>>,
     /// A link needs a dump of the kernel's table.
     pub(super) dump_wanted: Notify,
+    pub(super) pauses: Rc<Pauses>,
     pub(super) strangers: Cell<u64>,
     /// Why this node cannot read its kernel's news or accept streams.
     pub(super) faults: RefCell<BTreeMap<&'static str, Reason>>,
@@ -82,6 +85,7 @@ impl Shared {
             held: RefCell::default(),
             served: RefCell::default(),
             dump_wanted: Notify::new(),
+            pauses: Pauses::new(),
             strangers: Cell::new(0),
             faults: RefCell::default(),
         }
@@ -190,18 +194,11 @@ impl Shared {
         });
     }
 
-    /// An owner has shown all that it has. What earlier owners had of its egress IPs is no more:
-    /// one that took them over has said what is left.
-    pub(super) fn supersede(&self, owner: &InstanceId) {
+    /// An owner has shown all that it has, or its stream has ended. What earlier owners had of an
+    /// egress IP is no more: one that took it over has said what is left.
+    pub(super) fn supersede(&self) {
         let mut held = self.held.borrow_mut();
-        let Some(latest) = held.get(owner) else { return };
-        let ids: BTreeSet<EgressId> =
-            latest.replica.records().map(|Record { egress, .. }| egress).collect();
-        for (_, other) in held.iter_mut().filter(|(node, _)| *node != owner) {
-            for id in &ids {
-                other.replica.forget(*id);
-            }
-        }
+        drop_superseded(held.values_mut().map(|held| (held.state.is_ok(), &mut held.replica)));
     }
 
     /// Notes whether something works that all streams need.

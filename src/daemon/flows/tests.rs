@@ -194,12 +194,37 @@ fn what_a_silent_owner_had_is_forgotten_in_time() {
 }
 
 #[test]
-fn the_owner_that_has_shown_its_connections_last_supersedes_the_earlier_ones() {
+fn an_owner_that_has_shown_its_connections_supersedes_those_without_a_stream() {
     let heir = shared(34, 2, "one");
-    for (owner, port) in [(node(1), 1), (node(3), 2)] {
-        give(&heir, &owner, port);
+    let owners = [node(1), node(3), node(4)];
+    for (owner, port) in owners.iter().zip(1..) {
+        give(&heir, owner, port);
     }
-    heir.supersede(&node(3));
-    let left = |owner| heir.held.borrow()[&owner].replica.len();
-    assert_eq!((left(node(1)), left(node(3))), (0, 1));
+    let left = || owners.each_ref().map(|owner| heir.held.borrow()[owner].replica.len());
+    heir.supersede();
+    assert_eq!(left(), [1, 1, 1], "nobody has shown all that it has");
+    let now = clock::now();
+    // Two of them send, as in a planned move. The third one has just opened its stream again.
+    for (owner, is_shown) in owners.iter().zip([true, true, false]) {
+        heir.with_held(owner, |held| {
+            held.state = Ok(());
+            held.replica.begin(BootId([1; 16]));
+            for message in [
+                Message::ResyncBegin { count: 1 },
+                Message::Records { oldest: now, records: held.replica.records().collect() },
+                Message::ResyncEnd { records: 1, removals: 0 },
+            ] {
+                if is_shown {
+                    held.replica.apply(&message, now).unwrap();
+                }
+            }
+        });
+    }
+    heir.supersede();
+    assert_eq!(left(), [1, 1, 1], "each would send only what changes");
+    for owner in &owners[1..] {
+        heir.with_held(owner, |held| held.state = Err("the stream has ended".to_owned()));
+    }
+    heir.supersede();
+    assert_eq!(left(), [1, 0, 0]);
 }

@@ -2,6 +2,7 @@
 
 mod budget;
 mod lags;
+mod shown;
 mod table;
 
 use std::collections::BTreeMap;
@@ -240,9 +241,14 @@ impl Sender {
             Change::Gone(tuple) => self.gone(tuple, now),
             Change::Overrun => {
                 self.counts.overruns += 1;
-                self.start_over(now + RESYNC_PAUSE);
+                self.missed(now);
             }
         }
+    }
+
+    /// News of the kernel were missed. Everything is sent anew after a moment.
+    pub fn missed(&mut self, now: Time) {
+        self.start_over(now + RESYNC_PAUSE);
     }
 
     fn seen(&mut self, entry: &Entry, now: Time) {
@@ -252,6 +258,7 @@ impl Sender {
         }
         let Some(record) = self.record(entry) else { return };
         match record.flow.stage() {
+            Stage::Opening if record.flow.tcp.is_none() => self.table.note_stateless(record),
             Stage::Opening => {}
             Stage::Ended => self.gone(&entry.flow.tuple, now),
             Stage::Replicated => {
@@ -381,43 +388,6 @@ impl Sender {
         let waiting = (least > 0).then(|| self.budget.ready(least));
         let others = [sync, waiting, self.table.next_ripe()];
         Some(others.into_iter().flatten().fold(position, Time::min))
-    }
-
-    /// How far the heir is; none before its first answer.
-    #[must_use]
-    pub fn progress(&self) -> Option<Progress> {
-        self.stream.as_ref()?.progress
-    }
-
-    /// Whether the heir has been sent everything, what waits aside.
-    #[must_use]
-    pub fn is_live(&self) -> bool {
-        let sync = self.stream.as_ref().map(|stream| stream.sync);
-        matches!(sync, Some(Sync::Live(_) | Sync::Looking))
-    }
-
-    /// Changes that wait to be sent.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.table.waiting()
-    }
-
-    /// Connections of this node's egress IPs, as far as they are known.
-    #[must_use]
-    pub fn flows(&self) -> usize {
-        self.table.len()
-    }
-
-    /// How long changes took until the heir had acknowledged them, since the sender was made.
-    #[must_use]
-    pub fn lags(&self) -> &LagCounts {
-        self.lags.counts()
-    }
-
-    /// What was counted.
-    #[must_use]
-    pub fn counts(&self) -> SenderCounts {
-        self.counts
     }
 }
 

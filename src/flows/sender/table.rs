@@ -56,6 +56,8 @@ pub(super) struct Table {
     dump: u32,
     /// What was removed since the current dump began: the dump may still show it.
     removed_in_dump: Option<BTreeSet<Tuple>>,
+    /// News since then of TCP connections whose state is not known: the dump has that.
+    stateless: BTreeMap<Tuple, Record>,
 }
 
 impl Table {
@@ -70,6 +72,7 @@ impl Table {
             young: BTreeSet::new(),
             dump: 0,
             removed_in_dump: None,
+            stateless: BTreeMap::new(),
         }
     }
 
@@ -112,11 +115,13 @@ impl Table {
     pub(super) fn begin_dump(&mut self) {
         self.dump = self.dump.wrapping_add(1);
         self.removed_in_dump = Some(BTreeSet::new());
+        self.stateless.clear();
     }
 
     /// The dump is complete.
     pub(super) fn end_dump(&mut self, now: Time) {
         self.removed_in_dump = None;
+        self.stateless.clear();
         let dump = self.dump;
         let missing = self.flows.iter().filter(|(_, one)| one.dump != dump);
         let missing: Vec<Tuple> = missing.map(|(tuple, _)| *tuple).collect();
@@ -135,7 +140,19 @@ impl Table {
         {
             return Noted::Unchanged;
         }
+        let record = match self.stateless.remove(&record.flow.tuple) {
+            Some(newer) => Record { flow: Flow { tcp: record.flow.tcp, ..newer.flow }, ..newer },
+            None => record,
+        };
         self.note(record, now, of_any_age)
+    }
+
+    /// The kernel has announced a TCP connection without its state, which is not known either. If a
+    /// dump is running, it will show the state, and perhaps the rest as it was before.
+    pub(super) fn note_stateless(&mut self, record: Record) {
+        if self.removed_in_dump.is_some() {
+            self.stateless.insert(record.flow.tuple, record);
+        }
     }
 
     /// The kernel has announced a connection. `of_any_age`: it need not wait until it is old
@@ -223,6 +240,7 @@ impl Table {
     pub(super) fn remove(&mut self, tuple: &Tuple, now: Time) -> bool {
         if let Some(removed) = &mut self.removed_in_dump {
             removed.insert(*tuple);
+            self.stateless.remove(tuple);
         }
         let Some(tracked) = self.flows.remove(tuple) else { return false };
         if let Some(place) = tracked.place {

@@ -376,3 +376,21 @@ fn news_during_a_dump_count_more_than_what_the_dump_shows() {
     pair.exchange(at(3)).unwrap();
     assert_eq!(pair.held(), [Flow { timeout_s: 0, ..tcp(1, TcpState::FinWait) }]);
 }
+
+/// The kernel's news of a connection have its TCP state only where that has changed.
+#[test]
+fn news_without_a_tcp_state_get_it_from_the_dump_that_is_running() {
+    let mut pair = Pair::new(limits());
+    pair.connect(1, at(0));
+    pair.exchange(at(0)).unwrap();
+    pair.sender.begin_dump();
+    let known = tcp(1, TcpState::Established);
+    seen(&mut pair, Flow { tcp: None, mark: 7, ..known }, at(1));
+    seen(&mut pair, Flow { tcp: None, ..tcp(2, TcpState::Established) }, at(1));
+    gone(&mut pair, tcp(2, TcpState::Established).tuple, at(1));
+    pair.sender.dumped(&entry(known), at(2));
+    pair.sender.dumped(&entry(tcp(2, TcpState::Established)), at(2));
+    pair.sender.end_dump(at(3));
+    pair.exchange(at(3)).unwrap();
+    assert_eq!(pair.held(), [Flow { timeout_s: 0, mark: 7, ..known }]);
+}
