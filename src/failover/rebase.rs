@@ -186,9 +186,22 @@ impl Peer {
         if heard_at.is_some_and(|at| at <= old) && asked < heard_at {
             self.power = None;
         }
+        // A goodbye counts for longer than times are told apart, and would never end. It ends here.
+        if self.said_goodbye()
+            && let Some(heard) = self.heard.as_mut().filter(|heard| heard.at <= old)
+        {
+            heard.at = Time::default();
+            self.excused = Time::default();
+        }
+    }
+
+    /// Whether its goodbye has ended, so that its last heartbeat is older than all others.
+    fn has_left(&self) -> bool {
+        self.heard.as_ref().is_some_and(|heard| heard.at == Time::default())
     }
 
     fn each_time(&mut self, visit: &mut dyn FnMut(&mut Time)) {
+        let has_left = self.has_left();
         let Self {
             member: _,
             listed: _,
@@ -219,22 +232,26 @@ impl Peer {
             flaps: _,
             handed_back_at,
         } = self;
-        [met, excused, verdict_since].into_iter().for_each(&mut *visit);
+        [met, verdict_since].into_iter().for_each(&mut *visit);
         for (_, since) in serving.values_mut() {
             visit(since);
         }
         not_shared.values_mut().for_each(&mut *visit);
-        if let Some(heard) = heard {
-            visit(&mut heard.at);
+        if !has_left {
+            visit(excused);
+            if let Some(heard) = heard {
+                visit(&mut heard.at);
+            }
         }
         if let Some((_, asked)) = power {
             visit(asked);
         }
-        [echo_at, echo_asked, moved_at, alive_since, deaf_since, handed_back_at]
-            .into_iter()
-            .chain([probes_fail_since, proven_since, relieved_at])
-            .flatten()
-            .for_each(visit);
+        let others = [echo_at, echo_asked, moved_at, alive_since, deaf_since, handed_back_at];
+        for time in
+            others.into_iter().chain([probes_fail_since, proven_since, relieved_at]).flatten()
+        {
+            visit(time);
+        }
     }
 }
 

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-#[cfg(feature = "sim")]
-use natha_prove::sim;
 use natha_prove::{bugs, model};
+#[cfg(feature = "sim")]
+use natha_prove::{flows, sim};
 
 /// Model check and simulation of natha's decision core.
 #[derive(Debug, Parser)]
@@ -22,6 +22,9 @@ enum What {
     /// Run simulated clusters: random faults by seed, or the study of networks and settings.
     #[cfg(feature = "sim")]
     Sim(sim::Options),
+    /// Run the replication of connections on simulated hosts and streams: random faults by seed.
+    #[cfg(feature = "sim")]
+    Flows(flows::Options),
     /// Put bugs into the decision core, one at a time: the check must find each.
     Bugs(bugs::Options),
 }
@@ -31,6 +34,8 @@ fn main() -> ExitCode {
         What::Check(options) => model::command(&options),
         #[cfg(feature = "sim")]
         What::Sim(options) => sim::command(&options),
+        #[cfg(feature = "sim")]
+        What::Flows(options) => flows::command(&options),
         What::Bugs(options) => bugs::command(&options),
     };
     match done {

@@ -91,6 +91,29 @@ fn a_node_whose_forward_path_breaks_is_relieved_within_a_second() {
     assert_eq!(sim.holder(0), Some(0));
 }
 
+/// Each heartbeat is held to what the world let through: see `check_proof` in `rules.rs`.
+#[test]
+fn a_node_that_probes_claims_no_proof_that_is_old() {
+    for seed in 0..20 {
+        let mut sim = probing(2, seed);
+        let is_proven =
+            |sim: &Sim| sim.nodes[0].machine.as_ref().is_some_and(|it| it.fitness().is_proven());
+        sim.set_forwarding(0, false);
+        sim.run(5_000);
+        assert_eq!((is_proven(&sim), sim.holder(0)), (false, Some(1)), "seed {seed}");
+        // The next host has proven nothing, and a restart of its monitor proves nothing either.
+        sim.panic(0);
+        for _ in 0..2 {
+            sim.boot(0);
+            sim.run(300);
+            assert!(!is_proven(&sim), "seed {seed}");
+        }
+        sim.set_forwarding(0, true);
+        sim.run(2 * MINUTE);
+        assert_eq!((is_proven(&sim), sim.holder(0)), (true, Some(0)), "seed {seed}");
+    }
+}
+
 /// Field fault A4.
 #[test]
 fn where_all_probes_fail_a_dead_node_is_covered_and_no_node_is_stopped() {

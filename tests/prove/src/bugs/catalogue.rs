@@ -12,9 +12,9 @@ use crate::model::Rule;
 const SWITCH: &str = "BUG";
 /// The file that gets the switches of all bugs.
 const CRATE: &str = "src/lib.rs";
-/// The modules that neither the checker nor the simulation uses: the copy does without.
-const UNUSED: [&str; 9] =
-    ["cluster", "doctor", "flows", "history", "metrics", "notify", "plan", "policy", "status"];
+/// The modules that neither the checker nor the simulations use: the copy does without.
+const UNUSED: [&str; 8] =
+    ["cluster", "doctor", "history", "metrics", "notify", "plan", "policy", "status"];
 /// The variable that says which bugs are on, by their names.
 pub(super) const VARIABLE: &str = "NATHA_SEEDED_BUGS";
 
@@ -51,6 +51,8 @@ pub(super) struct Bug {
     run: Option<String>,
     /// Words of the rule that the simulation of groups of several kinds must see broken.
     pub(super) simulated: Option<String>,
+    /// Words of the rule that the simulation of replication must see broken.
+    pub(super) replicated: Option<String>,
 }
 
 /// An assumption without which a rule does not hold.
@@ -87,8 +89,9 @@ impl Catalogue {
             ensure!(bug.rule.is_some() == bug.run.is_some(), "`{name}`: a rule needs a run");
             let other = |with: &String| found.bugs.iter().any(|bug| bug.name == *with);
             ensure!(bug.with.iter().all(other), "`{name}` comes with a bug that there is not");
-            let is_judged = bug.rule.is_some() || bug.simulated.is_some();
-            ensure!(is_judged, "`{name}` names no rule, of the model or of the simulation");
+            let rules = [&bug.rule, &bug.simulated, &bug.replicated];
+            let is_judged = rules.into_iter().any(Option::is_some);
+            ensure!(is_judged, "`{name}` names no rule, of the model or of a simulation");
         }
         Ok(found)
     }
@@ -141,7 +144,7 @@ mod seeded {{
 
 impl Bug {
     /// The rule of the model that must be broken, and the options of the check that must find it;
-    /// none of a bug that only the simulation finds.
+    /// none of a bug that only a simulation finds.
     pub(super) fn check(&self) -> Option<(&str, &str)> {
         self.rule.as_deref().zip(self.run.as_deref())
     }
@@ -176,7 +179,8 @@ mod tests {
         let what = String::new();
         let (name, file) = ("b".to_owned(), PathBuf::from("core.rs"));
         let (find, replace) = (find.to_owned(), replace.to_owned());
-        Bug { name, what, file, find, replace, with: None, rule: None, run: None, simulated: None }
+        let (with, rule, run, simulated, replicated) = (None, None, None, None, None);
+        Bug { name, what, file, find, replace, with, rule, run, simulated, replicated }
     }
 
     #[test]

@@ -15,13 +15,17 @@ use super::tree::{Found, Tree};
 
 /// A run of the checker that takes longer than this many seconds is not the small one it should be.
 const LIMIT: &str = "180";
+/// What the simulations are called by.
+const SEVERAL: &[&str] = &["sim", "--several"];
+const REPLICATION: &[&str] = &["flows"];
 
 /// Which bugs.
 #[derive(Debug, Args)]
 #[command(
     after_help = "The bugs are put into a copy of the sources, under target/bugs, each behind \
     a switch. While one is on,\nthe check must break the rule that the bug names, and so must the \
-    simulation, of bugs that name one of\nits rules; while none is on, every run must hold.\n\n\
+    simulations, of bugs that name\none of their rules; while none is on, every run of the check \
+    must hold.\n\n\
     Exit status: 0 every bug is caught, 3 one is not, 1 error, 2 wrong usage."
 )]
 pub struct Options {
@@ -147,25 +151,30 @@ impl Row<'_> {
     }
 }
 
-/// Simulates a bug where that is asked for. Says whether its rule is broken, as it must be.
+/// Simulates a bug where that is asked for. Says whether its rules are broken, as they must be.
 fn simulate(
     tree: &Tree,
     bug: &Bug,
     options: &Options,
     out: &mut impl Write,
 ) -> anyhow::Result<bool> {
-    let Some(rule) = &bug.simulated else { return Ok(true) };
-    let begun = Instant::now();
-    let broken = tree.simulate(&bug.switched_on(), &threads(options), rule)?;
-    let caught = broken.iter().any(|line| line.contains(rule));
-    let by = if caught { rule.as_str() } else { "NOTHING" };
-    let took = begun.elapsed().as_secs_f64();
-    let name = if bug.check().is_some() { "  simulated" } else { &bug.name };
-    writeln!(out, "{name:<24} {by:<30} {:>9} {took:>6.1}", "")?;
-    if options.story || !caught {
-        writeln!(out, "  {}\n{}", bug.what, broken.join("\n"))?;
+    let several = bug.simulated.as_deref().map(|rule| (rule, SEVERAL));
+    let replicated = bug.replicated.as_deref().map(|rule| (rule, REPLICATION));
+    let mut all_caught = true;
+    for (rule, simulation) in several.into_iter().chain(replicated) {
+        let begun = Instant::now();
+        let broken = tree.simulate(&bug.switched_on(), simulation, &threads(options), rule)?;
+        let caught = broken.iter().any(|line| line.contains(rule));
+        let by = if caught { rule } else { "NOTHING" };
+        let took = begun.elapsed().as_secs_f64();
+        let name = if bug.check().is_some() { "  simulated" } else { &bug.name };
+        writeln!(out, "{name:<24} {by:<30} {:>9} {took:>6.1}", "")?;
+        if options.story || !caught {
+            writeln!(out, "  {}\n{}", bug.what, broken.join("\n"))?;
+        }
+        all_caught &= caught;
     }
-    Ok(caught)
+    Ok(all_caught)
 }
 
 fn threads(options: &Options) -> String {

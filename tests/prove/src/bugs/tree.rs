@@ -21,7 +21,7 @@ const MEMBERS: &str = "members = [\".\", \"tests/lab\", \"tests/prove\"]";
 const VERSION: &str = "version = \"0.0.0\"";
 /// The name of the checker that is built, so that it does not take the sound one's place.
 const PROGRAM: &str = "natha-prove-seeded";
-/// How many seeds the simulation has to find a bug with, and how many it runs before it looks.
+/// How many seeds a simulation has to find a bug with, and how many it runs before it looks.
 const SEEDS: usize = 64;
 const SEEDS_AT_ONCE: usize = 8;
 
@@ -83,27 +83,30 @@ impl Tree {
     /// Runs the checker while `bugs` are on, with the options `run` and `more`.
     pub(super) fn check(&self, bugs: &str, run: &str, more: &[&str]) -> anyhow::Result<Found> {
         let json = self.root.with_file_name("found.json");
-        let options = run.split_whitespace().chain(more.iter().copied()).map(OsStr::new);
+        let options = ["check"].into_iter().chain(run.split_whitespace());
+        let options = options.chain(more.iter().copied()).map(OsStr::new);
         let (code, text) =
-            self.run(bugs, "check", options.chain([OsStr::new("--json"), json.as_os_str()]))?;
+            self.run(bugs, options.chain([OsStr::new("--json"), json.as_os_str()]))?;
         let broken = text.lines().filter_map(|line| line.strip_prefix("BROKEN: "));
         let broken = broken.map(str::to_owned).collect();
         Ok(Found { broken, states: states(&json)?, text, code })
     }
 
-    /// Runs the simulation of groups of several kinds while `bugs` are on, until a seed breaks
+    /// Runs a simulation, which is called by these words, while `bugs` are on, until a seed breaks
     /// `rule`: which rules were broken, in words.
     pub(super) fn simulate(
         &self,
         bugs: &str,
+        simulation: &[&str],
         threads: &str,
         rule: &str,
     ) -> anyhow::Result<Vec<String>> {
         let mut broken = Vec::new();
         for first in (0..SEEDS).step_by(SEEDS_AT_ONCE) {
             let seeds = format!("{first}..{}", first + SEEDS_AT_ONCE);
-            let options = ["--several", "--seeds", &seeds, "--threads", threads];
-            let (code, text) = self.run(bugs, "sim", options.map(OsStr::new))?;
+            let options = ["--seeds", &seeds, "--threads", threads];
+            let options = simulation.iter().copied().chain(options).map(OsStr::new);
+            let (code, text) = self.run(bugs, options)?;
             if code == Some(3) {
                 let found = text.lines().filter(|line| line.starts_with("seed "));
                 broken.extend(found.map(str::to_owned));
@@ -120,11 +123,10 @@ impl Tree {
     fn run<'a>(
         &self,
         bugs: &str,
-        verb: &str,
         options: impl IntoIterator<Item = &'a OsStr>,
     ) -> anyhow::Result<(Option<i32>, String)> {
         let mut program = Command::new(&self.program);
-        program.env(VARIABLE, bugs).arg(verb).args(options);
+        program.env(VARIABLE, bugs).args(options);
         let starting = || format!("starting {}", self.program.display());
         let done = program.output().with_context(starting)?;
         let code = done.status.code();

@@ -77,7 +77,7 @@ fn may_strike(world: &World, fault: Fault) -> bool {
     let runs = |n: usize| node(n).kernel && !node(n).frozen;
     let able = match fault {
         Fault::Crash(n) | Fault::Freeze(n) => runs(n),
-        Fault::Restart(n) | Fault::Kill(n) | Fault::Unproven(n) => {
+        Fault::Restart(n) | Fault::Kill(n) | Fault::Unproven(n) | Fault::Drain(n) => {
             runs(n) && node(n).machine.is_some()
         }
         Fault::Unfit(n) | Fault::Api(n, _) => node(n).fit && node(n).api == Api::Works,
@@ -200,6 +200,7 @@ impl Model for Space {
             SideBySide,
             Translation,
             Guard,
+            Behind,
         ]
     }
 }

@@ -188,7 +188,7 @@ fn check_assumption() -> anyhow::Result<()> {
 }
 
 fn kind(name: &str) -> Result<Kind, String> {
-    let others = [Kind::Overdue, Kind::Service, Kind::Unlisted];
+    let others = [Kind::Overdue, Kind::Service, Kind::Unlisted, Kind::Drain];
     let more = Kind::PROBES.into_iter().chain(Kind::EGRESS);
     let mut all = Kind::ALLOWED.into_iter().chain(others).chain(more);
     let kind = all.find(|kind| format!("{kind:?}") == name);

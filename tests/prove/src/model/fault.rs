@@ -105,6 +105,8 @@ pub enum Fault {
     Service(usize, usize),
     /// A person changes where a resource leads.
     Led(usize, Led),
+    /// A person drains a node; mended by the same person, who has it take part again.
+    Drain(usize),
     /// A person stops a node; mended by the same person's start.
     UserStop(usize),
     /// The lists that the first node reads lack the second.
@@ -144,6 +146,7 @@ impl fmt::Display for Fault {
             Self::Led(table, Led::Out) => write!(f, "a person leads table {table} elsewhere"),
             Self::Led(table, Led::Nowhere) => write!(f, "a person deletes the route of {table}"),
             Self::Service(n, group) => write!(f, "the service of g{group} fails on node {n}"),
+            Self::Drain(n) => write!(f, "a person drains node {n}"),
             Self::UserStop(n) => write!(f, "a person stops node {n}"),
             Self::Unlisted(n, of) => write!(f, "the lists of node {n} lack node {of}"),
             Self::Overdue => write!(f, "stops are held up on their way"),

@@ -112,6 +112,7 @@ impl World {
                 let unknown = (!is_known).then_some(Rule::Unknown);
                 unknown.into_iter().chain(notes.is_blind(false).then_some(Rule::Blind)).collect()
             }
+            Action::MayExit => self.judge_goodbye(n).into_iter().collect(),
             _ => Vec::new(),
         };
         for rule in broken {
@@ -213,10 +214,12 @@ impl World {
         }
         let shares =
             self.parts_of(home).into_iter().any(|t| self.cloud.now.routes[t] == Target::Node(to));
-        if to == home && !shares {
+        // Who leaves cannot wait.
+        let is_hand_back = to == home && !shares && !self.is_leaving(n);
+        if is_hand_back {
             Rule::EarlyHandBack.try_it();
         }
-        if to == home && !shares && self.nodes[to].notes.up < surely_up {
+        if is_hand_back && self.nodes[to].notes.up < surely_up {
             broken.push(Rule::EarlyHandBack);
         }
         broken
@@ -231,7 +234,8 @@ impl World {
         let served = !self.pattern.checked
             || self.nodes[holder].notes.serves[self.home(at)].0 >= SURELY_CALM;
         let led = self.led[at] >= SURELY_CALM;
-        holder != n && calm(n) && calm(holder) && linked && served && led
+        let stays = !self.is_leaving(holder);
+        holder != n && calm(n) && calm(holder) && linked && served && led && stays
     }
 
     /// Whether node `n` would take this table from a healthy node of which it has heard nothing
@@ -314,6 +318,7 @@ impl World {
             }
             self.note_blindness(n);
             self.note_services(n);
+            self.note_drain(n);
         }
         let rows = self.nodes.len();
         for pair in 0..rows * rows {
@@ -386,7 +391,7 @@ impl World {
         let mut working = (0..self.nodes.len()).filter(|n| self.nodes[*n].forwards());
         let sole = working.next().filter(|n| {
             let runs = self.cloud.now.power[*n].state == InstanceState::Running;
-            let may_serve = runs && self.nodes[*n].may_forward();
+            let may_serve = runs && self.nodes[*n].may_forward() && !self.is_leaving(*n);
             working.next().is_none() && may_serve && self.nodes[*n].failing.is_empty()
         });
         let is_stale = self.is_any_stale();

@@ -13,7 +13,7 @@
 //! | `world`, `node`, `cloud`, `calls` | everything there is |
 //! | `names` | what everything is called |
 //! | `tick` | one second of it |
-//! | `judge`, `groups`, `egress`, `probes` | whether what is about to happen may happen |
+//! | `judge`, `groups`, `egress`, `drain`, `probes` | whether what is about to happen may happen |
 //! | `settle` | whether everything comes to rest once nothing is broken |
 //! | `check` | the run of the checker and its result |
 //! | `story` | a counterexample in words |
@@ -23,6 +23,7 @@ mod calls;
 mod check;
 mod cloud;
 mod command;
+mod drain;
 mod egress;
 mod fault;
 mod groups;

@@ -77,6 +77,8 @@ pub(super) struct Notes {
     pub(super) serves: Vec<(u8, u8)>,
     /// Ticks for which its monitor has run without evidence that packets pass its host.
     pub(super) unproven: u8,
+    /// Ticks for which it still counts as leaving; it is drained where that does not end.
+    pub(super) leaving: u8,
     /// Groups of which it has alerted that they lead out of the cluster.
     pub(super) told: BTreeSet<usize>,
     /// Ticks since its host crashed, if nothing that it asked for was under way then.

@@ -180,7 +180,8 @@ impl World {
         let lacks = self.nodes[write.to].notes.unproven >= SURELY_LACKING;
         let linked = self.linked[n * self.nodes.len() + write.to] >= SURELY_TOLD;
         let told = linked && self.nodes[n].notes.heard[write.to] < DETECTION;
-        (self.nodes[n].probes.proven && lacks && told).then_some(Rule::Unproven)
+        let may_wait = self.nodes[n].probes.proven && !self.is_leaving(n);
+        (may_wait && lacks && told).then_some(Rule::Unproven)
     }
 
     /// Breaks what only probes can tell.

@@ -76,11 +76,13 @@ pub enum Rule {
     Translation,
     /// A host is ready for an egress IP before it comes.
     Guard,
+    /// A drained node leaves nothing behind.
+    Behind,
 }
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::MutualStop,
         Self::StopServing,
         Self::StopWell,
@@ -115,6 +117,7 @@ impl Rule {
         Self::SideBySide,
         Self::Translation,
         Self::Guard,
+        Self::Behind,
     ];
 
     /// Its name: the invariant's number, and a word.
@@ -155,6 +158,7 @@ impl Rule {
             Self::SideBySide => "L4 side by side",
             Self::Translation => "S10 translation",
             Self::Guard => "S11 guard",
+            Self::Behind => "L4 left behind",
         }
     }
 
@@ -211,7 +215,8 @@ impl Rule {
             }
             Self::EarlyHandBack => {
                 "a node hands a group back only to a home whose monitor has run, fit, for at least \
-                 hand_back.hold, less the detection time after a pause of the giver"
+                 hand_back.hold, less the detection time after a pause of the giver; a drained \
+                 node cannot wait"
             }
             Self::UnaskedStart | Self::TooManyStops | Self::WriteStorm => self.of_limits(),
             Self::Unserving | Self::Order | Self::Divided | Self::Apart | Self::Local => {
@@ -220,6 +225,7 @@ impl Rule {
             Self::Shared | Self::Unproven => self.of_probes(),
             Self::Stranger | Self::Restarted | Self::Undead => self.of_verdicts(),
             Self::Landing | Self::SideBySide | Self::Translation | Self::Guard => self.of_egress(),
+            Self::Behind => self.of_drains(),
             Self::Unserved | Self::NoRest | Self::LeftStopped | Self::HeldUp | Self::Untold => {
                 self.promise()
             }
@@ -281,7 +287,8 @@ impl Rule {
                  whether it shares it, moves no route"
             }
             Self::Unproven => {
-                "no node that is proven gives a route to a node whose heartbeats say that it is not"
+                "no node that is proven gives a route to a node whose heartbeats say that it is \
+                 not, unless the giver is drained"
             }
             _ => self.statement(),
         }
@@ -329,13 +336,24 @@ impl Rule {
         }
     }
 
+    /// The rule about planned work.
+    const fn of_drains(self) -> &'static str {
+        match self {
+            Self::Behind => {
+                "when a drained node has left, nothing points to it that another node, alive to it \
+                 and healthy for a while, could have been given"
+            }
+            _ => self.statement(),
+        }
+    }
+
     /// The liveness rules: what must happen.
     const fn promise(self) -> &'static str {
         match self {
             Self::Unserved => {
                 "when only one node has been healthy, apart from what probes tell, for longer than \
                  detection, grace, first contact and a call take together, every resource of the \
-                 cluster points to it, but for what EC2 refuses to move to it"
+                 cluster points to it, but for what EC2 refuses to move to it, unless it is drained"
             }
             Self::NoRest => {
                 "from every state, once nothing is broken, every group returns home, and then \

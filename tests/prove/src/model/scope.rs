@@ -33,6 +33,7 @@ pub enum Kind {
     HalfDelayed,
     HalfStale,
     Landless,
+    Drain,
 }
 
 impl Kind {
@@ -98,6 +99,7 @@ impl Kind {
             Self::HalfDelayed => halves(Api::DelaysHalf),
             Self::HalfStale => Half::ALL.map(Fault::HalfStale).to_vec(),
             Self::Landless => each(Fault::Landless),
+            Self::Drain => each(Fault::Drain),
             Self::Unlisted => {
                 pairs.filter(|(a, b)| a != b).map(|(a, b)| Fault::Unlisted(a, b)).collect()
             }

@@ -16,9 +16,9 @@ const ENDS: [u8; 2] = [2, 50];
 const EGRESS: [Kind; 6] = [HalfRefused, HalfDelayed, HalfStale, Landless, Blip, NoProbe];
 
 use Kind::{
-    Blip, Crash, Cut, Deaf, Delays, Freeze, HalfDelayed, HalfRefused, HalfStale, Hangs, Kill,
-    Landless, Led, LosesReplies, NoEcho, NoProbe, Refuses, Repeats, Restart, Service, Slow, Stale,
-    Unfit, Unlisted, Unproven, UserStop,
+    Blip, Crash, Cut, Deaf, Delays, Drain, Freeze, HalfDelayed, HalfRefused, HalfStale, Hangs,
+    Kill, Landless, Led, LosesReplies, NoEcho, NoProbe, Refuses, Repeats, Restart, Service, Slow,
+    Stale, Unfit, Unlisted, Unproven, UserStop,
 };
 
 fn scope(name: &'static str, nodes: usize, strikes: u8, kinds: &[Kind]) -> Scope {
@@ -91,6 +91,7 @@ pub(super) fn quick() -> Vec<Scope> {
         lasting(&FEW, scope("n2-lists", 2, 2, &[Unlisted, NoEcho, Crash])),
         egress(scope("n2-egress-one", 2, 1, &[&Kind::ALLOWED[..], &EGRESS].concat())),
         lasting(&FEW, egress(scope("n2-egress", 2, 2, &[Crash, HalfRefused, HalfDelayed]))),
+        lasting(&FEW, egress(scope("n2-drain", 2, 2, &[Drain, Crash, Freeze, HalfRefused]))),
         halves(),
     ]
 }
@@ -139,6 +140,17 @@ pub(super) fn full() -> Vec<Scope> {
         ),
         lasting(&FEW, egress(scope("n2-egress-probes", 2, 2, &[Crash, Blip, NoProbe, Landless]))),
         lasting(&FEW, booting(egress(scope("n2-egress-boot", 2, 1, &[Crash, Cut, HalfRefused])))),
+        lasting(
+            &FEW,
+            egress(scope(
+                "n2-drain",
+                2,
+                2,
+                &[Drain, Crash, Restart, Freeze, HalfRefused, HalfDelayed],
+            )),
+        ),
+        lasting(&FEW, scope("n2-drain-plain", 2, 2, &[Drain, Crash, Hangs, NoProbe])),
+        lasting(&FEW, egress(scope("n3-drain", 3, 2, &[Drain, Crash]))),
         halves(),
         egress(scope("n3-egress-one", 3, 1, &[&Kind::ALLOWED[..], &EGRESS].concat())),
     ]

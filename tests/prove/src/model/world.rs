@@ -172,6 +172,8 @@ impl World {
         let roster = self.roster();
         let (nodes, tables) = (self.nodes.len(), self.cloud.now.routes.len());
         let groups = self.groups();
+        // A restart ends a drain.
+        self.faults.retain(|(fault, _)| *fault != Fault::Drain(n));
         let node = &mut self.nodes[n];
         node.end_monitor();
         node.boots += 1;
@@ -258,6 +260,7 @@ impl World {
                 self.stop(n, Stopper::User { calm });
             }
             Fault::NoProbe(_) | Fault::Blip(_) | Fault::Unproven(_) => self.strike_probes(fault),
+            Fault::Drain(n) => self.drain(n),
             Fault::Deaf(..)
             | Fault::Cut(..)
             | Fault::NoEcho(..)
@@ -294,6 +297,7 @@ impl World {
                 self.nodes[n].tell_checks();
             }
             Fault::Api(n, _) => self.nodes[n].api = Api::Works,
+            Fault::Drain(n) => self.undrain(n),
             Fault::UserStop(n) => {
                 let _ = self.start(n);
             }

@@ -195,6 +195,7 @@ impl Sim {
                 self.enter(n, state);
             }
         }
+        self.note_outside();
         self.ec2_due = self.world.next_change(now).map(Time::from_boot);
     }
 

@@ -10,7 +10,7 @@ use natha_lab::ec2::{Fault as CallFault, FaultRule};
 
 use super::cluster::Sim;
 use super::ec2::Api;
-use super::names::{documented, egress, many, roster};
+use super::names::{documented, egress, many, replicated, roster};
 use super::net::Burst;
 use super::noise::Noise;
 
@@ -20,6 +20,11 @@ const STORM: u64 = 5 * 60_000;
 const CALM: u64 = 4 * 60_000;
 /// And how long it is then watched.
 const REST: u64 = 60_000;
+/// For how long a private IP is outside of the cluster at least: until reads must show it, and
+/// some lists lack it.
+const OUTSIDE: u64 = 60_000;
+/// How often lists lack an entry, of a thousand times, in clusters in which they do.
+const OMITS: u64 = 100;
 
 /// What groups consist of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +64,10 @@ enum Trouble {
     Silent,
     /// A node booted and has not proven that packets pass it.
     Unproven(usize),
+    /// Nothing is answered on one of a node's ways to the internet.
+    Way(usize, Evidence),
+    /// The private IP of a group is outside of the cluster.
+    Outside(usize),
     NoDaemon(usize),
     Call(usize, &'static str),
     Service(usize),
@@ -78,6 +87,10 @@ struct Chaos {
     troubles: Vec<(u64, Trouble)>,
     /// Whether all nodes are latched while faults come.
     latched: bool,
+    /// Whether nodes find out by probes what they know of themselves.
+    probing: bool,
+    /// Whether lists lack entries, and private IPs are assigned outside of the cluster.
+    lacking: bool,
 }
 
 impl Chaos {
@@ -92,6 +105,7 @@ impl Chaos {
         let roster = match made {
             Made::Plain => roster(nodes),
             Made::Several if seed % 8 == 5 => egress(nodes),
+            Made::Several if seed % 8 == 7 => replicated(nodes),
             Made::Several if some.is_multiple_of(3) => many(nodes, noise.pick(&[1, 5, 9])),
             Made::Several => documented(nodes),
         };
@@ -108,8 +122,16 @@ impl Chaos {
         sim.read_lag = Duration::from_millis(noise.pick(&[0, 0, 500, 3_000]));
         sim.guest_boot = Duration::from_millis(noise.pick(&[0, 5_000, 40_000]));
         let jitter = sim.jitter;
-        let latched = made == Made::Several && seed % 8 == 6;
-        Self { sim, noise, made, jitter, faults: 0, troubles: Vec::new(), latched }
+        let is_one_of_eight = |which: u64| made == Made::Several && seed % 8 == which;
+        let [lacking, probing, latched] = [1, 3, 6].map(is_one_of_eight);
+        if probing {
+            sim.start_probes();
+        }
+        if lacking {
+            sim.omits = OMITS;
+        }
+        let troubles = Vec::new();
+        Self { sim, noise, made, jitter, faults: 0, troubles, latched, probing, lacking }
     }
 
     fn latch(&mut self) {
@@ -184,7 +206,11 @@ impl Chaos {
 
     /// What breaks around nodes `n` and `m` and has an end.
     fn break_something(&mut self, n: usize, m: usize, span: u64) -> Option<Trouble> {
-        let among = if self.made == Made::Plain { 20 } else { 26 };
+        let among = match self.made {
+            Made::Plain => 20,
+            Made::Several if self.lacking => 28,
+            Made::Several => 26,
+        };
         Some(match self.pick(among) {
             0 | 1 => {
                 let lost = self.noise.pick(&[20, 100, 300, 700]);
@@ -205,10 +231,7 @@ impl Chaos {
                 self.sim.freeze(n);
                 Trouble::Frozen(n)
             }
-            9 => {
-                self.sim.set_fitness(n, Fitness::unfit(Fault::Uplink));
-                Trouble::Unfit(n)
-            }
+            9 => self.break_fitness(n),
             10 => {
                 self.sim.kill_daemon(n);
                 Trouble::NoDaemon(n)
@@ -247,6 +270,7 @@ impl Chaos {
             19 => return self.boot_unproven(n),
             20..=23 => self.break_call(n),
             24 | 25 => self.break_services(n),
+            26 | 27 => return self.give_outside(),
             _ => return None,
         })
     }
@@ -257,10 +281,25 @@ impl Chaos {
         None
     }
 
+    /// Node `n` is unfit. Where nodes probe, one of its ways to the internet breaks.
+    fn break_fitness(&mut self, n: usize) -> Trouble {
+        if !self.probing {
+            self.sim.set_fitness(n, Fitness::unfit(Fault::Uplink));
+            return Trouble::Unfit(n);
+        }
+        let way = self.noise.pick(&Evidence::ALL);
+        self.sim.set_way(n, way, false);
+        Trouble::Way(n, way)
+    }
+
     /// No probe of any node is answered.
     fn silence_targets(&mut self) -> Trouble {
         for n in 0..self.sim.nodes.len() {
-            self.sim.set_fitness(n, Fitness::unfit(Fault::Uplink));
+            if self.probing {
+                self.sim.set_uplink(n, false);
+            } else {
+                self.sim.set_fitness(n, Fitness::unfit(Fault::Uplink));
+            }
         }
         Trouble::Silent
     }
@@ -269,9 +308,27 @@ impl Chaos {
         if !self.sim.nodes[n].kernel {
             return None;
         }
+        if self.probing {
+            self.sim.set_uplink(n, false);
+            self.sim.panic(n);
+            self.sim.boot(n);
+            return Some(Trouble::Way(n, Evidence::Uplink));
+        }
         self.sim.boot(n);
         self.sim.set_fitness(n, Fitness::unproven(Evidence::Transit));
         Some(Trouble::Unproven(n))
+    }
+
+    /// A person assigns a private IP to an interface outside of the cluster, and later to its home
+    /// again.
+    fn give_outside(&mut self) -> Option<Trouble> {
+        let groups: Vec<usize> = self.sim.with_private_ip().collect();
+        let of = self.noise.pick(&groups);
+        let span = OUTSIDE + self.span();
+        self.sim.stage(format!("for {span} ms: the private IP of group {of} is outside"));
+        self.sim.give_outside(of);
+        self.troubles.push((span, Trouble::Outside(of)));
+        None
     }
 
     fn break_services(&mut self, n: usize) -> Trouble {
@@ -338,6 +395,11 @@ impl Chaos {
                 rules.retain(|rule| rule.principal != whom || rule.action.as_deref() != Some(call));
             }
             Trouble::Service(n) => sim.set_failing(n, &[]),
+            Trouble::Way(n, way) => sim.set_way(n, way, true),
+            Trouble::Outside(of) => sim.give_home(of),
+            Trouble::Silent if self.probing => {
+                (0..sim.nodes.len()).for_each(|n| sim.set_uplink(n, true));
+            }
             Trouble::Unfit(n) | Trouble::Unproven(n) => sim.set_fitness(n, Fitness::fit()),
             Trouble::Silent => {
                 (0..sim.nodes.len()).for_each(|n| sim.set_fitness(n, Fitness::fit()));
@@ -357,10 +419,13 @@ impl Chaos {
             self.mend(trouble);
         }
         let sim = &mut self.sim;
+        sim.omits = 0;
         // What waited for a frozen node arrives.
         sim.run(10);
         for n in 0..sim.nodes.len() {
-            sim.set_fitness(n, Fitness::fit());
+            if !self.probing {
+                sim.set_fitness(n, Fitness::fit());
+            }
             let power = sim.nodes[n].power;
             if power == InstanceState::Running && sim.nodes[n].machine.is_none() {
                 sim.boot(n);

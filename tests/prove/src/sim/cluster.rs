@@ -1,6 +1,7 @@
 //! A few machines, a network, and EC2, on one virtual clock.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use natha::config::Timing;
@@ -61,6 +62,9 @@ pub struct Sim {
     pub latency: Duration,
     /// How far a read may lag behind what EC2 does.
     pub read_lag: Duration,
+    /// How often a list with a filter lacks an entry, and an answer by ids all of them, of a
+    /// thousand times.
+    pub omits: u64,
     /// How long a guest boots once its instance runs.
     pub guest_boot: Duration,
     /// Whether stops are held up on their way.
@@ -84,6 +88,10 @@ pub struct Sim {
     pub(super) gateway: String,
     /// The public subnet of the account.
     pub(super) subnet: String,
+    /// An interface outside of the cluster, if there is one.
+    pub(super) outsider: Option<String>,
+    /// Since when it has had each of its private IPs.
+    pub(super) outside: BTreeMap<Ipv4Addr, Time>,
     /// When EC2 next does something by itself.
     pub(super) ec2_due: Option<Time>,
     /// The groups that the account was made for, and the nodes.
@@ -160,6 +168,7 @@ impl Sim {
             timing,
             latency: Duration::from_millis(50),
             read_lag: Duration::ZERO,
+            omits: 0,
             guest_boot: Duration::ZERO,
             hold_stops: false,
             held: Vec::new(),
@@ -173,6 +182,8 @@ impl Sim {
             principals: ids.iter().map(|id| Principal::Instance(id.to_string())).collect(),
             gateway,
             subnet,
+            outsider: None,
+            outside: BTreeMap::new(),
             ec2_due: None,
             parts: parts.collect(),
             members,
@@ -210,7 +221,9 @@ impl Sim {
         if !node.kernel {
             node.met_long_ago.append(&mut node.met);
         }
+        let fitness = node.restart_probes();
         let header = Header {
+            fitness,
             stopped: self.nodes[n].remembered.clone(),
             heard: self.nodes[n].met.clone(),
             heard_long_ago: self.nodes[n].met_long_ago.clone(),
@@ -218,6 +231,7 @@ impl Sim {
             ..Header::new(&self.ids[n], session, timing, 1, &self.roster, self.now)
         };
         self.nodes[n].begin(header.machine(), &self.ids[n], session);
+        self.nodes[n].watch.awake_since = self.now;
         self.tell_checks(n, CHECKED_AFTER);
         header
     }

@@ -30,7 +30,7 @@ const BATCH: usize = 256;
     Exit status: 0 all rules were kept, 3 one was broken, 1 error, 2 wrong usage.")]
 pub struct Options {
     /// Random faults by these seeds.
-    #[arg(long, value_name = "FIRST..LAST", value_parser = range, default_value = "0..2000")]
+    #[arg(long, value_name = "FIRST..LAST", value_parser = crate::seeds, default_value = "0..2000")]
     seeds: Range<u64>,
     /// Random faults by this one seed.
     #[arg(long, value_name = "N", conflicts_with = "seeds")]
@@ -69,14 +69,6 @@ pub struct Options {
     /// Threads; as many as processors if not given.
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-}
-
-fn range(text: &str) -> Result<Range<u64>, String> {
-    let ends = text.split_once("..").map(|(first, last)| (first.parse(), last.parse()));
-    match ends {
-        Some((Ok(first), Ok(last))) if first < last => Ok(first..last),
-        _ => Err("it must be FIRST..LAST, such as 0..2000; LAST is left out".to_owned()),
-    }
 }
 
 fn beats(text: &str) -> Result<Beats, String> {

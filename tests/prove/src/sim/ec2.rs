@@ -315,10 +315,10 @@ impl Sim {
             Ask::Routes(tables) => {
                 let ids: Vec<String> = tables.iter().map(ToString::to_string).collect();
                 let now = self.now.since_boot();
-                self.calls += 1;
-                let seen = self.world.see_tables(&self.principals[by], &ids, conduct, now);
-                let result = seen.map_err(|error| refusal("DescribeRouteTables", &error));
-                let result = result.map(|seen| {
+                let seen = self.see_all("DescribeRouteTables", &ids, |sim, ids, _| {
+                    sim.world.see_tables(&sim.principals[by], ids, conduct, now)
+                });
+                let result = seen.map(|seen| {
                     let told = tables.iter().filter_map(|id| Some((id, seen.get(id.as_str())?)));
                     told.map(|(id, routes)| (id.clone(), listed(routes))).collect()
                 });
@@ -429,6 +429,6 @@ pub(super) fn refusal(call: &str, error: &ApiError) -> CloudFault {
     fault(kind, call, &error.to_string())
 }
 
-fn fault(kind: CloudFaultKind, call: &str, message: &str) -> CloudFault {
+pub(super) fn fault(kind: CloudFaultKind, call: &str, message: &str) -> CloudFault {
     CloudFault { kind, call: call.to_owned(), message: message.to_owned() }
 }

@@ -13,6 +13,7 @@ mod names;
 mod net;
 mod node;
 mod noise;
+mod outside;
 mod plot;
 mod prober;
 mod queue;

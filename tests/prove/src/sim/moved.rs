@@ -90,10 +90,16 @@ impl Sim {
             _ => None,
         };
         let addresses: Vec<Ipv4Addr> = resources.iter().filter_map(address).collect();
-        self.calls += 1;
-        let (now, caller) = (self.now.since_boot(), &self.principals[by]);
-        let found = self.world.see_private(caller, &addresses, conduct, now);
-        let found = found.map_err(|error| refusal("DescribeNetworkInterfaces", &error))?;
+        let now = self.now.since_boot();
+        let found =
+            self.see_all("DescribeNetworkInterfaces", &addresses, |sim, wanted, by_id| {
+                let seen = sim.world.see_private(&sim.principals[by], wanted, conduct, now)?;
+                // Asked for by their ids are the interfaces of the members alone.
+                let is_of_member = |one: &PrivateSeen| {
+                    sim.members.iter().any(|member| member.interface.as_str() == one.interface)
+                };
+                Ok(seen.into_iter().filter(|(_, one)| !by_id || is_of_member(one)).collect())
+            })?;
         let seen = |resource: &Resource| match found.get(&address(resource)?) {
             None => Some(Location::Vacant),
             Some(PrivateSeen { is_primary: true, interface }) => {
@@ -112,10 +118,10 @@ impl Sim {
             _ => None,
         };
         let ids: Vec<String> = resources.iter().filter_map(id).collect();
-        self.calls += 1;
-        let (now, caller) = (self.now.since_boot(), &self.principals[by]);
-        let found = self.world.see_addresses(caller, &ids, conduct, now);
-        let found = found.map_err(|error| refusal("DescribeAddresses", &error))?;
+        let now = self.now.since_boot();
+        let found = self.see_all("DescribeAddresses", &ids, |sim, ids, _| {
+            sim.world.see_addresses(&sim.principals[by], ids, conduct, now)
+        })?;
         let seen = |resource: &Resource| {
             let Some(found) = id(resource).and_then(|id| found.get(&id)) else {
                 return Location::Absent;

@@ -132,6 +132,13 @@ pub fn egress(nodes: usize) -> Roster {
     Roster { members, groups: (0..nodes).map(grouped).collect() }
 }
 
+/// The same, where nodes replicate connections: a planned move waits until its receiver has heard
+/// of it.
+pub(super) fn replicated(nodes: usize) -> Roster {
+    let Roster { members, groups } = egress(nodes);
+    Roster { members, groups: groups.into_iter().map(prepared).collect() }
+}
+
 fn members(nodes: usize) -> Vec<Member> {
     let member = |n: usize| Member {
         id: id(n),

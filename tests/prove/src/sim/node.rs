@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use natha::failover::{ActionId, Event, Input, Latches, Machine};
-use natha::types::{Fitness, GroupName, InstanceId, InstanceState, SessionId, Time};
+use natha::types::{Evidence, Fitness, GroupName, InstanceId, InstanceState, SessionId, Time};
 use natha::wire::{Packet, Sessions};
 
 use super::ec2::Api;
@@ -14,15 +14,6 @@ use super::rules::Watch;
 
 /// Packets that a node which does not run may have waiting for it; later ones are lost.
 const BACKLOG: usize = 1_024;
-
-/// What becomes of packets to the internet: a node's own, and those that it forwards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Uplink {
-    /// They are answered.
-    Works,
-    /// They are not.
-    Lost,
-}
 
 /// Everything one node is.
 #[derive(Debug, Clone)]
@@ -37,9 +28,13 @@ pub struct Node {
     pub frozen: bool,
     /// Its monitor alone is paused; the kernel forwards and answers echo.
     pub stalled: bool,
-    pub(super) uplink: Uplink,
+    /// The ways to the internet on which nothing is answered: that of its own packets, and with it
+    /// the other, or that of the packets that it forwards alone.
+    pub(super) broken: BTreeSet<Evidence>,
     /// Its probes and what they have found, if they are simulated.
     pub(super) prober: Option<(Prober, Fitness)>,
+    /// When the last probe passed its forward path that was answered, since its host booted.
+    pub(super) passed: Option<Time>,
     /// How the API treats it.
     pub api: Api,
     /// What it has said so far.
@@ -90,8 +85,9 @@ impl Node {
             kernel: true,
             frozen: false,
             stalled: false,
-            uplink: Uplink::Works,
+            broken: BTreeSet::new(),
             prober: None,
+            passed: None,
             api: Api::Works,
             events: Vec::new(),
             replays: 0,
@@ -137,9 +133,15 @@ impl Node {
         self.kernel && !self.frozen
     }
 
+    /// Whether packets that take this way to the internet get out and back.
+    pub(super) fn passes(&self, way: Evidence) -> bool {
+        let works = |way: Evidence| !self.broken.contains(&way);
+        self.forwards() && works(Evidence::Uplink) && works(way)
+    }
+
     /// Whether packets that are routed to it get out and back.
     pub(super) fn serves(&self) -> bool {
-        self.forwards() && self.uplink == Uplink::Works
+        self.passes(Evidence::Transit)
     }
 
     /// When its monitor must turn next.
@@ -149,9 +151,14 @@ impl Node {
 
     /// Something arrives; without a monitor nobody takes it.
     pub(super) fn receive(&mut self, arrival: Arrival) {
-        if self.machine.is_some() && self.arrived.len() < BACKLOG {
+        if self.machine.is_some() && self.has_room() {
             self.arrived.push_back(arrival);
         }
+    }
+
+    /// Whether what arrives now is kept.
+    pub(super) fn has_room(&self) -> bool {
+        self.arrived.len() < BACKLOG
     }
 
     /// Whether something waits to be taken in.

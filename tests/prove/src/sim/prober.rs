@@ -6,7 +6,7 @@ use natha::evidence::{Judge, Pacing, Proof, Proven, Round};
 use natha::types::{Evidence, Fault, Fitness, Time};
 
 use super::cluster::Sim;
-use super::node::Uplink;
+use super::node::Node;
 use super::queue::What;
 
 /// Targets that a round usually asks, and all of them: natha's defaults are two by ICMP and one by
@@ -16,11 +16,14 @@ const TARGETS: (usize, usize) = (2, 3);
 pub(super) const ROUND_TRIP: Duration = Duration::from_millis(10);
 /// Rounds without a reply after which a way is lost: natha's default.
 const LOST_AFTER: u32 = 5;
+/// The longest time that the judge takes replies to need: natha's own.
+const SLOWEST: Duration = Duration::from_secs(1);
 
 /// What sends probes and judges their replies.
 #[derive(Debug, Clone)]
 pub(super) struct Prober {
     pub(super) judge: Judge,
+    pacing: Pacing,
     /// When replies arrive, and to which round: to the node's own probes, and to those of the
     /// forward path.
     replies: [Vec<(Time, u16)>; 2],
@@ -28,7 +31,26 @@ pub(super) struct Prober {
 
 impl Prober {
     pub(super) fn new(pacing: Pacing, proven: Proven) -> Self {
-        Self { judge: Judge::new(pacing, proven), replies: [Vec::new(), Vec::new()] }
+        let judge = Judge::new(pacing, proven);
+        Self { judge, pacing, replies: [Vec::new(), Vec::new()] }
+    }
+
+    /// The probes of the next run of the monitor, and what the host knows of itself before the
+    /// first of them. What was proven counts until the host boots again.
+    fn next_run(&self, has_booted: bool) -> (Self, Fitness) {
+        let nothing = Proven { uplink: false, transit: Some(false) };
+        let proven = if has_booted { nothing } else { self.judge.proven() };
+        (Self::new(self.pacing, proven), proven.fitness())
+    }
+
+    /// How old the last proof of the forward path of a node can be that is proven. The next round
+    /// follows after an interval. Silence on that way alone counts after the patience. Where the
+    /// node's own probes are answered no longer, either, half of that may pass before, and a round:
+    /// their silence then counts after the patience, too.
+    pub(super) fn oldest_proof(&self) -> Duration {
+        let Pacing { interval, pace, lost_after } = self.pacing;
+        let patience = (pace * lost_after).max(SLOWEST * 2 + pace);
+        interval * 2 + pace * 3 + patience * 3 / 2
     }
 
     /// Takes in the replies that have arrived.
@@ -80,6 +102,19 @@ impl Prober {
     }
 }
 
+impl Node {
+    /// A monitor starts on it. What the host knows of itself before its first probe.
+    pub(super) fn restart_probes(&mut self) -> Fitness {
+        let has_booted = !self.kernel;
+        if has_booted {
+            self.passed = None;
+        }
+        let Some((prober, found)) = &mut self.prober else { return Fitness::fit() };
+        (*prober, *found) = prober.next_run(has_booted);
+        found.clone()
+    }
+}
+
 impl Sim {
     /// From now on each node sends probes as the daemon does, each at a time of its own, and its
     /// fitness is what they show. Both ways have been proven before.
@@ -90,6 +125,7 @@ impl Sim {
         for n in 0..self.nodes.len() {
             let proven = Proven { uplink: true, transit: Some(true) };
             self.nodes[n].prober = Some((Prober::new(pacing, proven), Fitness::fit()));
+            self.nodes[n].passed = Some(self.now);
             let phase = self.noise.up_to(interval);
             self.schedule(phase, What::Probes(n));
         }
@@ -98,7 +134,21 @@ impl Sim {
     /// Packets of node `n` to the internet get no reply from now on, its own and those of private
     /// hosts; or get one again.
     pub fn set_uplink(&mut self, n: usize, works: bool) {
-        self.nodes[n].uplink = if works { Uplink::Works } else { Uplink::Lost };
+        self.set_way(n, Evidence::Uplink, works);
+    }
+
+    /// The same of the packets of private hosts alone.
+    pub fn set_forwarding(&mut self, n: usize, works: bool) {
+        self.set_way(n, Evidence::Transit, works);
+    }
+
+    pub(super) fn set_way(&mut self, n: usize, way: Evidence, works: bool) {
+        let broken = &mut self.nodes[n].broken;
+        if works {
+            broken.remove(&way);
+        } else {
+            broken.insert(way);
+        }
     }
 
     /// A fault of the uplink is what the probes of node `n` have found.
@@ -118,7 +168,11 @@ impl Sim {
     pub(super) fn probe(&mut self, n: usize, hurry: bool) {
         let now = self.now;
         let node = &mut self.nodes[n];
-        let works = node.serves();
+        // They are the monitor's own; and what they find must reach it.
+        if !node.runs() || !node.has_room() {
+            return;
+        }
+        let passes = Evidence::ALL.map(|way| node.passes(way));
         let Some((prober, found)) = &mut node.prober else { return };
         if hurry {
             prober.judge.hurry(now);
@@ -128,7 +182,12 @@ impl Sim {
         let is_new = fitness != *found;
         found.clone_from(&fitness);
         let news = prober.judge.take_news();
-        prober.ask(now, |_, targets| if works { vec![now + ROUND_TRIP; targets] } else { vec![] });
+        let reply = |way: usize, targets: usize| {
+            if passes[way] { vec![now + ROUND_TRIP; targets] } else { vec![] }
+        };
+        if prober.ask(now, reply) && node.serves() {
+            node.passed = Some(now);
+        }
         if is_new {
             self.set_fitness(n, fitness);
         }

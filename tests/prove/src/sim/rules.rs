@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use natha::failover::{Action, ActionId, EventKind, Input, Machine, Outcome};
 use natha::types::{
-    Assignment, Evidence, Fault, Fitness, InstanceState, NatGatewayId, NetworkInterfaceId,
-    Resource, ResourceKind, RouteVia, Time,
+    Evidence, Fault, Fitness, InstanceState, Member, NatGatewayId, NetworkInterfaceId, Resource,
+    ResourceKind, RouteVia, Time,
 };
 
 use super::account::Part;
@@ -37,6 +37,12 @@ pub struct Watch {
     unread: BTreeSet<ResourceKind>,
     /// The latest read of each kind since then.
     asked: BTreeMap<ResourceKind, ActionId>,
+    /// The reads without an outcome so far: their kinds, and when they were requested.
+    reading: BTreeMap<ActionId, (ResourceKind, Time)>,
+    /// When the last read of each kind was requested that succeeded.
+    read_at: BTreeMap<ResourceKind, Time>,
+    /// Since when its monitor has run without a pause.
+    pub(super) awake_since: Time,
     pub(super) leaving: bool,
     /// Whether its monitor was told what its service checks find.
     checked: bool,
@@ -70,6 +76,7 @@ impl Watch {
         detection: Duration,
         kinds: impl Iterator<Item = ResourceKind>,
     ) {
+        self.awake_since = now;
         let paused_at = self.paused_at.take();
         if paused_at.is_some_and(|at| now.since(at) > detection) {
             self.blind = true;
@@ -78,16 +85,31 @@ impl Watch {
         }
     }
 
-    /// Notes that the first read of a kind after a pause has come in, and service checks.
+    /// When the last read of this kind was requested that has come in.
+    pub(super) fn read_at(&self, kind: ResourceKind) -> Option<Time> {
+        self.read_at.get(&kind).copied()
+    }
+
+    /// Notes that the monitor requests a read.
+    fn note_request(&mut self, kind: ResourceKind, id: ActionId, now: Time) {
+        self.asked.insert(kind, id);
+        self.reading.insert(id, (kind, now));
+    }
+
+    /// Notes what has come in: reads, the first of a kind after a pause among them, and service
+    /// checks.
     pub(super) fn note_input(&mut self, input: &Input) {
         match input {
             Input::ServiceChecks { .. } => self.checked = true,
-            Input::Done {
-                id,
-                outcome: Outcome::Routes { result: Ok(_) } | Outcome::Holders { result: Ok(_) },
-            } => {
-                self.unread.retain(|kind| self.asked.get(kind) != Some(id));
-                self.blind &= !self.asked.values().any(|asked| asked == id);
+            Input::Done { id, outcome } => {
+                let read = self.reading.remove(id);
+                if let Outcome::Routes { result: Ok(_) } | Outcome::Holders { result: Ok(_) } =
+                    outcome
+                {
+                    self.read_at.extend(read);
+                    self.unread.retain(|kind| self.asked.get(kind) != Some(id));
+                    self.blind &= !self.asked.values().any(|asked| asked == id);
+                }
             }
             _ => {}
         }
@@ -163,13 +185,16 @@ impl Sim {
 
     /// Judges what a machine has just decided.
     pub(super) fn check_sent(&mut self, by: usize, action: &Action) {
+        let now = self.now;
         match action {
+            Action::SendBeat { beat, .. } => self.check_proof(by, &beat.fitness),
             Action::ReadRoutes { id, .. } => {
-                self.nodes[by].watch.asked.insert(ResourceKind::Route, *id);
+                self.nodes[by].watch.note_request(ResourceKind::Route, *id, now);
             }
             Action::ReadHolders { id, resources } => {
-                let kind = resources.first().map(natha::types::Resource::kind);
-                self.nodes[by].watch.asked.extend(kind.map(|kind| (kind, *id)));
+                if let Some(kind) = resources.first().map(Resource::kind) {
+                    self.nodes[by].watch.note_request(kind, *id, now);
+                }
             }
             Action::WriteRoute { write, .. } => {
                 let route = Some((&write.table, write.cidr));
@@ -181,7 +206,11 @@ impl Sim {
             }
             Action::Assign { assignment, .. } => {
                 let at = self.parts.iter().position(|part| part.resource == assignment.resource);
-                self.check_guard(by, assignment, action);
+                let of = |member: &Member| member.interface == assignment.interface;
+                if let Some(to) = self.members.iter().position(of) {
+                    self.check_guard(by, at, to, action);
+                }
+                self.check_outside(by, assignment, action);
                 self.check_write(by, at, &assignment.interface, action);
             }
             Action::Report { event } if event.kind == EventKind::TakeoverBegun => {
@@ -194,6 +223,7 @@ impl Sim {
                 self.check_fit(by, action);
             }
             Action::Start { .. } => self.check_blind(by, self.nodes[by].watch.blind, action),
+            Action::MayExit => self.check_goodbye(by),
             _ => {}
         }
     }
@@ -265,17 +295,44 @@ impl Sim {
         }
     }
 
-    /// Judges that a node asks EC2 for an egress IP: from that turn on its host must hold back what
-    /// would be translated anew, and insert what is replicated.
-    fn check_guard(&mut self, by: usize, assignment: &Assignment, action: &Action) {
-        let Resource::EgressIp { address, .. } = assignment.resource else { return };
-        if assignment.interface != self.members[by].interface {
+    /// Judges that a node asks EC2 for an egress IP, or to give one to another node: from that turn
+    /// on the receiver's host must hold back what would be translated anew, and insert what is
+    /// replicated. Of a planned move it has heard, where there is time for that.
+    fn check_guard(&mut self, by: usize, at: Option<usize>, to: usize, action: &Action) {
+        let Some(part) = at.map(|at| &self.parts[at]) else { return };
+        let Resource::EgressIp { address, .. } = part.resource else { return };
+        let must_hear = self.groups[part.group].traits.prepared;
+        if to != by && !(must_hear && self.is_told(by, to)) {
             return;
         }
-        let groups = self.nodes[by].machine.as_ref().and_then(|machine| machine.egress(self.now));
+        let groups = self.nodes[to].machine.as_ref().and_then(|machine| machine.egress(self.now));
+        let is_known = to == by || groups.is_some();
         let mut ips = groups.iter().flatten().flat_map(|group| &group.ips);
-        if !ips.any(|ip| ip.address == address && (ip.is_here || ip.is_coming)) {
-            self.breach(&format!("node {by} has no guard for what it asks for: {action:?}"));
+        if is_known && !ips.any(|ip| ip.address == address && (ip.is_here || ip.is_coming)) {
+            self.breach(&format!("node {to} has no guard for what node {by} asks for: {action:?}"));
+        }
+    }
+
+    /// Whether two nodes have been well and have heard each other for so long that each knows what
+    /// the other says now.
+    fn is_told(&self, a: usize, b: usize) -> bool {
+        let is_well = |n: usize| {
+            let since = self.nodes[n].watch.well_since;
+            since.is_some_and(|since| self.now.since(since) >= SURELY_TOLD)
+        };
+        is_well(a) && is_well(b) && self.is_linked(a, b, SURELY_TOLD)
+    }
+
+    /// Judges what a heartbeat says of the forward path by what the world let through: a node that
+    /// calls itself proven has had an answer on that way a moment ago, not counting the time for
+    /// which its monitor did not run.
+    fn check_proof(&mut self, by: usize, said: &Fitness) {
+        let node = &self.nodes[by];
+        let Some((prober, _)) = node.prober.as_ref().filter(|_| said.is_proven()) else { return };
+        let counts_from = node.watch.awake_since;
+        let age = node.passed.map(|at| self.now.since(at.max(counts_from)));
+        if age.is_none_or(|age| age > prober.oldest_proof()) {
+            self.breach(&format!("node {by} calls itself proven, by a proof that is {age:?} old"));
         }
     }
 
@@ -301,6 +358,24 @@ impl Sim {
         let may = self.nodes[by].watch.leaving || !self.is_connected(by, to);
         if is_proven && told && !may {
             self.breach(&format!("node {by} is proven, node {to} is not: {action:?}"));
+        }
+    }
+
+    /// Judges what a drained node still holds when its monitor ends: nothing that another node has
+    /// been able to take for long, as both knew.
+    fn check_goodbye(&mut self, by: usize) {
+        let is_long = |since: Time| self.now.since(since) >= SURELY_CALM;
+        let can_take = |n: &usize, of: usize| {
+            let is_other = *n != by && !self.nodes[*n].watch.leaving;
+            is_other && self.surely_serves(*n, of) && self.is_connected(by, *n)
+        };
+        let left = self.parts.iter().find_map(|part| {
+            let is_left = part.holder == Some(by) && is_long(part.since);
+            let heir = (0..self.nodes.len()).find(|n| can_take(n, part.group));
+            heir.filter(|_| is_left).map(|heir| (part.resource.clone(), heir))
+        });
+        if let Some((resource, heir)) = left.filter(|_| is_long(self.nodes[by].watch.awake_since)) {
+            self.breach(&format!("node {by} leaves {resource} behind, and not to node {heir}"));
         }
     }
 
@@ -346,8 +421,12 @@ impl Sim {
 
     /// Whether two nodes have heard each other for so long that each knows the other.
     pub(super) fn is_connected(&self, a: usize, b: usize) -> bool {
+        self.is_linked(a, b, SURELY_CALM)
+    }
+
+    fn is_linked(&self, a: usize, b: usize, least: Duration) -> bool {
         let trouble = self.nodes[a].watch.trouble.get(&b).copied().unwrap_or_default();
-        self.now.since(trouble) >= SURELY_CALM
+        self.now.since(trouble) >= least
     }
 
     /// A live holder that can serve a group is never robbed of any part of it.
