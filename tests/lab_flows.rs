@@ -4,6 +4,7 @@
 use std::net::Ipv4Addr;
 
 use anyhow::Result;
+use natha_lab::bulk::Bulk;
 use natha_lab::cluster;
 use natha_lab::egress::{self, Egress, Ended, Load};
 use natha_lab::meter::mixed::{Kind, Mix};
@@ -208,16 +209,18 @@ fn connections_survive_the_death_of_their_node_and_then_that_of_its_heir() {
     let address = scene.public("out-a").unwrap();
     scene.wait_seen("host-a", address).unwrap();
     let meter = scene.mixed("host-a", mix(&Kind::ALL, OTHER_PORTS)).unwrap();
+    let count = OF_ONE_HOST + create(&scene, "nat-a", 6_000);
     let heirs = ["nat-b", "nat-c"];
     for heir in heirs {
-        scene.wait_replicated("nat-a", heir, OF_ONE_HOST).unwrap();
+        scene.wait_replicated("nat-a", heir, count).unwrap();
     }
     scene.panic("nat-a").unwrap();
     scene.wait_for(|| Ok(heirs.contains(&scene.route(0)?.as_str()))).unwrap();
     let first = scene.route(0).unwrap();
     let second = if first == heirs[0] { heirs[1] } else { heirs[0] };
     scene.wait_seen("host-a", address).unwrap();
-    scene.wait_replicated(&first, second, OF_ONE_HOST).unwrap();
+    // Also of so many that the heir did not read the kernel's news while it inserted them.
+    scene.wait_replicated(&first, second, count).unwrap();
     scene.panic(&first).unwrap();
     scene.wait_route(0, second).unwrap();
     scene.wait_seen("host-a", address).unwrap();
@@ -238,6 +241,14 @@ fn replicated(mix: Mix) -> (Scene, Ipv4Addr, u64) {
     let meter = scene.mixed("host-a", mix).unwrap();
     scene.wait_replicated("nat-a", "nat-b", OF_ONE_HOST).unwrap();
     (scene, address, meter)
+}
+
+/// Creates connections in a node's kernel that no packets belong to.
+fn create(scene: &Scene, node: &str, count: u32) -> usize {
+    let landing = scene.landing(node, "a").unwrap();
+    let bulk = Bulk { landing, first: 0, count, rate: 20_000 };
+    scene.create_connections(node, &bulk).unwrap();
+    usize::try_from(count).unwrap()
 }
 
 /// Has a node drop what arrives of the streams from another one, by this port of TCP.
@@ -287,11 +298,13 @@ fn a_stream_that_is_lost_in_one_direction_is_an_alert_and_nothing_is_missing_onc
 }
 
 /// For so many connections the heir has room, and not for all that it is to insert.
-const ROOM: u32 = 60;
+const ROOM: u32 = 1_000;
 
 #[test]
 fn connections_that_find_no_room_at_the_heir_are_counted_and_the_others_survive() {
     let (scene, address, meter) = replicated(mix(&Kind::ALL, 10_000));
+    let count = OF_ONE_HOST + create(&scene, "nat-a", 3 * ROOM);
+    scene.wait_replicated("nat-a", "nat-b", count).unwrap();
     let owner = scene.host("nat-a").unwrap().instance;
     let pid = |status: &Value| status["pid"].as_u64();
     let before = pid(&cluster::status(&scene, "nat-b").unwrap());

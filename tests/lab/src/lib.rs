@@ -12,6 +12,8 @@ pub mod applications;
 #[cfg(feature = "host")]
 pub mod bench;
 #[cfg(feature = "host")]
+pub mod bulk;
+#[cfg(feature = "host")]
 pub mod capture;
 #[cfg(feature = "host")]
 pub mod chaos;

@@ -68,7 +68,7 @@ struct Section {
 }
 
 /// All of them, in the order in which they are made.
-const SECTIONS: [Section; 40] = [
+const SECTIONS: [Section; 41] = [
     Section { names: &["binary.mib"], run: host::binary },
     Section { names: &package::NAMES, run: package::sizes },
     Section { names: &["setup.unchanged_ms", "setup.unchanged_ms.max"], run: host::setup },
@@ -93,6 +93,7 @@ const SECTIONS: [Section; 40] = [
     Section { names: &flows::FOREIGN, run: flows::foreign_packets },
     Section { names: flows::LAG.as_flattened(), run: flows::lags },
     Section { names: &flows::COMMIT, run: flows::commits },
+    Section { names: &flows::ADDED, run: flows::added },
     Section { names: &flows::CONNTRACKD, run: flows::conntrackd },
     Section { names: survival::NOTHING.as_flattened(), run: survival::nothing },
     Section { names: survival::EGRESS_IP.as_flattened(), run: survival::egress_ip },

@@ -28,6 +28,8 @@ pub(super) struct Scale {
     pub(super) flow_rounds: u32,
     /// Connections of each of two hosts for that.
     pub(super) flows: u16,
+    /// Hard kills with many connections, and with few.
+    pub(super) loaded_kills: u32,
     /// What one download must transfer at least, in MiB.
     pub(super) transfer_mib: u64,
     /// Rounds of forwarding, with each table once.
@@ -61,6 +63,7 @@ impl Scale {
             hand_backs: 3,
             flow_rounds: 2,
             flows: 2_500,
+            loaded_kills: 3,
             transfer_mib: 10_240,
             dataplane: 21,
             starts: 10,
@@ -86,6 +89,7 @@ impl Scale {
             hand_backs: 1,
             flow_rounds: 1,
             flows: 250,
+            loaded_kills: 1,
             transfer_mib: 500,
             dataplane: 3,
             starts: 2,
@@ -111,6 +115,7 @@ impl Scale {
             fact("rounds.patterns", json!(self.patterns)),
             fact("rounds.hand_back", json!(self.hand_backs)),
             fact("rounds.flows", json!(self.flow_rounds)),
+            fact("rounds.loaded_kills", json!(self.loaded_kills)),
             fact("connections", json!(2 * u32::from(self.flows))),
             fact("rounds.dataplane", json!(self.dataplane)),
             fact("rounds.monitor_start", json!(self.starts)),

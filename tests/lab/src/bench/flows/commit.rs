@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
+use super::added::RATE;
 use super::loaded::{By, Loaded, NODES};
 use crate::bench::figures::Figures;
 use crate::bench::host::Usage;
@@ -19,8 +20,6 @@ pub(in crate::bench) const COMMIT: [&str; 5] = [
     "flows.entries200000.owner_rss_mib",
     "flows.entries200000.heir_rss_mib",
 ];
-/// Connections a second where only their number matters.
-const RATE: u32 = 20_000;
 pub(in crate::bench) fn commits(bench: &Bench<'_>) -> Result<Figures> {
     let mut figures = Figures::new();
     for (size, name) in SIZES.into_iter().zip(COMMIT) {

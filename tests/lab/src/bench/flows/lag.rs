@@ -40,12 +40,13 @@ pub(in crate::bench) fn lags(bench: &Bench<'_>) -> Result<Figures> {
     let mut loaded = Loaded::start(bench, By::Natha)?;
     let mut figures = Figures::new();
     for ((rate, count), names) in LOADS.into_iter().zip(LAG) {
-        let (before, resyncs) = (loaded.lags()?, loaded.resyncs()?);
+        let before = loaded.counts()?;
         let cost = loaded.create(count, rate)?;
         loaded.wait_held()?;
-        let lags = difference(&loaded.lags()?, &before);
+        let after = loaded.counts()?;
+        let lags = difference(&after.lags, &before.lags);
         let at = |percent| quantile(&lags, percent).context("no change was acknowledged");
-        let resyncs = usize::try_from(loaded.resyncs()? - resyncs)?;
+        let resyncs = usize::try_from(after.resyncs - before.resyncs)?;
         let values = [at(50)?, at(99)?, cost.owner, cost.heir, stats::count(resyncs)];
         Bench::say(&format!("{rate} new connections a second: {lags:?}, {resyncs} resyncs"));
         figures.extend(names.iter().copied().zip(values));

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::wait_own_address;
 use crate::bench::Bench;
 use crate::bench::host::{TICKS, Usage, usage};
 use crate::bench::stats;
+use crate::bulk::Bulk;
 use crate::egress::Egress;
 use crate::scene::Scene;
+use crate::spec::Ec2Spec;
 use crate::survival::{FLOATING, start_conntrackd};
 
 /// The owner of the connections, and its heir.
@@ -27,27 +29,6 @@ replicate.max_flows = 250000
 hold = \"1s\"
 hold_max = \"1s\"
 ";
-/// Prints requests for `conntrack -R` at a steady rate: connections of one private host, each to
-/// another port or address, translated to the first argument. Then come the number of the first
-/// one, how many, and how many a second.
-const REQUESTS: &str = r#"
-import sys, time
-landing, (first, count, rate) = sys.argv[1], map(int, sys.argv[2:5])
-slot = max(1, rate // 100)
-begun = time.monotonic()
-for done in range(0, count, slot):
-    lines = "".join(
-        f"-I -p tcp -s 10.0.100.250 -d 198.51.100.{1 + number // 50000} "
-        f"--sport {1024 + number % 50000} --dport 443 --timeout 600 --state ESTABLISHED "
-        f"--status SEEN_REPLY,ASSURED --src-nat {landing}\n"
-        for number in range(first + done, first + min(done + slot, count))
-    )
-    sys.stdout.write(lines)
-    sys.stdout.flush()
-    time.sleep(max(0, begun + (done + slot) / rate - time.monotonic()))
-"#;
-/// How much longer than its rate says the creation may take.
-const LATE: Duration = Duration::from_mins(2);
 /// So many connections may be left when all that were created are gone: the nodes have some.
 const FEW: u64 = 1_000;
 
@@ -67,6 +48,13 @@ pub(super) struct Loaded {
     created: u32,
 }
 
+/// What an owner has counted since its monitor started.
+pub(super) struct Counts {
+    /// The changes that were acknowledged, by how long that took, as upper bounds in milliseconds.
+    pub(super) lags: BTreeMap<u32, u64>,
+    pub(super) resyncs: u64,
+}
+
 /// Processor time while connections were created, in per cent of a core.
 pub(super) struct Cost {
     pub(super) owner: f64,
@@ -75,8 +63,15 @@ pub(super) struct Cost {
 
 impl Loaded {
     pub(super) fn start(bench: &Bench<'_>, by: By) -> Result<Self> {
+        Self::start_with(bench, by, Ec2Spec::default())
+    }
+
+    /// The same, with another EC2.
+    pub(super) fn start_with(bench: &Bench<'_>, by: By, ec2: Ec2Spec) -> Result<Self> {
         let settings = Egress { strict: false, replicate: by == By::Natha, more: by.settings() };
-        let scene = Scene::start(&settings.spec(&bench.options.natha))?;
+        let mut spec = settings.spec(&bench.options.natha);
+        spec.ec2 = ec2;
+        let scene = Scene::start(&spec)?;
         wait_own_address(&scene)?;
         let landing = match by {
             By::Natha => scene.landing(NODES[0], "a")?,
@@ -96,20 +91,14 @@ impl Loaded {
 
     /// Creates connections at a steady rate, so many a second.
     pub(super) fn create(&mut self, count: u32, rate: u32) -> Result<Cost> {
-        let script = "set -o pipefail; python3 -c \"$0\" \"$@\" | conntrack -R - >/dev/null";
-        let numbers = [self.created, count, rate].map(|number| number.to_string());
-        let landing = self.landing.to_string();
-        let mut argv = vec!["bash", "-c", script, REQUESTS, &landing];
-        argv.extend(numbers.iter().map(String::as_str));
-        let limit = LATE + Duration::from_secs((count / rate.max(1)).into());
-        let (begun, before) = (Instant::now(), self.usages()?);
-        let done = self.scene.exec(NODES[0], &argv, limit)?;
-        ensure!(done.code == 0, "conntrack has failed ({}): {}", done.code, done.stderr);
-        let (elapsed, after) = (begun.elapsed().as_secs_f64(), self.usages()?);
+        let bulk = Bulk { landing: self.landing, first: self.created, count, rate };
+        let before = self.usages()?;
+        let seconds = self.scene.create_connections(NODES[0], &bulk)?;
+        let after = self.usages()?;
         self.created += count;
         let percent = |node: usize| {
             let ticks = after[node].ticks - before[node].ticks;
-            stats::rounded(f64::from(ticks) / f64::from(TICKS) / elapsed * 100.0, 1)
+            stats::rounded(f64::from(ticks) / f64::from(TICKS) / seconds * 100.0, 1)
         };
         Ok(Cost { owner: percent(0), heir: percent(1) })
     }
@@ -148,17 +137,21 @@ impl Loaded {
         Ok(())
     }
 
-    /// How many changes were acknowledged so far, by how long that took, as upper bounds in
-    /// milliseconds.
-    pub(super) fn lags(&self) -> Result<BTreeMap<u32, u64>> {
-        let sent = self.scene.sent(NODES[0], NODES[1])?;
-        serde_json::from_value(sent["lags"].clone()).context("the owner counts no lags")
-    }
-
-    /// How many resyncs there were.
-    pub(super) fn resyncs(&self) -> Result<u64> {
-        let sent = self.scene.sent(NODES[0], NODES[1])?;
-        sent["resyncs"].as_u64().context("the owner counts no resyncs")
+    /// What the owner has counted until now.
+    pub(super) fn counts(&self) -> Result<Counts> {
+        let (owner, heir) = (NODES[0], self.scene.host(NODES[1])?.instance);
+        let asked = Instant::now();
+        // The report in the status is up to a second old.
+        let status = self.scene.wait_status(owner, |status| {
+            let age = status["ages"]["flows_ms"].as_u64().map(Duration::from_millis);
+            age.is_some_and(|age| age < asked.elapsed())
+        })?;
+        let sent = &status["flows"]["heirs"][heir.as_str()];
+        let lags = serde_json::from_value(sent["lags"].clone());
+        Ok(Counts {
+            lags: lags.context("the owner counts no lags")?,
+            resyncs: sent["resyncs"].as_u64().context("the owner counts no resyncs")?,
+        })
     }
 
     /// How many connections a node's kernel has.

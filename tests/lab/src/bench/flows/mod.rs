@@ -1,5 +1,6 @@
 //! Connections while a group with an egress IP moves, and the cost of their replication.
 
+mod added;
 mod commit;
 mod conntrackd;
 mod foreign;
@@ -16,6 +17,7 @@ use crate::egress::{self, Egress};
 use crate::scene::Scene;
 use crate::spec::Ec2Spec;
 
+pub(super) use added::{ADDED, added};
 pub(super) use commit::{COMMIT, commits};
 pub(super) use conntrackd::{CONNTRACKD, conntrackd};
 pub(super) use foreign::{FOREIGN, foreign_packets};
