@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use crate::kernel::news::{Changed, News};
+use crate::plan::Item;
 
 /// The least time between two looks that the kernel's news cause. A look runs `nft` once, some
 /// milliseconds, so a program that changes its own tables all the time costs little.
@@ -41,6 +42,14 @@ pub(super) fn found_how(age: Option<Duration>) -> String {
         || "found by a regular check".to_owned(),
         |age| format!("{} ms after the kernel announced a change", age.as_millis()),
     )
+}
+
+/// What to report of an interface of natha's whose sysctls were put right; none if none was.
+pub(super) fn repaired(link: &str, changed: &[Item]) -> Option<String> {
+    let changed: Vec<String> = changed.iter().map(ToString::to_string).collect();
+    let text =
+        || format!("repaired interface `{link}`, {}: {}", found_how(None), changed.join("; "));
+    (!changed.is_empty()).then(text)
 }
 
 /// The kernel's news and an interval.

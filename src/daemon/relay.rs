@@ -15,7 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::alerts::Alert;
 use super::clock;
 use super::inbox::Notes;
-use super::looks::{Cause, found_how};
+use super::looks::{Cause, found_how, repaired};
 use super::peers::{EchoMark, PeerSocket};
 use super::published::publish;
 use crate::config::Settings;
@@ -249,7 +249,8 @@ impl Keeper {
                 self.notes.drift(text, age).await;
             }
         }
-        if has_tunnel && let Some(text) = hold_sysctls()? {
+        // In each round: the tunnel answers echo also while a filter drops every copy in it.
+        if has_tunnel && let Some(text) = repaired(RELAY_LINK, &relay::hold()?) {
             self.notes.drift(text, None).await;
         }
         if matches!(due, Due::Probes) {
@@ -404,14 +405,6 @@ impl Keeper {
             groups: wanted.iter().filter_map(rules).collect(),
         }
     }
-}
-
-/// Sets the tunnel's sysctls where another program has changed them, and returns what to report of
-/// that. Each round looks: the tunnel answers echo also while a filter drops every copy in it.
-fn hold_sysctls() -> anyhow::Result<Option<String>> {
-    let found: Vec<String> = relay::hold()?.iter().map(ToString::to_string).collect();
-    let (any, how, found) = (!found.is_empty(), found_how(None), found.join("; "));
-    Ok(any.then(|| format!("repaired interface `{RELAY_LINK}`, {how}: {found}")))
 }
 
 /// The peers with which a table copies packets.

@@ -22,7 +22,7 @@ use crate::daemon::alerts::Alert;
 use crate::daemon::boot_memory::BootMemory;
 use crate::daemon::clock;
 use crate::daemon::inbox::Notes;
-use crate::daemon::looks::found_how;
+use crate::daemon::looks::repaired;
 use crate::evidence::{Judge, Pacing, Proven, Round};
 use crate::kernel::tun::{self, TransitLink};
 use crate::kernel::{journal, links};
@@ -251,16 +251,13 @@ impl Watch {
 /// Sets the interface's sysctls where another program has changed them, and returns what to report
 /// of that.
 fn hold_sysctls() -> Option<String> {
-    let found = match tun::hold() {
-        Ok(changed) => changed,
+    match tun::hold() {
+        Ok(changed) => repaired(TRANSIT_LINK, &changed),
         Err(error) => {
             tracing::debug!(%error, "cannot repair interface `{TRANSIT_LINK}`");
-            return None;
+            None
         }
-    };
-    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
-    let (any, how, found) = (!found.is_empty(), found_how(None), found.join("; "));
-    any.then(|| format!("repaired interface `{TRANSIT_LINK}`, {how}: {found}"))
+    }
 }
 
 /// The interface with the best default route. Without one, the kernel chooses for each packet.
