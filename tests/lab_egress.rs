@@ -67,7 +67,10 @@ fn an_egress_ip_that_left_a_moment_ago_is_not_used_before_it_is_back_for_good() 
     scene.wait_for(is_elsewhere).unwrap();
     scene.wait_seen("host-a", a).unwrap();
     let told = scene.console("nat-b").unwrap();
-    assert!(told.contains("that it had left this node has taken effect only now"), "{told}");
+    assert!(
+        told.contains("it left this node a moment ago, and probes by it are not answered"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context, anyhow, bail};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -216,10 +216,14 @@ impl Keeper {
         if look.is_some() || self.arrivals.is_new() {
             self.put_landings(&groups, look, now).await?;
         }
-        for (landing, proof) in self.arrivals.probe(now)? {
+        let (proven, failure) = self.arrivals.probe(now);
+        for (landing, proof) in proven {
             if let Some((_, known)) = self.status.here.get_mut(&landing) {
                 *known = proof;
             }
+        }
+        if let Some((landing, error)) = failure {
+            return Err(error).with_context(|| format!("cannot probe by {landing}"));
         }
         let settles = self.loaded.is_none() && now.since(known_since) < SETTLE;
         if settles && self.arrivals.awaits() {

@@ -6,10 +6,9 @@
 //! replies keep coming.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
-
-use anyhow::Context;
 
 use super::peers::{EchoMark, PeerSocket};
 use crate::failover::EgressIp;
@@ -43,11 +42,14 @@ pub(super) struct Arrivals {
 struct Coming {
     ip: EgressIp,
     since: Time,
-    /// When the latest reply was read.
+    /// When the latest reply arrived.
     replied: Option<Time>,
     /// None until its landing address is on this host.
     socket: Option<PeerSocket>,
 }
+
+/// How egress IPs were proven.
+type Proven = BTreeMap<Ipv4Addr, EgressProof>;
 
 /// Echo requests by landing addresses.
 pub(super) struct Probes {
@@ -61,7 +63,7 @@ pub(super) struct Probes {
 enum Place {
     /// Not here, as far as is known.
     Elsewhere,
-    /// Here, until an earlier change may take effect.
+    /// Here while replies come: an earlier change may still take effect.
     HereNow,
     /// Here.
     Here(EgressProof),
@@ -102,38 +104,36 @@ impl Arrivals {
     }
 
     /// Takes in replies, and sends the next probes. Returns how egress IPs were proven in this
-    /// round.
-    ///
-    /// # Errors
-    /// If a landing address cannot be used.
-    pub(super) fn probe(&mut self, now: Time) -> anyhow::Result<BTreeMap<Ipv4Addr, EgressProof>> {
-        let mut proven = BTreeMap::new();
+    /// round, and a landing address that cannot be used, if there is one.
+    pub(super) fn probe(&mut self, now: Time) -> (Proven, Option<(Ipv4Addr, io::Error)>) {
+        let (mut proven, mut failure) = (BTreeMap::new(), None);
         self.probes.sequence = self.probes.sequence.wrapping_add(1);
         for (landing, coming) in &mut self.coming {
             if coming.socket.is_none() {
-                let socket = PeerSocket::echo(*landing, None, self.probes.mark, now)
-                    .with_context(|| format!("cannot probe by {landing}"))?;
-                coming.socket = Some(socket);
+                match PeerSocket::echo(*landing, None, self.probes.mark, now) {
+                    Ok(socket) => coming.socket = Some(socket),
+                    Err(error) => failure = Some((*landing, error)),
+                }
             }
-            if coming.socket.as_mut().is_some_and(|one| self.probes.is_answered(one, now)) {
-                coming.replied = Some(now);
+            if let Some(socket) = &mut coming.socket {
+                coming.replied = coming.replied.max(self.probes.answered(socket, now));
             }
             let left = self.left.get(landing).copied();
             match coming.place(left, now) {
                 Place::Here(proof) => {
-                    coming.enter(&mut self.arrived, *landing, now);
+                    coming.enter(&mut self.arrived, *landing, proof, now);
                     proven.insert(*landing, proof);
                 }
                 Place::HereNow => {
-                    coming.enter(&mut self.arrived, *landing, now);
+                    coming.enter(&mut self.arrived, *landing, EgressProof::Probe, now);
                     self.probes.ask(coming.socket.as_ref());
                 }
                 Place::Elsewhere => {
                     if left.is_some() && self.arrived.remove(landing).is_some() {
                         let address = coming.ip.address;
                         tracing::info!(
-                            "egress IP {address} is not on {landing} yet: that it had left this \
-                             node has taken effect only now"
+                            "egress IP {address} is not on {landing} for now: it left this node a \
+                             moment ago, and probes by it are not answered"
                         );
                     }
                     self.probes.ask(coming.socket.as_ref());
@@ -141,7 +141,7 @@ impl Arrivals {
             }
         }
         self.coming.retain(|landing, _| !proven.contains_key(landing));
-        Ok(proven)
+        (proven, failure)
     }
 
     /// Landing addresses, and when they got their egress IPs.
@@ -180,12 +180,17 @@ impl Coming {
     }
 
     /// It is here from now on, if it was not before.
-    fn enter(&self, arrived: &mut BTreeMap<Ipv4Addr, Time>, landing: Ipv4Addr, now: Time) {
+    fn enter(
+        &self,
+        arrived: &mut BTreeMap<Ipv4Addr, Time>,
+        landing: Ipv4Addr,
+        proof: EgressProof,
+        now: Time,
+    ) {
         arrived.entry(landing).or_insert_with(|| {
-            let how = if self.replied.is_some() {
-                "a probe by it was answered"
-            } else {
-                "EC2 shows it here"
+            let how = match proof {
+                EgressProof::Probe => "a probe by it was answered",
+                EgressProof::Time | EgressProof::None => "EC2 shows it here",
             };
             tracing::info!(
                 "egress IP {} has arrived on {landing}: {how}, {} ms after EC2 accepted it",
@@ -206,13 +211,16 @@ impl Probes {
         }
     }
 
-    fn is_answered(&self, socket: &mut PeerSocket, now: Time) -> bool {
-        let mut answered = false;
+    /// When the latest reply arrived.
+    fn answered(&self, socket: &mut PeerSocket, now: Time) -> Option<Time> {
+        let mut latest = None;
         socket.drain(now, MAX_DRAIN, |datagram| {
             let asked = self.targets.contains(datagram.from.ip());
-            answered |= asked && self.mark.is_reply(datagram.bytes);
+            if asked && self.mark.is_reply(datagram.bytes) {
+                latest = latest.max(Some(datagram.at));
+            }
         });
-        answered
+        latest
     }
 }
 

@@ -104,6 +104,8 @@ pub struct Replica {
     resync: Option<Resync>,
     /// Whether the stream has shown all connections of the owner since it began.
     is_complete: bool,
+    /// When the last resync ended.
+    shown: Option<Time>,
     /// Counts resyncs.
     number: u32,
     swept: Time,
@@ -120,6 +122,7 @@ impl Replica {
             flows: BTreeMap::new(),
             resync: None,
             is_complete: false,
+            shown: None,
             number: 0,
             swept: Time::default(),
             counts: ReplicaCounts::default(),
@@ -165,7 +168,9 @@ impl Replica {
                     self.flows.remove(tuple);
                 }
             }
-            Message::ResyncEnd { records, removals } => self.end_resync(*records, *removals)?,
+            Message::ResyncEnd { records, removals } => {
+                self.end_resync(*records, *removals, now)?
+            }
             Message::Position { .. } => {}
             Message::Hello(_) | Message::Refused(_) | Message::Ack { .. } => {
                 return Err(StreamFault::Unexpected);
@@ -185,7 +190,7 @@ impl Replica {
         self.flows.insert(tuple, Held { egress, flow, received: now, resync: self.number });
     }
 
-    fn end_resync(&mut self, records: u32, removals: u32) -> Result<(), StreamFault> {
+    fn end_resync(&mut self, records: u32, removals: u32, now: Time) -> Result<(), StreamFault> {
         let resync = self.resync.take().ok_or(StreamFault::Unexpected)?;
         if (resync.records, resync.removals) != (records, removals) {
             return Err(StreamFault::Miscounted);
@@ -196,6 +201,7 @@ impl Replica {
         self.counts.not_repeated += wide(before - self.flows.len());
         self.counts.resyncs += 1;
         self.is_complete = true;
+        self.shown = Some(now);
         Ok(())
     }
 
@@ -270,6 +276,13 @@ impl Replica {
     #[must_use]
     pub fn is_in_resync(&self) -> bool {
         self.resync.is_some() || !self.is_complete
+    }
+
+    /// When the last resync ended. Of two nodes that both take themselves for the owner of an
+    /// egress IP, the one that got it last has shown its connections last.
+    #[must_use]
+    pub fn shown(&self) -> Option<Time> {
+        self.shown
     }
 
     /// What was counted.

@@ -172,11 +172,13 @@ fn s16_write_without_an_answer_is_read_back_before_it_is_repeated() {
         let calls = scene.calls_by("nat-b").unwrap().split_off(before);
         let writes: Vec<usize> =
             (0..calls.len()).filter(|place| is_route_write(&calls[*place])).collect();
-        // A request without a reply is sent again, which decides nothing anew.
+        // A request that has no reply after a second is sent once more, before anything is decided.
         let most = if fault == Fault::LostReply { 1 } else { 2 };
         assert!((1..=most).contains(&writes.len()), "{} writes: {fault:?}", writes.len());
-        let after = &calls[writes[writes.len() - 1]..];
-        assert!(after.iter().any(|call| call.action == "DescribeRouteTables"), "{fault:?}");
+        let [first, last] = [writes[0], writes[writes.len() - 1]].map(|place| calls[place].at);
+        assert!(last - first < Duration::from_secs(2), "{fault:?}: {:?}", last - first);
+        let reads = |call: &CallRecord| call.action == "DescribeRouteTables" && call.at > last;
+        assert!(calls.iter().any(reads), "{fault:?}");
         all_well_again(&scene);
         hands_back(&scene);
     }

@@ -2,6 +2,7 @@
 //! move it here. Some time after it has left, its connections are removed from the kernel. One that
 //! is elsewhere when the monitor starts may have left just before.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
@@ -31,8 +32,8 @@ const READY_IF_PLANNED: Duration = Duration::from_secs(5);
 /// How long after an egress IP has left its connections are removed. Until EC2's effects are
 /// complete, packets of them still come.
 const LEAVE: Duration = Duration::from_mins(1);
-/// While a takeover inserts so many connections, the kernel's news are not read: messages about
-/// them would take more than 20 ms. A resync follows.
+/// While a takeover inserts so many connections of an egress IP, the kernel's news are not read. A
+/// resync follows, which takes longer than the messages about fewer connections.
 const MANY: usize = 5_000;
 /// While an egress IP is on its way, its owner may still send changes: time between two looks.
 const PACE: Duration = Duration::from_millis(50);
@@ -200,20 +201,19 @@ impl Insertions {
         records.any(|record| record.egress == id)
     }
 
-    /// What is to be inserted of each owner, the one that was heard last first.
+    /// What is to be inserted of each owner, the one that has shown its connections last first.
     fn due(&self, ip: &EgressIp, since: Time) -> Vec<(InstanceId, Vec<Entry>)> {
         let now = clock::now();
         let held = self.shared.held.borrow();
         let mut owners: Vec<_> = held.iter().collect();
-        owners.sort_by_key(|(_, held)| std::cmp::Reverse(held.heard));
+        owners.sort_by_key(|(_, held)| Reverse((held.replica.shown(), held.heard)));
         let entries = owners.into_iter().map(|(owner, held)| {
             (owner.clone(), held.replica.injection_since(ip.id, ip.landing, since, now))
         });
         entries.filter(|(_, entries)| !entries.is_empty()).collect()
     }
 
-    /// Inserts connections of several owners. With `over`, those of the first one, which was heard
-    /// last, replace what an earlier time of their egress IP here has left. The kernel's part of
+    /// Inserts connections of several owners. With `over`, those of the first one replace what an earlier time of their egress IP here has left. The kernel's part of
     /// the work blocks, in a thread of its own.
     async fn insert(
         self,
@@ -309,11 +309,16 @@ fn wide(count: usize) -> u64 {
 mod tests {
     use tokio::task::LocalSet;
 
-    use super::super::tests::{egress, landing, shared};
+    use super::super::tests::{egress, entry, landing, node, shared};
     use super::*;
     use crate::daemon::inbox;
     use crate::failover::{EgressGroup, Relay};
+    use crate::flows::{Message, Record};
     use crate::types::Egress;
+
+    fn at(ms: u64) -> Time {
+        clock::now() + Duration::from_millis(ms)
+    }
 
     fn group(is_here: bool) -> EgressGroup {
         let address = Ipv4Addr::new(192, 0, 2, 1);
@@ -394,6 +399,32 @@ mod tests {
         };
         assert!(is_settled(group(true)) && !is_settled(group(false)));
         assert!(!is_settled(moving(true, false)) && is_settled(moving(true, true)));
+    }
+
+    /// A node that others have taken an egress IP from may still take itself for its owner, and be
+    /// heard.
+    #[tokio::test]
+    async fn the_owner_that_has_shown_its_connections_last_comes_first() {
+        let test = async {
+            let parts = parts(39, watch::channel(Some(vec![group(true)])).1);
+            for (n, shown, heard) in [(1, 10, 90), (3, 20, 30)] {
+                let record = Record { egress: egress(), flow: entry(1).flow };
+                parts.shared.with_held(&node(n), |held| {
+                    for message in [
+                        Message::ResyncBegin { count: 1 },
+                        Message::Records { oldest: at(shown), records: vec![record] },
+                        Message::ResyncEnd { records: 1, removals: 0 },
+                    ] {
+                        held.replica.apply(&message, at(shown)).unwrap();
+                    }
+                    held.heard = Some(at(heard));
+                });
+            }
+            let ip = group(true).ips.remove(0);
+            let owners = parts.due(&ip, Time::default()).into_iter().map(|(owner, _)| owner);
+            assert_eq!(owners.collect::<Vec<_>>(), [node(3), node(1)]);
+        };
+        LocalSet::new().run_until(test).await;
     }
 
     /// The event loop publishes from another thread, at any moment.

@@ -18,7 +18,7 @@ use super::pipe::Pipe;
 use super::shared::Shared;
 use crate::daemon::clock;
 use crate::flows::{Entry, Role, Sender};
-use crate::kernel::conntrack::{ConntrackError, Listener, Requests};
+use crate::kernel::conntrack::{ConntrackError, EventsOn, Listener, Requests};
 use crate::types::{InstanceId, Member, Time};
 
 /// Bytes that are made at once for the socket.
@@ -56,6 +56,8 @@ pub(super) async fn news(shared: Rc<Shared>) {
 }
 
 async fn listen(shared: &Shared) -> io::Result<std::convert::Infallible> {
+    // In a pause, connections are inserted and opened that are to announce their changes later.
+    let _events_on = EventsOn::open()?;
     loop {
         let (_listening, ends) = shared.pauses.listen().await;
         read_news(shared, ends).await?;

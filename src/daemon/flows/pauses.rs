@@ -1,8 +1,8 @@
 //! Pauses of the kernel's news of connections.
 //!
 //! While a program listens, the kernel makes a message for each connection that is inserted, which
-//! takes as long as the insertion itself. Nobody needs these messages: an heir that is to have the
-//! connections gets all of them by a resync.
+//! takes as long as the insertion itself. The messages are not needed: a resync sends the connections
+//! to the other heirs.
 
 use std::rc::Rc;
 
@@ -38,8 +38,8 @@ impl Pauses {
         pause
     }
 
-    /// Waits until nobody wants a pause, and marks the news as being read. Returns what ends when
-    /// that is to end.
+    /// Waits until no pause is wanted, and marks the news as being read. The future that it returns
+    /// ends when a pause is wanted.
     pub(super) async fn listen(&self) -> (Listening<'_>, impl Future<Output = ()>) {
         let mut wanted = self.wanted.subscribe();
         let _ = wanted.wait_for(|count| *count == 0).await;

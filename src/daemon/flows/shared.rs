@@ -194,8 +194,8 @@ impl Shared {
         });
     }
 
-    /// An owner has shown all that it has, or its stream has ended. What earlier owners had of an
-    /// egress IP is no more: one that took it over has said what is left.
+    /// Drops the records of owners without a stream, for each egress IP whose connections another
+    /// owner has shown. Called when an owner has shown all that it has, or its stream has ended.
     pub(super) fn supersede(&self) {
         let mut held = self.held.borrow_mut();
         drop_superseded(held.values_mut().map(|held| (held.state.is_ok(), &mut held.replica)));

@@ -20,7 +20,7 @@ use crate::wire::StreamKey;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn node(n: u8) -> InstanceId {
+pub(super) fn node(n: u8) -> InstanceId {
     format!("i-0000000{n}").parse().unwrap()
 }
 
@@ -63,7 +63,7 @@ pub(super) fn shared(test: u8, me: u8, key: &str) -> Rc<Shared> {
     Rc::new(shared)
 }
 
-fn entry(port: u16) -> Entry {
+pub(super) fn entry(port: u16) -> Entry {
     let tuple = Tuple {
         protocol: Protocol::Udp,
         source: Ipv4Addr::new(10, 0, 9, 9),

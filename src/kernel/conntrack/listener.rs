@@ -16,6 +16,8 @@ use crate::kernel::news::{group, subscribe};
 
 /// `NFNLGRP_CONNTRACK_NEW`, `_UPDATE` and `_DESTROY` of `linux/netfilter/nfnetlink.h`.
 const GROUPS: u32 = group(1) | group(2) | group(3);
+/// `NFNLGRP_CONNTRACK_DESTROY`.
+const ENDS: u32 = group(3);
 /// The default receive buffer holds fewer than 200 messages; this one some 30,000, which is what a
 /// busy node has in some seconds.
 const RECEIVE_BUFFER: usize = 32 << 20;
@@ -23,6 +25,31 @@ const RECEIVE_BUFFER: usize = 32 << 20;
 const MAX_MESSAGE: usize = 16 << 10;
 /// The most messages that are taken at once before other tasks may run.
 const BURST: usize = 1024;
+
+/// Makes the kernel go on giving connections what they need to announce changes, while there is no
+/// [`Listener`].
+///
+/// Since Linux 5.19, a connection that begins while no program listens to any group of connection
+/// tracking never announces anything (`nf_conntrack_events` 2, `nf_ct_ecache_ext_add`). Its messages
+/// are not read: the kernel drops them once its buffer is full. An insertion is announced to another
+/// group, so it costs nothing.
+#[derive(Debug)]
+pub struct EventsOn {
+    _socket: AsyncFd<OwnedFd>,
+}
+
+impl EventsOn {
+    /// Subscribes. Must be called on a tokio runtime, and needs `CAP_NET_ADMIN`.
+    ///
+    /// # Errors
+    /// If the socket cannot be opened or bound.
+    pub fn open() -> io::Result<Self> {
+        let socket = subscribe(SockProtocol::NetlinkNetFilter, ENDS)?;
+        // The kernel takes its least value.
+        setsockopt(socket.get_ref(), sockopt::RcvBuf, &0)?;
+        Ok(Self { _socket: socket })
+    }
+}
 
 /// A subscription to the kernel's news of connections.
 #[derive(Debug)]

@@ -15,5 +15,5 @@ mod codec;
 mod listener;
 mod requests;
 
-pub use listener::Listener;
+pub use listener::{EventsOn, Listener};
 pub use requests::{ConntrackError, Requests};

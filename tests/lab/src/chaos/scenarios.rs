@@ -110,7 +110,8 @@ pub const SCENARIOS: [Scenario; 50] = [
     staged(
         16,
         "A write is applied, but its reply is lost",
-        "The node reads the table before it repeats the write.",
+        "The node decides on another write only after it has read the table. A request without a \
+         reply is sent once more after 1 s.",
         &["s16_write_without_an_answer_is_read_back_before_it_is_repeated"],
     ),
     staged(

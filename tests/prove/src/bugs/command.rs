@@ -14,7 +14,7 @@ use super::catalogue::{Bug, Catalogue};
 use super::tree::{Found, Tree};
 
 /// A run of the checker that takes longer than this many seconds is not the small one it should be.
-const LIMIT: &str = "180";
+const LIMIT: &str = "900";
 /// What the simulations are called by.
 const SEVERAL: &[&str] = &["sim", "--several"];
 const REPLICATION: &[&str] = &["flows"];

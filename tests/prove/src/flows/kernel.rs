@@ -23,7 +23,7 @@ pub(super) struct Kernel {
     news: Vec<Change>,
     /// It has no room for its news.
     is_full: bool,
-    /// Some news were lost, which the next reader is told.
+    /// Some news were lost: the next reader gets [`Change::Overrun`].
     has_lost: bool,
 }
 

@@ -139,13 +139,13 @@ impl World {
     }
 
     /// Node `n` inserts what it has received of an egress IP since then, of each owner, the one
-    /// that was heard last first. With `over`, the connections of that one replace what is left
+    /// that has shown its connections last first. With `over`, the connections of that one replace what is left
     /// from an earlier time.
     fn insert(&mut self, n: usize, e: usize, since: Time, mut over: bool) {
         let now = self.clock(n);
         let Some(monitor) = &self.nodes[n].monitor else { return };
         let mut owners: Vec<_> = monitor.held.iter().collect();
-        owners.sort_by_key(|(_, held)| Reverse(held.heard));
+        owners.sort_by_key(|(_, held)| Reverse((held.replica.shown(), held.heard)));
         let due: Vec<(usize, Vec<Entry>)> = owners
             .into_iter()
             .map(|(owner, held)| {

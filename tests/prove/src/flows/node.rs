@@ -200,7 +200,8 @@ impl Monitor {
         self.supersede();
     }
 
-    /// What earlier owners had of an egress IP is no more: another one has said what is left.
+    /// Drops the records of owners without a stream, for each egress IP whose connections another
+    /// owner has shown.
     fn supersede(&mut self) {
         let is_open = |owner: &usize| self.receivers.contains_key(owner);
         let held = self.held.iter_mut().map(|(owner, held)| (is_open(owner), &mut held.replica));

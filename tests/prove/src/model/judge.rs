@@ -214,7 +214,7 @@ impl World {
         }
         let shares =
             self.parts_of(home).into_iter().any(|t| self.cloud.now.routes[t] == Target::Node(to));
-        // Who leaves cannot wait.
+        // A node that leaves cannot wait.
         let is_hand_back = to == home && !shares && !self.is_leaving(n);
         if is_hand_back {
             Rule::EarlyHandBack.try_it();

@@ -22,7 +22,7 @@ fn private_ip(part: &Part) -> Option<Ipv4Addr> {
 
 impl Sim {
     /// Reads what natha reads of these: a list with a filter, then by ids what that lacks. `read`
-    /// makes one of the two calls, and is told whether it is the second one.
+    /// makes one of the two calls; its last argument says whether it is the second one.
     pub(super) fn see_all<K: Ord + Clone, V>(
         &mut self,
         call: &str,

@@ -3,15 +3,13 @@
 use anyhow::Result;
 
 use super::kills::{connects, span};
-use super::loaded::{By, Loaded, NODES};
+use super::loaded::{By, Loaded, NODES, RATE};
 use crate::bench::figures::Figures;
 use crate::bench::pair::api;
 use crate::bench::{Bench, stats};
 
 /// How many connections there are.
 const SIZES: [u32; 2] = [0, 50_000];
-/// Connections a second where only their number matters.
-pub(super) const RATE: u32 = 20_000;
 /// The outage of new connections with each number, and by how much the second is longer.
 pub(in crate::bench) const ADDED: [&str; 3] = [
     "flows.entries0.new_outage_ms",
@@ -30,7 +28,7 @@ pub(in crate::bench) fn added(bench: &Bench<'_>) -> Result<Figures> {
     }
     let medians = outages.map(|outages| stats::median(&outages).unwrap_or_default());
     let [few, many] = medians;
-    let values = [few, many, (many - few).max(0.0)].map(|value| stats::rounded(value, 1));
+    let values = [few, many, many - few].map(|value| stats::rounded(value, 1));
     Ok(ADDED.into_iter().zip(values).collect())
 }
 

@@ -3,8 +3,7 @@
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::added::RATE;
-use super::loaded::{By, Loaded, NODES};
+use super::loaded::{By, Loaded, NODES, RATE};
 use crate::bench::figures::Figures;
 use crate::bench::host::Usage;
 use crate::bench::{Bench, stats};
@@ -20,6 +19,7 @@ pub(in crate::bench) const COMMIT: [&str; 5] = [
     "flows.entries200000.owner_rss_mib",
     "flows.entries200000.heir_rss_mib",
 ];
+
 pub(in crate::bench) fn commits(bench: &Bench<'_>) -> Result<Figures> {
     let mut figures = Figures::new();
     for (size, name) in SIZES.into_iter().zip(COMMIT) {

@@ -32,6 +32,9 @@ hold_max = \"1s\"
 /// So many connections may be left when all that were created are gone: the nodes have some.
 const FEW: u64 = 1_000;
 
+/// Connections a second where only their number matters.
+pub(super) const RATE: u32 = 20_000;
+
 /// What replicates the connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
