@@ -12,7 +12,7 @@ use natha::flows::{
     BootId, Change, Channel, Entry, Flow, Hello, Inserted, Nonce, Protocol, Rate, Receiver,
     Replica, Role, Sender, SenderLimits, StreamKeys, Tcp, TcpSide, TcpState, Tuple,
 };
-use natha::kernel::conntrack::{EventsOn, Listener, Requests};
+use natha::kernel::conntrack::{Listener, Requests};
 use natha::types::{AllocationId, EgressId, Time};
 use natha::wire::{StreamKey, cluster_digest};
 use natha_lab::net::netns::{Netns, nft, sysctl};
@@ -310,30 +310,6 @@ fn what_is_inserted_is_what_the_kernel_then_shows() {
     let removed = requests(&heir, |all| [all.remove(&tuples), all.remove(&tuples)]);
     assert_eq!(removed.map(Result::unwrap), [3, 0]);
     assert_eq!(dump(&heir), []);
-}
-
-/// Also where no other program listens, as on a node.
-#[test]
-fn a_connection_that_is_inserted_while_nothing_is_read_announces_its_end() {
-    let heir = Netns::new().unwrap();
-    let samples = samples();
-    let tuple = samples[0].flow.tuple;
-    let inside = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let _events_on = EventsOn::open()?;
-            drop(Listener::open()?);
-            let mut requests = Requests::open()?;
-            assert_eq!(requests.insert(&samples)?, [Inserted::New; 3]);
-            let mut listener = Listener::open()?;
-            assert_eq!(requests.remove(&[tuple])?, 1);
-            let mut changes = Vec::new();
-            let read = listener.next(&mut changes);
-            tokio::time::timeout(LIMIT, read).await.expect("its end is not announced")?;
-            Ok(changes)
-        })
-    };
-    assert_eq!(heir.run(inside).unwrap(), [Change::Gone(tuple)]);
 }
 
 #[test]

@@ -169,7 +169,7 @@ impl Replica {
                 }
             }
             Message::ResyncEnd { records, removals } => {
-                self.end_resync(*records, *removals, now)?
+                self.end_resync(*records, *removals, now)?;
             }
             Message::Position { .. } => {}
             Message::Hello(_) | Message::Refused(_) | Message::Ack { .. } => {

@@ -213,8 +213,9 @@ impl Insertions {
         entries.filter(|(_, entries)| !entries.is_empty()).collect()
     }
 
-    /// Inserts connections of several owners. With `over`, those of the first one replace what an earlier time of their egress IP here has left. The kernel's part of
-    /// the work blocks, in a thread of its own.
+    /// Inserts connections of several owners. With `over`, those of the first one replace what an
+    /// earlier time of their egress IP here has left. The kernel's part of the work blocks, in a
+    /// thread of its own.
     async fn insert(
         self,
         due: Vec<(InstanceId, Vec<Entry>)>,

@@ -1,8 +1,8 @@
 //! Pauses of the kernel's news of connections.
 //!
 //! While a program listens, the kernel makes a message for each connection that is inserted, which
-//! takes as long as the insertion itself. The messages are not needed: a resync sends the connections
-//! to the other heirs.
+//! takes as long as the insertion itself. The messages are not needed: a resync sends the
+//! connections to the other heirs.
 
 use std::rc::Rc;
 

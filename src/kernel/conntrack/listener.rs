@@ -30,9 +30,9 @@ const BURST: usize = 1024;
 /// [`Listener`].
 ///
 /// Since Linux 5.19, a connection that begins while no program listens to any group of connection
-/// tracking never announces anything (`nf_conntrack_events` 2, `nf_ct_ecache_ext_add`). Its messages
-/// are not read: the kernel drops them once its buffer is full. An insertion is announced to another
-/// group, so it costs nothing.
+/// tracking never announces anything (`nf_conntrack_events` 2, `nf_ct_ecache_ext_add`). The socket
+/// is not read: the kernel drops messages once its buffer is full. Insertions are announced to
+/// another group, so they do not become slower.
 #[derive(Debug)]
 pub struct EventsOn {
     _socket: AsyncFd<OwnedFd>,

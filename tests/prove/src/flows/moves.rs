@@ -139,8 +139,8 @@ impl World {
     }
 
     /// Node `n` inserts what it has received of an egress IP since then, of each owner, the one
-    /// that has shown its connections last first. With `over`, the connections of that one replace what is left
-    /// from an earlier time.
+    /// that has shown its connections last first. With `over`, the connections of that one replace
+    /// what is left from an earlier time.
     fn insert(&mut self, n: usize, e: usize, since: Time, mut over: bool) {
         let now = self.clock(n);
         let Some(monitor) = &self.nodes[n].monitor else { return };
