@@ -70,7 +70,7 @@ mod tests {
     #[tokio::test]
     async fn the_news_are_read_again_once_the_last_pause_has_ended() {
         let pauses = Pauses::new();
-        // Nobody listens yet.
+        // The news are not being read yet.
         let first = pauses.begin().await;
         assert!(tokio::select! { biased; _ = pauses.listen() => false, () = async {} => true });
         drop(first);

@@ -202,7 +202,7 @@ fn an_owner_that_has_shown_its_connections_supersedes_those_without_a_stream() {
     }
     let left = || owners.each_ref().map(|owner| heir.held.borrow()[owner].replica.len());
     heir.supersede();
-    assert_eq!(left(), [1, 1, 1], "nobody has shown all that it has");
+    assert_eq!(left(), [1, 1, 1], "no owner has shown all that it has");
     let now = clock::now();
     // Two of them send, as in a planned move. The third one has just opened its stream again.
     for (owner, is_shown) in owners.iter().zip([true, true, false]) {
