@@ -7,6 +7,8 @@ mod circles;
 mod docs;
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/licenses.rs"]
+mod licenses;
 #[path = "tidy/shape.rs"]
 mod shape;
 #[path = "tidy/source.rs"]
@@ -279,4 +281,29 @@ fn a_missing_script_is_caught() {
     let page = Source::sample("README.md", "Run `scripts/test`, then scripts/gone.");
     let found = docs::missing_scripts(&page, |path| path == "scripts/test");
     assert_eq!(found, ["README.md: names scripts/gone, which does not exist"]);
+}
+
+#[test]
+fn only_allowed_licences_are_linked_in() {
+    let packages = licenses::packages();
+    assert!(packages.lines().count() > 100, "{packages}");
+    let found = licenses::forbidden(&packages, &licenses::allowed());
+    report("deny.toml allows no such licence", &found);
+}
+
+#[test]
+fn a_licence_that_is_not_allowed_is_caught() {
+    let allowed = licenses::allowed();
+    for (licence, is_allowed) in [
+        ("MIT", true),
+        ("MIT/GPL-3.0", true),
+        ("Apache-2.0 WITH LLVM-exception OR MIT", true),
+        ("(MIT OR Apache-2.0) AND Unicode-3.0", true),
+        ("GPL-3.0-only", false),
+        ("MIT AND GPL-3.0-only", false),
+        ("", false),
+    ] {
+        let found = licenses::forbidden(&format!("a v1.0.0|{licence}"), &allowed);
+        assert_eq!(found.is_empty(), is_allowed, "{licence}: {found:?}");
+    }
 }
