@@ -19,6 +19,9 @@ pub(crate) const FLOATING: Ipv4Addr = Ipv4Addr::new(192, 168, 77, 1);
 /// The private hosts of the first zone.
 const SOURCES: &str = "10.0.100.0/24";
 const VPC: &str = "10.0.0.0/16";
+/// The default of `host.transit_network`. Both nodes send probes from there: one that is copied to
+/// the other node is in the way of that node's own.
+const TRANSIT: &str = "198.18.255.252/30";
 const CONFIG: &str = "/etc/conntrackd/conntrackd.conf";
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -85,6 +88,7 @@ General {{
             IPv4_address 127.0.0.1
             IPv4_address {own}
             IPv4_address {peer}
+            IPv4_address {TRANSIT}
         }}
     }}
 }}
@@ -159,5 +163,13 @@ mod tests {
         let text = config(Ipv4Addr::new(10, 0, 0, 4), Ipv4Addr::new(10, 0, 1, 4));
         assert!(text.contains("IPv4_address 10.0.0.4\n        IPv4_Destination_Address 10.0.1.4"));
         assert_eq!(text.matches('{').count(), text.matches('}').count());
+    }
+
+    #[test]
+    fn the_probes_of_a_node_are_not_copied_to_the_other() {
+        let text = config(Ipv4Addr::new(10, 0, 0, 4), Ipv4Addr::new(10, 0, 1, 4));
+        let settings = include_str!("../../../../docs/config.md");
+        assert!(settings.contains(&format!("| `host.transit_network` | `{TRANSIT}` |")));
+        assert!(text.contains(&format!("IPv4_address {TRANSIT}\n")), "{text}");
     }
 }
