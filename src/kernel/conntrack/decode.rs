@@ -1,170 +1,32 @@
-//! Between netlink attributes and [`Entry`].
+//! From netlink attributes to [`Entry`].
 
 use std::net::IpAddr;
 
-use netlink_packet_core::{DefaultNla, Emitable, NLA_TYPE_MASK, Nla, NlasIterator};
+use netlink_packet_core::{DefaultNla, NLA_TYPE_MASK, Nla, NlasIterator};
 use netlink_packet_netfilter::conntrack::{
-    ConntrackAttribute, ConntrackMessage, IPTuple, ProtoInfo, ProtoInfoTCP, ProtoTuple,
-    Protocol as NetlinkProtocol, Status, TCPFlags, Tuple as NetlinkTuple,
-};
-use netlink_packet_netfilter::{
-    NetfilterHeader, NetfilterMessage, NetfilterMessageInner, NetfilterProtoFamily,
+    ConntrackAttribute, IPTuple, ProtoInfo, ProtoInfoTCP, ProtoTuple, Tuple as NetlinkTuple,
 };
 
 use crate::flows::{Entry, Flow, Protocol, Tcp, TcpSide, TcpState, Tuple, Usage};
 
 /// Attributes of `linux/netfilter/nfnetlink_conntrack.h` that the crate has no types for.
-const CTA_NAT_SRC: u16 = 6;
 const CTA_COUNTERS_ORIG: u16 = 9;
 const CTA_COUNTERS_REPLY: u16 = 10;
 const CTA_ZONE: u16 = 18;
 const CTA_COUNTERS_BYTES: u16 = 2;
-const CTA_NAT_V4_MINIP: u16 = 1;
-const CTA_NAT_V4_MAXIP: u16 = 2;
-const CTA_NAT_PROTO: u16 = 3;
-const CTA_PROTONAT_PORT_MIN: u16 = 1;
-const CTA_PROTONAT_PORT_MAX: u16 = 2;
 const CTA_PROTO_ICMP_ID: u16 = 4;
 const CTA_PROTO_ICMP_TYPE: u16 = 5;
 const CTA_PROTO_ICMP_CODE: u16 = 6;
-/// `NLA_F_NESTED` of `linux/netlink.h`.
-const NESTED: u16 = 1 << 15;
 
 /// `IPS_*` of `linux/netfilter/nf_conntrack_common.h`.
 const SEEN_REPLY: u32 = 1 << 1;
 const ASSURED: u32 = 1 << 2;
-const CONFIRMED: u32 = 1 << 3;
 const OFFLOAD: u32 = 1 << 14;
 
 /// The timeout of a connection whose packets pass by a flowtable: the kernel reports neither it nor
 /// the TCP state (`ctnetlink_dump_info`). This is the default of `nf_conntrack_udp_timeout_stream`,
 /// the shortest timeout that such a connection has without a flowtable.
 const OFFLOADED_TIMEOUT_S: u32 = 120;
-
-/// A message for IPv4.
-pub(super) fn message(inner: ConntrackMessage) -> NetfilterMessage {
-    NetfilterMessage::new(
-        NetfilterHeader::new(NetfilterProtoFamily::IPv4, 0, 0),
-        NetfilterMessageInner::Conntrack(inner),
-    )
-}
-
-/// The request to insert a connection.
-pub(super) fn insertion(entry: &Entry) -> NetfilterMessage {
-    let flow = &entry.flow;
-    let seen_reply = if flow.seen_reply { SEEN_REPLY } else { 0 };
-    let assured = if flow.assured { ASSURED } else { 0 };
-    let status = Status::from_bits_retain(CONFIRMED | seen_reply | assured);
-    let mut attributes = vec![
-        ConntrackAttribute::CtaTupleOrig(tuple_attributes(&flow.tuple)),
-        ConntrackAttribute::CtaTupleReply(tuple_attributes(&inverse(&flow.tuple))),
-        ConntrackAttribute::Other(translation(entry)),
-        ConntrackAttribute::CtaStatus(status),
-        ConntrackAttribute::CtaTimeout(flow.timeout_s),
-    ];
-    if flow.mark != 0 {
-        attributes.push(ConntrackAttribute::CtaMark(flow.mark));
-    }
-    if let Some(tcp) = flow.tcp {
-        let parts = tcp_attributes(tcp);
-        attributes.push(ConntrackAttribute::CtaProtoInfo(vec![ProtoInfo::TCP(parts)]));
-    }
-    message(ConntrackMessage::New(attributes))
-}
-
-/// The attribute that names a connection.
-pub(super) fn named(tuple: &Tuple) -> Vec<ConntrackAttribute> {
-    vec![ConntrackAttribute::CtaTupleOrig(tuple_attributes(tuple))]
-}
-
-/// The tuple of the replies, without translation.
-fn inverse(tuple: &Tuple) -> Tuple {
-    let (source_port, destination_port) = match tuple.protocol {
-        Protocol::Icmp => (tuple.source_port, icmp_reply(tuple.destination_port)),
-        Protocol::Tcp | Protocol::Udp => (tuple.destination_port, tuple.source_port),
-    };
-    Tuple {
-        protocol: tuple.protocol,
-        source: tuple.destination,
-        destination: tuple.source,
-        source_port,
-        destination_port,
-    }
-}
-
-/// Type and code of the reply to a query: echo, timestamp, information, address mask (RFC 792, RFC
-/// 950).
-fn icmp_reply(kind_and_code: u16) -> u16 {
-    let [kind, code] = kind_and_code.to_be_bytes();
-    let reply = match kind {
-        8 => 0,
-        13 | 15 | 17 => kind + 1,
-        other => other,
-    };
-    u16::from_be_bytes([reply, code])
-}
-
-fn tuple_attributes(tuple: &Tuple) -> Vec<NetlinkTuple> {
-    let addresses = vec![
-        IPTuple::SourceAddress(IpAddr::V4(tuple.source)),
-        IPTuple::DestinationAddress(IpAddr::V4(tuple.destination)),
-    ];
-    let mut ports = vec![ProtoTuple::Protocol(NetlinkProtocol::from(tuple.protocol.number()))];
-    if tuple.protocol == Protocol::Icmp {
-        let [kind, code] = tuple.destination_port.to_be_bytes();
-        let id = tuple.source_port.to_be_bytes().to_vec();
-        ports.extend([
-            ProtoTuple::Other(DefaultNla::new(CTA_PROTO_ICMP_ID, id)),
-            ProtoTuple::Other(DefaultNla::new(CTA_PROTO_ICMP_TYPE, vec![kind])),
-            ProtoTuple::Other(DefaultNla::new(CTA_PROTO_ICMP_CODE, vec![code])),
-        ]);
-    } else {
-        ports.extend([
-            ProtoTuple::SourcePort(tuple.source_port),
-            ProtoTuple::DestinationPort(tuple.destination_port),
-        ]);
-    }
-    vec![NetlinkTuple::Ip(addresses), NetlinkTuple::Proto(ports)]
-}
-
-/// The source after translation: one address and one port.
-fn translation(entry: &Entry) -> DefaultNla {
-    let address = entry.landing.octets().to_vec();
-    let port = entry.flow.translated_port.to_be_bytes().to_vec();
-    let range = [
-        DefaultNla::new(CTA_PROTONAT_PORT_MIN, port.clone()),
-        DefaultNla::new(CTA_PROTONAT_PORT_MAX, port),
-    ];
-    let parts = [
-        DefaultNla::new(CTA_NAT_V4_MINIP, address.clone()),
-        DefaultNla::new(CTA_NAT_V4_MAXIP, address),
-        DefaultNla::new(CTA_NAT_PROTO | NESTED, emitted(&range)),
-    ];
-    DefaultNla::new(CTA_NAT_SRC | NESTED, emitted(&parts))
-}
-
-fn emitted(attributes: &[DefaultNla]) -> Vec<u8> {
-    let mut bytes = vec![0; attributes.buffer_len()];
-    attributes.emit(&mut bytes);
-    bytes
-}
-
-/// The kernel does not report the edges of the window, so an heir's must not judge by them: both
-/// directions are liberal.
-fn tcp_attributes(tcp: Tcp) -> Vec<ProtoInfoTCP> {
-    let mut parts = vec![ProtoInfoTCP::State(tcp.state.number())];
-    let flags = |side: TcpSide| {
-        let flags = side.flags & TcpSide::KEPT | TcpSide::BE_LIBERAL;
-        TCPFlags::parse(&[flags, flags]).ok()
-    };
-    if tcp.original.flags & tcp.reply.flags & TcpSide::WINDOW_SCALE != 0 {
-        parts.push(ProtoInfoTCP::OriginalWindowScale(tcp.original.window_scale));
-        parts.push(ProtoInfoTCP::ReplyWindowScale(tcp.reply.window_scale));
-    }
-    parts.extend(flags(tcp.original).map(ProtoInfoTCP::OriginalFlags));
-    parts.extend(flags(tcp.reply).map(ProtoInfoTCP::ReplyFlags));
-    parts
-}
 
 /// The connection of a message, if its source alone is translated, and it has a protocol that is
 /// replicated and the default zone.
@@ -347,7 +209,14 @@ fn tcp_of(parts: &[ProtoInfo]) -> Option<Tcp> {
 
 #[cfg(test)]
 mod tests {
+    use netlink_packet_core::Emitable;
+    use netlink_packet_netfilter::conntrack::{Protocol as NetlinkProtocol, Status};
+
+    use super::super::encode::{inverse, samples::tuple_attributes};
     use super::*;
+
+    /// `NLA_F_NESTED` of `linux/netlink.h`.
+    const NESTED: u16 = 1 << 15;
 
     fn attributes(reply: &Tuple) -> Vec<ConntrackAttribute> {
         vec![
@@ -355,6 +224,12 @@ mod tests {
             ConntrackAttribute::CtaTupleReply(tuple_attributes(reply)),
             ConntrackAttribute::CtaTimeout(30),
         ]
+    }
+
+    fn emitted(attributes: &[DefaultNla]) -> Vec<u8> {
+        let mut bytes = vec![0; attributes.buffer_len()];
+        attributes.emit(&mut bytes);
+        bytes
     }
 
     fn original() -> Tuple {
@@ -441,12 +316,5 @@ mod tests {
         let parts = vec![ProtoTuple::Protocol(NetlinkProtocol::Sctp), ProtoTuple::SourcePort(1)];
         sctp[0] = ConntrackAttribute::CtaTupleOrig(vec![NetlinkTuple::Proto(parts)]);
         assert_eq!(entry(&sctp), None);
-    }
-
-    #[test]
-    fn replies_to_icmp_queries_have_the_type_of_the_reply() {
-        for (query, reply) in [(8, 0), (13, 14), (15, 16), (17, 18), (3, 3)] {
-            assert_eq!(icmp_reply(query << 8 | 1), reply << 8 | 1);
-        }
     }
 }

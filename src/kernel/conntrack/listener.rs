@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, SockProtocol, recv, setsockopt, sockopt};
 use tokio::io::unix::AsyncFd;
 
-use super::codec;
+use super::decode;
 use crate::flows::Change;
 use crate::kernel::news::{group, subscribe};
 
@@ -118,9 +118,9 @@ fn changes_of(datagram: &[u8]) -> Option<Change> {
     let NetlinkPayload::InnerMessage(message) = message.payload else { return None };
     let NetfilterMessageInner::Conntrack(message) = message.inner else { return None };
     match message {
-        ConntrackMessage::New(attributes) => codec::entry(&attributes).map(Change::Seen),
+        ConntrackMessage::New(attributes) => decode::entry(&attributes).map(Change::Seen),
         ConntrackMessage::Delete(attributes) => {
-            codec::entry(&attributes).map(|entry| Change::Gone(entry.flow.tuple))
+            decode::entry(&attributes).map(|entry| Change::Gone(entry.flow.tuple))
         }
         _ => None,
     }

@@ -11,7 +11,8 @@
 //! - The status must include `IPS_CONFIRMED`, or the kernel answers `EBUSY`.
 //! - `EEXIST` means that the connection exists, or that its translated port is taken.
 
-mod codec;
+mod decode;
+mod encode;
 mod listener;
 mod requests;
 

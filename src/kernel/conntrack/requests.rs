@@ -18,7 +18,8 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
-use super::codec;
+use super::decode;
+use super::encode::{self, Kind};
 use crate::flows::{Entry, Inserted, Protocol, Tuple, Usage};
 
 /// The kernel normally answers within milliseconds.
@@ -90,7 +91,7 @@ impl Requests {
     /// If the dump is not complete.
     pub fn dump(&mut self, mut found: impl FnMut(Entry)) -> Result<(), ConntrackError> {
         self.list(|attributes| {
-            if let Some(entry) = codec::entry(attributes) {
+            if let Some(entry) = decode::entry(attributes) {
                 found(entry);
             }
         })
@@ -105,17 +106,16 @@ impl Requests {
         mut found: impl FnMut(Entry, Option<Usage>),
     ) -> Result<(), ConntrackError> {
         self.list(|attributes| {
-            if let Some(entry) = codec::entry(attributes) {
-                found(entry, codec::usage(attributes));
+            if let Some(entry) = decode::entry(attributes) {
+                found(entry, decode::usage(attributes));
             }
         })
     }
 
     /// Calls `found` with each connection.
     fn list(&mut self, mut found: impl FnMut(&[ConntrackAttribute])) -> Result<(), ConntrackError> {
-        let get = codec::message(ConntrackMessage::Get(Vec::new()));
         let mut out = Vec::new();
-        let sequence = self.put(&mut out, get, NLM_F_DUMP);
+        let sequence = self.put(&mut out, Kind::Get, NLM_F_DUMP, |_| ());
         self.send(&out)?;
         loop {
             let mut end = None;
@@ -146,14 +146,15 @@ impl Requests {
     /// If the socket fails. Some of the connections may have been inserted.
     pub fn insert(&mut self, entries: &[Entry]) -> Result<Vec<Inserted>, ConntrackError> {
         let flags = NLM_F_CREATE | NLM_F_EXCL;
-        let answers = self.batches(entries.iter().map(codec::insertion), flags)?;
+        let answers = self.batches(Kind::New, flags, entries.iter(), encode::insertion)?;
         let mut results: Vec<Inserted> =
             answers.iter().map(|answer| result_of(answer.error)).collect();
         // The kernel says the same of the connection itself and of one that is in its way.
         let doubtful: Vec<usize> =
             (0..results.len()).filter(|place| results[*place] == Inserted::PortTaken).collect();
-        let asked = doubtful.iter().map(|place| show(&entries[*place].flow.tuple));
-        for (place, answer) in doubtful.iter().zip(self.batches(asked, 0)?) {
+        let asked = doubtful.iter().map(|place| &entries[*place].flow.tuple);
+        let answers = self.batches(Kind::Get, 0, asked, encode::named)?;
+        for (place, answer) in doubtful.iter().zip(answers) {
             if answer.entry.is_some_and(|found| is_translated_alike(&found, &entries[*place])) {
                 results[*place] = Inserted::Exists;
             }
@@ -217,9 +218,8 @@ impl Requests {
     /// If the socket fails, or the kernel refuses a removal. Some of the connections may have been
     /// removed.
     pub fn remove(&mut self, tuples: &[Tuple]) -> Result<usize, ConntrackError> {
-        let removal = |tuple| codec::message(ConntrackMessage::Delete(codec::named(tuple)));
         let mut removed = 0;
-        for answer in self.batches(tuples.iter().map(removal), 0)? {
+        for answer in self.batches(Kind::Delete, 0, tuples.iter(), encode::named)? {
             removed += usize::from(was_there(answer.error, "remove a connection")?);
         }
         Ok(removed)
@@ -255,33 +255,37 @@ impl Requests {
     /// If the socket fails, or the kernel refuses.
     pub fn find(&mut self, tuple: &Tuple) -> Result<Option<Entry>, ConntrackError> {
         let mut found = None;
-        for answer in self.batches([show(tuple)].into_iter(), 0)? {
+        for answer in self.batches(Kind::Get, 0, [tuple].into_iter(), encode::named)? {
             was_there(answer.error, "show a connection")?;
             found = answer.entry;
         }
         Ok(found)
     }
 
-    /// Sends requests, many at once, and returns the kernel's answer to each. The kernel carries
-    /// them out in this order, and reports each failure. Only the last one of a
+    /// Sends a request about each of these, many at once, and returns the kernel's answer to each.
+    /// The kernel carries them out in this order, and reports each failure. Only the last one of a
     /// batch asks for an acknowledgement: with one for each, an insertion takes a third longer.
-    fn batches(
+    fn batches<'a, T: 'a>(
         &mut self,
-        requests: impl Iterator<Item = NetfilterMessage>,
+        kind: Kind,
         flags: u16,
+        about: impl Iterator<Item = &'a T>,
+        attributes: impl Fn(&mut Vec<u8>, &T),
     ) -> Result<Vec<Answer>, ConntrackError> {
         let mut answers = Vec::new();
-        let mut requests = requests.peekable();
-        while requests.peek().is_some() {
-            let mut out = Vec::new();
+        let mut about = about.peekable();
+        let mut out = Vec::new();
+        while about.peek().is_some() {
+            out.clear();
             let first = self.sequence.wrapping_add(1);
             let mut count = 0;
             while count < BATCH
-                && let Some(request) = requests.next()
+                && let Some(one) = about.next()
             {
                 count += 1;
-                let is_last = count == BATCH || requests.peek().is_none();
-                self.put(&mut out, request, if is_last { NLM_F_ACK } else { 0 } | flags);
+                let is_last = count == BATCH || about.peek().is_none();
+                let flags = if is_last { NLM_F_ACK } else { 0 } | flags;
+                self.put(&mut out, kind, flags, |out| attributes(out, one));
             }
             self.send(&out)?;
             answers.extend(self.answers(first, count)?);
@@ -313,15 +317,15 @@ impl Requests {
     }
 
     /// Appends a request, and returns its sequence number.
-    fn put(&mut self, out: &mut Vec<u8>, request: NetfilterMessage, flags: u16) -> u32 {
+    fn put(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: Kind,
+        flags: u16,
+        attributes: impl FnOnce(&mut Vec<u8>),
+    ) -> u32 {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut message = NetlinkMessage::from(request);
-        message.header.flags = NLM_F_REQUEST | flags;
-        message.header.sequence_number = self.sequence;
-        message.finalize();
-        let start = out.len();
-        out.resize(start + message.buffer_len().next_multiple_of(4), 0);
-        message.serialize(out.get_mut(start..).unwrap_or_default());
+        encode::request(out, kind, NLM_F_REQUEST | flags, self.sequence, attributes);
         self.sequence
     }
 
@@ -365,11 +369,6 @@ struct Answer {
     error: Option<Errno>,
 }
 
-/// The request to show a connection.
-fn show(tuple: &Tuple) -> NetfilterMessage {
-    codec::message(ConntrackMessage::Get(codec::named(tuple)))
-}
-
 fn is_translated_alike(one: &Entry, other: &Entry) -> bool {
     (one.landing, one.flow.translated_port) == (other.landing, other.flow.translated_port)
 }
@@ -395,7 +394,7 @@ fn open() -> nix::Result<OwnedFd> {
 }
 
 fn entry_of(payload: NetlinkPayload<NetfilterMessage>) -> Option<Entry> {
-    codec::entry(&attributes_of(payload)?)
+    decode::entry(&attributes_of(payload)?)
 }
 
 /// What a message says of a connection.
