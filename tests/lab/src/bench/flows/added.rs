@@ -39,10 +39,10 @@ fn takeover(bench: &Bench<'_>, size: u32) -> Result<f64> {
         loaded.create(size, RATE)?;
     }
     loaded.wait_held()?;
-    let (scene, [owner, heir]) = (&loaded.scene, NODES);
+    let scene = &loaded.scene;
     let meter = connects(scene)?;
-    scene.panic(owner)?;
-    scene.wait_route(0, heir)?;
+    let _dead = loaded.kill_owner()?;
+    scene.wait_route(0, NODES[1])?;
     super::wait_own_address(scene)?;
     Ok(span(&scene.connected(meter)?.outages))
 }

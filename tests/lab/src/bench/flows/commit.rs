@@ -41,7 +41,7 @@ pub(in crate::bench) fn commits(bench: &Bench<'_>) -> Result<Figures> {
 fn commit(loaded: &Loaded, size: u32) -> Result<f64> {
     let (scene, [owner, heir]) = (&loaded.scene, NODES);
     let meant = format!("egress IP {}:", scene.public("out-a")?);
-    scene.panic(owner)?;
+    let _dead = loaded.kill_owner()?;
     let status = scene.wait_status(heir, |status| has_event(status, "connections", &meant))?;
     let took = insertion(&status, &meant).context("the event has no duration")?;
     // The counts are reported once a second.

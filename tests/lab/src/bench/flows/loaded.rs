@@ -1,8 +1,10 @@
-//! A cluster whose first node has many connections that no packets belong to: `conntrack` creates
-//! them in its kernel.
+//! A cluster whose first node has many connections that no packets belong to: a script creates them
+//! in its kernel.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -157,11 +159,30 @@ impl Loaded {
         })
     }
 
+    /// The owner dies. Its connections stay in the kernel until what this returns is dropped: the
+    /// lab's nodes share a kernel, which would remove those of a dead node on the same processors
+    /// and under the same locks while it inserts those of the heir.
+    pub(super) fn kill_owner(&self) -> Result<File> {
+        let (scene, owner) = (&self.scene, NODES[0]);
+        let network = network_of(Path::new(scene.sh(owner, "readlink /proc/self/ns/net")?.trim()))?;
+        scene.panic(owner)?;
+        Ok(network)
+    }
+
     /// How many connections a node's kernel has.
     fn count(&self, node: &str) -> Result<u64> {
         let text = self.scene.sh(node, "conntrack -C")?;
         text.trim().parse().with_context(|| format!("no number of connections: {text}"))
     }
+}
+
+/// A handle on a network namespace, which is named as `/proc` names it.
+fn network_of(name: &Path) -> Result<File> {
+    let processes = fs::read_dir("/proc").context("cannot list /proc")?;
+    let mut places = processes.flatten().map(|process| process.path().join("ns/net"));
+    let place = places.find(|place| fs::read_link(place).is_ok_and(|found| found == name));
+    let place = place.with_context(|| format!("no process is in {}", name.display()))?;
+    File::open(&place).with_context(|| format!("cannot open {}", place.display()))
 }
 
 impl By {
