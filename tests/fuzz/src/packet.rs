@@ -11,6 +11,8 @@ const CLUSTER: &str = "blue";
 /// Where a packet's sequence number and flags are: `src/wire/mod.rs` has the table.
 const SEQUENCE: std::ops::Range<usize> = 22..30;
 const FLAGS: usize = 5;
+/// The flag of a packet that has room for services in its body.
+const SERVICES: u8 = 8;
 /// The bytes before the session: magic, version, flags and cluster.
 const HEADER: usize = 14;
 
@@ -50,8 +52,14 @@ fn judge(datagram: &[u8]) {
     }
 }
 
-/// A packet has one encoding, apart from bits that this version does not know.
+/// A packet has one encoding, apart from bits that this version does not know, and from room for
+/// services that it does not use.
 fn same_bytes(datagram: &[u8], packet: &Packet) {
+    let has_room = datagram[FLAGS] & SERVICES != 0;
+    let mut receivers = packet.beat.holds.iter().filter_map(|claim| claim.to.as_ref());
+    if has_room && packet.beat.unfit_for.is_empty() && receivers.next().is_none() {
+        return;
+    }
     let mut datagram = datagram.to_vec();
     clear_unknown_bits(&mut datagram, packet);
     let same = Sender::new(packet.from.clone(), packet.session, CLUSTER, None);
