@@ -70,16 +70,18 @@ fn with_times(page: &str, run: &Value) -> String {
 fn summary(run: &Value) -> String {
     let tenths = |name: &str| shown(figure(run, name), |ms| format!("{:.1} s", ms / 1000.0));
     let count = |name: &str| shown(figure(run, name), |count| count.to_string());
+    let percent = |name: &str| {
+        shown(figure(run, name), |ratio| format!("{} %", (ratio * 1000.0).floor() / 10.0))
+    };
     let rows = [
         [String::new(), "natha".to_owned(), "2013 algorithm".to_owned()],
         ["---".to_owned(), "--:".to_owned(), "--:".to_owned()],
         [
-            "kernel panics measured".to_owned(),
-            count("run.rounds.hard_kill.api50"),
-            count("run.rounds.yardstick.api50"),
-        ],
-        [
-            "outage of a private host, median".to_owned(),
+            format!(
+                "outage of a private host on a kernel panic: median of {} and {}",
+                count("run.rounds.hard_kill.api50"),
+                count("run.rounds.yardstick.api50")
+            ),
             seconds(run, "hard_kill.api50.outage_ms.median"),
             tenths("yardstick.api50.outage_ms.median"),
         ],
@@ -95,6 +97,11 @@ fn summary(run: &Value) -> String {
             ),
             count("icmp_blocked.natha.stops"),
             count("icmp_blocked.yardstick.stops"),
+        ],
+        [
+            "connections that survive a kernel panic, with an egress IP and replication".to_owned(),
+            percent("flows.survived_ratio"),
+            "–".to_owned(),
         ],
     ];
     let lines: Vec<String> = rows.iter().map(|row| format!("| {} |", row.join(" | "))).collect();
@@ -150,8 +157,11 @@ fn another_time_of_a_pattern_is_noticed() {
 
 #[test]
 fn a_figure_that_was_not_measured_is_a_dash() {
-    let run = serde_json::json!({"hard_kill.api50.outage_ms.median": 465.0});
+    let run = serde_json::json!({
+        "hard_kill.api50.outage_ms.median": 465.0, "flows.survived_ratio": 0.9996
+    });
     let text = summary(&run);
-    assert!(text.contains("| outage of a private host, median | 0.47 s | – |"), "{text}");
+    assert!(text.contains("median of – and – | 0.47 s | – |"), "{text}");
+    assert!(text.contains("with an egress IP and replication | 99.9 % | – |"), "{text}");
     assert!(text.contains("uses – of a core and –"), "{text}");
 }
