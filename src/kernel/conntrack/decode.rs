@@ -7,6 +7,9 @@ use netlink_packet_netfilter::conntrack::{
     ConntrackAttribute, IPTuple, ProtoInfo, ProtoInfoTCP, ProtoTuple, Tuple as NetlinkTuple,
 };
 
+use super::encode::{
+    ASSURED, CTA_PROTO_ICMP_CODE, CTA_PROTO_ICMP_ID, CTA_PROTO_ICMP_TYPE, SEEN_REPLY,
+};
 use crate::flows::{Entry, Flow, Protocol, Tcp, TcpSide, TcpState, Tuple, Usage};
 
 /// Attributes of `linux/netfilter/nfnetlink_conntrack.h` that the crate has no types for.
@@ -14,13 +17,8 @@ const CTA_COUNTERS_ORIG: u16 = 9;
 const CTA_COUNTERS_REPLY: u16 = 10;
 const CTA_ZONE: u16 = 18;
 const CTA_COUNTERS_BYTES: u16 = 2;
-const CTA_PROTO_ICMP_ID: u16 = 4;
-const CTA_PROTO_ICMP_TYPE: u16 = 5;
-const CTA_PROTO_ICMP_CODE: u16 = 6;
 
-/// `IPS_*` of `linux/netfilter/nf_conntrack_common.h`.
-const SEEN_REPLY: u32 = 1 << 1;
-const ASSURED: u32 = 1 << 2;
+/// `IPS_OFFLOAD` of `linux/netfilter/nf_conntrack_common.h`.
 const OFFLOAD: u32 = 1 << 14;
 
 /// The timeout of a connection whose packets pass by a flowtable: the kernel reports neither it nor
@@ -212,11 +210,8 @@ mod tests {
     use netlink_packet_core::Emitable;
     use netlink_packet_netfilter::conntrack::{Protocol as NetlinkProtocol, Status};
 
-    use super::super::encode::{inverse, samples::tuple_attributes};
+    use super::super::encode::{NESTED, inverse, samples::tuple_attributes};
     use super::*;
-
-    /// `NLA_F_NESTED` of `linux/netlink.h`.
-    const NESTED: u16 = 1 << 15;
 
     fn attributes(reply: &Tuple) -> Vec<ConntrackAttribute> {
         vec![

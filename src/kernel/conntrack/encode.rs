@@ -13,7 +13,7 @@ const SUBSYSTEM: u16 = 1;
 /// `NFPROTO_IPV4` of `linux/netfilter.h`.
 const IPV4: u8 = 2;
 /// `NLA_F_NESTED` of `linux/netlink.h`.
-const NESTED: u16 = 1 << 15;
+pub(super) const NESTED: u16 = 1 << 15;
 
 /// Attributes of `linux/netfilter/nfnetlink_conntrack.h`.
 const CTA_TUPLE_ORIG: u16 = 1;
@@ -30,9 +30,9 @@ const CTA_IP_V4_DST: u16 = 2;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_PROTO_SRC_PORT: u16 = 2;
 const CTA_PROTO_DST_PORT: u16 = 3;
-const CTA_PROTO_ICMP_ID: u16 = 4;
-const CTA_PROTO_ICMP_TYPE: u16 = 5;
-const CTA_PROTO_ICMP_CODE: u16 = 6;
+pub(super) const CTA_PROTO_ICMP_ID: u16 = 4;
+pub(super) const CTA_PROTO_ICMP_TYPE: u16 = 5;
+pub(super) const CTA_PROTO_ICMP_CODE: u16 = 6;
 const CTA_PROTOINFO_TCP: u16 = 1;
 const CTA_PROTOINFO_TCP_STATE: u16 = 1;
 const CTA_PROTOINFO_TCP_WSCALE_ORIGINAL: u16 = 2;
@@ -46,8 +46,8 @@ const CTA_PROTONAT_PORT_MIN: u16 = 1;
 const CTA_PROTONAT_PORT_MAX: u16 = 2;
 
 /// `IPS_*` of `linux/netfilter/nf_conntrack_common.h`.
-const SEEN_REPLY: u32 = 1 << 1;
-const ASSURED: u32 = 1 << 2;
+pub(super) const SEEN_REPLY: u32 = 1 << 1;
+pub(super) const ASSURED: u32 = 1 << 2;
 const CONFIRMED: u32 = 1 << 3;
 
 /// What is asked: `IPCTNL_MSG_CT_*` of `linux/netfilter/nfnetlink_conntrack.h`.
