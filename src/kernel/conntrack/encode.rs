@@ -4,8 +4,6 @@
 //! allocate for each attribute and compute its length several times, it takes as long to write an
 //! insertion as the kernel needs to carry it out. So the bytes are written here.
 
-use std::net::Ipv4Addr;
-
 use crate::flows::{Entry, Protocol, Tcp, TcpSide, Tuple};
 
 /// `NFNL_SUBSYS_CTNETLINK` of `linux/netfilter/nfnetlink.h`.
@@ -156,11 +154,11 @@ fn tuple(out: &mut Vec<u8>, kind: u16, tuple: &Tuple) {
 
 /// The source after translation: one address and one port.
 fn translation(out: &mut Vec<u8>, entry: &Entry) {
-    let address: Ipv4Addr = entry.landing;
+    let address = entry.landing.octets();
     let port = entry.flow.translated_port.to_be_bytes();
     nest(out, CTA_NAT_SRC, |out| {
-        put(out, CTA_NAT_V4_MINIP, &address.octets());
-        put(out, CTA_NAT_V4_MAXIP, &address.octets());
+        put(out, CTA_NAT_V4_MINIP, &address);
+        put(out, CTA_NAT_V4_MAXIP, &address);
         nest(out, CTA_NAT_PROTO, |out| {
             put(out, CTA_PROTONAT_PORT_MIN, &port);
             put(out, CTA_PROTONAT_PORT_MAX, &port);
