@@ -65,7 +65,7 @@ impl Scale {
             flows: 2_500,
             loaded_kills: 3,
             transfer_mib: 10_240,
-            dataplane: 21,
+            dataplane: 101,
             starts: 10,
             setups: 20,
             daemon_dead: Duration::from_secs(90),
